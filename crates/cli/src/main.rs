@@ -1,0 +1,2 @@
+//! The one binary and its personalities.
+fn main() {}

@@ -1,0 +1,17 @@
+//! From what was typed to what it means.
+//!
+//! [`Config`] is everything a running balancer is told; every door (the native command line, the
+//! classics', later the file) parses into it. [`Command`] is every change a running one accepts.
+//! Parsing is pure: names are kept as text, and `control` resolves them. Options live in one
+//! table per personality, from which help, man pages and completions are rendered.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod model;
+
+pub use command::{BackendSelector, Command, CommandError, Reply};
+pub use model::{
+    Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
+    Process, Tier, Timeouts,
+};

@@ -1,0 +1,225 @@
+//! The validated configuration, in the words of the glossary.
+
+use balancing::{FailoverScope, Policy};
+use relay::SpliceMode;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything a running balancer is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// What is listened on, and where it leads.
+    pub listeners: Vec<Listener>,
+    /// How the process itself runs.
+    pub process: Process,
+}
+
+/// A bound local address feeding one pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// What to bind.
+    pub bind: Bind,
+    /// Where sessions go.
+    pub pool: Pool,
+    /// Open sessions after which accepting pauses and clients wait in the kernel's queue.
+    /// Default: as many as descriptors allow.
+    pub sessions_max: Option<u32>,
+    /// When things take too long.
+    pub timeouts: Timeouts,
+    /// Local address of connections to backends; the system chooses when absent. An address
+    /// this host does not have is not used (balance(1), `-B`).
+    pub source: Option<IpAddr>,
+    /// Whether bulk data passes through pipes instead of memory.
+    pub splice: SpliceMode,
+    /// What peers see of a session that we end ourselves.
+    pub cut: CutStyle,
+}
+
+/// A local address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// A TCP port.
+    Tcp {
+        /// The address or name; every address of the family when absent.
+        host: Option<Host>,
+        /// The port, never zero.
+        port: u16,
+        /// Which protocols an absent host stands for.
+        family: Family,
+    },
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+/// Which internet protocol a name or an absent host stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv6 accepting IPv4 too; IPv4 alone where the machine has no IPv6.
+    Any,
+    /// IPv4 only.
+    V4,
+    /// An IPv6 socket, dual stack: IPv4 clients appear as `::ffff:a.b.c.d` (balance(1), `-6`).
+    V6,
+}
+
+/// A host as written: an address, or a name to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A literal address.
+    Address(IpAddr),
+    /// A name.
+    Name(String),
+}
+
+/// All tiers behind a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Tried in order; may be empty in `balance`, which then serves nobody until told otherwise.
+    pub tiers: Vec<Tier>,
+    /// How long a backend that failed is left out, unless all are out. Default 10 s; zero never.
+    pub quarantine: Duration,
+    /// Whether a failed connect disables a backend until an operator enables it.
+    /// Source: balance(1), `-a`.
+    pub auto_disable: bool,
+}
+
+/// Backends tried together before the next tier is considered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// The rule that orders the backends.
+    pub policy: Policy,
+    /// What may be tried after a backend of this tier failed.
+    pub failover: FailoverScope,
+    /// The backends; never empty.
+    pub backends: Vec<Backend>,
+}
+
+/// One destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Caps of one backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at one time. Zero, the default: no limit. Negative: never any (balance(1), `maxc`).
+    pub sessions_max: i32,
+}
+
+/// Where a backend is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A TCP port on a host.
+    Tcp {
+        /// The host.
+        host: Host,
+        /// The port, never zero.
+        port: u16,
+    },
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+/// When things take too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// One attempt to connect to a backend. Default 5 s.
+    pub connect: Duration,
+    /// Silence in both directions that ends a session. Default: never.
+    pub idle: Option<Duration>,
+    /// Silence that ends a session of which one side has already finished. Default 10 min.
+    pub half_close: Option<Duration>,
+    /// How long the last bytes before a reset may take without progress. Default 5 s.
+    pub linger: Duration,
+    /// How long sessions may go on after a shutdown was asked for; `None`: until they end.
+    /// Default 30 s.
+    pub shutdown: Option<Duration>,
+}
+
+/// What peers see of a session that neither of them ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutStyle {
+    /// A reset, so that a truncated transfer cannot be taken for a complete one. Native default.
+    Reset,
+    /// An orderly end of file, as the classics do.
+    Close,
+}
+
+/// How the process itself runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Data-plane threads. Default: the cores available to the process.
+    pub workers: Option<usize>,
+    /// Keep polling this long after the last event before sleeping. Default: do not.
+    pub spin: Option<Duration>,
+    /// Leave the terminal and run in the background.
+    pub daemon: bool,
+    /// Where to write the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Whom to become once everything is bound.
+    pub user: Option<String>,
+    /// Where the admin socket goes; in the runtime directory when absent.
+    pub admin: Option<PathBuf>,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line each.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            idle: None,
+            half_close: Some(Duration::from_secs(600)),
+            linger: Duration::from_secs(5),
+            shutdown: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host: Host::Address(IpAddr::V6(v6)), port } => write!(f, "[{v6}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host: Some(Host::Address(IpAddr::V6(v6))), port, .. } => {
+                write!(f, "[{v6}]:{port}")
+            }
+            Self::Tcp { host: Some(host), port, .. } => write!(f, "{host}:{port}"),
+            Self::Tcp { host: None, port, family: Family::V4 } => write!(f, "0.0.0.0:{port}"),
+            Self::Tcp { host: None, port, .. } => write!(f, "[::]:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

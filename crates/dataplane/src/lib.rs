@@ -1,0 +1,1 @@
+//! Worker threads that perform what the pure crates decide.

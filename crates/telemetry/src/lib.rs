@@ -1,0 +1,1 @@
+//! Counters, status reports and log-line formats.
