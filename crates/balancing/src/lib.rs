@@ -2,10 +2,22 @@
 //!
 //! Pure: no clock, no sockets, no threads. Time is an argument ([`Instant`]), and what workers
 //! share is atomic state that any of them may step. The core proposes a backend and reserves a
-//! place at it in one step ([`Pool::next_backend`]); the worker connects and reports back.
+//! place at it in one step ([`Pool::next_backend`]); the worker connects and reports back
+//! ([`Pool::report`]). Start reading at [`Pool`].
 
 #![forbid(unsafe_code)]
 
+mod backend;
+mod hash;
+mod health;
 mod model;
+mod policy;
+mod pool;
+mod time;
 
+pub use backend::{Address, Backend, BackendChange, BackendState, Lease, Tally, Totals};
+pub use hash::client_hash;
+pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};
+pub use pool::{Attempt, Cursor, Pool, Tier};
+pub use time::Instant;

@@ -1,7 +1,21 @@
 //! What one session does next: order, half-close, reset, buffers, time-outs.
+//!
+//! Pure: [`Link`] decides, [`pump`] performs its steps on a [`Wire`], which is the worker's system
+//! calls or a simulation's queues. [`Deadlines`] holds the timers. Choosing a backend is
+//! `balancing`'s business; descriptors and events are `dataplane`'s. Start reading at [`Link`].
 
 #![forbid(unsafe_code)]
 
+mod deadlines;
+mod link;
 mod model;
+mod pump;
+mod stream;
 
-pub use model::SpliceMode;
+pub use deadlines::Deadlines;
+pub use link::{Link, Ready, Step, Timeouts, Verdict};
+pub use model::{CloseReason, Side, SpliceMode};
+pub use pump::{Fault, Urgent, Wire, pump};
+
+/// The largest read, and the capacity a pipe should have.
+pub const READ_BYTES_MAX: usize = 1 << stream::READ_LOG2_MAX;

@@ -1,0 +1,298 @@
+//! One destination: its address, and what all workers know of it.
+
+use crate::health::{Health, HealthLimits, Outcome};
+use crate::{AdminState, Instant};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
+#[derive(Debug)]
+pub struct Backend {
+    /// As configured: `db1:5432`.
+    pub name: String,
+    /// Where it can be reached, best first; a name may stand for several. Empty while a name
+    /// cannot be resolved, which fails every attempt.
+    pub addresses: Vec<Address>,
+    /// What workers share about it.
+    pub state: Arc<BackendState>,
+}
+
+/// A place to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+/// What workers share about a backend; atomic, so that a snapshot need not be republished.
+#[derive(Debug)]
+pub struct BackendState {
+    /// Open sessions and connects under way: exactly the [`Lease`]s alive.
+    sessions: AtomicU32,
+    /// Zero: no limit; negative: never any.
+    sessions_max: AtomicI32,
+    /// Two bits of [`AdminState`] on top of a packed [`Health`].
+    word: AtomicU64,
+    /// Which of the addresses answered last.
+    preferred: AtomicU32,
+    tallies: Box<[Tally]>,
+}
+
+/// What one worker counted for one backend. Only that worker writes, so no step needs a lock.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Tally {
+    attempts: AtomicU64,
+    failures: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+}
+
+/// The sum over workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connects begun, failed ones included.
+    pub attempts: u64,
+    /// Connects that failed.
+    pub failures: u64,
+    /// Bytes from clients to the backend.
+    pub sent_bytes: u64,
+    /// Bytes from the backend to clients.
+    pub received_bytes: u64,
+}
+
+/// A place taken at a backend; dropping it gives the place back.
+#[derive(Debug)]
+pub struct Lease {
+    backend: Arc<Backend>,
+}
+
+/// A change of a backend that operators want to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendChange {
+    /// It failed and is left out for a while.
+    Quarantined,
+    /// It answers again.
+    Recovered,
+    /// It failed and was disabled until an operator enables it.
+    AutoDisabled,
+}
+
+impl BackendState {
+    /// A state with nothing counted yet, for `workers` workers.
+    #[must_use]
+    pub fn new(workers: usize, admin: AdminState, sessions_max: i32) -> Self {
+        Self {
+            sessions: AtomicU32::new(0),
+            sessions_max: AtomicI32::new(sessions_max),
+            word: AtomicU64::new(admin_bits(admin)),
+            preferred: AtomicU32::new(0),
+            tallies: (0..workers).map(|_| Tally::default()).collect(),
+        }
+    }
+
+    /// Open sessions and connects under way.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Relaxed)
+    }
+
+    /// The limit; zero: none, negative: never any.
+    #[must_use]
+    pub fn sessions_max(&self) -> i32 {
+        self.sessions_max.load(Relaxed)
+    }
+
+    /// Changes the limit; open sessions are counted, and none is ended.
+    pub fn set_sessions_max(&self, sessions_max: i32) {
+        self.sessions_max.store(sessions_max, Relaxed);
+    }
+
+    /// What an operator decided.
+    #[must_use]
+    pub fn admin(&self) -> AdminState {
+        match self.word.load(Relaxed) >> ADMIN_SHIFT {
+            0 => AdminState::Enabled,
+            1 => AdminState::Disabled,
+            _ => AdminState::Draining,
+        }
+    }
+
+    /// Takes an operator's decision; true if it changes anything. Enabling forgets a quarantine,
+    /// since the operator says that the backend is well.
+    pub fn set_admin(&self, admin: AdminState) -> bool {
+        let change = |word: u64| {
+            let health = if admin == AdminState::Enabled { 0 } else { word & HEALTH_MASK };
+            (word >> ADMIN_SHIFT != admin_bits(admin) >> ADMIN_SHIFT)
+                .then(|| admin_bits(admin) | health)
+        };
+        self.word.fetch_update(Relaxed, Relaxed, change).is_ok()
+    }
+
+    /// What connects told.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health::unpack(self.word.load(Relaxed) & HEALTH_MASK)
+    }
+
+    /// The address index to try first.
+    #[must_use]
+    pub fn preferred(&self) -> usize {
+        self.preferred.load(Relaxed) as usize
+    }
+
+    /// Remembers which address answered.
+    pub fn set_preferred(&self, index: usize) {
+        let index = u32::try_from(index).unwrap_or(0);
+        if self.preferred.load(Relaxed) != index {
+            self.preferred.store(index, Relaxed);
+        }
+    }
+
+    /// The counters of worker `worker`.
+    ///
+    /// # Panics
+    /// If `worker` is not below the number given to [`Self::new`].
+    #[must_use]
+    pub fn tally(&self, worker: usize) -> &Tally {
+        &self.tallies[worker]
+    }
+
+    /// All workers' counters added up.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.tallies.iter().fold(Totals::default(), |sum, tally| Totals {
+            attempts: sum.attempts + tally.attempts.load(Relaxed),
+            failures: sum.failures + tally.failures.load(Relaxed),
+            sent_bytes: sum.sent_bytes + tally.sent_bytes.load(Relaxed),
+            received_bytes: sum.received_bytes + tally.received_bytes.load(Relaxed),
+        })
+    }
+
+    /// Folds in how a connect ended; tells what changed by it.
+    pub(crate) fn observe(
+        &self,
+        outcome: Outcome,
+        limits: &HealthLimits,
+        auto_disable: bool,
+        now: Instant,
+    ) -> Option<BackendChange> {
+        let before = self.word.load(Relaxed);
+        if outcome == Outcome::Success && before & HEALTH_MASK == 0 {
+            return None; // the common case: well and stays well, no write
+        }
+        let disable = auto_disable && outcome == Outcome::Failure;
+        let next = |word: u64| {
+            let health = Health::unpack(word & HEALTH_MASK).observe(outcome, limits, now);
+            let admin = if disable && word >> ADMIN_SHIFT == 0 {
+                admin_bits(AdminState::Disabled)
+            } else {
+                word & !HEALTH_MASK
+            };
+            Some(admin | health.pack())
+        };
+        let before = self.word.fetch_update(Relaxed, Relaxed, next).unwrap_or(before);
+        let was = Health::unpack(before & HEALTH_MASK);
+        let is = was.observe(outcome, limits, now);
+        match (was, is) {
+            _ if disable && before >> ADMIN_SHIFT == 0 => Some(BackendChange::AutoDisabled),
+            (Health::Healthy { .. }, Health::Quarantined { .. }) => {
+                Some(BackendChange::Quarantined)
+            }
+            (Health::Quarantined { .. }, Health::Healthy { .. }) => Some(BackendChange::Recovered),
+            _ => None,
+        }
+    }
+
+    /// Takes a place if the limit allows, in one atomic step.
+    fn reserve(&self) -> bool {
+        let limit = match self.sessions_max() {
+            0 => u32::MAX,
+            limit => u32::try_from(limit).unwrap_or(0),
+        };
+        let take = |sessions| (sessions < limit).then_some(sessions + 1);
+        self.sessions.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+
+    /// Whether a session may be offered: in service and not full.
+    pub(crate) fn is_usable(&self) -> bool {
+        let full = match self.sessions_max() {
+            0 => false,
+            limit => u32::try_from(limit).map_or(true, |limit| self.sessions() >= limit),
+        };
+        !full && self.admin() == AdminState::Enabled
+    }
+}
+
+impl Tally {
+    /// Counts a connect begun.
+    pub fn count_attempt(&self) {
+        bump(&self.attempts, 1);
+    }
+
+    /// Counts a connect that failed.
+    pub fn count_failure(&self) {
+        bump(&self.failures, 1);
+    }
+
+    /// Counts bytes from a client.
+    pub fn count_sent(&self, bytes: usize) {
+        bump(&self.sent_bytes, bytes as u64);
+    }
+
+    /// Counts bytes to a client.
+    pub fn count_received(&self, bytes: usize) {
+        bump(&self.received_bytes, bytes as u64);
+    }
+}
+
+/// Adds without a locked instruction: the tally has one writer.
+fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+impl Lease {
+    /// Takes a place at `backend` if it is in service and not full.
+    pub(crate) fn take(backend: &Arc<Backend>) -> Option<Self> {
+        let free = backend.state.is_usable() && backend.state.reserve();
+        free.then(|| Self { backend: Arc::clone(backend) })
+    }
+
+    /// Whose place it is.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.backend.state.sessions.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn admin_bits(admin: AdminState) -> u64 {
+    let bits = match admin {
+        AdminState::Enabled => 0,
+        AdminState::Disabled => 1,
+        AdminState::Draining => 2,
+    };
+    bits << ADMIN_SHIFT
+}
+
+const ADMIN_SHIFT: u32 = 62;
+const HEALTH_MASK: u64 = (1 << ADMIN_SHIFT) - 1;

@@ -1,0 +1,74 @@
+//! The classics' hash of a client address.
+//!
+//! Source: balance 3.57 on IPv6 listeners, balance 3.52 on IPv4 listeners (3.54 to 3.57 hash the
+//! wrong bytes there, so that every client gets the same backend; see `docs/compat.md`).
+
+use std::net::IpAddr;
+
+/// `31^12 mod 2^32`: what the twelve zero bytes after an IPv6 address multiply its fold by.
+const AFTER_ADDRESS: u32 = 4_001_564_289;
+
+/// Hashes `client` as a listener that knows its address in this form does.
+///
+/// A dual-stack listener sees IPv4 clients as `::ffff:a.b.c.d` and hashes all sixteen bytes; an
+/// IPv4 listener hashes four. The port never takes part, and neither does the scope of a
+/// link-local address.
+///
+/// ```
+/// let hash = |text: &str| balancing::client_hash(text.parse().unwrap());
+/// assert_eq!(hash("127.0.0.1"), 3_783_458);
+/// assert_eq!(hash("::ffff:127.0.0.1"), 3_231_995_906);
+/// ```
+#[must_use]
+pub fn client_hash(client: IpAddr) -> u32 {
+    match client {
+        IpAddr::V4(address) => fold(&address.octets()),
+        IpAddr::V6(address) => fold(&address.octets()).wrapping_mul(AFTER_ADDRESS),
+    }
+}
+
+/// `h = 31 * h + byte`, bytes above 127 counted as negative.
+fn fold(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0u32, |hash, &byte| {
+        let signed = i32::from(byte.cast_signed()).cast_unsigned();
+        hash.wrapping_mul(31).wrapping_add(signed)
+    })
+}
+
+/// Spreads a seed over all bits (the finalizer of MurmurHash3, Appleby 2011).
+pub(crate) fn mix(mut seed: u64) -> u64 {
+    seed ^= seed >> 33;
+    seed = seed.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    seed ^= seed >> 33;
+    seed = seed.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    seed ^ (seed >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(client: &str, expected: u32) {
+        assert_eq!(client_hash(client.parse().unwrap()), expected, "{client}");
+    }
+
+    #[test]
+    fn ipv4_listeners_hash_four_bytes() {
+        check("127.0.0.1", 3_783_458); // observed on balance 3.52
+        check("127.0.0.2", 3_783_459);
+        check("127.0.0.200", 3_783_401);
+        check("127.9.200.1", 3_790_371);
+    }
+
+    #[test]
+    fn ipv6_listeners_hash_sixteen_bytes() {
+        check("::ffff:127.0.0.1", 3_231_995_906); // observed on balance 3.57
+        check("::ffff:127.0.0.2", 2_938_592_899);
+        check("::ffff:127.0.0.3", 2_645_189_892);
+        check("::ffff:127.0.0.200", 2_776_098_121);
+        check("::ffff:127.0.0.255", 3_818_801_920);
+        check("::ffff:127.9.200.1", 2_161_572_227);
+        check("::1", 4_001_564_289);
+    }
+}

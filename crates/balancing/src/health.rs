@@ -1,0 +1,189 @@
+//! What connects tell us about a backend.
+
+use crate::Instant;
+use std::time::Duration;
+
+/// Whether a backend may be offered new sessions.
+///
+/// ~~~text
+///            `fall` failures                `quarantine` passes
+///   Healthy ----------------> Quarantined -------------------> Probation
+///      ^                           ^---------- one failure --------'  |
+///      `-------------------------- `rise` successes ------------------'
+/// ~~~
+///
+/// Probation is not stored: a backend whose quarantine has passed is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Taking sessions; this many failures in a row so far.
+    Healthy {
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// Left out while the quarantine lasts, on probation after it.
+    Quarantined {
+        /// When the last failure was seen.
+        since: Instant,
+        /// Successes in a row after the quarantine.
+        successes: u32,
+    },
+}
+
+/// When health changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthLimits {
+    /// Failures in a row that quarantine a backend. Default 1.
+    pub fall: u32,
+    /// Successes in a row after a quarantine that end its probation. Default 1.
+    pub rise: u32,
+    /// How long a backend that failed is left out. Zero never quarantines.
+    pub quarantine: Duration,
+}
+
+/// How one connect or probe ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The backend answered.
+    Success,
+    /// The backend refused, was unreachable, did not answer in time, or reset at once.
+    Failure,
+}
+
+impl Default for HealthLimits {
+    fn default() -> Self {
+        Self { fall: 1, rise: 1, quarantine: Duration::from_secs(10) }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::Healthy { failures: 0 }
+    }
+}
+
+impl Health {
+    /// Folds in one result seen at `now`.
+    #[must_use]
+    pub fn observe(self, outcome: Outcome, limits: &HealthLimits, now: Instant) -> Self {
+        match (self, outcome) {
+            (Self::Healthy { .. }, Outcome::Success) => Self::Healthy { failures: 0 },
+            (Self::Healthy { failures }, Outcome::Failure) => {
+                let failures = failures.saturating_add(1);
+                if failures >= limits.fall && !limits.quarantine.is_zero() {
+                    Self::Quarantined { since: now, successes: 0 }
+                } else {
+                    Self::Healthy { failures }
+                }
+            }
+            // Whether begun before the quarantine or during it, a failure restarts it, as in pen.
+            (Self::Quarantined { .. }, Outcome::Failure) => {
+                Self::Quarantined { since: now, successes: 0 }
+            }
+            // Also before the quarantine has passed: then it was tried because everything else
+            // was out, and it answered.
+            (Self::Quarantined { since, successes }, Outcome::Success) => {
+                let successes = successes.saturating_add(1);
+                if successes >= limits.rise {
+                    Self::Healthy { failures: 0 }
+                } else {
+                    Self::Quarantined { since, successes }
+                }
+            }
+        }
+    }
+
+    /// Whether the backend is passed over at `now`, as long as others are not.
+    #[must_use]
+    pub fn is_left_out(self, limits: &HealthLimits, now: Instant) -> bool {
+        match self {
+            Self::Healthy { .. } => false,
+            Self::Quarantined { since, .. } => now.since(since) < limits.quarantine,
+        }
+    }
+
+    /// The word a report shows at `now`.
+    #[must_use]
+    pub fn name(self, limits: &HealthLimits, now: Instant) -> &'static str {
+        match self {
+            Self::Healthy { .. } => "healthy",
+            Self::Quarantined { .. } if self.is_left_out(limits, now) => "quarantined",
+            Self::Quarantined { .. } => "probation",
+        }
+    }
+
+    /// Packs the state into the low 62 bits of a word: 1 bit which, 20 bits count, 41 bits
+    /// milliseconds (69 years).
+    pub(crate) fn pack(self) -> u64 {
+        let (which, count, millis) = match self {
+            Self::Healthy { failures } => (0, failures, 0),
+            Self::Quarantined { since, successes } => (1, successes, since.as_millis()),
+        };
+        which | u64::from(count.min(COUNT_MAX)) << 1 | (millis & MILLIS_MAX) << 21
+    }
+
+    /// The reverse of [`Self::pack`].
+    pub(crate) fn unpack(word: u64) -> Self {
+        let count = (word >> 1) as u32 & COUNT_MAX;
+        if word & 1 == 0 {
+            Self::Healthy { failures: count }
+        } else {
+            let since = Instant::from_millis(word >> 21 & MILLIS_MAX);
+            Self::Quarantined { since, successes: count }
+        }
+    }
+}
+
+const COUNT_MAX: u32 = (1 << 20) - 1;
+const MILLIS_MAX: u64 = (1 << 41) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Outcome::{Failure, Success};
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    /// Plays `(second, outcome)` pairs and tells the names seen after each.
+    #[track_caller]
+    fn check(limits: HealthLimits, story: &[(u64, Outcome)], expected: &[&str]) {
+        let mut health = Health::default();
+        let names: Vec<_> = story
+            .iter()
+            .map(|&(second, outcome)| {
+                health = Health::unpack(health.observe(outcome, &limits, at(second)).pack());
+                health.name(&limits, at(second))
+            })
+            .collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_failure_quarantines_and_a_success_after_it_heals() {
+        let limits = HealthLimits::default();
+        check(limits, &[(1, Failure), (12, Success)], &["quarantined", "healthy"]);
+        check(limits, &[(1, Failure), (12, Failure)], &["quarantined", "quarantined"]);
+    }
+
+    #[test]
+    fn a_backend_tried_for_want_of_others_heals_at_once() {
+        check(HealthLimits::default(), &[(1, Failure), (2, Success)], &["quarantined", "healthy"]);
+    }
+
+    #[test]
+    fn a_quarantine_of_zero_never_leaves_out() {
+        let limits = HealthLimits { quarantine: Duration::ZERO, ..HealthLimits::default() };
+        check(limits, &[(1, Failure), (1, Failure)], &["healthy", "healthy"]);
+    }
+
+    #[test]
+    fn fall_and_rise_count_in_a_row() {
+        let limits = HealthLimits { fall: 2, rise: 2, ..HealthLimits::default() };
+        check(
+            limits,
+            &[(1, Failure), (1, Success), (1, Failure), (1, Failure), (12, Success), (12, Success)],
+            &["healthy", "healthy", "healthy", "quarantined", "probation", "healthy"],
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! The backend with the fewest open sessions, in turn among equals.
+
+use super::{Choice, View};
+
+/// Looks at every backend of the tier: linear in their number.
+pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
+    let len = view.len();
+    loop {
+        let turn = view.tier.cursor.turn() % len;
+        let fewest = (0..len)
+            .map(|step| (turn + step) % len)
+            .filter(|&index| view.is_offered(index))
+            .filter(|&index| view.tier.backends[index].state.is_usable())
+            .min_by_key(|&index| view.tier.backends[index].state.sessions())?;
+        // Between looking and taking, another worker may have filled it: look again.
+        if let Some(choice) = view.take(fewest) {
+            view.tier.cursor.set((fewest + 1) % len);
+            return Some(choice);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Tiers in order, and a session's way through them.
+
+use crate::backend::{Backend, BackendChange, Lease};
+use crate::health::{HealthLimits, Outcome};
+use crate::policy::{Choice, View};
+use crate::{FailoverScope, Instant, Policy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Everything behind a listener, as one snapshot describes it.
+///
+/// ```
+/// use balancing::{Attempt, HealthLimits, Instant, Pool};
+/// let pool = Pool { tiers: vec![], health: HealthLimits::default(), auto_disable: false };
+/// let mut attempt = Attempt::new(0, 0);
+/// assert!(pool.next_backend(&mut attempt, Instant::ZERO).is_none()); // serves nobody
+/// ```
+#[derive(Debug, Default)]
+pub struct Pool {
+    /// Tried in order. A tier without backends is passed over.
+    pub tiers: Vec<Tier>,
+    /// When backends are left out.
+    pub health: HealthLimits,
+    /// Whether a failed connect disables a backend until an operator enables it.
+    /// Source: balance(1), `-a`.
+    pub auto_disable: bool,
+}
+
+/// Backends tried together before the next tier is considered.
+#[derive(Clone, Debug, Default)]
+pub struct Tier {
+    /// The rule that orders the backends.
+    pub policy: Policy,
+    /// What may be tried after a failure.
+    pub failover: FailoverScope,
+    /// The backends.
+    pub backends: Vec<Arc<Backend>>,
+    /// Whose turn it is; outlives snapshots.
+    pub cursor: Arc<Cursor>,
+}
+
+/// A tier's turn, shared by all workers.
+#[derive(Debug, Default)]
+pub struct Cursor(AtomicU32);
+
+/// How far one session has come in finding a backend that answers.
+///
+/// An owned value, since a connect takes many turns of the loop.
+#[derive(Debug)]
+pub struct Attempt {
+    pub(crate) client_hash: u32,
+    pub(crate) seed: u64,
+    tier: u32,
+    last_resort: bool,
+    /// Whether anything was passed over that a last resort would try.
+    left_out: bool,
+    /// The place in the current tier that was tried last.
+    last_index: Option<u32>,
+    /// Places in the whole pool that failed this session.
+    tried: Vec<u32>,
+}
+
+impl Attempt {
+    /// A session of the client with this [`crate::client_hash`]; `seed` feeds random choices.
+    #[must_use]
+    pub fn new(client_hash: u32, seed: u64) -> Self {
+        Self {
+            client_hash,
+            seed,
+            tier: 0,
+            last_resort: false,
+            left_out: false,
+            last_index: None,
+            tried: Vec::new(),
+        }
+    }
+
+    /// Tier and place of the backend taken last.
+    #[must_use]
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.last_index().map(|index| (self.tier as usize, index))
+    }
+
+    /// How many backends have failed this session.
+    #[must_use]
+    pub fn tried_count(&self) -> usize {
+        self.tried.len()
+    }
+
+    pub(crate) fn last_index(&self) -> Option<usize> {
+        self.last_index.map(|index| index as usize)
+    }
+
+    pub(crate) fn has_tried(&self, ordinal: usize) -> bool {
+        self.tried.iter().any(|&tried| tried as usize == ordinal)
+    }
+
+    /// Whether backends in quarantine are offered too, since nothing else is left.
+    pub(crate) fn is_last_resort(&self) -> bool {
+        self.last_resort
+    }
+}
+
+impl Pool {
+    /// Takes a place at the next backend to try, or tells that there is none.
+    ///
+    /// Called first for a new session, then again after each failure was reported. Backends in
+    /// quarantine are offered only when all tiers have nothing else.
+    pub fn next_backend(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
+        if let Some((tier, _)) = attempt.place() {
+            match self.tiers[tier].failover {
+                FailoverScope::WholeTier => {}
+                FailoverScope::LaterTiers => attempt.enter(tier + 1),
+                FailoverScope::Nothing => return None,
+            }
+        }
+        loop {
+            if let Some(lease) = self.next_in_order(attempt, now) {
+                return Some(lease);
+            }
+            if attempt.last_resort || !attempt.left_out {
+                return None;
+            }
+            attempt.last_resort = true;
+            attempt.enter(0);
+        }
+    }
+
+    /// Tells how the connect to the backend taken last ended.
+    pub fn report(
+        &self,
+        attempt: &mut Attempt,
+        lease: &Lease,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<BackendChange> {
+        if let Some((tier, index)) = attempt.place() {
+            match outcome {
+                Outcome::Failure => {
+                    attempt.tried.push((self.first_ordinal(tier) + index) as u32);
+                }
+                // A turn that a failure upset goes on behind the backend that answered.
+                Outcome::Success if !attempt.tried.is_empty() => {
+                    let tier = &self.tiers[tier];
+                    tier.cursor.set((index + 1) % tier.backends.len());
+                }
+                Outcome::Success => {}
+            }
+        }
+        let state = &lease.backend().state;
+        state.observe(outcome, &self.health, self.auto_disable, now)
+    }
+
+    /// Every backend with its tier's number and its place in it.
+    pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Arc<Backend>)> {
+        self.tiers.iter().enumerate().flat_map(|(tier_index, tier)| {
+            let numbered = tier.backends.iter().enumerate();
+            numbered.map(move |(index, backend)| (tier_index, index, backend))
+        })
+    }
+
+    fn next_in_order(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
+        while let Some(tier) = self.tiers.get(attempt.tier as usize) {
+            let first_ordinal = self.first_ordinal(attempt.tier as usize);
+            let view = View { tier, attempt, first_ordinal, limits: &self.health, now };
+            if let Some(Choice { index, lease }) = view.choose() {
+                attempt.last_index = Some(index as u32);
+                return Some(lease);
+            }
+            attempt.left_out |= tier.has_left_out(&self.health, now);
+            attempt.enter(attempt.tier as usize + 1);
+        }
+        None
+    }
+
+    fn first_ordinal(&self, tier: usize) -> usize {
+        self.tiers[..tier].iter().map(|tier| tier.backends.len()).sum()
+    }
+}
+
+impl Attempt {
+    fn enter(&mut self, tier: usize) {
+        self.tier = tier as u32;
+        self.last_index = None;
+    }
+}
+
+impl Tier {
+    fn has_left_out(&self, limits: &HealthLimits, now: Instant) -> bool {
+        self.backends.iter().any(|backend| backend.state.health().is_left_out(limits, now))
+    }
+}
+
+impl Cursor {
+    pub(crate) fn turn(&self) -> usize {
+        self.0.load(Relaxed) as usize
+    }
+
+    /// Moves on from `turn`; false if another worker was first.
+    pub(crate) fn advance(&self, turn: usize, next: usize) -> bool {
+        self.0.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
+    }
+
+    pub(crate) fn set(&self, next: usize) {
+        self.0.store(next as u32, Relaxed);
+    }
+
+    pub(crate) fn restart(&self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

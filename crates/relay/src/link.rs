@@ -1,0 +1,394 @@
+//! A session's two connections while bytes flow between them.
+
+use crate::stream::{End, READ_LOG2_MAX, Stream};
+use crate::{CloseReason, Side, SpliceMode};
+use balancing::Instant;
+use std::time::Duration;
+
+/// Relays between a client and a backend: holds the state, and says what to do next.
+///
+/// The worker tells what it saw ([`Link::handle_ready`], the `on_*` methods), asks for each
+/// direction's [`Link::next_step`] until both wait, and then for the [`Link::verdict`]. Directions
+/// are named after the side the bytes come *from*.
+///
+/// Rules (`DESIGN.md`, section 2): every byte once and in order; an end of file is passed on as a
+/// half-close after all bytes before it; a reset is passed on as a reset after all bytes before
+/// it; nothing is read while bytes are held back, so that a slow reader slows its sender.
+#[derive(Debug)]
+pub struct Link {
+    /// What is known of the client's and the backend's connection.
+    ready: [Ready; 2],
+    /// Bytes from the client, bytes from the backend.
+    streams: [Stream; 2],
+    mode: SpliceMode,
+    /// Whose end of file was read first.
+    first_end: Option<Side>,
+    last_activity: Instant,
+}
+
+/// Sticky facts about one connection. Edge-triggered events come once, so each is kept until an
+/// operation says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// A read may yield bytes or an end.
+    pub readable: bool,
+    /// A write may be taken.
+    pub writable: bool,
+    /// The peer has finished sending: a short read is the last one.
+    pub hangup: bool,
+    /// An urgent byte is announced.
+    pub urgent: bool,
+    /// The connection has failed: what was received before is still to be read.
+    pub failed: bool,
+}
+
+/// What to do next for one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read up to so many bytes and write them at once.
+    Copy(usize),
+    /// Move up to so many bytes through a pipe.
+    Splice(usize),
+    /// Write the bytes held back in memory.
+    FlushResidue,
+    /// Write the bytes held back in the pipe.
+    FlushPipe,
+    /// Read on up to the urgent mark, then read the urgent byte.
+    ReadUrgent,
+    /// Write this urgent byte.
+    WriteUrgent(u8),
+    /// Tell the other side that nothing more will come.
+    Finish,
+    /// Nothing until an event comes.
+    Wait,
+}
+
+/// What the link as a whole has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Open,
+    /// Both directions have ended: close both connections.
+    Close(CloseReason),
+    /// One connection was reset, and everything it had sent was written: once `victim`'s send
+    /// queue is empty, reset it too.
+    Abort {
+        /// The connection still to be reset.
+        victim: Side,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+impl Link {
+    /// A link between connections of which so much is known already.
+    #[must_use]
+    pub fn new(downstream: Ready, upstream: Ready, mode: SpliceMode, now: Instant) -> Self {
+        Self {
+            ready: [downstream, upstream],
+            streams: [Stream::new(mode), Stream::new(mode)],
+            mode,
+            first_end: None,
+            last_activity: now,
+        }
+    }
+
+    /// Takes in what an event told of `side`'s connection.
+    pub fn handle_ready(&mut self, side: Side, event: Ready) {
+        let ready = &mut self.ready[side as usize];
+        // A hangup and a failure are for the next read to find.
+        ready.readable |= event.readable || event.hangup || event.failed || event.urgent;
+        ready.writable |= event.writable;
+        ready.hangup |= event.hangup;
+        ready.urgent |= event.urgent;
+        ready.failed |= event.failed;
+    }
+
+    /// What to do next with the bytes that come from `from`.
+    #[must_use]
+    pub fn next_step(&self, from: Side) -> Step {
+        let stream = &self.streams[from as usize];
+        let source = self.ready[from as usize];
+        let target = self.ready[from.other() as usize];
+        if stream.output != End::Open {
+            return Step::Wait;
+        }
+        if !stream.holds_nothing() {
+            return match stream.urgent_byte {
+                _ if !target.writable => Step::Wait,
+                _ if !stream.residue().is_empty() => Step::FlushResidue,
+                _ if stream.in_pipe > 0 => Step::FlushPipe,
+                Some(byte) => Step::WriteUrgent(byte),
+                None => Step::Wait,
+            };
+        }
+        match stream.input {
+            End::Open if !source.readable => Step::Wait,
+            End::Open if source.urgent => Step::ReadUrgent,
+            End::Open if stream.is_splicing() => Step::Splice(1 << READ_LOG2_MAX),
+            End::Open => Step::Copy(stream.read_size()),
+            // The second end of file needs no call of its own: closing says it.
+            End::Finished if self.streams[from.other() as usize].is_over() => Step::Wait,
+            End::Finished => Step::Finish,
+            End::Lost => Step::Wait,
+        }
+    }
+
+    /// What the link has come to; ask when both directions wait.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        for side in [Side::Upstream, Side::Downstream] {
+            if self.is_lost(side) && self.streams[side as usize].is_drained() {
+                let reason = match side {
+                    Side::Upstream => CloseReason::BackendReset,
+                    Side::Downstream => CloseReason::ClientReset,
+                };
+                return Verdict::Abort { victim: side.other(), reason };
+            }
+        }
+        if self.streams.iter().all(Stream::is_over) {
+            let reason = match self.first_end {
+                Some(Side::Upstream) => CloseReason::BackendFin,
+                _ => CloseReason::ClientFin,
+            };
+            return Verdict::Close(reason);
+        }
+        Verdict::Open
+    }
+
+    /// A read had nothing for now, so an urgent byte that was announced has been read too.
+    pub fn on_drained(&mut self, from: Side) {
+        let ready = &mut self.ready[from as usize];
+        ready.readable = false;
+        ready.urgent = false;
+    }
+
+    /// A read into memory, asking for `asked` bytes, gave `count` of them, at least one.
+    pub fn on_copied(&mut self, from: Side, count: usize, asked: usize, now: Instant) {
+        let ready = &mut self.ready[from as usize];
+        self.last_activity = now;
+        let stream = &mut self.streams[from as usize];
+        stream.learn_copied(count, self.mode);
+        // Less than asked for means that the queue is empty, and with a hangup known before the
+        // read, that this was the last of it. A read also stops short at an urgent mark, and
+        // after a failure only the failure itself is the end.
+        if count < asked && !ready.urgent && !ready.failed {
+            ready.readable = false;
+            if ready.hangup {
+                self.on_ended(from);
+            }
+        }
+    }
+
+    /// A read into the pipe gave `count` bytes, at least one.
+    pub fn on_spliced(&mut self, from: Side, count: usize, now: Instant) {
+        self.last_activity = now;
+        let stream = &mut self.streams[from as usize];
+        stream.in_pipe += count as u32;
+        stream.learn_spliced(count, self.mode);
+    }
+
+    /// There is no pipe to be had.
+    pub fn on_no_pipe(&mut self, from: Side) {
+        self.streams[from as usize].stop_splicing();
+    }
+
+    /// A read told end of file.
+    pub fn on_ended(&mut self, from: Side) {
+        let stream = &mut self.streams[from as usize];
+        self.ready[from as usize].readable = false;
+        // A connection known to have failed ends with a reset even if the error was already
+        // taken by a write, which leaves an end of file to be read.
+        if self.ready[from as usize].failed {
+            stream.input = End::Lost;
+        } else {
+            stream.input = End::Finished;
+            self.first_end.get_or_insert(from);
+        }
+    }
+
+    /// A read failed for good.
+    pub fn on_read_lost(&mut self, from: Side) {
+        self.ready[from as usize].failed = true;
+        self.on_ended(from);
+    }
+
+    /// An urgent byte was read at its place.
+    pub fn on_urgent(&mut self, from: Side, byte: u8, now: Instant) {
+        self.ready[from as usize].urgent = false;
+        self.last_activity = now;
+        self.streams[from as usize].urgent_byte = Some(byte);
+    }
+
+    /// A write of bytes straight from memory took `taken` of `bytes`; the rest is held back.
+    pub fn on_written(&mut self, from: Side, bytes: &[u8], taken: usize) {
+        let stream = &mut self.streams[from as usize];
+        stream.bytes += taken as u64;
+        stream.hold(&bytes[taken..]);
+        if taken < bytes.len() {
+            self.on_blocked(from);
+        }
+    }
+
+    /// A write of the residue took `taken` bytes of it.
+    pub fn on_residue_written(&mut self, from: Side, taken: usize, now: Instant) {
+        let stream = &mut self.streams[from as usize];
+        let all = taken == stream.residue().len();
+        stream.bytes += taken as u64;
+        stream.release(taken);
+        self.last_activity = now;
+        if !all {
+            self.on_blocked(from);
+        }
+    }
+
+    /// A write from the pipe took `taken` bytes.
+    pub fn on_pipe_written(&mut self, from: Side, taken: usize, now: Instant) {
+        let stream = &mut self.streams[from as usize];
+        stream.bytes += taken as u64;
+        stream.in_pipe -= taken as u32;
+        self.last_activity = now; // what a full socket left is found by the next write
+    }
+
+    /// The urgent byte was written.
+    pub fn on_urgent_written(&mut self, from: Side, now: Instant) {
+        self.streams[from as usize].urgent_byte = None;
+        self.last_activity = now;
+    }
+
+    /// A write found no room at all.
+    pub fn on_blocked(&mut self, from: Side) {
+        self.ready[from.other() as usize].writable = false;
+    }
+
+    /// A write of `unsent` failed for good: the connection written to was reset.
+    ///
+    /// What that side sent before is still to be read, and ends as a reset. What could not be
+    /// written is kept for another backend, in case nothing was passed on yet.
+    pub fn on_write_lost(&mut self, from: Side, unsent: &[u8]) {
+        let stream = &mut self.streams[from as usize];
+        stream.output = End::Lost;
+        stream.hold(unsent);
+        let victim = from.other();
+        self.ready[victim as usize].failed = true;
+        let back = &mut self.streams[victim as usize];
+        if back.input == End::Finished {
+            back.input = End::Lost; // it had finished sending, then went away
+        } else if back.input == End::Open {
+            self.ready[victim as usize].readable = true;
+        }
+    }
+
+    /// The half-close was passed on.
+    pub fn on_finished(&mut self, from: Side, now: Instant) {
+        self.streams[from as usize].output = End::Finished;
+        self.last_activity = now;
+    }
+
+    /// The bytes held back in memory, to be written next.
+    #[must_use]
+    pub fn residue(&self, from: Side) -> &[u8] {
+        self.streams[from as usize].residue()
+    }
+
+    /// Bytes in the pipe, to be written next.
+    #[must_use]
+    pub fn in_pipe(&self, from: Side) -> usize {
+        self.streams[from as usize].in_pipe as usize
+    }
+
+    /// Bytes delivered from the client, and from the backend.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.streams[0].bytes, self.streams[1].bytes)
+    }
+
+    /// Whether nothing was passed on yet, so that another backend can still take over.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        let [up, down] = &self.streams;
+        up.bytes == 0 && up.in_pipe == 0 && up.output != End::Finished && down.is_untouched()
+    }
+
+    /// A link from the same client to another backend, with what the client has said so far.
+    ///
+    /// Only for a link that [is untouched](Self::is_untouched).
+    #[must_use]
+    pub fn to_another(mut self, upstream: Ready, now: Instant) -> Self {
+        let mut downstream = self.ready[Side::Downstream as usize];
+        // An end of file that was read but not passed on is found again by reading again.
+        downstream.readable = true;
+        let mut link = Self::new(downstream, upstream, self.mode, now);
+        link.streams[Side::Downstream as usize].inherit(&mut self.streams[0]);
+        link
+    }
+
+    /// Whether the connection of `side` was reset.
+    #[must_use]
+    pub fn is_lost(&self, side: Side) -> bool {
+        self.streams[side as usize].input == End::Lost
+            || self.streams[side.other() as usize].output == End::Lost
+    }
+
+    /// When to look at [`Self::expired`], if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        self.limit(timeouts).map(|(limit, _)| self.last_activity + limit)
+    }
+
+    /// Why the session is to end now, if it has been silent for too long.
+    #[must_use]
+    pub fn expired(&self, timeouts: &Timeouts, now: Instant) -> Option<CloseReason> {
+        let (limit, reason) = self.limit(timeouts)?;
+        (now.since(self.last_activity) >= limit).then_some(reason)
+    }
+
+    fn limit(&self, timeouts: &Timeouts) -> Option<(Duration, CloseReason)> {
+        let lost = [Side::Downstream, Side::Upstream].into_iter().find(|&side| self.is_lost(side));
+        let half = self.streams.iter().any(Stream::is_over);
+        let candidates = [
+            // A reset waits for a slow reader, but not for ever.
+            lost.map(|side| (timeouts.linger, reset_reason(side))),
+            timeouts
+                .half_close
+                .filter(|_| half)
+                .map(|limit| (limit, CloseReason::HalfCloseTimeout)),
+            timeouts.idle.map(|limit| (limit, CloseReason::IdleTimeout)),
+        ];
+        candidates.into_iter().flatten().min_by_key(|&(limit, _)| limit)
+    }
+}
+
+/// When silence ends a session. See `config::Timeouts` for units and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Silence in both directions.
+    pub idle: Option<Duration>,
+    /// Silence once one side has finished.
+    pub half_close: Option<Duration>,
+    /// No progress with the last bytes before a reset.
+    pub linger: Duration,
+}
+
+fn reset_reason(side: Side) -> CloseReason {
+    match side {
+        Side::Upstream => CloseReason::BackendReset,
+        Side::Downstream => CloseReason::ClientReset,
+    }
+}
+
+impl Stream {
+    /// Whether nothing more will ever pass, since the input finished and all of it was written.
+    fn is_over(&self) -> bool {
+        self.output == End::Finished || self.input == End::Finished && self.holds_nothing()
+    }
+
+    /// Whether the input has come to its end and nothing of it is held back.
+    fn is_drained(&self) -> bool {
+        self.output == End::Lost || self.input != End::Open && self.holds_nothing()
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.bytes == 0 && self.holds_nothing() && self.output != End::Finished
+    }
+}

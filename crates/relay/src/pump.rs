@@ -1,0 +1,184 @@
+//! Performs a link's steps on whatever can read and write.
+
+use crate::{Link, Side, Step};
+use balancing::Instant;
+
+/// A session's two connections, as the worker's system calls or a simulation's queues.
+pub trait Wire {
+    /// Reads up to `size` bytes from `side` into the wire's buffer. Zero is end of file.
+    fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault>;
+    /// The first `count` bytes of the buffer.
+    fn buffer(&self, count: usize) -> &[u8];
+    /// Writes the first `count` bytes of the buffer to `side`; tells how many it took.
+    fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault>;
+    /// Writes `bytes` to `side`; tells how many it took.
+    fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault>;
+    /// Moves up to `size` bytes from `side` into its pipe, which is empty. Zero is end of file.
+    fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault>;
+    /// Moves up to `size` bytes from the pipe of `from` to the other side.
+    fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault>;
+    /// Reads the urgent byte, if everything before it was read. A wire keeps urgent bytes in line
+    /// with the others (`SO_OOBINLINE`), so that one not noticed in time is not lost either.
+    fn read_urgent(&mut self, side: Side) -> Urgent;
+    /// Writes an urgent byte to `side`.
+    fn write_urgent(&mut self, side: Side, byte: u8) -> Result<(), Fault>;
+    /// Tells `side` that nothing more will come.
+    fn finish(&mut self, side: Side);
+}
+
+/// Why nothing was read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Not now; an event will tell when.
+    WouldBlock,
+    /// There is no pipe to be had.
+    NoPipe,
+    /// The connection has failed.
+    Lost,
+}
+
+/// What asking for an urgent byte gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgent {
+    /// Other bytes come first, or it was read over.
+    NotAtMark,
+    /// This.
+    Byte(u8),
+}
+
+/// Performs steps until both directions wait or about `budget` bytes were moved.
+///
+/// Returns whether there is more to do at once: the caller comes back after serving others, so
+/// that a bulk stream does not hold them up.
+pub fn pump(link: &mut Link, wire: &mut impl Wire, budget: usize, now: Instant) -> bool {
+    let mut left = budget;
+    loop {
+        let mut idle = true;
+        for from in [Side::Downstream, Side::Upstream] {
+            let step = link.next_step(from);
+            if step == Step::Wait {
+                continue;
+            }
+            if left == 0 {
+                return true;
+            }
+            idle = false;
+            let moved = perform(link, wire, from, step, now);
+            left = left.saturating_sub(moved.max(STEP_COST));
+        }
+        if idle {
+            return false;
+        }
+    }
+}
+
+/// What a step costs of the budget even if it moves nothing.
+const STEP_COST: usize = 1 << 12;
+
+fn perform(link: &mut Link, wire: &mut impl Wire, from: Side, step: Step, now: Instant) -> usize {
+    match step {
+        Step::Copy(size) => copy(link, wire, from, size, now),
+        Step::Splice(size) => splice(link, wire, from, size, now),
+        Step::FlushPipe => flush_pipe(link, wire, from, now),
+        Step::FlushResidue => {
+            match wire.write(from.other(), link.residue(from)) {
+                Ok(taken) => link.on_residue_written(from, taken, now),
+                Err(Fault::Lost) => link.on_write_lost(from, &[]),
+                Err(_) => link.on_blocked(from),
+            }
+            0
+        }
+        Step::ReadUrgent => match wire.read_urgent(from) {
+            Urgent::NotAtMark => copy(link, wire, from, UP_TO_MARK, now),
+            Urgent::Byte(byte) => {
+                link.on_urgent(from, byte, now);
+                0
+            }
+        },
+        Step::WriteUrgent(byte) => {
+            match wire.write_urgent(from.other(), byte) {
+                Ok(()) => link.on_urgent_written(from, now),
+                Err(Fault::Lost) => link.on_write_lost(from, &[]),
+                Err(_) => link.on_blocked(from),
+            }
+            0
+        }
+        Step::Finish => {
+            wire.finish(from.other());
+            link.on_finished(from, now);
+            0
+        }
+        Step::Wait => 0,
+    }
+}
+
+/// How much to read at once on the way to an urgent mark.
+const UP_TO_MARK: usize = 1 << 16;
+
+fn copy(link: &mut Link, wire: &mut impl Wire, from: Side, size: usize, now: Instant) -> usize {
+    let count = match wire.read(from, size) {
+        Ok(0) => {
+            link.on_ended(from);
+            return 0;
+        }
+        Ok(count) => count,
+        Err(Fault::Lost) => {
+            link.on_read_lost(from);
+            return 0;
+        }
+        Err(_) => {
+            link.on_drained(from);
+            return 0;
+        }
+    };
+    link.on_copied(from, count, size, now);
+    match wire.write_buffer(from.other(), count) {
+        Ok(taken) => link.on_written(from, wire.buffer(count), taken),
+        Err(Fault::Lost) => link.on_write_lost(from, wire.buffer(count)),
+        Err(_) => link.on_written(from, wire.buffer(count), 0),
+    }
+    count
+}
+
+fn splice(link: &mut Link, wire: &mut impl Wire, from: Side, size: usize, now: Instant) -> usize {
+    match wire.splice_in(from, size) {
+        Ok(0) => {
+            link.on_ended(from);
+            0
+        }
+        Ok(count) => {
+            link.on_spliced(from, count, now);
+            flush_pipe(link, wire, from, now);
+            count
+        }
+        Err(Fault::Lost) => {
+            link.on_read_lost(from);
+            0
+        }
+        Err(Fault::NoPipe) => {
+            link.on_no_pipe(from);
+            0
+        }
+        Err(Fault::WouldBlock) => {
+            link.on_drained(from);
+            0
+        }
+    }
+}
+
+fn flush_pipe(link: &mut Link, wire: &mut impl Wire, from: Side, now: Instant) -> usize {
+    match wire.splice_out(from, link.in_pipe(from)) {
+        Ok(taken) => {
+            link.on_pipe_written(from, taken, now);
+            taken
+        }
+        Err(Fault::Lost) => {
+            link.on_write_lost(from, &[]);
+            0
+        }
+        Err(_) => {
+            link.on_blocked(from);
+            0
+        }
+    }
+}

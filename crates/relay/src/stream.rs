@@ -1,0 +1,155 @@
+//! One direction of a session: how much to read next, what is held back, how it ends.
+
+use crate::SpliceMode;
+
+/// The bytes going one way.
+///
+/// ~~~text
+///   input:   Open --end of file--> Ended          Open --reset--> Lost
+///   output:  Open --shutdown-----> Finished       Open --reset--> Lost
+/// ~~~
+///
+/// Input comes to an end on its own; output only after everything before it was written.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub input: End,
+    pub output: End,
+    /// Bytes read that the output did not take. While there are any, nothing more is read.
+    residue: Option<Box<Residue>>,
+    /// Bytes read into a pipe that the output did not take.
+    pub in_pipe: u32,
+    /// An urgent byte read that the output did not take.
+    pub urgent_byte: Option<u8>,
+    pub bytes: u64,
+    pace: Pace,
+}
+
+/// What became of one end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Open,
+    /// End of file read, or written.
+    Finished,
+    /// The connection was reset.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Residue {
+    bytes: Box<[u8]>,
+    start: usize,
+}
+
+/// How large reads are, and whether they go through a pipe.
+#[derive(Debug)]
+struct Pace {
+    /// The next read's size as a power of two.
+    read_log2: u8,
+    /// Large reads in a row while copying; small ones while splicing.
+    streak: u8,
+    /// Large reads in a row that make a stream bulk; more after each time splicing did not pay.
+    patience: u8,
+    splicing: bool,
+}
+
+/// The first read's size: more than most messages, so that a short read means "drained".
+const READ_LOG2_MIN: u8 = 16;
+/// The largest read, and a pipe's capacity: 1 MB, as measured to be best for bulk.
+pub(crate) const READ_LOG2_MAX: u8 = 20;
+/// Reads of at least this size are bulk; splicing breaks even at 32 to 64 kB per read.
+const BULK_BYTES: usize = 64 << 10;
+/// Small reads in a row after which a stream that was spliced is copied again.
+const SMALL_READS_MAX: u8 = 8;
+/// Large reads in a row that make a stream bulk at first.
+const PATIENCE_MIN: u8 = 4;
+
+impl Stream {
+    pub fn new(mode: SpliceMode) -> Self {
+        Self {
+            input: End::Open,
+            output: End::Open,
+            residue: None,
+            in_pipe: 0,
+            urgent_byte: None,
+            bytes: 0,
+            pace: Pace {
+                read_log2: READ_LOG2_MIN,
+                streak: 0,
+                patience: PATIENCE_MIN,
+                splicing: mode == SpliceMode::Always,
+            },
+        }
+    }
+
+    pub fn holds_nothing(&self) -> bool {
+        self.residue.is_none() && self.in_pipe == 0 && self.urgent_byte.is_none()
+    }
+
+    pub fn is_splicing(&self) -> bool {
+        self.pace.splicing
+    }
+
+    pub fn read_size(&self) -> usize {
+        1 << self.pace.read_log2
+    }
+
+    pub fn residue(&self) -> &[u8] {
+        self.residue.as_ref().map_or(&[], |residue| &residue.bytes[residue.start..])
+    }
+
+    pub fn hold(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            debug_assert!(self.residue.is_none(), "read while bytes were held back");
+            self.residue = Some(Box::new(Residue { bytes: bytes.into(), start: 0 }));
+            // A reader that cannot keep up need not cost a megabyte.
+            self.pace.read_log2 = READ_LOG2_MIN.max(self.pace.read_log2 - 1);
+        }
+    }
+
+    pub fn release(&mut self, count: usize) {
+        if let Some(residue) = &mut self.residue {
+            residue.start += count;
+            if residue.start >= residue.bytes.len() {
+                self.residue = None;
+            }
+        }
+    }
+
+    /// Takes over what `other` read and could not write.
+    pub fn inherit(&mut self, other: &mut Self) {
+        self.residue = other.residue.take();
+        self.urgent_byte = other.urgent_byte.take();
+    }
+
+    /// Learns from a read of `count` bytes into memory.
+    pub fn learn_copied(&mut self, count: usize, mode: SpliceMode) {
+        let pace = &mut self.pace;
+        if count == 1 << pace.read_log2 {
+            pace.read_log2 = READ_LOG2_MAX.min(pace.read_log2 + 1);
+        }
+        if mode == SpliceMode::Auto {
+            pace.streak = if count >= BULK_BYTES { pace.streak.saturating_add(1) } else { 0 };
+            if pace.streak >= pace.patience {
+                pace.splicing = true;
+                pace.streak = 0;
+            }
+        }
+    }
+
+    /// Learns from a read of `count` bytes into a pipe.
+    pub fn learn_spliced(&mut self, count: usize, mode: SpliceMode) {
+        let pace = &mut self.pace;
+        pace.streak = if count >= BULK_BYTES { 0 } else { pace.streak.saturating_add(1) };
+        if mode == SpliceMode::Auto && pace.streak >= SMALL_READS_MAX {
+            self.stop_splicing();
+        }
+    }
+
+    /// Goes back to copying: splicing does not pay here, or there is no pipe.
+    pub fn stop_splicing(&mut self) {
+        let pace = &mut self.pace;
+        pace.splicing = false;
+        pace.streak = 0;
+        pace.patience = pace.patience.saturating_mul(2);
+    }
+}

@@ -1,0 +1,316 @@
+//! Seeded simulation: two peers that send, finish, reset and read as they please, and a link
+//! between them. Whatever happens, no byte may be lost, doubled or moved, and an end must arrive
+//! as the end it was.
+//!
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+
+use balancing::Instant;
+use relay::{CloseReason, Fault, Link, Ready, Side, SpliceMode, Urgent, Verdict, Wire, pump};
+use std::collections::VecDeque;
+
+const SIDES: [Side; 2] = [Side::Downstream, Side::Upstream];
+
+/// SplitMix64 (Steele et al., 2014).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+/// One peer and the kernel's two queues between it and us.
+#[derive(Default)]
+struct Peer {
+    /// Sent by the peer, not read by us.
+    inbox: VecDeque<u8>,
+    /// Bytes in `inbox` before the urgent one.
+    mark: Option<usize>,
+    /// Written by us, not read by the peer.
+    outbox: usize,
+    room: usize,
+    /// Everything sent, urgent bytes at their places.
+    sent: Vec<u8>,
+    sent_urgent: Vec<usize>,
+    received: Vec<u8>,
+    received_urgent: Vec<usize>,
+    finished: bool,
+    reset: bool,
+    error_taken: bool,
+    saw_end: bool,
+    event: Option<Ready>,
+}
+
+impl Peer {
+    fn notify(&mut self, change: impl FnOnce(&mut Ready)) {
+        change(self.event.get_or_insert_default());
+    }
+
+    /// Does one random thing.
+    fn act(&mut self, rng: &mut Rng) {
+        let may_send = !self.finished && !self.reset;
+        match rng.below(12) {
+            0..=4 if may_send => {
+                let most = if rng.one_in(6) { 150_000 } else { 700 };
+                let count = 1 + rng.below(most);
+                for _ in 0..count {
+                    let byte = rng.next() as u8;
+                    self.inbox.push_back(byte);
+                    self.sent.push(byte);
+                }
+                self.notify(|ready| ready.readable = true);
+            }
+            5 if may_send && self.mark.is_none() => {
+                let byte = rng.next() as u8;
+                self.mark = Some(self.inbox.len());
+                self.inbox.push_back(byte);
+                self.sent_urgent.push(self.sent.len());
+                self.sent.push(byte);
+                self.notify(|ready| {
+                    ready.readable = true;
+                    ready.urgent = true;
+                });
+            }
+            6 if may_send && rng.one_in(6) => {
+                self.finished = true;
+                self.notify(|ready| {
+                    ready.readable = true;
+                    ready.hangup = true;
+                });
+            }
+            7 if !self.reset && rng.one_in(20) => self.fail(),
+            8..=11 if !self.reset => self.take(rng),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self) {
+        self.reset = true;
+        // What it had not read is gone with it, an urgent byte under way included.
+        self.notify(|ready| {
+            ready.readable = true;
+            ready.writable = true;
+            ready.hangup = true;
+            ready.failed = true;
+        });
+    }
+
+    fn take(&mut self, rng: &mut Rng) {
+        let was_full = self.outbox == self.room;
+        let count = rng.below(self.outbox + 1);
+        self.outbox -= count;
+        if was_full && count > 0 {
+            self.notify(|ready| ready.writable = true);
+        }
+    }
+
+    fn read(&mut self, size: usize) -> Result<Vec<u8>, Fault> {
+        // As tcp(7) has it: a read stops before the mark, and one that starts there goes over it.
+        let until = self.mark.filter(|&before| before > 0).unwrap_or(usize::MAX);
+        let count = size.min(self.inbox.len()).min(until);
+        if count > 0 {
+            self.mark = self.mark.and_then(|before| before.checked_sub(count));
+            return Ok(self.inbox.drain(..count).collect());
+        }
+        match self {
+            Self { reset: true, error_taken: false, .. } => {
+                self.error_taken = true;
+                Err(Fault::Lost)
+            }
+            Self { reset: true, .. } | Self { finished: true, .. } => Ok(Vec::new()),
+            _ => Err(Fault::WouldBlock),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        if self.reset {
+            self.error_taken = true;
+            return Err(Fault::Lost);
+        }
+        assert!(!self.saw_end, "bytes after an end of file");
+        let count = bytes.len().min(self.room - self.outbox);
+        if count == 0 {
+            return Err(Fault::WouldBlock);
+        }
+        self.outbox += count;
+        self.received.extend(&bytes[..count]);
+        Ok(count)
+    }
+}
+
+#[derive(Default)]
+struct World {
+    peers: [Peer; 2],
+    buffer: Vec<u8>,
+    pipes: [VecDeque<u8>; 2],
+    pipes_run_out: bool,
+}
+
+impl World {
+    fn peer(&mut self, side: Side) -> &mut Peer {
+        &mut self.peers[side as usize]
+    }
+}
+
+impl Wire for World {
+    fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+        self.buffer = self.peer(side).read(size)?;
+        Ok(self.buffer.len())
+    }
+    fn buffer(&self, count: usize) -> &[u8] {
+        &self.buffer[..count]
+    }
+    fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault> {
+        self.peers[side as usize].write(&self.buffer[..count])
+    }
+    fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault> {
+        self.peer(side).write(bytes)
+    }
+    fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+        if self.pipes_run_out {
+            return Err(Fault::NoPipe);
+        }
+        assert!(self.pipes[side as usize].is_empty(), "a pipe is filled only when empty");
+        let bytes = self.peer(side).read(size)?;
+        let count = bytes.len();
+        self.pipes[side as usize].extend(bytes);
+        Ok(count)
+    }
+    fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault> {
+        let pipe = &mut self.pipes[from as usize];
+        let bytes: Vec<u8> = pipe.iter().copied().take(size).collect();
+        let taken = self.peers[from.other() as usize].write(&bytes)?;
+        pipe.drain(..taken);
+        Ok(taken)
+    }
+    fn read_urgent(&mut self, side: Side) -> Urgent {
+        let peer = self.peer(side);
+        if peer.mark.is_some_and(|before| before > 0) {
+            return Urgent::NotAtMark;
+        }
+        match peer.mark.take().and_then(|_| peer.inbox.pop_front()) {
+            Some(byte) => Urgent::Byte(byte),
+            None => Urgent::NotAtMark, // read over
+        }
+    }
+    fn write_urgent(&mut self, side: Side, byte: u8) -> Result<(), Fault> {
+        let peer = self.peer(side);
+        if peer.reset {
+            peer.error_taken = true;
+            return Err(Fault::Lost);
+        }
+        if peer.outbox == peer.room {
+            return Err(Fault::WouldBlock);
+        }
+        peer.received_urgent.push(peer.received.len());
+        peer.received.push(byte);
+        peer.outbox += 1;
+        Ok(())
+    }
+    fn finish(&mut self, side: Side) {
+        let peer = self.peer(side);
+        assert!(!peer.saw_end, "finished twice");
+        peer.saw_end = true;
+    }
+}
+
+/// Runs one story to its end; every assertion names the seed.
+fn run(seed: u64) {
+    let mut rng = Rng(seed);
+    let mode = [SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never][rng.below(3)];
+    let mut world = World { pipes_run_out: rng.one_in(4), ..World::default() };
+    for peer in &mut world.peers {
+        peer.room = 1 + rng.below(200_000);
+    }
+    let ready = Ready { writable: true, ..Ready::default() };
+    let mut link = Link::new(ready, ready, mode, Instant::ZERO);
+    let mut verdict = Verdict::Open;
+    for step in 0..100_000u64 {
+        let now = Instant::from_millis(step);
+        // After a while everybody finishes, and reads what is left.
+        for side in SIDES {
+            let peer = world.peer(side);
+            peer.act(&mut rng);
+            if step > 300 && !peer.finished && !peer.reset {
+                peer.finished = true;
+                peer.notify(|ready| {
+                    ready.readable = true;
+                    ready.hangup = true;
+                });
+            }
+        }
+        for side in SIDES {
+            // Events come late, and in any order.
+            if rng.one_in(2)
+                && let Some(event) = world.peer(side).event.take()
+            {
+                link.handle_ready(side, event);
+            }
+        }
+        while pump(&mut link, &mut world, 1 + rng.below(1 << 20), now) {}
+        verdict = link.verdict();
+        if verdict != Verdict::Open {
+            break;
+        }
+    }
+    check(seed, &world, &link, verdict);
+}
+
+fn check(seed: u64, world: &World, link: &Link, verdict: Verdict) {
+    let (sent, received) = link.bytes();
+    for (side, counted) in SIDES.into_iter().zip([sent, received]) {
+        let from = &world.peers[side as usize];
+        let to = &world.peers[side.other() as usize];
+        let ordinary = to.received.len() - to.received_urgent.len();
+        assert_eq!(counted as usize, ordinary, "seed {seed}: miscounted {side:?}");
+        assert!(from.sent.starts_with(&to.received), "seed {seed}: bytes from {side:?} altered");
+        let known = |place| from.sent_urgent.contains(place);
+        assert!(to.received_urgent.iter().all(known), "seed {seed}: urgent bytes invented");
+    }
+    match verdict {
+        Verdict::Open => panic!("seed {seed}: never ended"),
+        Verdict::Close(reason) => {
+            assert!(world.peers.iter().all(|peer| peer.finished), "seed {seed}");
+            assert!(matches!(reason, CloseReason::ClientFin | CloseReason::BackendFin));
+            for side in SIDES {
+                let from = &world.peers[side as usize];
+                let to = &world.peers[side.other() as usize];
+                if !to.reset {
+                    assert_eq!(from.sent, to.received, "seed {seed}: bytes from {side:?} lost");
+                }
+            }
+        }
+        Verdict::Abort { victim, .. } => {
+            let from = &world.peers[victim.other() as usize];
+            let to = &world.peers[victim as usize];
+            assert!(from.reset, "seed {seed}: reset invented");
+            if !to.reset {
+                assert_eq!(from.sent, to.received, "seed {seed}: bytes before the reset lost");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_lost_whatever_the_peers_do() {
+    let env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    if let Some(seed) = env("EVENKEEL_SIM_SEED") {
+        run(seed);
+        return;
+    }
+    for seed in 0..env("EVENKEEL_SIM_SEEDS").unwrap_or(200) {
+        run(seed);
+    }
+}
