@@ -1,1 +1,15 @@
-//! Safe wrappers over the operating system.
+//! Safe wrappers over the operating system: events, sockets, pipes, clocks, processes.
+//!
+//! The only crate with `unsafe` code. Everything takes and returns safe types; nothing here
+//! decides anything. Most calls go through `rustix`; what it lacks stands in functions a few
+//! lines long.
+
+#![expect(unsafe_code, reason = "this crate exists to hold all of it")]
+
+pub mod clock;
+pub mod epoll;
+pub mod net;
+pub mod pipe;
+pub mod process;
+
+pub use rustix::io::Errno;

@@ -1,0 +1,146 @@
+//! Edge-triggered readiness of many descriptors, and a way to wake a sleeping worker.
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// A set of descriptors to wait on.
+pub struct Poller {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+/// What became ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The token given to [`Poller::add_stream`] or [`Poller::add_listener`].
+    pub token: u64,
+    flags: EventFlags,
+}
+
+impl Poller {
+    /// An empty set that reports up to `capacity` events at a time.
+    pub fn new(capacity: usize) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, events: Vec::with_capacity(capacity) })
+    }
+
+    /// Watches a stream for everything, once per change.
+    pub fn add_stream(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = EventFlags::IN
+            | EventFlags::OUT
+            | EventFlags::RDHUP
+            | EventFlags::PRI
+            | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?)
+    }
+
+    /// Watches a listener or a wake-up for as long as there is something to take.
+    pub fn add_listener(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
+    }
+
+    /// Stops watching a descriptor that stays open.
+    pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
+    /// Waits until something is ready, at most `timeout` (for ever if `None`).
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.events.clear();
+        // The kernel counts in milliseconds: rounding up means never waking too early.
+        let timeout = timeout.map(|timeout| {
+            let millis = timeout.as_nanos().div_ceil(1_000_000).min(1 << 30) as i64;
+            Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+        });
+        let spare = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many events the last wait found.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether the last wait found nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The last wait's event at `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Self::len`].
+    #[must_use]
+    pub fn event(&self, index: usize) -> Event {
+        let event = self.events[index];
+        Event { token: event.data.u64(), flags: event.flags }
+    }
+}
+
+impl Event {
+    /// Bytes or an end can be read, or a connection accepted.
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        self.flags.intersects(EventFlags::IN)
+    }
+
+    /// Bytes can be written.
+    #[must_use]
+    pub fn is_writable(self) -> bool {
+        self.flags.intersects(EventFlags::OUT)
+    }
+
+    /// The peer has finished sending.
+    #[must_use]
+    pub fn is_hangup(self) -> bool {
+        self.flags.intersects(EventFlags::RDHUP | EventFlags::HUP)
+    }
+
+    /// An urgent byte has arrived.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        self.flags.intersects(EventFlags::PRI)
+    }
+
+    /// The connection has failed.
+    #[must_use]
+    pub fn is_failed(self) -> bool {
+        self.flags.intersects(EventFlags::ERR)
+    }
+}
+
+/// Wakes a worker that waits on its [`Poller`].
+#[derive(Debug)]
+pub struct Waker(OwnedFd);
+
+impl Waker {
+    /// A waker to be watched with [`Poller::add_listener`].
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// Wakes the worker now, or as soon as it waits.
+    pub fn wake(&self) {
+        // Failing means that the counter is full: it is awake.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Takes the wake-ups so far.
+    pub fn clear(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

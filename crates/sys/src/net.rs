@@ -1,0 +1,235 @@
+//! Stream sockets, never blocking.
+
+use balancing::Address;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
+    SocketType, accept_with, acceptfrom_with, bind, connect, getsockname, listen, recv, send,
+    shutdown, socket_with,
+};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// Listens on a TCP address. Accepted connections inherit: no delay, keep-alive, urgent bytes in
+/// line.
+///
+/// `dual_stack` lets an IPv6 socket take IPv4 clients too.
+pub fn listen_tcp(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
+    let socket = socket_with(family(address.ip()), SocketType::STREAM, FLAGS, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
+    }
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_socket_oobinline(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Listens on a Unix socket, replacing a file that nobody listens on any more.
+pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    let address = SocketAddrUnix::new(path)?;
+    match bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) if is_stale(path, &address)? => {
+            std::fs::remove_file(path)?;
+            bind(&socket, &address)?;
+        }
+        bound => bound?,
+    }
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Whether the socket file was left behind by a process that is gone.
+fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
+    use std::os::unix::fs::FileTypeExt;
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    Ok(connect(&probe, address) == Err(Errno::CONNREFUSED))
+}
+
+/// The kernel cuts it down to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Takes the next connection. `None` for the address of a Unix socket's client.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    let (socket, address) = acceptfrom_with(listener, FLAGS)?;
+    Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())))
+}
+
+/// Takes the next connection without asking who it is.
+pub fn accept_unnamed(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    accept_with(listener, FLAGS)
+}
+
+/// Begins to connect. The descriptor becomes writable or failed when it is decided.
+///
+/// `source` is the local address to use; one that this host does not have is not used, as with
+/// balance's `-B`.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` and `EADDRNOTAVAIL` are shortages of ours
+/// ([`is_shortage`]); anything else speaks of the backend.
+pub fn start_connect(address: &Address, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {
+    let socket = match address {
+        Address::Ip(address) => {
+            let socket = socket_with(family(address.ip()), SocketType::STREAM, FLAGS, None)?;
+            sockopt::set_socket_oobinline(&socket, true)?;
+            sockopt::set_socket_keepalive(&socket, true)?;
+            if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+                bind_source(socket.as_fd(), source);
+            }
+            connect_result(connect(&socket, address))?;
+            socket
+        }
+        Address::Unix(path) => {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+            connect_result(connect(&socket, &SocketAddrUnix::new(path)?))?;
+            socket
+        }
+    };
+    Ok(socket)
+}
+
+fn connect_result(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::INPROGRESS) => Ok(()),
+        result => result,
+    }
+}
+
+fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) {
+    // The port is chosen at connect time, so that one address serves more than 28,000 sessions
+    // (ip(7), IP_BIND_ADDRESS_NO_PORT). Kernels without it choose now.
+    set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+    let _ = bind(socket, &SocketAddr::new(source, 0));
+}
+
+/// Whether this host has `address`.
+#[must_use]
+pub fn is_local(address: IpAddr) -> bool {
+    socket_with(family(address), SocketType::STREAM, FLAGS, None)
+        .and_then(|socket| bind(&socket, &SocketAddr::new(address, 0)))
+        .is_ok()
+}
+
+/// Whether an error tells of a shortage on this machine, not of the peer.
+#[must_use]
+pub fn is_shortage(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL
+    )
+}
+
+/// Takes the error of a connect or a connection that failed.
+#[must_use]
+pub fn take_error(socket: BorrowedFd<'_>) -> Option<Errno> {
+    match sockopt::socket_error(socket) {
+        Ok(result) => result.err(),
+        Err(error) => Some(error),
+    }
+}
+
+/// The local address; `None` for a Unix socket.
+#[must_use]
+pub fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let address: SocketAddrAny = getsockname(socket).ok()?;
+    SocketAddr::try_from(address).ok()
+}
+
+/// Receives into `buffer`; zero is end of file.
+#[inline]
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|(count, _)| count),
+        }
+    }
+}
+
+/// Sends what the socket takes of `bytes`.
+#[inline]
+pub fn transmit(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        match send(socket, bytes, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Sends one urgent byte.
+pub fn transmit_urgent(socket: BorrowedFd<'_>, byte: u8) -> Result<(), Errno> {
+    send(socket, &[byte], SendFlags::NOSIGNAL | SendFlags::OOB).map(|_| ())
+}
+
+/// Whether the next byte to be read is the urgent one (`SIOCATMARK`, tcp(7)).
+#[must_use]
+pub fn is_at_mark(socket: BorrowedFd<'_>) -> bool {
+    query_int(socket, SIOCATMARK) == Some(1)
+}
+
+/// Bytes written that the peer has not acknowledged yet (`SIOCOUTQ`, tcp(7)).
+#[must_use]
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
+    query_int(socket, libc::TIOCOUTQ).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
+}
+
+/// Tells the peer that nothing more will come.
+pub fn finish(socket: BorrowedFd<'_>) {
+    let _ = shutdown(socket, Shutdown::Write);
+}
+
+/// Sends small pieces at once instead of waiting for more.
+pub fn set_no_delay(socket: BorrowedFd<'_>) {
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+}
+
+/// Makes closing the socket a reset.
+pub fn reset_on_close(socket: BorrowedFd<'_>) {
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+/// `SIOCATMARK` of Linux, the same on all its architectures but two that have no other users.
+const SIOCATMARK: libc::Ioctl = 0x8905;
+
+/// Asks for an integer that a socket `ioctl` writes.
+fn query_int(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Option<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed, so open for the whole call; both requests used here
+    // write one `int` to the pointer, which is a local one.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut value) };
+    (result == 0).then_some(value)
+}
+
+/// Sets an integer socket option; what the kernel does not know is left out.
+fn set_int(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
+    // SAFETY: the descriptor is borrowed, so open for the whole call; pointer and length
+    // describe a local integer that the kernel only reads before returning.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}

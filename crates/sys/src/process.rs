@@ -1,0 +1,157 @@
+//! The process itself: its limits, its user, its terminal.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Raises the soft limit of open descriptors to the hard one; tells how many that is.
+pub fn raise_descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    descriptor_limit()
+}
+
+/// How many descriptors this process may have open now.
+#[must_use]
+pub fn descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// The port of a TCP service name, from the system's list.
+#[must_use]
+pub fn service_port(name: &str) -> Option<u16> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: both strings end in NUL and live through the call. The result, if any, points at
+    // storage of the C library that stays valid until the next call; the one field is copied out
+    // at once, and only the main thread looks services up, before others are started or in
+    // answer to a command.
+    let port = unsafe { libc::getservbyname(name.as_ptr(), c"tcp".as_ptr()).as_ref()?.s_port };
+    Some(u16::from_be(port as u16))
+}
+
+/// Goes into the background: the caller's process ends with status 0, and what returns is its
+/// child, in a session of its own, in `/`, with the three standard descriptors on `/dev/null`.
+///
+/// # Errors
+/// When the system has no room for another process. Then nothing has changed.
+///
+/// # Panics
+/// If this process has more than one thread: the child would be without the others.
+pub fn detach() -> io::Result<()> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    assert!(threads == 1, "detach comes before any thread is started");
+    // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if child > 0 {
+        // SAFETY: ends this process without running exit handlers, whose work belongs to the
+        // child now; it takes no pointers.
+        unsafe { libc::_exit(0) }
+    }
+    // Fails only if we lead a session already, which is what we want.
+    let _ = rustix::process::setsid();
+    std::env::set_current_dir("/")?;
+    silence_standard_descriptors()
+}
+
+fn silence_standard_descriptors() -> io::Result<()> {
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Becomes `user` for good: groups, group and user, in that order.
+///
+/// # Errors
+/// `NotFound` if there is no such user; `PermissionDenied` if this process may not.
+///
+/// # Panics
+/// If this process has more than one thread: the call may change one thread only.
+pub fn become_user(user: &str) -> io::Result<()> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    assert!(threads == 1, "privileges are dropped before any thread is started");
+    let name = CString::new(user)?;
+    let (uid, gid) = look_up(&name)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
+    // SAFETY: the name ends in NUL and lives through the calls; the rest are plain numbers.
+    let failed = unsafe {
+        libc::initgroups(name.as_ptr(), gid) != 0 || libc::setgid(gid) != 0 || libc::setuid(uid) != 0
+    };
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn look_up(name: &CStr) -> Option<(libc::uid_t, libc::gid_t)> {
+    // SAFETY: the name ends in NUL and lives through the call. The result, if any, points at
+    // storage of the C library that stays valid until the next call; two numbers are copied out
+    // at once, by the only thread there is.
+    let entry = unsafe { libc::getpwnam(name.as_ptr()).as_ref()? };
+    Some((entry.pw_uid, entry.pw_gid))
+}
+
+/// Gives a file to the user that [`become_user`] would become.
+pub fn give_to(path: &Path, user: &str) -> io::Result<()> {
+    let name = CString::new(user)?;
+    let (uid, gid) = look_up(&name)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))
+}
+
+/// The user id this process acts with.
+#[must_use]
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Ends this process as if `signal` had not been caught, so that the parent sees it.
+pub fn die_of(signal: i32) -> ! {
+    // SAFETY: restores the default action and raises; both take plain numbers. If the signal
+    // does not end the process, the exit below does.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+        libc::_exit(128 + signal)
+    }
+}
+
+/// Writes one line to the system log, as a daemon.
+pub fn syslog(ident: &'static CStr, priority: Priority, text: &str) {
+    let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
+    let level = match priority {
+        Priority::Error => libc::LOG_ERR,
+        Priority::Warning => libc::LOG_WARNING,
+        Priority::Notice => libc::LOG_NOTICE,
+        Priority::Info => libc::LOG_INFO,
+    };
+    // SAFETY: the identity is static, as openlog(3) requires of a pointer it keeps; format and
+    // text end in NUL, and the one conversion in the format matches the one argument.
+    unsafe {
+        libc::openlog(ident.as_ptr(), libc::LOG_PID | libc::LOG_CONS, libc::LOG_DAEMON);
+        libc::syslog(level, c"%s".as_ptr(), text.as_ptr());
+    }
+}
+
+/// How urgent a line of the system log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// An operator must act.
+    Error,
+    /// We coped.
+    Warning,
+    /// Normal but significant.
+    Notice,
+    /// Lifecycle.
+    Info,
+}
+
+/// Whether a path may be used as a Unix socket's.
+#[must_use]
+pub fn fits_unix_socket(path: &Path) -> bool {
+    path.as_os_str().as_bytes().len() < 108
+}
