@@ -48,7 +48,7 @@ pub struct Cursor(AtomicU32);
 /// An owned value, since a connect takes many turns of the loop.
 #[derive(Debug)]
 pub struct Attempt {
-    pub(crate) client_hash: u32,
+    client_hash: u32,
     pub(crate) seed: u64,
     tier: u32,
     last_resort: bool,
@@ -79,6 +79,12 @@ impl Attempt {
     #[must_use]
     pub fn place(&self) -> Option<(usize, usize)> {
         self.last_index().map(|index| (self.tier as usize, index))
+    }
+
+    /// The hash of the client's address this was made with.
+    #[must_use]
+    pub fn client_hash(&self) -> u32 {
+        self.client_hash
     }
 
     /// How many backends have failed this session.

@@ -1,1 +1,21 @@
-//! Worker threads that perform what the pure crates decide.
+//! Worker threads, one event loop per core, performing what the pure crates decide.
+//!
+//! A [`DataPlane`] is given listening sockets with their [`Service`]s and tells what happens as
+//! batches of [`Event`]s. It knows nothing of configuration text, names or admin sockets. A session
+//! belongs to one worker; everything that workers share is listed in `ARCHITECTURE.md`.
+//! Start reading at `worker.rs`; a session's life is in `session.rs`.
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod event;
+mod pipes;
+mod plane;
+mod service;
+mod session;
+mod wire;
+mod worker;
+
+pub use event::{Ended, Event, SessionInfo, Trace, Trouble};
+pub use plane::{DataPlane, Options};
+pub use service::{Cut, Observe, Service, Settings};

@@ -297,6 +297,12 @@ impl Link {
         self.streams[from as usize].in_pipe as usize
     }
 
+    /// When bytes or an end last passed.
+    #[must_use]
+    pub fn last_activity(&self) -> Instant {
+        self.last_activity
+    }
+
     /// Bytes delivered from the client, and from the backend.
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {

@@ -29,11 +29,8 @@ impl Poller {
 
     /// Watches a stream for everything, once per change.
     pub fn add_stream(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
-        let flags = EventFlags::IN
-            | EventFlags::OUT
-            | EventFlags::RDHUP
-            | EventFlags::PRI
-            | EventFlags::ET;
+        let flags =
+            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 

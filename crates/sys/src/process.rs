@@ -82,7 +82,9 @@ pub fn become_user(user: &str) -> io::Result<()> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
     // SAFETY: the name ends in NUL and lives through the calls; the rest are plain numbers.
     let failed = unsafe {
-        libc::initgroups(name.as_ptr(), gid) != 0 || libc::setgid(gid) != 0 || libc::setuid(uid) != 0
+        libc::initgroups(name.as_ptr(), gid) != 0
+            || libc::setgid(gid) != 0
+            || libc::setuid(uid) != 0
     };
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

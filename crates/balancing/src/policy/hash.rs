@@ -7,7 +7,7 @@ use super::{Choice, View};
 /// Backends out of service count in `n`, so that taking one out never moves other clients.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
-    let home = view.attempt.client_hash as usize % len;
+    let home = view.attempt.client_hash() as usize % len;
     let choice = if view.may_stand_in() { view.take_in_circle(home) } else { view.take(home) };
     match &choice {
         // The turn moves here too; it is seen when the rule is changed to round robin.

@@ -1,0 +1,148 @@
+//! A worker's listeners: taking clients, and pausing when there is no room for more.
+
+use crate::event::{Event, Trouble};
+use crate::service::Service;
+use crate::worker::{Incoming, Shared, Worker};
+use balancing::Instant;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use sys::net;
+
+/// A listening socket and whether it is being watched.
+#[derive(Debug)]
+pub struct Listener {
+    pub service: Arc<Service>,
+    pub socket: OwnedFd,
+    watched: bool,
+}
+
+/// How long to wait before looking whether a shortage is over.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long there must be room before a shortage is said to be over.
+const CALM: Duration = Duration::from_secs(2);
+
+impl Listener {
+    pub fn new(service: Arc<Service>, socket: OwnedFd) -> Self {
+        Self { service, socket, watched: false }
+    }
+}
+
+impl Worker {
+    /// Watches a listener that is not paused.
+    pub(crate) fn watch(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        if !listener.watched {
+            let token = crate::worker::listener_token(index);
+            listener.watched = self.poller.add_listener(&listener.socket, token).is_ok();
+        }
+    }
+
+    fn unwatch(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        if listener.watched {
+            let _ = self.poller.remove(&listener.socket);
+            listener.watched = false;
+        }
+    }
+
+    /// Takes one client and gives it to the worker with the fewest sessions.
+    ///
+    /// One per event: with more waiting the listener is reported again, after the sessions that
+    /// are ready have been served.
+    pub(crate) fn accept(&mut self, index: usize, now: Instant) {
+        let service = Arc::clone(&self.listeners[index].service);
+        if self.shared.is_full() {
+            self.pause(Trouble::Accept, now);
+            return;
+        }
+        match net::accept(self.listeners[index].socket.as_fd()) {
+            Ok((socket, client)) => {
+                service.sessions_total.fetch_add(1, Relaxed);
+                let open = service.sessions.fetch_add(1, Relaxed) + 1;
+                if service.settings.sessions_max.is_some_and(|most| open >= most) {
+                    service.paused.store(true, Relaxed);
+                    self.unwatch(index);
+                    // A session may have ended just before the pause could be seen.
+                    self.resume(index);
+                }
+                self.place(Incoming { service, socket, client }, now);
+            }
+            Err(error) if net::is_shortage(error) => self.pause(Trouble::Accept, now),
+            // The client went away, or somebody else was faster.
+            Err(_) => {}
+        }
+    }
+
+    fn place(&mut self, incoming: Incoming, now: Instant) {
+        let target = self.shared.claim_least_loaded(self.index);
+        if target == self.index {
+            self.begin(incoming, now);
+        } else {
+            self.shared.hand_over(target, incoming);
+        }
+    }
+
+    /// Watches a listener again that was paused by its session limit, if there is room.
+    pub(crate) fn resume(&mut self, index: usize) {
+        let service = &self.listeners[index].service;
+        let room =
+            service.settings.sessions_max.is_none_or(|most| service.sessions.load(Relaxed) < most);
+        if room && service.paused.swap(false, Relaxed) {
+            self.watch(index);
+        }
+    }
+
+    /// Stops accepting for a moment, since we ran short of something.
+    pub(crate) fn pause(&mut self, trouble: Trouble, now: Instant) {
+        self.pipes.shrink();
+        self.shared.measure_descriptors();
+        for index in 0..self.listeners.len() {
+            self.unwatch(index);
+        }
+        self.retry_accept_at = Some(now + RETRY);
+        if self.trouble_at.replace(now).is_none() {
+            self.tell(Event::Trouble(trouble));
+        }
+    }
+
+    /// Looks whether a shortage is over.
+    pub(crate) fn retry_accept(&mut self, now: Instant) {
+        if self.retry_accept_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.shared.measure_descriptors();
+        // Accepting goes on as soon as there is room; the shortage is over when room stays.
+        let calm = self.trouble_at.is_none_or(|at| now.since(at) >= CALM);
+        self.retry_accept_at = (!calm).then_some(now + RETRY);
+        if self.shared.is_full() {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            if !self.listeners[index].service.paused.load(Relaxed) {
+                self.watch(index);
+            }
+        }
+        if calm && self.trouble_at.take().is_some() {
+            self.tell(Event::TroubleOver);
+        }
+    }
+}
+
+impl Shared {
+    /// Works out anew how many sessions the descriptor limit allows, which may have changed.
+    pub(crate) fn measure_descriptors(&self) {
+        let spared = RESERVED_DESCRIPTORS + 2 * self.pipes_most * self.workers.len();
+        let room = sys::process::descriptor_limit().saturating_sub(spared) / 2;
+        self.sessions_most.store(u32::try_from(room).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        let open: u32 = self.workers.iter().map(|worker| worker.sessions.load(Relaxed)).sum();
+        open >= self.sessions_most.load(Relaxed)
+    }
+}
+
+/// Descriptors for everything that is not a session: listeners, admin connections, logs.
+const RESERVED_DESCRIPTORS: usize = 40;

@@ -1,0 +1,135 @@
+//! The data plane as the control plane sees it.
+
+use crate::event::{Event, SessionInfo};
+use crate::service::Service;
+use crate::worker::{Handle, Order, Shared, Worker};
+use relay::CloseReason;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How to run the data plane.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads, at least one.
+    pub workers: usize,
+    /// Keep polling this long after the last event before sleeping.
+    pub spin: Option<Duration>,
+}
+
+/// Running workers.
+pub struct DataPlane {
+    shared: Arc<Shared>,
+}
+
+/// How long an answer of a worker may take: it is never busier than one turn.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl DataPlane {
+    /// Starts the workers. Each gives its events to a sink of its own, which must not block.
+    ///
+    /// # Errors
+    /// When the system has no room for the threads or their descriptors.
+    pub fn start(
+        options: Options,
+        mut sink: impl FnMut(usize) -> Box<dyn FnMut(Vec<Event>) + Send>,
+    ) -> io::Result<Self> {
+        let mut inboxes: Vec<Receiver<Order>> = Vec::new();
+        let mut workers = Vec::new();
+        for _ in 0..options.workers.max(1) {
+            let (sender, receiver) = channel();
+            workers.push(Handle::new(sender)?);
+            inboxes.push(receiver);
+        }
+        let limit = sys::process::descriptor_limit();
+        let pipes_most = (limit / 16 / workers.len()).min(PIPES_MOST);
+        let shared = Arc::new(Shared { workers, sessions_most: AtomicU32::new(0), pipes_most });
+        shared.measure_descriptors();
+        for (index, orders) in inboxes.into_iter().enumerate() {
+            let (shared, sink) = (Arc::clone(&shared), sink(index));
+            let (started, is_up) = channel();
+            thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .stack_size(WORKER_STACK_BYTES)
+                .spawn(move || match Worker::new(index, shared, orders, options.spin, sink) {
+                Ok(worker) => {
+                    let _ = started.send(Ok(()));
+                    worker.run();
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            })?;
+            is_up.recv().unwrap_or_else(|_| Err(io::Error::other("worker did not start")))?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
+    /// Open sessions.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shared.workers.iter().map(|worker| worker.sessions.load(Relaxed) as usize).sum()
+    }
+
+    /// Open sessions of each worker.
+    #[must_use]
+    pub fn sessions_by_worker(&self) -> Vec<usize> {
+        self.shared.workers.iter().map(|worker| worker.sessions.load(Relaxed) as usize).collect()
+    }
+
+    /// Accepts clients on `socket` from now on.
+    pub fn listen(&self, service: Arc<Service>, socket: OwnedFd) {
+        let home = service.id % self.shared.workers.len();
+        self.shared.workers[home].order(Order::Listen(service, socket));
+    }
+
+    /// Closes all listening sockets; they are closed when this returns.
+    pub fn stop_listening(&self) {
+        let (sender, done) = channel();
+        for worker in &self.shared.workers {
+            worker.order(Order::StopListening(sender.clone()));
+        }
+        drop(sender);
+        for _ in &self.shared.workers {
+            let _ = done.recv_timeout(ANSWER_TIMEOUT);
+        }
+    }
+
+    /// Lists the open sessions, in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let (sender, lists) = channel();
+        for worker in &self.shared.workers {
+            worker.order(Order::List(sender.clone()));
+        }
+        drop(sender);
+        let answers = self.shared.workers.iter();
+        answers.filter_map(|_| lists.recv_timeout(ANSWER_TIMEOUT).ok()).flatten().collect()
+    }
+
+    /// Ends one session, or all; tells how many.
+    pub fn cut(&self, session: Option<u64>, reason: CloseReason) -> usize {
+        let (sender, counts) = channel();
+        for worker in &self.shared.workers {
+            worker.order(Order::Cut(session, reason, sender.clone()));
+        }
+        drop(sender);
+        let answers = self.shared.workers.iter();
+        answers.filter_map(|_| counts.recv_timeout(ANSWER_TIMEOUT).ok()).sum()
+    }
+}
+
+/// An ordinary user's budget of pipe pages (pipe(7), 64 MB by default) is spent at 64 pipes.
+const PIPES_MOST: usize = 64;
+/// Workers neither recurse nor keep large values on the stack.
+const WORKER_STACK_BYTES: usize = 256 << 10;

@@ -1,0 +1,535 @@
+//! A session's life: choosing, connecting, relaying, ending.
+//!
+//! ~~~text
+//!                  .-- next backend --.
+//!                  v                  |
+//!   accepted --> Connecting --fails---'    Relaying --both ended--> gone
+//!                  |   ^ \--answers------> |  ^
+//!      no socket   v   | a socket          |  '-- reset before the first byte: Connecting
+//!                 Waiting                  '--reset, all delivered--> Resetting --> gone
+//! ~~~
+
+use crate::event::{Ended, Event, SessionInfo, Trace, Trouble};
+use crate::service::{Cut, Service};
+use crate::wire::SocketWire;
+use crate::worker::{GENERATION_MAX, Incoming, Order, Worker, token};
+use balancing::{Attempt, Instant, Lease, Outcome, Policy, Pool, client_hash};
+use relay::{CloseReason, Link, Ready, Side, SpliceMode, Verdict, pump};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use sys::Errno;
+use sys::net;
+use sys::pipe::Pipe;
+
+/// A session's whole state: a plain value that could move to another worker between turns.
+pub(crate) struct Session {
+    pub number: u64,
+    pub generation: u32,
+    phase: Phase,
+    upstream_writes: u8,
+    /// Whether it is in the worker's list of sessions with more to do.
+    queued: bool,
+    service: Arc<Service>,
+    client: Option<SocketAddr>,
+    downstream: OwnedFd,
+    upstream: Option<OwnedFd>,
+    link: Link,
+    pipes: [Option<Pipe>; 2],
+    lease: Option<Lease>,
+    /// How to go on if the backend fails; dropped with the first byte, after which it is too late.
+    trying: Option<Box<Trying>>,
+    started: Instant,
+    /// From accepting to being connected, in microseconds.
+    connect_micros: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    /// For a socket to connect with.
+    Waiting,
+    Relaying,
+    /// Everything was written to `victim`, which is reset once it has acknowledged it.
+    Resetting {
+        victim: Side,
+        reason: CloseReason,
+    },
+}
+
+/// What connecting needs and relaying does not.
+struct Trying {
+    pool: Arc<Pool>,
+    attempt: Attempt,
+    /// Which address of the current backend.
+    address: usize,
+    addresses_tried: usize,
+    /// Since when no socket could be had.
+    waiting_since: Option<Instant>,
+    last_failure: Option<CloseReason>,
+}
+
+/// First look at a send queue that is not empty, in milliseconds; each further one later.
+const QUEUE_CHECK: Duration = Duration::from_millis(2);
+const SOCKET_RETRY: Duration = Duration::from_millis(50);
+
+impl Worker {
+    /// Starts a session for a client just accepted.
+    pub(crate) fn begin(&mut self, incoming: Incoming, now: Instant) {
+        let Incoming { service, socket, client } = incoming;
+        let number = self.begun * self.shared.workers.len() as u64 + self.index as u64 + 1;
+        self.begun += 1;
+        let settings = &service.settings;
+        let hash = client.map_or(0, |client| client_hash(client.ip()));
+        let mode = if settings.observe.blocks { SpliceMode::Never } else { settings.splice };
+        let session = Session {
+            number,
+            generation: number as u32 & GENERATION_MAX,
+            phase: Phase::Connecting,
+            upstream_writes: 0,
+            queued: false,
+            client,
+            downstream: socket,
+            upstream: None,
+            link: Link::new(Ready::default(), Ready::default(), mode, now),
+            pipes: [None, None],
+            lease: None,
+            trying: Some(Box::new(Trying {
+                pool: service.pool.load_full(),
+                attempt: Attempt::new(hash, number),
+                address: 0,
+                addresses_tried: 0,
+                waiting_since: None,
+                last_failure: None,
+            })),
+            started: now,
+            connect_micros: u32::MAX,
+            service,
+        };
+        let steps = session.service.settings.observe.steps;
+        let key = self.sessions.insert(session);
+        if steps {
+            self.tell(Event::Trace(Trace::Accepted { client }));
+        }
+        self.try_next(key, now);
+        // Last, so that the client's first bytes find the connect under way.
+        if let Some(session) = self.sessions.get(key) {
+            let token = token(key, Side::Downstream, session.generation);
+            if self.poller.add_stream(&session.downstream, token).is_err() {
+                self.end(key, CloseReason::NoSocket, Some(Cut::Reset), now);
+            }
+        }
+    }
+
+    /// Connects to the next backend, or ends the session when none is left.
+    fn try_next(&mut self, key: usize, now: Instant) {
+        let session = &mut self.sessions[key];
+        let Some(trying) = &mut session.trying else { return };
+        session.lease = trying.pool.next_backend(&mut trying.attempt, now);
+        let Some(lease) = &session.lease else {
+            let reason = trying.last_failure.unwrap_or(CloseReason::NoBackend);
+            let cut = session.service.settings.cut;
+            self.end(key, reason, Some(cut), now);
+            return;
+        };
+        let state = &lease.backend().state;
+        state.tally(self.index).count_attempt();
+        trying.address = state.preferred();
+        trying.addresses_tried = 0;
+        if session.service.settings.observe.steps {
+            let trace = trying.trace();
+            self.tell(Event::Trace(trace));
+        }
+        self.connect(key, now);
+    }
+
+    /// Begins to connect to the current address of the current backend.
+    fn connect(&mut self, key: usize, now: Instant) {
+        let session = &mut self.sessions[key];
+        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
+        let addresses = &lease.backend().addresses;
+        if addresses.is_empty() {
+            self.connect_failed(key, Errno::ADDRNOTAVAIL, now);
+            return;
+        }
+        let address = &addresses[trying.address % addresses.len()];
+        let settings = &session.service.settings;
+        let started = net::start_connect(address, settings.source).and_then(|socket| {
+            let token = token(key, Side::Upstream, session.generation);
+            self.poller.add_stream(&socket, token).map_err(|_| Errno::NOMEM)?;
+            Ok(socket)
+        });
+        match started {
+            Ok(socket) => {
+                trying.waiting_since = None;
+                session.upstream = Some(socket);
+                session.phase = Phase::Connecting;
+                self.deadlines.set(key, now + settings.connect_timeout);
+            }
+            Err(error) if net::is_shortage(error) => {
+                trying.waiting_since.get_or_insert(now);
+                session.phase = Phase::Waiting;
+                self.deadlines.set(key, now + SOCKET_RETRY);
+                self.pause(Trouble::Connect, now);
+            }
+            Err(error) => self.connect_failed(key, error, now),
+        }
+    }
+
+    /// Goes on to the backend's next address, or to the next backend.
+    fn connect_failed(&mut self, key: usize, error: Errno, now: Instant) {
+        let session = &mut self.sessions[key];
+        session.upstream = None;
+        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
+        trying.address += 1;
+        trying.addresses_tried += 1;
+        if trying.addresses_tried < lease.backend().addresses.len() {
+            self.connect(key, now);
+        } else {
+            self.backend_failed(key, error, now);
+        }
+    }
+
+    fn backend_failed(&mut self, key: usize, error: Errno, now: Instant) {
+        let session = &mut self.sessions[key];
+        let (Some(trying), Some(lease)) = (&mut session.trying, session.lease.take()) else {
+            return;
+        };
+        let timed_out = error == Errno::TIMEDOUT;
+        trying.last_failure =
+            Some(if timed_out { CloseReason::ConnectTimeout } else { CloseReason::ConnectRefused });
+        let place = trying.attempt.place().unwrap_or_default();
+        let backend = Arc::clone(lease.backend());
+        backend.state.tally(self.index).count_failure();
+        let change = trying.pool.report(&mut trying.attempt, &lease, Outcome::Failure, now);
+        drop(lease); // its place is free for others at once
+        let service = session.service.id;
+        let steps = session.service.settings.observe.steps;
+        if steps {
+            let (tier, index) = place;
+            self.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
+        }
+        let error = std::io::Error::from(error).to_string();
+        self.tell(Event::ConnectFailed { service, backend: Arc::clone(&backend), error });
+        if let Some(change) = change {
+            self.tell(Event::Backend { service, backend, place, change });
+        }
+        self.try_next(key, now);
+    }
+
+    /// The backend answered: relaying begins.
+    fn connected(&mut self, key: usize, now: Instant) {
+        let session = &mut self.sessions[key];
+        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
+        session.phase = Phase::Relaying;
+        session.connect_micros =
+            u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
+        self.deadlines.clear(key);
+        let change = trying.pool.report(&mut trying.attempt, lease, Outcome::Success, now);
+        let backend = lease.backend();
+        if backend.addresses.len() > 1 {
+            backend.state.set_preferred(trying.address % backend.addresses.len());
+        }
+        let place = trying.attempt.place().unwrap_or_default();
+        let backend = change.map(|change| (change, Arc::clone(backend)));
+        let service = session.service.id;
+        if session.service.settings.observe.steps {
+            self.tell(Event::Trace(Trace::Connected { index: place.1 }));
+        }
+        if let Some((change, backend)) = backend {
+            self.tell(Event::Backend { service, backend, place, change });
+        }
+    }
+
+    /// Takes in what an event told of one of a session's connections.
+    pub(crate) fn handle_ready(
+        &mut self,
+        key: usize,
+        side: Side,
+        event: sys::epoll::Event,
+        now: Instant,
+    ) {
+        let session = &mut self.sessions[key];
+        let ready = Ready {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            hangup: event.is_hangup(),
+            urgent: event.is_urgent(),
+            failed: event.is_failed(),
+        };
+        match session.phase {
+            Phase::Connecting if side == Side::Upstream => {
+                let error = match &session.upstream {
+                    Some(upstream) if ready.failed => net::take_error(upstream.as_fd()),
+                    _ => None,
+                };
+                if ready.failed {
+                    self.connect_failed(key, error.unwrap_or(Errno::CONNREFUSED), now);
+                    return;
+                }
+                if !ready.writable {
+                    return;
+                }
+                session.link.handle_ready(side, ready);
+                self.connected(key, now);
+            }
+            Phase::Connecting | Phase::Waiting => {
+                session.link.handle_ready(side, ready);
+                if ready.failed {
+                    self.end(key, CloseReason::ClientReset, Some(Cut::Reset), now);
+                }
+                return;
+            }
+            Phase::Relaying => session.link.handle_ready(side, ready),
+            Phase::Resetting { victim, reason } => {
+                if side == victim && ready.failed {
+                    self.end(key, reason, None, now);
+                }
+                return;
+            }
+        }
+        self.go_on(key, Self::budget(), now);
+    }
+
+    /// Moves what can be moved, and sees what the session has come to.
+    pub(crate) fn go_on(&mut self, key: usize, budget: usize, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.queued = false;
+        let (Phase::Relaying, Some(upstream), Some(lease)) =
+            (session.phase, &session.upstream, &session.lease)
+        else {
+            return;
+        };
+        let blocks = session.service.settings.observe.blocks;
+        let mut seen = Vec::new();
+        let mut wire = SocketWire {
+            sockets: [session.downstream.as_fd(), upstream.as_fd()],
+            buffer: &mut self.buffer,
+            held: &mut session.pipes,
+            pipes: &mut self.pipes,
+            tally: lease.backend().state.tally(self.index),
+            upstream_writes: &mut session.upstream_writes,
+            blocks: blocks.then_some(&mut seen),
+        };
+        let more = pump(&mut session.link, &mut wire, budget, now);
+        self.outbox().append(&mut seen);
+        if more {
+            self.queue(key);
+        } else {
+            self.settle(key, now);
+        }
+    }
+
+    fn queue(&mut self, key: usize) {
+        let session = &mut self.sessions[key];
+        if !session.queued {
+            session.queued = true;
+            self.again.push(key);
+        }
+    }
+
+    /// Acts on the verdict once neither direction can move.
+    fn settle(&mut self, key: usize, now: Instant) {
+        let session = &mut self.sessions[key];
+        session.give_back_pipes(&mut self.pipes);
+        match session.link.verdict() {
+            Verdict::Open => {
+                if session.trying.is_some() && !session.link.is_untouched() {
+                    session.trying = None;
+                }
+                // Lazily: a timer that fires early is set again.
+                if !self.deadlines.is_set(key)
+                    && let Some(deadline) =
+                        session.link.deadline(&session.service.settings.timeouts)
+                {
+                    self.deadlines.set(key, deadline);
+                }
+            }
+            Verdict::Close(reason) => self.end(key, reason, None, now),
+            Verdict::Abort { victim: Side::Downstream, .. }
+                if session.trying.is_some() && session.link.is_untouched() =>
+            {
+                self.start_over(key, now);
+            }
+            Verdict::Abort { victim, reason } => {
+                session.phase = Phase::Resetting { victim, reason };
+                if victim == Side::Downstream {
+                    session.upstream = None;
+                }
+                self.check_queue(key, QUEUE_CHECK, now);
+            }
+        }
+    }
+
+    /// The backend went away before the first byte: as if it had not answered.
+    fn start_over(&mut self, key: usize, now: Instant) {
+        let session = &mut self.sessions[key];
+        session.upstream = None;
+        session.upstream_writes = 0;
+        session.phase = Phase::Connecting;
+        session.connect_micros = u32::MAX;
+        let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
+        let link = std::mem::replace(&mut session.link, fresh);
+        session.link = link.to_another(Ready::default(), now);
+        self.backend_failed(key, Errno::CONNRESET, now);
+    }
+
+    /// Resets the victim if it has acknowledged everything, else looks again later.
+    fn check_queue(&mut self, key: usize, wait: Duration, now: Instant) {
+        let session = &self.sessions[key];
+        let Phase::Resetting { victim, reason } = session.phase else { return };
+        let socket = match victim {
+            Side::Downstream => Some(&session.downstream),
+            Side::Upstream => session.upstream.as_ref(),
+        };
+        let queued = socket.map_or(0, |socket| net::unacknowledged(socket.as_fd()));
+        if queued == 0 {
+            self.end(key, reason, Some(Cut::Reset), now);
+        } else {
+            self.deadlines.set(key, now + wait);
+        }
+    }
+
+    /// A session's timer fired.
+    pub(crate) fn handle_deadline(&mut self, key: usize, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let settings = &session.service.settings;
+        match session.phase {
+            Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
+            Phase::Waiting => {
+                let since = session.trying.as_ref().and_then(|trying| trying.waiting_since);
+                if now.since(since.unwrap_or(now)) >= settings.connect_timeout {
+                    self.cut_session(key, CloseReason::NoSocket, now);
+                } else {
+                    self.connect(key, now);
+                }
+            }
+            Phase::Relaying => match session.link.expired(&settings.timeouts, now) {
+                Some(reason) => {
+                    let cut = settings.cut;
+                    let reset =
+                        matches!(reason, CloseReason::BackendReset | CloseReason::ClientReset);
+                    let cut = if reset { Cut::Reset } else { cut };
+                    self.end(key, reason, Some(cut), now);
+                }
+                None => {
+                    if let Some(deadline) = session.link.deadline(&settings.timeouts) {
+                        self.deadlines.set(key, deadline);
+                    }
+                }
+            },
+            Phase::Resetting { reason, .. } => {
+                let waited = now.since(session.link.last_activity());
+                if waited >= settings.timeouts.linger {
+                    self.end(key, reason, Some(Cut::Reset), now);
+                } else {
+                    self.check_queue(key, (waited / 2).clamp(QUEUE_CHECK, SOCKET_RETRY), now);
+                }
+            }
+        }
+    }
+
+    /// Ends a session for a reason that neither peer gave.
+    pub(crate) fn cut_session(&mut self, key: usize, reason: CloseReason, now: Instant) {
+        let cut = self.sessions[key].service.settings.cut;
+        self.end(key, reason, Some(cut), now);
+    }
+
+    /// Closes both connections and tells of it. `cut` says what peers see that have not ended
+    /// by themselves.
+    fn end(&mut self, key: usize, reason: CloseReason, cut: Option<Cut>, now: Instant) {
+        self.deadlines.clear(key);
+        let mut session = self.sessions.remove(key);
+        session.give_back_pipes(&mut self.pipes);
+        for pipe in session.pipes.iter_mut().filter_map(Option::take) {
+            self.pipes.discard(pipe);
+        }
+        let (sent_bytes, received_bytes) = session.link.bytes();
+        let source = session.upstream.as_ref().and_then(|fd| net::local_address(fd.as_fd()));
+        let sockets = [Some(&session.downstream), session.upstream.as_ref()];
+        for socket in sockets.into_iter().flatten() {
+            match cut {
+                Some(Cut::Reset) => net::reset_on_close(socket.as_fd()),
+                Some(Cut::Close) => close_orderly(socket.as_fd(), &mut self.buffer),
+                None => {}
+            }
+        }
+        let ended = Ended {
+            session: session.number,
+            service: session.service.id,
+            client: session.client,
+            backend: session.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
+            source,
+            reason,
+            sent_bytes,
+            received_bytes,
+            connect: (session.connect_micros != u32::MAX)
+                .then(|| Duration::from_micros(session.connect_micros.into())),
+            duration: now.since(session.started),
+        };
+        let service = Arc::clone(&session.service);
+        drop(session); // closes the sockets and gives the backend's place back
+        self.shared.workers[self.index].sessions.fetch_sub(1, Relaxed);
+        service.sessions.fetch_sub(1, Relaxed);
+        if service.paused.load(Relaxed) {
+            let home = service.id % self.shared.workers.len();
+            self.shared.workers[home].order(Order::Resume(service.id));
+        }
+        self.tell(Event::Ended(ended));
+    }
+}
+
+/// Says end of file, and takes what is there to be read, which would turn the close into a reset.
+fn close_orderly(socket: std::os::fd::BorrowedFd<'_>, buffer: &mut [u8]) {
+    net::finish(socket);
+    for _ in 0..ORDERLY_READS_MAX {
+        if !matches!(net::receive(socket, buffer), Ok(count) if count > 0) {
+            break;
+        }
+    }
+}
+
+const ORDERLY_READS_MAX: usize = 8;
+
+impl Session {
+    pub fn info(&self, worker: usize, now: Instant) -> SessionInfo {
+        let (sent_bytes, received_bytes) = self.link.bytes();
+        SessionInfo {
+            session: self.number,
+            worker,
+            service: self.service.id,
+            client: self.client,
+            backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
+            phase: match self.phase {
+                Phase::Connecting | Phase::Waiting => "connecting",
+                Phase::Relaying => "open",
+                Phase::Resetting { .. } => "ending",
+            },
+            sent_bytes,
+            received_bytes,
+            age: now.since(self.started),
+        }
+    }
+
+    /// An idle session holds no pipe.
+    fn give_back_pipes(&mut self, pipes: &mut crate::pipes::Pipes) {
+        for from in [Side::Downstream, Side::Upstream] {
+            if self.link.in_pipe(from) == 0
+                && let Some(pipe) = self.pipes[from as usize].take()
+            {
+                pipes.give_back(pipe);
+            }
+        }
+    }
+}
+
+impl Trying {
+    fn trace(&self) -> Trace {
+        let (tier, index) = self.attempt.place().unwrap_or_default();
+        let rules = &self.pool.tiers[tier];
+        let hash = (rules.policy == Policy::Hash).then(|| self.attempt.client_hash());
+        Trace::Trying { tier, index, of: rules.backends.len(), hash }
+    }
+}

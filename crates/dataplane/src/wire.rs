@@ -1,0 +1,146 @@
+//! A session's two sockets as the relay's [`Wire`].
+
+use crate::event::Event;
+use crate::pipes::Pipes;
+use balancing::Tally;
+use relay::{Fault, Side, Urgent, Wire};
+use std::os::fd::BorrowedFd;
+use sys::Errno;
+use sys::net;
+use sys::pipe::Pipe;
+
+/// Performs a link's steps by system calls.
+pub struct SocketWire<'a> {
+    pub sockets: [BorrowedFd<'a>; 2],
+    pub buffer: &'a mut [u8],
+    /// The session's own pipes, by the side the bytes come from.
+    pub held: &'a mut [Option<Pipe>; 2],
+    pub pipes: &'a mut Pipes,
+    pub tally: &'a Tally,
+    /// Writes to the backend so far: the second one asks for no delay.
+    pub upstream_writes: &'a mut u8,
+    /// Where blocks are reported, if anybody wants them.
+    pub blocks: Option<&'a mut Vec<Event>>,
+}
+
+/// The largest block reported: what the original balance reads at once.
+const BLOCK_BYTES_MAX: usize = 32_768;
+
+impl SocketWire<'_> {
+    fn socket(&self, side: Side) -> BorrowedFd<'_> {
+        self.sockets[side as usize]
+    }
+
+    fn count(&mut self, to: Side, bytes: usize) {
+        match to {
+            Side::Upstream => self.tally.count_sent(bytes),
+            Side::Downstream => self.tally.count_received(bytes),
+        }
+    }
+
+    /// The client's socket inherited no-delay from the listener; the backend's is asked for it
+    /// only when a second write shows that the session has more than one message.
+    fn before_write(&mut self, to: Side) {
+        if to == Side::Upstream && *self.upstream_writes < 2 {
+            *self.upstream_writes += 1;
+            if *self.upstream_writes == 2 {
+                net::set_no_delay(self.socket(to));
+            }
+        }
+    }
+
+    fn report(&mut self, from: Side, result: Result<usize, Fault>) {
+        let bytes = match result {
+            Ok(count) => Some(self.buffer[..count].to_vec()),
+            Err(Fault::Lost) => None,
+            Err(_) => return,
+        };
+        if let Some(events) = &mut self.blocks {
+            events.push(Event::Block { from, bytes });
+        }
+    }
+}
+
+impl Wire for SocketWire<'_> {
+    #[inline]
+    fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+        let size = if self.blocks.is_some() { size.min(BLOCK_BYTES_MAX) } else { size };
+        let socket = self.sockets[side as usize];
+        let result = net::receive(socket, &mut self.buffer[..size]).map_err(fault);
+        if self.blocks.is_some() {
+            self.report(side, result);
+        }
+        result
+    }
+
+    #[inline]
+    fn buffer(&self, count: usize) -> &[u8] {
+        &self.buffer[..count]
+    }
+
+    #[inline]
+    fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault> {
+        self.before_write(side);
+        let taken = net::transmit(self.socket(side), &self.buffer[..count]).map_err(fault)?;
+        self.count(side, taken);
+        Ok(taken)
+    }
+
+    fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault> {
+        self.before_write(side);
+        let taken = net::transmit(self.socket(side), bytes).map_err(fault)?;
+        self.count(side, taken);
+        Ok(taken)
+    }
+
+    fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+        let held = &mut self.held[side as usize];
+        if held.is_none() {
+            *held = self.pipes.take();
+        }
+        let Some(pipe) = held else { return Err(Fault::NoPipe) };
+        match pipe.fill(self.sockets[side as usize], size) {
+            // Not a socket that can be spliced.
+            Err(Errno::INVAL) => Err(Fault::NoPipe),
+            result => result.map_err(fault),
+        }
+    }
+
+    fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault> {
+        let to = from.other();
+        self.before_write(to);
+        let Some(pipe) = &self.held[from as usize] else { return Err(Fault::Lost) };
+        let taken = pipe.drain(self.socket(to), size).map_err(fault)?;
+        self.count(to, taken);
+        Ok(taken)
+    }
+
+    fn read_urgent(&mut self, side: Side) -> Urgent {
+        let socket = self.sockets[side as usize];
+        if !net::is_at_mark(socket) {
+            return Urgent::NotAtMark;
+        }
+        match net::receive(socket, &mut self.buffer[..1]) {
+            Ok(1) => Urgent::Byte(self.buffer[0]),
+            _ => Urgent::NotAtMark,
+        }
+    }
+
+    fn write_urgent(&mut self, side: Side, byte: u8) -> Result<(), Fault> {
+        match net::transmit_urgent(self.socket(side), byte) {
+            // A Unix socket that knows no urgent bytes: in line, rather than not at all.
+            Err(Errno::OPNOTSUPP) => {
+                net::transmit(self.socket(side), &[byte]).map(drop).map_err(fault)
+            }
+            result => result.map_err(fault),
+        }
+    }
+
+    fn finish(&mut self, side: Side) {
+        net::finish(self.socket(side));
+    }
+}
+
+fn fault(error: Errno) -> Fault {
+    if error == Errno::AGAIN { Fault::WouldBlock } else { Fault::Lost }
+}

@@ -1,0 +1,363 @@
+//! One data-plane thread: its loop, and what it owns.
+
+use crate::accept::Listener;
+use crate::event::{Event, SessionInfo};
+use crate::pipes::Pipes;
+use crate::service::Service;
+use crate::session::Session;
+use balancing::Instant;
+use relay::{CloseReason, Deadlines, READ_BYTES_MAX, Side};
+use slab::Slab;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use sys::clock;
+use sys::epoll::{Poller, Waker};
+
+/// What workers share among themselves.
+pub(crate) struct Shared {
+    pub workers: Vec<Handle>,
+    /// Sessions that the descriptor limit allows, over all workers.
+    pub sessions_most: AtomicU32,
+    /// Pipes each worker may have.
+    pub pipes_most: usize,
+}
+
+/// How to reach a worker.
+pub(crate) struct Handle {
+    /// Its sessions, the ones being handed to it included.
+    pub sessions: AtomicU32,
+    orders: Mutex<Sender<Order>>,
+    pending: AtomicBool,
+    pub waker: Waker,
+}
+
+/// What a worker is told.
+pub(crate) enum Order {
+    /// Accept clients here.
+    Listen(Arc<Service>, OwnedFd),
+    /// Stop accepting; close all listeners, then say so.
+    StopListening(Sender<()>),
+    /// Serve this client.
+    Begin(Incoming),
+    /// A session ended elsewhere: a paused listener may go on.
+    Resume(usize),
+    /// List the open sessions.
+    List(Sender<Vec<SessionInfo>>),
+    /// End one session, or all.
+    Cut(Option<u64>, CloseReason, Sender<usize>),
+}
+
+/// A client just accepted.
+pub(crate) struct Incoming {
+    pub service: Arc<Service>,
+    pub socket: OwnedFd,
+    pub client: Option<SocketAddr>,
+}
+
+/// One data-plane thread's state.
+pub(crate) struct Worker {
+    pub index: usize,
+    pub shared: Arc<Shared>,
+    pub poller: Poller,
+    orders: Receiver<Order>,
+    pub listeners: Vec<Listener>,
+    pub sessions: Slab<Session>,
+    pub deadlines: Deadlines,
+    /// Sessions with more to do at once.
+    pub again: Vec<usize>,
+    pub buffer: Box<[u8]>,
+    pub pipes: Pipes,
+    /// Sessions begun here so far; numbers them.
+    pub begun: u64,
+    outbox: Vec<Event>,
+    outbox_since: Option<Instant>,
+    sink: Box<dyn FnMut(Vec<Event>) + Send>,
+    pub retry_accept_at: Option<Instant>,
+    /// When we last ran short of something, until that is over.
+    pub trouble_at: Option<Instant>,
+    spin: Option<Spin>,
+}
+
+/// Polling without sleeping while events come closely.
+struct Spin {
+    /// How long to poll after the last event.
+    length: Duration,
+    last_event: Instant,
+    /// Whether the last two events came closely enough to expect another one soon.
+    worthwhile: bool,
+}
+
+/// Bytes a session may move before others have their turn.
+const BUDGET: usize = READ_BYTES_MAX;
+/// Events are told in batches: this many, or what has come in so long.
+const OUTBOX_MAX: usize = 256;
+const OUTBOX_AGE_MAX: Duration = Duration::from_millis(10);
+const EVENTS_MAX: usize = 256;
+
+const WAKER_TOKEN: u64 = u64::MAX;
+const LISTENER_BIT: u64 = 1 << 63;
+
+pub(crate) fn listener_token(index: usize) -> u64 {
+    LISTENER_BIT | index as u64
+}
+
+impl Worker {
+    pub fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        orders: Receiver<Order>,
+        spin: Option<Duration>,
+        sink: Box<dyn FnMut(Vec<Event>) + Send>,
+    ) -> io::Result<Self> {
+        let poller = Poller::new(EVENTS_MAX)?;
+        poller.add_listener(&shared.workers[index].waker, WAKER_TOKEN)?;
+        let pipes = Pipes::new(shared.pipes_most);
+        Ok(Self {
+            index,
+            shared,
+            poller,
+            orders,
+            listeners: Vec::new(),
+            sessions: Slab::new(),
+            deadlines: Deadlines::default(),
+            again: Vec::new(),
+            // Fresh zeroed memory costs nothing until bulk data touches it.
+            buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            pipes,
+            begun: 0,
+            outbox: Vec::new(),
+            outbox_since: None,
+            sink,
+            retry_accept_at: None,
+            trouble_at: None,
+            spin: spin.map(|length| Spin { length, last_event: Instant::ZERO, worthwhile: false }),
+        })
+    }
+
+    /// Serves until the process ends.
+    pub fn run(mut self) {
+        let mut fired = Vec::new();
+        loop {
+            if let Err(error) = self.turn(&mut fired) {
+                // Only a broken program makes epoll_wait fail; going on would spin.
+                panic!("worker {}: waiting for events failed: {error}", self.index);
+            }
+        }
+    }
+
+    fn turn(&mut self, fired: &mut Vec<usize>) -> io::Result<()> {
+        let now = self.wait()?;
+        if self.shared.workers[self.index].pending.swap(false, Relaxed) {
+            self.take_orders(now);
+        }
+        for index in 0..self.poller.len() {
+            let event = self.poller.event(index);
+            match event.token {
+                WAKER_TOKEN => {
+                    self.shared.workers[self.index].waker.clear();
+                    self.take_orders(now);
+                }
+                token if token & LISTENER_BIT != 0 => {
+                    self.accept((token & !LISTENER_BIT) as usize, now);
+                }
+                _ => self.handle_event(event, now),
+            }
+        }
+        for key in std::mem::take(&mut self.again) {
+            self.go_on(key, BUDGET, now);
+        }
+        self.deadlines.expire(now, fired);
+        for key in fired.drain(..) {
+            self.handle_deadline(key, now);
+        }
+        self.retry_accept(now);
+        self.flush(now);
+        Ok(())
+    }
+
+    /// Waits for events, timers and orders; tells when it is.
+    fn wait(&mut self) -> io::Result<Instant> {
+        let before = clock::now();
+        let due = [
+            self.deadlines.next(),
+            self.retry_accept_at,
+            self.outbox_since.map(|since| since + OUTBOX_AGE_MAX),
+        ];
+        let due = due.into_iter().flatten().min();
+        let mut timeout = due.map(|due| due.since(before));
+        if !self.again.is_empty() {
+            timeout = Some(Duration::ZERO);
+        }
+        let Some(spin) = &mut self.spin else {
+            self.poller.wait(timeout)?;
+            return Ok(clock::now());
+        };
+        if spin.worthwhile {
+            let until = spin.last_event + spin.length;
+            let until = due.map_or(until, |due| due.min(until));
+            loop {
+                self.poller.wait(Some(Duration::ZERO))?;
+                let now = clock::now();
+                if !self.poller.is_empty() || now >= until || !self.again.is_empty() {
+                    break;
+                }
+            }
+        }
+        if self.poller.is_empty() {
+            let timeout = due.map(|due| due.since(clock::now()));
+            let timeout = if self.again.is_empty() { timeout } else { Some(Duration::ZERO) };
+            self.poller.wait(timeout)?;
+        }
+        let now = clock::now();
+        if !self.poller.is_empty() {
+            spin.worthwhile = now.since(spin.last_event) < spin.length * SPIN_GAPS;
+            spin.last_event = now;
+        }
+        Ok(now)
+    }
+
+    fn take_orders(&mut self, now: Instant) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Listen(service, socket) => {
+                    self.listeners.push(Listener::new(service, socket));
+                    self.watch(self.listeners.len() - 1);
+                }
+                Order::StopListening(done) => {
+                    self.listeners.clear(); // closing a socket unwatches it
+                    self.retry_accept_at = None;
+                    let _ = done.send(());
+                }
+                Order::Begin(incoming) => self.begin(incoming, now),
+                Order::Resume(service) => {
+                    let index =
+                        self.listeners.iter().position(|listener| listener.service.id == service);
+                    if let Some(index) = index {
+                        self.resume(index);
+                    }
+                }
+                Order::List(reply) => {
+                    let list =
+                        self.sessions.iter().map(|(_, session)| session.info(self.index, now));
+                    let _ = reply.send(list.collect());
+                }
+                Order::Cut(number, reason, reply) => {
+                    let _ = reply.send(self.cut(number, reason, now));
+                }
+            }
+        }
+    }
+
+    fn cut(&mut self, number: Option<u64>, reason: CloseReason, now: Instant) -> usize {
+        let chosen = |session: &Session| number.is_none_or(|number| session.number == number);
+        let keys: Vec<_> = self
+            .sessions
+            .iter()
+            .filter_map(|(key, session)| chosen(session).then_some(key))
+            .collect();
+        for &key in &keys {
+            self.cut_session(key, reason, now);
+        }
+        self.flush_now();
+        keys.len()
+    }
+
+    /// Passes an event on to its session, if that is still there.
+    fn handle_event(&mut self, event: sys::epoll::Event, now: Instant) {
+        let (key, side, generation) = untoken(event.token);
+        let current =
+            self.sessions.get(key).is_some_and(|session| session.generation == generation);
+        if current {
+            self.handle_ready(key, side, event, now);
+        }
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.outbox.push(event);
+    }
+
+    pub(crate) fn outbox(&mut self) -> &mut Vec<Event> {
+        &mut self.outbox
+    }
+
+    /// Tells events in batches. Only ends of sessions wait; operators want the rest at once.
+    fn flush(&mut self, now: Instant) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        let since = *self.outbox_since.get_or_insert(now);
+        let urgent = self.outbox.iter().any(|event| !matches!(event, Event::Ended(_)));
+        if urgent || self.outbox.len() >= OUTBOX_MAX || now.since(since) >= OUTBOX_AGE_MAX {
+            self.flush_now();
+        }
+    }
+
+    fn flush_now(&mut self) {
+        self.outbox_since = None;
+        if !self.outbox.is_empty() {
+            let batch = std::mem::replace(&mut self.outbox, Vec::with_capacity(16));
+            (self.sink)(batch);
+        }
+    }
+
+    /// What a session in service here moves per turn.
+    pub(crate) const fn budget() -> usize {
+        BUDGET
+    }
+}
+
+/// Events this many spin lengths apart still count as close.
+const SPIN_GAPS: u32 = 10;
+
+/// A token names a session's side, and which of the slab entry's users it is for.
+pub(crate) fn token(key: usize, side: Side, generation: u32) -> u64 {
+    u64::from(generation & GENERATION_MAX) << 32 | (key as u64) << 1 | side as u64
+}
+
+fn untoken(token: u64) -> (usize, Side, u32) {
+    let side = if token & 1 == 0 { Side::Downstream } else { Side::Upstream };
+    ((token as u32 >> 1) as usize, side, (token >> 32) as u32)
+}
+
+/// The top bit of a token tells listeners.
+pub(crate) const GENERATION_MAX: u32 = (1 << 31) - 1;
+
+impl Handle {
+    pub fn new(orders: Sender<Order>) -> io::Result<Self> {
+        Ok(Self {
+            sessions: AtomicU32::new(0),
+            orders: Mutex::new(orders),
+            pending: AtomicBool::new(false),
+            waker: Waker::new()?,
+        })
+    }
+
+    /// Gives the worker something to do; never waits for it.
+    pub fn order(&self, order: Order) {
+        let sent = self.orders.lock().map(|orders| orders.send(order).is_ok());
+        if sent.unwrap_or(false) && !self.pending.swap(true, Relaxed) {
+            self.waker.wake();
+        }
+    }
+}
+
+impl Shared {
+    /// The worker with the fewest sessions, one more counted for it; `own` among equals.
+    pub fn claim_least_loaded(&self, own: usize) -> usize {
+        let load = |index: usize| self.workers[index].sessions.load(Relaxed);
+        let others = (0..self.workers.len()).filter(|&index| index != own);
+        let least =
+            others.fold(own, |best, index| if load(index) < load(best) { index } else { best });
+        self.workers[least].sessions.fetch_add(1, Relaxed);
+        least
+    }
+
+    pub fn hand_over(&self, worker: usize, incoming: Incoming) {
+        self.workers[worker].order(Order::Begin(incoming));
+    }
+}
