@@ -2,15 +2,22 @@
 //!
 //! [`Config`] is everything a running balancer is told; every door (the native command line, the
 //! classics', later the file) parses into it. [`Command`] is every change a running one accepts.
-//! Parsing is pure: names are kept as text, and `control` resolves them. Options live in one
-//! table per personality, from which help, man pages and completions are rendered.
+//! Parsing is pure: names are kept as text, and `control` resolves them; service names are looked
+//! up by a function of the caller. Options live in one table per personality, from which help,
+//! man pages and completions are rendered.
+//!
+//! [`operand`] has the address grammar.
 
 #![forbid(unsafe_code)]
 
 mod command;
+pub mod duration;
+mod exit;
 mod model;
+pub mod operand;
 
 pub use command::{BackendSelector, Command, CommandError, Reply};
+pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use model::{
     Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
     Process, Tier, Timeouts,

@@ -200,26 +200,72 @@ impl fmt::Display for Host {
     }
 }
 
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            spin: None,
+            daemon: false,
+            pid_file: None,
+            user: None,
+            admin: None,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+impl Pool {
+    /// How long a backend that failed is left out unless told otherwise.
+    pub const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10);
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host: Host::Address(IpAddr::V6(v6)), port } => write!(f, "[{v6}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port } => write!(f, "{}:{port}", Bracketed(host)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// As an operand of the native command line: `host:port`, with `:max` where there is a limit.
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let max = self.limits.sessions_max;
+        self.endpoint.fmt(f)?;
+        // A path that ends like a limit needs one behind it, if only zero.
+        let looks_limited = match &self.endpoint {
+            Endpoint::Tcp { .. } => false,
+            Endpoint::Unix(path) => {
+                let path = path.to_string_lossy();
+                path.rsplit_once(':').is_some_and(|(_, tail)| crate::operand::is_limit(tail))
+            }
+        };
+        if max != 0 || looks_limited { write!(f, ":{max}") } else { Ok(()) }
     }
 }
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host: Some(Host::Address(IpAddr::V6(v6))), port, .. } => {
-                write!(f, "[{v6}]:{port}")
-            }
-            Self::Tcp { host: Some(host), port, .. } => write!(f, "{host}:{port}"),
+            Self::Tcp { host: Some(host), port, .. } => write!(f, "{}:{port}", Bracketed(host)),
+            Self::Tcp { host: None, port, family: Family::Any } => write!(f, "*:{port}"),
             Self::Tcp { host: None, port, family: Family::V4 } => write!(f, "0.0.0.0:{port}"),
-            Self::Tcp { host: None, port, .. } => write!(f, "[::]:{port}"),
+            Self::Tcp { host: None, port, family: Family::V6 } => write!(f, "[::]:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A host as it stands in front of a port: in brackets when it has colons of its own.
+struct Bracketed<'a>(&'a Host);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Host::Name(name) if name.contains(':') => write!(f, "[{name}]"),
+            host => host.fmt(f),
         }
     }
 }

@@ -1,0 +1,410 @@
+//! The address grammar that every door shares: what to listen on, where backends are, tier ends.
+//!
+//! ~~~text
+//! LISTEN   = port | *:port | host:port | [v6]:port | unix:/path
+//! BACKEND  = host[:[port][:[max]]] | [v6][:[port][:[max]]] | unix:/path[:max]
+//! ENDPOINT = host:port | [v6]:port | unix:/path
+//! TIERS    = BACKEND... { ! | % } BACKEND... [ ! | % ]
+//! ~~~
+//!
+//! A port is a number or a service name. A backend without a port takes the listening port; a
+//! `max` is the most sessions at one time, zero for no limit. A last `:NUMBER` of a Unix backend
+//! is its `max`, so a path that really ends so is written with a `max` behind it
+//! (`unix:/run/db:5432:0`). `a::2` is host `a` with `max` 2 although it would also be an IPv6
+//! address: those need brackets. Looser forms that only balance(1) knows (`127.1`, `80x`) are in
+//! [`crate::balance`]; of them only [`parse_classic_ipv4`] lives here.
+//!
+//! Service names are looked up by a function of the caller, so that this stays pure.
+
+use crate::{Backend, Bind, Endpoint, Family, Host, Limits};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+#[cfg(test)]
+mod tests;
+
+/// Finds the port of a TCP service by name, as `/etc/services` lists them.
+pub type Services<'a> = &'a dyn Fn(&str) -> Option<u16>;
+
+/// Which operand a complaint is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// What to listen on.
+    Listen,
+    /// A backend on the command line.
+    Backend,
+    /// A backend's address in a command.
+    Endpoint,
+}
+
+/// Why an operand was not understood: what, where, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{role} '{operand}': {problem}")]
+pub struct OperandError {
+    /// What the operand was to be.
+    pub role: Role,
+    /// The operand as typed.
+    pub operand: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with an operand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Nothing is there.
+    #[error("is empty; write a port such as 8080, or host:port")]
+    Empty,
+    /// No port where one is needed.
+    #[error("has no port; add one, as in {0}:80")]
+    NoPort(String),
+    /// Not a port.
+    #[error("'{0}' is neither a port (1 to 65535) nor a service known to this machine")]
+    Port(String),
+    /// Not a limit.
+    #[error("'{0}' is not a number of sessions; write host:port:max, as in db1:5432:100")]
+    Max(String),
+    /// More parts than the grammar has.
+    #[error("has more than host:port:max; an IPv6 address goes in brackets, as in [::1]:80")]
+    TooManyParts,
+    /// No host in front of the colon.
+    #[error("has no host in front of ':'; an IPv6 address goes in brackets, as in [::1]:80")]
+    NoHost,
+    /// An opening bracket without its partner.
+    #[error("has no ']' that ends the IPv6 address")]
+    Bracket,
+    /// Something other than a port behind the bracket.
+    #[error("has '{0}' behind ']'; only ':port' may follow")]
+    AfterBracket(String),
+    /// No IPv6 address between the brackets.
+    #[error("'{0}' is not an IPv6 address")]
+    Ipv6(String),
+    /// Four numbers that are no address.
+    #[error("'{0}' is not an IPv4 address; it takes four numbers from 0 to 255")]
+    Ipv4(String),
+    /// Not a name that could be resolved.
+    #[error("'{0}' is not a host name; names have letters, digits, '-', '_' and '.'")]
+    Name(String),
+    /// A path that does not start at the root.
+    #[error("needs the whole path of the socket, as in unix:/run/app.sock")]
+    RelativePath,
+    /// A path that does not fit a socket address.
+    #[error("the path is longer than the {MAX_UNIX_PATH} bytes a Unix socket may have")]
+    LongPath,
+    /// A star as a backend.
+    #[error("'*' stands for every address of this machine and can only be listened on")]
+    Star,
+}
+
+/// A separator word: what ends a tier and says how it chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Separator {
+    /// `!`: in turn, or as the policy option says.
+    Turn,
+    /// `%`: by the client's address.
+    Hash,
+}
+
+/// The operands of one tier, and what ended it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierWords<'a> {
+    /// Its operands; empty when two separators stand together.
+    pub operands: Vec<&'a str>,
+    /// `None` for a last tier without a separator.
+    pub end: Option<Separator>,
+}
+
+/// Cuts a list of words at the separators. A trailing separator opens no tier.
+pub fn split_tiers<S: AsRef<str>>(words: &[S]) -> Vec<TierWords<'_>> {
+    let mut tiers = Vec::new();
+    let mut operands = Vec::new();
+    for word in words {
+        let end = match word.as_ref() {
+            "!" => Separator::Turn,
+            "%" => Separator::Hash,
+            operand => {
+                operands.push(operand);
+                continue;
+            }
+        };
+        tiers.push(TierWords { operands: std::mem::take(&mut operands), end: Some(end) });
+    }
+    if !operands.is_empty() {
+        tiers.push(TierWords { operands, end: None });
+    }
+    tiers
+}
+
+/// Reads what to listen on.
+///
+/// # Errors
+/// Says what is wrong with the operand and how to mend it.
+pub fn parse_listen(operand: &str, services: Services<'_>) -> Result<Bind, OperandError> {
+    listen(operand, services).map_err(|problem| failed(Role::Listen, operand, problem))
+}
+
+/// Reads a backend; one without a port takes `default_port`.
+///
+/// # Errors
+/// Says what is wrong with the operand and how to mend it; also when a port is missing and there
+/// is none to take, because the listener is a Unix socket.
+pub fn parse_backend(
+    operand: &str,
+    default_port: Option<u16>,
+    services: Services<'_>,
+) -> Result<Backend, OperandError> {
+    backend(operand, default_port, services)
+        .map_err(|problem| failed(Role::Backend, operand, problem))
+}
+
+/// Reads a backend's address as commands carry it: with a port, without a limit.
+///
+/// # Errors
+/// Says what is wrong with the operand and how to mend it.
+pub fn parse_endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, OperandError> {
+    endpoint(operand, services).map_err(|problem| failed(Role::Endpoint, operand, problem))
+}
+
+/// Reads an IPv4 address in any form the classic `inet_aton` takes: one to four numbers, decimal,
+/// octal or hexadecimal, the last filling what is left (`127.1`, `0x7f000002`).
+pub fn parse_classic_ipv4(text: &str) -> Option<Ipv4Addr> {
+    let numbers: Vec<u32> = text.split('.').map(classic_number).collect::<Option<_>>()?;
+    let (last, leading) = numbers.split_last()?;
+    if leading.len() > 3 || leading.iter().any(|number| *number > 255) {
+        return None;
+    }
+    let room = 32 - 8 * leading.len();
+    if room < 32 && *last >> room != 0 {
+        return None;
+    }
+    let place = |bits, (index, number): (usize, &u32)| bits | number << (24 - 8 * index);
+    Some(Ipv4Addr::from_bits(leading.iter().enumerate().fold(*last, place)))
+}
+
+fn failed(role: Role, operand: &str, problem: Problem) -> OperandError {
+    OperandError { role, operand: operand.to_owned(), problem }
+}
+
+fn listen(operand: &str, services: Services<'_>) -> Result<Bind, Problem> {
+    if operand.is_empty() {
+        return Err(Problem::Empty);
+    }
+    if let Some(path) = operand.strip_prefix(UNIX) {
+        return unix_path(path).map(Bind::Unix);
+    }
+    if !operand.contains([':', '[']) {
+        // A word without a colon is a port, unless it can only have been meant as a host.
+        return match port(operand, services) {
+            Ok(port) => Ok(Bind::Tcp { host: None, port, family: Family::Any }),
+            Err(_) if operand.contains('.') => Err(Problem::NoPort(operand.to_owned())),
+            Err(problem) => Err(problem),
+        };
+    }
+    if let Some(text) = operand.strip_prefix("*:") {
+        return Ok(Bind::Tcp { host: None, port: port(text, services)?, family: Family::Any });
+    }
+    let parts = split_host(operand)?;
+    if parts.max.is_some() {
+        return Err(Problem::TooManyParts);
+    }
+    let port = port_or(parts.port, None, operand, services)?;
+    // The unspecified addresses say the same as no host at all.
+    let (host, family) = match parts.host {
+        Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => (None, Family::V4),
+        Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => (None, Family::V6),
+        Host::Address(address @ IpAddr::V4(_)) => (Some(Host::Address(address)), Family::V4),
+        Host::Address(address @ IpAddr::V6(_)) => (Some(Host::Address(address)), Family::V6),
+        name @ Host::Name(_) => (Some(name), Family::Any),
+    };
+    Ok(Bind::Tcp { host, port, family })
+}
+
+fn backend(
+    operand: &str,
+    default_port: Option<u16>,
+    services: Services<'_>,
+) -> Result<Backend, Problem> {
+    if let Some(path) = operand.strip_prefix(UNIX) {
+        let (path, sessions_max) = match path.rsplit_once(':') {
+            Some((path, max)) if is_limit(max) => (path, limit(max)?),
+            _ => (path, 0),
+        };
+        let endpoint = Endpoint::Unix(unix_path(path)?);
+        return Ok(Backend { endpoint, limits: Limits { sessions_max } });
+    }
+    let parts = split_host(operand)?;
+    let port = port_or(parts.port, default_port, operand, services)?;
+    let sessions_max = match parts.max {
+        None | Some("") => 0,
+        Some(text) => limit(text)?,
+    };
+    let endpoint = Endpoint::Tcp { host: parts.host, port };
+    Ok(Backend { endpoint, limits: Limits { sessions_max } })
+}
+
+fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> {
+    if let Some(path) = operand.strip_prefix(UNIX) {
+        return unix_path(path).map(Endpoint::Unix);
+    }
+    let parts = split_host(operand)?;
+    if parts.max.is_some() {
+        return Err(Problem::TooManyParts);
+    }
+    let port = port_or(parts.port, None, operand, services)?;
+    Ok(Endpoint::Tcp { host: parts.host, port })
+}
+
+/// `host:port:max` cut into its parts; missing and empty parts differ.
+struct Parts<'a> {
+    host: Host,
+    port: Option<&'a str>,
+    max: Option<&'a str>,
+}
+
+fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
+    if operand.is_empty() {
+        return Err(Problem::Empty);
+    }
+    let (host, rest) = match operand.strip_prefix('[') {
+        Some(inside) => {
+            let (address, rest) = inside.split_once(']').ok_or(Problem::Bracket)?;
+            let rest = match rest.strip_prefix(':') {
+                Some(rest) => Some(rest),
+                None if rest.is_empty() => None,
+                None => return Err(Problem::AfterBracket(rest.to_owned())),
+            };
+            (bracketed(address)?, rest)
+        }
+        None => match operand.split_once(':') {
+            Some((host, rest)) => {
+                if host.is_empty() {
+                    return Err(Problem::NoHost);
+                }
+                // Too many colons are an IPv6 address, whatever the first part looks like.
+                if rest.matches(':').count() > 1 {
+                    return Err(Problem::TooManyParts);
+                }
+                (plain_host(host)?, Some(rest))
+            }
+            None => (plain_host(operand)?, None),
+        },
+    };
+    let Some(rest) = rest else {
+        return Ok(Parts { host, port: None, max: None });
+    };
+    let (port, max) = match rest.split_once(':') {
+        Some((port, max)) => (port, Some(max)),
+        None => (rest, None),
+    };
+    if max.is_some_and(|max| max.contains(':')) {
+        return Err(Problem::TooManyParts);
+    }
+    Ok(Parts { host, port: Some(port), max })
+}
+
+/// What stands between brackets; with a zone it is left to the resolver, as a name.
+fn bracketed(text: &str) -> Result<Host, Problem> {
+    let not_an_address = || Problem::Ipv6(text.to_owned());
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (text, None),
+    };
+    let parsed: Ipv6Addr = address.parse().map_err(|_| not_an_address())?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match zone {
+        None => Ok(Host::Address(IpAddr::V6(parsed))),
+        Some(zone) if !zone.is_empty() && zone.chars().all(plain) => {
+            Ok(Host::Name(text.to_owned()))
+        }
+        Some(_) => Err(not_an_address()),
+    }
+}
+
+fn plain_host(text: &str) -> Result<Host, Problem> {
+    if text == "*" {
+        return Err(Problem::Star);
+    }
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Ok(Host::Address(IpAddr::V4(address)));
+    }
+    let labels = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    if labels.len() > 253 || !labels.split('.').all(is_label) {
+        return Err(Problem::Name(text.to_owned()));
+    }
+    // No top-level domain is a number, so this is an address with a slip in it.
+    let last = labels.rsplit('.').next().unwrap_or(labels);
+    if last.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Problem::Ipv4(text.to_owned()));
+    }
+    Ok(Host::Name(text.to_owned()))
+}
+
+fn port_or(
+    text: Option<&str>,
+    default: Option<u16>,
+    operand: &str,
+    services: Services<'_>,
+) -> Result<u16, Problem> {
+    match text {
+        Some(text) if !text.is_empty() => port(text, services),
+        _ => default.ok_or_else(|| Problem::NoPort(operand.trim_end_matches(':').to_owned())),
+    }
+}
+
+fn port(text: &str, services: Services<'_>) -> Result<u16, Problem> {
+    let found =
+        if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { services(text) };
+    found.filter(|port| *port != 0).ok_or_else(|| Problem::Port(text.to_owned()))
+}
+
+fn limit(text: &str) -> Result<i32, Problem> {
+    let problem = || Problem::Max(text.to_owned());
+    if is_limit(text) { text.parse().map_err(|_| problem()) } else { Err(problem()) }
+}
+
+/// Digits, perhaps behind a minus: also what does not fit a limit, so that it is refused.
+pub(crate) fn is_limit(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn unix_path(path: &str) -> Result<PathBuf, Problem> {
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err(Problem::RelativePath);
+    }
+    if path.len() > MAX_UNIX_PATH {
+        return Err(Problem::LongPath);
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn classic_number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
+        None => (text, 10),
+    };
+    // `from_str_radix` would take a sign.
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if plain { u32::from_str_radix(digits, radix).ok() } else { None }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listen => "listening address",
+            Self::Backend => "backend",
+            Self::Endpoint => "address",
+        })
+    }
+}
+
+const UNIX: &str = "unix:";
+/// `sockaddr_un` has 108 bytes on Linux, the last of which ends the path.
+const MAX_UNIX_PATH: usize = 107;
