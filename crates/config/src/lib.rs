@@ -6,7 +6,7 @@
 //! up by a function of the caller. Options live in one table per personality, from which help,
 //! man pages and completions are rendered.
 //!
-//! [`operand`] has the address grammar.
+//! [`operand`] has the address grammar, [`native`] the command line of `evenkeel`.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,9 @@ mod command;
 pub mod duration;
 mod exit;
 mod model;
+pub mod native;
 pub mod operand;
+mod words;
 
 pub use command::{BackendSelector, Command, CommandError, Reply};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
@@ -22,3 +24,4 @@ pub use model::{
     Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
     Process, Tier, Timeouts,
 };
+pub use words::policy_word;

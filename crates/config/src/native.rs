@@ -1,0 +1,340 @@
+//! The command line of `evenkeel` itself: one tree of options and verbs.
+//!
+//! [`NativeCli`] is exactly what was typed; [`NativeArgs::to_config`] says what it means, and
+//! [`Config::to_command_line`](crate::Config::to_command_line) says it back. `evenkeel balance`
+//! is in the tree so that help and completions know it, but its words follow balance's own
+//! grammar: ask [`classic_words`] before letting clap look at them.
+
+mod convert;
+mod print;
+#[cfg(test)]
+mod tests;
+
+pub use convert::NativeError;
+
+use crate::duration::{Deadline, Patience, Span, parse_nonzero_duration};
+use crate::words::Choice;
+use crate::{BackendSelector, Command, CutStyle, LogFormat};
+use balancing::{AdminState, FailoverScope, Policy};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use relay::SpliceMode;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// What was typed behind `evenkeel`.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "evenkeel",
+    version,
+    about = "Spreads TCP connections over backends.",
+    override_usage = USAGE,
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct NativeCli {
+    /// Something other than to start balancing.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// The start form.
+    #[command(flatten)]
+    pub start: NativeArgs,
+}
+
+/// The start form: what to listen on, where to, and how.
+#[derive(Clone, Debug, Args)]
+pub struct NativeArgs {
+    /// Where to listen: port, service, addr:port, [v6]:port or unix:/path
+    #[arg(required = true, value_name = "LISTEN")]
+    pub listen: Option<String>,
+    /// Backends, host[:port[:max]], [v6]:port or unix:/path; the word ! ends a tier, % one that
+    /// chooses by client address; later tiers take over when earlier ones cannot
+    #[arg(required = true, value_name = "BACKEND", allow_negative_numbers = false)]
+    pub backends: Vec<String>,
+
+    /// How a tier chooses: round-robin, hash, least-sessions or random
+    #[arg(long, value_name = "POLICY", default_value = "round-robin", hide_possible_values = true)]
+    #[arg(value_parser = Policy::parser(), help_heading = CHOOSING)]
+    pub policy: Policy,
+    /// Leave a backend that failed out this long, unless all are out; 0 never does
+    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = CHOOSING)]
+    pub quarantine: Span,
+    /// What to try after a hashed backend failed: whole-tier, later-tiers or nothing
+    #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
+    #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]
+    pub hash_failover: FailoverScope,
+    /// Disable a backend that failed until `evenkeel ctl enable`
+    #[arg(long, help_heading = CHOOSING)]
+    pub auto_disable: bool,
+    /// Open sessions after which clients wait to be accepted [default: what descriptors allow]
+    #[arg(long, value_name = "N", help_heading = CHOOSING)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_sessions: Option<u32>,
+
+    /// Longest wait for a backend to accept, per attempt
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
+    #[arg(value_parser = parse_nonzero_duration)]
+    pub connect_timeout: Span,
+    /// End a session silent in both directions this long; 0 or never: do not
+    #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
+    pub idle_timeout: Patience,
+    /// End a session that one side has finished and that is silent this long; 0 or never: do not
+    #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
+    pub half_close_timeout: Patience,
+    /// Longest wait for the last bytes before a reset to be delivered
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
+    pub linger: Span,
+    /// How long sessions may go on after TERM or INT; 0 cuts at once, never waits for all
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = TIMES)]
+    pub shutdown_timeout: Deadline,
+
+    /// Local address of connections to backends
+    #[arg(long, value_name = "ADDR", help_heading = RELAYING)]
+    pub source: Option<IpAddr>,
+    /// Move bulk data through kernel pipes: auto, always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(value_parser = SpliceMode::parser(), help_heading = RELAYING)]
+    pub splice: SpliceMode,
+    /// What peers see of a session cut by the balancer: reset or close
+    #[arg(long, value_name = "HOW", default_value = "reset", hide_possible_values = true)]
+    #[arg(value_parser = CutStyle::parser(), help_heading = RELAYING)]
+    pub cut: CutStyle,
+    /// Threads that move data [default: one per available core]
+    #[arg(long, value_name = "N", value_parser = parse_workers, help_heading = RELAYING)]
+    pub workers: Option<usize>,
+    /// Poll this long before sleeping: faster answers for idle CPU; 0 does not
+    #[arg(long, value_name = "TIME", default_value = "0s", help_heading = RELAYING)]
+    pub spin: Span,
+
+    /// Run in the background once listening
+    #[arg(long, help_heading = PROCESS)]
+    pub daemon: bool,
+    /// Write the process id to this file
+    #[arg(long, value_name = "PATH", help_heading = PROCESS)]
+    pub pid_file: Option<PathBuf>,
+    /// Become this user once listening
+    #[arg(long, value_name = "NAME", help_heading = PROCESS)]
+    pub user: Option<String>,
+    /// Where to put the admin socket [default: in the runtime directory]
+    #[arg(long, value_name = "PATH", help_heading = PROCESS)]
+    pub admin: Option<PathBuf>,
+    /// How to write the log: text or json (standard error, or syslog with --daemon)
+    #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
+    #[arg(value_parser = LogFormat::parser(), help_heading = PROCESS)]
+    pub log_format: LogFormat,
+    /// Print the whole command line that this one stands for, and leave
+    #[arg(long, help_heading = PROCESS)]
+    pub print_config: bool,
+}
+
+/// Something other than to start balancing.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Start three small web servers and a balancer in front of them, to try things out
+    Demo(DemoArgs),
+    /// Look at a running instance, and change it
+    Ctl(CtlArgs),
+    /// Make links named balance in DIR, so that the classic can be called by name
+    Links {
+        /// The directory, for instance /usr/local/bin
+        dir: PathBuf,
+    },
+    /// Be the classic balance(1); everything behind this word follows its grammar
+    #[command(disable_help_flag = true)]
+    Balance {
+        /// The words of balance(1), after --print-config if the native equivalent is wanted
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+        words: Vec<String>,
+    },
+}
+
+/// `evenkeel demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Port of the balancer; the web servers take the next free ones
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+}
+
+/// `evenkeel ctl`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CTL_AFTER_HELP, disable_help_subcommand = true, max_term_width = 100)]
+pub struct CtlArgs {
+    /// The instance with this admin socket
+    #[arg(id = "ctl-admin", long = "admin", value_name = "PATH", global = true)]
+    #[arg(conflicts_with = "ctl-listen")]
+    pub admin: Option<PathBuf>,
+    /// The instance listening on this port [default: the only one running]
+    #[arg(id = "ctl-listen", long = "listen", value_name = "PORT", global = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub listen: Option<u16>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: CtlVerb,
+}
+
+/// What `evenkeel ctl` does. A BACKEND is TIER.INDEX or an address, as `status` shows them.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub enum CtlVerb {
+    /// Show listeners, tiers, backends and counters
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List open sessions
+    Sessions {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a backend into service
+    Enable {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+    },
+    /// Take a backend out of service; open sessions go on
+    Disable {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+    },
+    /// As disable, and log when its last session has ended
+    Drain {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+    },
+    /// Change how many sessions a backend may have; 0 for no limit
+    Limit {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+        /// Sessions at one time; negative: never any
+        #[arg(allow_negative_numbers = true)]
+        max: i32,
+    },
+    /// Set the counters of a backend to zero
+    Reset {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+    },
+    /// Add a backend to a tier, disabled
+    Add {
+        /// The tier's number, from 0
+        tier: usize,
+        /// host:port, [v6]:port or unix:/path
+        endpoint: String,
+    },
+    /// Give a disabled backend another address
+    Assign {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+        /// host:port, [v6]:port or unix:/path
+        endpoint: String,
+    },
+    /// Change how a tier chooses: round-robin, hash, least-sessions or random
+    Policy {
+        /// The tier's number, from 0
+        tier: usize,
+        /// The policy
+        #[arg(value_parser = Policy::parser(), hide_possible_values = true)]
+        policy: Policy,
+    },
+    /// End one session
+    Kill {
+        /// Its number, as `sessions` shows it
+        session: u64,
+    },
+    /// Stop listening, let sessions finish, and end
+    Shutdown,
+}
+
+impl CtlVerb {
+    /// The change this verb asks for; `None` for those that only look.
+    pub fn command(&self) -> Option<Command> {
+        let admin_state = |backend: &BackendSelector, state| Command::SetAdminState {
+            backend: backend.clone(),
+            state,
+        };
+        Some(match self {
+            Self::Status { .. } | Self::Sessions { .. } => return None,
+            Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
+            Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
+            Self::Drain { backend } => admin_state(backend, AdminState::Draining),
+            Self::Limit { backend, max } => {
+                Command::SetSessionsMax { backend: backend.clone(), sessions_max: *max }
+            }
+            Self::Reset { backend } => Command::ResetCounters { backend: backend.clone() },
+            Self::Add { tier, endpoint } => {
+                Command::AddBackend { tier: *tier, endpoint: endpoint.clone() }
+            }
+            Self::Assign { backend, endpoint } => {
+                Command::SetEndpoint { backend: backend.clone(), endpoint: endpoint.clone() }
+            }
+            Self::Policy { tier, policy } => Command::SetPolicy { tier: *tier, policy: *policy },
+            Self::Kill { session } => Command::KillSession { session: *session },
+            Self::Shutdown => Command::Shutdown,
+        })
+    }
+}
+
+/// The words behind `evenkeel balance`, untouched; `None` when something else was called.
+///
+/// clap would take a `--` among them for itself.
+pub fn classic_words<S: AsRef<str>>(words: &[S]) -> Option<&[S]> {
+    let (first, rest) = words.split_first()?;
+    (first.as_ref() == "balance").then_some(rest)
+}
+
+/// The whole tree as clap sees it, for completions, man pages and references.
+pub fn command_tree() -> clap::Command {
+    NativeCli::command()
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
+        _ => Err(format!("the number of workers is from 1 to {MAX_WORKERS}")),
+    }
+}
+
+fn selector(text: &str) -> Result<BackendSelector, String> {
+    if text.is_empty() {
+        return Err("a backend is TIER.INDEX or an address, as `status` shows them".to_owned());
+    }
+    Ok(text.to_owned().into())
+}
+
+/// More threads than any machine has cores are a slip of the finger.
+const MAX_WORKERS: usize = 1024;
+
+const CHOOSING: &str = "Choosing a backend";
+const TIMES: &str = "Times (500ms, 2s, 10m; a bare number is seconds)";
+const RELAYING: &str = "Relaying";
+const PROCESS: &str = "Process";
+
+const USAGE: &str = "\
+evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
+       evenkeel demo | ctl VERB | links DIR | balance WORD...";
+
+const AFTER_HELP: &str = "\
+Examples:
+  evenkeel demo                            try it out: needs nothing
+  evenkeel 8080 app1 app2:8081             two backends in turn, the first on port 8080 too
+  evenkeel 5432 db1::100 ! db2             at most 100 sessions to db1; db2 when it is full or down
+  evenkeel [::1]:80 10.0.0.1 unix:/run/a % by client address, over IPv4 and a Unix socket
+
+Exit status: 0 done, 1 could not be done, 2 not understood; balance has its own (evenkeel(1)).";
+
+const CTL_AFTER_HELP: &str = "\
+A BACKEND is TIER.INDEX or an address, as `status` shows them.
+
+Exit status: 0 done, 1 refused, 2 not understood, 69 no such instance.";

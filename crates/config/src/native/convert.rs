@@ -1,0 +1,103 @@
+//! From the options of the start form to the configuration they mean.
+
+use super::NativeArgs;
+use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
+use crate::{Bind, Config, Listener, Pool, Process, Tier, Timeouts};
+use balancing::{FailoverScope, Policy};
+
+/// Why a native command line means nothing. The status is that of usage errors.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NativeError {
+    /// An operand was not understood.
+    #[error(transparent)]
+    Operand(#[from] OperandError),
+    /// Nothing to listen on.
+    #[error("nothing to listen on; write a port such as 8080 and then the backends")]
+    NoListener,
+    /// Nothing to balance over.
+    #[error(
+        "'{listen}' has no backends; write where its clients should go, as in `evenkeel {listen} app1 app2`"
+    )]
+    NoBackends {
+        /// What would be listened on.
+        listen: String,
+    },
+    /// A separator with no backend in front.
+    #[error(
+        "tier {tier} has no backends; every '!' or '%' ends a tier and needs a backend in front of it"
+    )]
+    EmptyTier {
+        /// Its number, from zero.
+        tier: usize,
+    },
+}
+
+impl NativeArgs {
+    /// What the options and operands mean; names stay unresolved.
+    ///
+    /// # Errors
+    /// When an operand is not understood or a tier is empty.
+    pub fn to_config(&self, services: Services<'_>) -> Result<Config, NativeError> {
+        let operand = self.listen.as_deref().ok_or(NativeError::NoListener)?;
+        let bind = parse_listen(operand, services)?;
+        let listener = Listener {
+            pool: Pool {
+                tiers: self.tiers(&bind, services)?,
+                quarantine: self.quarantine.0,
+                auto_disable: self.auto_disable,
+            },
+            bind,
+            sessions_max: self.max_sessions,
+            timeouts: Timeouts {
+                connect: self.connect_timeout.0,
+                idle: self.idle_timeout.0,
+                half_close: self.half_close_timeout.0,
+                linger: self.linger.0,
+                shutdown: self.shutdown_timeout.0,
+            },
+            source: self.source,
+            splice: self.splice,
+            cut: self.cut,
+        };
+        let process = Process {
+            workers: self.workers,
+            spin: Some(self.spin.0).filter(|spin| !spin.is_zero()),
+            daemon: self.daemon,
+            pid_file: self.pid_file.clone(),
+            user: self.user.clone(),
+            admin: self.admin.clone(),
+            log_format: self.log_format,
+        };
+        Ok(Config { listeners: vec![listener], process })
+    }
+
+    fn tiers(&self, bind: &Bind, services: Services<'_>) -> Result<Vec<Tier>, NativeError> {
+        let default_port = match bind {
+            Bind::Tcp { port, .. } => Some(*port),
+            Bind::Unix(_) => None,
+        };
+        let mut tiers = Vec::new();
+        for (tier, words) in split_tiers(&self.backends).into_iter().enumerate() {
+            if words.operands.is_empty() {
+                return Err(NativeError::EmptyTier { tier });
+            }
+            let policy = match words.end {
+                Some(Separator::Hash) => Policy::Hash,
+                Some(Separator::Turn) | None => self.policy,
+            };
+            let failover = match policy {
+                Policy::Hash => self.hash_failover,
+                Policy::RoundRobin | Policy::LeastSessions | Policy::Random => {
+                    FailoverScope::WholeTier
+                }
+            };
+            let backends = words.operands.iter();
+            let backends = backends.map(|it| parse_backend(it, default_port, services));
+            tiers.push(Tier { policy, failover, backends: backends.collect::<Result<_, _>>()? });
+        }
+        if tiers.is_empty() {
+            return Err(NativeError::NoBackends { listen: bind.to_string() });
+        }
+        Ok(tiers)
+    }
+}

@@ -1,0 +1,235 @@
+//! The native command line, from words to a configuration and back.
+
+use super::*;
+use crate::operand::Services;
+use crate::Config;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const SERVICES: Services<'static> = &|name| (name == "http").then_some(80);
+
+fn parse(line: &str) -> Result<NativeCli, String> {
+    let words = std::iter::once("evenkeel").chain(line.split_whitespace());
+    NativeCli::try_parse_from(words).map_err(|error| error.to_string())
+}
+
+fn configure(line: &str) -> Result<Config, String> {
+    let cli = parse(line)?;
+    assert!(cli.verb.is_none(), "{:?}", cli.verb);
+    cli.start.to_config(SERVICES).map_err(|error| error.to_string())
+}
+
+/// A command line means what its printed form says, which means the same again.
+#[track_caller]
+fn check(line: &str, expected: &str) {
+    let config = configure(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    assert_eq!(config.to_command_line(), expected, "for {line:?}");
+    assert_eq!(configure(&config.to_arguments().join(" ")).as_ref(), Ok(&config));
+}
+
+/// A command line is refused, with these words among others.
+#[track_caller]
+fn refuse(line: &str, expected: &str) {
+    match configure(line) {
+        Ok(config) => panic!("{line} became {config:?}"),
+        Err(error) => assert!(error.contains(expected), "{line} gave {error:?}"),
+    }
+}
+
+#[test]
+fn the_shortest_form_has_modern_defaults() {
+    let config = configure("8080 a b").unwrap();
+    let listener = &config.listeners[0];
+    assert_eq!(listener.timeouts, crate::Timeouts::default());
+    assert_eq!(listener.pool.quarantine, Duration::from_secs(10));
+    assert_eq!((listener.sessions_max, listener.source), (None, None));
+    assert_eq!((listener.cut, listener.splice), (CutStyle::Reset, SpliceMode::Auto));
+    assert_eq!(listener.pool.tiers.len(), 1);
+    assert_eq!(listener.pool.tiers[0].policy, Policy::RoundRobin);
+    assert_eq!(config.process, crate::Process::default());
+    check("8080 a b", "evenkeel 8080 a:8080 b:8080");
+}
+
+#[test]
+fn operands_and_tiers() {
+    check("http a::5 b:81", "evenkeel 80 a:80:5 b:81");
+    check("*:8080 a", "evenkeel 8080 a:8080");
+    check("0.0.0.0:80 a ! b c", "evenkeel 0.0.0.0:80 a:80 ! b:80 c:80");
+    check("[::1]:80 [::2] unix:/run/a %", "evenkeel '[::1]:80' '[::2]:80' unix:/run/a %");
+    check("80 a % b !", "evenkeel 80 a:80 % b:80");
+    check("unix:/run/l unix:/run/a:3 a:80", "evenkeel unix:/run/l unix:/run/a:3 a:80");
+    check("80 demo ctl", "evenkeel 80 demo:80 ctl:80"); // words after an operand are no verbs
+    refuse("80 ! a", "tier 0 has no backends; every '!' or '%' ends a tier");
+    refuse("80 a ! ! b", "tier 1 has no backends");
+    refuse("80 !", "tier 0 has no backends");
+    refuse("80", "required arguments were not provided:\n  <BACKEND>");
+    refuse("", "evenkeel demo");
+    refuse("80x a", "listening address '80x': '80x' is neither a port");
+    refuse("80 a:b:c", "backend 'a:b:c': 'b' is neither a port");
+    refuse("unix:/run/l a", "backend 'a': has no port");
+}
+
+#[test]
+fn options_anywhere() {
+    check("--policy random 80 a ! b", "evenkeel --policy random 80 a:80 ! b:80");
+    check("80 a b --policy hash", "evenkeel 80 a:80 b:80 %");
+    check("80 --policy=least-sessions a % b", "evenkeel --policy least-sessions 80 a:80 % b:80");
+    check("--quarantine 0 80 a", "evenkeel --quarantine 0s 80 a:80");
+    check("--quarantine 10 80 a", "evenkeel 80 a:80");
+    check("--hash-failover later-tiers 80 a %", "evenkeel --hash-failover later-tiers 80 a:80 %");
+    check(
+        "--auto-disable --max-sessions 9 80 a",
+        "evenkeel --auto-disable --max-sessions 9 80 a:80",
+    );
+    check(
+        "--connect-timeout 500ms --idle-timeout 1h 80 a",
+        "evenkeel --connect-timeout 500ms --idle-timeout 1h 80 a:80",
+    );
+    check(
+        "--idle-timeout 0 --half-close-timeout 0 80 a",
+        "evenkeel --half-close-timeout never 80 a:80",
+    );
+    check(
+        "--linger 0 --shutdown-timeout 0 80 a",
+        "evenkeel --linger 0s --shutdown-timeout 0s 80 a:80",
+    );
+    check("--shutdown-timeout never 80 a", "evenkeel --shutdown-timeout never 80 a:80");
+    check(
+        "--source ::1 --splice always --cut close --workers 2 --spin 100us 80 a",
+        "evenkeel --source ::1 --splice always --cut close --workers 2 --spin 100us 80 a:80",
+    );
+    check(
+        "--daemon --pid-file /p --user u --admin /s --log-format json 80 a",
+        "evenkeel --daemon --pid-file /p --user u --admin /s --log-format json 80 a:80",
+    );
+    refuse("--connect-timeout 0 80 a", "must be longer than zero");
+    refuse("--idle-timeout 1.5s 80 a", "as in 1500ms");
+    refuse("--workers 0 80 a", "from 1 to 1024");
+    refuse("--policy fastest 80 a", "[possible values: round-robin, hash, least-sessions, random]");
+    refuse("--worker 2 80 a", "similar argument exists: '--workers'");
+    refuse("--source db1 80 a", "invalid value 'db1' for '--source <ADDR>'");
+}
+
+#[test]
+fn verbs() {
+    assert!(matches!(parse("demo").unwrap().verb, Some(Verb::Demo(DemoArgs { port: 8080 }))));
+    assert!(matches!(parse("demo --port 9").unwrap().verb, Some(Verb::Demo(DemoArgs { port: 9 }))));
+    assert!(matches!(parse("links /bin").unwrap().verb, Some(Verb::Links { .. })));
+    let Some(Verb::Balance { words }) = parse("balance --help -f 80 a % -c x").unwrap().verb else {
+        panic!("not balance");
+    };
+    assert_eq!(words, ["--help", "-f", "80", "a", "%", "-c", "x"]);
+    assert_eq!(classic_words(&["balance", "--", "80"]), Some(&["--", "80"][..]));
+    assert_eq!(classic_words(&["80", "balance"]), None);
+    assert_eq!(classic_words::<&str>(&[]), None);
+}
+
+/// What a `ctl` line comes to.
+#[track_caller]
+fn ctl(line: &str, expected: &str) {
+    let seen = match parse(&format!("ctl {line}")) {
+        Ok(NativeCli { verb: Some(Verb::Ctl(ctl)), .. }) => match ctl.verb.command() {
+            Some(command) => format!("{command:?}"),
+            None => format!("{:?} {:?} {:?}", ctl.verb, ctl.admin, ctl.listen),
+        },
+        Ok(other) => format!("{other:?}"),
+        Err(error) => error,
+    };
+    assert!(seen.contains(expected), "{line} gave {seen}");
+}
+
+#[test]
+fn ctl_verbs_are_commands() {
+    ctl("status", "Status { json: false } None None");
+    ctl("--listen 80 sessions --json", "Sessions { json: true } None Some(80)");
+    ctl("status --admin /s", "Some(\"/s\") None");
+    ctl("status --admin /s --listen 80", "cannot be used with");
+    ctl("enable 0.1", "SetAdminState { backend: Place { tier: 0, index: 1 }, state: Enabled }");
+    ctl("disable db1:80", "backend: Name(\"db1:80\"), state: Disabled }");
+    ctl("drain [::1]:80", "backend: Name(\"[::1]:80\"), state: Draining }");
+    ctl("limit 0.0 -1", "sessions_max: -1 }");
+    ctl("limit 0.0", "required arguments");
+    ctl("reset 0.0", "ResetCounters");
+    ctl("add 1 db1:80", "AddBackend { tier: 1, endpoint: \"db1:80\" }");
+    ctl("assign 0.0 db1:80", "SetEndpoint");
+    ctl("policy 0 random", "SetPolicy { tier: 0, policy: Random }");
+    ctl("policy 0 best", "possible values: round-robin");
+    ctl("kill 7", "KillSession { session: 7 }");
+    ctl("shutdown", "Shutdown");
+    ctl("enable 10.0.0.1:80", "Name(\"10.0.0.1:80\")");
+    ctl("frobnicate", "unrecognized subcommand");
+}
+
+#[test]
+fn the_tree_is_sound() {
+    command_tree().debug_assert();
+}
+
+/// The file is what `--help` prints on a wide terminal; a difference is shown whole, to be copied.
+#[test]
+fn help_is_as_recorded() {
+    let tree = command_tree().term_width(100);
+    let help = tree.try_get_matches_from(["evenkeel", "--help"]).unwrap_err().to_string();
+    let recorded = include_str!("help.txt");
+    assert!(help == recorded, "crates/config/src/native/help.txt should be:\n{help}");
+    assert!(help.lines().count() <= 70, "it is to be short");
+    assert!(help.lines().all(|line| line.len() <= 100));
+}
+
+fn any_span() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (1u64..100_000).prop_map(Duration::from_millis),
+        (1u64..9).prop_map(Duration::from_secs)
+    ]
+}
+
+fn any_config() -> impl Strategy<Value = Config> {
+    let operand = prop_oneof![
+        "[a-z]{1,5}(:[1-9][0-9]{0,3})?(:[0-9]{1,3})?",
+        "10\\.[0-9]\\.0\\.[1-9]:[1-9][0-9]",
+        Just("[2001:db8::1]:80:-4".to_owned()),
+        "unix:/[a-z]{1,4}(:[0-9])?",
+        Just("!".to_owned()),
+        Just("%".to_owned()),
+    ];
+    let listen = prop_oneof![
+        "[1-9][0-9]{0,3}",
+        Just("[::]:80".to_owned()),
+        Just("0.0.0.0:80".to_owned()),
+        Just("[fe80::1%eth0]:80".to_owned()),
+        Just("localhost:80".to_owned()),
+    ];
+    let policies =
+        prop_oneof![Just("round-robin"), Just("hash"), Just("least-sessions"), Just("random")];
+    let scopes = prop_oneof![Just("whole-tier"), Just("later-tiers"), Just("nothing")];
+    let words = (listen, prop::collection::vec(operand, 1..8), policies, scopes);
+    let times = (any_span(), prop::option::of(any_span()), prop::option::of(any_span()));
+    (words, times, any::<(bool, bool)>(), prop::option::of(1usize..9)).prop_filter_map(
+        "tiers have backends",
+        |((listen, operands, policy, scope), (connect, idle, shutdown), flags, workers)| {
+            let mut line = vec!["evenkeel".to_owned(), listen];
+            line.extend(operands);
+            line.extend(["--policy", policy, "--hash-failover", scope].map(str::to_owned));
+            let mut config =
+                NativeCli::try_parse_from(line).ok()?.start.to_config(SERVICES).ok()?;
+            let listener = &mut config.listeners[0];
+            listener.timeouts.connect = connect;
+            listener.timeouts.idle = idle;
+            listener.timeouts.shutdown = shutdown;
+            listener.pool.auto_disable = flags.0;
+            config.process.daemon = flags.1;
+            config.process.workers = workers;
+            config.process.user = Some("it's me".to_owned());
+            Some(config)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_printed_configuration_reads_as_itself(config in any_config()) {
+        let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());
+        let cli = NativeCli::try_parse_from(words).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(cli.start.to_config(SERVICES), Ok(config));
+    }
+}

@@ -1,0 +1,87 @@
+//! The words that stand for the choices of other crates, on the command line and in answers.
+
+use crate::{CutStyle, LogFormat};
+use balancing::{FailoverScope, Policy};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use relay::SpliceMode;
+
+/// A choice among words.
+pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
+    /// Every word with what it stands for.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The word for a choice.
+    fn word(self) -> &'static str {
+        let known = Self::WORDS.iter().find(|(_, choice)| *choice == self);
+        known.map(|(word, _)| *word).expect("every variant is in its table; a test says so")
+    }
+
+    /// The choice a word stands for.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+    }
+
+    /// Lets clap list the words in its complaints and completions.
+    fn parser() -> impl TypedValueParser<Value = Self> {
+        let words = PossibleValuesParser::new(Self::WORDS.iter().map(|(word, _)| *word));
+        words.map(|word| Self::from_word(&word).expect("clap has checked the word"))
+    }
+}
+
+impl Choice for Policy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("round-robin", Self::RoundRobin),
+        ("hash", Self::Hash),
+        ("least-sessions", Self::LeastSessions),
+        ("random", Self::Random),
+    ];
+}
+
+impl Choice for SpliceMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+}
+
+impl Choice for FailoverScope {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("whole-tier", Self::WholeTier),
+        ("later-tiers", Self::LaterTiers),
+        ("nothing", Self::Nothing),
+    ];
+}
+
+impl Choice for CutStyle {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("reset", Self::Reset), ("close", Self::Close)];
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+/// The word for a policy, as `--policy` and `ctl policy` take it.
+pub fn policy_word(policy: Policy) -> &'static str {
+    policy.word()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: Choice + std::fmt::Debug>(all: &[T]) {
+        assert_eq!(T::WORDS.len(), all.len());
+        for choice in all {
+            assert_eq!(T::from_word(choice.word()), Some(*choice));
+        }
+    }
+
+    #[test]
+    fn every_choice_has_one_word() {
+        check(&[Policy::RoundRobin, Policy::Hash, Policy::LeastSessions, Policy::Random]);
+        check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
+        check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
+        check(&[CutStyle::Reset, CutStyle::Close]);
+        check(&[LogFormat::Text, LogFormat::Json]);
+    }
+}
