@@ -6,10 +6,12 @@
 //! up by a function of the caller. Options live in one table per personality, from which help,
 //! man pages and completions are rendered.
 //!
-//! [`operand`] has the address grammar, [`native`] the command line of `evenkeel`.
+//! [`operand`] has the address grammar, [`native`] the command line of `evenkeel`, [`balance`]
+//! everything that balance(1) says and understands.
 
 #![forbid(unsafe_code)]
 
+pub mod balance;
 mod command;
 pub mod duration;
 mod exit;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::operand::Services;
-use crate::Config;
+use crate::{Config, balance};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -108,6 +108,25 @@ fn options_anywhere() {
     refuse("--policy fastest 80 a", "[possible values: round-robin, hash, least-sessions, random]");
     refuse("--worker 2 80 a", "similar argument exists: '--workers'");
     refuse("--source db1 80 a", "invalid value 'db1' for '--source <ADDR>'");
+}
+
+#[test]
+fn a_configuration_of_balance_is_said_in_native_words() {
+    let print = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let args = balance::BalanceArgs::parse("balance", &words).unwrap();
+        let balance::Mode::Proxy(proxy) = args.mode(SERVICES).unwrap() else { panic!() };
+        let config = proxy.to_config(SERVICES).unwrap();
+        assert_eq!(configure(&config.to_arguments().join(" ")), Ok(config.clone()));
+        config.to_command_line()
+    };
+    assert_eq!(
+        print("-fa -T 60 http 10.0.0.1 10.0.0.2:81:5 % 10.0.0.3"),
+        "evenkeel --quarantine 0s --hash-failover later-tiers --auto-disable --idle-timeout 1m \
+         --half-close-timeout never --shutdown-timeout never --cut close \
+         0.0.0.0:80 10.0.0.1:80 10.0.0.2:81:5 % 10.0.0.3:80"
+    );
+    print("-6pH 80 db1 [::1]:5:-1 %");
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! The command line of balance(1), exactly as typed, and which program it asks for.
+
+use super::options::find;
+use super::{BalanceError, BalanceProxy, Instance, leading_number};
+use crate::operand::Services;
+
+/// What was typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BalanceArgs {
+    /// `-6`
+    pub ipv6: bool,
+    /// `-a`
+    pub auto_disable: bool,
+    /// `-b`
+    pub bind_text: Option<String>,
+    /// `-B`
+    pub source: Option<String>,
+    /// `-c`
+    pub command: Option<String>,
+    /// `-d`
+    pub debug: bool,
+    /// `-f`
+    pub foreground: bool,
+    /// `-H`
+    pub hash_failover: bool,
+    /// `-i`
+    pub interactive: bool,
+    /// `-p`
+    pub dump: bool,
+    /// `-t`, in seconds
+    pub connect_seconds: Option<u32>,
+    /// `-T`, in seconds
+    pub idle_seconds: Option<u32>,
+    /// Everything that is not an option: the port, then channels and separators.
+    pub operands: Vec<String>,
+}
+
+/// Which of the three programs was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The proxy.
+    Proxy(BalanceProxy),
+    /// The control shell, `-i`.
+    Shell(Instance),
+    /// One control command, `-c`.
+    OneShot {
+        /// Of which instance.
+        instance: Instance,
+        /// The command line.
+        command: String,
+    },
+}
+
+impl BalanceArgs {
+    /// Reads the words behind the program's name as getopt(3) does: letters may be clustered,
+    /// values attached, options may stand anywhere before `--`, and the last of a kind wins.
+    ///
+    /// # Errors
+    /// An unknown option, a missing value, or a number below 1.
+    pub fn parse<S: AsRef<str>>(argv0: &str, words: &[S]) -> Result<Self, BalanceError> {
+        let mut args = Self::default();
+        let mut words = words.iter().map(AsRef::as_ref);
+        while let Some(word) = words.next() {
+            if word == "--" {
+                args.operands.extend(words.map(str::to_owned));
+                break;
+            }
+            let Some(mut cluster) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
+                args.operands.push(word.to_owned());
+                continue;
+            };
+            while let Some(letter) = cluster.chars().next() {
+                cluster = &cluster[letter.len_utf8()..];
+                let argv0 = || argv0.to_owned();
+                let option = find(letter)
+                    .ok_or_else(|| BalanceError::InvalidOption { argv0: argv0(), letter })?;
+                if option.value.is_none() {
+                    args.set_flag(letter);
+                    continue;
+                }
+                let attached = Some(std::mem::take(&mut cluster)).filter(|rest| !rest.is_empty());
+                let value = attached
+                    .or_else(|| words.next())
+                    .ok_or_else(|| BalanceError::MissingValue { argv0: argv0(), letter })?;
+                args.set_value(letter, value)?;
+            }
+        }
+        Ok(args)
+    }
+
+    /// Which program this asks for, once the number of operands and the port are right.
+    ///
+    /// # Errors
+    /// [`BalanceError::Usage`] and [`BalanceError::InvalidPort`].
+    pub fn mode(&self, services: Services<'_>) -> Result<Mode, BalanceError> {
+        let control = self.interactive || self.command.is_some();
+        let (port_text, channels) = match self.operands.split_first() {
+            Some((port, rest)) if !control || rest.is_empty() => (port, rest),
+            _ => return Err(BalanceError::Usage),
+        };
+        let port = listening_port(port_text, services)
+            .ok_or_else(|| BalanceError::InvalidPort(port_text.clone()))?;
+        let bind_text = self.bind_text.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
+        let instance = Instance { port, bind_text };
+        Ok(match &self.command {
+            Some(command) => Mode::OneShot { instance, command: command.clone() },
+            None if self.interactive => Mode::Shell(instance),
+            None => Mode::Proxy(BalanceProxy {
+                instance,
+                port_text: port_text.clone(),
+                channels: channels.to_vec(),
+                args: self.clone(),
+            }),
+        })
+    }
+
+    fn set_flag(&mut self, letter: char) {
+        match letter {
+            '6' => self.ipv6 = true,
+            'a' => self.auto_disable = true,
+            'd' => self.debug = true,
+            'f' => self.foreground = true,
+            'H' => self.hash_failover = true,
+            'i' => self.interactive = true,
+            'p' => self.dump = true,
+            // -M: an instance is found either way.
+            _ => debug_assert_eq!(letter, 'M', "an option in the table without a field"),
+        }
+    }
+
+    fn set_value(&mut self, letter: char, value: &str) -> Result<(), BalanceError> {
+        let text = Some(value.to_owned());
+        match letter {
+            'b' => self.bind_text = text,
+            'B' => self.source = text,
+            'c' => self.command = text,
+            't' => self.connect_seconds = Some(seconds(value)?),
+            'T' => self.idle_seconds = Some(seconds(value)?),
+            _ => debug_assert!(false, "a value option in the table without a field"),
+        }
+        Ok(())
+    }
+}
+
+/// Takes `--print-config` off the words behind `evenkeel balance`; true when it was the first.
+///
+/// The classic has no long options, so it is known nowhere else, and not to a link named
+/// `balance`.
+pub fn take_print_config<S: AsRef<str>>(words: &mut &[S]) -> bool {
+    match words.split_first() {
+        Some((first, rest)) if first.as_ref() == "--print-config" => {
+            *words = rest;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A number of seconds from 1, read leniently.
+fn seconds(text: &str) -> Result<u32, BalanceError> {
+    let number = leading_number(text).and_then(|number| u32::try_from(number).ok());
+    number.filter(|seconds| *seconds > 0).ok_or(BalanceError::Usage)
+}
+
+/// A service, or the leading number: `80x` passes here and fails when it is to be listened on.
+fn listening_port(text: &str, services: Services<'_>) -> Option<u16> {
+    let service = if text.is_empty() { None } else { services(text) };
+    service
+        .or_else(|| leading_number(text).and_then(|number| u16::try_from(number).ok()))
+        .filter(|port| *port != 0)
+}

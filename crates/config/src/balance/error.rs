@@ -1,0 +1,68 @@
+//! What balance(1) says when it cannot start, and the status it leaves with.
+
+use super::options::usage;
+use crate::ExitStatus;
+
+/// Why balance(1) did not start. Displays as the original's words, to be printed on standard
+/// error as they are, followed by a newline unless they end with one.
+///
+/// The variants of which nothing is parsed are for the caller that binds and resolves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BalanceError {
+    /// A letter that is no option.
+    #[error("{argv0}: invalid option -- '{letter}'\n{}", usage())]
+    InvalidOption {
+        /// The program's name as it was called.
+        argv0: String,
+        /// The letter.
+        letter: char,
+    },
+    /// An option at the end that needs a value.
+    #[error("{argv0}: option requires an argument -- '{letter}'\n{}", usage())]
+    MissingValue {
+        /// The program's name as it was called.
+        argv0: String,
+        /// The letter.
+        letter: char,
+    },
+    /// A bad number, or a wrong number of operands.
+    #[error("{}", usage())]
+    Usage,
+    /// Not a port to listen on.
+    #[error("invalid port [{0}], exiting.")]
+    InvalidPort(String),
+    /// More than 64 channels in a group, or 32 groups.
+    #[error("MAXCHANNELS exceeded...")]
+    TooMany,
+    /// A channel's host, or the `-B` address, is not to be had.
+    #[error("unknown or invalid address [{0}]")]
+    UnknownAddress(String),
+    /// A channel's port is neither a number nor a service.
+    #[error("invalid port number [{0}]")]
+    InvalidChannelPort(String),
+    /// Two separators with nothing between them.
+    #[error("balance: no channels in group")]
+    EmptyGroup,
+    /// What to listen on does not resolve; the reason is the resolver's.
+    #[error("error at getaddrinfo: {0}\nexiting.")]
+    Resolve(String),
+    /// The system did not let us listen; the reason is the system's.
+    #[error("bind(): {0}")]
+    Bind(String),
+}
+
+impl BalanceError {
+    /// The status that scripts know it by.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::InvalidOption { .. }
+            | Self::MissingValue { .. }
+            | Self::Usage
+            | Self::InvalidPort(_)
+            | Self::TooMany => ExitStatus::ClassicUsage,
+            Self::UnknownAddress(_) | Self::InvalidChannelPort(_) => ExitStatus::DataError,
+            Self::EmptyGroup => ExitStatus::Unavailable,
+            Self::Resolve(_) | Self::Bind(_) => ExitStatus::OsError,
+        }
+    }
+}

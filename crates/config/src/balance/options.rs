@@ -1,0 +1,175 @@
+//! The options of balance(1), in the one table that parsing, usage text and man page share.
+
+use super::VERSION;
+
+/// An option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionRow {
+    /// Its letter.
+    pub letter: char,
+    /// What its value is called; `None` for one without.
+    pub value: Option<&'static str>,
+    /// The default as the usage text shows it.
+    pub default: Option<&'static str>,
+    /// What it does, in a few words.
+    pub short: &'static str,
+    /// What it does, in sentences.
+    pub long: &'static str,
+}
+
+/// Every option, in the order of the usage text.
+pub const OPTIONS: [OptionRow; 13] = [
+    flag(
+        '6',
+        "listen on an IPv6 socket, for IPv4 clients too",
+        "Listen on an IPv6 socket that accepts IPv4 clients too; they appear as ::ffff:a.b.c.d. \
+         Not possible together with an IPv4 address in -b.",
+    ),
+    flag(
+        'a',
+        "disable a channel that cannot be reached",
+        "A channel whose connect fails is disabled, and stays so until it is enabled by hand. \
+         Two lines say so, on standard error or to syslog.",
+    ),
+    value(
+        'b',
+        "host",
+        None,
+        "listen on this address only",
+        "Listen on this address only, and use this text as part of the instance's name for -i \
+         and -c. An IPv6 address listens on IPv6.",
+    ),
+    value(
+        'B',
+        "host",
+        None,
+        "connect to channels from this local address",
+        "The local address of outgoing connections, looked up once at the start. An address that \
+         this machine does not have is ignored.",
+    ),
+    value(
+        'c',
+        "cmd",
+        None,
+        "send one command to a running instance",
+        "Run one command of the control shell against a running instance, print its answer and \
+         leave.",
+    ),
+    flag(
+        'd',
+        "tell on standard error what is going on",
+        "Tell on standard error which channel every client is given, and why. A daemon has no \
+         standard error and tells nothing.",
+    ),
+    flag(
+        'f',
+        "stay in the foreground",
+        "Stay in the foreground. Without it the program returns once the port is bound and the \
+         channels are understood, and goes on in the background.",
+    ),
+    flag(
+        'i',
+        "control a running instance by dialogue",
+        "Open the control shell of the running instance with this port and the same -b text.",
+    ),
+    flag(
+        'H',
+        "let clients of an unusable hashed channel move on",
+        "In a hash group, go on to the next channel when the one a client belongs to is disabled, \
+         full or does not answer. Without it such a client goes to the next group.",
+    ),
+    flag(
+        'M',
+        "accepted; changes nothing",
+        "Accepted for the sake of old scripts. The original chose its kind of shared memory with \
+         it; here an instance is found either way.",
+    ),
+    flag(
+        'p',
+        "dump all data to standard output",
+        "Write every block of data to standard output in readable form. Without effect in a \
+         daemon, and slow: data is not passed through kernel pipes then.",
+    ),
+    value(
+        't',
+        "sec",
+        Some("5"),
+        "give up connecting to a channel after sec seconds",
+        "How many seconds one attempt to connect to a channel may take, from 1.",
+    ),
+    value(
+        'T',
+        "sec",
+        Some("0"),
+        "end connections idle for sec seconds",
+        "End a connection on which nothing has moved in either direction for this many seconds, \
+         from 1. Without the option, never.",
+    ),
+];
+
+/// The separators among the channels, as the usage text describes them.
+pub const SEPARATORS: [(char, &str); 2] = [
+    ('!', "ends a group: its channels are taken in turn"),
+    ('%', "ends a group: its channels are chosen by the client's address"),
+];
+
+/// The three ways to call it. Scripts look for these lines.
+pub const SYNOPSES: [&str; 4] = [
+    r"balance [-b addr] [-B addr] [-t sec] [-T sec] [-adfpHM] \",
+    r"        port [h1[:p1[:maxc1]] [!%] [ ... hN[:pN[:maxcN]]]]",
+    "balance [-b addr] -i [-d] port",
+    "balance [-b addr] -c cmd  [-d] port",
+];
+
+/// Ways to use it, for the usage text and the man page.
+pub const EXAMPLES: [&str; 4] = [
+    "balance 80 app1 app2:8080           two servers in turn",
+    "balance -f smtp mx1::50 ! mx2       50 connections to mx1, the rest to mx2",
+    "balance -6 80 app1 app2 %           the same client, the same server",
+    "balance -c \"disable 1\" 80           take app2 out of service",
+];
+
+/// What bad usage is answered with, on standard error.
+pub fn usage() -> String {
+    let mut text = format!("  this is balance {VERSION}\n\nusage:\n");
+    for line in SYNOPSES {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push('\n');
+    for option in &OPTIONS {
+        let head = match option.value {
+            Some(value) => format!("-{} {value}", option.letter),
+            None => format!("-{}", option.letter),
+        };
+        let default = option.default.map(|default| format!(" (default={default})"));
+        text.push_str(&format!("  {head:<10}{}{}\n", option.short, default.unwrap_or_default()));
+    }
+    for (separator, meaning) in SEPARATORS {
+        text.push_str(&format!("   {separator:<9}{meaning}\n"));
+    }
+    text.push_str("\nexamples:\n");
+    for example in EXAMPLES {
+        text.push_str(&format!("  {example}\n"));
+    }
+    text.push('\n');
+    text
+}
+
+/// The option with this letter.
+pub(super) fn find(letter: char) -> Option<&'static OptionRow> {
+    OPTIONS.iter().find(|option| option.letter == letter)
+}
+
+const fn flag(letter: char, short: &'static str, long: &'static str) -> OptionRow {
+    OptionRow { letter, value: None, default: None, short, long }
+}
+
+const fn value(
+    letter: char,
+    value: &'static str,
+    default: Option<&'static str>,
+    short: &'static str,
+    long: &'static str,
+) -> OptionRow {
+    OptionRow { letter, value: Some(value), default, short, long }
+}

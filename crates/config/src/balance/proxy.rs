@@ -1,0 +1,235 @@
+//! The proxy form of balance(1): from operands to a configuration.
+
+use super::{BalanceArgs, BalanceError, Instance, MAX_CHANNELS, MAX_GROUPS, leading_number};
+use crate::operand::{Separator, Services, TierWords, parse_classic_ipv4, split_tiers};
+use crate::{
+    Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
+    Timeouts,
+};
+use balancing::{FailoverScope, Policy};
+use relay::SpliceMode;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// A proxy to start; its channels have not been looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalanceProxy {
+    /// The name it will have for `-i` and `-c`.
+    pub instance: Instance,
+    /// The port as typed; may have trailing junk.
+    pub port_text: String,
+    /// Channels and separators as typed.
+    pub channels: Vec<String>,
+    /// The options.
+    pub args: BalanceArgs,
+}
+
+impl BalanceProxy {
+    /// What to listen on; bind this before the channels are looked at.
+    ///
+    /// # Errors
+    /// [`BalanceError::Resolve`] for what the resolver would refuse: trailing junk behind the
+    /// port, `-6` with an IPv4 address, an empty `-b`.
+    pub fn bind(&self) -> Result<Bind, BalanceError> {
+        let refuse = |reason: &str| Err(BalanceError::Resolve(reason.to_owned()));
+        let is_number = self.port_text.bytes().all(|b| b.is_ascii_digit());
+        // A service may have any characters, but does not begin with a digit and go on badly.
+        if !is_number && leading_number(&self.port_text).is_some() {
+            return refuse("Servname not supported for ai_socktype");
+        }
+        let unspecified = if self.args.ipv6 { Family::V6 } else { Family::V4 };
+        let (host, family) = match self.args.bind_text.as_deref() {
+            None => (None, unspecified),
+            Some("") => return refuse("Name or service not known"),
+            Some(text) => match address(text) {
+                Some(IpAddr::V4(_)) if self.args.ipv6 => {
+                    return refuse("Address family for hostname not supported");
+                }
+                Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => (None, Family::V4),
+                Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => (None, Family::V6),
+                Some(address @ IpAddr::V4(_)) => (Some(Host::Address(address)), Family::V4),
+                Some(address @ IpAddr::V6(_)) => (Some(Host::Address(address)), Family::V6),
+                // "A name: the first address it has", of the family that -6 asks for.
+                None => {
+                    let family = if self.args.ipv6 { Family::V6 } else { Family::Any };
+                    (Some(Host::Name(text.to_owned())), family)
+                }
+            },
+        };
+        Ok(Bind::Tcp { host, port: self.instance.port, family })
+    }
+
+    /// Everything the command line means. Channels given by name keep it; see [`resolve`]. So
+    /// does `-B`: an address is in the configuration, a name is for [`resolve`] to put there.
+    ///
+    /// # Errors
+    /// In the original's order: what [`BalanceProxy::bind`] refuses, too many channels or
+    /// groups, a bad `-B`, then channel by channel.
+    pub fn to_config(&self, services: Services<'_>) -> Result<Config, BalanceError> {
+        let args = &self.args;
+        let bind = self.bind()?;
+        let groups = split_tiers(&self.channels);
+        let too_long = |group: &TierWords<'_>| group.operands.len() > MAX_CHANNELS;
+        if groups.len() > MAX_GROUPS || groups.iter().any(too_long) {
+            return Err(BalanceError::TooMany);
+        }
+        let source = match args.source.as_deref() {
+            None => None,
+            Some(text) => match address(text) {
+                Some(address @ IpAddr::V4(_)) => Some(address),
+                None if !text.is_empty() => None,
+                // The original closes every client with these.
+                _ => return Err(BalanceError::UnknownAddress(text.to_owned())),
+            },
+        };
+        let tiers = groups.iter().map(|group| self.tier(group, services));
+        let pool = Pool {
+            tiers: tiers.collect::<Result<_, _>>()?,
+            quarantine: Duration::ZERO,
+            auto_disable: args.auto_disable,
+        };
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let default = Timeouts::default();
+        let timeouts = Timeouts {
+            connect: args.connect_seconds.map_or(default.connect, seconds),
+            idle: args.idle_seconds.map(seconds),
+            half_close: None,
+            linger: default.linger,
+            shutdown: None,
+        };
+        let listener = Listener {
+            bind,
+            pool,
+            sessions_max: None,
+            timeouts,
+            source,
+            splice: if args.dump { SpliceMode::Never } else { SpliceMode::Auto },
+            cut: CutStyle::Close,
+        };
+        let process = Process { daemon: !args.foreground, ..Process::default() };
+        Ok(Config { listeners: vec![listener], process })
+    }
+
+    fn tier(&self, group: &TierWords<'_>, services: Services<'_>) -> Result<Tier, BalanceError> {
+        if group.operands.is_empty() {
+            return Err(BalanceError::EmptyGroup);
+        }
+        let (policy, failover) = match group.end {
+            Some(Separator::Hash) if self.args.hash_failover => {
+                (Policy::Hash, FailoverScope::WholeTier)
+            }
+            Some(Separator::Hash) => (Policy::Hash, FailoverScope::LaterTiers),
+            Some(Separator::Turn) | None => (Policy::RoundRobin, FailoverScope::WholeTier),
+        };
+        let channels = group.operands.iter();
+        let channels = channels.map(|text| channel(text, self.instance.port, services));
+        Ok(Tier { policy, failover, backends: channels.collect::<Result<_, _>>()? })
+    }
+}
+
+/// The names that [`resolve`] will ask for, without repetitions: `-B` first, then the channels.
+pub fn hosts_to_resolve<'a>(proxy: &'a BalanceProxy, config: &'a Config) -> Vec<&'a str> {
+    let mut names: Vec<&str> = source_name(proxy).into_iter().collect();
+    for backend in config.listeners.iter().flat_map(backends) {
+        if let Endpoint::Tcp { host: Host::Name(name), .. } = &backend.endpoint
+            && !names.contains(&name.as_str())
+        {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Puts addresses in the place of names: `first_ipv4` gives the first IPv4 address of a name.
+///
+/// # Errors
+/// [`BalanceError::UnknownAddress`] for the first name without one.
+pub fn resolve(
+    proxy: &BalanceProxy,
+    config: &mut Config,
+    first_ipv4: &dyn Fn(&str) -> Option<Ipv4Addr>,
+) -> Result<(), BalanceError> {
+    let look_up = |name: &str| {
+        let unknown = || BalanceError::UnknownAddress(name.to_owned());
+        first_ipv4(name).map(IpAddr::V4).ok_or_else(unknown)
+    };
+    let source = source_name(proxy).map(look_up).transpose()?;
+    for listener in &mut config.listeners {
+        listener.source = listener.source.or(source);
+        for backend in listener.pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
+            if let Endpoint::Tcp { host, .. } = &mut backend.endpoint
+                && let Host::Name(name) = host
+            {
+                *host = Host::Address(look_up(name)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn backends(listener: &Listener) -> impl Iterator<Item = &Backend> {
+    listener.pool.tiers.iter().flat_map(|tier| &tier.backends)
+}
+
+/// What `-B` gives, when it is a name.
+fn source_name(proxy: &BalanceProxy) -> Option<&str> {
+    proxy.args.source.as_deref().filter(|text| address(text).is_none())
+}
+
+/// `host[:port[:maxc]]`, cut at the first two colons, or the same with an IPv6 address in
+/// brackets, which the original does not have.
+fn channel(text: &str, default_port: u16, services: Services<'_>) -> Result<Backend, BalanceError> {
+    let (host, rest) = cut_host(text);
+    let mut parts = rest.split(':');
+    let (port, maxc) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if host_is_hopeless(&host) {
+        return Err(BalanceError::UnknownAddress(host.to_string()));
+    }
+    let port = match port {
+        "" => default_port,
+        port => channel_port(port, services)
+            .ok_or_else(|| BalanceError::InvalidChannelPort(port.to_owned()))?,
+    };
+    let sessions_max = leading_number(maxc).unwrap_or(0);
+    Ok(Backend { endpoint: Endpoint::Tcp { host, port }, limits: Limits { sessions_max } })
+}
+
+/// The host of a channel, and what follows its colon.
+pub(super) fn cut_host(text: &str) -> (Host, &str) {
+    if let Some((inside, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && let Ok(address) = inside.parse::<Ipv6Addr>()
+        && (rest.is_empty() || rest.starts_with(':'))
+    {
+        return (Host::Address(address.into()), rest.strip_prefix(':').unwrap_or(rest));
+    }
+    let (host, rest) = text.split_once(':').unwrap_or((text, ""));
+    let literal = parse_classic_ipv4(host).map(|address| Host::Address(address.into()));
+    (literal.unwrap_or_else(|| Host::Name(host.to_owned())), rest)
+}
+
+/// A service, or the leading number.
+pub(super) fn channel_port(text: &str, services: Services<'_>) -> Option<u16> {
+    services(text)
+        .or_else(|| leading_number(text).and_then(|number| u16::try_from(number).ok()))
+        .filter(|port| *port != 0)
+}
+
+/// Whether a name need not be looked up to know that it has no address.
+pub(super) fn host_is_hopeless(host: &Host) -> bool {
+    match host {
+        Host::Address(_) => false,
+        // Four numbers that are no address, or characters that no name has (also: another '[').
+        Host::Name(name) => {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            name.is_empty()
+                || last.bytes().all(|b| b.is_ascii_digit())
+                || name
+                    .contains(|c: char| c.is_whitespace() || c.is_control() || "[]!%/".contains(c))
+        }
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let classic = parse_classic_ipv4(text).map(IpAddr::V4);
+    classic.or_else(|| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6))
+}

@@ -1,0 +1,329 @@
+//! The command line of balance(1), from words to a configuration or a complaint.
+
+use super::*;
+use crate::operand::Services;
+use crate::{Config, ExitStatus};
+use balancing::{FailoverScope, Policy};
+use proptest::prelude::*;
+use relay::SpliceMode;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const SERVICES: Services<'static> = &|name| match name {
+    "smtp" => Some(25),
+    "http" => Some(80),
+    _ => None,
+};
+
+fn first_ipv4(name: &str) -> Option<Ipv4Addr> {
+    match name {
+        "localhost" => Some(Ipv4Addr::LOCALHOST),
+        "db1" => Some(Ipv4Addr::new(10, 0, 0, 1)),
+        _ => None,
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    // `''` stands for an empty word.
+    line.split_whitespace().map(|word| word.replace("''", "")).collect()
+}
+
+fn start(line: &str) -> Result<Mode, BalanceError> {
+    BalanceArgs::parse("balance", &words(line))?.mode(SERVICES)
+}
+
+fn configure(line: &str) -> Result<(BalanceProxy, Config), BalanceError> {
+    match start(line)? {
+        Mode::Proxy(proxy) => {
+            let mut config = proxy.to_config(SERVICES)?;
+            resolve(&proxy, &mut config, &first_ipv4)?;
+            Ok((proxy, config))
+        }
+        mode => panic!("not a proxy: {mode:?}"),
+    }
+}
+
+/// Shows what a command line listens on and where it leads, or its complaint and status.
+#[track_caller]
+fn check(line: &str, expected: &str) {
+    let seen = match start(line) {
+        Ok(Mode::Shell(instance)) => format!("shell {} {}", instance.port, instance.bind_text),
+        Ok(Mode::OneShot { instance, command }) => {
+            format!("one shot {} {}: {command}", instance.port, instance.bind_text)
+        }
+        Ok(Mode::Proxy(_)) => match configure(line) {
+            Ok((_, config)) => show(&config),
+            Err(error) => complaint(&error),
+        },
+        Err(error) => complaint(&error),
+    };
+    assert_eq!(seen, expected, "for {line:?}");
+}
+
+fn show(config: &Config) -> String {
+    let listener = &config.listeners[0];
+    let tiers = listener.pool.tiers.iter().map(|tier| {
+        let backends: Vec<String> = tier.backends.iter().map(ToString::to_string).collect();
+        let end = if tier.policy == Policy::Hash { " %" } else { " !" };
+        backends.join(" ") + end
+    });
+    let tiers: Vec<String> = tiers.collect();
+    format!("{} -> {}", listener.bind, tiers.join(" ")).trim_end().to_owned()
+}
+
+fn complaint(error: &BalanceError) -> String {
+    let text = error.to_string().replace(&usage(), "USAGE");
+    format!("{}: {}", error.exit_status().code(), text.replace('\n', " / "))
+}
+
+#[test]
+fn options_follow_getopt() {
+    let parse = |line: &str| BalanceArgs::parse("balance", &words(line)).unwrap();
+    let args = parse("-fp -t3 -T 60 80 a -aHd ! b -b localhost -B10.0.0.1 -6M");
+    assert_eq!(args.operands, ["80", "a", "!", "b"]);
+    assert!(args.foreground && args.dump && args.auto_disable && args.hash_failover);
+    assert!(args.debug && args.ipv6 && !args.interactive);
+    assert_eq!((args.connect_seconds, args.idle_seconds), (Some(3), Some(60)));
+    assert_eq!(args.bind_text.as_deref(), Some("localhost"));
+    assert_eq!(args.source.as_deref(), Some("10.0.0.1"));
+    assert_eq!(parse("-ft3x 80").connect_seconds, Some(3)); // numbers are read leniently
+    assert_eq!(parse("-t 3 -t 4 80").connect_seconds, Some(4)); // the last one wins
+    assert_eq!(parse("-cshow 80").command.as_deref(), Some("show"));
+    assert_eq!(parse("-f -- 80 -f --").operands, ["80", "-f", "--"]);
+    assert_eq!(parse("80 -").operands, ["80", "-"]);
+    assert_eq!(parse("-c -f 80").command.as_deref(), Some("-f"));
+}
+
+#[test]
+fn bad_usage() {
+    check("", "64: USAGE");
+    check("-f -a -t 3", "64: USAGE");
+    check("-x", "64: balance: invalid option -- 'x' / USAGE");
+    check("-fx 80", "64: balance: invalid option -- 'x' / USAGE");
+    check("--help", "64: balance: invalid option -- '-' / USAGE");
+    check("--version", "64: balance: invalid option -- '-' / USAGE");
+    check("-t", "64: balance: option requires an argument -- 't' / USAGE");
+    check("-fb", "64: balance: option requires an argument -- 'b' / USAGE");
+    check("-t 0 80 a", "64: USAGE");
+    check("-T 0 80 a", "64: USAGE");
+    check("-t -1 80 a", "64: USAGE");
+    check("-t x 80 a", "64: USAGE");
+    check("-i", "64: USAGE");
+    check("-i 80 127.0.0.1", "64: USAGE");
+    check("-c show", "64: USAGE");
+    let named = BalanceArgs::parse("./bal", &["-x"]).unwrap_err().to_string();
+    assert!(named.starts_with("./bal: invalid option -- 'x'\n  this is balance "), "{named}");
+}
+
+#[test]
+fn ports() {
+    check("80", "0.0.0.0:80 ->");
+    check("smtp", "0.0.0.0:25 ->");
+    check("nosuchservice", "64: invalid port [nosuchservice], exiting.");
+    check("-i 0", "64: invalid port [0], exiting.");
+    check("-c show ''", "64: invalid port [], exiting.");
+    check("70000", "64: invalid port [70000], exiting."); // listened on 4464 in the original
+    check("-- -5", "64: invalid port [-5], exiting.");
+    check("80x a", "71: error at getaddrinfo: Servname not supported for ai_socktype / exiting.");
+    check("-i 80x", "shell 80 0.0.0.0");
+}
+
+#[test]
+fn control_forms() {
+    check("-i 80", "shell 80 0.0.0.0");
+    check("80 -i -b localhost", "shell 80 localhost");
+    check("-c show smtp", "one shot 25 0.0.0.0: show");
+    check("-c help -i -c version 80", "one shot 80 0.0.0.0: version");
+    check("-f -a -H -p -M -t 3 -c show 80", "one shot 80 0.0.0.0: show");
+    check("-c '' 80", "one shot 80 0.0.0.0: ");
+    check("-c show -- 80", "one shot 80 0.0.0.0: show");
+}
+
+#[test]
+fn where_to_listen() {
+    check("-6 80", "[::]:80 ->");
+    check("-b 127.1 80", "127.0.0.1:80 ->");
+    check("-b ::1 80", "[::1]:80 ->");
+    check("-6 -b ::1 80", "[::1]:80 ->");
+    check("-b ::ffff:127.0.0.1 80", "[::ffff:127.0.0.1]:80 ->");
+    check("-b localhost 80", "localhost:80 ->");
+    check(
+        "-6 -b 127.0.0.1 80",
+        "71: error at getaddrinfo: Address family for hostname not supported / exiting.",
+    );
+    check("-b '' 80", "71: error at getaddrinfo: Name or service not known / exiting.");
+}
+
+#[test]
+fn channels() {
+    check(
+        "-f 81 127.0.0.1:1:0 127.1:1:12 localhost:1::9 0x7f000002:1:7:8",
+        "0.0.0.0:81 -> 127.0.0.1:1 127.0.0.1:1:12 127.0.0.1:1 127.0.0.2:1:7 !",
+    );
+    check(
+        "81 127.0.0.2 127.0.0.2: 127.0.0.2::3",
+        "0.0.0.0:81 -> 127.0.0.2:81 127.0.0.2:81 127.0.0.2:81:3 !",
+    );
+    check(
+        "81 127.1:smtp db1:http:5 ! 127.1:smtp:-1",
+        "0.0.0.0:81 -> 127.0.0.1:25 10.0.0.1:80:5 ! 127.0.0.1:25:-1 !",
+    );
+    check("81 127.1:80x:5x 127.1:80:x", "0.0.0.0:81 -> 127.0.0.1:80:5 127.0.0.1:80 !");
+    check("81 300.300.300.300:80", "65: unknown or invalid address [300.300.300.300]");
+    check("81 nosuchhost", "65: unknown or invalid address [nosuchhost]");
+    check("81 a! b", "65: unknown or invalid address [a!]");
+    check("81 127.1 !%", "65: unknown or invalid address [!%]");
+    check("81 127.1:99999", "65: invalid port number [99999]"); // truncated in the original
+    check("81 127.1:nosuchservice", "65: invalid port number [nosuchservice]"); // became port 0
+}
+
+#[test]
+fn ipv6_channels_take_brackets() {
+    check("81 [::1]", "0.0.0.0:81 -> [::1]:81 !");
+    check("81 [2001:db8::1]:80:5 [::1]::3", "0.0.0.0:81 -> [2001:db8::1]:80:5 [::1]:81:3 !");
+    // Without them, a channel is cut at its first colon as ever.
+    check("81 ::1", "65: unknown or invalid address []");
+    check("81 [::1:80", "65: unknown or invalid address [[]");
+    check("81 [x]:80", "65: unknown or invalid address [[x]]");
+    check("81 [::1]x", "65: unknown or invalid address [[]");
+}
+
+#[test]
+fn groups() {
+    check("81 127.1 ! 127.2 %", "0.0.0.0:81 -> 127.0.0.1:81 ! 127.0.0.2:81 %");
+    check("81 127.1 % 127.2", "0.0.0.0:81 -> 127.0.0.1:81 % 127.0.0.2:81 !");
+    check("81 127.1 127.2 !", "0.0.0.0:81 -> 127.0.0.1:81 127.0.0.2:81 !");
+    check("81 ! 127.1", "69: balance: no channels in group");
+    check("81 127.1 ! ! 127.2", "69: balance: no channels in group");
+    check("81 !", "69: balance: no channels in group");
+}
+
+#[test]
+fn limits_of_the_command_line() {
+    // 63 words were all that the original took; groups hold 64 channels.
+    let most = format!("81{}", " 127.1".repeat(64));
+    assert_eq!(configure(&most).unwrap().1.listeners[0].pool.tiers[0].backends.len(), 64);
+    check(&format!("{most} 127.1"), "64: MAXCHANNELS exceeded...");
+    let groups = format!("81{}", format!("{} !", " 127.1".repeat(64)).repeat(32));
+    assert_eq!(configure(&groups).unwrap().1.listeners[0].pool.tiers.len(), 32);
+    check(&format!("{groups} 127.1"), "64: MAXCHANNELS exceeded...");
+    check(&format!("{most} 127.1 ! !"), "64: MAXCHANNELS exceeded...");
+}
+
+#[test]
+fn the_source_address_is_checked_at_the_start() {
+    let source = |line: &str| configure(line).unwrap().1.listeners[0].source;
+    assert_eq!(source("80"), None);
+    assert_eq!(source("-B 127.2 80"), Some(Ipv4Addr::new(127, 0, 0, 2).into()));
+    assert_eq!(source("-B db1 80"), Some(Ipv4Addr::new(10, 0, 0, 1).into()));
+    check("-B nosuchhost 80", "65: unknown or invalid address [nosuchhost]");
+    check("-B ::1 80", "65: unknown or invalid address [::1]");
+    check("-B '' 80", "65: unknown or invalid address []");
+}
+
+#[test]
+fn names_to_resolve_are_listed_once() {
+    let Mode::Proxy(proxy) = start("-B db1 80 a db1 127.1 ! b a").unwrap() else { panic!() };
+    let config = proxy.to_config(SERVICES).unwrap();
+    assert_eq!(hosts_to_resolve(&proxy, &config), ["db1", "a", "b"]);
+}
+
+#[test]
+fn an_original_is_a_setting_of_the_model() {
+    let (_, config) = configure("80 127.1 % 127.2").unwrap();
+    let listener = &config.listeners[0];
+    assert_eq!(listener.timeouts.connect, Duration::from_secs(5));
+    assert_eq!(listener.timeouts.idle, None);
+    assert_eq!(listener.timeouts.half_close, None);
+    assert_eq!(listener.timeouts.shutdown, None);
+    assert_eq!(listener.cut, crate::CutStyle::Close);
+    assert_eq!(listener.splice, SpliceMode::Auto);
+    assert_eq!(listener.pool.quarantine, Duration::ZERO);
+    assert!(!listener.pool.auto_disable && config.process.daemon);
+    let failover = |config: &Config| {
+        let tiers = config.listeners[0].pool.tiers.iter();
+        tiers.map(|tier| tier.failover).collect::<Vec<_>>()
+    };
+    assert_eq!(failover(&config), [FailoverScope::LaterTiers, FailoverScope::WholeTier]);
+
+    let (_, config) = configure("-fapH -t 2 -T 9 80 127.1 % 127.2").unwrap();
+    let listener = &config.listeners[0];
+    assert_eq!(listener.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(listener.timeouts.idle, Some(Duration::from_secs(9)));
+    assert_eq!(listener.splice, SpliceMode::Never);
+    assert!(listener.pool.auto_disable && !config.process.daemon);
+    assert_eq!(failover(&config), [FailoverScope::WholeTier; 2]);
+}
+
+#[test]
+fn print_config_is_only_the_first_word() {
+    let mut words: &[&str] = &["--print-config", "80"];
+    assert!(take_print_config(&mut words));
+    assert_eq!(words, ["80"]);
+    assert!(!take_print_config(&mut words));
+}
+
+#[test]
+fn usage_has_the_lines_scripts_look_for() {
+    let usage = usage();
+    let (head, rest) = usage.split_once('\n').unwrap();
+    assert_eq!(head, format!("  this is balance {VERSION}"));
+    assert!(
+        VERSION.split('.').count() == 2 && VERSION.chars().all(|c| c.is_ascii_digit() || c == '.')
+    );
+    assert!(rest.starts_with(
+        "\nusage:\n  \
+           balance [-b addr] [-B addr] [-t sec] [-T sec] [-adfpHM] \\\n          \
+                   port [h1[:p1[:maxc1]] [!%] [ ... hN[:pN[:maxcN]]]]\n  \
+           balance [-b addr] -i [-d] port\n  \
+           balance [-b addr] -c cmd  [-d] port\n\n"
+    ));
+    let options = usage.lines().filter(|line| line.starts_with("  -"));
+    let letters: String = options.clone().filter_map(|line| line.chars().nth(3)).collect();
+    assert_eq!(letters, "6abBcdfiHMptT");
+    for line in options {
+        assert!(line.as_bytes()[11] == b' ' && line.as_bytes()[12] != b' ', "{line}");
+    }
+    assert!(usage.contains("(default=5)\n") && usage.contains("(default=0)\n"));
+    assert!(usage.contains("\n   !        ") && usage.contains("\n   %        "));
+    assert!(usage.ends_with("\n\n"));
+    assert!(usage.lines().all(|line| line.len() <= 79), "{usage}");
+}
+
+#[test]
+fn lenient_numbers() {
+    let check =
+        |text: &str, expected: Option<i32>| assert_eq!(leading_number(text), expected, "{text}");
+    check("3", Some(3));
+    check("3x", Some(3));
+    check(" 3", Some(3));
+    check("-3", Some(-3));
+    check("+3", Some(3));
+    check("", None);
+    check("-", None);
+    check("x3", None);
+    check("99999999999", Some(i32::MAX));
+    check("-99999999999999999999999", Some(i32::MIN));
+}
+
+#[test]
+fn statuses_are_the_originals() {
+    assert_eq!(BalanceError::Bind(String::new()).exit_status(), ExitStatus::OsError);
+    assert_eq!(
+        BalanceError::Bind("Address already in use".to_owned()).to_string(),
+        "bind(): Address already in use"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_command_line_is_a_panic(words in prop::collection::vec("[-a-zA-Z0-9:.!%\\[\\]é]{0,8}", 0..8)) {
+        if let Ok(args) = BalanceArgs::parse("balance", &words)
+            && let Ok(Mode::Proxy(proxy)) = args.mode(SERVICES)
+            && let Ok(mut config) = proxy.to_config(SERVICES)
+        {
+            let _ = hosts_to_resolve(&proxy, &config).len();
+            let _ = resolve(&proxy, &mut config, &first_ipv4);
+        }
+    }
+}
