@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// let mut attempt = Attempt::new(0, 0);
 /// assert!(pool.next_backend(&mut attempt, Instant::ZERO).is_none()); // serves nobody
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pool {
     /// Tried in order. A tier without backends is passed over.
     pub tiers: Vec<Tier>,

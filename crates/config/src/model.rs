@@ -83,6 +83,8 @@ pub struct Pool {
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
+    /// What may be tried after a failure in a tier that is made a hash tier while running.
+    pub hash_failover: FailoverScope,
 }
 
 /// Backends tried together before the next tier is considered.

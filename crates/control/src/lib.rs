@@ -1,1 +1,25 @@
-//! The control plane.
+//! The control plane: owns the running configuration, publishes snapshots, serves the admin
+//! socket, resolves names, heeds signals, and reports what happens.
+//!
+//! A start has two halves. [`Prepared::new`] does everything that can fail in front of the user:
+//! resolve, bind, claim the admin socket. [`Prepared::run`] goes into the background if asked,
+//! drops privileges, starts the workers and serves until the end. Start reading there.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod bind;
+mod client;
+mod instance;
+mod names;
+mod report;
+mod run;
+mod runtime_dir;
+mod socket;
+
+pub use bind::{StartError, can_listen, first_ipv4};
+pub use client::{Client, ClientError};
+pub use instance::Instance;
+pub use report::{LogReporter, Reporter};
+pub use run::{Prepared, Setup, Signals};
+pub use runtime_dir::{admin_socket_path, read_pid, runtime_dir, sockets_in};

@@ -87,6 +87,11 @@ impl BalanceProxy {
             tiers: tiers.collect::<Result<_, _>>()?,
             quarantine: Duration::ZERO,
             auto_disable: args.auto_disable,
+            hash_failover: if args.hash_failover {
+                FailoverScope::WholeTier
+            } else {
+                FailoverScope::LaterTiers
+            },
         };
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let default = Timeouts::default();

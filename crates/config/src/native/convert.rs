@@ -45,6 +45,7 @@ impl NativeArgs {
                 tiers: self.tiers(&bind, services)?,
                 quarantine: self.quarantine.0,
                 auto_disable: self.auto_disable,
+                hash_failover: self.hash_failover,
             },
             bind,
             sessions_max: self.max_sessions,

@@ -1,0 +1,185 @@
+//! The admin socket: HTTP and JSON, for the owner of the process alone.
+
+use crate::instance::Instance;
+use crate::names::Names;
+use crate::report::Reporter;
+use crate::socket::AdminSocket;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use axum::{Json, Router};
+use balancing::Address;
+use config::{Command, CommandError};
+use serde_json::json;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use telemetry::{Level, Line, Value};
+use tokio::net::UnixListener;
+
+/// What requests and the main loop share; both run on the one control thread.
+pub(crate) struct Desk {
+    pub instance: Mutex<Instance>,
+    pub reporter: Mutex<Box<dyn Reporter>>,
+    pub names: tokio::sync::Mutex<Names>,
+    /// Told when a command asks for the end.
+    pub shutdown: tokio::sync::Notify,
+    pub socket: Mutex<AdminSocket>,
+}
+
+impl Desk {
+    pub fn instance(&self) -> MutexGuard<'_, Instance> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn reporter(&self) -> MutexGuard<'_, Box<dyn Reporter>> {
+        self.reporter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn socket(&self) -> MutexGuard<'_, AdminSocket> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops listening, for clients and for commands: the next start can have both places.
+    pub fn shut_down(&self) {
+        // Refused only if it has been done already.
+        let _ = self.instance().apply(&Command::Shutdown, Vec::new());
+        self.socket().release();
+    }
+
+    pub fn note(&self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
+        let mut reporter = self.reporter();
+        reporter.note(&Line { level, message, fields });
+        reporter.flush();
+    }
+
+    /// Carries a command out, and reports who asked for what.
+    pub async fn command(&self, command: Command, who: Who) -> Result<config::Reply, CommandError> {
+        let addresses = self.look_up(&command).await?;
+        let result = self.instance().apply(&command, addresses);
+        let asked = serde_json::to_string(&command).unwrap_or_default();
+        let outcome = match &result {
+            Ok(reply) => json!(reply).as_str().unwrap_or("done").to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let fields = [
+            ("uid", Value::Text(&who)),
+            ("asked", Value::Text(&asked)),
+            ("outcome", Value::Text(&outcome)),
+        ];
+        self.note(Level::Info, "command", &fields);
+        if result.is_ok() && command == Command::Shutdown {
+            self.socket().release();
+            self.shutdown.notify_one();
+        }
+        result
+    }
+
+    /// The addresses of the endpoint that a command brings, if it brings one.
+    async fn look_up(&self, command: &Command) -> Result<Vec<Address>, CommandError> {
+        let (Command::AddBackend { endpoint, .. } | Command::SetEndpoint { endpoint, .. }) =
+            command
+        else {
+            return Ok(Vec::new());
+        };
+        let parsed = config::operand::parse_endpoint(endpoint, &sys::process::service_port)
+            .map_err(|error| CommandError::InvalidEndpoint(error.to_string()))?;
+        Ok(self.names.lock().await.look_up(&parsed).await.addresses)
+    }
+}
+
+/// Who is at the other end of an admin connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who(Option<u32>);
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(uid) => uid.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Who {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+    }
+}
+
+/// Serves until the process ends.
+pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>) {
+    let routes = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/sessions", get(sessions))
+        .route("/v1/commands", post(commands))
+        .fallback(unknown)
+        .layer(axum::middleware::from_fn(same_shape))
+        .with_state(desk);
+    let service = routes.into_make_service_with_connect_info::<Who>();
+    // Ends only with the process: accept errors are retried inside, after a pause.
+    let _ = axum::serve(listener, service).await;
+}
+
+async fn status(State(desk): State<Arc<Desk>>) -> Response {
+    Json(desk.instance().status()).into_response()
+}
+
+async fn sessions(State(desk): State<Arc<Desk>>) -> Response {
+    Json(desk.instance().sessions()).into_response()
+}
+
+async fn commands(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(who): ConnectInfo<Who>,
+    body: Result<Json<Command>, JsonRejection>,
+) -> Response {
+    let Json(command) = match body {
+        Ok(command) => command,
+        Err(rejection) => {
+            return failure(rejection.status(), "invalid-command", &rejection.body_text());
+        }
+    };
+    match desk.command(command, who).await {
+        Ok(reply) => Json(json!({ "reply": reply })).into_response(),
+        Err(error) => {
+            let status = match error {
+                CommandError::UnknownBackend(_) | CommandError::UnknownSession(_) => {
+                    StatusCode::NOT_FOUND
+                }
+                CommandError::InvalidEndpoint(_) | CommandError::TierOutOfRange(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                CommandError::AmbiguousBackend(_) | CommandError::NotDisabled(_) => {
+                    StatusCode::CONFLICT
+                }
+                CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let message = error.to_string();
+            (status, Json(json!({ "refused": error, "message": message }))).into_response()
+        }
+    }
+}
+
+async fn unknown() -> Response {
+    let message = "try GET /v1/status, GET /v1/sessions or POST /v1/commands";
+    failure(StatusCode::NOT_FOUND, "unknown-path", message)
+}
+
+/// Answers that the router makes by itself get the shape of the others.
+async fn same_shape(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let message = format!("{path} does not take this method");
+        return failure(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", &message);
+    }
+    response
+}
+
+fn failure(status: StatusCode, error: &str, message: &str) -> Response {
+    (status, Json(json!({ "error": error, "message": message }))).into_response()
+}

@@ -1,0 +1,159 @@
+//! The half of a start that can fail in front of the user: names and sockets.
+
+use balancing::Address;
+use config::{Bind, Endpoint, Family, Host};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Why a start failed. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A host to listen on has no address.
+    #[error("cannot resolve {host} to listen on")]
+    ResolveListener {
+        /// As configured.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// None of the backends has an address.
+    #[error("cannot resolve any backend; the first is {host}")]
+    ResolveBackend {
+        /// The first one's host.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {bind}{}", bind_hint(source))]
+    Listen {
+        /// As configured.
+        bind: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The admin socket cannot be made.
+    #[error("cannot make the admin socket {}; choose another place with --admin", path.display())]
+    Admin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process id cannot be written.
+    #[error("cannot write the process id to {}", path.display())]
+    PidFile {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The user cannot be become.
+    #[error("cannot become user {user}")]
+    User {
+        /// Who.
+        user: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system has no room for another process or thread.
+    #[error("cannot start {what}")]
+    System {
+        /// What was to be started.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn bind_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another program does; `ss -ltnp` shows which)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
+        io::ErrorKind::AddrNotAvailable => " (this machine does not have the address)",
+        _ => "",
+    }
+}
+
+/// Listens on every address that `bind` stands for.
+pub(crate) fn listen(bind: &Bind) -> Result<Vec<OwnedFd>, StartError> {
+    let failed = |source| StartError::Listen { bind: bind.to_string(), source };
+    match bind {
+        Bind::Unix(path) => Ok(vec![sys::net::listen_unix(path).map_err(failed)?]),
+        Bind::Tcp { host: None, port, family } => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
+            let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
+            let socket = match family {
+                Family::V4 => sys::net::listen_tcp(v4, false),
+                Family::V6 => sys::net::listen_tcp(v6, true),
+                Family::Any => match sys::net::listen_tcp(v6, true) {
+                    Err(error) if has_no_ipv6(&error) => sys::net::listen_tcp(v4, false),
+                    result => result,
+                },
+            };
+            Ok(vec![socket.map_err(failed)?])
+        }
+        Bind::Tcp { host: Some(host), port, family } => {
+            let addresses = resolve(host, *port)
+                .map_err(|source| StartError::ResolveListener { host: host.to_string(), source })?;
+            let wanted = |address: &SocketAddr| match (host, family) {
+                (Host::Address(_), _) | (_, Family::Any) => true,
+                (_, Family::V4) => address.is_ipv4(),
+                (_, Family::V6) => address.is_ipv6(),
+            };
+            let mapped = |address: &SocketAddr| match address.ip() {
+                IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+                IpAddr::V4(_) => false,
+            };
+            let listen = |address| sys::net::listen_tcp(address, mapped(&address));
+            let wanted = addresses.into_iter().filter(wanted);
+            wanted.map(listen).collect::<io::Result<_>>().map_err(failed)
+        }
+    }
+}
+
+/// Whether `bind` could be listened on right now.
+///
+/// # Errors
+/// Why not.
+pub fn can_listen(bind: &Bind) -> Result<(), StartError> {
+    listen(bind).map(drop)
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    let errno = sys::Errno::from_io_error(error);
+    errno == Some(sys::Errno::AFNOSUPPORT) || errno == Some(sys::Errno::ADDRNOTAVAIL)
+}
+
+/// Every address of a host, as the system's own programs would find them. Blocks.
+pub(crate) fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match host {
+        Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
+        Host::Name(name) => {
+            let mut found: Vec<_> = (name.as_str(), port).to_socket_addrs()?.collect();
+            found.dedup();
+            Ok(found)
+        }
+    }
+}
+
+/// Every address of a backend. Blocks.
+pub(crate) fn resolve_endpoint(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
+    match endpoint {
+        Endpoint::Unix(path) => Ok(vec![Address::Unix(path.clone())]),
+        Endpoint::Tcp { host, port } => {
+            Ok(resolve(host, *port)?.into_iter().map(Address::Ip).collect())
+        }
+    }
+}
+
+/// The first IPv4 address of a name, as balance(1) takes it. Blocks.
+#[must_use]
+pub fn first_ipv4(name: &str) -> Option<Ipv4Addr> {
+    (name, 0).to_socket_addrs().ok()?.find_map(|address| match address.ip() {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    })
+}

@@ -1,0 +1,159 @@
+//! Speaking to a running instance over its admin socket.
+
+use config::{Command, CommandError, Reply};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use telemetry::{SessionRow, Status};
+use tokio::net::UnixStream;
+
+/// A running instance, asked one thing at a time. Blocks.
+pub struct Client {
+    path: PathBuf,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Why an instance did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("no instance answers at {}", path.display())]
+    NotRunning {
+        /// The admin socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The socket belongs to somebody else.
+    #[error("the instance at {} belongs to another user", path.display())]
+    Forbidden {
+        /// The admin socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It answered something that is not understood.
+    #[error("the instance at {} gave no usable answer: {detail}", path.display())]
+    Protocol {
+        /// The admin socket.
+        path: PathBuf,
+        /// What was wrong.
+        detail: String,
+    },
+    /// It refused the command.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+}
+
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// A client of the instance with this admin socket, which is not asked anything yet.
+    ///
+    /// # Errors
+    /// When this process cannot have another descriptor.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { path: path.to_owned(), runtime })
+    }
+
+    /// Everything about the instance.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn status(&self) -> Result<Status, ClientError> {
+        self.read(Method::GET, "/v1/status", Bytes::new())
+    }
+
+    /// Its open sessions.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn sessions(&self) -> Result<Vec<SessionRow>, ClientError> {
+        self.read(Method::GET, "/v1/sessions", Bytes::new())
+    }
+
+    /// Has it carry out a command.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; [`ClientError::Refused`] says why nothing was changed.
+    pub fn command(&self, command: &Command) -> Result<Reply, ClientError> {
+        #[derive(Deserialize)]
+        struct Done {
+            reply: Reply,
+        }
+        let body = serde_json::to_vec(command).map_err(|error| self.unusable(&error))?;
+        let done: Done = self.read(Method::POST, "/v1/commands", body.into())?;
+        Ok(done.reply)
+    }
+
+    fn read<T: for<'a> Deserialize<'a>>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            refused: Option<CommandError>,
+            message: String,
+        }
+        let (status, body) = self.exchange(method, path, body)?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|error| self.unusable(&error));
+        }
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(Refusal { refused: Some(error), .. }) => Err(error.into()),
+            Ok(Refusal { message, .. }) => Err(self.unusable(&message)),
+            Err(_) => Err(self.unusable(&status)),
+        }
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let talk = async {
+            let stream = UnixStream::connect(&self.path).await.map_err(|source| {
+                let path = self.path.clone();
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => ClientError::Forbidden { path, source },
+                    _ => ClientError::NotRunning { path, source },
+                }
+            })?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(|error| self.unusable(&error))?;
+            tokio::spawn(connection);
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "evenkeel")
+                .header("content-type", "application/json")
+                .body(Full::new(body))
+                .map_err(|error| self.unusable(&error))?;
+            let response =
+                sender.send_request(request).await.map_err(|error| self.unusable(&error))?;
+            let status = response.status();
+            let body = response.into_body().collect().await;
+            Ok((status, body.map_err(|error| self.unusable(&error))?.to_bytes()))
+        };
+        self.runtime.block_on(async {
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, talk).await;
+            answer.unwrap_or_else(|_| Err(self.unusable(&"nothing was heard for 10 s")))
+        })
+    }
+
+    fn unusable(&self, detail: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Protocol { path: self.path.clone(), detail: detail.to_string() }
+    }
+}

@@ -1,0 +1,425 @@
+//! The running configuration, and the commands that change it.
+
+use crate::bind::{StartError, listen, resolve_endpoint};
+use balancing::{Address, AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
+use config::{BackendSelector, Command, CommandError, CutStyle, Endpoint, Reply};
+use dataplane::{Cut, DataPlane, Observe, Service, Settings};
+use relay::{CloseReason, Timeouts};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+
+/// Everything that runs, as the control plane holds it.
+pub struct Instance {
+    plane: DataPlane,
+    listeners: Vec<Listening>,
+    /// What counters said when they were last reset, by the state they belong to.
+    baselines: HashMap<usize, Totals>,
+    started: balancing::Instant,
+    shutting_down: bool,
+}
+
+/// One listener with what commands need to know of its configuration.
+struct Listening {
+    config: config::Listener,
+    service: Arc<Service>,
+}
+
+/// A backend and where it is.
+struct Found {
+    service: usize,
+    tier: usize,
+    index: usize,
+    backend: Arc<Backend>,
+}
+
+/// Services not yet given to workers.
+pub(crate) struct Bound {
+    config: config::Listener,
+    pool: Pool,
+    sockets: Vec<OwnedFd>,
+}
+
+/// Resolves and binds a listener.
+pub(crate) fn bind_listener(
+    config: &config::Listener,
+    workers: usize,
+) -> Result<Bound, StartError> {
+    let sockets = listen(&config.bind)?;
+    let pool = build_pool(&config.pool, workers)?;
+    Ok(Bound { config: config.clone(), pool, sockets })
+}
+
+/// Builds a pool with nothing counted yet. A name that does not resolve is left without an
+/// address, to be tried again; only a pool none of whose names resolves is refused.
+fn build_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
+    let mut unresolved = None;
+    let mut reachable = 0;
+    let mut tiers = Vec::new();
+    for tier in &config.tiers {
+        let mut backends = Vec::new();
+        for backend in &tier.backends {
+            let addresses = match resolve_endpoint(&backend.endpoint) {
+                Ok(addresses) => addresses,
+                Err(source) => {
+                    unresolved.get_or_insert((backend.endpoint.to_string(), source));
+                    Vec::new()
+                }
+            };
+            reachable += usize::from(!addresses.is_empty());
+            let limit = backend.limits.sessions_max;
+            let state = Arc::new(BackendState::new(workers, AdminState::Enabled, limit));
+            backends.push(Arc::new(Backend {
+                name: backend.endpoint.to_string(),
+                addresses,
+                state,
+            }));
+        }
+        let failover = tier.failover;
+        tiers.push(Tier { policy: tier.policy, failover, backends, ..Tier::default() });
+    }
+    match unresolved {
+        Some((host, source)) if reachable == 0 => Err(StartError::ResolveBackend { host, source }),
+        _ => {
+            let health = HealthLimits { quarantine: config.quarantine, ..HealthLimits::default() };
+            Ok(Pool { tiers, health, auto_disable: config.auto_disable })
+        }
+    }
+}
+
+impl Instance {
+    /// Gives the listeners to the workers.
+    pub(crate) fn start(plane: DataPlane, bound: Vec<Bound>, observe: Observe) -> Self {
+        let mut listeners = Vec::new();
+        for (id, Bound { config, pool, sockets }) in bound.into_iter().enumerate() {
+            let settings = settings(&config, observe);
+            let service = Arc::new(Service::new(id, settings, pool));
+            for socket in sockets {
+                plane.listen(Arc::clone(&service), socket);
+            }
+            listeners.push(Listening { config, service });
+        }
+        let started = sys::clock::now();
+        Self { plane, listeners, baselines: HashMap::new(), started, shutting_down: false }
+    }
+
+    pub(crate) fn plane(&self) -> &DataPlane {
+        &self.plane
+    }
+
+    /// What a listener is bound to, as configured.
+    #[must_use]
+    pub fn listener_name(&self, service: usize) -> String {
+        self.listeners.get(service).map_or_else(String::new, |it| it.config.bind.to_string())
+    }
+
+    /// Whether the command was carried out, and how.
+    ///
+    /// # Errors
+    /// Says why not; then nothing has changed. `addresses` are those of the command's endpoint,
+    /// if it has one.
+    pub(crate) fn apply(
+        &mut self,
+        command: &Command,
+        addresses: Vec<Address>,
+    ) -> Result<Reply, CommandError> {
+        if self.shutting_down {
+            return Err(CommandError::ShuttingDown);
+        }
+        let changed = match command {
+            Command::SetAdminState { backend, state } => {
+                self.find(backend)?.backend.state.set_admin(*state)
+            }
+            Command::SetSessionsMax { backend, sessions_max } => {
+                self.find(backend)?.backend.state.set_sessions_max(*sessions_max);
+                true
+            }
+            Command::ResetCounters { backend } => {
+                let state = Arc::clone(&self.find(backend)?.backend.state);
+                self.baselines.insert(Arc::as_ptr(&state) as usize, state.totals());
+                true
+            }
+            Command::AddBackend { tier, endpoint } => {
+                self.add_backend(*tier, endpoint, addresses)?;
+                true
+            }
+            Command::SetEndpoint { backend, endpoint } => {
+                self.set_endpoint(backend, endpoint, addresses)?;
+                true
+            }
+            Command::SetPolicy { tier, policy } => {
+                let failover = match policy {
+                    balancing::Policy::Hash => self.listeners[0].config.pool.hash_failover,
+                    _ => balancing::FailoverScope::WholeTier,
+                };
+                self.edit_pool(0, |pool| {
+                    let tier = open_tier(pool, *tier)?;
+                    tier.policy = *policy;
+                    tier.failover = failover;
+                    Ok(())
+                })?;
+                true
+            }
+            Command::KillSession { session } => {
+                if self.plane.cut(Some(*session), CloseReason::Admin) == 0 {
+                    return Err(CommandError::UnknownSession(*session));
+                }
+                true
+            }
+            Command::Shutdown => {
+                self.shutting_down = true;
+                self.plane.stop_listening();
+                true
+            }
+        };
+        Ok(if changed { Reply::Done } else { Reply::Unchanged })
+    }
+
+    /// How long sessions may go on after a shutdown.
+    pub(crate) fn shutdown_limit(&self) -> Option<std::time::Duration> {
+        let limits = self.listeners.iter().map(|it| it.config.timeouts.shutdown);
+        limits.max_by_key(|limit| limit.unwrap_or(std::time::Duration::MAX)).flatten()
+    }
+
+    fn find(&self, selector: &BackendSelector) -> Result<Found, CommandError> {
+        let mut found = Vec::new();
+        for listening in &self.listeners {
+            let pool = listening.service.pool.load();
+            for (tier, index, backend) in pool.backends() {
+                let fits = match selector {
+                    BackendSelector::Place { tier: t, index: i } => {
+                        listening.service.id == 0 && (*t, *i) == (tier, index)
+                    }
+                    BackendSelector::Name(name) => {
+                        backend.name == *name
+                            || backend.addresses.iter().any(|it| it.to_string() == *name)
+                    }
+                };
+                if fits {
+                    let (service, backend) = (listening.service.id, Arc::clone(backend));
+                    found.push(Found { service, tier, index, backend });
+                }
+            }
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(_), false) => Err(CommandError::AmbiguousBackend(selector.to_string())),
+            (None, _) => Err(CommandError::UnknownBackend(selector.to_string())),
+        }
+    }
+
+    fn add_backend(
+        &mut self,
+        tier: usize,
+        endpoint: &str,
+        addresses: Vec<Address>,
+    ) -> Result<(), CommandError> {
+        if addresses.is_empty() {
+            return Err(CommandError::InvalidEndpoint(endpoint.to_owned()));
+        }
+        let state = Arc::new(BackendState::new(self.plane.workers(), AdminState::Disabled, 0));
+        let backend = Arc::new(Backend { name: endpoint.to_owned(), addresses, state });
+        self.edit_pool(0, |pool| {
+            open_tier(pool, tier)?.backends.push(backend);
+            Ok(())
+        })
+    }
+
+    fn set_endpoint(
+        &mut self,
+        selector: &BackendSelector,
+        endpoint: &str,
+        addresses: Vec<Address>,
+    ) -> Result<(), CommandError> {
+        let Found { service, tier, index, backend } = self.find(selector)?;
+        if backend.state.admin() == AdminState::Enabled {
+            return Err(CommandError::NotDisabled(selector.to_string()));
+        }
+        if addresses.is_empty() {
+            return Err(CommandError::InvalidEndpoint(endpoint.to_owned()));
+        }
+        let state = Arc::clone(&backend.state);
+        let backend = Arc::new(Backend { name: endpoint.to_owned(), addresses, state });
+        self.edit_pool(service, |pool| {
+            pool.tiers[tier].backends[index] = backend;
+            Ok(())
+        })
+    }
+
+    /// Publishes a changed copy of a pool, unless the change is refused.
+    fn edit_pool(
+        &self,
+        service: usize,
+        change: impl FnOnce(&mut Pool) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        let service = &self.listeners[service].service;
+        let mut pool = Pool::clone(&service.pool.load());
+        change(&mut pool)?;
+        service.pool.store(Arc::new(pool));
+        Ok(())
+    }
+
+    /// Every backend whose host is a name, with the endpoint it was configured with.
+    pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
+        let mut named = Vec::new();
+        for listening in &self.listeners {
+            for (_, _, backend) in listening.service.pool.load().backends() {
+                if let Ok(endpoint @ Endpoint::Tcp { host: config::Host::Name(_), .. }) =
+                    config::operand::parse_endpoint(&backend.name, &|_| None)
+                {
+                    named.push((backend.name.clone(), endpoint));
+                }
+            }
+        }
+        named
+    }
+
+    /// Gives every backend called `name` other addresses; tells whether they are other ones.
+    pub(crate) fn set_addresses(&self, name: &str, addresses: &[Address]) -> bool {
+        let mut changed = false;
+        for listening in &self.listeners {
+            let mut pool = Pool::clone(&listening.service.pool.load());
+            let tiers = pool.tiers.iter_mut();
+            for backend in tiers.flat_map(|tier| &mut tier.backends) {
+                if backend.name == name && !same_set(&backend.addresses, addresses) {
+                    changed = true;
+                    *backend = Arc::new(Backend {
+                        name: name.to_owned(),
+                        addresses: addresses.to_vec(),
+                        state: Arc::clone(&backend.state),
+                    });
+                }
+            }
+            if changed {
+                listening.service.pool.store(Arc::new(pool));
+            }
+        }
+        changed
+    }
+
+    /// A report of everything.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let now = sys::clock::now();
+        let workers = self.plane.sessions_by_worker();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: now.since(self.started).as_secs(),
+            shutting_down: self.shutting_down,
+            workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
+            listeners: self.listeners.iter().map(|it| self.listener_row(it, now)).collect(),
+        }
+    }
+
+    fn listener_row(&self, listening: &Listening, now: balancing::Instant) -> ListenerRow {
+        let service = &listening.service;
+        let pool = service.pool.load();
+        let tiers = pool.tiers.iter().map(|tier| TierRow {
+            policy: word(&tier.policy),
+            backends: tier
+                .backends
+                .iter()
+                .map(|backend| self.backend_row(backend, &pool.health, now))
+                .collect(),
+        });
+        ListenerRow {
+            bind: listening.config.bind.to_string(),
+            sessions: service.sessions.load(Relaxed).into(),
+            sessions_total: service.sessions_total.load(Relaxed),
+            tiers: tiers.collect(),
+        }
+    }
+
+    fn backend_row(
+        &self,
+        backend: &Backend,
+        limits: &HealthLimits,
+        now: balancing::Instant,
+    ) -> BackendRow {
+        let state = &backend.state;
+        let totals = state.totals();
+        let baseline = self.baselines.get(&(Arc::as_ptr(state) as usize)).copied();
+        let baseline = baseline.unwrap_or_default();
+        BackendRow {
+            name: backend.name.clone(),
+            addresses: backend.addresses.iter().map(ToString::to_string).collect(),
+            admin: word(&state.admin()),
+            health: state.health().name(limits, now).to_owned(),
+            sessions: state.sessions().into(),
+            sessions_max: state.sessions_max(),
+            attempts_total: totals.attempts - baseline.attempts,
+            failures_total: totals.failures - baseline.failures,
+            sent_bytes_total: totals.sent_bytes - baseline.sent_bytes,
+            received_bytes_total: totals.received_bytes - baseline.received_bytes,
+        }
+    }
+
+    /// Every open session, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionRow> {
+        let mut sessions = self.plane.list();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
+        let rows = sessions.into_iter().map(|it| SessionRow {
+            session: it.session,
+            worker: it.worker,
+            listener: self.listener_name(it.service),
+            client: it.client.map_or_else(|| "unix".to_owned(), |client| client.to_string()),
+            backend: it.backend.map(|backend| backend.name.clone()),
+            phase: it.phase.to_owned(),
+            sent_bytes: it.sent_bytes,
+            received_bytes: it.received_bytes,
+            age_seconds: it.age.as_secs_f64(),
+        });
+        rows.collect()
+    }
+}
+
+/// Tiers beyond this number are a slip of the finger.
+const TIERS_MAX: usize = 1024;
+
+/// A tier that may be one to be: those in between come to be too, empty.
+fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
+    if tier >= TIERS_MAX {
+        return Err(CommandError::TierOutOfRange(tier));
+    }
+    if pool.tiers.len() <= tier {
+        pool.tiers.resize_with(tier + 1, Tier::default);
+    }
+    Ok(&mut pool.tiers[tier])
+}
+
+/// Whether two answers agree; their order changes from one look-up to the next.
+fn same_set(one: &[Address], other: &[Address]) -> bool {
+    one.len() == other.len() && one.iter().all(|address| other.contains(address))
+}
+
+fn settings(config: &config::Listener, observe: Observe) -> Settings {
+    let timeouts = &config.timeouts;
+    Settings {
+        connect_timeout: timeouts.connect,
+        timeouts: Timeouts {
+            idle: timeouts.idle,
+            half_close: timeouts.half_close,
+            linger: timeouts.linger,
+        },
+        sessions_max: config.sessions_max,
+        source: config.source,
+        splice: config.splice,
+        cut: match config.cut {
+            CutStyle::Reset => Cut::Reset,
+            CutStyle::Close => Cut::Close,
+        },
+        observe,
+    }
+}
+
+/// The word an enum of the model is written with.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

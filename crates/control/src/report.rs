@@ -1,0 +1,141 @@
+//! Telling people what happens.
+
+use crate::Instance;
+use balancing::{AdminState, BackendChange};
+use dataplane::{Ended, Event, Trouble};
+use std::io::Write;
+use sys::process::{Priority, syslog};
+use telemetry::{Level, Line, LineFormat, Stamp, Value};
+
+/// Hears of everything that happens, and says what its personality says of it.
+pub trait Reporter: Send {
+    /// Something happened in the data plane.
+    fn event(&mut self, event: &Event, instance: &Instance);
+    /// Something happened in the control plane: a start, a command, an end.
+    fn note(&mut self, line: &Line<'_>);
+    /// A batch is over: write what was gathered.
+    fn flush(&mut self) {}
+}
+
+/// The native log: one line per ended session and per change, on standard error or, in the
+/// background, in the system log.
+pub struct LogReporter {
+    format: LineFormat,
+    to_syslog: bool,
+    stamp: Stamp,
+    out: String,
+}
+
+impl LogReporter {
+    /// A log in this format.
+    #[must_use]
+    pub fn new(format: LineFormat, to_syslog: bool) -> Self {
+        Self { format, to_syslog, stamp: Stamp::default(), out: String::new() }
+    }
+
+    fn ended(&mut self, ended: &Ended, instance: &Instance) {
+        let listener = instance.listener_name(ended.service);
+        let nobody = "-";
+        let mut fields =
+            vec![("session", Value::Count(ended.session)), ("listener", Value::Text(&listener))];
+        match &ended.client {
+            Some(client) => fields.push(("client", Value::Text(client))),
+            None => fields.push(("client", Value::Text(&"unix"))),
+        }
+        match &ended.backend {
+            Some(backend) => fields.push(("backend", Value::Text(&backend.name))),
+            None => fields.push(("backend", Value::Text(&nobody))),
+        }
+        if let Some(source) = &ended.source {
+            fields.push(("source", Value::Text(source)));
+        }
+        fields.extend([
+            ("reason", Value::Text(&ended.reason)),
+            ("sent", Value::Count(ended.sent_bytes)),
+            ("received", Value::Count(ended.received_bytes)),
+        ]);
+        if let Some(connect) = ended.connect {
+            fields.push(("connect", Value::Time(connect)));
+        }
+        fields.push(("duration", Value::Time(ended.duration)));
+        self.note(&Line { level: Level::Info, message: "session ended", fields: &fields });
+        if let Some(backend) = &ended.backend
+            && backend.state.admin() == AdminState::Draining
+            && backend.state.sessions() == 0
+        {
+            let fields = [("backend", Value::Text(&backend.name))];
+            self.note(&Line { level: Level::Info, message: "backend drained", fields: &fields });
+        }
+    }
+}
+
+impl Reporter for LogReporter {
+    fn event(&mut self, event: &Event, instance: &Instance) {
+        match event {
+            Event::Ended(ended) => self.ended(ended, instance),
+            Event::Backend { service, backend, change, .. } => {
+                let (level, message) = match change {
+                    BackendChange::Quarantined => (Level::Warn, "backend quarantined"),
+                    BackendChange::Recovered => (Level::Info, "backend recovered"),
+                    BackendChange::AutoDisabled => {
+                        (Level::Error, "backend failed and was disabled; enable it with ctl")
+                    }
+                };
+                let listener = instance.listener_name(*service);
+                let fields =
+                    [("listener", Value::Text(&listener)), ("backend", Value::Text(&backend.name))];
+                self.note(&Line { level, message, fields: &fields });
+            }
+            Event::ConnectFailed { service, backend, error } => {
+                let listener = instance.listener_name(*service);
+                let fields = [
+                    ("listener", Value::Text(&listener)),
+                    ("backend", Value::Text(&backend.name)),
+                    ("error", Value::Text(error)),
+                ];
+                let line = Line { level: Level::Warn, message: "connect failed", fields: &fields };
+                self.note(&line);
+            }
+            Event::Trouble(trouble) => {
+                let message = match trouble {
+                    Trouble::Accept => {
+                        "out of descriptors or memory: new clients wait; raise the limit \
+                         (ulimit -n, LimitNOFILE=) or set --max-sessions"
+                    }
+                    Trouble::Connect => {
+                        "no socket for a connection to a backend: out of descriptors, memory or \
+                         local ports; sessions wait"
+                    }
+                };
+                self.note(&Line { level: Level::Error, message, fields: &[] });
+            }
+            Event::TroubleOver => {
+                let message = "the shortage is over: new clients are accepted again";
+                self.note(&Line { level: Level::Info, message, fields: &[] });
+            }
+            // Only the classics ask for these.
+            Event::Trace(_) | Event::Block { .. } => {}
+        }
+    }
+
+    fn note(&mut self, line: &Line<'_>) {
+        if self.to_syslog {
+            let priority = match line.level {
+                Level::Error => Priority::Error,
+                Level::Warn => Priority::Warning,
+                Level::Info => Priority::Info,
+            };
+            syslog(c"evenkeel", priority, &line.without_time());
+        } else {
+            line.write(self.format, sys::clock::wall_nanos(), &mut self.stamp, &mut self.out);
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.out.is_empty() {
+            // Nobody is left to be told that the log cannot be written.
+            let _ = std::io::stderr().lock().write_all(self.out.as_bytes());
+            self.out.clear();
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! A start, and everything until the end.
+
+use crate::admin::{Desk, serve};
+use crate::bind::StartError;
+use crate::instance::{Bound, Instance, bind_listener};
+use crate::names::{Names, keep_names};
+use crate::report::Reporter;
+use crate::socket::AdminSocket;
+use config::Config;
+use dataplane::{DataPlane, Event, Observe, Options};
+use relay::CloseReason;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use telemetry::{Level, Value};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep};
+
+/// What a personality asks for beside its configuration.
+pub struct Setup {
+    /// Everything about listeners and the process.
+    pub config: Config,
+    /// Where to put the admin socket.
+    pub admin: PathBuf,
+    /// Who says what happens.
+    pub reporter: Box<dyn Reporter>,
+    /// What is observed beside ended sessions.
+    pub observe: Observe,
+    /// What signals mean.
+    pub signals: Signals,
+}
+
+/// What signals mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// TERM and INT shut down within the deadline, status 0; a second one ends at once.
+    Native,
+    /// As in the classics: the default action of TERM, INT, HUP, QUIT, USR2 and ALRM, except
+    /// that open sessions go on until they end; USR1 does nothing.
+    Classic,
+}
+
+/// A start that has succeeded as far as the user can see: everything is bound and claimed.
+pub struct Prepared {
+    config: Config,
+    bound: Vec<Bound>,
+    workers: usize,
+    admin: AdminSocket,
+    reporter: Box<dyn Reporter>,
+    observe: Observe,
+    signals: Signals,
+}
+
+/// Events that may wait for the reporter before log lines are given up.
+const EVENTS_WAITING_MAX: usize = 100_000;
+
+impl Prepared {
+    /// Resolves names, listens, and claims the admin socket.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left behind.
+    pub fn new(setup: Setup) -> Result<Self, StartError> {
+        let Setup { config, admin, reporter, observe, signals } = setup;
+        sys::process::raise_descriptor_limit();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = config.process.workers.unwrap_or(cores).max(1);
+        let bind = |listener| bind_listener(listener, workers);
+        let bound = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
+        let admin = AdminSocket::claim(admin)?;
+        Ok(Self { config, bound, workers, admin, reporter, observe, signals })
+    }
+
+    /// Serves until told to end; tells the exit status.
+    ///
+    /// # Errors
+    /// When going into the background, writing the process id, or becoming the user fails.
+    pub fn run(self) -> Result<u8, StartError> {
+        let process = &self.config.process;
+        let system = |what| move |source| StartError::System { what, source };
+        if process.daemon {
+            sys::process::detach().map_err(system("in the background"))?;
+        }
+        let pid_file = process.pid_file.as_deref().map(PidFile::write).transpose()?;
+        self.admin.note_pid();
+        if let Some(user) = &process.user {
+            let failed = |source| StartError::User { user: user.clone(), source };
+            self.admin.give_to(user).map_err(failed)?;
+            sys::process::become_user(user).map_err(failed)?;
+        }
+        let (sender, events) = unbounded_channel();
+        let backlog = Arc::new(Backlog::default());
+        let options = Options { workers: self.workers, spin: process.spin };
+        let plane = DataPlane::start(options, |_| backlog.sink(sender.clone()))
+            .map_err(system("the workers"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(system("the control plane"))?;
+        let instance = Instance::start(plane, self.bound, self.observe);
+        let desk = Arc::new(Desk {
+            instance: Mutex::new(instance),
+            reporter: Mutex::new(self.reporter),
+            names: tokio::sync::Mutex::new(Names::default()),
+            shutdown: tokio::sync::Notify::new(),
+            socket: Mutex::new(self.admin),
+        });
+        let serving = Serving { desk, backlog, signals: self.signals, failed: None };
+        let status = runtime.block_on(serving.until_the_end(events));
+        drop(pid_file);
+        match status {
+            Ending::Status(status) => Ok(status),
+            Ending::Signal(signal) => sys::process::die_of(signal),
+        }
+    }
+}
+
+/// How the process ends.
+enum Ending {
+    Status(u8),
+    /// As if this signal had not been caught.
+    Signal(i32),
+}
+
+/// The control plane at work.
+struct Serving {
+    desk: Arc<Desk>,
+    backlog: Arc<Backlog>,
+    signals: Signals,
+    /// Told of backends whose connects failed, while names are kept fresh.
+    failed: Option<UnboundedSender<String>>,
+}
+
+impl Serving {
+    async fn until_the_end(mut self, mut events: UnboundedReceiver<Vec<Event>>) -> Ending {
+        self.tell_start();
+        if let Some(listener) = self.desk.socket().take_listener() {
+            let async_listener = listener
+                .set_nonblocking(true)
+                .and_then(|()| tokio::net::UnixListener::from_std(listener));
+            match async_listener {
+                Ok(listener) => drop(tokio::spawn(serve(listener, Arc::clone(&self.desk)))),
+                Err(error) => self.desk.note(
+                    Level::Error,
+                    "no admin socket",
+                    &[("error", Value::Text(&error))],
+                ),
+            }
+        }
+        let mut caught = Caught::new(self.signals);
+        let (failed, failures) = unbounded_channel();
+        self.failed = Some(failed);
+        let refresh = tokio::spawn(keep_names(Arc::clone(&self.desk), failures));
+        let ending = loop {
+            tokio::select! {
+                Some(batch) = events.recv() => self.report(&batch),
+                number = caught.next() => {
+                    let fields = [("signal", Value::Count(number as u64))];
+                    self.desk.note(Level::Info, "signal received, shutting down", &fields);
+                    self.desk.shut_down();
+                    break match self.signals {
+                        Signals::Native => Ending::Status(0),
+                        Signals::Classic => Ending::Signal(number),
+                    };
+                }
+                () = self.desk.shutdown.notified() => break Ending::Status(0),
+            }
+        };
+        refresh.abort();
+        self.drain(&mut events, &mut caught).await;
+        ending
+    }
+
+    /// Waits for sessions to end, as long as configured; a further signal cuts the wait short.
+    async fn drain(&mut self, events: &mut UnboundedReceiver<Vec<Event>>, caught: &mut Caught) {
+        let limit = self.desk.instance().shutdown_limit();
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        loop {
+            while let Ok(batch) = events.try_recv() {
+                self.report(&batch);
+            }
+            if self.desk.instance().plane().sessions() == 0 {
+                break;
+            }
+            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let again = tokio::select! {
+                _ = caught.next() => true,
+                () = sleep(DRAIN_LOOK) => false,
+            };
+            if is_over || again {
+                let cut = self.desk.instance().plane().cut(None, CloseReason::Shutdown);
+                let fields = [("sessions", Value::Count(cut as u64))];
+                self.desk.note(Level::Warn, "shutdown cut sessions that were still open", &fields);
+                break;
+            }
+        }
+        sleep(DRAIN_LOOK).await; // the last sessions' lines are on their way
+        while let Ok(batch) = events.try_recv() {
+            self.report(&batch);
+        }
+        self.desk.note(Level::Info, "stopped", &[]);
+    }
+
+    fn tell_start(&self) {
+        let status = self.desk.instance().status();
+        for listener in &status.listeners {
+            let backends: Vec<_> = listener
+                .tiers
+                .iter()
+                .map(|tier| {
+                    let names: Vec<_> = tier.backends.iter().map(|it| it.name.as_str()).collect();
+                    names.join(" ")
+                })
+                .collect();
+            let backends = backends.join(" ! ");
+            let fields = [
+                ("listener", Value::Text(&listener.bind)),
+                ("backends", Value::Text(&backends)),
+                ("workers", Value::Count(status.workers.len() as u64)),
+                ("pid", Value::Count(status.pid.into())),
+            ];
+            self.desk.note(Level::Info, "listening", &fields);
+            for backend in listener.tiers.iter().flat_map(|tier| &tier.backends) {
+                if backend.addresses.is_empty() {
+                    let fields = [("backend", Value::Text(&backend.name))];
+                    let message = "backend does not resolve; trying again";
+                    self.desk.note(Level::Warn, message, &fields);
+                }
+            }
+        }
+        let socket = self.desk.socket();
+        let path = socket.path().display();
+        self.desk.note(Level::Info, "admin socket", &[("path", Value::Text(&path))]);
+    }
+
+    fn report(&self, batch: &[Event]) {
+        self.backlog.taken(batch.len());
+        let instance = self.desk.instance();
+        let mut reporter = self.desk.reporter();
+        for event in batch {
+            reporter.event(event, &instance);
+        }
+        let lost = self.backlog.lost.swap(0, Relaxed);
+        if lost > 0 {
+            reporter.note(&telemetry::Line {
+                level: Level::Warn,
+                message: "log lines given up: they came faster than they could be written",
+                fields: &[("lines", Value::Count(lost as u64))],
+            });
+        }
+        reporter.flush();
+        for event in batch {
+            if let (Event::ConnectFailed { backend, .. }, Some(failed)) = (event, &self.failed) {
+                let _ = failed.send(backend.name.clone());
+            }
+        }
+    }
+}
+
+/// How often to look whether the last session has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// What workers have told and the reporter has not taken yet.
+#[derive(Default)]
+struct Backlog {
+    waiting: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+impl Backlog {
+    /// A worker's sink: never blocks, and gives lines up rather than memory.
+    fn sink(
+        self: &Arc<Self>,
+        sender: UnboundedSender<Vec<Event>>,
+    ) -> Box<dyn FnMut(Vec<Event>) + Send> {
+        let backlog = Arc::clone(self);
+        Box::new(move |batch| {
+            let count = batch.len();
+            if backlog.waiting.fetch_add(count, Relaxed) > EVENTS_WAITING_MAX {
+                backlog.waiting.fetch_sub(count, Relaxed);
+                backlog.lost.fetch_add(count, Relaxed);
+            } else {
+                let _ = sender.send(batch);
+            }
+        })
+    }
+
+    fn taken(&self, count: usize) {
+        self.waiting.fetch_sub(count, Relaxed);
+    }
+}
+
+/// A file with the process id; it goes when the process does.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self, StartError> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        match std::fs::write(&path, format!("{}\n", std::process::id())) {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(StartError::PidFile { path, source }),
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The signals that end the process.
+struct Caught {
+    streams: Vec<(i32, Signal)>,
+    /// Caught so that their default action, which is to end, is not taken.
+    _ignored: Vec<Signal>,
+}
+
+impl Caught {
+    fn new(signals: Signals) -> Self {
+        let (ending, ignored) = match signals {
+            Signals::Native => {
+                (vec![SignalKind::terminate(), SignalKind::interrupt()], vec![SignalKind::hangup()])
+            }
+            Signals::Classic => (
+                vec![
+                    SignalKind::terminate(),
+                    SignalKind::interrupt(),
+                    SignalKind::hangup(),
+                    SignalKind::quit(),
+                    SignalKind::user_defined2(),
+                    SignalKind::alarm(),
+                ],
+                vec![SignalKind::user_defined1()],
+            ),
+        };
+        let catch = |kind: SignalKind| Some((kind.as_raw_value(), signal(kind).ok()?));
+        Self {
+            streams: ending.into_iter().filter_map(catch).collect(),
+            _ignored: ignored.into_iter().filter_map(|kind| signal(kind).ok()).collect(),
+        }
+    }
+
+    /// The next one's number.
+    async fn next(&mut self) -> i32 {
+        std::future::poll_fn(|context| {
+            for (number, stream) in &mut self.streams {
+                if stream.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(*number);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}

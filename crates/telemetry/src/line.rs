@@ -1,0 +1,231 @@
+//! One line of the log, as text or as JSON.
+
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+/// How urgent a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// An operator must act.
+    Error,
+    /// We coped.
+    Warn,
+    /// Lifecycle and state changes.
+    Info,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// `TIME LEVEL MESSAGE key=value ...`; values with blanks or quotes are quoted.
+    Text,
+    /// One object: `time`, `level`, `message`, then the fields.
+    Json,
+}
+
+/// A value behind a key.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// Anything that can be displayed.
+    Text(&'a dyn Display),
+    /// A count.
+    Count(u64),
+    /// A length of time: `1.5ms` as text, seconds as a JSON number.
+    Time(Duration),
+}
+
+/// One line: what happened, and the facts.
+pub struct Line<'a> {
+    /// How urgent.
+    pub level: Level,
+    /// What happened, in words.
+    pub message: &'a str,
+    /// The facts, in order.
+    pub fields: &'a [(&'a str, Value<'a>)],
+}
+
+/// Writes moments as RFC 3339 in UTC with milliseconds; remembers the last second's text.
+#[derive(Clone, Debug, Default)]
+pub struct Stamp {
+    second: i64,
+    text: String,
+}
+
+impl Level {
+    /// The word in a line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl Stamp {
+    /// Appends the moment `nanos` nanoseconds after 1970.
+    pub fn write(&mut self, nanos: i64, out: &mut String) {
+        let second = nanos.div_euclid(1_000_000_000);
+        if self.text.is_empty() || second != self.second {
+            self.second = second;
+            let moment = jiff::Timestamp::from_second(second).unwrap_or_default();
+            self.text = moment.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        let millis = nanos.rem_euclid(1_000_000_000) / 1_000_000;
+        let _ = write!(out, "{}.{millis:03}Z", self.text);
+    }
+}
+
+impl Line<'_> {
+    /// Appends the line, newline included, as seen at `nanos` after 1970.
+    pub fn write(&self, format: LineFormat, nanos: i64, stamp: &mut Stamp, out: &mut String) {
+        match format {
+            LineFormat::Text => self.write_text(nanos, stamp, out),
+            LineFormat::Json => self.write_json(nanos, stamp, out),
+        }
+        out.push('\n');
+    }
+
+    /// The line without its time and level, for a system log that adds its own.
+    #[must_use]
+    pub fn without_time(&self) -> String {
+        let mut out = self.message.to_owned();
+        self.write_fields(&mut out);
+        out
+    }
+
+    fn write_text(&self, nanos: i64, stamp: &mut Stamp, out: &mut String) {
+        stamp.write(nanos, out);
+        let _ = write!(out, " {} {}", self.level.name(), self.message);
+        self.write_fields(out);
+    }
+
+    fn write_fields(&self, out: &mut String) {
+        for (key, value) in self.fields {
+            let _ = write!(out, " {key}=");
+            match value {
+                Value::Text(text) => write_quoted(out, text),
+                Value::Count(count) => _ = write!(out, "{count}"),
+                Value::Time(time) => write_time(out, *time),
+            }
+        }
+    }
+
+    fn write_json(&self, nanos: i64, stamp: &mut Stamp, out: &mut String) {
+        out.push_str("{\"time\":\"");
+        stamp.write(nanos, out);
+        let _ = write!(out, "\",\"level\":\"{}\",\"message\":", self.level.name());
+        write_json_text(out, &self.message);
+        for (key, value) in self.fields {
+            let _ = write!(out, ",\"{key}\":");
+            match value {
+                Value::Text(text) => write_json_text(out, text),
+                Value::Count(count) => _ = write!(out, "{count}"),
+                Value::Time(time) => _ = write!(out, "{:.6}", time.as_secs_f64()),
+            }
+        }
+        out.push('}');
+    }
+}
+
+/// A value that could be taken for several, or for none, stands in quotes.
+fn write_quoted(out: &mut String, text: &dyn Display) {
+    let start = out.len();
+    let _ = write!(out, "{text}");
+    let value = &out[start..];
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'=';
+    if !value.is_empty() && value.bytes().all(plain) {
+        return;
+    }
+    let value = out.split_off(start);
+    let _ = write!(out, "{value:?}");
+}
+
+fn write_json_text(out: &mut String, text: &dyn Display) {
+    let text = text.to_string();
+    match serde_json::to_string(&text) {
+        Ok(quoted) => out.push_str(&quoted),
+        Err(_) => out.push_str("null"),
+    }
+}
+
+/// Three figures and a unit: `85us`, `1.25ms`, `2.5s`, `90s`.
+fn write_time(out: &mut String, time: Duration) {
+    let micros = time.as_micros();
+    let _ = match micros {
+        0..1000 => write!(out, "{micros}us"),
+        1000..1_000_000 => write!(out, "{:.2}ms", micros as f64 / 1e3),
+        1_000_000..60_000_000 => write!(out, "{:.2}s", micros as f64 / 1e6),
+        _ => write!(out, "{}s", time.as_secs()),
+    };
+}
+
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.without_time())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(format: LineFormat) -> String {
+        let line = Line {
+            level: Level::Info,
+            message: "session ended",
+            fields: &[
+                ("session", Value::Count(7)),
+                ("client", Value::Text(&"[::1]:80")),
+                ("listener", Value::Text(&"unix:/a b")),
+                ("connect", Value::Time(Duration::from_micros(1250))),
+            ],
+        };
+        let mut out = String::new();
+        line.write(format, 1_794_000_000_123_000_000, &mut Stamp::default(), &mut out);
+        out
+    }
+
+    #[test]
+    fn text_is_readable_and_unambiguous() {
+        assert_eq!(
+            written(LineFormat::Text),
+            "2026-11-06T21:20:00.123Z info session ended session=7 client=[::1]:80 \
+             listener=\"unix:/a b\" connect=1.25ms\n"
+        );
+    }
+
+    #[test]
+    fn json_is_one_object() {
+        let value: serde_json::Value = serde_json::from_str(&written(LineFormat::Json)).unwrap();
+        assert_eq!(value["time"], "2026-11-06T21:20:00.123Z");
+        assert_eq!(value["message"], "session ended");
+        assert_eq!(value["session"], 7);
+        assert_eq!(value["connect"], 0.00125);
+    }
+
+    #[track_caller]
+    fn check_time(micros: u64, expected: &str) {
+        let mut out = String::new();
+        write_time(&mut out, Duration::from_micros(micros));
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn times_carry_their_unit() {
+        check_time(85, "85us");
+        check_time(12_345, "12.35ms");
+        check_time(2_500_000, "2.50s");
+        check_time(5_400_000_000, "5400s");
+    }
+
+    #[test]
+    fn a_stamp_follows_the_seconds() {
+        let mut stamp = Stamp::default();
+        let mut out = String::new();
+        stamp.write(999_999_999, &mut out);
+        stamp.write(1_000_000_000, &mut out);
+        assert_eq!(out, "1970-01-01T00:00:00.999Z1970-01-01T00:00:01.000Z");
+    }
+}
