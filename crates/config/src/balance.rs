@@ -24,7 +24,7 @@ mod tests;
 pub use args::{BalanceArgs, Mode, take_print_config};
 pub use dump::{Block, Direction, render_dump};
 pub use error::BalanceError;
-pub use options::{OPTIONS, OptionRow, SEPARATORS, SYNOPSES, usage};
+pub use options::{EXAMPLES, OPTIONS, OptionRow, SEPARATORS, SYNOPSES, usage};
 pub use proxy::{BalanceProxy, hosts_to_resolve, resolve};
 
 /// Channels a group can have.

@@ -28,7 +28,7 @@ use std::path::PathBuf;
     version,
     about = "Spreads TCP connections over backends.",
     override_usage = USAGE,
-    after_help = AFTER_HELP,
+    after_help = after_help(),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
@@ -299,6 +299,25 @@ pub fn command_tree() -> clap::Command {
     NativeCli::command()
 }
 
+/// Command lines to start from, with what they do.
+pub const EXAMPLES: [(&str, &str); 4] = [
+    ("evenkeel demo", "try it out: needs nothing"),
+    ("evenkeel 8080 app1 app2:8081", "two backends in turn, the first on port 8080 too"),
+    ("evenkeel 5432 db1::100 ! db2", "at most 100 sessions to db1; db2 when it is full or down"),
+    ("evenkeel [::1]:80 10.0.0.1 unix:/run/a %", "by client address; IPv4 and a Unix socket"),
+];
+
+fn after_help() -> String {
+    let mut text = String::from(
+        "Times are written 500ms, 2s, 10m or 1h; a bare number is seconds.\n\nExamples:\n",
+    );
+    for (line, meaning) in EXAMPLES {
+        text.push_str(&format!("  {line:<42}{meaning}\n"));
+    }
+    text + "\nExit status: 0 done, 1 could not be done, 2 not understood; balance has its own, see \
+            evenkeel(1)."
+}
+
 fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
@@ -317,22 +336,13 @@ fn selector(text: &str) -> Result<BackendSelector, String> {
 const MAX_WORKERS: usize = 1024;
 
 const CHOOSING: &str = "Choosing a backend";
-const TIMES: &str = "Times (500ms, 2s, 10m; a bare number is seconds)";
+const TIMES: &str = "Times";
 const RELAYING: &str = "Relaying";
 const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
        evenkeel demo | ctl VERB | links DIR | balance WORD...";
-
-const AFTER_HELP: &str = "\
-Examples:
-  evenkeel demo                            try it out: needs nothing
-  evenkeel 8080 app1 app2:8081             two backends in turn, the first on port 8080 too
-  evenkeel 5432 db1::100 ! db2             at most 100 sessions to db1; db2 when it is full or down
-  evenkeel [::1]:80 10.0.0.1 unix:/run/a % by client address, over IPv4 and a Unix socket
-
-Exit status: 0 done, 1 could not be done, 2 not understood; balance has its own (evenkeel(1)).";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX or an address, as `status` shows them.
