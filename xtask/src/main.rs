@@ -1,2 +1,32 @@
-//! Chores.
-fn main() {}
+//! Chores: `cargo xtask docs` writes what is rendered from the option tables.
+
+mod docs;
+mod markdown;
+mod roff;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Chores {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Write man pages, completions and references from the option tables
+    Docs {
+        /// Write nothing; fail when a file is not what would be written
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Chores::parse().chore {
+        Chore::Docs { check: false } => docs::write(),
+        Chore::Docs { check: true } => docs::check(),
+    }
+}

@@ -1,0 +1,118 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_evenkeel_global_optspecs
+    string join \n policy= quarantine= hash-failover= auto-disable max-sessions= connect-timeout= idle-timeout= half-close-timeout= linger= shutdown-timeout= source= splice= cut= workers= spin= daemon pid-file= user= admin= log-format= print-config h/help V/version
+end
+
+function __fish_evenkeel_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_evenkeel_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_evenkeel_using_subcommand
+    set -l cmd (__fish_evenkeel_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l policy -d 'How a tier chooses: round-robin, hash, least-sessions or random' -r -f -a "round-robin\t''
+hash\t''
+least-sessions\t''
+random\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'Leave a backend that failed out this long, unless all are out; 0 never does' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l hash-failover -d 'What to try after a hashed backend failed: whole-tier, later-tiers or nothing' -r -f -a "whole-tier\t''
+later-tiers\t''
+nothing\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-sessions -d 'Open sessions after which clients wait to be accepted [default: what descriptors allow]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'Longest wait for a backend to accept, per attempt' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session silent in both directions this long; 0 or never: do not' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished and that is silent this long; 0 or never: do not' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l linger -d 'Longest wait for the last bytes before a reset to be delivered' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may go on after TERM or INT; 0 cuts at once, never waits for all' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address of connections to backends' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l splice -d 'Move bulk data through kernel pipes: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l cut -d 'What peers see of a session cut by the balancer: reset or close' -r -f -a "reset\t''
+close\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l workers -d 'Threads that move data [default: one per available core]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l spin -d 'Poll this long before sleeping: faster answers for idle CPU; 0 does not' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pid-file -d 'Write the process id to this file' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user -d 'Become this user once listening' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Where to put the admin socket [default: in the runtime directory]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'How to write the log: text or json (standard error, or syslog with --daemon)' -r -f -a "text\t''
+json\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l auto-disable -d 'Disable a backend that failed until `evenkeel ctl enable`'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l daemon -d 'Run in the background once listening'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the whole command line that this one stands for, and leave'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Print version'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers and a balancer in front of them, to try things out'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Look at a running instance, and change it'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "links" -d 'Make links named balance in DIR, so that the classic can be called by name'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "balance" -d 'Be the classic balance(1); everything behind this word follows its grammar'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -l port -d 'Port of the balancer; the web servers take the next free ones' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "status" -d 'Show listeners, tiers, backends and counters'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "sessions" -d 'List open sessions'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "enable" -d 'Put a backend into service'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "disable" -d 'Take a backend out of service; open sessions go on'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "drain" -d 'As disable, and log when its last session has ended'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "limit" -d 'Change how many sessions a backend may have; 0 for no limit'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "reset" -d 'Set the counters of a backend to zero'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "add" -d 'Add a backend to a tier, disabled'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "assign" -d 'Give a disabled backend another address'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "policy" -d 'Change how a tier chooses: round-robin, hash, least-sessions or random'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "kill" -d 'End one session'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit reset add assign policy kill shutdown" -f -a "shutdown" -d 'Stop listening, let sessions finish, and end'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l json -d 'As JSON'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l json -d 'As JSON'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand links" -s h -l help -d 'Print help'

@@ -1,0 +1,115 @@
+//! Which files under `docs/` are rendered, and whether they are current.
+//!
+//! Everything in [`FOLDERS`] is ours: a file that nothing renders any more is stale too.
+
+use crate::{markdown, roff};
+use anyhow::{Context, bail};
+use clap_complete::{Shell, generate};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Folders of which every file is rendered.
+const FOLDERS: [&str; 3] = ["docs/completions", "docs/man", "docs/reference"];
+
+/// Writes every file, and removes those that are no longer rendered.
+pub fn write() -> anyhow::Result<()> {
+    let rendered = render()?;
+    for path in present()? {
+        if !rendered.contains_key(&path) {
+            std::fs::remove_file(root().join(&path)).with_context(|| format!("removing {path}"))?;
+        }
+    }
+    for folder in FOLDERS {
+        let folder = root().join(folder);
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {folder:?}"))?;
+    }
+    for (path, text) in rendered {
+        std::fs::write(root().join(&path), text).with_context(|| format!("writing {path}"))?;
+    }
+    Ok(())
+}
+
+/// Fails when a file is missing, differs, or is no longer rendered.
+pub fn check() -> anyhow::Result<()> {
+    let rendered = render()?;
+    let mut stale: Vec<String> = Vec::new();
+    for (path, text) in &rendered {
+        match std::fs::read_to_string(root().join(path)) {
+            Ok(present) if present == *text => {}
+            Ok(present) => stale.push(format!("{path} ({})", first_difference(&present, text))),
+            Err(error) => stale.push(format!("{path} ({error})")),
+        }
+    }
+    let surplus = present()?.into_iter().filter(|path| !rendered.contains_key(path));
+    stale.extend(surplus.map(|path| format!("{path} (nothing renders it)")));
+    if stale.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "these files are not what the option tables say; run `cargo xtask docs` and commit them:\n  {}",
+        stale.join("\n  ")
+    )
+}
+
+/// Every rendered file, by its path from the root.
+fn render() -> anyhow::Result<BTreeMap<String, String>> {
+    let tree = config::native::command_tree();
+    let mut files = BTreeMap::new();
+    let mut add = |path: &str, text: String| {
+        // Renderers differ in how they end; a file ends with one newline.
+        files.insert(path.to_owned(), format!("{}\n", text.trim_end()));
+    };
+    add("docs/man/balance.1", roff::balance());
+    add("docs/man/evenkeel.1", roff::evenkeel(&tree)?);
+    let verbs = [
+        ("ctl", "evenkeel ctl [--admin PATH | --listen PORT] VERB"),
+        ("demo", "evenkeel demo [--port N]"),
+    ];
+    for (verb, synopsis) in verbs {
+        add(&format!("docs/man/evenkeel-{verb}.1"), roff::verb(&tree, verb, synopsis)?);
+    }
+    for (shell, name) in
+        [(Shell::Bash, "evenkeel.bash"), (Shell::Zsh, "_evenkeel"), (Shell::Fish, "evenkeel.fish")]
+    {
+        let mut script = Vec::new();
+        generate(shell, &mut tree.clone(), "evenkeel", &mut script);
+        let script = String::from_utf8(script).with_context(|| format!("rendering {name}"))?;
+        add(&format!("docs/completions/{name}"), script);
+    }
+    add("docs/reference/balance.md", markdown::balance());
+    add("docs/reference/ctl.md", markdown::ctl(&tree)?);
+    add("docs/reference/evenkeel.md", markdown::evenkeel(&tree));
+    add("docs/reference/exit-status.md", markdown::exit_statuses());
+    Ok(files)
+}
+
+/// Every file that is there, by its path from the root.
+fn present() -> anyhow::Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for folder in FOLDERS {
+        let full = root().join(folder);
+        if !full.exists() {
+            continue;
+        }
+        for entry in full.read_dir().with_context(|| format!("listing {folder}"))? {
+            let name = entry.with_context(|| format!("listing {folder}"))?.file_name();
+            paths.push(format!("{folder}/{}", name.to_string_lossy()));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn first_difference(present: &str, rendered: &str) -> String {
+    let differs = |(_, (old, new)): &(usize, (&str, &str))| old != new;
+    let lines = present.lines().zip(rendered.lines()).enumerate();
+    let line = match lines.clone().find(differs) {
+        Some((index, _)) => index + 1,
+        None => lines.count() + 1,
+    };
+    format!("differs from line {line}")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
