@@ -325,6 +325,10 @@ fn plain_host(text: &str) -> Result<Host, Problem> {
     if text == "*" {
         return Err(Problem::Star);
     }
+    // With a port behind it, it would read as a socket.
+    if text == "unix" {
+        return Err(Problem::RelativePath);
+    }
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return Ok(Host::Address(IpAddr::V4(address)));
     }

@@ -135,6 +135,7 @@ fn what_cannot_be_a_backend() {
     backend("db1:80:1:2", "has more than host:port:max");
     backend("*:80", "'*' stands for every address of this machine");
     backend("unix:db", "needs the whole path");
+    backend("unix", "backend 'unix': needs the whole path"); // found by fuzzing
     assert_eq!(
         parse_backend("db1", None, &services).unwrap_err().to_string(),
         "backend 'db1': has no port; add one, as in db1:80"
