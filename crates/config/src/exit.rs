@@ -73,7 +73,7 @@ pub const EXIT_STATUSES: [ExitRow; 11] = [
     row(
         ExitStatus::Unavailable,
         "balance",
-        "A group has no channels; or, with `-i` and `-c`, no such instance is running, or it did not end when told to.",
+        "A group has no channels; there is no directory for the name of the instance; or, with `-i` and `-c`, no such instance is running, or it did not end when told to.",
     ),
     row(
         ExitStatus::Unavailable,
@@ -96,6 +96,12 @@ impl ExitStatus {
     /// The number a shell sees.
     pub fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
     }
 }
 

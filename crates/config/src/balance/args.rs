@@ -98,7 +98,7 @@ impl BalanceArgs {
             Some((port, rest)) if !control || rest.is_empty() => (port, rest),
             _ => return Err(BalanceError::Usage),
         };
-        let port = listening_port(port_text, services)
+        let (port, port_has_junk) = listening_port(port_text, services)
             .ok_or_else(|| BalanceError::InvalidPort(port_text.clone()))?;
         let bind_text = self.bind_text.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let instance = Instance { port, bind_text };
@@ -107,7 +107,7 @@ impl BalanceArgs {
             None if self.interactive => Mode::Shell(instance),
             None => Mode::Proxy(BalanceProxy {
                 instance,
-                port_text: port_text.clone(),
+                port_has_junk,
                 channels: channels.to_vec(),
                 args: self.clone(),
             }),
@@ -162,10 +162,11 @@ fn seconds(text: &str) -> Result<u32, BalanceError> {
     number.filter(|seconds| *seconds > 0).ok_or(BalanceError::Usage)
 }
 
-/// A service, or the leading number: `80x` passes here and fails when it is to be listened on.
-fn listening_port(text: &str, services: Services<'_>) -> Option<u16> {
+/// A service, or the leading number, and whether there is more behind the number: `80x` names an
+/// instance, and fails only when it is to be listened on.
+fn listening_port(text: &str, services: Services<'_>) -> Option<(u16, bool)> {
     let service = if text.is_empty() { None } else { services(text) };
-    service
-        .or_else(|| leading_number(text).and_then(|number| u16::try_from(number).ok()))
-        .filter(|port| *port != 0)
+    let number = || leading_number(text).and_then(|number| u16::try_from(number).ok());
+    let has_junk = service.is_none() && !text.bytes().all(|b| b.is_ascii_digit());
+    service.or_else(number).filter(|port| *port != 0).map(|port| (port, has_junk))
 }

@@ -2,6 +2,7 @@
 
 use super::options::usage;
 use crate::ExitStatus;
+use std::path::PathBuf;
 
 /// Why balance(1) did not start. Displays as the original's words, to be printed on standard
 /// error as they are, followed by a newline unless they end with one.
@@ -49,6 +50,24 @@ pub enum BalanceError {
     /// The system did not let us listen; the reason is the system's.
     #[error("bind(): {0}")]
     Bind(String),
+    /// The name of the instance belongs to somebody else.
+    #[error("open: Permission denied\ncheck rendezvousfile permissions [{}]", path.display())]
+    NameDenied {
+        /// The file or socket that holds the name.
+        path: PathBuf,
+        /// Whether it was wanted for `-i` or `-c`.
+        control: bool,
+    },
+    /// The name of the instance cannot be made.
+    #[error("cannot create rendezvous file {}", .0.display())]
+    NameNotCreatable(PathBuf),
+    /// There is no place for names of instances.
+    #[error(
+        "ERROR: rendezvous directory not available and/or creatable\n       \
+         make {dir} as root, writable for all (mode 01777):\n# mkdir -m 01777 {dir}",
+        dir = .0.display()
+    )]
+    NoDirectory(PathBuf),
 }
 
 impl BalanceError {
@@ -61,8 +80,12 @@ impl BalanceError {
             | Self::InvalidPort(_)
             | Self::TooMany => ExitStatus::ClassicUsage,
             Self::UnknownAddress(_) | Self::InvalidChannelPort(_) => ExitStatus::DataError,
-            Self::EmptyGroup => ExitStatus::Unavailable,
-            Self::Resolve(_) | Self::Bind(_) => ExitStatus::OsError,
+            Self::NameDenied { control: false, .. } => ExitStatus::NoInput,
+            Self::EmptyGroup | Self::NoDirectory(_) => ExitStatus::Unavailable,
+            Self::Resolve(_)
+            | Self::Bind(_)
+            | Self::NameDenied { control: true, .. }
+            | Self::NameNotCreatable(_) => ExitStatus::OsError,
         }
     }
 }

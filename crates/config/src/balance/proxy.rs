@@ -16,8 +16,8 @@ use std::time::Duration;
 pub struct BalanceProxy {
     /// The name it will have for `-i` and `-c`.
     pub instance: Instance,
-    /// The port as typed; may have trailing junk.
-    pub port_text: String,
+    /// Whether the port was a number with something behind it, which cannot be listened on.
+    pub port_has_junk: bool,
     /// Channels and separators as typed.
     pub channels: Vec<String>,
     /// The options.
@@ -32,9 +32,7 @@ impl BalanceProxy {
     /// port, `-6` with an IPv4 address, an empty `-b`.
     pub fn bind(&self) -> Result<Bind, BalanceError> {
         let refuse = |reason: &str| Err(BalanceError::Resolve(reason.to_owned()));
-        let is_number = self.port_text.bytes().all(|b| b.is_ascii_digit());
-        // A service may have any characters, but does not begin with a digit and go on badly.
-        if !is_number && leading_number(&self.port_text).is_some() {
+        if self.port_has_junk {
             return refuse("Servname not supported for ai_socktype");
         }
         let unspecified = if self.args.ipv6 { Family::V6 } else { Family::V4 };

@@ -7,11 +7,13 @@ use balancing::{FailoverScope, Policy};
 use proptest::prelude::*;
 use relay::SpliceMode;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const SERVICES: Services<'static> = &|name| match name {
     "smtp" => Some(25),
     "http" => Some(80),
+    "3com-tsmux" => Some(106),
     _ => None,
 };
 
@@ -126,6 +128,7 @@ fn ports() {
     check("-- -5", "64: invalid port [-5], exiting.");
     check("80x a", "71: error at getaddrinfo: Servname not supported for ai_socktype / exiting.");
     check("-i 80x", "shell 80 0.0.0.0");
+    check("3com-tsmux", "0.0.0.0:106 ->"); // a service, though it begins with a number
 }
 
 #[test]
@@ -313,6 +316,22 @@ fn statuses_are_the_originals() {
         BalanceError::Bind("Address already in use".to_owned()).to_string(),
         "bind(): Address already in use"
     );
+    let path = || PathBuf::from("/run/x/balance.80");
+    let status = |error: BalanceError| error.exit_status().code();
+    assert_eq!(status(BalanceError::NameDenied { path: path(), control: false }), 66);
+    assert_eq!(status(BalanceError::NameDenied { path: path(), control: true }), 71);
+    assert_eq!(
+        BalanceError::NameDenied { path: path(), control: true }.to_string(),
+        "open: Permission denied\ncheck rendezvousfile permissions [/run/x/balance.80]"
+    );
+    assert_eq!(status(BalanceError::NameNotCreatable(path())), 71);
+    assert_eq!(status(BalanceError::NoDirectory(path())), 69);
+    let text = BalanceError::NoDirectory(PathBuf::from("/run/x")).to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[0] == "ERROR: rendezvous directory not available and/or creatable");
+    assert!(lines[1].contains("/run/x") && lines[1].contains("01777"), "{text}");
+    assert_eq!(lines[2], "# mkdir -m 01777 /run/x");
 }
 
 proptest! {
