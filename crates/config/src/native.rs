@@ -47,12 +47,11 @@ pub struct NativeCli {
 /// The start form: what to listen on, where to, and how.
 #[derive(Clone, Debug, Args)]
 pub struct NativeArgs {
-    /// Where to listen: port, service, addr:port, [v6]:port or unix:/path
-    #[arg(required = true, value_name = "LISTEN")]
+    /// Where to listen.
+    #[arg(required = true, value_name = "LISTEN", help = LISTEN_HELP)]
     pub listen: Option<String>,
-    /// Backends, host[:port[:max]], [v6]:port or unix:/path; the word ! ends a tier, % one that
-    /// chooses by client address; later tiers take over when earlier ones cannot
-    #[arg(required = true, value_name = "BACKEND", allow_negative_numbers = false)]
+    /// The backends and separators.
+    #[arg(required = true, value_name = "BACKEND", help = BACKEND_HELP)]
     pub backends: Vec<String>,
 
     /// How a tier chooses: round-robin, hash, least-sessions or random
@@ -229,7 +228,8 @@ pub enum CtlVerb {
     Add {
         /// The tier's number, from 0
         tier: usize,
-        /// host:port, [v6]:port or unix:/path
+        /// Its address.
+        #[arg(help = ENDPOINT_HELP)]
         endpoint: String,
     },
     /// Give a disabled backend another address
@@ -237,7 +237,8 @@ pub enum CtlVerb {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
-        /// host:port, [v6]:port or unix:/path
+        /// Its address.
+        #[arg(help = ENDPOINT_HELP)]
         endpoint: String,
     },
     /// Change how a tier chooses: round-robin, hash, least-sessions or random
@@ -334,6 +335,12 @@ fn selector(text: &str) -> Result<BackendSelector, String> {
 
 /// More threads than any machine has cores are a slip of the finger.
 const MAX_WORKERS: usize = 1024;
+
+// Not doc comments, because rustdoc would take the brackets for links.
+const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path";
+const BACKEND_HELP: &str = "Backends, host[:port[:max]], [v6]:port or unix:/path; the word ! ends \
+     a tier, % one that chooses by client address; later tiers take over when earlier ones cannot";
+const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
 
 const CHOOSING: &str = "Choosing a backend";
 const TIMES: &str = "Times";
