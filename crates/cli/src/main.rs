@@ -1,2 +1,32 @@
-//! The one binary and its personalities.
-fn main() {}
+//! One binary, several programs: which one is decided by the name it is called by.
+//!
+//! Each personality's entry parses, converts, runs, and maps errors to exit statuses; rules live
+//! elsewhere. `native` is `evenkeel` itself, `balance` the classic, `ctl` and `demo` what they
+//! say.
+
+#![forbid(unsafe_code)]
+
+mod balance;
+mod ctl;
+mod demo;
+mod native;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let argv0 = words.next().unwrap_or_else(|| "evenkeel".into());
+    let words: Vec<OsString> = words.collect();
+    let argv0 = argv0.to_string_lossy().into_owned();
+    let name = argv0.rsplit('/').next().unwrap_or(&argv0);
+    match name {
+        "balance" => balance::main(&argv0, &lossy(&words), false),
+        _ => native::main(words),
+    }
+}
+
+/// The classics know no encodings; what is not Unicode cannot be a host, port or option anyway.
+fn lossy(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}

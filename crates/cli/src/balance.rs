@@ -1,0 +1,127 @@
+//! `balance`: parse, convert, run, and map errors to the original's words and statuses.
+
+mod reporter;
+mod shell;
+
+use config::balance::{
+    BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
+};
+use config::{Bind, Config, Family};
+use control::{Prepared, Setup, Signals, StartError, admin_socket_path, can_listen, first_ipv4};
+use dataplane::Observe;
+use reporter::BalanceReporter;
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use sys::process::service_port;
+
+/// Runs balance(1). Behind `evenkeel` the word `--print-config` is understood too.
+pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCode {
+    let print_config = behind_evenkeel && take_print_config(&mut words);
+    match run(argv0, words, print_config) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            let text = error.to_string();
+            eprint!("{text}{}", if text.ends_with('\n') { "" } else { "\n" });
+            ExitCode::from(error.exit_status().code())
+        }
+    }
+}
+
+fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, BalanceError> {
+    let args = BalanceArgs::parse(argv0, words)?;
+    if args.debug {
+        print!("{}", debug::banner(argv0, args.bind_text.as_deref()));
+        let _ = io::stdout().flush();
+    }
+    let mode = args.mode(&service_port)?;
+    if args.debug {
+        let (Mode::Proxy(BalanceProxy { instance, .. })
+        | Mode::Shell(instance)
+        | Mode::OneShot { instance, .. }) = &mode;
+        eprint!("{}", debug::source_port(instance.port));
+    }
+    match mode {
+        Mode::Proxy(proxy) if print_config => {
+            println!("{}", config_of(&proxy)?.to_command_line());
+            Ok(0)
+        }
+        Mode::Proxy(proxy) => serve(&proxy),
+        Mode::Shell(instance) => Ok(shell::dialogue(&socket(&instance))),
+        Mode::OneShot { instance, command } => Ok(shell::one_shot(&socket(&instance), &command)),
+    }
+}
+
+/// Where the instance's admin socket is: named by port and `-b` text, as the original names it.
+fn socket(instance: &Instance) -> PathBuf {
+    admin_socket_path(&format!("balance.{}.{}", instance.port, instance.bind_text))
+}
+
+fn config_of(proxy: &BalanceProxy) -> Result<Config, BalanceError> {
+    let mut config = proxy.to_config(&service_port)?;
+    resolve(proxy, &mut config, &first_ipv4)?;
+    Ok(config)
+}
+
+fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
+    let config = config_of(proxy).map_err(|error| match bind_error(proxy) {
+        // The original finds a port in use before it looks at its channels.
+        Some(bind_error) => bind_error,
+        None => error,
+    })?;
+    let args = &proxy.args;
+    let listener = config.listeners[0].clone();
+    let setup = Setup {
+        config,
+        admin: socket(&proxy.instance),
+        reporter: Box::new(BalanceReporter::new(args)),
+        observe: Observe { steps: args.debug, blocks: args.dump && args.foreground },
+        signals: Signals::Classic,
+    };
+    let path = setup.admin.display().to_string();
+    let prepared = Prepared::new(setup).map_err(in_old_words)?;
+    if args.debug {
+        let ipv6 = matches!(listener.bind, Bind::Tcp { family: Family::V6, .. });
+        eprint!("file {path} created\n{}", debug::address_family(ipv6));
+        eprint!("{}", debug::active_channels(&listener));
+    }
+    prepared.run().map_err(in_old_words)
+}
+
+fn bind_error(proxy: &BalanceProxy) -> Option<BalanceError> {
+    let bind = match proxy.bind() {
+        Ok(bind) => bind,
+        Err(error) => return Some(error),
+    };
+    can_listen(&bind).err().map(in_old_words)
+}
+
+/// What went wrong, as the original says it.
+fn in_old_words(error: StartError) -> BalanceError {
+    let reason = error.source().map_or_else(|| error.to_string(), bare_reason);
+    match error {
+        StartError::ResolveListener { .. } => BalanceError::Resolve(reason),
+        StartError::ResolveBackend { host, .. } => BalanceError::UnknownAddress(host),
+        StartError::Admin { path, source } => match path.parent() {
+            Some(dir) if !dir.is_dir() => BalanceError::NoDirectory(dir.to_owned()),
+            _ if source.kind() == io::ErrorKind::PermissionDenied => {
+                BalanceError::NameDenied { path, control: false }
+            }
+            _ => BalanceError::NameNotCreatable(path),
+        },
+        StartError::Listen { .. }
+        | StartError::PidFile { .. }
+        | StartError::User { .. }
+        | StartError::System { .. } => BalanceError::Bind(reason),
+    }
+}
+
+/// An error's text without Rust's `(os error N)`.
+fn bare_reason(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
+}

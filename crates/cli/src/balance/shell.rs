@@ -1,0 +1,224 @@
+//! `balance -i` and `balance -c`: the dialogue with a running instance.
+
+use config::balance::shell::{
+    Answer, NO_MASTER, ShowRow, Step, SyntaxError, answer, banner, no_master_with_pid, parse, plan,
+    prompt,
+};
+use config::{Command, CommandError, Endpoint, ExitStatus, Host};
+use control::{Client, ClientError, first_ipv4, read_pid};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use sys::process::service_port;
+use telemetry::Status;
+
+/// One command, in group 0; tells the exit status.
+pub fn one_shot(socket: &Path, command: &str) -> u8 {
+    match Shell::open(socket) {
+        Ok(mut shell) => match shell.run(command) {
+            Next::Leave(status) => status.code(),
+            Next::Ask => ExitStatus::Success.code(),
+        },
+        Err(status) => status.code(),
+    }
+}
+
+/// The dialogue; tells the exit status. Lines are edited when a person types them.
+pub fn dialogue(socket: &Path) -> u8 {
+    let mut shell = match Shell::open(socket) {
+        Ok(shell) => shell,
+        Err(status) => return status.code(),
+    };
+    say(&banner(shell.pid));
+    let mut typed = Typed::new();
+    while let Some(line) = typed.next(&prompt(shell.group)) {
+        if let Next::Leave(status) = shell.run(&line) {
+            return status.code();
+        }
+    }
+    say("\n");
+    ExitStatus::Success.code()
+}
+
+/// Where lines come from.
+enum Typed {
+    Person(Box<rustyline::DefaultEditor>),
+    Script(io::StdinLock<'static>),
+}
+
+impl Typed {
+    fn new() -> Self {
+        let is_person = io::stdin().is_terminal() && io::stdout().is_terminal();
+        match rustyline::DefaultEditor::new() {
+            Ok(editor) if is_person => Self::Person(Box::new(editor)),
+            _ => Self::Script(io::stdin().lock()),
+        }
+    }
+
+    /// Prompts for a line; `None` at the end of input.
+    fn next(&mut self, prompt: &str) -> Option<String> {
+        match self {
+            Self::Person(editor) => {
+                let line = editor.readline(prompt).ok()?;
+                let _ = editor.add_history_entry(&line);
+                Some(line)
+            }
+            Self::Script(input) => {
+                say(prompt);
+                let mut line = Vec::new();
+                let count = input.read_until(b'\n', &mut line).ok()?;
+                (count > 0).then(|| String::from_utf8_lossy(&line).into_owned())
+            }
+        }
+    }
+}
+
+/// What follows a line.
+enum Next {
+    Ask,
+    Leave(ExitStatus),
+}
+
+/// A dialogue's state.
+struct Shell<'a> {
+    socket: &'a Path,
+    client: Client,
+    pid: u32,
+    group: usize,
+}
+
+/// How long an instance may take to stop listening.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl<'a> Shell<'a> {
+    fn open(socket: &'a Path) -> Result<Self, ExitStatus> {
+        let client = Client::new(socket).map_err(|error| {
+            eprintln!("balance: {error}");
+            ExitStatus::OsError
+        })?;
+        match client.status() {
+            Ok(status) if !status.shutting_down => {
+                Ok(Self { socket, client, pid: status.pid, group: 0 })
+            }
+            Ok(_) => Err(no_master(None)),
+            Err(error) => Err(unreachable(socket, &error)),
+        }
+    }
+
+    fn run(&mut self, line: &str) -> Next {
+        let command = match parse(line) {
+            None => return Next::Ask,
+            Some(Ok(command)) => command,
+            Some(Err(SyntaxError)) => {
+                say(&format!("{SyntaxError}\n"));
+                return Next::Ask;
+            }
+        };
+        let rows = match self.client.status() {
+            Ok(status) => rows(&status),
+            Err(error) => return Next::Leave(unreachable(self.socket, &error)),
+        };
+        match plan(&command, self.group, &rows, &service_port) {
+            Step::Print(text) => say(&text),
+            Step::EnterGroup(group) => self.group = group,
+            Step::Quit => return Next::Leave(ExitStatus::Success),
+            Step::Kill => return Next::Leave(self.kill()),
+            Step::Send(change) => {
+                let reply = match self.send(change) {
+                    Ok(reply) => Ok(reply),
+                    Err(ClientError::Refused(refusal)) => Err(refusal),
+                    Err(error) => return Next::Leave(unreachable(self.socket, &error)),
+                };
+                say(&format!("{}\n", answer(&command, self.group, &reply)));
+            }
+        }
+        Next::Ask
+    }
+
+    /// Names are resolved here: the instance would look for IPv6 addresses too.
+    fn send(&self, mut change: Command) -> Result<config::Reply, ClientError> {
+        if let Command::AddBackend { endpoint, .. } | Command::SetEndpoint { endpoint, .. } =
+            &mut change
+            && let Ok(Endpoint::Tcp { host: Host::Name(name), port }) =
+                config::operand::parse_endpoint(endpoint, &service_port)
+        {
+            let address =
+                first_ipv4(&name).ok_or_else(|| CommandError::InvalidEndpoint(endpoint.clone()))?;
+            *endpoint = format!("{address}:{port}");
+        }
+        self.client.command(&change)
+    }
+
+    /// Success is that nobody answers at the instance's name any more.
+    fn kill(&self) -> ExitStatus {
+        // An instance that ends while answering has done what was asked.
+        let _ = self.client.command(&Command::Shutdown);
+        let begin = Instant::now();
+        while self.client.status().is_ok_and(|status| !status.shutting_down) {
+            if begin.elapsed() > KILL_TIMEOUT {
+                say(&format!("{}\n", Answer::ShutdownFailed));
+                return ExitStatus::Unavailable;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        say(&format!("{}\n", Answer::ShutdownComplete));
+        ExitStatus::Success
+    }
+}
+
+/// The channels as `show` wants them.
+fn rows(status: &Status) -> Vec<ShowRow> {
+    let tiers = status.listeners.iter().flat_map(|listener| listener.tiers.iter().enumerate());
+    let mut rows = Vec::new();
+    for (group, tier) in tiers {
+        for (channel, backend) in tier.backends.iter().enumerate() {
+            let address = backend.addresses.first().map_or("", String::as_str);
+            let (address, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+            rows.push(ShowRow {
+                group,
+                hash: tier.policy == "hash",
+                channel,
+                enabled: backend.admin == "enabled",
+                address: address.to_owned(),
+                port: port.parse().unwrap_or(0),
+                connections: backend.sessions,
+                total_connections: backend.attempts_total,
+                maxc: backend.sessions_max,
+                sent: backend.sent_bytes_total,
+                received: backend.received_bytes_total,
+            });
+        }
+    }
+    rows
+}
+
+fn unreachable(socket: &Path, error: &ClientError) -> ExitStatus {
+    match error {
+        ClientError::NotRunning { .. } => no_master(read_pid(socket)),
+        ClientError::Forbidden { .. } => {
+            let path = socket.to_owned();
+            let denied = config::balance::BalanceError::NameDenied { path, control: true };
+            eprintln!("{denied}");
+            denied.exit_status()
+        }
+        ClientError::Protocol { .. } | ClientError::Refused(_) => {
+            eprintln!("balance: {error}");
+            ExitStatus::OsError
+        }
+    }
+}
+
+fn no_master(pid: Option<u32>) -> ExitStatus {
+    match pid {
+        Some(pid) => say(&format!("{}\n", no_master_with_pid(pid))),
+        None => say(&format!("{NO_MASTER}\n")),
+    }
+    ExitStatus::Unavailable
+}
+
+/// Prints at once, also into a pipe.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    // A reader that went away wants no more answers.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
