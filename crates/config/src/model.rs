@@ -135,8 +135,11 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Silence in both directions that ends a session. Default: never.
     pub idle: Option<Duration>,
-    /// Silence that ends a session of which one side has already finished. Default 10 min.
+    /// Silence that ends a session whose client has finished. Default 10 min.
     pub half_close: Option<Duration>,
+    /// Silence that ends a session whose backend has finished. Default 10 min. The classics end
+    /// at once there; a backend that is gone cannot be told from one that only listens.
+    pub backend_half_close: Option<Duration>,
     /// How long the last bytes before a reset may take without progress. Default 5 s.
     pub linger: Duration,
     /// How long sessions may go on after a shutdown was asked for; `None`: until they end.
@@ -187,6 +190,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             idle: None,
             half_close: Some(Duration::from_secs(600)),
+            backend_half_close: Some(Duration::from_secs(600)),
             linger: Duration::from_secs(5),
             shutdown: Some(Duration::from_secs(30)),
         }

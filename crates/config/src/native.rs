@@ -83,6 +83,9 @@ pub struct NativeArgs {
     /// End a session that one side has finished and that is silent this long; 0 or never: do not
     #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
     pub half_close_timeout: Patience,
+    /// The same where the backend has finished [default: as --half-close-timeout]
+    #[arg(long, value_name = "TIME", help_heading = TIMES)]
+    pub backend_half_close_timeout: Option<Patience>,
     /// Longest wait for the last bytes before a reset to be delivered
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     pub linger: Span,

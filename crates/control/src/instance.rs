@@ -403,6 +403,7 @@ fn settings(config: &config::Listener, observe: Observe) -> Settings {
         timeouts: Timeouts {
             idle: timeouts.idle,
             half_close: timeouts.half_close,
+            backend_half_close: timeouts.backend_half_close,
             linger: timeouts.linger,
         },
         sessions_max: config.sessions_max,

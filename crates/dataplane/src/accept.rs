@@ -63,9 +63,9 @@ impl Worker {
                 let open = service.sessions.fetch_add(1, Relaxed) + 1;
                 if service.settings.sessions_max.is_some_and(|most| open >= most) {
                     service.paused.store(true, Relaxed);
-                    self.unwatch(index);
+                    self.pause_service(service.id);
                     // A session may have ended just before the pause could be seen.
-                    self.resume(index);
+                    self.resume(service.id);
                 }
                 self.place(Incoming { service, socket, client }, now);
             }
@@ -84,13 +84,23 @@ impl Worker {
         }
     }
 
-    /// Watches a listener again that was paused by its session limit, if there is room.
-    pub(crate) fn resume(&mut self, index: usize) {
-        let service = &self.listeners[index].service;
-        let room =
-            service.settings.sessions_max.is_none_or(|most| service.sessions.load(Relaxed) < most);
-        if room && service.paused.swap(false, Relaxed) {
-            self.watch(index);
+    /// Stops accepting for a service that has as many sessions as it may have.
+    fn pause_service(&mut self, service: usize) {
+        for index in 0..self.listeners.len() {
+            if self.listeners[index].service.id == service {
+                self.unwatch(index);
+            }
+        }
+    }
+
+    /// Accepts again for a service that was paused by its session limit, if there is room.
+    pub(crate) fn resume(&mut self, service: usize) {
+        for index in 0..self.listeners.len() {
+            let listener = &self.listeners[index];
+            if listener.service.id == service && listener.service.has_room() {
+                listener.service.paused.store(false, Relaxed);
+                self.watch(index);
+            }
         }
     }
 

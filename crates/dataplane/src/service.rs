@@ -4,7 +4,7 @@ use arc_swap::ArcSwap;
 use balancing::Pool;
 use relay::{SpliceMode, Timeouts};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A listener's settings, its pool, and what is counted for it.
@@ -62,6 +62,11 @@ pub struct Observe {
 }
 
 impl Service {
+    /// Whether another session may begin.
+    pub(crate) fn has_room(&self) -> bool {
+        self.settings.sessions_max.is_none_or(|most| self.sessions.load(Relaxed) < most)
+    }
+
     /// A service with nothing counted yet.
     #[must_use]
     pub fn new(id: usize, settings: Settings, pool: Pool) -> Self {

@@ -32,6 +32,7 @@ pub(crate) struct Session {
     upstream_writes: u8,
     /// Whether it is in the worker's list of sessions with more to do.
     queued: bool,
+    end_reported: bool,
     service: Arc<Service>,
     client: Option<SocketAddr>,
     downstream: OwnedFd,
@@ -90,6 +91,7 @@ impl Worker {
             phase: Phase::Connecting,
             upstream_writes: 0,
             queued: false,
+            end_reported: false,
             client,
             downstream: socket,
             upstream: None,
@@ -312,6 +314,7 @@ impl Worker {
             tally: lease.backend().state.tally(self.index),
             upstream_writes: &mut session.upstream_writes,
             blocks: blocks.then_some(&mut seen),
+            end_reported: &mut session.end_reported,
         };
         let more = pump(&mut session.link, &mut wire, budget, now);
         self.outbox().append(&mut seen);

@@ -21,6 +21,8 @@ pub struct SocketWire<'a> {
     pub upstream_writes: &'a mut u8,
     /// Where blocks are reported, if anybody wants them.
     pub blocks: Option<&'a mut Vec<Event>>,
+    /// Whether an end was reported: the original tells only of the first.
+    pub end_reported: &'a mut bool,
 }
 
 /// The largest block reported: what the original balance reads at once.
@@ -55,6 +57,10 @@ impl SocketWire<'_> {
             Err(Fault::Lost) => None,
             Err(_) => return,
         };
+        let is_end = bytes.as_ref().is_none_or(Vec::is_empty);
+        if is_end && std::mem::replace(self.end_reported, true) {
+            return;
+        }
         if let Some(events) = &mut self.blocks {
             events.push(Event::Block { from, bytes });
         }

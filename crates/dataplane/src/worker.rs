@@ -234,13 +234,7 @@ impl Worker {
                     let _ = done.send(());
                 }
                 Order::Begin(incoming) => self.begin(incoming, now),
-                Order::Resume(service) => {
-                    let index =
-                        self.listeners.iter().position(|listener| listener.service.id == service);
-                    if let Some(index) = index {
-                        self.resume(index);
-                    }
-                }
+                Order::Resume(service) => self.resume(service),
                 Order::List(reply) => {
                     let list =
                         self.sessions.iter().map(|(_, session)| session.info(self.index, now));

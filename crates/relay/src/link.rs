@@ -351,14 +351,16 @@ impl Link {
 
     fn limit(&self, timeouts: &Timeouts) -> Option<(Duration, CloseReason)> {
         let lost = [Side::Downstream, Side::Upstream].into_iter().find(|&side| self.is_lost(side));
-        let half = self.streams.iter().any(Stream::is_over);
+        let [from_client, from_backend] = &self.streams;
+        let half_close = match (from_client.is_over(), from_backend.is_over()) {
+            (_, true) => timeouts.backend_half_close,
+            (true, false) => timeouts.half_close,
+            (false, false) => None,
+        };
         let candidates = [
             // A reset waits for a slow reader, but not for ever.
             lost.map(|side| (timeouts.linger, reset_reason(side))),
-            timeouts
-                .half_close
-                .filter(|_| half)
-                .map(|limit| (limit, CloseReason::HalfCloseTimeout)),
+            half_close.map(|limit| (limit, CloseReason::HalfCloseTimeout)),
             timeouts.idle.map(|limit| (limit, CloseReason::IdleTimeout)),
         ];
         candidates.into_iter().flatten().min_by_key(|&(limit, _)| limit)
@@ -370,8 +372,10 @@ impl Link {
 pub struct Timeouts {
     /// Silence in both directions.
     pub idle: Option<Duration>,
-    /// Silence once one side has finished.
+    /// Silence once the client has finished.
     pub half_close: Option<Duration>,
+    /// Silence once the backend has finished.
+    pub backend_half_close: Option<Duration>,
     /// No progress with the last bytes before a reset.
     pub linger: Duration,
 }

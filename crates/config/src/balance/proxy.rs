@@ -11,6 +11,10 @@ use relay::SpliceMode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+/// How long a client may be silent after its server has finished. The original closes it at
+/// once, and loses what a client that goes on sending has to say.
+const BACKEND_HALF_CLOSE: Duration = Duration::from_secs(1);
+
 /// A proxy to start; its channels have not been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BalanceProxy {
@@ -97,6 +101,7 @@ impl BalanceProxy {
             connect: args.connect_seconds.map_or(default.connect, seconds),
             idle: args.idle_seconds.map(seconds),
             half_close: None,
+            backend_half_close: Some(BACKEND_HALF_CLOSE),
             linger: default.linger,
             shutdown: None,
         };

@@ -53,6 +53,10 @@ impl NativeArgs {
                 connect: self.connect_timeout.0,
                 idle: self.idle_timeout.0,
                 half_close: self.half_close_timeout.0,
+                backend_half_close: self
+                    .backend_half_close_timeout
+                    .unwrap_or(self.half_close_timeout)
+                    .0,
                 linger: self.linger.0,
                 shutdown: self.shutdown_timeout.0,
             },

@@ -89,6 +89,8 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     words.option("--connect-timeout", times.connect, default.connect, span);
     words.option("--idle-timeout", times.idle, default.idle, patience);
     words.option("--half-close-timeout", times.half_close, default.half_close, patience);
+    let name = "--backend-half-close-timeout";
+    words.option(name, times.backend_half_close, times.half_close, patience);
     words.option("--linger", times.linger, default.linger, span);
     let deadline = |limit| Deadline(limit).to_string();
     words.option("--shutdown-timeout", times.shutdown, default.shutdown, deadline);

@@ -234,6 +234,7 @@ fn any_config() -> impl Strategy<Value = Config> {
             let listener = &mut config.listeners[0];
             listener.timeouts.connect = connect;
             listener.timeouts.idle = idle;
+            listener.timeouts.backend_half_close = idle;
             listener.timeouts.shutdown = shutdown;
             listener.pool.auto_disable = flags.0;
             config.process.daemon = flags.1;
