@@ -1,0 +1,64 @@
+//! What both programs share: arguments in, lines or JSON out, exit status back.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use crate::{Arguments, Options, Outcome, Report};
+
+/// One of the two programs.
+pub struct Program<R> {
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// What follows the name and the common options in its usage.
+    pub usage: &'static str,
+    /// Names of its cases and what they ask.
+    pub cases: Vec<(&'static str, &'static str)>,
+    /// Runs the chosen ones and tells of each as it ends.
+    pub run: R,
+}
+
+impl<R: FnOnce(&Options, &mut dyn FnMut(&Outcome)) -> Report> Program<R> {
+    /// Runs the program with the arguments of this process.
+    ///
+    /// The status is 0 when nothing failed, 1 when something did, and 2 when it was called wrongly.
+    pub fn main(self) -> ExitCode {
+        match Arguments::parse(std::env::args_os().skip(1)) {
+            Ok(Arguments::Run { options, json }) => self.report(&options, json),
+            Ok(Arguments::List) => {
+                for (name, asks) in &self.cases {
+                    println!("{name:24} {asks}");
+                }
+                ExitCode::SUCCESS
+            }
+            Ok(Arguments::Help) => {
+                println!("Usage: {} --cmd 'PROXY {{L}} {{B1}} {{B2}}'\n{}", self.name, self.usage);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{}: {error} (see --help)", self.name);
+                ExitCode::from(2)
+            }
+        }
+    }
+
+    fn report(self, options: &Options, json: bool) -> ExitCode {
+        if !self.cases.iter().any(|(name, _)| options.is_chosen(name)) {
+            eprintln!("{}: no case is called {:?} (see --list)", self.name, options.only);
+            return ExitCode::from(2);
+        }
+        // A reader that has gone, such as `head`, does not change the exit status.
+        let print_line = |line: &dyn Display| drop(writeln!(io::stdout(), "{line}"));
+        let mut print = |outcome: &Outcome| print_line(outcome);
+        let mut be_silent = |_: &Outcome| {};
+        let report = (self.run)(options, if json { &mut be_silent } else { &mut print });
+        if json {
+            print_line(&format_args!("{:#}", report.to_json()));
+        } else {
+            print_line(&report);
+        }
+        if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
