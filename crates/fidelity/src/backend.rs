@@ -2,7 +2,8 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -36,7 +37,7 @@ pub const GREETING: &[u8] = b"220 ready\r\n";
 pub struct Backend {
     port: u16,
     socket: Socket,
-    thread: Option<JoinHandle<()>>,
+    _server: Option<Server>,
     /// Connections that fill the queue of a black hole.
     _held: Vec<TcpStream>,
 }
@@ -59,8 +60,11 @@ impl Backend {
             }
             _ => socket.listen(1024)?,
         }
-        let thread = serve(behaviour, &socket, deadline)?;
-        Ok(Self { port: address.port(), socket, thread, _held: held })
+        let server = match session_of(behaviour) {
+            Some(session) => Some(Server::start(socket.try_clone()?, deadline, session)),
+            None => None,
+        };
+        Ok(Self { port: address.port(), socket, _server: server, _held: held })
     }
 
     /// Where it is, on 127.0.0.1.
@@ -74,9 +78,34 @@ impl Backend {
     }
 }
 
-impl Drop for Backend {
+/// Threads that serve a listening socket until this value is dropped.
+#[derive(Debug)]
+pub struct Server {
+    socket: Arc<Socket>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Runs `session` in a thread of its own for every connection; a session's waiting ends at
+    /// `deadline`.
+    pub fn start(socket: Socket, deadline: Instant, session: fn(Peer)) -> Self {
+        let socket = Arc::new(socket);
+        let listener = Arc::clone(&socket);
+        let thread = thread::spawn(move || {
+            // Ends with the first error, which is the shutdown below.
+            while let Ok((stream, _)) = listener.accept() {
+                if let Ok(peer) = Peer::new("backend", stream.into(), deadline) {
+                    thread::spawn(move || session(peer));
+                }
+            }
+        });
+        Self { socket, thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
     fn drop(&mut self) {
-        // On Linux this makes a waiting accept return. A socket that never listened says no.
+        // On Linux this makes a waiting accept return.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             // Its panic has been printed; the case fails by what it then misses.
@@ -85,34 +114,19 @@ impl Drop for Backend {
     }
 }
 
-fn serve(
-    behaviour: Behaviour,
-    socket: &Socket,
-    deadline: Instant,
-) -> io::Result<Option<JoinHandle<()>>> {
-    let session = match behaviour {
-        Behaviour::Echo => |peer| echo(&peer),
-        Behaviour::Greeting => |peer: Peer| {
+fn session_of(behaviour: Behaviour) -> Option<fn(Peer)> {
+    match behaviour {
+        Behaviour::Echo => Some(|peer| echo(&peer)),
+        Behaviour::Greeting => Some(|peer| {
             if peer.send(GREETING).is_ok() {
                 echo(&peer);
             }
-        },
-        Behaviour::Resets => |peer: Peer| {
+        }),
+        Behaviour::Resets => Some(|peer| {
             // Fails only for a connection that is gone, as it should be.
             let _ = peer.abort();
-        },
-        Behaviour::Scripted | Behaviour::Refuses | Behaviour::BlackHole => return Ok(None),
-    };
-    let listener = TcpListener::from(socket.try_clone()?);
-    Ok(Some(thread::spawn(move || accept_all(&listener, deadline, session))))
-}
-
-fn accept_all(listener: &TcpListener, deadline: Instant, session: fn(Peer)) {
-    // Ends with the first error, which is the shutdown of `Backend::drop`.
-    while let Ok((stream, _)) = listener.accept() {
-        if let Ok(peer) = Peer::new("backend", stream, deadline) {
-            thread::spawn(move || session(peer));
-        }
+        }),
+        Behaviour::Scripted | Behaviour::Refuses | Behaviour::BlackHole => None,
     }
 }
 

@@ -21,6 +21,7 @@ mod ports;
 mod process;
 pub mod procnet;
 mod report;
+pub mod servers;
 pub mod stage;
 mod template;
 

@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,7 @@ impl Process {
     /// When the program is missing or cannot be run.
     pub fn spawn(what: impl Into<String>, command: &mut Command) -> Check<Self> {
         let what = what.into();
-        match command.process_group(0).stdin(Stdio::null()).spawn() {
+        match command.process_group(0).spawn() {
             Ok(child) => Ok(Self { what, child, status: None }),
             Err(error) => {
                 let program = command.get_program().to_string_lossy();

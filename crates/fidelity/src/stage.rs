@@ -41,7 +41,7 @@ impl Proxy {
         let words = template::expand(&options.command, ports)
             .map_err(|error| Failure::new("a proxy command", error))?;
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).stdout(Stdio::null());
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
         if let Some(name) = &options.argv0 {
             command.arg0(name);
         }
