@@ -160,20 +160,25 @@ pub fn run_and_tell(options: &Options, mut tell: impl FnMut(&Outcome)) -> Report
 }
 
 fn verdict(case: &ServerCase, options: &Options) -> Verdict {
-    let missing = case.needs.iter().find(|(program, _)| find(program).is_none());
-    if let Some((program, package)) = missing {
-        let needs = format!("{program} (apt-get install {package})");
-        let is_required =
-            options.require_all || env::var_os("EVENKEEL_TEST_ALL").is_some_and(|all| all == "1");
-        return match is_required {
-            true => Verdict::Fail(Failure::new(needs, "no such program")),
-            false => Verdict::Skip { needs },
-        };
+    let is_told_so = env::var_os("EVENKEEL_TEST_ALL").is_some_and(|all| all == "1");
+    if let Some(verdict) = missing(case.needs, options.require_all || is_told_so) {
+        return verdict;
     }
     match play(case, options) {
         Ok(()) => Verdict::Ok,
         Err(failure) => Verdict::Fail(failure),
     }
+}
+
+/// The verdict on a case that needs a program which is not here.
+fn missing(needs: &[(&str, &str)], is_required: bool) -> Option<Verdict> {
+    let (program, package) = needs.iter().find(|(program, _)| find(program).is_none())?;
+    let needs = format!("{program} (apt-get install {package})");
+    Some(if is_required {
+        Verdict::Fail(Failure::new(needs, "no such program"))
+    } else {
+        Verdict::Skip { needs }
+    })
 }
 
 fn play(case: &ServerCase, options: &Options) -> Check {
@@ -196,3 +201,18 @@ fn play(case: &ServerCase, options: &Options) -> Check {
 
 /// All of one case, its servers' start included.
 const BUDGET: Duration = Duration::from_secs(90);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_skipped_or_fails() {
+        assert_eq!(missing(&[("sh", "dash")], true), None);
+        let needs = [("sh", "dash"), ("no-such-program", "nothing")];
+        let named = "no-such-program (apt-get install nothing)".to_owned();
+        assert_eq!(missing(&needs, false), Some(Verdict::Skip { needs: named.clone() }));
+        let failure = Failure::new(named, "no such program");
+        assert_eq!(missing(&needs, true), Some(Verdict::Fail(failure)));
+    }
+}

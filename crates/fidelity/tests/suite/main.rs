@@ -3,7 +3,7 @@
 
 mod relay;
 
-use fidelity::{Options, Report, run};
+use fidelity::{Options, Report, run, servers};
 use relay::Fault;
 
 /// Not a test: this program started again, as the proxy of the tests below.
@@ -43,20 +43,10 @@ fn check(fault: Fault, must_fail: &[&str], must_pass: &[&str]) {
 
 #[test]
 fn a_right_relay_passes() {
-    // All but `failover-reset-first`, which takes more than two threads, and `failover-black-hole`
-    // because it waits for time-outs.
-    let names = fidelity::CASES.iter().map(|case| case.name);
-    let chosen: Vec<&str> =
-        names.filter(|name| !name.ends_with("reset-first") && !name.ends_with("hole")).collect();
-    let report = run(&relay(Fault::None, &chosen));
+    // Every case can be passed, so a failure is the proxy's.
+    let report = run(&relay(Fault::None, &[]));
     assert_eq!(report.failed(), 0, "\n{}", lines(&report));
-    assert_eq!(report.passed(), fidelity::CASES.len() - 2);
-}
-
-#[test]
-fn a_black_hole_is_passed_by() {
-    let report = run(&relay(Fault::None, &["failover-black-hole"]));
-    assert_eq!(report.failed(), 0, "\n{}", lines(&report));
+    assert_eq!(report.passed(), fidelity::CASES.len());
 }
 
 #[test]
@@ -96,4 +86,30 @@ fn a_proxy_that_does_not_start_fails_every_case_at_once() {
     assert_eq!(report.failed(), fidelity::CASES.len());
     let seen = report.outcomes[0].to_string();
     assert!(seen.contains("it end with exit status: 1"), "{seen}");
+}
+
+#[test]
+fn a_proxy_that_goes_by_its_name_gets_one() {
+    let mut options = relay(Fault::None, &["client-first"]);
+    options.command = format!("sh -c \"test $0 = balance && exec {}\"", options.command);
+    assert_eq!(run(&options).failed(), 1);
+    options.argv0 = Some("balance".to_owned());
+    let report = run(&options);
+    assert_eq!(report.passed(), 1, "\n{}", lines(&report));
+}
+
+#[test]
+fn a_server_works_behind_a_right_relay_and_one_is_enough() {
+    let mut options = relay(Fault::None, &["websocket"]);
+    for lose_one in [false, true] {
+        options.lose_one = lose_one;
+        let report = servers::run(&options);
+        assert_eq!(report.passed(), 1, "\n{}", lines(&report));
+    }
+}
+
+#[test]
+fn a_server_behind_a_wrong_relay_fails() {
+    let report = servers::run(&relay(Fault::ByteChanged, &["websocket"]));
+    assert_eq!(report.failures(), ["websocket"], "\n{}", lines(&report));
 }

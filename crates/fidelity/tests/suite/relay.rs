@@ -11,6 +11,7 @@ use std::{
 };
 
 use fidelity::{procnet, wait_until};
+use rustix::event::{PollFd, PollFlags, poll};
 use socket2::SockRef;
 
 /// What the relay does wrong.
@@ -67,7 +68,8 @@ pub fn serve_if_asked() {
 fn session(client: TcpStream, backends: [u16; 2], fault: Fault) {
     let connect = |port| {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()
+        let backend = TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()?;
+        is_willing(&client, &backend).then_some(backend)
     };
     // When nobody answers, dropping the client is its end of file.
     let Some(backend) = backends.into_iter().find_map(connect) else { return };
@@ -80,6 +82,15 @@ fn session(client: TcpStream, backends: [u16; 2], fault: Fault) {
     let upstream = thread::spawn(move || one_direction(&from, &to, fault));
     one_direction(&backend, &client, fault);
     upstream.join().expect("no panic in a thread");
+}
+
+/// Waits for the first sign of either side; a backend whose first sign is a reset has seen nothing
+/// of the client, which another one may serve.
+fn is_willing(client: &TcpStream, backend: &TcpStream) -> bool {
+    let mut waiting = [client, backend].map(|stream| PollFd::new(stream, PollFlags::IN));
+    let _ = poll(&mut waiting, None);
+    let is_client_first = waiting[0].revents().contains(PollFlags::IN);
+    is_client_first || backend.peek(&mut [0]).is_ok()
 }
 
 /// Relays until `from` ends, then ends `to` in the same way.
