@@ -48,7 +48,7 @@ pub const CASES: &[Case] = &[
     ),
     case(
         "empty-session",
-        "show the backend a client that connects and closes at once",
+        "show the backend each client that connects and closes at once, as an end of file",
         SCRIPTED,
         half_close::empty_session,
     ),
