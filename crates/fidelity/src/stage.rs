@@ -117,6 +117,19 @@ impl Stage {
         Peer::new("client", stream, self.deadline)
     }
 
+    /// Connects a client; `None` if the proxy resets the connection before it is seen to be
+    /// there.
+    ///
+    /// # Errors
+    /// When the proxy does not take the connection.
+    pub fn connect_unless_reset(&self) -> Check<Option<Peer>> {
+        match backend::connect(self.proxy.port(), None, remaining(self.deadline)) {
+            Ok(stream) => Peer::new("client", stream, self.deadline).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(Failure::new("the proxy to take a connection", error)),
+        }
+    }
+
     /// The next connection that reaches either of two scripted backends.
     ///
     /// # Errors
