@@ -125,7 +125,7 @@ impl Stage {
     pub fn connect_unless_reset(&self) -> Check<Option<Peer>> {
         match backend::connect(self.proxy.port(), None, remaining(self.deadline)) {
             Ok(stream) => Peer::new("client", stream, self.deadline).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             Err(error) => Err(Failure::new("the proxy to take a connection", error)),
         }
     }
