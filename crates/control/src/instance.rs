@@ -6,6 +6,7 @@ use config::{BackendSelector, Command, CommandError, CutStyle, Endpoint, Reply};
 use dataplane::{Cut, DataPlane, Observe, Service, Settings};
 use relay::{CloseReason, Timeouts};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -169,12 +170,21 @@ impl Instance {
                 true
             }
             Command::Shutdown => {
-                self.shutting_down = true;
-                self.plane.stop_listening();
+                self.stop_listening();
                 true
             }
         };
         Ok(if changed { Reply::Done } else { Reply::Unchanged })
+    }
+
+    fn stop_listening(&mut self) {
+        self.shutting_down = true;
+        self.plane.stop_listening();
+        for listening in &self.listeners {
+            if let config::Bind::Unix(path) = &listening.config.bind {
+                let _ = std::fs::remove_file(path); // nobody is behind it any more
+            }
+        }
     }
 
     /// How long sessions may go on after a shutdown.
@@ -366,7 +376,7 @@ impl Instance {
             session: it.session,
             worker: it.worker,
             listener: self.listener_name(it.service),
-            client: it.client.map_or_else(|| "unix".to_owned(), |client| client.to_string()),
+            client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
             backend: it.backend.map(|backend| backend.name.clone()),
             phase: it.phase.to_owned(),
             sent_bytes: it.sent_bytes,
@@ -415,6 +425,11 @@ fn settings(config: &config::Listener, observe: Observe) -> Settings {
         },
         observe,
     }
+}
+
+/// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The word an enum of the model is written with.

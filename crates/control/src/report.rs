@@ -1,6 +1,7 @@
 //! Telling people what happens.
 
 use crate::Instance;
+use crate::instance::plain;
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
 use std::io::Write;
@@ -38,7 +39,8 @@ impl LogReporter {
         let nobody = "-";
         let mut fields =
             vec![("session", Value::Count(ended.session)), ("listener", Value::Text(&listener))];
-        match &ended.client {
+        let client = ended.client.map(plain);
+        match &client {
             Some(client) => fields.push(("client", Value::Text(client))),
             None => fields.push(("client", Value::Text(&"unix"))),
         }
@@ -73,7 +75,7 @@ impl Reporter for LogReporter {
     fn event(&mut self, event: &Event, instance: &Instance) {
         match event {
             Event::Ended(ended) => self.ended(ended, instance),
-            Event::Backend { service, backend, change, .. } => {
+            Event::Backend { service, backend, change, error, .. } => {
                 let (level, message) = match change {
                     BackendChange::Quarantined => (Level::Warn, "backend quarantined"),
                     BackendChange::Recovered => (Level::Info, "backend recovered"),
@@ -82,19 +84,14 @@ impl Reporter for LogReporter {
                     }
                 };
                 let listener = instance.listener_name(*service);
-                let fields =
-                    [("listener", Value::Text(&listener)), ("backend", Value::Text(&backend.name))];
-                self.note(&Line { level, message, fields: &fields });
-            }
-            Event::ConnectFailed { service, backend, error } => {
-                let listener = instance.listener_name(*service);
-                let fields = [
+                let mut fields = vec![
                     ("listener", Value::Text(&listener)),
                     ("backend", Value::Text(&backend.name)),
-                    ("error", Value::Text(error)),
                 ];
-                let line = Line { level: Level::Warn, message: "connect failed", fields: &fields };
-                self.note(&line);
+                if let Some(error) = error {
+                    fields.push(("error", Value::Text(error)));
+                }
+                self.note(&Line { level, message, fields: &fields });
             }
             Event::Trouble(trouble) => {
                 let message = match trouble {
@@ -114,7 +111,7 @@ impl Reporter for LogReporter {
                 self.note(&Line { level: Level::Info, message, fields: &[] });
             }
             // Only the classics ask for these.
-            Event::Trace(_) | Event::Block { .. } => {}
+            Event::ConnectFailed(_) | Event::Trace(_) | Event::Block { .. } => {}
         }
     }
 

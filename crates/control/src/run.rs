@@ -89,6 +89,7 @@ impl Prepared {
             self.admin.give_to(user).map_err(failed)?;
             sys::process::become_user(user).map_err(failed)?;
         }
+        sys::process::renounce_privileges();
         let (sender, events) = unbounded_channel();
         let backlog = Arc::new(Backlog::default());
         let options = Options { workers: self.workers, spin: process.spin };
@@ -251,7 +252,7 @@ impl Serving {
         }
         reporter.flush();
         for event in batch {
-            if let (Event::ConnectFailed { backend, .. }, Some(failed)) = (event, &self.failed) {
+            if let (Event::ConnectFailed(backend), Some(failed)) = (event, &self.failed) {
                 let _ = failed.send(backend.name.clone());
             }
         }

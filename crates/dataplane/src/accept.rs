@@ -69,9 +69,9 @@ impl Worker {
                 }
                 self.place(Incoming { service, socket, client }, now);
             }
-            Err(error) if net::is_shortage(error) => self.pause(Trouble::Accept, now),
-            // The client went away, or somebody else was faster.
-            Err(_) => {}
+            // The client, or the way to it, went away; the next one may be well.
+            Err(error) if net::is_lost_client(error) => {}
+            Err(_) => self.pause(Trouble::Accept, now),
         }
     }
 

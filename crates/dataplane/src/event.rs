@@ -2,6 +2,7 @@
 
 use balancing::{Backend, BackendChange};
 use relay::{CloseReason, Side};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +22,11 @@ pub enum Event {
         place: (usize, usize),
         /// How.
         change: BackendChange,
+        /// Why, if a connect failed: `connection refused`.
+        error: Option<io::Error>,
     },
-    /// All addresses of a backend failed: a name may stand for others by now.
-    ConnectFailed {
-        /// Whose pool it is in.
-        service: usize,
-        /// Which.
-        backend: Arc<Backend>,
-        /// In words: `connection refused`.
-        error: String,
-    },
+    /// All addresses of a backend failed: its name may stand for others by now.
+    ConnectFailed(Arc<Backend>),
     /// We ran short of something; told once until it is over.
     Trouble(Trouble),
     /// The shortage is over.

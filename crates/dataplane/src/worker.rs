@@ -11,9 +11,9 @@ use slab::Slab;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use sys::clock;
 use sys::epoll::{Poller, Waker};
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 pub(crate) struct Handle {
     /// Its sessions, the ones being handed to it included.
     pub sessions: AtomicU32,
-    orders: Mutex<Sender<Order>>,
+    orders: Sender<Order>,
     pending: AtomicBool,
     pub waker: Waker,
 }
@@ -325,7 +325,7 @@ impl Handle {
     pub fn new(orders: Sender<Order>) -> io::Result<Self> {
         Ok(Self {
             sessions: AtomicU32::new(0),
-            orders: Mutex::new(orders),
+            orders,
             pending: AtomicBool::new(false),
             waker: Waker::new()?,
         })
@@ -333,8 +333,7 @@ impl Handle {
 
     /// Gives the worker something to do; never waits for it.
     pub fn order(&self, order: Order) {
-        let sent = self.orders.lock().map(|orders| orders.send(order).is_ok());
-        if sent.unwrap_or(false) && !self.pending.swap(true, Relaxed) {
+        if self.orders.send(order).is_ok() && !self.pending.swap(true, Relaxed) {
             self.waker.wake();
         }
     }

@@ -5,8 +5,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
-    SocketType, accept_with, acceptfrom_with, bind, connect, getsockname, listen, recv, send,
-    shutdown, socket_with,
+    SocketType, acceptfrom_with, bind, connect, getsockname, listen, recv, send, shutdown,
+    socket_with,
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -68,9 +68,24 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddr>),
     Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())))
 }
 
-/// Takes the next connection without asking who it is.
-pub fn accept_unnamed(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    accept_with(listener, FLAGS)
+/// Whether accepting failed because of the client alone, so that the next may follow at once.
+/// Source: accept(2), "Error handling".
+#[must_use]
+pub fn is_lost_client(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::AGAIN
+            | Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::PROTO
+            | Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+    )
 }
 
 /// Begins to connect. The descriptor becomes writable or failed when it is decided.

@@ -105,6 +105,12 @@ pub fn give_to(path: &Path, user: &str) -> io::Result<()> {
     std::os::unix::fs::chown(path, Some(uid), Some(gid))
 }
 
+/// Gives up for good what `setuid` programs could give: no program started from here gains
+/// privileges.
+pub fn renounce_privileges() {
+    let _ = rustix::thread::set_no_new_privs(true);
+}
+
 /// The user id this process acts with.
 #[must_use]
 pub fn user_id() -> u32 {

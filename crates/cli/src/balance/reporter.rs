@@ -88,7 +88,7 @@ impl Reporter for BalanceReporter {
             }
             Event::Ended(_)
             | Event::Backend { .. }
-            | Event::ConnectFailed { .. }
+            | Event::ConnectFailed(_)
             | Event::Trouble(_)
             | Event::TroubleOver => {}
         }

@@ -1,0 +1,251 @@
+//! Seeded simulation: sessions come and go, backends fail and recover, operators interfere, time
+//! passes. After each step everything that must always hold is checked.
+//!
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+
+use balancing::{
+    AdminState, Attempt, Backend, BackendState, FailoverScope, HealthLimits, Instant, Lease,
+    Outcome, Policy, Pool, Tier,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+/// SplitMix64 (Steele et al., 2014).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+const POLICIES: [Policy; 4] =
+    [Policy::RoundRobin, Policy::Hash, Policy::LeastSessions, Policy::Random];
+
+struct World {
+    rng: Rng,
+    pool: Pool,
+    now: Instant,
+    open: Vec<Lease>,
+    is_down: HashMap<String, bool>,
+}
+
+fn backend(name: String, limit: i32) -> Arc<Backend> {
+    let state = Arc::new(BackendState::new(1, AdminState::Enabled, limit));
+    Arc::new(Backend { name, addresses: vec![], state })
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng(seed);
+        let tiers = (0..1 + rng.below(3)).map(|tier| Tier {
+            policy: POLICIES[rng.below(4)],
+            failover: match rng.below(8) {
+                0 => FailoverScope::LaterTiers,
+                1 => FailoverScope::Nothing,
+                _ => FailoverScope::WholeTier,
+            },
+            backends: (0..rng.below(5))
+                .map(|index| backend(format!("{tier}.{index}"), rng.below(5) as i32 - 1))
+                .collect(),
+            ..Tier::default()
+        });
+        let tiers = tiers.collect();
+        let health = HealthLimits {
+            fall: 1 + rng.below(2) as u32,
+            rise: 1 + rng.below(2) as u32,
+            quarantine: Duration::from_secs(rng.below(3) as u64 * 5),
+        };
+        let pool = Pool { tiers, health, auto_disable: rng.one_in(6) };
+        let open = Vec::new();
+        Self { rng, pool, now: Instant::ZERO, open, is_down: HashMap::new() }
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(20) {
+            0..=9 => self.connect(),
+            10..=13 if !self.open.is_empty() => {
+                let index = self.rng.below(self.open.len());
+                drop(self.open.swap_remove(index));
+            }
+            14 => self.now = self.now + Duration::from_millis(self.rng.below(8000) as u64),
+            15..=16 => {
+                if let Some(backend) = self.any_backend() {
+                    let down = self.is_down.entry(backend.name.clone()).or_default();
+                    *down = !*down;
+                }
+            }
+            17 => {
+                if let Some(backend) = self.any_backend() {
+                    backend.state.set_sessions_max(self.rng.below(6) as i32 - 1);
+                }
+            }
+            18 => {
+                let states = [AdminState::Enabled, AdminState::Disabled, AdminState::Draining];
+                if let Some(backend) = self.any_backend() {
+                    backend.state.set_admin(states[self.rng.below(3)]);
+                }
+            }
+            _ => {
+                let tier = self.rng.below(self.pool.tiers.len());
+                self.pool.tiers[tier].policy = POLICIES[self.rng.below(4)];
+            }
+        }
+    }
+
+    fn any_backend(&mut self) -> Option<Arc<Backend>> {
+        let all: Vec<_> = self.pool.backends().map(|(_, _, it)| Arc::clone(it)).collect();
+        (!all.is_empty()).then(|| Arc::clone(&all[self.rng.below(all.len())]))
+    }
+
+    /// Whether a backend is in service and has room.
+    fn is_usable(backend: &Backend) -> bool {
+        let state = &backend.state;
+        let room = match state.sessions_max() {
+            0 => true,
+            limit => i64::from(state.sessions()) < i64::from(limit),
+        };
+        room && state.admin() == AdminState::Enabled
+    }
+
+    fn connect(&mut self) {
+        let mut attempt = Attempt::new(self.rng.next() as u32, self.rng.next());
+        let mut tried: Vec<String> = Vec::new();
+        loop {
+            let usable: Vec<String> = self.usable_untried(&tried, false);
+            let well: Vec<String> = self.usable_untried(&tried, true);
+            let Some(lease) = self.pool.next_backend(&mut attempt, self.now) else {
+                let whole =
+                    self.pool.tiers.iter().all(|it| it.failover == FailoverScope::WholeTier);
+                assert!(!whole || usable.is_empty(), "passed over {usable:?}");
+                return;
+            };
+            let name = lease.backend().name.clone();
+            assert!(usable.contains(&name), "{name} is out of service, full or was tried");
+            let whole = self.pool.tiers.iter().all(|it| it.failover == FailoverScope::WholeTier);
+            assert!(!whole || well.is_empty() || well.contains(&name), "{name} is left out");
+            let outcome = match self.is_down.get(&name) {
+                Some(true) => Outcome::Failure,
+                _ => Outcome::Success,
+            };
+            self.pool.report(&mut attempt, &lease, outcome, self.now);
+            if outcome == Outcome::Success {
+                self.open.push(lease);
+                return;
+            }
+            tried.push(name);
+        }
+    }
+
+    fn usable_untried(&self, tried: &[String], well: bool) -> Vec<String> {
+        let all = self.pool.backends().map(|(_, _, backend)| backend);
+        all.filter(|it| Self::is_usable(it) && !tried.contains(&it.name))
+            .filter(|it| !well || !it.state.health().is_left_out(&self.pool.health, self.now))
+            .map(|it| it.name.clone())
+            .collect()
+    }
+
+    /// Counts match, whatever happened.
+    fn check(&self) {
+        for (_, _, backend) in self.pool.backends() {
+            let held = self.open.iter().filter(|it| it.backend().name == backend.name).count();
+            assert_eq!(backend.state.sessions() as usize, held, "{} miscounted", backend.name);
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    for step in 0..400 {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.step();
+            world.check();
+        }));
+        if let Err(panic) = result {
+            eprintln!("seed {seed}, step {step}: replay with EVENKEEL_SIM_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn limits_hold_and_nothing_usable_is_passed_over() {
+    let env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    if let Some(seed) = env("EVENKEEL_SIM_SEED") {
+        return run(seed);
+    }
+    for seed in 0..env("EVENKEEL_SIM_SEEDS").unwrap_or(500) {
+        run(seed);
+    }
+}
+
+/// Several workers at once: each serves `rounds` sessions, keeping the last `kept` open.
+fn in_parallel(
+    pool: &Pool,
+    workers: usize,
+    rounds: usize,
+    kept: usize,
+    seen: impl Fn(&Lease) + Sync,
+) {
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let mut open = std::collections::VecDeque::new();
+                for round in 0..rounds {
+                    let mut attempt = Attempt::new(round as u32, round as u64);
+                    if let Some(lease) = pool.next_backend(&mut attempt, Instant::ZERO) {
+                        seen(&lease);
+                        open.push_back(lease);
+                    }
+                    if open.len() > kept {
+                        open.pop_front();
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn one_tier(backends: Vec<Arc<Backend>>, policy: Policy) -> Pool {
+    let tier = Tier { policy, backends, ..Tier::default() };
+    Pool { tiers: vec![tier], ..Pool::default() }
+}
+
+#[test]
+fn turns_are_exact_across_workers() {
+    let backends: Vec<_> = (0..3).map(|index| backend(index.to_string(), 0)).collect();
+    let counts = [const { AtomicUsize::new(0) }; 3];
+    let pool = one_tier(backends, Policy::RoundRobin);
+    in_parallel(&pool, 4, 3000, 5, |lease| {
+        let index: usize = lease.backend().name.parse().unwrap();
+        counts[index].fetch_add(1, SeqCst);
+    });
+    assert_eq!(counts.map(AtomicUsize::into_inner), [4000; 3]);
+}
+
+#[test]
+fn limits_are_exact_across_workers() {
+    for policy in POLICIES {
+        let backends: Vec<_> = (0..3).map(|index| backend(index.to_string(), 2)).collect();
+        let pool = one_tier(backends, policy);
+        in_parallel(&pool, 4, 3000, 3, |lease| {
+            let sessions = lease.backend().state.sessions();
+            assert!((1..=2).contains(&sessions), "{policy:?}: {sessions} sessions of 2");
+        });
+        assert!(pool.backends().all(|(_, _, it)| it.state.sessions() == 0), "leaked");
+    }
+}
