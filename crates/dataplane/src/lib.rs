@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod connect;
 mod event;
 mod pipes;
 mod plane;

@@ -1,4 +1,4 @@
-//! A session's life: choosing, connecting, relaying, ending.
+//! A session's life: relaying and ending. Choosing and connecting are in `connect.rs`.
 //!
 //! ~~~text
 //!                  .-- next backend --.
@@ -9,11 +9,12 @@
 //!                 Waiting                  '--reset, all delivered--> Resetting --> gone
 //! ~~~
 
-use crate::event::{Ended, Event, SessionInfo, Trace, Trouble};
+use crate::connect::Trying;
+use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::service::{Cut, Service};
 use crate::wire::SocketWire;
 use crate::worker::{GENERATION_MAX, Incoming, Order, Worker, token};
-use balancing::{Attempt, Instant, Lease, Outcome, Policy, Pool, client_hash};
+use balancing::{Instant, Lease, client_hash};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode, Verdict, pump};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,30 +29,30 @@ use sys::pipe::Pipe;
 pub(crate) struct Session {
     pub number: u64,
     pub generation: u32,
-    phase: Phase,
-    upstream_writes: u8,
+    pub phase: Phase,
+    pub upstream_writes: u8,
     /// Whether it is in the worker's list of sessions with more to do.
     queued: bool,
     end_reported: bool,
-    service: Arc<Service>,
+    pub service: Arc<Service>,
     client: Option<SocketAddr>,
     downstream: OwnedFd,
-    upstream: Option<OwnedFd>,
-    link: Link,
+    pub upstream: Option<OwnedFd>,
+    pub link: Link,
     pipes: [Option<Pipe>; 2],
-    lease: Option<Lease>,
+    pub lease: Option<Lease>,
     /// How to go on if the backend fails; dropped with the first byte, after which it is too late.
-    trying: Option<Box<Trying>>,
-    started: Instant,
+    pub trying: Option<Box<Trying>>,
+    pub started: Instant,
     /// From accepting to being connected, in microseconds.
-    connect_micros: u32,
+    pub connect_micros: u32,
 }
 
 /// An idle session costs this, two descriptors and a timer's place, and nothing else.
 const _: () = assert!(size_of::<Session>() <= 256);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Connecting,
     /// For a socket to connect with.
     Waiting,
@@ -63,21 +64,10 @@ enum Phase {
     },
 }
 
-/// What connecting needs and relaying does not.
-struct Trying {
-    pool: Arc<Pool>,
-    attempt: Attempt,
-    /// Which address of the current backend.
-    address: usize,
-    addresses_tried: usize,
-    /// Since when no socket could be had.
-    waiting_since: Option<Instant>,
-    last_failure: Option<CloseReason>,
-}
-
 /// First look at a send queue that is not empty, in milliseconds; each further one later.
 const QUEUE_CHECK: Duration = Duration::from_millis(2);
-const SOCKET_RETRY: Duration = Duration::from_millis(50);
+/// How long to wait before asking for a socket again.
+pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
 
 impl Worker {
     /// Starts a session for a client just accepted.
@@ -101,14 +91,7 @@ impl Worker {
             link: Link::new(Ready::default(), Ready::default(), mode, now),
             pipes: [None, None],
             lease: None,
-            trying: Some(Box::new(Trying {
-                pool: service.pool.load_full(),
-                attempt: Attempt::new(hash, number),
-                address: 0,
-                addresses_tried: 0,
-                waiting_since: None,
-                last_failure: None,
-            })),
+            trying: Some(Box::new(Trying::new(service.pool.load_full(), hash, number))),
             started: now,
             connect_micros: u32::MAX,
             service,
@@ -125,126 +108,6 @@ impl Worker {
             if self.poller.add_stream(&session.downstream, token).is_err() {
                 self.end(key, CloseReason::NoSocket, Some(Cut::Reset), now);
             }
-        }
-    }
-
-    /// Connects to the next backend, or ends the session when none is left.
-    fn try_next(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        let Some(trying) = &mut session.trying else { return };
-        session.lease = trying.pool.next_backend(&mut trying.attempt, now);
-        let Some(lease) = &session.lease else {
-            let reason = trying.last_failure.unwrap_or(CloseReason::NoBackend);
-            let cut = session.service.settings.cut;
-            self.end(key, reason, Some(cut), now);
-            return;
-        };
-        let state = &lease.backend().state;
-        state.tally(self.index).count_attempt();
-        trying.address = state.preferred();
-        trying.addresses_tried = 0;
-        if session.service.settings.observe.steps {
-            let trace = trying.trace();
-            self.tell(Event::Trace(trace));
-        }
-        self.connect(key, now);
-    }
-
-    /// Begins to connect to the current address of the current backend.
-    fn connect(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
-        let addresses = &lease.backend().addresses;
-        if addresses.is_empty() {
-            self.connect_failed(key, Errno::ADDRNOTAVAIL, now);
-            return;
-        }
-        let address = &addresses[trying.address % addresses.len()];
-        let settings = &session.service.settings;
-        let started = net::start_connect(address, settings.source).and_then(|socket| {
-            let token = token(key, Side::Upstream, session.generation);
-            self.poller.add_stream(&socket, token).map_err(|_| Errno::NOMEM)?;
-            Ok(socket)
-        });
-        match started {
-            Ok(socket) => {
-                trying.waiting_since = None;
-                session.upstream = Some(socket);
-                session.phase = Phase::Connecting;
-                self.deadlines.set(key, now + settings.connect_timeout);
-            }
-            Err(error) if net::is_shortage(error) => {
-                trying.waiting_since.get_or_insert(now);
-                session.phase = Phase::Waiting;
-                self.deadlines.set(key, now + SOCKET_RETRY);
-                self.pause(Trouble::Connect, now);
-            }
-            Err(error) => self.connect_failed(key, error, now),
-        }
-    }
-
-    /// Goes on to the backend's next address, or to the next backend.
-    fn connect_failed(&mut self, key: usize, error: Errno, now: Instant) {
-        let session = &mut self.sessions[key];
-        session.upstream = None;
-        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
-        trying.address += 1;
-        trying.addresses_tried += 1;
-        if trying.addresses_tried < lease.backend().addresses.len() {
-            self.connect(key, now);
-        } else {
-            self.backend_failed(key, error, now);
-        }
-    }
-
-    fn backend_failed(&mut self, key: usize, error: Errno, now: Instant) {
-        let session = &mut self.sessions[key];
-        let (Some(trying), Some(lease)) = (&mut session.trying, session.lease.take()) else {
-            return;
-        };
-        let timed_out = error == Errno::TIMEDOUT;
-        trying.last_failure =
-            Some(if timed_out { CloseReason::ConnectTimeout } else { CloseReason::ConnectRefused });
-        let place = trying.attempt.place().unwrap_or_default();
-        let backend = Arc::clone(lease.backend());
-        backend.state.tally(self.index).count_failure();
-        let change = trying.pool.report(&mut trying.attempt, &lease, Outcome::Failure, now);
-        drop(lease); // its place is free for others at once
-        let service = session.service.id;
-        let steps = session.service.settings.observe.steps;
-        if steps {
-            let (tier, index) = place;
-            self.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
-        }
-        self.tell(Event::ConnectFailed(Arc::clone(&backend)));
-        if let Some(change) = change {
-            let error = Some(error.into());
-            self.tell(Event::Backend { service, backend, place, change, error });
-        }
-        self.try_next(key, now);
-    }
-
-    /// The backend answered: relaying begins.
-    fn connected(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
-        session.phase = Phase::Relaying;
-        session.connect_micros =
-            u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
-        self.deadlines.clear(key);
-        let change = trying.pool.report(&mut trying.attempt, lease, Outcome::Success, now);
-        let backend = lease.backend();
-        if backend.addresses.len() > 1 {
-            backend.state.set_preferred(trying.address % backend.addresses.len());
-        }
-        let place = trying.attempt.place().unwrap_or_default();
-        let backend = change.map(|change| (change, Arc::clone(backend)));
-        let service = session.service.id;
-        if session.service.settings.observe.steps {
-            self.tell(Event::Trace(Trace::Connected { index: place.1 }));
-        }
-        if let Some((change, backend)) = backend {
-            self.tell(Event::Backend { service, backend, place, change, error: None });
         }
     }
 
@@ -369,19 +232,6 @@ impl Worker {
         }
     }
 
-    /// The backend went away before the first byte: as if it had not answered.
-    fn start_over(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        session.upstream = None;
-        session.upstream_writes = 0;
-        session.phase = Phase::Connecting;
-        session.connect_micros = u32::MAX;
-        let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
-        let link = std::mem::replace(&mut session.link, fresh);
-        session.link = link.to_another(Ready::default(), now);
-        self.backend_failed(key, Errno::CONNRESET, now);
-    }
-
     /// Resets the victim if it has acknowledged everything, else looks again later.
     fn check_queue(&mut self, key: usize, wait: Duration, now: Instant) {
         let session = &self.sessions[key];
@@ -445,7 +295,7 @@ impl Worker {
 
     /// Closes both connections and tells of it. `cut` says what peers see that have not ended
     /// by themselves.
-    fn end(&mut self, key: usize, reason: CloseReason, cut: Option<Cut>, now: Instant) {
+    pub(crate) fn end(&mut self, key: usize, reason: CloseReason, cut: Option<Cut>, now: Instant) {
         self.deadlines.clear(key);
         let mut session = self.sessions.remove(key);
         session.give_back_pipes(&mut self.pipes);
@@ -528,14 +378,5 @@ impl Session {
                 pipes.give_back(pipe);
             }
         }
-    }
-}
-
-impl Trying {
-    fn trace(&self) -> Trace {
-        let (tier, index) = self.attempt.place().unwrap_or_default();
-        let rules = &self.pool.tiers[tier];
-        let hash = (rules.policy == Policy::Hash).then(|| self.attempt.client_hash());
-        Trace::Trying { tier, index, of: rules.backends.len(), hash }
     }
 }
