@@ -47,17 +47,19 @@ pub struct Cursor(AtomicU32);
 ///
 /// An owned value, since a connect takes many turns of the loop.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "the box is what keeps it small")]
 pub struct Attempt {
     client_hash: u32,
     pub(crate) seed: u64,
-    tier: u32,
+    tier: u16,
     last_resort: bool,
     /// Whether anything was passed over that a last resort would try.
     left_out: bool,
     /// The place in the current tier that was tried last.
     last_index: Option<u32>,
-    /// Places in the whole pool that failed this session.
-    tried: Vec<u32>,
+    /// Places in the whole pool that failed this session. Boxed, since most never fail: every
+    /// session under way carries this.
+    tried: Option<Box<Vec<u32>>>,
 }
 
 impl Attempt {
@@ -71,14 +73,14 @@ impl Attempt {
             last_resort: false,
             left_out: false,
             last_index: None,
-            tried: Vec::new(),
+            tried: None,
         }
     }
 
     /// Tier and place of the backend taken last.
     #[must_use]
     pub fn place(&self) -> Option<(usize, usize)> {
-        self.last_index().map(|index| (self.tier as usize, index))
+        self.last_index().map(|index| (usize::from(self.tier), index))
     }
 
     /// The hash of the client's address this was made with.
@@ -90,7 +92,7 @@ impl Attempt {
     /// How many backends have failed this session.
     #[must_use]
     pub fn tried_count(&self) -> usize {
-        self.tried.len()
+        self.tried.as_ref().map_or(0, |tried| tried.len())
     }
 
     pub(crate) fn last_index(&self) -> Option<usize> {
@@ -98,7 +100,8 @@ impl Attempt {
     }
 
     pub(crate) fn has_tried(&self, ordinal: usize) -> bool {
-        self.tried.iter().any(|&tried| tried as usize == ordinal)
+        let tried = self.tried.iter().flat_map(|tried| tried.iter());
+        tried.copied().any(|tried| tried as usize == ordinal)
     }
 
     /// Whether backends in quarantine are offered too, since nothing else is left.
@@ -143,10 +146,11 @@ impl Pool {
         if let Some((tier, index)) = attempt.place() {
             match outcome {
                 Outcome::Failure => {
-                    attempt.tried.push((self.first_ordinal(tier) + index) as u32);
+                    let ordinal = self.first_ordinal(tier) + index;
+                    attempt.tried.get_or_insert_default().push(ordinal as u32);
                 }
                 // A turn that a failure upset goes on behind the backend that answered.
-                Outcome::Success if !attempt.tried.is_empty() => {
+                Outcome::Success if attempt.tried.is_some() => {
                     let tier = &self.tiers[tier];
                     tier.cursor.set((index + 1) % tier.backends.len());
                 }
@@ -166,15 +170,15 @@ impl Pool {
     }
 
     fn next_in_order(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
-        while let Some(tier) = self.tiers.get(attempt.tier as usize) {
-            let first_ordinal = self.first_ordinal(attempt.tier as usize);
+        while let Some(tier) = self.tiers.get(usize::from(attempt.tier)) {
+            let first_ordinal = self.first_ordinal(usize::from(attempt.tier));
             let view = View { tier, attempt, first_ordinal, limits: &self.health, now };
             if let Some(Choice { index, lease }) = view.choose() {
                 attempt.last_index = Some(index as u32);
                 return Some(lease);
             }
             attempt.left_out |= tier.has_left_out(&self.health, now);
-            attempt.enter(attempt.tier as usize + 1);
+            attempt.enter(usize::from(attempt.tier) + 1);
         }
         None
     }
@@ -186,7 +190,7 @@ impl Pool {
 
 impl Attempt {
     fn enter(&mut self, tier: usize) {
-        self.tier = tier as u32;
+        self.tier = tier as u16;
         self.last_index = None;
     }
 }

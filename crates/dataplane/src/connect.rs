@@ -17,10 +17,10 @@ pub(crate) struct Trying {
     pool: Arc<Pool>,
     attempt: Attempt,
     /// Which address of the current backend.
-    address: usize,
-    addresses_tried: usize,
-    /// Since when no socket could be had.
-    pub waiting_since: Option<Instant>,
+    address: u16,
+    addresses_tried: u16,
+    /// How often no socket could be had.
+    pub socket_waits: u16,
     last_failure: Option<CloseReason>,
 }
 
@@ -38,7 +38,7 @@ impl Worker {
         };
         let state = &lease.backend().state;
         state.tally(self.index).count_attempt();
-        trying.address = state.preferred();
+        trying.address = state.preferred() as u16;
         trying.addresses_tried = 0;
         if session.service.settings.observe.steps {
             let trace = trying.trace();
@@ -56,22 +56,22 @@ impl Worker {
             self.connect_failed(key, Errno::ADDRNOTAVAIL, now);
             return;
         }
-        let address = &addresses[trying.address % addresses.len()];
+        let address = &addresses[usize::from(trying.address) % addresses.len()];
         let settings = &session.service.settings;
         let started = net::start_connect(address, settings.source).and_then(|socket| {
-            let token = token(key, Side::Upstream, session.generation);
+            let token = token(key, Side::Upstream, session.number);
             self.poller.add_stream(&socket, token).map_err(|_| Errno::NOMEM)?;
             Ok(socket)
         });
         match started {
             Ok(socket) => {
-                trying.waiting_since = None;
+                trying.socket_waits = 0;
                 session.upstream = Some(socket);
                 session.phase = Phase::Connecting;
                 self.deadlines.set(key, now + settings.connect_timeout);
             }
             Err(error) if net::is_shortage(error) => {
-                trying.waiting_since.get_or_insert(now);
+                trying.socket_waits = trying.socket_waits.saturating_add(1);
                 session.phase = Phase::Waiting;
                 self.deadlines.set(key, now + SOCKET_RETRY);
                 self.pause(Trouble::Connect, now);
@@ -87,7 +87,7 @@ impl Worker {
         let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
         trying.address += 1;
         trying.addresses_tried += 1;
-        if trying.addresses_tried < lease.backend().addresses.len() {
+        if usize::from(trying.addresses_tried) < lease.backend().addresses.len() {
             self.connect(key, now);
         } else {
             self.backend_failed(key, error, now);
@@ -132,7 +132,8 @@ impl Worker {
         let change = trying.pool.report(&mut trying.attempt, lease, Outcome::Success, now);
         let backend = lease.backend();
         if backend.addresses.len() > 1 {
-            backend.state.set_preferred(trying.address % backend.addresses.len());
+            let answering = usize::from(trying.address) % backend.addresses.len();
+            backend.state.set_preferred(answering);
         }
         let place = trying.attempt.place().unwrap_or_default();
         let backend = change.map(|change| (change, Arc::clone(backend)));
@@ -166,7 +167,7 @@ impl Trying {
             attempt: Attempt::new(client_hash, seed),
             address: 0,
             addresses_tried: 0,
-            waiting_since: None,
+            socket_waits: 0,
             last_failure: None,
         }
     }

@@ -47,7 +47,9 @@ impl DataPlane {
         }
         let limit = sys::process::descriptor_limit();
         let pipes_most = (limit / 16 / workers.len()).min(PIPES_MOST);
-        let shared = Arc::new(Shared { workers, sessions_most: AtomicU32::new(0), pipes_most });
+        let seed = sys::clock::wall_nanos().cast_unsigned() ^ u64::from(std::process::id()) << 40;
+        let sessions_most = AtomicU32::new(0);
+        let shared = Arc::new(Shared { workers, sessions_most, pipes_most, seed });
         shared.measure_descriptors();
         for (index, orders) in inboxes.into_iter().enumerate() {
             let (shared, sink) = (Arc::clone(&shared), sink(index));

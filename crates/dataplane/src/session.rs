@@ -11,12 +11,13 @@
 
 use crate::connect::Trying;
 use crate::event::{Ended, Event, SessionInfo, Trace};
+use crate::pipes::Pipes;
 use crate::service::{Cut, Service};
 use crate::wire::SocketWire;
-use crate::worker::{GENERATION_MAX, Incoming, Order, Worker, token};
+use crate::worker::{Incoming, Order, Worker, token};
 use balancing::{Instant, Lease, client_hash};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode, Verdict, pump};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,18 +29,18 @@ use sys::pipe::Pipe;
 /// A session's whole state: a plain value that could move to another worker between turns.
 pub(crate) struct Session {
     pub number: u64,
-    pub generation: u32,
     pub phase: Phase,
     pub upstream_writes: u8,
     /// Whether it is in the worker's list of sessions with more to do.
     queued: bool,
     end_reported: bool,
     pub service: Arc<Service>,
-    client: Option<SocketAddr>,
+    /// Address and port: half as large as a `SocketAddr`.
+    client: Option<(IpAddr, u16)>,
     downstream: OwnedFd,
     pub upstream: Option<OwnedFd>,
     pub link: Link,
-    pipes: [Option<Pipe>; 2],
+    pipes: Option<Box<[Option<Pipe>; 2]>>,
     pub lease: Option<Lease>,
     /// How to go on if the backend fails; dropped with the first byte, after which it is too late.
     pub trying: Option<Box<Trying>>,
@@ -49,7 +50,7 @@ pub(crate) struct Session {
 }
 
 /// An idle session costs this, two descriptors and a timer's place, and nothing else.
-const _: () = assert!(size_of::<Session>() <= 256);
+const _: () = assert!(size_of::<Session>() <= 176);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -75,23 +76,23 @@ impl Worker {
         let Incoming { service, socket, client } = incoming;
         let number = self.begun * self.shared.workers.len() as u64 + self.index as u64 + 1;
         self.begun += 1;
+        let seed = self.shared.seed ^ number;
         let settings = &service.settings;
         let hash = client.map_or(0, |client| client_hash(client.ip()));
         let mode = if settings.observe.blocks { SpliceMode::Never } else { settings.splice };
         let session = Session {
             number,
-            generation: number as u32 & GENERATION_MAX,
             phase: Phase::Connecting,
             upstream_writes: 0,
             queued: false,
             end_reported: false,
-            client,
+            client: client.map(|client| (client.ip(), client.port())),
             downstream: socket,
             upstream: None,
             link: Link::new(Ready::default(), Ready::default(), mode, now),
-            pipes: [None, None],
+            pipes: None,
             lease: None,
-            trying: Some(Box::new(Trying::new(service.pool.load_full(), hash, number))),
+            trying: Some(Box::new(Trying::new(service.pool.load_full(), hash, seed))),
             started: now,
             connect_micros: u32::MAX,
             service,
@@ -104,7 +105,7 @@ impl Worker {
         self.try_next(key, now);
         // Last, so that the client's first bytes find the connect under way.
         if let Some(session) = self.sessions.get(key) {
-            let token = token(key, Side::Downstream, session.generation);
+            let token = token(key, Side::Downstream, session.number);
             if self.poller.add_stream(&session.downstream, token).is_err() {
                 self.end(key, CloseReason::NoSocket, Some(Cut::Reset), now);
             }
@@ -255,8 +256,8 @@ impl Worker {
         match session.phase {
             Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
             Phase::Waiting => {
-                let since = session.trying.as_ref().and_then(|trying| trying.waiting_since);
-                if now.since(since.unwrap_or(now)) >= settings.connect_timeout {
+                let waits = session.trying.as_ref().map_or(0, |trying| trying.socket_waits);
+                if SOCKET_RETRY * waits.into() >= settings.connect_timeout {
                     self.cut_session(key, CloseReason::NoSocket, now);
                 } else {
                     self.connect(key, now);
@@ -299,7 +300,7 @@ impl Worker {
         self.deadlines.clear(key);
         let mut session = self.sessions.remove(key);
         session.give_back_pipes(&mut self.pipes);
-        for pipe in session.pipes.iter_mut().filter_map(Option::take) {
+        for pipe in session.pipes.take().into_iter().flat_map(|pipes| *pipes).flatten() {
             self.pipes.discard(pipe);
         }
         let (sent_bytes, received_bytes) = session.link.bytes();
@@ -315,7 +316,7 @@ impl Worker {
         let ended = Ended {
             session: session.number,
             service: session.service.id,
-            client: session.client,
+            client: session.client(),
             backend: session.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             source,
             reason,
@@ -356,7 +357,7 @@ impl Session {
             session: self.number,
             worker,
             service: self.service.id,
-            client: self.client,
+            client: self.client(),
             backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             phase: match self.phase {
                 Phase::Connecting | Phase::Waiting => "connecting",
@@ -369,14 +370,22 @@ impl Session {
         }
     }
 
+    fn client(&self) -> Option<SocketAddr> {
+        self.client.map(SocketAddr::from)
+    }
+
     /// An idle session holds no pipe.
-    fn give_back_pipes(&mut self, pipes: &mut crate::pipes::Pipes) {
+    fn give_back_pipes(&mut self, pipes: &mut Pipes) {
+        let Some(held) = &mut self.pipes else { return };
         for from in [Side::Downstream, Side::Upstream] {
             if self.link.in_pipe(from) == 0
-                && let Some(pipe) = self.pipes[from as usize].take()
+                && let Some(pipe) = held[from as usize].take()
             {
                 pipes.give_back(pipe);
             }
+        }
+        if held.iter().all(Option::is_none) {
+            self.pipes = None;
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct SocketWire<'a> {
     pub sockets: [BorrowedFd<'a>; 2],
     pub buffer: &'a mut [u8],
     /// The session's own pipes, by the side the bytes come from.
-    pub held: &'a mut [Option<Pipe>; 2],
+    pub held: &'a mut Option<Box<[Option<Pipe>; 2]>>,
     pub pipes: &'a mut Pipes,
     pub tally: &'a Tally,
     /// Writes to the backend so far: the second one asks for no delay.
@@ -100,7 +100,7 @@ impl Wire for SocketWire<'_> {
     }
 
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
-        let held = &mut self.held[side as usize];
+        let held = &mut self.held.get_or_insert_default()[side as usize];
         if held.is_none() {
             *held = self.pipes.take();
         }
@@ -115,7 +115,8 @@ impl Wire for SocketWire<'_> {
     fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault> {
         let to = from.other();
         self.before_write(to);
-        let Some(pipe) = &self.held[from as usize] else { return Err(Fault::Lost) };
+        let held = self.held.as_ref().and_then(|held| held[from as usize].as_ref());
+        let Some(pipe) = held else { return Err(Fault::Lost) };
         let taken = pipe.drain(self.socket(to), size).map_err(fault)?;
         self.count(to, taken);
         Ok(taken)

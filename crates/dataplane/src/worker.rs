@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub sessions_most: AtomicU32,
     /// Pipes each worker may have.
     pub pipes_most: usize,
+    /// Makes random choices differ from one process to the next.
+    pub seed: u64,
 }
 
 /// How to reach a worker.
@@ -264,8 +266,10 @@ impl Worker {
     /// Passes an event on to its session, if that is still there.
     fn handle_event(&mut self, event: sys::epoll::Event, now: Instant) {
         let (key, side, generation) = untoken(event.token);
-        let current =
-            self.sessions.get(key).is_some_and(|session| session.generation == generation);
+        let current = self
+            .sessions
+            .get(key)
+            .is_some_and(|session| generation_of(session.number) == generation);
         if current {
             self.handle_ready(key, side, event, now);
         }
@@ -308,9 +312,14 @@ impl Worker {
 /// Events this many spin lengths apart still count as close.
 const SPIN_GAPS: u32 = 10;
 
-/// A token names a session's side, and which of the slab entry's users it is for.
-pub(crate) fn token(key: usize, side: Side, generation: u32) -> u64 {
-    u64::from(generation & GENERATION_MAX) << 32 | (key as u64) << 1 | side as u64
+/// A token names a session's side, and by its number which of the slab entry's users it is for.
+pub(crate) fn token(key: usize, side: Side, number: u64) -> u64 {
+    u64::from(generation_of(number)) << 32 | (key as u64) << 1 | side as u64
+}
+
+/// As much of a session's number as a token has room for.
+fn generation_of(number: u64) -> u32 {
+    number as u32 & GENERATION_MAX
 }
 
 fn untoken(token: u64) -> (usize, Side, u32) {
@@ -319,7 +328,7 @@ fn untoken(token: u64) -> (usize, Side, u32) {
 }
 
 /// The top bit of a token tells listeners.
-pub(crate) const GENERATION_MAX: u32 = (1 << 31) - 1;
+const GENERATION_MAX: u32 = (1 << 31) - 1;
 
 impl Handle {
     pub fn new(orders: Sender<Order>) -> io::Result<Self> {
