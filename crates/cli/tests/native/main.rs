@@ -1,0 +1,7 @@
+//! `evenkeel` itself, from outside: operands, choosing, relaying, the log, the process.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod choosing;
+mod relaying;

@@ -1,0 +1,183 @@
+//! Clients, one socket each.
+
+use super::{PATIENCE, Port};
+use socket2::SockRef;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order.
+    Eof,
+    /// By a reset.
+    Reset,
+    /// Not within the patience of a test.
+    Silence,
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub struct Client(pub TcpStream);
+
+impl Client {
+    /// Connects to a port on 127.0.0.1.
+    #[track_caller]
+    pub fn connect(port: &Port) -> Self {
+        Self::try_to(([127, 0, 0, 1], port.number()).into()).expect("the listener accepts")
+    }
+
+    /// Connects from an address of one's own.
+    #[track_caller]
+    pub fn connect_from(source: IpAddr, to: SocketAddr) -> Self {
+        let domain = socket2::Domain::for_address(to);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+        Self::wrap(socket.into())
+    }
+
+    pub fn try_to(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&address, PATIENCE).map(Self::wrap)
+    }
+
+    pub fn wrap(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    #[track_caller]
+    pub fn send(&self, bytes: impl AsRef<[u8]>) {
+        (&self.0).write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Ends its direction.
+    #[track_caller]
+    pub fn finish(&self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Breaks the connection.
+    pub fn reset(self) {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// A line without its newline; or `eof`, `reset`, `silence`.
+    pub fn line(&self) -> String {
+        let mut line = Vec::new();
+        loop {
+            let mut byte = [0];
+            match (&self.0).read(&mut byte).map_err(end_of) {
+                Ok(0) => line.extend_from_slice(b"eof"),
+                Ok(_) if byte == *b"\n" => {}
+                Ok(_) => {
+                    line.push(byte[0]);
+                    continue;
+                }
+                Err(End::Silence) => line.extend_from_slice(b"silence"),
+                Err(_) => line.extend_from_slice(b"reset"),
+            }
+            return String::from_utf8_lossy(&line).into_owned();
+        }
+    }
+
+    /// Exactly `bytes` must come next.
+    #[track_caller]
+    pub fn expect(&self, bytes: impl AsRef<[u8]>) {
+        let mut seen = vec![0; bytes.as_ref().len()];
+        (&self.0).read_exact(&mut seen).unwrap();
+        assert!(
+            seen == bytes.as_ref(),
+            "{:?}",
+            String::from_utf8_lossy(&seen[..seen.len().min(80)])
+        );
+    }
+
+    /// Everything that comes, and how it ends.
+    pub fn rest(&self) -> (Vec<u8>, End) {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match (&self.0).read(&mut buffer).map_err(end_of) {
+                Ok(0) => return (all, End::Eof),
+                Ok(count) => all.extend_from_slice(&buffer[..count]),
+                Err(end) => return (all, end),
+            }
+        }
+    }
+
+    /// Nothing must come but the end.
+    #[track_caller]
+    pub fn end(&self) -> End {
+        let (bytes, end) = self.rest();
+        assert!(bytes.is_empty(), "{:?}", String::from_utf8_lossy(&bytes));
+        end
+    }
+
+    /// Whether nothing is there to be read within `time`.
+    pub fn is_silent_for(&self, time: Duration) -> bool {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let seen = self.0.peek(&mut [0]);
+        self.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        seen.map_err(end_of) == Err(End::Silence)
+    }
+}
+
+#[track_caller]
+fn end_of(error: io::Error) -> End {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Silence,
+        _ => panic!("{error}"),
+    }
+}
+
+/// The first line that a client of this port gets, or `eof`, `reset`, `refused`.
+#[track_caller]
+pub fn ask(port: &Port) -> String {
+    match Client::try_to(([127, 0, 0, 1], port.number()).into()) {
+        Ok(client) => client.line(),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => "refused".to_owned(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What several clients in a row get.
+#[track_caller]
+pub fn ask_times(port: &Port, times: usize) -> String {
+    (0..times).map(|_| ask(port)).collect::<Vec<_>>().join(" ")
+}
+
+/// What so many clients at once get, each keeping its connection until all have an answer.
+pub fn ask_often(port: &Port, times: usize) -> (BTreeMap<String, usize>, Vec<Client>) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let clients: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..PARALLEL)
+            .map(|thread| {
+                scope.spawn(move || {
+                    let mine = (0..times).filter(|client| client % PARALLEL == thread);
+                    mine.map(|_| Client::try_to(address).unwrap()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let answers = count(clients.iter().map(Client::line));
+    (answers, clients)
+}
+
+const PARALLEL: usize = 8;
+
+/// How often each answer came.
+pub fn count(answers: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer).or_default() += 1;
+    }
+    counts
+}

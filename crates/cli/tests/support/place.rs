@@ -1,0 +1,179 @@
+//! A test's own corner of the machine: a directory, the runtime directory in it, and the
+//! instances that are found there.
+
+use super::{Done, PATIENCE, Port, Program, until};
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// Everything in it goes when it is dropped, daemons included.
+pub struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("ek").tempdir().unwrap() }
+    }
+
+    /// A file's place.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The runtime directory, which the program makes.
+    pub fn runtime(&self) -> PathBuf {
+        self.file("run")
+    }
+
+    /// The program called `argv0`, with words separated by blanks.
+    pub fn command(&self, argv0: &str, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command
+            .arg0(argv0)
+            .args(words.split_whitespace())
+            .env("EVENKEEL_RUNTIME_DIR", self.runtime())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    #[track_caller]
+    pub fn run(&self, argv0: &str, words: &str) -> Done {
+        Done::run(&mut self.command(argv0, words), "")
+    }
+
+    /// Starts `evenkeel`, and returns when it is ready.
+    #[track_caller]
+    pub fn native(&self, words: &str) -> Program {
+        let program = Program::spawn(&mut self.command("evenkeel", words));
+        program.log.wait("admin socket");
+        program
+    }
+
+    /// Starts `balance -f`, and returns when it is ready.
+    #[track_caller]
+    pub fn balance(&self, words: &str) -> Program {
+        let mut program = Program::spawn(&mut self.command("balance", &format!("-f {words}")));
+        until("an instance to answer", || {
+            assert!(!program.has_ended(), "it ended: {:?}", program.log.all());
+            self.sockets().len() == 1 && http(&self.socket(), "GET", "/v1/status", "").is_some()
+        });
+        program
+    }
+
+    /// One control command of balance.
+    #[track_caller]
+    pub fn balance_c(&self, port: &Port, command: &str) -> Done {
+        let mut call = self.command("balance", "");
+        Done::run(call.args(["-c", command, &port.to_string()]), "")
+    }
+
+    /// A dialogue with balance.
+    #[track_caller]
+    pub fn balance_i(&self, port: &Port, lines: &str) -> Done {
+        Done::run(&mut self.command("balance", &format!("-i {port}")), lines)
+    }
+
+    /// `evenkeel ctl` with these words.
+    #[track_caller]
+    pub fn ctl(&self, words: &str) -> Done {
+        self.run("evenkeel", &format!("ctl {words}"))
+    }
+
+    /// The admin sockets.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.runtime()).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|path| path.extension().is_some_and(|it| it == "sock")).collect()
+    }
+
+    /// The only admin socket.
+    #[track_caller]
+    pub fn socket(&self) -> PathBuf {
+        let mut sockets = self.sockets();
+        assert_eq!(sockets.len(), 1, "{sockets:?}");
+        sockets.remove(0)
+    }
+
+    /// What the only instance tells of itself.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        let Some(Http { status: 200, body }) = http(&self.socket(), "GET", "/v1/status", "") else {
+            panic!("no status");
+        };
+        body
+    }
+
+    /// What it tells of a backend.
+    #[track_caller]
+    pub fn backend(&self, tier: usize, index: usize) -> Value {
+        self.status()["listeners"][0]["tiers"][tier]["backends"][index].clone()
+    }
+
+    /// Its open sessions.
+    #[track_caller]
+    pub fn sessions(&self) -> u64 {
+        self.status()["listeners"][0]["sessions"].as_u64().unwrap()
+    }
+
+    /// Has it carry out a command.
+    #[track_caller]
+    pub fn order(&self, body: &str) -> Http {
+        http(&self.socket(), "POST", "/v1/commands", body).expect("an answer")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for socket in self.sockets() {
+            kill_daemon(&socket, &self.runtime());
+        }
+    }
+}
+
+/// Ends a daemon that a test has left, if it is ours: its environment names our directory.
+fn kill_daemon(socket: &Path, runtime: &Path) {
+    let Ok(pid) = fs::read_to_string(socket.with_extension("pid")) else { return };
+    let Ok(raw) = pid.trim().parse() else { return };
+    let Ok(environment) = fs::read(format!("/proc/{raw}/environ")) else { return };
+    let ours = format!("EVENKEEL_RUNTIME_DIR={}", runtime.display());
+    let is_ours = environment.split(|&byte| byte == 0).any(|entry| entry == ours.as_bytes());
+    if let Some(pid) = rustix::process::Pid::from_raw(raw).filter(|_| is_ours) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// An answer of the admin socket.
+#[derive(Debug)]
+pub struct Http {
+    pub status: u16,
+    /// Null when it is not JSON.
+    pub body: Value,
+}
+
+/// Asks an admin socket; `None` when nobody answers.
+pub fn http(socket: &Path, method: &str, path: &str, body: &str) -> Option<Http> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    // A server that refuses a long body need not read it.
+    let _ = stream.write_all(body.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Http { status, body: serde_json::from_str(body).unwrap_or_default() })
+}

@@ -1,0 +1,201 @@
+//! A started program: its output as it comes, and its end.
+
+use super::PATIENCE;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The lines of one output stream so far, gathered by a thread.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Gathered>);
+
+#[derive(Default)]
+struct Gathered {
+    lines: Mutex<Vec<String>>,
+    is_over: Mutex<bool>,
+    more: Condvar,
+}
+
+impl Lines {
+    fn gather(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let gathered = Arc::clone(&lines.0);
+        thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+                gathered.lines.lock().unwrap().push(text);
+                gathered.more.notify_all();
+                line.clear();
+            }
+            *gathered.is_over.lock().unwrap() = true;
+            gathered.more.notify_all();
+        });
+        lines
+    }
+
+    /// All lines so far.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lines.lock().unwrap().clone()
+    }
+
+    /// Those with `text` in them.
+    pub fn with(&self, text: &str) -> Vec<String> {
+        self.all().into_iter().filter(|line| line.contains(text)).collect()
+    }
+
+    /// The first line with `text` in it, as soon as there is one.
+    #[track_caller]
+    pub fn wait(&self, text: &str) -> String {
+        self.wait_nth(text, 0)
+    }
+
+    /// The line with `text` in it that has `before` such lines before it.
+    #[track_caller]
+    pub fn wait_nth(&self, text: &str, before: usize) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.with(text).into_iter().nth(before);
+            if let Some(line) = found {
+                return line;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for a line with {text:?}; there are\n{}",
+                self.all().join("\n")
+            );
+            let lines = self.0.lines.lock().unwrap();
+            drop(self.0.more.wait_timeout(lines, Duration::from_millis(20)).unwrap());
+        }
+    }
+
+    /// Whether the stream has ended: nobody holds it any more.
+    pub fn is_over(&self) -> bool {
+        *self.0.is_over.lock().unwrap()
+    }
+}
+
+/// A running child of this process, killed when it is dropped.
+pub struct Program {
+    child: Child,
+    status: Option<ExitStatus>,
+    /// Standard output.
+    pub out: Lines,
+    /// Standard error.
+    pub log: Lines,
+}
+
+impl Program {
+    /// Starts `command`.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let out = Lines::gather(child.stdout.take().unwrap());
+        let log = Lines::gather(child.stderr.take().unwrap());
+        Self { child, status: None, out, log }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal, unless it has ended.
+    pub fn signal(&mut self, signal: Signal) {
+        if !self.has_ended() {
+            kill_process(self.pid(), signal).unwrap();
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().unwrap();
+        }
+        self.status.is_some()
+    }
+
+    /// Its end, which must come by itself.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has_ended() {
+            assert!(
+                Instant::now() < deadline,
+                "still running; log:\n{}",
+                self.log.all().join("\n")
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.status.unwrap()
+    }
+
+    /// Ends it without giving it a chance to clean up.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.status = Some(self.child.wait().unwrap());
+    }
+
+    /// Processor time used so far, in clock ticks of 10 ms.
+    pub fn ticks(&self) -> u64 {
+        let pid = self.pid().as_raw_nonzero();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.kill();
+        }
+        if thread::panicking() {
+            eprintln!("--- log of the program\n{}", self.log.all().join("\n"));
+        }
+    }
+}
+
+/// A program that has run to its end.
+#[derive(Debug)]
+pub struct Done {
+    /// Exit status, or 128 plus the signal.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Done {
+    /// Runs `command` to its end, and until nobody holds its output any more: a daemon that kept
+    /// its caller's output open would be noticed.
+    #[track_caller]
+    pub fn run(command: &mut Command, input: &str) -> Self {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, input.as_bytes()).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let mut program = Program::spawn(command.stdin(file));
+        let status = program.wait();
+        super::until("the output to be closed", || program.out.is_over() && program.log.is_over());
+        let text = |lines: &Lines| lines.all().iter().map(|line| format!("{line}\n")).collect();
+        let (stdout, stderr): (String, String) = (text(&program.out), text(&program.log));
+        let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
+        Self { status, stdout, stderr }
+    }
+
+    /// Checks the status; tells what was printed.
+    #[track_caller]
+    pub fn check(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+}
