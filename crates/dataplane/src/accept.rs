@@ -52,7 +52,9 @@ impl Worker {
     /// One per event: with more waiting the listener is reported again, after the sessions that
     /// are ready have been served.
     pub(crate) fn accept(&mut self, index: usize, now: Instant) {
-        let service = Arc::clone(&self.listeners[index].service);
+        // An order to stop listening may have come just before, in the same turn.
+        let Some(listener) = self.listeners.get(index) else { return };
+        let service = Arc::clone(&listener.service);
         if self.shared.is_full() {
             self.pause(Trouble::Accept, now);
             return;

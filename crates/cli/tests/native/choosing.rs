@@ -37,8 +37,14 @@ fn a_full_tier_spills_into_the_next() {
     let (place, port) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(Backend::named);
     let _evenkeel = place.native(&format!("{port} {a}:2 ! {b}"));
-    let held = [(); 4].map(|()| Client::connect(&port));
-    assert_eq!(held.each_ref().map(Client::line), ["a", "a", "b", "b"]);
+    let held: Vec<_> = ["a", "a", "b", "b"]
+        .into_iter()
+        .map(|expected| {
+            let client = Client::connect(&port);
+            assert_eq!(client.line(), expected);
+            client
+        })
+        .collect();
     drop(held);
     until("the sessions to end", || place.sessions() == 0);
     assert_eq!(ask(&port), "a");

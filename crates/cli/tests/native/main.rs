@@ -5,3 +5,4 @@ mod support;
 
 mod choosing;
 mod relaying;
+mod sharing;

@@ -143,6 +143,8 @@ pub fn ask(port: &Port) -> String {
     match Client::try_to(([127, 0, 0, 1], port.number()).into()) {
         Ok(client) => client.line(),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => "refused".to_owned(),
+        // It may come before the connect is known to have succeeded.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset".to_owned(),
         Err(error) => panic!("{error}"),
     }
 }
@@ -161,13 +163,19 @@ pub fn ask_often(port: &Port, times: usize) -> (BTreeMap<String, usize>, Vec<Cli
             .map(|thread| {
                 scope.spawn(move || {
                     let mine = (0..times).filter(|client| client % PARALLEL == thread);
-                    mine.map(|_| Client::try_to(address).unwrap()).collect::<Vec<_>>()
+                    mine.map(|_| Client::try_to(address)).collect::<Vec<_>>()
                 })
             })
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    let answers = count(clients.iter().map(Client::line));
+    let (clients, failed): (Vec<_>, Vec<_>) = clients.into_iter().partition(Result::is_ok);
+    let failed = failed.into_iter().filter_map(Result::err).map(|error| match error.kind() {
+        ErrorKind::ConnectionReset => "reset".to_owned(),
+        _ => error.to_string(),
+    });
+    let clients: Vec<_> = clients.into_iter().flatten().collect();
+    let answers = count(clients.iter().map(Client::line).chain(failed));
     (answers, clients)
 }
 
