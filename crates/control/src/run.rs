@@ -9,7 +9,7 @@ use crate::socket::AdminSocket;
 use config::Config;
 use dataplane::{DataPlane, Event, Observe, Options};
 use relay::CloseReason;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,11 +78,13 @@ impl Prepared {
     /// When going into the background, writing the process id, or becoming the user fails.
     pub fn run(self) -> Result<u8, StartError> {
         let process = &self.config.process;
+        // Going into the background changes the directory.
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let pid_file = process.pid_file.as_ref().map(absolute);
         let system = |what| move |source| StartError::System { what, source };
-        if process.daemon {
-            sys::process::detach().map_err(system("in the background"))?;
-        }
-        let pid_file = process.pid_file.as_deref().map(PidFile::write).transpose()?;
+        let background = process.daemon.then(sys::process::detach).transpose();
+        let background = background.map_err(system("in the background"))?;
+        let pid_file = pid_file.map(PidFile::write).transpose()?;
         self.admin.note_pid();
         if let Some(user) = &process.user {
             let failed = |source| StartError::User { user: user.clone(), source };
@@ -107,8 +109,15 @@ impl Prepared {
             shutdown: tokio::sync::Notify::new(),
             socket: Mutex::new(self.admin),
         });
+        let caught = {
+            let _inside = runtime.enter();
+            Caught::new(self.signals)
+        };
         let serving = Serving { desk, backlog, signals: self.signals, failed: None };
-        let status = runtime.block_on(serving.until_the_end(events));
+        if let Some(background) = background {
+            background.ready().map_err(system("in the background"))?;
+        }
+        let status = runtime.block_on(serving.until_the_end(events, caught));
         drop(pid_file);
         match status {
             Ending::Status(status) => Ok(status),
@@ -134,7 +143,11 @@ struct Serving {
 }
 
 impl Serving {
-    async fn until_the_end(mut self, mut events: UnboundedReceiver<Vec<Event>>) -> Ending {
+    async fn until_the_end(
+        mut self,
+        mut events: UnboundedReceiver<Vec<Event>>,
+        mut caught: Caught,
+    ) -> Ending {
         self.tell_start();
         if let Some(listener) = self.desk.socket().take_listener() {
             let async_listener = listener
@@ -149,7 +162,6 @@ impl Serving {
                 ),
             }
         }
-        let mut caught = Caught::new(self.signals);
         let (failed, failures) = unbounded_channel();
         self.failed = Some(failed);
         let refresh = tokio::spawn(keep_names(Arc::clone(&self.desk), failures));
@@ -296,8 +308,7 @@ impl Backlog {
 struct PidFile(PathBuf);
 
 impl PidFile {
-    fn write(path: &Path) -> Result<Self, StartError> {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    fn write(path: PathBuf) -> Result<Self, StartError> {
         match std::fs::write(&path, format!("{}\n", std::process::id())) {
             Ok(()) => Ok(Self(path)),
             Err(source) => Err(StartError::PidFile { path, source }),

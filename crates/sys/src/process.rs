@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -32,31 +33,71 @@ pub fn service_port(name: &str) -> Option<u16> {
     Some(u16::from_be(port as u16))
 }
 
-/// Goes into the background: the caller's process ends with status 0, and what returns is its
-/// child, in a session of its own, in `/`, with the three standard descriptors on `/dev/null`.
+/// A process that has left for the background, and whose caller still waits to hear how the start
+/// went.
+#[derive(Debug)]
+pub struct Background {
+    caller: OwnedFd,
+}
+
+/// Goes into the background: what returns is a child of the process, in a session of its own and
+/// in `/`. The process itself waits for [`Background::ready`] and ends with status 0; if the
+/// child ends before, then with the child's status.
 ///
 /// # Errors
 /// When the system has no room for another process. Then nothing has changed.
 ///
 /// # Panics
 /// If this process has more than one thread: the child would be without the others.
-pub fn detach() -> io::Result<()> {
+pub fn detach() -> io::Result<Background> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     assert!(threads == 1, "detach comes before any thread is started");
+    let (news, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
     let child = unsafe { libc::fork() };
     if child < 0 {
         return Err(io::Error::last_os_error());
     }
     if child > 0 {
+        drop(caller);
+        let status = await_ready(&news, child);
         // SAFETY: ends this process without running exit handlers, whose work belongs to the
         // child now; it takes no pointers.
-        unsafe { libc::_exit(0) }
+        unsafe { libc::_exit(status) }
     }
     // Fails only if we lead a session already, which is what we want.
     let _ = rustix::process::setsid();
     std::env::set_current_dir("/")?;
-    silence_standard_descriptors()
+    Ok(Background { caller })
+}
+
+/// The status to leave with: 0 once the child is ready, else the child's.
+fn await_ready(news: &OwnedFd, child: i32) -> i32 {
+    let heard = rustix::io::retry_on_intr(|| rustix::io::read(news, &mut [0; 1]));
+    if heard == Ok(1) {
+        return 0;
+    }
+    let child = rustix::process::Pid::from_raw(child);
+    let wait = || rustix::process::waitpid(child, rustix::process::WaitOptions::empty());
+    match rustix::io::retry_on_intr(wait) {
+        Ok(Some((_, status))) => {
+            status.exit_status().or(status.terminating_signal().map(|it| 128 + it)).unwrap_or(1)
+        }
+        _ => 1,
+    }
+}
+
+impl Background {
+    /// Puts the three standard descriptors on `/dev/null`, and lets the caller go.
+    ///
+    /// # Errors
+    /// When there is no `/dev/null`.
+    pub fn ready(self) -> io::Result<()> {
+        silence_standard_descriptors()?;
+        // A caller that was killed in the meantime wants no news.
+        let _ = rustix::io::write(&self.caller, &[0]);
+        Ok(())
+    }
 }
 
 fn silence_standard_descriptors() -> io::Result<()> {

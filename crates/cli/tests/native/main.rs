@@ -4,5 +4,7 @@
 mod support;
 
 mod choosing;
+mod log;
+mod process;
 mod relaying;
 mod sharing;

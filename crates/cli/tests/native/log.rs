@@ -1,0 +1,238 @@
+//! The log: one line per ended session with its close reason, and changes of state in words.
+
+use crate::support::{Backend, Client, End, Place, Port, Program, ask, port, until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The line of the first session that ended, as JSON.
+#[track_caller]
+fn ended(evenkeel: &Program) -> Value {
+    serde_json::from_str(&evenkeel.log.wait("session ended")).unwrap()
+}
+
+/// Plays `scene`, after which the log must give `reason`; tells the whole line.
+#[track_caller]
+fn check(
+    reason: &str,
+    backend: &Backend,
+    options: &str,
+    scene: impl FnOnce(&Place, &Port, &mut Program),
+) -> Value {
+    let (place, port) = (Place::new(), port());
+    let words = format!("{port} {backend} --log-format json {options}");
+    let mut evenkeel = place.native(&words);
+    scene(&place, &port, &mut evenkeel);
+    let line = ended(&evenkeel);
+    assert_eq!(line["reason"], reason, "{line}");
+    line
+}
+
+fn keys(line: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn client_fin() {
+    let backend = Backend::named("a");
+    let line = check("client-fin", &backend, "", |_, port, _| {
+        let client = Client::connect(port);
+        client.expect("a\n");
+        client.send("xyz");
+        client.finish();
+        assert_eq!(client.rest(), (b"xyz".to_vec(), End::Eof));
+    });
+    let expected = [
+        "backend", "client", "connect", "duration", "level", "listener", "message", "received",
+        "reason", "sent", "session", "source", "time",
+    ];
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(keys(&line), expected);
+    assert_eq!(line["level"], "info");
+    assert_eq!(line["message"], "session ended");
+    assert_eq!(line["backend"], backend.to_string());
+    assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    assert!(line["source"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    assert_eq!((&line["sent"], &line["received"]), (&3.into(), &5.into()));
+    let seconds = |key: &str| line[key].as_f64().unwrap();
+    assert!(seconds("connect") <= seconds("duration") && seconds("duration") < 10.0, "{line}");
+}
+
+#[test]
+fn client_fin_as_text() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a}"));
+    let client = Client::connect(&port);
+    client.finish();
+    client.rest();
+    let line = evenkeel.log.wait("session ended");
+    let (time, rest) = line.split_once(' ').unwrap();
+    assert_eq!((time.len(), &time[10..11], &time[23..]), (24, "T", "Z"), "{line}");
+    let fields: Vec<_> = rest.split(' ').map(|it| it.split_once('=').unwrap_or((it, ""))).collect();
+    let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names.join(" "),
+        "info session ended session listener client backend source reason sent received connect \
+         duration"
+    );
+    let field = |name: &str| fields.iter().find(|(key, _)| *key == name).unwrap().1;
+    assert_eq!(field("listener"), format!("*:{port}"));
+    assert_eq!(field("backend"), a.to_string());
+    assert_eq!(field("client"), client.0.local_addr().unwrap().to_string());
+    assert_eq!((field("reason"), field("sent"), field("received")), ("client-fin", "0", "2"));
+    assert!(field("duration").ends_with('s'), "a time carries its unit: {line}");
+}
+
+#[test]
+fn client_reset() {
+    let line = check("client-reset", &Backend::named("a"), "", |_, port, _| {
+        let client = Client::connect(port);
+        client.expect("a\n");
+        client.reset();
+    });
+    assert_eq!(line["received"], 2);
+}
+
+#[test]
+fn backend_fin() {
+    let backend = Backend::new(|client| client.send("bye"));
+    check("backend-fin", &backend, "", |_, port, _| {
+        let client = Client::connect(port);
+        assert_eq!(client.rest(), (b"bye".to_vec(), End::Eof));
+    });
+}
+
+#[test]
+fn backend_reset() {
+    let backend = Backend::new(|client| {
+        client.expect("go");
+        client.reset();
+    });
+    check("backend-reset", &backend, "", |_, port, _| {
+        let client = Client::connect(port);
+        client.send("go");
+        assert_eq!(client.end(), End::Reset);
+    });
+}
+
+#[test]
+fn connect_refused() {
+    let backend = Backend::refusing();
+    let line = check("connect-refused", &backend, "", |_, port, _| {
+        assert_eq!(ask(port), "reset");
+    });
+    assert_eq!(line["backend"], "-", "nobody served it: {line}");
+    assert_eq!(line.get("connect"), None);
+}
+
+#[test]
+fn connect_timeout() {
+    let backend = Backend::black_hole();
+    check("connect-timeout", &backend, "--connect-timeout 200ms", |_, port, _| {
+        assert_eq!(ask(port), "reset");
+    });
+}
+
+#[test]
+fn no_backend() {
+    check("no-backend", &Backend::named("a"), "", |place, port, _| {
+        place.ctl("disable 0.0").check(0);
+        assert_eq!(ask(port), "reset");
+    });
+}
+
+#[test]
+fn idle_timeout() {
+    check("idle-timeout", &Backend::named("a"), "--idle-timeout 200ms", |_, port, _| {
+        let client = Client::connect(port);
+        client.expect("a\n");
+        assert_eq!(client.end(), End::Reset);
+    });
+}
+
+#[test]
+fn admin() {
+    check("admin", &Backend::named("a"), "", |place, port, _| {
+        let client = Client::connect(port);
+        client.expect("a\n");
+        place.ctl("kill 1").check(0);
+        assert_eq!(client.end(), End::Reset);
+    });
+}
+
+#[test]
+fn shutdown() {
+    let options = "--shutdown-timeout 100ms --workers 1";
+    check("shutdown", &Backend::named("a"), options, |_, port, evenkeel| {
+        let client = Client::connect(port);
+        client.expect("a\n");
+        evenkeel.signal(Signal::TERM);
+        assert_eq!(client.end(), End::Reset);
+        assert_eq!(evenkeel.wait().code(), Some(0));
+    });
+}
+
+#[test]
+fn start_changes_and_end_are_told_in_words() {
+    let (place, port) = (Place::new(), port());
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let words = format!("127.0.0.1:{port} {a} ! {b} --quarantine 300ms --workers 1");
+    let mut evenkeel = place.native(&words);
+    let log = evenkeel.log.clone();
+    let start = log.wait("listening");
+    let pid = evenkeel.pid().as_raw_nonzero();
+    let expected = format!(
+        "info listening listener=127.0.0.1:{port} backends=\"{a} ! {b}\" workers=1 pid={pid}"
+    );
+    assert!(start.ends_with(&expected), "{start}");
+    assert!(log.wait("admin socket").contains(&place.socket().display().to_string()));
+
+    a.stop();
+    assert_eq!(ask(&port), "b");
+    let quarantined = log.wait("quarantined");
+    let expected = format!(
+        "warn backend quarantined listener=127.0.0.1:{port} backend={a} \
+         error=\"Connection refused (os error 111)\""
+    );
+    assert!(quarantined.ends_with(&expected), "{quarantined}");
+    a.start();
+    until("the backend to be used again", || ask(&port) == "a");
+    assert!(
+        log.wait("recovered")
+            .contains(&format!("info backend recovered listener=127.0.0.1:{port} backend={a}"))
+    );
+
+    let held = Client::connect(&port);
+    assert_eq!(held.line(), "a");
+    place.ctl("drain 0.0").check(0);
+    let command = log.wait("command");
+    assert!(command.contains("uid=0 ") || command.contains("uid="), "{command}");
+    assert!(command.contains("set-admin-state") && command.ends_with("outcome=done"), "{command}");
+    assert_eq!(log.with("backend drained").len(), 0);
+    drop(held);
+    log.wait("backend drained");
+
+    evenkeel.signal(Signal::TERM);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+    log.wait("signal received, shutting down");
+    assert!(log.wait("stopped").ends_with("info stopped"));
+}
+
+#[test]
+fn every_line_of_a_json_log_is_an_object() {
+    let (place, port) = (Place::new(), port());
+    let (down, up) = (Backend::refusing(), Backend::named("up"));
+    let mut evenkeel = place.native(&format!("{port} {down} {up} --log-format json"));
+    assert_eq!(ask(&port), "up");
+    evenkeel.log.wait("session ended");
+    place.ctl("limit 0.1 5").check(0);
+    evenkeel.signal(Signal::TERM);
+    evenkeel.wait();
+    evenkeel.log.wait("stopped");
+    for line in evenkeel.log.all() {
+        let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(value["time"].is_string() && value["message"].is_string(), "{line}");
+    }
+}
