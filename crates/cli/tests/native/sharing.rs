@@ -49,7 +49,9 @@ fn limits_are_exact_over_four_workers() {
     let _evenkeel = place.native(&format!("{port} {a}:5 --workers 4"));
     for round in 0..5 {
         let (counts, held) = ask_often(&port, 50);
-        assert_eq!(counts, [("a", 5), ("reset", 45)].map(|(n, c)| (n.to_owned(), c)).into());
+        let sessions = || place.ctl("sessions").stdout;
+        let expected = [("a", 5), ("reset", 45)].map(|(n, c)| (n.to_owned(), c)).into();
+        assert_eq!(counts, expected, "{}", sessions());
         assert_eq!(a.open_most(), 5);
         drop(held);
         until("the sessions to end", || place.sessions() == 0 && a.open() == 0);

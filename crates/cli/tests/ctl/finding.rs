@@ -1,0 +1,94 @@
+//! Which instance is meant, and who may speak to it.
+
+use crate::support::{Backend, Done, Place, Program, port, skip_unless};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+#[test]
+fn without_an_instance_the_status_is_69() {
+    let place = Place::new();
+    let done = place.ctl("status").check(69);
+    assert!(done.stderr.contains(&place.runtime().display().to_string()), "{}", done.stderr);
+    assert!(!place.runtime().exists(), "asking creates nothing");
+    let done = place.ctl("--listen 8080 status").check(69);
+    assert!(done.stderr.contains("no instance listens on port 8080"), "{}", done.stderr);
+    let done = place.ctl("--admin /no/such/socket status").check(69);
+    assert!(done.stderr.contains("/no/such/socket"), "{}", done.stderr);
+}
+
+#[test]
+fn with_two_instances_both_are_named() {
+    let (place, first, second) = (Place::new(), port(), port());
+    let a = Backend::named("a");
+    let _first = place.native(&format!("{first} {a}"));
+    place.ctl("status").check(0);
+    let _second = place.native(&format!("127.0.0.1:{second} {a}"));
+    let done = place.ctl("status").check(69);
+    for name in [format!("*:{first}"), format!("127.0.0.1:{second}"), "--listen".to_owned()] {
+        assert!(done.stderr.contains(&name), "{:?} lacks {name:?}", done.stderr);
+    }
+    let done = place.ctl(&format!("--listen {second} status")).check(0);
+    assert!(done.stdout.contains(&second.to_string()) && !done.stdout.contains(&first.to_string()));
+    let done = place.ctl(&format!("status --listen {first}")).check(0);
+    assert!(done.stdout.contains(&first.to_string()));
+    let sockets = place.sockets();
+    for socket in &sockets {
+        place.ctl(&format!("--admin {} status", socket.display())).check(0);
+    }
+    assert_eq!(sockets.len(), 2);
+}
+
+#[test]
+fn an_instance_that_died_is_not_counted() {
+    let (place, first, second) = (Place::new(), port(), port());
+    let a = Backend::named("a");
+    let mut dead = place.native(&format!("{first} {a}"));
+    dead.kill();
+    let _alive = place.native(&format!("{second} {a}"));
+    let done = place.ctl("status").check(0);
+    assert!(done.stdout.contains(&format!("*:{second}")), "{}", done.stdout);
+}
+
+#[test]
+fn only_the_owner_may_speak_to_it() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&place.socket()) & 0o7777, 0o600);
+    assert_eq!(mode(&place.runtime()) & 0o7777, 0o700);
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(std::fs::metadata(place.socket()).unwrap().uid(), uid);
+}
+
+#[test]
+fn another_user_is_refused() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for path in [place.runtime(), place.file("")] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let words = format!("ctl --admin {} status", place.socket().display());
+    let done = Done::run(&mut place.as_nobody("evenkeel", &words), "").check(1);
+    assert!(done.stderr.contains("belongs to another user"), "{}", done.stderr);
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn an_ordinary_user_can_run_and_control_one() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    std::fs::set_permissions(place.file(""), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let evenkeel = Program::spawn(&mut place.as_nobody("evenkeel", &format!("{port} {a}")));
+    evenkeel.log.wait("admin socket");
+    let done = Done::run(&mut place.as_nobody("evenkeel", "ctl disable 0.0"), "").check(0);
+    assert_eq!(done.stdout, "done\n");
+    assert!(evenkeel.log.wait("command").contains("uid=65534 "));
+    // Root may too, and says where.
+    let done = place.ctl("enable 0.0").check(0);
+    assert_eq!(done.stdout, "done\n");
+    Done::run(&mut place.as_nobody("evenkeel", "ctl shutdown"), "").check(0);
+}

@@ -1,0 +1,110 @@
+//! The admin socket as any HTTP client sees it.
+
+use crate::support::{Backend, Place, ask_times, http, port};
+use serde_json::json;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+#[test]
+fn what_is_not_there_says_so_in_json() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    let check = |method: &str, path: &str, body: &str, statuses: &[u16], error: &str| {
+        let answer = http(&place.socket(), method, path, body).unwrap();
+        assert!(statuses.contains(&answer.status), "{method} {path} {body}: {answer:?}");
+        assert_eq!(answer.body["error"], error, "{method} {path} {body}: {answer:?}");
+        assert!(answer.body["message"].as_str().is_some_and(|it| !it.is_empty()), "{answer:?}");
+    };
+    check("GET", "/", "", &[404], "unknown-path");
+    check("GET", "/v1/nothing", "", &[404], "unknown-path");
+    check("POST", "/v2/commands", "{}", &[404], "unknown-path");
+    check("POST", "/v1/status", "", &[405], "wrong-method");
+    check("DELETE", "/v1/sessions", "", &[405], "wrong-method");
+    check("GET", "/v1/commands", "", &[405], "wrong-method");
+    let bad = [400, 422];
+    check("POST", "/v1/commands", "", &bad, "invalid-command");
+    check("POST", "/v1/commands", "{", &bad, "invalid-command");
+    check("POST", "/v1/commands", "[]", &bad, "invalid-command");
+    check("POST", "/v1/commands", "\"shutdown\"", &bad, "invalid-command");
+    check("POST", "/v1/commands", r#"{"command":"frobnicate"}"#, &bad, "invalid-command");
+    check("POST", "/v1/commands", r#"{"command":"reset-counters"}"#, &bad, "invalid-command");
+    let unknown_field = r#"{"command":"reset-counters","backend":"0.0","force":true}"#;
+    check("POST", "/v1/commands", unknown_field, &bad, "invalid-command");
+    let too_large = r#"{"command":"set-sessions-max","backend":"0.0","sessions_max":9999999999}"#;
+    check("POST", "/v1/commands", too_large, &bad, "invalid-command");
+    let no_state = r#"{"command":"set-admin-state","backend":"0.0","state":"asleep"}"#;
+    check("POST", "/v1/commands", no_state, &bad, "invalid-command");
+    let negative = r#"{"command":"add-backend","tier":-1,"endpoint":"127.0.0.1:1"}"#;
+    check("POST", "/v1/commands", negative, &bad, "invalid-command");
+    let deep = "[".repeat(100_000);
+    check("POST", "/v1/commands", &deep, &bad, "invalid-command");
+    assert_eq!(place.status()["listeners"][0]["tiers"][0]["backends"].as_array().unwrap().len(), 1);
+    assert_eq!(ask_times(&port, 3), "a a a", "nothing has changed");
+}
+
+#[test]
+fn commands_are_json() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a}"));
+    let disable = r#"{"command":"set-admin-state","backend":"0.0","state":"disabled"}"#;
+    let answer = place.order(disable);
+    assert_eq!((answer.status, answer.body), (200, json!({"reply": "done"})));
+    let answer = place.order(disable);
+    assert_eq!((answer.status, answer.body), (200, json!({"reply": "unchanged"})));
+    let answer = place.order(r#"{"command":"reset-counters","backend":"7.7"}"#);
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.body["refused"], json!({"error": "unknown-backend", "detail": "7.7"}));
+    let answer = place.order(r#"{"command":"kill-session","session":99}"#);
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.body["refused"], json!({"error": "unknown-session", "detail": 99}));
+    let answer = place.order(r#"{"command":"add-backend","tier":5000,"endpoint":"127.0.0.1:1"}"#);
+    assert_eq!(answer.status, 422);
+    let line = evenkeel.log.wait("command");
+    assert!(line.contains(&format!("uid={} ", rustix::process::geteuid().as_raw())), "{line}");
+}
+
+#[test]
+fn a_long_body_is_refused_or_understood_but_does_no_harm() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for len in [1 << 20, 8 << 20] {
+        let long = format!(r#"{{"command":"reset-counters","backend":"{}"}}"#, "x".repeat(len));
+        if let Some(answer) = http(&place.socket(), "POST", "/v1/commands", &long) {
+            assert!([400, 404, 413, 422].contains(&answer.status), "{}", answer.status);
+        }
+    }
+    assert_eq!(ask_times(&port, 3), "a a a");
+    place.ctl("status").check(0);
+}
+
+#[test]
+fn rubbish_does_no_harm() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for rubbish in [&b"\0\xff\r\n\r\n"[..], b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"\n"] {
+        let mut stream = UnixStream::connect(place.socket()).unwrap();
+        stream.write_all(rubbish).unwrap();
+    }
+    place.ctl("status").check(0);
+}
+
+#[test]
+fn idle_admin_connections_disturb_nobody() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    let socket = place.socket();
+    let mut idle: Vec<_> = (0..200).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for stream in &mut idle[..100] {
+        stream.write_all(b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-").unwrap();
+    }
+    let begin = Instant::now();
+    assert_eq!(ask_times(&port, 50), ["a"; 50].join(" "));
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    place.ctl("status").check(0);
+    place.ctl("disable 0.0").check(0);
+    assert_eq!(ask_times(&port, 1), "reset");
+    drop(idle);
+    place.ctl("enable 0.0").check(0);
+    assert_eq!(ask_times(&port, 1), "a");
+}

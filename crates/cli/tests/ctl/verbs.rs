@@ -1,0 +1,328 @@
+//! Every verb: what it answers, and what it does to traffic.
+
+use crate::support::{Backend, Client, End, Place, ask, ask_times, port, until};
+use serde_json::{Value, json};
+
+#[track_caller]
+fn done(place: &Place, words: &str) {
+    assert_eq!(place.ctl(words).check(0).stdout, "done\n", "{words}");
+}
+
+#[track_caller]
+fn already(place: &Place, words: &str) {
+    assert_eq!(place.ctl(words).check(0).stdout, "it was so already\n", "{words}");
+}
+
+#[track_caller]
+fn refused(place: &Place, words: &str, says: &str) {
+    let done = place.ctl(words).check(1);
+    assert_eq!(done.stderr, format!("evenkeel ctl: {says}\n"));
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn status_as_a_table() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let down = Backend::refusing();
+    let mut evenkeel = place.native(&format!("{port} {a}:3 {down} ! {b} % --workers 2"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    held.send("12345");
+    held.expect("12345");
+    let second = Client::connect(&port);
+    second.expect("a\n"); // after the one that refuses
+    drop(second);
+    done(&place, "disable 1.0");
+    until("the session to end", || place.sessions() == 1);
+    let seen = place.ctl("status").check(0).stdout;
+    let version = env!("CARGO_PKG_VERSION");
+    let pid = evenkeel.pid().as_raw_nonzero();
+    // Ports are five digits wide, here as there.
+    let seen = seen
+        .replace(&a.to_string(), "127.0.0.1:AAAAA")
+        .replace(&b.to_string(), "127.0.0.1:BBBBB")
+        .replace(&down.to_string(), "127.0.0.1:DDDDD")
+        .replace(&format!("*:{port}"), "*:PORT")
+        .replace(&format!("evenkeel {version}, pid {pid}, up "), "HEAD ");
+    let (head, table) = seen.split_once('\n').unwrap();
+    let (seconds, workers) = head.split_once(" s, ").unwrap();
+    seconds.strip_prefix("HEAD ").unwrap().parse::<u64>().unwrap();
+    assert!(["sessions by worker: 1 0", "sessions by worker: 0 1"].contains(&workers), "{workers}");
+    assert_eq!(
+        table,
+        "
+*:PORT: 1 sessions open, 2 since start
+PLACE  BACKEND          POLICY       ADMIN     HEALTH       OPEN  MAX  TRIED  FAILED  SENT  RECEIVED
+0.0    127.0.0.1:AAAAA  round-robin  enabled   healthy         1    3      2       0     5         9
+0.1    127.0.0.1:DDDDD  round-robin  enabled   quarantined     0    -      1       1     0         0
+1.0    127.0.0.1:BBBBB  hash         disabled  healthy         0    -      0       0     0         0
+"
+    );
+    evenkeel.kill();
+}
+
+#[test]
+fn status_and_sessions_as_json() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("127.0.0.1:{port} {a}:7 --workers 1"));
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    let mut status: Value =
+        serde_json::from_str(&place.ctl("status --json").check(0).stdout).unwrap();
+    assert!(status["uptime_seconds"].is_u64());
+    status["uptime_seconds"] = json!(0);
+    let expected = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": evenkeel.pid().as_raw_nonzero().get(),
+        "uptime_seconds": 0,
+        "shutting_down": false,
+        "workers": [{ "sessions": 1 }],
+        "listeners": [{
+            "bind": format!("127.0.0.1:{port}"),
+            "sessions": 1,
+            "sessions_total": 1,
+            "tiers": [{
+                "policy": "round-robin",
+                "backends": [{
+                    "name": a.to_string(),
+                    "addresses": [a.to_string()],
+                    "admin": "enabled",
+                    "health": "healthy",
+                    "sessions": 1,
+                    "sessions_max": 7,
+                    "attempts_total": 1,
+                    "failures_total": 0,
+                    "sent_bytes_total": 0,
+                    "received_bytes_total": 2,
+                }],
+            }],
+        }],
+    });
+    assert_eq!(status, expected);
+
+    let mut sessions: Value =
+        serde_json::from_str(&place.ctl("sessions --json").check(0).stdout).unwrap();
+    assert!(sessions[0]["age_seconds"].as_f64().unwrap() < 60.0);
+    sessions[0]["age_seconds"] = json!(0);
+    let expected = json!([{
+        "session": 1,
+        "worker": 0,
+        "listener": format!("127.0.0.1:{port}"),
+        "client": client.0.local_addr().unwrap().to_string(),
+        "backend": a.to_string(),
+        "phase": "open",
+        "sent_bytes": 0,
+        "received_bytes": 2,
+        "age_seconds": 0,
+    }]);
+    assert_eq!(sessions, expected);
+
+    let table = place.ctl("sessions").check(0).stdout;
+    let mut lines = table.lines();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        words(lines.next().unwrap()).join(" "),
+        "SESSION LISTENER CLIENT BACKEND PHASE WORKER SENT RECEIVED AGE"
+    );
+    let row = words(lines.next().unwrap());
+    assert_eq!(
+        &row[..8].join(" "),
+        &format!("1 127.0.0.1:{port} {} {a} open 0 0 2", client.0.local_addr().unwrap())
+    );
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn a_session_that_is_connecting_is_listed_as_such() {
+    let (place, port) = (Place::new(), port());
+    let hole = Backend::black_hole();
+    let _evenkeel = place.native(&format!("{port} {hole}"));
+    let client = Client::connect(&port);
+    let sessions = || -> Value {
+        serde_json::from_str(&place.ctl("sessions --json").check(0).stdout).unwrap()
+    };
+    until("the session", || sessions()[0]["phase"] == "connecting");
+    assert_eq!(sessions()[0]["backend"], hole.to_string());
+    let number = sessions()[0]["session"].to_string();
+    done(&place, &format!("kill {number}"));
+    assert_eq!(client.end(), End::Reset);
+}
+
+#[test]
+fn disable_enable_and_drain() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let evenkeel = place.native(&format!("{port} {a} {b}"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    done(&place, "disable 0.0");
+    already(&place, "disable 0.0");
+    assert_eq!(ask_times(&port, 3), "b b b");
+    held.send("still served");
+    held.expect("still served");
+    done(&place, &format!("enable {a}"));
+    already(&place, "enable 0.0");
+    assert!(ask_times(&port, 2).contains('a'));
+    done(&place, "drain 0.0");
+    already(&place, "drain 0.0");
+    assert_eq!(place.backend(0, 0)["admin"], "draining");
+    assert_eq!(ask_times(&port, 3), "b b b");
+    held.send("still served");
+    held.expect("still served");
+    drop(held);
+    evenkeel.log.wait("backend drained");
+    done(&place, "drain 0.1");
+    assert_eq!(ask(&port), "reset");
+    done(&place, "enable 0.1");
+    assert_eq!(ask(&port), "b");
+}
+
+#[test]
+fn limit() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let _evenkeel = place.native(&format!("{port} {a} ! {b}"));
+    let held = [(); 3].map(|()| Client::connect(&port));
+    assert_eq!(held.each_ref().map(Client::line), ["a", "a", "a"]);
+    done(&place, "limit 0.0 2");
+    assert_eq!(place.backend(0, 0)["sessions"], 3, "nobody is ended");
+    assert_eq!(ask(&port), "b");
+    done(&place, "limit 0.0 4");
+    let fourth = Client::connect(&port);
+    fourth.expect("a\n");
+    assert_eq!(ask(&port), "b");
+    done(&place, "limit 0.0 0");
+    assert_eq!(ask(&port), "a");
+    done(&place, "limit 0.0 -1");
+    assert_eq!(ask(&port), "b");
+}
+
+#[test]
+fn add_and_assign() {
+    let (place, port) = (Place::new(), port());
+    let [a, b, c] = ["a", "b", "c"].map(Backend::named);
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    done(&place, &format!("add 0 {b}"));
+    assert_eq!(place.backend(0, 1)["admin"], "disabled");
+    assert_eq!(ask_times(&port, 2), "a a");
+    done(&place, "enable 0.1");
+    let mut seen = [ask(&port), ask(&port)];
+    seen.sort();
+    assert_eq!(seen, ["a", "b"]);
+
+    let must = format!("backend 0.1 must be disabled before its address can change");
+    refused(&place, &format!("assign 0.1 {c}"), &must);
+    done(&place, "disable 0.1");
+    done(&place, &format!("assign 0.1 {c}"));
+    done(&place, "enable 0.1");
+    let mut seen = [ask(&port), ask(&port)];
+    seen.sort();
+    assert_eq!(seen, ["a", "c"]);
+
+    // A tier that is new, behind an empty one.
+    done(&place, &format!("add 2 {b}"));
+    done(&place, "enable 2.0");
+    done(&place, "disable 0.0");
+    done(&place, "disable 0.1");
+    assert_eq!(ask(&port), "b");
+    place.ctl("status").check(0);
+    refused(&place, "add 99999 127.0.0.1:1", "tier 99999 is out of range");
+    let bad = place.ctl("add 0 127.0.0.1").check(1).stderr;
+    assert!(bad.contains("no usable address"), "{bad}");
+    let bad = place.ctl("add 0 name.invalid:80").check(1).stderr;
+    assert!(bad.contains("no usable address name.invalid:80"), "{bad}");
+}
+
+#[test]
+fn policy() {
+    let (place, port) = (Place::new(), port());
+    let [a, b, c] = ["a", "b", "c"].map(Backend::named);
+    let _evenkeel = place.native(&format!("{port} {a} {b} {c}"));
+    assert_eq!(ask_times(&port, 3), "a b c");
+    done(&place, "policy 0 hash");
+    let hashed = ask(&port);
+    assert_eq!(ask_times(&port, 4), [&*hashed; 4].join(" "));
+    done(&place, "policy 0 round-robin");
+    let mut seen = [ask(&port), ask(&port), ask(&port)];
+    seen.sort();
+    assert_eq!(seen, ["a", "b", "c"]);
+    place.ctl("policy 0 whatever").check(2);
+}
+
+#[test]
+fn reset_of_counters() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}:9"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    assert_eq!(ask(&port), "a");
+    until("the session to end", || place.sessions() == 1);
+    assert_eq!(place.backend(0, 0)["attempts_total"], 2);
+    done(&place, "reset 0.0");
+    let backend = place.backend(0, 0);
+    for counter in ["attempts_total", "failures_total", "sent_bytes_total", "received_bytes_total"]
+    {
+        assert_eq!(backend[counter], 0, "{counter}");
+    }
+    assert_eq!((&backend["sessions"], &backend["sessions_max"]), (&json!(1), &json!(9)));
+    assert_eq!(ask(&port), "a");
+    until("it to be counted", || place.backend(0, 0)["attempts_total"] == 1);
+}
+
+#[test]
+fn kill() {
+    let (place, port) = (Place::new(), port());
+    let (seen, sees) = std::sync::mpsc::channel();
+    let backend = Backend::new(move |client| {
+        client.send("hello\n");
+        let _ = seen.send(client.rest().1);
+    });
+    let _evenkeel = place.native(&format!("{port} {backend} --workers 1"));
+    let [first, second] = [(); 2].map(|()| {
+        let client = Client::connect(&port);
+        assert_eq!(client.line(), "hello");
+        client
+    });
+    done(&place, "kill 1");
+    assert_eq!(first.end(), End::Reset);
+    assert_eq!(sees.recv_timeout(crate::support::PATIENCE), Ok(End::Reset));
+    refused(&place, "kill 1", "no session 1; `evenkeel ctl sessions` lists them");
+    assert_eq!(place.sessions(), 1);
+    second.finish();
+    assert_eq!(second.end(), End::Eof);
+}
+
+#[test]
+fn shutdown() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel = place.native(&format!("{port} {a}"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    done(&place, "shutdown");
+    assert_eq!(ask(&port), "refused");
+    place.ctl("status").check(69);
+    held.send("still served");
+    held.expect("still served");
+    assert!(!evenkeel.has_ended());
+    drop(held);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+}
+
+#[test]
+fn a_backend_that_is_not_there() {
+    let (place, port) = (Place::new(), port());
+    let a = Backend::named("a");
+    let _evenkeel = place.native(&format!("{port} {a} ! {a}"));
+    let unknown = |name: &str| format!("no backend {name}; `evenkeel ctl status` lists them");
+    for name in ["0.1", "2.0", "nobody", "10.0.0.1:80"] {
+        for verb in ["enable", "disable", "drain", "reset"] {
+            refused(&place, &format!("{verb} {name}"), &unknown(name));
+        }
+        refused(&place, &format!("limit {name} 5"), &unknown(name));
+    }
+    let several =
+        format!("{a} names several backends; use TIER.INDEX as `evenkeel ctl status` shows it");
+    refused(&place, &format!("disable {a}"), &several);
+    done(&place, "disable 1.0");
+}
