@@ -12,7 +12,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 use sys::clock;
@@ -34,6 +37,8 @@ pub(crate) struct Handle {
     /// Its sessions, the ones being handed to it included.
     pub sessions: AtomicU32,
     orders: Sender<Order>,
+    /// Whether it has been woken for orders that it has not begun to take. Whoever finds it set
+    /// need not wake; so it is unset only before the orders are taken, never after.
     pending: AtomicBool,
     pub waker: Waker,
 }
@@ -154,14 +159,18 @@ impl Worker {
 
     fn turn(&mut self, fired: &mut Vec<usize>) -> io::Result<()> {
         let now = self.wait()?;
-        if self.shared.workers[self.index].pending.swap(false, Relaxed) {
+        if self.shared.workers[self.index].pending.swap(false, SeqCst) {
             self.take_orders(now);
         }
         for index in 0..self.poller.len() {
             let event = self.poller.event(index);
             match event.token {
                 WAKER_TOKEN => {
-                    self.shared.workers[self.index].waker.clear();
+                    let handle = &self.shared.workers[self.index];
+                    handle.waker.clear();
+                    // What was just cleared may have been the call for an order that came since
+                    // the turn began: without this nobody would ever call again.
+                    handle.pending.store(false, SeqCst);
                     self.take_orders(now);
                 }
                 token if token & LISTENER_BIT != 0 => {
@@ -342,7 +351,7 @@ impl Handle {
 
     /// Gives the worker something to do; never waits for it.
     pub fn order(&self, order: Order) {
-        if self.orders.send(order).is_ok() && !self.pending.swap(true, Relaxed) {
+        if self.orders.send(order).is_ok() && !self.pending.swap(true, SeqCst) {
             self.waker.wake();
         }
     }

@@ -60,6 +60,20 @@ fn limits_are_exact_over_four_workers() {
 }
 
 #[test]
+fn nobody_waits_between_two_workers() {
+    // Bursts after which nothing moves: a worker that was not woken for a client handed to it
+    // would sleep on.
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}:5 --workers 4"));
+    for burst in 0..60 {
+        let (counts, held) = ask_often(&port, 50);
+        assert_eq!(counts.get("silence"), None, "burst {burst}");
+        drop(held);
+        until("the sessions to end", || place.sessions() == 0);
+    }
+}
+
+#[test]
 fn a_limit_spills_exactly_under_concurrency() {
     let (place, port) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(Backend::named);
@@ -83,7 +97,7 @@ fn clients_that_come_while_it_stops_cost_no_session() {
                 scope.spawn(|| while Client::try_to(address).is_ok() {})
             });
             evenkeel.signal(Signal::TERM);
-            comers.map(|comer| comer.join().unwrap());
+            comers.into_iter().for_each(|comer| comer.join().unwrap());
         });
         for client in held {
             client.send("still here");
