@@ -2,7 +2,7 @@
 
 use super::{Client, PATIENCE};
 use fidelity::backend::{Backend as Fixed, Behaviour};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A port on 127.0.0.1 and what answers there. Displays as its address.
 pub struct Backend {
@@ -121,13 +121,15 @@ impl Backend {
         });
     }
 
-    /// Refuses from now on, and cuts the connections it has.
+    /// Refuses from now on, and resets the connections it has, as after a sudden death.
     pub fn stop(&self) {
         if let Some(listener) = self.listener.lock().unwrap().take() {
             let _ = listener.shutdown(Shutdown::Both);
         }
         for (_, stream) in self.seen.streams.lock().unwrap().drain() {
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            // Its thread reads an end, and closes it.
+            let _ = stream.shutdown(Shutdown::Read);
         }
     }
 

@@ -86,6 +86,14 @@ impl Client {
         }
     }
 
+    /// The first byte that comes, as text.
+    #[track_caller]
+    pub fn first_byte(&self) -> String {
+        let mut byte = [0];
+        (&self.0).read_exact(&mut byte).unwrap();
+        String::from_utf8_lossy(&byte).into_owned()
+    }
+
     /// Exactly `bytes` must come next.
     #[track_caller]
     pub fn expect(&self, bytes: impl AsRef<[u8]>) {

@@ -1,0 +1,200 @@
+//! Shortage, change and loss under load: nothing crashes, spins or gets lost.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use fidelity::pattern::Pattern;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+use support::{Backend, Client, End, PATIENCE, Place, Program, ask_often, port, until};
+
+/// Starts it with so many descriptors at most.
+fn native_with_descriptors(place: &Place, limit: usize, words: &str) -> Program {
+    let evenkeel = place.command("evenkeel", words);
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
+        .arg(evenkeel.get_program())
+        .args(evenkeel.get_args())
+        .env("EVENKEEL_RUNTIME_DIR", place.runtime());
+    let program = Program::spawn(&mut shell);
+    program.log.wait("admin socket");
+    program
+}
+
+/// Processor time used in a second in which nobody asks for anything, in ticks of 10 ms.
+fn ticks_in_a_second(program: &Program) -> u64 {
+    let before = program.ticks();
+    thread::sleep(Duration::from_secs(1)); // the measurement itself
+    program.ticks() - before
+}
+
+#[test]
+fn with_256_descriptors_a_thousand_clients_are_served_in_the_end() {
+    const CLIENTS: usize = 1000;
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel = native_with_descriptors(&place, 256, &format!("{port} {a} --workers 2"));
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let mut waiting: VecDeque<_> = (0..CLIENTS).map(|_| Client::try_to(address).unwrap()).collect();
+    // Those that fit are served, and keep their places; the others wait in the kernel's queue.
+    evenkeel.log.wait("out of descriptors");
+    waiting[0].expect("a\n");
+    let open = || a.open();
+    until("as many sessions as there is room for", || open() > 50);
+    let mut before = 0;
+    until("the number of sessions to settle", || {
+        let settled = open() == before;
+        before = open();
+        thread::sleep(Duration::from_millis(100)); // between two looks at a number
+        settled
+    });
+    assert!(before < 128, "two descriptors each: {before}");
+    assert!(!evenkeel.has_ended());
+    let ticks = ticks_in_a_second(&evenkeel);
+    assert!(ticks < 20, "{ticks} ticks of 10 ms in a second in which nothing moves");
+    assert_eq!(open(), before);
+    place.ctl("status").check(0);
+
+    // No byte is lost on those accepted, and everybody has their turn as places become free.
+    let bytes = Pattern::new(1).take(20_000);
+    let mut is_first = true;
+    while let Some(client) = waiting.pop_front() {
+        if !is_first {
+            client.expect("a\n");
+        }
+        is_first = false;
+        client.send(&bytes);
+        client.finish();
+        let (answer, end) = client.rest();
+        assert_eq!((answer.len(), end), (bytes.len(), End::Eof));
+        assert!(answer == bytes);
+    }
+    assert_eq!(a.accepted(), CLIENTS);
+    evenkeel.log.wait("the shortage is over");
+    until("the sessions to end", || place.sessions() == 0);
+    assert_eq!(evenkeel.log.with("out of descriptors").len(), 1, "it is said once");
+    assert_eq!(support::ask(&port), "a");
+    let ticks = ticks_in_a_second(&evenkeel);
+    assert!(ticks < 20, "{ticks} ticks of 10 ms in an idle second");
+}
+
+#[test]
+fn five_hundred_sessions_and_two_hundred_commands() {
+    let (place, port) = (Place::new(), port());
+    let [a, b, c] = ["a", "b", "c"].map(Backend::named);
+    let mut evenkeel = place.native(&format!("{port} {a} {b} {c} --workers 2"));
+    let (_, held) = ask_often(&port, 500);
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(SeqCst) {
+                    let client = Client::try_to(address).unwrap();
+                    let name = client.line();
+                    // c is never touched, so somebody can always serve.
+                    assert!(["a", "b", "c"].contains(&name.as_str()), "{name}");
+                    client.send("echo");
+                    client.expect("echo");
+                    served.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        scope.spawn(|| {
+            // The long ones go on all the time.
+            let mut turn = 0;
+            while !is_over.load(SeqCst) {
+                let client = &held[turn % held.len()];
+                client.send(format!("{turn};"));
+                client.expect(format!("{turn};"));
+                turn += 1;
+            }
+        });
+        let orders = [
+            r#"{"command":"set-admin-state","backend":"0.0","state":"disabled"}"#,
+            r#"{"command":"set-sessions-max","backend":"0.1","sessions_max":10}"#,
+            r#"{"command":"set-admin-state","backend":"0.0","state":"enabled"}"#,
+            r#"{"command":"set-sessions-max","backend":"0.1","sessions_max":0}"#,
+            r#"{"command":"set-admin-state","backend":"0.1","state":"draining"}"#,
+            r#"{"command":"set-admin-state","backend":"0.1","state":"enabled"}"#,
+        ];
+        for turn in 0..200 {
+            let answer = place.order(orders[turn % orders.len()]);
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        until("some traffic", || served.load(SeqCst) > 200);
+        is_over.store(true, SeqCst);
+    });
+    for client in &held {
+        client.send("still here");
+        client.expect("still here");
+    }
+    assert!(!evenkeel.has_ended());
+    assert_eq!(place.sessions(), 500);
+    assert_eq!(
+        evenkeel.log.with("session ended").iter().filter(|it| !it.contains("client-")).count(),
+        0
+    );
+}
+
+#[test]
+fn a_backend_that_comes_and_goes_costs_no_client() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let mut evenkeel = place.native(&format!("{port} {a} {b} --quarantine 50ms --workers 2"));
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(SeqCst) {
+                    let client = Client::try_to(address).unwrap();
+                    // Served, or cut in the middle when its backend is killed, never refused:
+                    // a name is all that a client needs.
+                    let name = client.line();
+                    assert!(["a", "b"].contains(&name.as_str()), "{name:?}");
+                    served.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        for _ in 0..20 {
+            let so_far = b.accepted();
+            until("b to be used", || b.accepted() > so_far + 5);
+            b.stop();
+            let so_far = served.load(SeqCst);
+            until("clients to be served without it", || served.load(SeqCst) > so_far + 20);
+            b.start();
+        }
+        is_over.store(true, SeqCst);
+    });
+    assert!(!evenkeel.has_ended());
+    until("the sessions to end", || place.sessions() == 0);
+    until("b to be healthy", || {
+        support::ask(&port);
+        place.backend(0, 1)["health"] == "healthy"
+    });
+}
+
+#[test]
+fn a_reader_that_stalls_holds_up_nobody_else() {
+    let (place, port) = (Place::new(), port());
+    let flood = Backend::new(|client| while (&client.0).write_all(&[b'x'; 1 << 16]).is_ok() {});
+    let a = Backend::named("a");
+    let evenkeel = place.native(&format!("{port} {flood} {a} --workers 1"));
+    let stalled = Client::connect(&port);
+    assert_eq!(stalled.first_byte(), "x");
+    let begin = Instant::now();
+    for _ in 0..20 {
+        let client = Client::connect(&port);
+        let first = client.first_byte();
+        assert!(first == "a" || first == "x", "{first:?}");
+    }
+    assert!(begin.elapsed() < PATIENCE / 2);
+    until("the other floods to end", || place.sessions() == 1);
+    let ticks = ticks_in_a_second(&evenkeel);
+    assert!(ticks < 20, "{ticks} ticks of 10 ms while one reader stalls");
+}
