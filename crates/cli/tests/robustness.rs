@@ -1,5 +1,7 @@
 //! Shortage, change and loss under load: nothing crashes, spins or gets lost.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 #[path = "support/mod.rs"]
 mod support;
 

@@ -2,6 +2,8 @@
 //! faults it had and this program must not have. Numbers in names of tests are those of the
 //! behaviour's list of faults.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

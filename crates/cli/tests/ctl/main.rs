@@ -1,5 +1,7 @@
 //! `evenkeel ctl` and the admin socket behind it.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

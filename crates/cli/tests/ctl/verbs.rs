@@ -211,7 +211,7 @@ fn add_and_assign() {
     seen.sort();
     assert_eq!(seen, ["a", "b"]);
 
-    let must = format!("backend 0.1 must be disabled before its address can change");
+    let must = "backend 0.1 must be disabled before its address can change".to_owned();
     refused(&place, &format!("assign 0.1 {c}"), &must);
     done(&place, "disable 0.1");
     done(&place, &format!("assign 0.1 {c}"));

@@ -1,5 +1,7 @@
 //! `evenkeel` itself, from outside: operands, choosing, relaying, the log, the process.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -180,7 +180,7 @@ fn what_cannot_be_done_is_named_with_status_1() {
     check(format!("a.invalid:{free} 127.0.0.1:1"), &["a.invalid"]);
     check(format!("192.0.2.1:{free} 127.0.0.1:1"), &["192.0.2.1", "does not have the address"]);
     check(format!("{free} 127.0.0.1:1 --user no-such-user"), &["no-such-user"]);
-    check(format!("unix:/no/such/dir/socket 127.0.0.1:1"), &["/no/such/dir/socket"]);
+    check("unix:/no/such/dir/socket 127.0.0.1:1".to_owned(), &["/no/such/dir/socket"]);
     assert_eq!(place.sockets().len(), 0, "a failed start leaves nothing behind");
 }
 
