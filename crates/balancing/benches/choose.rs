@@ -1,0 +1,182 @@
+//! What one decision costs: a new session's choice, its way past dead backends, a health report.
+//!
+//! `cargo bench -p balancing` prints a table. `DESIGN` asks that choosing among 10 000 backends
+//! costs less than a microsecond; `least-sessions` looks at every backend and does not keep it.
+
+use balancing::{
+    AdminState, Address, Attempt, Backend, BackendState, FailoverScope, HealthLimits, Instant,
+    Outcome, Policy, Pool, Tier, client_hash,
+};
+use divan::{Bencher, black_box};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+const SIZES: [usize; 3] = [10, 1000, 10_000];
+const NOW: Instant = Instant::from_millis(1_000_000);
+
+fn main() {
+    divan::main();
+}
+
+/// A pool of `tiers` tiers with `backends` backends each.
+fn pool(tiers: usize, backends: usize, policy: Policy) -> Pool {
+    let backend = |number: usize| {
+        let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + number as u32), 80));
+        Arc::new(Backend {
+            name: address.to_string(),
+            addresses: vec![Address::Ip(address)],
+            state: Arc::new(BackendState::new(1, AdminState::Enabled, 0)),
+        })
+    };
+    let tier = |first: usize| Tier {
+        policy,
+        failover: FailoverScope::WholeTier,
+        backends: (first..first + backends).map(backend).collect(),
+        ..Tier::default()
+    };
+    Pool {
+        tiers: (0..tiers).map(|index| tier(index * backends)).collect(),
+        health: HealthLimits::default(),
+        auto_disable: false,
+    }
+}
+
+/// A session that takes a place and gives it back at once.
+fn choose(bencher: Bencher<'_, '_>, pool: &Pool) {
+    let mut number = 0u64;
+    bencher.bench_local(|| {
+        number += 1;
+        let client = IpAddr::V4(Ipv4Addr::from_bits(number as u32));
+        let mut attempt = Attempt::new(client_hash(client), number);
+        black_box(pool.next_backend(&mut attempt, NOW)).is_some()
+    });
+}
+
+/// Every backend is well and has room.
+mod healthy {
+    use super::{Bencher, Policy, SIZES, choose, pool};
+
+    #[divan::bench(args = SIZES)]
+    fn round_robin(bencher: Bencher<'_, '_>, backends: usize) {
+        choose(bencher, &pool(1, backends, Policy::RoundRobin));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn hash(bencher: Bencher<'_, '_>, backends: usize) {
+        choose(bencher, &pool(1, backends, Policy::Hash));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn random(bencher: Bencher<'_, '_>, backends: usize) {
+        choose(bencher, &pool(1, backends, Policy::Random));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn least_sessions(bencher: Bencher<'_, '_>, backends: usize) {
+        choose(bencher, &pool(1, backends, Policy::LeastSessions));
+    }
+}
+
+/// Nine in ten are disabled, spread evenly: what passing over costs.
+mod mostly_disabled {
+    use super::{AdminState, Bencher, Policy, Pool, SIZES, choose, pool};
+
+    fn thinned(backends: usize, policy: Policy) -> Pool {
+        let pool = pool(1, backends, policy);
+        for (_, index, backend) in pool.backends() {
+            if index % 10 != 0 {
+                backend.state.set_admin(AdminState::Disabled);
+            }
+        }
+        pool
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn round_robin(bencher: Bencher<'_, '_>, backends: usize) {
+        choose(bencher, &thinned(backends, Policy::RoundRobin));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn random(bencher: Bencher<'_, '_>, backends: usize) {
+        choose(bencher, &thinned(backends, Policy::Random));
+    }
+}
+
+/// What follows when connects fail.
+mod failing {
+    use super::{
+        Attempt, Bencher, HealthLimits, NOW, Outcome, Policy, Pool, SIZES, black_box, pool,
+    };
+    use std::time::Duration;
+
+    /// One session whose first `failures` connects fail; none is remembered, as in balance(1).
+    fn fail_over(bencher: Bencher<'_, '_>, mut pool: Pool, failures: usize) {
+        pool.health = HealthLimits { quarantine: Duration::ZERO, ..HealthLimits::default() };
+        bencher.bench_local(|| {
+            let mut attempt = Attempt::new(7, 7);
+            for _ in 0..failures {
+                let lease = pool.next_backend(&mut attempt, NOW);
+                if let Some(lease) = lease {
+                    pool.report(&mut attempt, &lease, Outcome::Failure, NOW);
+                }
+            }
+            black_box(pool.next_backend(&mut attempt, NOW)).is_some()
+        });
+    }
+
+    /// Three backends of one tier fail, the fourth is taken.
+    #[divan::bench(args = SIZES)]
+    fn three_in_a_tier(bencher: Bencher<'_, '_>, backends: usize) {
+        fail_over(bencher, pool(1, backends, Policy::RoundRobin), 3);
+    }
+
+    /// Three tiers of one backend fail, the fourth is taken: `a ! b ! c ! d`.
+    #[divan::bench]
+    fn three_tiers(bencher: Bencher<'_, '_>) {
+        fail_over(bencher, pool(4, 1, Policy::RoundRobin), 3);
+    }
+
+    /// Everything is in quarantine, and the last resort finds one all the same.
+    #[divan::bench(args = SIZES)]
+    fn last_resort(bencher: Bencher<'_, '_>, backends: usize) {
+        let pool = pool(1, backends, Policy::RoundRobin);
+        for _ in 0..backends {
+            let mut attempt = Attempt::new(0, 0);
+            if let Some(lease) = pool.next_backend(&mut attempt, NOW) {
+                pool.report(&mut attempt, &lease, Outcome::Failure, NOW);
+            }
+        }
+        bencher.bench_local(|| {
+            let mut attempt = Attempt::new(7, 7);
+            black_box(pool.next_backend(&mut attempt, NOW)).is_some()
+        });
+    }
+}
+
+/// What one report of a connect costs.
+mod health {
+    use super::{Attempt, Bencher, NOW, Outcome, Policy, pool};
+
+    /// A success at a backend that is well: the common case, which writes nothing.
+    #[divan::bench]
+    fn success(bencher: Bencher<'_, '_>) {
+        report(bencher, &[Outcome::Success]);
+    }
+
+    /// A failure that quarantines, and the success that ends it.
+    #[divan::bench]
+    fn failure_and_recovery(bencher: Bencher<'_, '_>) {
+        report(bencher, &[Outcome::Failure, Outcome::Success]);
+    }
+
+    fn report(bencher: Bencher<'_, '_>, outcomes: &[Outcome]) {
+        let pool = pool(1, 10, Policy::RoundRobin);
+        bencher.bench_local(|| {
+            let mut attempt = Attempt::new(7, 7);
+            let Some(lease) = pool.next_backend(&mut attempt, NOW) else { return };
+            for &outcome in outcomes {
+                pool.report(&mut attempt, &lease, outcome, NOW);
+            }
+        });
+    }
+}
