@@ -4,7 +4,7 @@
 //! costs less than a microsecond; `least-sessions` looks at every backend and does not keep it.
 
 use balancing::{
-    AdminState, Address, Attempt, Backend, BackendState, FailoverScope, HealthLimits, Instant,
+    Address, AdminState, Attempt, Backend, BackendState, FailoverScope, HealthLimits, Instant,
     Outcome, Policy, Pool, Tier, client_hash,
 };
 use divan::{Bencher, black_box};
