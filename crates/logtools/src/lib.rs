@@ -5,10 +5,14 @@
 //! ([`options`]). Nothing here speaks to a running balancer.
 #![forbid(unsafe_code)]
 
+pub mod daemon;
 pub mod input;
 pub mod lines;
 pub mod options;
 pub mod output;
+pub mod penlog;
+pub mod penlogd;
+pub mod syslog;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,11 +32,23 @@ pub struct Personality {
 }
 
 /// All programs of this crate.
-pub const PERSONALITIES: &[Personality] = &[Personality {
-    names: &["mergelogs"],
-    main: |argv0, args| mergelogs::main(argv0, args),
-    tool: &mergelogs::TOOL,
-}];
+pub const PERSONALITIES: &[Personality] = &[
+    Personality {
+        names: &["mergelogs"],
+        main: |argv0, args| mergelogs::main(argv0, args),
+        tool: &mergelogs::TOOL,
+    },
+    Personality {
+        names: &["penlog"],
+        main: |argv0, args| penlog::main(argv0, args),
+        tool: &penlog::TOOL,
+    },
+    Personality {
+        names: &["penlogd"],
+        main: |argv0, args| penlogd::main(argv0, args),
+        tool: &penlogd::TOOL,
+    },
+];
 
 /// The program of that name, if there is one here. `name` may be a path.
 pub fn find(name: &str) -> Option<&'static Personality> {

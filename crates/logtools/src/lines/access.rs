@@ -138,7 +138,7 @@ impl Access {
 
 /// Where the request ends: at the first quote that is not escaped, or, for servers that do not
 /// escape and wrote a backslash at its end, at the first quote at all.
-fn closing_quote(line: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn closing_quote(line: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(hit) = memchr::memchr2(b'"', b'\\', line.get(at..)?) {
         at += hit;

@@ -82,7 +82,8 @@ impl Emitter {
     }
 }
 
-fn as_json(resolved: &Resolved<'_>, out: &mut Vec<u8>) {
+/// Appends the line as a JSON object.
+pub fn as_json(resolved: &Resolved<'_>, out: &mut Vec<u8>) {
     let Resolved { line, access, server, client } = resolved;
     let text = |bytes: &[u8]| Value::String(String::from_utf8_lossy(bytes).into_owned());
     let mut object = Map::new();
