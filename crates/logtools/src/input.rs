@@ -137,6 +137,11 @@ impl Lines {
         &self.buffer[self.line.0..self.line.1]
     }
 
+    /// Whether the next line is here already, so that [`advance`](Self::advance) will not wait.
+    pub fn has_next(&self) -> bool {
+        memchr::memchr(b'\n', &self.buffer[self.next..self.filled]).is_some()
+    }
+
     /// Its number, the first being 1.
     pub fn number(&self) -> u64 {
         self.number

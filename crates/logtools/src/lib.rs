@@ -13,6 +13,7 @@ pub mod output;
 pub mod penlog;
 pub mod penlogd;
 pub mod syslog;
+pub mod webresolve;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -47,6 +48,16 @@ pub const PERSONALITIES: &[Personality] = &[
         names: &["penlogd"],
         main: |argv0, args| penlogd::main(argv0, args),
         tool: &penlogd::TOOL,
+    },
+    Personality {
+        names: &["webresolve"],
+        main: |argv0, args| webresolve::main(argv0, args),
+        tool: &webresolve::TOOL,
+    },
+    Personality {
+        names: &["splitwr"],
+        main: |argv0, args| webresolve::main(argv0, args),
+        tool: &webresolve::SPLITWR,
     },
 ];
 

@@ -236,3 +236,8 @@ fn leading_number(text: &[u8]) -> i64 {
     let digits = digits.iter().take_while(|b| b.is_ascii_digit()).take(18);
     sign * digits.fold(0, |n, b| n * 10 + i64::from(b - b'0'))
 }
+
+/// Reads a piece both as a line of an access log and of a balancer's log, for the fuzzer.
+pub fn parse_piece(piece: &[u8]) -> (bool, bool) {
+    (Line::parse(piece).is_some(), Entry::parse(piece).is_some())
+}
