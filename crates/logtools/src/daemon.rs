@@ -94,6 +94,11 @@ impl User {
         Some(Self { uid, gid, groups })
     }
 
+    /// Its number.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// Becomes this user, with its groups and no way back. To be called while there is one
     /// thread only, since the system keeps users per thread.
     pub fn assume(&self) -> io::Result<()> {

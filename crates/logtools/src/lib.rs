@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod daemon;
+pub mod dwatch;
 pub mod input;
 pub mod lines;
 pub mod options;
 pub mod output;
 pub mod penlog;
 pub mod penlogd;
+pub mod status_html;
 pub mod syslog;
 pub mod webresolve;
 
@@ -58,6 +60,11 @@ pub const PERSONALITIES: &[Personality] = &[
         names: &["splitwr"],
         main: |argv0, args| webresolve::main(argv0, args),
         tool: &webresolve::SPLITWR,
+    },
+    Personality {
+        names: &["dwatch"],
+        main: |argv0, args| dwatch::main(argv0, args),
+        tool: &dwatch::TOOL,
     },
 ];
 
