@@ -15,7 +15,6 @@ pub fn render(status: &Value) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"refresh\" content=\"10\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>Evenkeel status</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<h1>Evenkeel</h1>\n<p>Version {}, process {}, up for {}. {}</p>\n</header>\n<main>\n",
@@ -30,7 +29,7 @@ pub fn render(status: &Value) -> String {
     for listener in listeners {
         render_listener(&mut page, listener);
     }
-    page.push_str("</main>\n<footer><p>Read only; the page renews itself every 10 seconds.</p></footer>\n</body>\n</html>\n");
+    page.push_str("</main>\n<footer><p><a href=\"\">Reload</a>. This page only shows.</p></footer>\n</body>\n</html>\n");
     page
 }
 
@@ -243,6 +242,7 @@ h1 { margin: 0; color: var(--sea); font-size: 1.6rem; }
 h2 { margin: 0; font-size: 1.15rem; font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
 p { margin: .25rem 0 .75rem; }
 header p, section > p, footer, caption { color: var(--soft); }
+a { color: var(--sea); }
 section { margin: 1rem 0; padding: 1rem 1.25rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 .wide { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
