@@ -1,4 +1,5 @@
 //! dwatch with real processes.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod common;
 

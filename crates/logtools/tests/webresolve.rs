@@ -1,4 +1,5 @@
 //! webresolve against a real name server, behind a proxy that delays every answer.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod common;
 
@@ -80,6 +81,9 @@ fn start_dnsmasq(hosts: &Path) -> Option<(Child, SocketAddr)> {
     }
 }
 
+/// By our identifier: the client's own, and its address.
+type Clients = HashMap<[u8; 2], ([u8; 2], SocketAddr)>;
+
 /// Passes queries on after `delay`. Identifiers are exchanged, since several clients may choose
 /// the same.
 fn delayed(upstream: SocketAddr, delay: Duration, asked: Arc<AtomicU64>) -> SocketAddr {
@@ -87,7 +91,7 @@ fn delayed(upstream: SocketAddr, delay: Duration, asked: Arc<AtomicU64>) -> Sock
     let back = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = front.local_addr().unwrap();
     let (sender, queue) = mpsc::channel::<(Instant, Vec<u8>, SocketAddr)>();
-    let clients: Arc<Mutex<HashMap<[u8; 2], ([u8; 2], SocketAddr)>>> = Arc::default();
+    let clients: Arc<Mutex<Clients>> = Arc::default();
     let (answers, replies) = (back.try_clone().unwrap(), front.try_clone().unwrap());
     let pending = Arc::clone(&clients);
     thread::spawn(move || {

@@ -23,13 +23,16 @@ pub struct Waiting<T> {
     pub item: T,
 }
 
+/// Lines with the same request that wait for a client: when they came, and their numbers.
+type Places = BTreeSet<(Millis, u64)>;
+
 /// The waiting lines.
 pub struct Pairing<T> {
     window: Millis,
     queue: VecDeque<Waiting<T>>,
     /// The number of the first line of the queue.
     first: u64,
-    free: HashMap<(ServerId, Box<[u8]>), BTreeSet<(Millis, u64)>>,
+    free: HashMap<(ServerId, Box<[u8]>), Places>,
     newest: Millis,
 }
 
