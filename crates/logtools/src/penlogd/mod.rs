@@ -1,7 +1,7 @@
 //! `penlogd`: writes one log from the lines of all web servers, with the true clients.
 //!
 //! Balancers announce what clients send, web servers send their log lines, each as UDP datagrams
-//! to one port. [`announced`] remembers and matches, [`service`] receives and writes.
+//! to one port. [`announced`] remembers and matches, `service` receives and writes.
 
 pub mod announced;
 mod service;
