@@ -270,19 +270,22 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// Writes text as roff: blank lines part paragraphs, indented lines are shown as they are.
 fn paragraphs(page: &mut String, text: &str) {
-    let mut verbatim = false;
+    let (mut verbatim, mut gap) = (false, false);
     for line in text.lines() {
+        if line.is_empty() {
+            gap = true;
+            continue;
+        }
         let indented = line.starts_with("    ");
-        if indented != verbatim && !line.is_empty() {
-            page.push_str(if indented { ".PP\n.nf\n" } else { ".fi\n.PP\n" });
-            verbatim = indented;
-        }
-        match line {
-            "" if !verbatim => page.push_str(".PP\n"),
-            _ => {
-                let _ = writeln!(page, "{}", roff(line));
-            }
-        }
+        page.push_str(match (verbatim, indented) {
+            (false, true) => ".PP\n.nf\n",
+            (true, false) => ".fi\n.PP\n",
+            (true, true) if gap => "\n",
+            (false, false) if gap => ".PP\n",
+            _ => "",
+        });
+        (verbatim, gap) = (indented, false);
+        let _ = writeln!(page, "{}", roff(line));
     }
     if verbatim {
         page.push_str(".fi\n");

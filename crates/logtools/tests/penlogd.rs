@@ -245,6 +245,27 @@ fn the_background_start_reports_failure_and_success_when_it_is_so() {
 }
 
 #[test]
+fn systemd_may_pass_the_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    // The port on the command line is not the one that is used.
+    let mut child = Command::new("sh")
+        .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" penlogd -f -b -l log 9 3<&0"])
+        .arg(env!("CARGO_BIN_EXE_logtools"))
+        .current_dir(directory.path())
+        .stdin(std::os::fd::OwnedFd::from(socket))
+        .spawn()
+        .unwrap();
+    let sender = UdpSocket::bind("127.0.0.11:0").unwrap();
+    sender.send_to(line("lb", "GET /").as_bytes(), address).unwrap();
+    let log = directory.path().join("log");
+    wait_for("the line", || fs::read_to_string(&log).is_ok_and(|text| !text.is_empty()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn penlog_cuts_where_it_is_told_and_tries_all_addresses() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port().to_string();

@@ -91,9 +91,11 @@ Commands are run by /bin/sh in a process group of their own, with standard input
 up, gave-up or too-many. A start command may be the daemon itself: it is left running once all is well."),
         ("exit status", "0: all is well, or was mended. 1: something is still not well, or another dwatch is at work. 2: wrong usage or configuration."),
         ("examples", "\
+From cron, and as a unit of systemd:
+
     * * * * *  root  dwatch -f /etc/dwatch.conf      # in /etc/cron.d/dwatch
 
-    [Service]                                        # or as a unit of systemd
+    [Service]
     Type=notify
     ExecStart=/usr/bin/dwatch -i 10
     WatchdogSec=60

@@ -21,7 +21,7 @@ mod settings;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::input::{InputError, Lines, Progress};
@@ -121,7 +121,9 @@ impl Reject for Left {
             InputError::TooLong { .. } => self.rejected += 1,
             _ => self.unread += 1,
         }
-        eprintln!("\rmergelogs: {error}");
+        // A progress line may stand there.
+        let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}mergelogs: {error}");
     }
 }
 

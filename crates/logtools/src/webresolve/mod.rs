@@ -101,6 +101,8 @@ const SECTIONS: &[(&str, &str)] = &[
     (
         "examples",
         "\
+A compressed log, with names remembered, and names on the way from mergelogs to a report:
+
     webresolve -c /var/cache/webresolve access.log.gz > resolved.log
     mergelogs -p pen.log 10.0.0.1:www1.log | webresolve --verify | goaccess -",
     ),
