@@ -131,38 +131,58 @@ pub enum Answer {
     Nobody,
 }
 
+/// One of the balancer's logs, read so far.
+struct Input {
+    lines: Lines,
+    /// Until when the last records may matter, the newest last.
+    recent: VecDeque<Millis>,
+    ended: bool,
+}
+
+impl Input {
+    /// Whether nothing that follows can matter at `instant`. A clock that was wrong for a moment
+    /// must not end the reading, so several records in a row have to say so.
+    fn is_beyond(&self, instant: Millis) -> bool {
+        self.ended
+            || (self.recent.len() == BEYOND && self.recent.iter().rev().all(|at| *at > instant))
+    }
+
+    fn note(&mut self, at: Millis) {
+        if self.recent.len() == BEYOND {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(at);
+    }
+}
+
 /// The balancer's logs and what is remembered of them.
 pub struct Origins {
-    inputs: VecDeque<Lines>,
+    inputs: Vec<Input>,
     correction: Correction,
     windows: Windows,
     requests: Requests,
     connections: Connections,
     newest: Millis,
-    /// How many records in a row were beyond the horizon.
-    beyond: u32,
     seen_connections: bool,
     scratch: Vec<u8>,
-    /// Lines read, and lines that were none of the known kinds.
-    pub lines: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be read, or were none of the known kinds.
     pub damaged: u64,
 }
 
 impl Origins {
-    /// The logs are read one after the other.
+    /// The logs are read side by side, each as far as needed: they may be of the same time, or
+    /// one the rotated continuation of the other.
     pub fn new(inputs: Vec<Lines>, correction: Correction, windows: Windows) -> Self {
+        let input = |lines| Input { lines, recent: VecDeque::new(), ended: false };
         Self {
-            inputs: inputs.into(),
+            inputs: inputs.into_iter().map(input).collect(),
             correction,
             windows,
             requests: Requests::default(),
             connections: Connections::default(),
             newest: Millis::MIN,
-            beyond: 0,
             seen_connections: false,
             scratch: Vec::new(),
-            lines: 0,
             damaged: 0,
         }
     }
@@ -180,48 +200,53 @@ impl Origins {
             return;
         }
         self.newest = instant;
-        self.beyond = 0;
-        while self.beyond < BEYOND_MAX {
-            let Some(input) = self.inputs.front_mut() else { break };
-            match input.advance() {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.inputs.pop_front();
-                    continue;
+        let mut inputs = std::mem::take(&mut self.inputs);
+        for input in &mut inputs {
+            while !input.is_beyond(instant) {
+                match input.lines.advance() {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        input.ended = true;
+                        continue;
+                    }
+                    Err(error) => {
+                        self.damaged += 1;
+                        complain(error);
+                        continue;
+                    }
                 }
-                Err(error) => {
-                    self.damaged += 1;
-                    complain(error);
-                    continue;
+                match self.take(input.lines.line(), servers) {
+                    Some(at) => input.note(at),
+                    None => self.damaged += 1,
                 }
             }
-            self.lines += 1;
-            let seen = match Origin::parse(input.line()) {
-                Some(Origin::Request(entry)) => {
-                    let at = self.correction.apply(entry.instant);
-                    if let Some(server) = servers.find(entry.server) {
-                        self.requests.add(server, entry.data, at, entry.client);
-                    }
-                    at - self.windows.requests
-                }
-                Some(Origin::Connection(mut connection)) => {
-                    self.seen_connections = true;
-                    connection.start = self.correction.apply(connection.start);
-                    connection.end = connection.end.map(|end| self.correction.apply(end));
-                    let server = connection.backend.and_then(|b| servers.find_backend(b));
-                    self.connections.add(server.unwrap_or(NO_SERVER), connection);
-                    let ahead = if connection.end.is_some() { self.windows.lookahead } else { 0 };
-                    connection.end.unwrap_or(connection.start) - self.windows.connections - ahead
-                }
-                None => {
-                    self.damaged += 1;
-                    continue;
-                }
-            };
-            self.beyond = if seen > instant { self.beyond + 1 } else { 0 };
         }
+        self.inputs = inputs;
         self.requests.expire(instant - keep * self.windows.requests);
         self.connections.expire(instant - 2 * self.windows.connections - self.windows.lookahead);
+    }
+
+    /// Remembers what a line says; gives until when such a record may matter.
+    fn take(&mut self, line: &[u8], servers: &Servers) -> Option<Millis> {
+        match Origin::parse(line)? {
+            Origin::Request(entry) => {
+                let at = self.correction.apply(entry.instant);
+                if let Some(server) = servers.find(entry.server) {
+                    self.requests.add(server, entry.data, at, entry.client);
+                }
+                Some(at - self.windows.requests)
+            }
+            Origin::Connection(mut connection) => {
+                self.seen_connections = true;
+                connection.start = self.correction.apply(connection.start);
+                connection.end = connection.end.map(|end| self.correction.apply(end));
+                let server = connection.backend.and_then(|b| servers.find_backend(b));
+                self.connections.add(server.unwrap_or(NO_SERVER), connection);
+                let ahead = if connection.end.is_some() { self.windows.lookahead } else { 0 };
+                let at = connection.end.unwrap_or(connection.start);
+                Some(at - self.windows.connections - ahead)
+            }
+        }
     }
 
     /// Who sent the line of this access log: by the balancer's port if the log has it, by the
@@ -295,6 +320,46 @@ fn answer(found: Found, with_port: bool) -> Answer {
     }
 }
 
-/// A clock that was wrong for a moment must not stop the reading: this many records in a row
-/// beyond the horizon do.
-const BEYOND_MAX: u32 = 64;
+/// How many records in a row must be beyond the window before reading stops.
+const BEYOND: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(logs: &[String]) -> Origins {
+        let lines = |log: &String| {
+            Lines::new(std::io::Cursor::new(log.clone().into_bytes()), "log".to_owned())
+        };
+        let windows = Windows { requests: 10_000, connections: 2_000, lookahead: 5_000 };
+        Origins::new(logs.iter().map(lines).collect(), Correction::default(), windows)
+    }
+
+    #[test]
+    fn only_what_lies_within_the_window_is_held() {
+        let log = (0..20_000).map(|i| format!("192.0.2.1 {i} 10.0.0.1 GET /{i}\n")).collect();
+        let mut origins = origins(&[log]);
+        let mut servers = Servers::default();
+        servers.id(b"10.0.0.1");
+        for second in 0..20_000 {
+            origins.read_until(second * 1000, 2, &servers, &mut |_| {});
+            assert!(origins.requests.len() <= 30 + BEYOND + 1, "{}", origins.requests.len());
+        }
+        assert_eq!(origins.damaged, 0);
+    }
+
+    #[test]
+    fn logs_of_the_same_time_are_read_side_by_side() {
+        let log = |name: &str| {
+            (0..500).map(|i| format!("192.0.2.1 {i} 10.0.0.1 GET /{name}{i}\n")).collect()
+        };
+        let mut origins = origins(&[log("a"), log("b")]);
+        let mut servers = Servers::default();
+        let server = servers.id(b"10.0.0.1");
+        origins.read_until(3_000, 2, &servers, &mut |_| {});
+        for request in ["GET /a3", "GET /b3"] {
+            let found = origins.requests.nearest(server, request.as_bytes(), 3_000, 0);
+            assert!(found.is_some(), "{request}");
+        }
+    }
+}

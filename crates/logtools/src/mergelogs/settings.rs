@@ -42,7 +42,7 @@ program is for those that do not, and for old logs.",
             'p',
             "pen-log",
             "FILE",
-            "The balancer's log; - for standard input. May be given several times, oldest first.",
+            "The balancer's log; - for standard input. May be given several times, for rotated logs and for several balancers.",
         ),
         opt(
             'j',
