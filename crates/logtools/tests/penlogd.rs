@@ -156,6 +156,18 @@ fn a_log_that_cannot_be_reopened_is_kept() {
 }
 
 #[test]
+fn a_full_disk_costs_lines_and_not_the_program() {
+    let service = Service::start("-b -l /dev/full");
+    service.send("127.0.0.11", &line("lb", "GET /1"));
+    let complaint = "cannot write the log: No space left on device";
+    wait_for("the message", || service.text("messages").contains(complaint));
+    service.send("127.0.0.11", &line("lb", "GET /2"));
+    service.signal(Signal::HUP);
+    assert!(taken(service.port));
+    assert_eq!(service.text("messages").matches(complaint).count(), 1);
+}
+
+#[test]
 fn a_line_can_wait_for_its_announcement() {
     let service = Service::start("--wait 60000");
     service.send("127.0.0.11", &line("lb", "GET /a"));

@@ -5,7 +5,7 @@
 //! were all of one client: nothing is guessed.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 use super::requests::ServerId;
 use crate::lines::{Connection, Endpoint, Millis};
@@ -27,7 +27,7 @@ pub struct Connections {
     slots: Vec<Option<(ServerId, Connection)>>,
     free: Vec<u32>,
     by_source: HashMap<Endpoint, Vec<u32>>,
-    by_second: HashMap<(ServerId, i64), Vec<u32>>,
+    by_second: BTreeMap<(ServerId, i64), Vec<u32>>,
     /// Those that would fill too many seconds.
     long: HashMap<ServerId, Vec<u32>>,
     expiry: BinaryHeap<Reverse<(Millis, u32)>>,
@@ -76,30 +76,62 @@ impl Connections {
     /// The client of the connections to `server` that were open at `instant`, or else of those
     /// nearest to it within the window.
     pub fn by_time(&self, server: ServerId, instant: Millis, window: Millis) -> Found {
-        let second = instant.div_euclid(1000);
-        for step in 0..=window / 1000 + 1 {
-            let mut clients = None;
-            let seconds = if step == 0 { vec![second] } else { vec![second - step, second + step] };
-            let short = seconds.iter().filter_map(|s| self.by_second.get(&(server, *s))).flatten();
-            let long = self.long.get(&server).into_iter().flatten();
-            for (_, c) in short.chain(long).filter_map(|s| self.slots[*s as usize].as_ref()) {
-                let far = distance(c, instant);
-                if far > window || far > step * 1000 {
-                    continue;
-                }
-                match clients {
-                    Some((client, nearest)) if client == c.client.ip => {
-                        clients = Some((client, far.min(nearest)));
-                    }
-                    Some(_) => return Found::Ambiguous,
-                    None => clients = Some((c.client.ip, far)),
-                }
+        let mut step = 0;
+        loop {
+            match self.at_distance(server, instant, window, step) {
+                Found::Nobody => {}
+                found => return found,
             }
-            if let Some((ip, far)) = clients {
-                return Found::Client(Endpoint { ip, port: None }, far);
+            match self.next_distance(server, instant, step) {
+                Some(next) if next <= window / 1000 + 1 => step = next,
+                _ => return Found::Nobody,
             }
         }
-        Found::Nobody
+    }
+
+    /// The client of the connections that are this many seconds away, if they agree.
+    fn at_distance(&self, server: ServerId, instant: Millis, window: Millis, step: i64) -> Found {
+        let second = instant.div_euclid(1000);
+        let seconds = [second - step, second + step];
+        let places = if step == 0 { &seconds[..1] } else { &seconds[..] };
+        let short = places.iter().filter_map(|s| self.by_second.get(&(server, *s))).flatten();
+        let mut found = Found::Nobody;
+        for connection in short.chain(self.long(server)).filter_map(|slot| self.connection(*slot)) {
+            let far = distance(connection, instant);
+            if far > window || far > step * 1000 {
+                continue;
+            }
+            let ip = connection.client.ip;
+            found = match found {
+                Found::Client(client, _) if client.ip != ip => return Found::Ambiguous,
+                Found::Client(client, nearest) => Found::Client(client, far.min(nearest)),
+                _ => Found::Client(Endpoint { ip, port: None }, far),
+            };
+        }
+        found
+    }
+
+    /// The next larger distance in seconds at which there is any connection.
+    fn next_distance(&self, server: ServerId, instant: Millis, step: i64) -> Option<i64> {
+        let second = instant.div_euclid(1000);
+        let before = self.by_second.range((server, i64::MIN)..(server, second - step));
+        let after = self.by_second.range((server, second + step + 1)..=(server, i64::MAX));
+        let long = self.long(server).iter().filter_map(|slot| self.connection(*slot));
+        before
+            .map(|((_, at), _)| second - at)
+            .next_back()
+            .into_iter()
+            .chain(after.map(|((_, at), _)| at - second).next())
+            .chain(long.map(|c| distance(c, instant).div_euclid(1000) + 1).filter(|at| *at > step))
+            .min()
+    }
+
+    fn long(&self, server: ServerId) -> &[u32] {
+        self.long.get(&server).map_or(&[], Vec::as_slice)
+    }
+
+    fn connection(&self, slot: u32) -> Option<&Connection> {
+        self.slots[slot as usize].as_ref().map(|(_, connection)| connection)
     }
 
     /// Forgets connections that ended before `horizon`.
@@ -115,7 +147,12 @@ impl Connections {
                 forget(&mut self.by_source, &source, slot);
             }
             for second in seconds(&connection).into_iter().flatten() {
-                forget(&mut self.by_second, &(server, second), slot);
+                if let Some(slots) = self.by_second.get_mut(&(server, second)) {
+                    slots.retain(|s| *s != slot);
+                    if slots.is_empty() {
+                        self.by_second.remove(&(server, second));
+                    }
+                }
             }
             forget(&mut self.long, &server, slot);
         }
@@ -219,6 +256,16 @@ mod tests {
         let mut both = index();
         both.add(0, connection("192.0.2.9:9", "10.0.0.9:1009", 7_000, Some(7_100)));
         assert_eq!(both.by_time(0, 7_000, 2_000), Found::Ambiguous);
+    }
+
+    #[test]
+    fn a_wide_window_costs_no_more_than_what_is_in_it() {
+        let index = index();
+        let year = 365 * 86_400_000;
+        assert_eq!(
+            index.by_time(1, year, 2 * year),
+            Found::Client(Endpoint::parse(b"192.0.2.5").unwrap(), year - 51_000)
+        );
     }
 
     #[test]

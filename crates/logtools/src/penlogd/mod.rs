@@ -182,9 +182,9 @@ pub enum StartError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The event loop cannot be set up.
-    #[error("cannot wait for datagrams and signals: {0}")]
-    Wait(#[from] io::Error),
+    /// The event loop cannot be set up, or the log's reader has gone.
+    #[error("cannot go on: {0}")]
+    Run(#[from] io::Error),
 }
 
 /// What the command line means.

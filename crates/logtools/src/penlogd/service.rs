@@ -16,6 +16,7 @@ use super::announced::{self, Announced, Noted};
 use super::{Settings, StartError};
 use crate::lines::access::{Access, Layout};
 use crate::mergelogs::emit::{Resolved, as_json};
+use crate::output::is_closed_pipe;
 use crate::syslog;
 
 /// Opens the port on all addresses, or takes the sockets that systemd passes. IPv6 may be
@@ -61,6 +62,8 @@ pub struct Service<'a> {
     log: Log,
     counts: Counts,
     started: Instant,
+    /// When writing last failed, so that it is not said with every line.
+    complained: Option<Instant>,
     text: Vec<u8>,
 }
 
@@ -104,6 +107,7 @@ impl<'a> Service<'a> {
             log,
             counts: Counts::default(),
             started: Instant::now(),
+            complained: None,
             text: Vec::new(),
         })
     }
@@ -133,7 +137,10 @@ impl<'a> Service<'a> {
                         self.receive(&sockets, &mut buffer)?;
                     }
                     () = tokio::time::sleep(wake.unwrap_or(FOREVER).saturating_sub(now)), if wake.is_some() => {}
-                    _ = tick.tick(), if !self.settings.legacy => self.log.flush()?,
+                    _ = tick.tick(), if !self.settings.legacy => {
+                        let flushed = self.log.flush();
+                        self.survive(flushed)?;
+                    }
                     _ = stats.tick(), if self.settings.stats.is_some() => self.report(),
                     _ = hup.recv() => self.reopen()?,
                     _ = term.recv() => break,
@@ -235,7 +242,22 @@ impl<'a> Service<'a> {
             None => announced::rewrite(line, client, &mut self.text),
         }
         self.text.push(b'\n');
-        self.log.write(&self.text, self.settings.line_buffered)
+        let written = self.log.write(&self.text, self.settings.line_buffered);
+        self.survive(written)
+    }
+
+    /// A full disk costs lines, not the program; without a reader there is nothing to go on for.
+    fn survive(&mut self, written: io::Result<()>) -> io::Result<()> {
+        let Err(error) = written else { return Ok(()) };
+        if is_closed_pipe(&error) {
+            return Err(error);
+        }
+        self.counts.dropped += 1;
+        if self.complained.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
+            self.complained = Some(Instant::now());
+            self.say(3, &format!("cannot write the log: {error}; lines are lost"));
+        }
+        Ok(())
     }
 
     /// One datagram is one line, whatever it holds.
@@ -363,5 +385,6 @@ fn crash() {
 const RECEIVE_BUFFER: usize = 8 << 20;
 const LOG_BUFFER: usize = 64 * 1024;
 const BATCH: usize = 256;
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const HELD_MAX: usize = 100_000;
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
