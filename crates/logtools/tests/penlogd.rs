@@ -36,17 +36,30 @@ fn taken(port: u16) -> bool {
 
 impl Service {
     fn start(options: &str) -> Self {
-        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
-        let child = tool("penlogd")
-            .current_dir(directory.path())
-            .args(["-f", "-l", "log"])
-            .args(options.split_whitespace())
-            .arg(port.to_string())
-            .stderr(fs::File::create(directory.path().join("messages")).unwrap())
-            .spawn()
-            .unwrap();
-        wait_for("penlogd", || taken(port));
-        Self { child, port, directory }
+        let directory = tempfile::tempdir().unwrap();
+        let pid_file = directory.path().join("pid");
+        loop {
+            let port = free_port();
+            let mut child = tool("penlogd")
+                .current_dir(directory.path())
+                .args(["-f", "-p", "pid", "-l", "log"])
+                .args(options.split_whitespace())
+                .arg(port.to_string())
+                .stderr(fs::File::create(directory.path().join("messages")).unwrap())
+                .spawn()
+                .unwrap();
+            let mut ended = false;
+            wait_for("penlogd", || {
+                ended = child.try_wait().unwrap().is_some();
+                ended || fs::read_to_string(&pid_file).is_ok_and(|pid| !pid.is_empty())
+            });
+            if !ended {
+                return Self { child, port, directory };
+            }
+            // Another program was faster to take the port.
+            let why = fs::read_to_string(directory.path().join("messages")).unwrap();
+            assert!(why.contains("Problem binding"), "{why}");
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::daemon::{self, User};
 use crate::options::{Args, Tool, UsageError, called_as, opt, print, usage_failure};
 use crate::syslog;
-use service::Service;
+use service::{Service, Signals};
 
 /// Everything about the program's command line.
 pub static TOOL: Tool = Tool {
@@ -252,12 +252,14 @@ fn network(text: &OsStr) -> Result<IpNet, UsageError> {
     })
 }
 
-/// Starts in the order that gives everything away only once: port, root, user, files.
+/// Starts in the order that gives everything away only once: port, root, user, files. All in one
+/// thread, since the system keeps users per thread.
 fn run(settings: &Settings) -> Result<(), StartError> {
     let user = match &settings.user {
         Some(name) => Some((name, User::find(name).ok_or_else(|| StartError::User(name.clone()))?)),
         None => None,
     };
+    let signals = Signals::new()?;
     let sockets = service::bind(&settings.listen)?;
     let shown = |name: &OsString| name.to_string_lossy().into_owned();
     if let Some(root) = &settings.root {
@@ -272,7 +274,7 @@ fn run(settings: &Settings) -> Result<(), StartError> {
         daemon::write_pid(file)
             .map_err(|source| StartError::PidFile { name: shown(file), source })?;
     }
-    let ended = service.run(daemon::ready);
+    let ended = service.run(signals, daemon::ready);
     if let Some(file) = &settings.pid_file {
         let _ = std::fs::remove_file(file);
     }

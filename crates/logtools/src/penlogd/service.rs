@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::announced::{self, Announced, Noted};
 use super::{Settings, StartError};
@@ -51,6 +51,28 @@ fn open(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// The event loop and the signals it waits for: heard from the beginning, so that a program that
+/// can be seen to listen can also be ended in order. Starts no threads.
+pub struct Signals {
+    runtime: tokio::runtime::Runtime,
+    hup: Signal,
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From now on signals do not kill.
+    pub fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let hup = signal(SignalKind::hangup())?;
+        let term = signal(SignalKind::terminate())?;
+        let int = signal(SignalKind::interrupt())?;
+        drop(entered);
+        Ok(Self { runtime, hup, term, int })
+    }
 }
 
 /// The running program.
@@ -113,8 +135,12 @@ impl<'a> Service<'a> {
     }
 
     /// Works until a signal ends it; `ready` is called once everything is set up.
-    pub fn run(mut self, ready: impl Fn() -> io::Result<()>) -> Result<(), StartError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    pub fn run(
+        mut self,
+        signals: Signals,
+        ready: impl Fn() -> io::Result<()>,
+    ) -> Result<(), StartError> {
+        let Signals { runtime, mut hup, mut term, mut int } = signals;
         runtime.block_on(async {
             let sockets = std::mem::take(&mut self.sockets);
             let to_tokio = |socket: std::net::UdpSocket| {
@@ -122,8 +148,6 @@ impl<'a> Service<'a> {
                 UdpSocket::from_std(socket)
             };
             let sockets = sockets.into_iter().map(to_tokio).collect::<io::Result<Vec<_>>>()?;
-            let (mut hup, mut term) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
-            let mut int = signal(SignalKind::interrupt())?;
             let mut tick = tokio::time::interval(Duration::from_secs(1));
             let mut stats = tokio::time::interval(self.settings.stats.unwrap_or(FOREVER));
             stats.tick().await;
