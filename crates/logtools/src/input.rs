@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +43,31 @@ pub enum InputError {
         line: u64,
     },
 }
+
+/// Passes on messages about inputs, but not thousands of the same kind: a file that is no log
+/// has many over-long lines.
+#[derive(Debug, Default)]
+pub struct Complaints(u32);
+
+impl Complaints {
+    /// Prints a message to standard error, `program` in front of it.
+    pub fn print(&mut self, program: &str, error: &InputError) {
+        if let InputError::TooLong { .. } = error {
+            self.0 += 1;
+            if self.0 > COMPLAINTS_MAX {
+                return;
+            }
+        }
+        // A progress line may stand there.
+        let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}{program}: {error}");
+        if self.0 == COMPLAINTS_MAX {
+            eprintln!("{program}: further lines of this kind are skipped without a message");
+        }
+    }
+}
+
+const COMPLAINTS_MAX: u32 = 5;
 
 /// The lines of one input.
 pub struct Lines {

@@ -331,6 +331,10 @@ fn every_tool_has_help_a_version_and_a_manual() {
         assert!(stdout(&run(tool(name).arg("-V"), b"")).starts_with(name));
         assert!(page.starts_with(&format!(".TH {} 1", name.to_uppercase())), "{page}");
     }
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("splitwr");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_logtools"), &link).unwrap();
+    assert!(stdout(&run(Command::new(&link).arg("-V"), b"")).starts_with("splitwr (Evenkeel)"));
     let unknown = run(&mut tool("nothing"), b"");
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("mergelogs, penlog, penlogd, webresolve, splitwr, dwatch"));

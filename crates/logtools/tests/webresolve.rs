@@ -233,6 +233,19 @@ fn compressed_logs_come_in_and_go_out() {
 }
 
 #[test]
+fn splitwr_is_the_same_program_on_a_file_or_a_pipe() {
+    let Some(names) = Names::start(&hosts(10), Duration::ZERO) else { return };
+    let (plain, resolved) = logs(50, 10);
+    let files = tempfile::tempdir().unwrap();
+    let log = files.path().join("log");
+    std::fs::write(&log, &plain).unwrap();
+    let mut splitwr = tool("splitwr");
+    splitwr.args(["--no-hosts", "--server", &names.address.to_string()]);
+    assert_eq!(stdout(&run(&mut splitwr, plain.as_bytes())), resolved);
+    assert_eq!(stdout(&run(splitwr.arg(&log), b"")), resolved);
+}
+
+#[test]
 fn a_missing_file_is_reported_and_the_others_are_copied() {
     let files = tempfile::tempdir().unwrap();
     let good = files.path().join("good");

@@ -21,10 +21,10 @@ mod settings;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use crate::input::{InputError, Lines, Progress};
+use crate::input::{Complaints, InputError, Lines, Progress};
 use crate::lines::access::Access;
 use crate::options::{called_as, usage_failure};
 use crate::output::{Output, is_closed_pipe};
@@ -101,6 +101,7 @@ impl MergeError {
 struct Left {
     rejected: u64,
     unread: u64,
+    complaints: Complaints,
     file: Option<(String, BufWriter<File>)>,
     failed: Option<MergeError>,
 }
@@ -121,9 +122,7 @@ impl Reject for Left {
             InputError::TooLong { .. } => self.rejected += 1,
             _ => self.unread += 1,
         }
-        // A progress line may stand there.
-        let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}mergelogs: {error}");
+        self.complaints.print("mergelogs", &error);
     }
 }
 
@@ -156,6 +155,7 @@ fn run(settings: Settings) -> Result<bool, MergeError> {
     let mut left = Left {
         rejected: 0,
         unread: 0,
+        complaints: Complaints::default(),
         file: settings.rejects.as_deref().map(create_rejects).transpose()?,
         failed: None,
     };

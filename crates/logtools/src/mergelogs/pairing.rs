@@ -120,10 +120,15 @@ impl<T> Pairing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    /// Lines and entries as instants; gives the entry's place for each line.
     #[track_caller]
     fn check(lines: &[Millis], entries: &[Millis], expected: &[Option<usize>]) {
+        assert_eq!(pair(lines, entries), expected);
+    }
+
+    /// Lines and entries as instants; gives the entry's place for each line.
+    fn pair(lines: &[Millis], entries: &[Millis]) -> Vec<Option<usize>> {
         let mut requests = Requests::default();
         for (i, at) in entries.iter().enumerate() {
             requests.add(0, b"GET /", *at, i.to_string().as_bytes());
@@ -144,8 +149,8 @@ mod tests {
                 std::str::from_utf8(client.as_bytes()).unwrap().parse::<usize>().unwrap()
             }));
         }
-        assert_eq!(found, expected);
         assert!(pairing.free.is_empty());
+        found
     }
 
     #[test]
@@ -166,6 +171,29 @@ mod tests {
         check(&[5], &[16], &[None]);
         check(&[5], &[15, 4, 6], &[Some(1)]);
         check(&[], &[15], &[]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_pair_could_be_bettered_by_another_line_or_entry(
+            lines in prop::collection::vec(0i64..50, 0..12),
+            entries in prop::collection::vec(0i64..50, 0..12),
+        ) {
+            let found = pair(&lines, &entries);
+            let far = |line: usize, entry: usize| (lines[line] - entries[entry]).abs();
+            let used: Vec<usize> = found.iter().flatten().copied().collect();
+            for line in 0..lines.len() {
+                for entry in 0..entries.len() {
+                    // Greedy: whoever is not paired so met something at least as near.
+                    let mine = found[line].map_or(11, |e| far(line, e));
+                    let owner = found.iter().position(|e| *e == Some(entry));
+                    let theirs = owner.map_or(11, |l| far(l, entry));
+                    prop_assert!(far(line, entry) >= mine.min(theirs).min(11));
+                }
+            }
+            let unique: std::collections::HashSet<_> = used.iter().collect();
+            prop_assert_eq!(unique.len(), used.len());
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::cache::Cache;
 use super::lookup::{Outcome, Rate, Resolving};
 use super::names::{Field, address_field};
 use super::{ResolveError, Settings};
-use crate::input::{Lines, Progress};
+use crate::input::{Complaints, InputError, Lines, Progress};
 use crate::output::Output;
 
 /// Copies everything; `false` when not all of the input could be read.
@@ -293,9 +293,10 @@ struct Gone;
 /// Reads all files in turn; `false` when one could not be read to its end.
 fn read(name: &str, logs: &[std::ffi::OsString], lines: &mpsc::Sender<Vec<Vec<u8>>>) -> bool {
     let mut complete = true;
-    let mut complain = |error: &dyn std::fmt::Display| {
+    let mut complaints = Complaints::default();
+    let mut complain = |error: &InputError| {
         complete = false;
-        eprintln!("{name}: {error}");
+        complaints.print(name, error);
     };
     for log in logs {
         let mut input = match Lines::open(log, &Progress::default()) {
