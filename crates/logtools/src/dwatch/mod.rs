@@ -183,6 +183,10 @@ impl Settings {
         let shown = self.file.display();
         let text = std::fs::read_to_string(&self.file)
             .map_err(|error| format!("cannot read '{shown}': {error}; name a file with -f"))?;
-        Config::parse(&text).map_err(|error| format!("{shown}: {error}"))
+        let config = Config::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+        if config.watch.values().any(|w| w.counts_processes() || w.pid_file.is_some()) {
+            processes::are_visible()?;
+        }
+        Ok(config)
     }
 }

@@ -40,6 +40,18 @@ pub fn all() -> Vec<Process> {
     found.into_values().collect()
 }
 
+/// Whether processes can be seen at all; if not, everything would seem down and be started again
+/// and again. The error says why not.
+pub fn are_visible() -> Result<(), String> {
+    match fs::read("/proc/1/stat") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!(
+            "other processes cannot be seen (/proc/1/stat: {error}), so process, command-line and \
+             pid-file cannot be checked; where /proc is mounted with hidepid, run as root"
+        )),
+    }
+}
+
 /// A process by its number.
 pub fn read(pid: u32) -> Option<Process> {
     let directory = format!("/proc/{pid}");
