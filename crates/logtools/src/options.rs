@@ -174,6 +174,11 @@ impl Args {
         self.options.iter().filter(|(name, _)| *name == long).count()
     }
 
+    /// The long names of all options that were given.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.options.iter().map(|(name, _)| *name)
+    }
+
     /// The value given last.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.options.iter().rev().find(|(name, _)| *name == long).map(|(_, v)| v.as_os_str())

@@ -205,7 +205,7 @@ fn a_full_disk_is_noticed_and_a_closed_pipe_ends_quietly() {
     let full = logs.run("-p pen.log -o /dev/full 10.0.0.1:www");
     assert_eq!(full.status.code(), Some(1));
     assert!(stderr(&full).contains("cannot write the result"), "{}", stderr(&full));
-    let mut closed = logs.command("-q -p pen.log 10.0.0.1:www");
+    let mut closed = logs.command("-p pen.log 10.0.0.1:www");
     let mut child = closed.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();

@@ -27,7 +27,7 @@ pub enum Started {
 }
 
 /// Runs a command to its end.
-pub fn run(command: &str, environment: &[(&str, &str)], timeout: Duration) -> io::Result<Ended> {
+pub fn run(command: &str, environment: &[(&str, String)], timeout: Duration) -> io::Result<Ended> {
     match start(command, environment, timeout, &mut || false)? {
         Started::Ended(ended) => Ok(ended),
         // It is never well, so it ends or is killed.
@@ -38,7 +38,7 @@ pub fn run(command: &str, environment: &[(&str, &str)], timeout: Duration) -> io
 /// Runs a command that starts a daemon: to its end, or until all is well.
 pub fn start(
     command: &str,
-    environment: &[(&str, &str)],
+    environment: &[(&str, String)],
     timeout: Duration,
     well: &mut dyn FnMut() -> bool,
 ) -> io::Result<Started> {
@@ -67,10 +67,10 @@ pub fn start(
 }
 
 /// Ours are closed when another program is started; what is left are the three standard ones.
-fn spawn(command: &str, environment: &[(&str, &str)]) -> io::Result<Child> {
+fn spawn(command: &str, environment: &[(&str, String)]) -> io::Result<Child> {
     Command::new("/bin/sh")
         .args(["-c", command])
-        .envs(environment.iter().copied())
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -98,7 +98,10 @@ mod tests {
     fn a_command_ends_by_itself_or_is_killed_with_its_children() {
         assert_eq!(run("exit 3", &[], LONG).unwrap(), Ended::Status(3));
         assert_eq!(run("kill -9 $$", &[], LONG).unwrap(), Ended::Status(137));
-        assert_eq!(run("test \"$A\" = b", &[("A", "b")], LONG).unwrap(), Ended::Status(0));
+        assert_eq!(
+            run("test \"$A\" = b", &[("A", "b".to_owned())], LONG).unwrap(),
+            Ended::Status(0)
+        );
         let start = Instant::now();
         let ended = run("sleep 600 & wait", &[], Duration::from_millis(50)).unwrap();
         assert_eq!(ended, Ended::Killed);

@@ -36,18 +36,31 @@ pub struct Memory {
 pub enum Health {
     /// All checks are passed.
     Well,
-    /// One is not; `left` says whether something of the program is still there.
-    Ill {
-        /// Which check, and what is wrong.
-        reason: String,
-        /// Whether processes are left.
-        left: bool,
-    },
+    /// One is not.
+    Ill(Trouble),
     /// There are more processes than there should be.
-    TooMany {
-        /// How many, and how many there should be.
-        reason: String,
-    },
+    TooMany(Trouble),
+}
+
+/// What is wrong with a program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which check failed, and what it found.
+    pub reason: String,
+    /// How many of its processes are running, where they are counted.
+    pub running: usize,
+    /// Whether there is anything to stop.
+    pub left: bool,
+}
+
+impl Health {
+    /// What is wrong; nothing when all is well.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Well => Trouble::default(),
+            Self::Ill(trouble) | Self::TooMany(trouble) => trouble.clone(),
+        }
+    }
 }
 
 /// What is to be done.
@@ -93,12 +106,12 @@ impl Memory {
     pub fn decide(&mut self, health: &Health, watch: &Watch, now: u64) -> Vec<Action> {
         let left = match health {
             Health::Well => return self.well(),
-            Health::TooMany { .. } => {
+            Health::TooMany(_) => {
                 let told = self.down_since.replace(self.down_since.unwrap_or(now)).is_some();
                 let tell = (!told).then_some(Action::Tell(Change::TooMany));
                 return tell.into_iter().chain([Action::Stop]).collect();
             }
-            Health::Ill { left, .. } => *left,
+            Health::Ill(trouble) => trouble.left,
         };
         let mut actions = Vec::new();
         if self.down_since.is_none() {
@@ -166,7 +179,7 @@ mod tests {
     }
 
     fn ill(left: bool) -> Health {
-        Health::Ill { reason: "gone".to_owned(), left }
+        Health::Ill(Trouble { reason: "gone".to_owned(), running: 0, left })
     }
 
     #[test]
@@ -217,7 +230,7 @@ mod tests {
         let actions = memory.decide(&ill(true), &watch, 0);
         assert_eq!(actions, [Action::Tell(Change::Down), Action::Stop, Action::Start]);
         let mut memory = Memory::default();
-        let many = Health::TooMany { reason: "3 of 2".to_owned() };
+        let many = Health::TooMany(Trouble::default());
         let first = memory.decide(&many, &watch, 0);
         assert_eq!(first, [Action::Tell(Change::TooMany), Action::Stop]);
         assert_eq!(memory.decide(&many, &watch, 1), [Action::Stop]);

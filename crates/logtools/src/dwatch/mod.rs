@@ -87,8 +87,8 @@ TOML. Each [watch.NAME] is a program; it is well when all checks that are given 
     within = '10m'                       # within this time, then give up
 
 Commands are run by /bin/sh in a process group of their own, with standard input, output and error on
-/dev/null, and see DWATCH_NAME, DWATCH_REASON and DWATCH_COUNT; alert and notify also DWATCH_CHANGE: down,
-up, gave-up or too-many. A start command may be the daemon itself: it is left running once all is well."),
+/dev/null, and see DWATCH_NAME, DWATCH_REASON and DWATCH_COUNT (processes that are running); alert and
+notify also DWATCH_CHANGE: down, up, gave-up or too-many. A start command may be the daemon itself: it is left running once all is well."),
         ("exit status", "0: all is well, or was mended. 1: something is still not well, or another dwatch is at work. 2: wrong usage or configuration."),
         ("examples", "\
 From cron, and as a unit of systemd:

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::commands::{self, Ended, Started};
 use super::config::{Config, Watch};
-use super::decide::{Action, Change, Health};
+use super::decide::{Action, Change, Health, Trouble};
 use super::state::State;
 use super::tell::{self, News};
 use super::{Settings, probes};
@@ -154,13 +154,14 @@ impl Supervisor {
             eprintln!("dwatch: {name}: {health:?}");
         }
         let mut well = health == Health::Well;
+        let trouble = health.trouble();
         for action in self.decide(name, watch, &health) {
             match action {
-                Action::Tell(change) => self.tell(name, watch, change, reason(&health)),
-                Action::Stop => self.stop(name, watch, reason(&health)),
-                Action::Start => well = self.start(name, watch, reason(&health), children),
+                Action::Tell(change) => self.tell(name, watch, change, &trouble),
+                Action::Stop => self.stop(name, watch, &trouble),
+                Action::Start => well = self.start(name, watch, &trouble, children),
                 Action::Wait(left) => {
-                    self.say(&format!("{name}: {}, waiting for {left:?}", described(&health)));
+                    self.say(&format!("{name}: down ({}), waiting for {left:?}", trouble.reason));
                 }
             }
         }
@@ -186,32 +187,38 @@ impl Supervisor {
         actions
     }
 
-    fn stop(&self, name: &str, watch: &Watch, reason: &str) {
+    fn stop(&self, name: &str, watch: &Watch, trouble: &Trouble) {
         let Some(command) = &watch.stop else { return };
-        self.say(&format!("{name}: {reason}, running: {command}"));
+        self.say(&format!("{name}: {}, running: {command}", trouble.reason));
         if self.settings.dry_run {
             return;
         }
-        let ended = commands::run(command, &environment(name, reason), watch.command_timeout);
+        let ended = commands::run(command, &environment(name, trouble), watch.command_timeout);
         if let Some(failure) = failure(ended) {
             eprintln!("dwatch: {name}: stop: {failure}");
         }
     }
 
     /// Starts it and waits until it is well, or its grace is over.
-    fn start(&self, name: &str, watch: &Watch, reason: &str, children: &mut Vec<Child>) -> bool {
+    fn start(
+        &self,
+        name: &str,
+        watch: &Watch,
+        trouble: &Trouble,
+        children: &mut Vec<Child>,
+    ) -> bool {
         let Some(command) = &watch.start else { return false };
         // Somebody else may have started it in the meantime.
         if !self.settings.dry_run && probes::check(name, watch) == Health::Well {
             return self.recovered(name, watch);
         }
-        self.say(&format!("{name}: down ({reason}), running: {command}"));
+        self.say(&format!("{name}: down ({}), running: {command}", trouble.reason));
         if self.settings.dry_run {
             return false;
         }
         let grace_ends = Instant::now() + watch.grace;
         let mut well = || probes::check(name, watch) == Health::Well;
-        let environment = environment(name, reason);
+        let environment = environment(name, trouble);
         match commands::start(command, &environment, watch.command_timeout, &mut well) {
             Ok(Started::Running(child)) => children.push(child),
             Ok(Started::Ended(ended)) => {
@@ -235,15 +242,15 @@ impl Supervisor {
     fn recovered(&self, name: &str, watch: &Watch) -> bool {
         for action in self.decide(name, watch, &Health::Well) {
             if let Action::Tell(change) = action {
-                self.tell(name, watch, change, "");
+                self.tell(name, watch, change, &Trouble::default());
             }
         }
         true
     }
 
-    fn tell(&self, name: &str, watch: &Watch, change: Change, reason: &str) {
+    fn tell(&self, name: &str, watch: &Watch, change: Change, trouble: &Trouble) {
         let starts = locked(&self.state).memories.get(name).map_or(0, |m| m.starts.len());
-        let news = News { name, change, reason, starts };
+        let news = News { name, change, trouble, starts };
         if change == Change::GaveUp || self.settings.interval.is_some() {
             eprintln!("dwatch: {}", news.text());
         } else {
@@ -264,24 +271,13 @@ impl Supervisor {
     }
 }
 
-fn environment<'a>(name: &'a str, reason: &'a str) -> [(&'a str, &'a str); 3] {
-    let count = reason.split(' ').next().filter(|word| word.parse::<usize>().is_ok());
-    [("DWATCH_NAME", name), ("DWATCH_REASON", reason), ("DWATCH_COUNT", count.unwrap_or("0"))]
-}
-
-fn reason(health: &Health) -> &str {
-    match health {
-        Health::Well => "",
-        Health::Ill { reason, .. } | Health::TooMany { reason } => reason,
-    }
-}
-
-fn described(health: &Health) -> String {
-    match health {
-        Health::Well => "well".to_owned(),
-        Health::Ill { reason, .. } => format!("down ({reason})"),
-        Health::TooMany { reason } => reason.clone(),
-    }
+/// What commands are told.
+pub(super) fn environment(name: &str, trouble: &Trouble) -> Vec<(&'static str, String)> {
+    vec![
+        ("DWATCH_NAME", name.to_owned()),
+        ("DWATCH_REASON", trouble.reason.clone()),
+        ("DWATCH_COUNT", trouble.running.to_string()),
+    ]
 }
 
 fn failure(ended: std::io::Result<Ended>) -> Option<String> {

@@ -8,41 +8,33 @@ use std::time::{Duration, Instant};
 
 use super::commands::{self, Ended};
 use super::config::{Udp, Url, Watch};
-use super::decide::Health;
+use super::decide::{Health, Trouble};
 use super::processes::{self, Process};
 use crate::daemon::User;
 
 /// Passes a watch through all its checks; the first that fails is the reason.
 pub fn check(name: &str, watch: &Watch) -> Health {
-    let counted = if watch.counts_processes() {
-        match count(watch) {
-            Ok(found) => Some(found),
-            Err(reason) => return Health::Ill { reason, left: false },
-        }
-    } else {
-        None
+    let counted = match watch.counts_processes().then(|| count(watch)).transpose() {
+        Ok(counted) => counted,
+        Err(reason) => return Health::Ill(Trouble { reason, ..Trouble::default() }),
     };
     let running = counted.as_ref().map_or(0, Vec::len);
-    let left = running > 0;
+    // Whoever has a pid file may have a process that the file does not name.
+    let left = running > 0 || watch.pid_file.is_some();
+    let trouble = |reason| Trouble { reason, running, left };
     if counted.is_some() && running < watch.min {
-        return Health::Ill { reason: format!("{running} of {}", watch.min), left };
+        return Health::Ill(trouble(format!("{running} of {}", watch.min)));
     }
-    if let Some(path) = &watch.pid_file {
-        match by_pid_file(path, counted.as_deref()) {
-            Ok(()) => {}
-            Err(reason) => return Health::Ill { reason, left },
-        }
-    }
-    // Whoever has a pid file has a process left.
-    let left = left || watch.pid_file.is_some();
-    match probe(name, watch) {
+    let pid_file = watch.pid_file.as_deref();
+    let alive = pid_file.map_or(Ok(()), |path| by_pid_file(path, counted.as_deref()));
+    match alive.and_then(|()| probe(name, watch)) {
+        Err(reason) => Health::Ill(trouble(reason)),
         Ok(()) => match watch.max {
             Some(max) if running > max => {
-                Health::TooMany { reason: format!("{running} processes, at most {max} wanted") }
+                Health::TooMany(trouble(format!("{running} processes, at most {max} wanted")))
             }
             _ => Health::Well,
         },
-        Err(reason) => Health::Ill { reason, left },
     }
 }
 
@@ -88,7 +80,7 @@ fn probe(name: &str, watch: &Watch) -> Result<(), String> {
         }
     }
     if let Some(command) = &watch.exec {
-        match commands::run(command, &[("DWATCH_NAME", name)], timeout) {
+        match commands::run(command, &[("DWATCH_NAME", name.to_owned())], timeout) {
             Ok(Ended::Status(0)) => {}
             Ok(Ended::Status(status)) => return Err(format!("exec: status {status}")),
             Ok(Ended::Killed) => return Err(format!("exec: no end within {timeout:?}")),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::commands::{self, Ended};
 use super::config::{Notify, Url, Watch};
-use super::decide::Change;
+use super::decide::{Change, Trouble};
 use super::probes;
 use crate::lines::stamp;
 
@@ -18,8 +18,8 @@ pub struct News<'a> {
     pub name: &'a str,
     /// What changed.
     pub change: Change,
-    /// Why.
-    pub reason: &'a str,
+    /// What is wrong.
+    pub trouble: &'a Trouble,
     /// How often it was started lately.
     pub starts: usize,
 }
@@ -27,7 +27,7 @@ pub struct News<'a> {
 impl News<'_> {
     /// The change as a sentence.
     pub fn text(&self) -> String {
-        let Self { name, reason, starts, .. } = self;
+        let (name, reason, starts) = (self.name, &self.trouble.reason, self.starts);
         match self.change {
             Change::Down => format!("{name}: down ({reason})"),
             Change::Up => format!("{name}: up again"),
@@ -61,13 +61,8 @@ pub fn all(news: &News<'_>, notify: &Notify, watch: &Watch) -> Vec<String> {
 }
 
 fn by_command(news: &News<'_>, command: &str) -> io::Result<()> {
-    let starts = news.starts.to_string();
-    let environment = [
-        ("DWATCH_NAME", news.name),
-        ("DWATCH_CHANGE", news.change.word()),
-        ("DWATCH_REASON", news.reason),
-        ("DWATCH_COUNT", &starts),
-    ];
+    let mut environment = super::pass::environment(news.name, news.trouble);
+    environment.push(("DWATCH_CHANGE", news.change.word().to_owned()));
     match commands::run(command, &environment, TIMEOUT)? {
         Ended::Status(0) => Ok(()),
         Ended::Status(status) => Err(io::Error::other(format!("status {status}"))),
@@ -107,7 +102,8 @@ fn by_webhook(news: &News<'_>, url: &str) -> io::Result<()> {
         "host": host(),
         "name": news.name,
         "change": news.change.word(),
-        "reason": news.reason,
+        "reason": news.trouble.reason,
+        "count": news.trouble.running,
         "starts": news.starts,
         "text": news.text(),
     });

@@ -47,7 +47,10 @@ pub fn main(argv0: &str, args: impl Iterator<Item = OsString>) -> ExitCode {
         return status;
     }
     if args.has("legacy") {
-        return legacy::main(&args);
+        return match settings::only_classic(&args) {
+            Ok(()) => legacy::main(&args),
+            Err(error) => usage_failure(name, &error),
+        };
     }
     let settings = match Settings::new(&args) {
         Ok(settings) => settings,
@@ -181,6 +184,8 @@ fn run(settings: Settings) -> Result<bool, MergeError> {
     job.report.rejected = left.rejected;
     job.report.damaged = job.origins.damaged;
     let kept = left.finish();
+    // What could not be written was not merged, and nobody reads on.
+    finished?;
     if !settings.quiet {
         eprintln!("{}", job.report.summary());
     }
@@ -188,7 +193,6 @@ fn run(settings: Settings) -> Result<bool, MergeError> {
         let name = |i| String::from_utf8_lossy(job.servers.name(i as u16)).into_owned();
         eprint!("{}", job.report.statistics(name));
     }
-    finished?;
     kept
 }
 

@@ -211,6 +211,17 @@ impl Settings {
     }
 }
 
+/// With `--legacy` nothing can be asked for that the classic program did not have.
+pub fn only_classic(args: &Args) -> Result<(), UsageError> {
+    let classic = ["pen-log", "window", "offset", "no-cache", "debug", "legacy"];
+    match args.names().find(|name| !classic.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(UsageError(format!("--legacy does as the classic program, which had no --{name}")))
+        }
+    }
+}
+
 /// Further than any two stamps are apart, and far from overflow when multiplied.
 const FOREVER: Millis = 1 << 55;
 
@@ -370,6 +381,17 @@ mod tests {
     fn settings(line: &str) -> Result<Settings, UsageError> {
         let args = TOOL.parse(line.split_whitespace().map(OsString::from)).unwrap();
         Settings::new(&args)
+    }
+
+    #[test]
+    fn legacy_excludes_what_is_new() {
+        let check = |line: &str| {
+            let args = TOOL.parse(line.split_whitespace().map(OsString::from)).unwrap();
+            only_classic(&args)
+        };
+        assert_eq!(check("--legacy -p x -j 5 -c -d a:b"), Ok(()));
+        let error = check("--legacy --json -p x a:b").unwrap_err();
+        assert!(error.0.contains("no --json"), "{error}");
     }
 
     #[test]
