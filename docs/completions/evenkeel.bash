@@ -28,6 +28,9 @@ _evenkeel() {
             evenkeel,links)
                 cmd="evenkeel__subcmd__links"
                 ;;
+            evenkeel,status)
+                cmd="evenkeel__subcmd__status"
+                ;;
             evenkeel__subcmd__ctl,add)
                 cmd="evenkeel__subcmd__ctl__subcmd__add"
                 ;;
@@ -71,7 +74,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --hash-failover --auto-disable --max-sessions --connect-timeout --idle-timeout --half-close-timeout --linger --shutdown-timeout --source --splice --cut --workers --spin --daemon --pid-file --user --admin --log-format --print-config --help --version demo ctl links balance"
+            opts="-h -V --policy --quarantine --hash-failover --auto-disable --max-sessions --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --shutdown-timeout --source --splice --cut --workers --spin --daemon --pid-file --user --admin --log-format --print-config --help --version demo ctl status links balance"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,6 +105,10 @@ _evenkeel() {
                     return 0
                     ;;
                 --half-close-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend-half-close-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -481,6 +488,28 @@ _evenkeel() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__status)
+            opts="-h --html --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

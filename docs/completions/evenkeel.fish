@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= hash-failover= auto-disable max-sessions= connect-timeout= idle-timeout= half-close-timeout= linger= shutdown-timeout= source= splice= cut= workers= spin= daemon pid-file= user= admin= log-format= print-config h/help V/version
+    string join \n policy= quarantine= hash-failover= auto-disable max-sessions= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= shutdown-timeout= source= splice= cut= workers= spin= daemon pid-file= user= admin= log-format= print-config h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -36,6 +36,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-sessions -d 'Open
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'Longest wait for a backend to accept, per attempt' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session silent in both directions this long; 0 or never: do not' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished and that is silent this long; 0 or never: do not' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-half-close-timeout -d 'The same where the backend has finished [default: as --half-close-timeout]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l linger -d 'Longest wait for the last bytes before a reset to be delivered' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may go on after TERM or INT; 0 cuts at once, never waits for all' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address of connections to backends' -r
@@ -58,7 +59,8 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -s h -l help -d 'Print h
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Print version'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers and a balancer in front of them, to try things out'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Look at a running instance, and change it'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "links" -d 'Make links named balance in DIR, so that the classic can be called by name'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Show a running instance as a web page, also as a CGI program; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "links" -d 'Make links in DIR, so that the classics can be called by their names'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "balance" -d 'Be the classic balance(1); everything behind this word follows its grammar'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -l port -d 'Port of the balancer; the web servers take the next free ones' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -s h -l help -d 'Print help'
@@ -115,4 +117,8 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_s
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l admin -d 'The instance with this admin socket' -r -F
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l listen -d 'The instance listening on this port [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l admin -d 'The instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l html -d 'As one HTML page that needs nothing else; what there is'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand links" -s h -l help -d 'Print help'

@@ -61,9 +61,13 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     };
     add("docs/man/balance.1", roff::balance());
     add("docs/man/evenkeel.1", roff::evenkeel(&tree)?);
+    for (name, page) in logtools::manual_pages() {
+        add(&format!("docs/man/{name}.1"), page);
+    }
     let verbs = [
         ("ctl", "evenkeel ctl [--admin PATH | --listen PORT] VERB"),
         ("demo", "evenkeel demo [--port N]"),
+        ("status", "evenkeel status --html [--admin PATH | --listen PORT]"),
     ];
     for (verb, synopsis) in verbs {
         add(&format!("docs/man/evenkeel-{verb}.1"), roff::verb(&tree, verb, synopsis)?);

@@ -1,8 +1,9 @@
 //! `evenkeel ctl`: a running instance seen and changed from the shell.
 
 use config::ExitStatus;
-use config::native::{CtlArgs, CtlVerb};
+use config::native::{CtlArgs, CtlVerb, StatusArgs, WhichInstance};
 use control::{Client, ClientError, runtime_dir, sockets_in};
+use logtools::status_html;
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use telemetry::{SessionRow, Status};
 
 /// Runs `evenkeel ctl`.
 pub fn main(args: &CtlArgs) -> ExitCode {
-    let done = choose(args).and_then(|client| run(&client, &args.verb));
+    let done = choose(&args.which).and_then(|client| run(&client, &args.verb));
     let status = match done {
         Ok(text) => {
             // A reader that went away wants no more output.
@@ -24,6 +25,25 @@ pub fn main(args: &CtlArgs) -> ExitCode {
         }
     };
     ExitCode::from(status.code())
+}
+
+/// Runs `evenkeel status --html`. A web server that runs it as a CGI program gets headers too.
+pub fn status_page(args: &StatusArgs) -> ExitCode {
+    let status = choose(&args.which).and_then(|client| Ok(client.status()?));
+    let is_cgi = std::env::var_os("GATEWAY_INTERFACE").is_some();
+    let as_json = |status: &Status| serde_json::to_value(status).unwrap_or_default();
+    let (page, exit) = match (&status, is_cgi) {
+        (Ok(status), true) => (status_html::cgi(Ok(&as_json(status))), ExitStatus::Success),
+        (Ok(status), false) => (status_html::render(&as_json(status)), ExitStatus::Success),
+        // The web server passes the reason on; an exit status would only hide it.
+        (Err(failure), true) => (status_html::cgi(Err(&failure.message)), ExitStatus::Success),
+        (Err(failure), false) => {
+            eprintln!("evenkeel status: {}", failure.message);
+            (String::new(), failure.status)
+        }
+    };
+    let _ = std::io::stdout().lock().write_all(page.as_bytes());
+    ExitCode::from(exit.code())
 }
 
 /// Why it was not done.
@@ -50,7 +70,7 @@ fn unavailable(message: String) -> Failure {
 }
 
 /// The instance that is meant: by socket, by port, or the only one there is.
-fn choose(args: &CtlArgs) -> Result<Client, Failure> {
+fn choose(args: &WhichInstance) -> Result<Client, Failure> {
     let connect = |path: &PathBuf| {
         Client::new(path)
             .map_err(|error| Failure { status: ExitStatus::Failure, message: error.to_string() })

@@ -2,7 +2,7 @@
 //!
 //! Each personality's entry parses, converts, runs, and maps errors to exit statuses; rules live
 //! elsewhere. `native` is `evenkeel` itself, `balance` the classic, `ctl` and `demo` what they
-//! say.
+//! say; the log and watch tools are in their crate, `logtools`.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,10 @@ fn main() -> ExitCode {
     let name = argv0.rsplit('/').next().unwrap_or(&argv0);
     match name {
         "balance" => balance::main(&argv0, &lossy(&words), false),
-        _ => native::main(words),
+        name => match logtools::find(name) {
+            Some(tool) => (tool.main)(&argv0, &mut words.into_iter()),
+            None => native::main(words),
+        },
     }
 }
 

@@ -20,11 +20,15 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     if let Some(words) = classic_words(&classic) {
         return balance::main("balance", words, true);
     }
+    if let Some(tool) = classic.first().and_then(|word| logtools::find(word)) {
+        return (tool.main)(&classic[0], &mut words.into_iter().skip(1));
+    }
     let name = OsString::from("evenkeel");
     let cli = NativeCli::parse_from(std::iter::once(name).chain(words));
     match cli.verb {
         None => start(&cli.start),
         Some(Verb::Ctl(args)) => ctl::main(&args),
+        Some(Verb::Status(args)) => ctl::status_page(&args),
         Some(Verb::Demo(args)) => report(demo::run(&args)),
         Some(Verb::Links { dir }) => report(links(&dir).map(|()| 0)),
         Some(Verb::Balance { words }) => balance::main("balance", &words, true),
@@ -71,22 +75,23 @@ fn admin_path(config: &Config) -> PathBuf {
 /// Makes links to this program under the names of the classics.
 fn links(dir: &Path) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find out where this program is")?;
-    for name in CLASSICS {
+    let tools = logtools::PERSONALITIES.iter().flat_map(|tool| tool.names).copied();
+    for name in ["balance"].into_iter().chain(tools) {
         let link = dir.join(name);
         if std::fs::read_link(&link).is_ok_and(|target| target == program) {
             println!("{} is there already", link.display());
             continue;
         }
-        symlink(&program, &link).with_context(|| {
-            format!("cannot make {}; remove what is there, or choose another DIR", link.display())
+        symlink(&program, &link).with_context(|| match link.symlink_metadata() {
+            Ok(_) => {
+                format!("{} is something else; remove it, or choose another DIR", link.display())
+            }
+            Err(_) => format!("cannot make {}", link.display()),
         })?;
         println!("{} -> {}", link.display(), program.display());
     }
     Ok(())
 }
-
-/// The names this program answers to beside its own.
-const CLASSICS: [&str; 1] = ["balance"];
 
 /// Prints an error with its causes; maps it to the status of failures.
 pub fn report(result: anyhow::Result<u8>) -> ExitCode {

@@ -54,7 +54,8 @@ pub enum Command {
         session: u64,
     },
     /// Stops listening, lets sessions finish as configured, and ends the process.
-    Shutdown,
+    // Braces, since a variant without fields would let unknown ones pass.
+    Shutdown {},
 }
 
 /// Names one backend: by place, `TIER.INDEX`, or by address as it was configured.

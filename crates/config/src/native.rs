@@ -139,7 +139,9 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Look at a running instance, and change it
     Ctl(CtlArgs),
-    /// Make links named balance in DIR, so that the classic can be called by name
+    /// Show a running instance as a web page, also as a CGI program; changes nothing
+    Status(StatusArgs),
+    /// Make links in DIR, so that the classics can be called by their names
     Links {
         /// The directory, for instance /usr/local/bin
         dir: PathBuf,
@@ -162,10 +164,20 @@ pub struct DemoArgs {
     pub port: u16,
 }
 
-/// `evenkeel ctl`.
+/// `evenkeel status`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = CTL_AFTER_HELP, disable_help_subcommand = true, max_term_width = 100)]
-pub struct CtlArgs {
+pub struct StatusArgs {
+    /// As one HTML page that needs nothing else; what there is
+    #[arg(long, required = true)]
+    pub html: bool,
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
+}
+
+/// Which running instance is meant.
+#[derive(Clone, Debug, Args)]
+pub struct WhichInstance {
     /// The instance with this admin socket
     #[arg(id = "ctl-admin", long = "admin", value_name = "PATH", global = true)]
     #[arg(conflicts_with = "ctl-listen")]
@@ -174,6 +186,15 @@ pub struct CtlArgs {
     #[arg(id = "ctl-listen", long = "listen", value_name = "PORT", global = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub listen: Option<u16>,
+}
+
+/// `evenkeel ctl`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CTL_AFTER_HELP, disable_help_subcommand = true, max_term_width = 100)]
+pub struct CtlArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
     /// What to do.
     #[command(subcommand)]
     pub verb: CtlVerb,
@@ -285,7 +306,7 @@ impl CtlVerb {
             }
             Self::Policy { tier, policy } => Command::SetPolicy { tier: *tier, policy: *policy },
             Self::Kill { session } => Command::KillSession { session: *session },
-            Self::Shutdown => Command::Shutdown,
+            Self::Shutdown => Command::Shutdown {},
         })
     }
 }
@@ -352,7 +373,8 @@ const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
-       evenkeel demo | ctl VERB | links DIR | balance WORD...";
+       evenkeel demo | ctl VERB | status --html | links DIR | balance WORD...
+       evenkeel mergelogs | penlog | penlogd | webresolve | splitwr | dwatch WORD...";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX or an address, as `status` shows them.

@@ -46,7 +46,7 @@ impl Desk {
     /// Stops listening, for clients and for commands: the next start can have both places.
     pub fn shut_down(&self) {
         // Refused only if it has been done already.
-        let _ = self.instance().apply(&Command::Shutdown, Vec::new());
+        let _ = self.instance().apply(&Command::Shutdown {}, Vec::new());
         self.socket().release();
     }
 
@@ -71,7 +71,7 @@ impl Desk {
             ("outcome", Value::Text(&outcome)),
         ];
         self.note(Level::Info, "command", &fields);
-        if result.is_ok() && command == Command::Shutdown {
+        if result.is_ok() && matches!(command, Command::Shutdown {}) {
             self.socket().release();
             self.shutdown.notify_one();
         }
@@ -158,8 +158,9 @@ async fn commands(
                 }
                 CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             };
-            let message = error.to_string();
-            (status, Json(json!({ "refused": error, "message": message }))).into_response()
+            let mut body = json!(error); // `error` and, for most, `detail`
+            body["message"] = error.to_string().into();
+            (status, Json(body)).into_response()
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {bind}{}", bind_hint(source))]
+    #[error("cannot listen on {bind}{}", bind_hint(bind, source))]
     Listen {
         /// As configured.
         bind: String,
@@ -68,8 +68,11 @@ pub enum StartError {
     },
 }
 
-fn bind_hint(error: &io::Error) -> &'static str {
+fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::AddrInUse if bind.starts_with("unix:") => {
+            " (another program does, or a file is in the way; `ss -lxp` shows which)"
+        }
         io::ErrorKind::AddrInUse => " (another program does; `ss -ltnp` shows which)",
         io::ErrorKind::PermissionDenied => " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
         io::ErrorKind::AddrNotAvailable => " (this machine does not have the address)",

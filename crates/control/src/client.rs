@@ -100,17 +100,18 @@ impl Client {
         body: Bytes,
     ) -> Result<T, ClientError> {
         #[derive(Deserialize)]
-        struct Refusal {
-            refused: Option<CommandError>,
+        struct Complaint {
             message: String,
         }
         let (status, body) = self.exchange(method, path, body)?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| self.unusable(&error));
         }
-        match serde_json::from_slice::<Refusal>(&body) {
-            Ok(Refusal { refused: Some(error), .. }) => Err(error.into()),
-            Ok(Refusal { message, .. }) => Err(self.unusable(&message)),
+        if let Ok(refusal) = serde_json::from_slice::<CommandError>(&body) {
+            return Err(refusal.into());
+        }
+        match serde_json::from_slice::<Complaint>(&body) {
+            Ok(Complaint { message }) => Err(self.unusable(&message)),
             Err(_) => Err(self.unusable(&status)),
         }
     }

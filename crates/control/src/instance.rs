@@ -169,7 +169,7 @@ impl Instance {
                 }
                 true
             }
-            Command::Shutdown => {
+            Command::Shutdown {} => {
                 self.stop_listening();
                 true
             }

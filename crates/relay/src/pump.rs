@@ -13,7 +13,8 @@ pub trait Wire {
     fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault>;
     /// Writes `bytes` to `side`; tells how many it took.
     fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault>;
-    /// Moves up to `size` bytes from `side` into its pipe, which is empty. Zero is end of file.
+    /// Moves up to `size` bytes from `side` into its pipe, which is empty. Zero is end of file or
+    /// an urgent mark.
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault>;
     /// Moves up to `size` bytes from the pipe of `from` to the other side.
     fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault>;
@@ -142,10 +143,8 @@ fn copy(link: &mut Link, wire: &mut impl Wire, from: Side, size: usize, now: Ins
 
 fn splice(link: &mut Link, wire: &mut impl Wire, from: Side, size: usize, now: Instant) -> usize {
     match wire.splice_in(from, size) {
-        Ok(0) => {
-            link.on_ended(from);
-            0
-        }
+        // An end of file, or an urgent mark that splice(2) does not go over: reading tells.
+        Ok(0) => copy(link, wire, from, UP_TO_MARK, now),
         Ok(count) => {
             link.on_spliced(from, count, now);
             flush_pipe(link, wire, from, now);

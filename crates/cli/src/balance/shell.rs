@@ -152,7 +152,7 @@ impl<'a> Shell<'a> {
     /// Success is that nobody answers at the instance's name any more.
     fn kill(&self) -> ExitStatus {
         // An instance that ends while answering has done what was asked.
-        let _ = self.client.command(&Command::Shutdown);
+        let _ = self.client.command(&Command::Shutdown {});
         let begin = Instant::now();
         while self.client.status().is_ok_and(|status| !status.shutting_down) {
             if begin.elapsed() > KILL_TIMEOUT {

@@ -78,9 +78,7 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     let policy = tiers.iter().map(|tier| tier.policy).find(|policy| *policy != Policy::Hash);
     words.choice("--policy", policy.unwrap_or_default(), Policy::default());
     words.option("--quarantine", listener.pool.quarantine, Pool::DEFAULT_QUARANTINE, span);
-    let hashed = tiers.iter().find(|tier| tier.policy == Policy::Hash);
-    let failover = hashed.map(|tier| tier.failover).unwrap_or_default();
-    words.choice("--hash-failover", failover, FailoverScope::default());
+    words.choice("--hash-failover", listener.pool.hash_failover, FailoverScope::default());
     words.flag("--auto-disable", listener.pool.auto_disable);
     words.optional("--max-sessions", listener.sessions_max);
 

@@ -123,7 +123,7 @@ fn a_configuration_of_balance_is_said_in_native_words() {
     assert_eq!(
         print("-fa -T 60 http 10.0.0.1 10.0.0.2:81:5 % 10.0.0.3"),
         "evenkeel --quarantine 0s --hash-failover later-tiers --auto-disable --idle-timeout 1m \
-         --half-close-timeout never --shutdown-timeout never --cut close \
+         --half-close-timeout never --backend-half-close-timeout 1s --shutdown-timeout never --cut close \
          0.0.0.0:80 10.0.0.1:80 10.0.0.2:81:5 % 10.0.0.3:80"
     );
     print("-6pH 80 db1 [::1]:5:-1 %");
@@ -149,7 +149,7 @@ fn ctl(line: &str, expected: &str) {
     let seen = match parse(&format!("ctl {line}")) {
         Ok(NativeCli { verb: Some(Verb::Ctl(ctl)), .. }) => match ctl.verb.command() {
             Some(command) => format!("{command:?}"),
-            None => format!("{:?} {:?} {:?}", ctl.verb, ctl.admin, ctl.listen),
+            None => format!("{:?} {:?} {:?}", ctl.verb, ctl.which.admin, ctl.which.listen),
         },
         Ok(other) => format!("{other:?}"),
         Err(error) => error,
@@ -191,7 +191,7 @@ fn help_is_as_recorded() {
     let help = tree.try_get_matches_from(["evenkeel", "--help"]).unwrap_err().to_string();
     let recorded = include_str!("help.txt");
     assert!(help == recorded, "crates/config/src/native/help.txt should be:\n{help}");
-    assert!(help.lines().count() <= 70, "it is to be short");
+    assert!(help.lines().count() <= 80, "it is to be short");
     assert!(help.lines().all(|line| line.len() <= 100));
 }
 

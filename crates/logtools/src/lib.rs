@@ -1,0 +1,95 @@
+//! The companion programs of the balancer: log merging, forwarding and resolving, and a watchdog.
+//!
+//! Every program is a module with a `main(argv0, args)` that the multi-call binary calls; what
+//! they share is the reading of log lines ([`lines`]), of files ([`input`]) and of command lines
+//! ([`options`]). Nothing here speaks to a running balancer.
+#![forbid(unsafe_code)]
+
+pub mod daemon;
+pub mod dwatch;
+pub mod input;
+pub mod lines;
+pub mod options;
+pub mod output;
+pub mod penlog;
+pub mod penlogd;
+pub mod status_html;
+pub mod syslog;
+pub mod webresolve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use options::{Tool, called_as};
+
+pub mod mergelogs;
+
+/// A program of this crate.
+pub struct Personality {
+    /// Its names, the first being the one in the manual.
+    pub names: &'static [&'static str],
+    /// Runs it; the arguments are those after its name.
+    pub main: fn(&str, &mut dyn Iterator<Item = OsString>) -> ExitCode,
+    /// Its options, help and manual.
+    pub tool: &'static Tool,
+}
+
+/// All programs of this crate.
+pub const PERSONALITIES: &[Personality] = &[
+    Personality {
+        names: &["mergelogs"],
+        main: |argv0, args| mergelogs::main(argv0, args),
+        tool: &mergelogs::TOOL,
+    },
+    Personality {
+        names: &["penlog"],
+        main: |argv0, args| penlog::main(argv0, args),
+        tool: &penlog::TOOL,
+    },
+    Personality {
+        names: &["penlogd"],
+        main: |argv0, args| penlogd::main(argv0, args),
+        tool: &penlogd::TOOL,
+    },
+    Personality {
+        names: &["webresolve"],
+        main: |argv0, args| webresolve::main(argv0, args),
+        tool: &webresolve::TOOL,
+    },
+    Personality {
+        names: &["splitwr"],
+        main: |argv0, args| webresolve::main(argv0, args),
+        tool: &webresolve::SPLITWR,
+    },
+    Personality {
+        names: &["dwatch"],
+        main: |argv0, args| dwatch::main(argv0, args),
+        tool: &dwatch::TOOL,
+    },
+];
+
+/// The program of that name, if there is one here. `name` may be a path.
+pub fn find(name: &str) -> Option<&'static Personality> {
+    let name = called_as(name);
+    PERSONALITIES.iter().find(|p| p.names.contains(&name))
+}
+
+/// Runs the program that the first word names, or else the second.
+pub fn dispatch(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut words = words;
+    for _ in 0..2 {
+        let Some(word) = words.next() else { break };
+        let word = word.to_string_lossy();
+        if let Some(personality) = find(&word) {
+            return (personality.main)(&word, &mut words);
+        }
+    }
+    let names: Vec<&str> = PERSONALITIES.iter().flat_map(|p| p.names).copied().collect();
+    eprintln!("logtools: name one of the tools: {}", names.join(", "));
+    ExitCode::from(2)
+}
+
+/// The manual pages: name and roff.
+pub fn manual_pages() -> Vec<(&'static str, String)> {
+    PERSONALITIES.iter().map(|p| (p.tool.name, p.tool.man())).collect()
+}

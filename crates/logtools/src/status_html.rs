@@ -1,0 +1,340 @@
+//! The status page: one self-contained HTML page from a status report.
+//!
+//! Pure text from a JSON value; nothing is fetched, no script is needed, everything that comes
+//! from the report is escaped. As a CGI program it is `Content-Type: text/html`, an empty line,
+//! and this ([`cgi`]). It replaces the classics' `penstats` and, for looking, `penctl.cgi`;
+//! changing anything by way of a page is left out on purpose.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Renders a status report. Keys that are missing show as `–`.
+pub fn render(status: &Value) -> String {
+    let listeners = list(status, "listeners");
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>Evenkeel status</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header>\n<h1>Evenkeel</h1>\n<p>Version {}, process {}, up for {}. {}</p>\n</header>\n<main>\n",
+        text(status, "version"),
+        text(status, "pid"),
+        status.get("uptime_seconds").and_then(Value::as_f64).map_or(MISSING.to_owned(), uptime),
+        overview(listeners),
+    );
+    if listeners.is_empty() {
+        page.push_str("<p>Nothing is listened on.</p>\n");
+    }
+    for listener in listeners {
+        render_listener(&mut page, listener);
+    }
+    page.push_str("</main>\n<footer><p><a href=\"\">Reload</a>. This page only shows.</p></footer>\n</body>\n</html>\n");
+    page
+}
+
+/// The answer of a CGI program: the page, or why there is none.
+pub fn cgi(status: Result<&Value, &str>) -> String {
+    let header = "Content-Type: text/html; charset=utf-8\nCache-Control: no-store\n";
+    match status {
+        Ok(status) => format!("{header}\n{}", render(status)),
+        Err(reason) => format!(
+            "Status: 503 Service Unavailable\n{header}\n<!DOCTYPE html>\n<html lang=\"en\">\n\
+             <head><meta charset=\"utf-8\"><title>Evenkeel status</title></head>\n\
+             <body><h1>Evenkeel is not running here</h1>\n<p>{}</p></body>\n</html>\n",
+            escape(reason)
+        ),
+    }
+}
+
+fn render_listener(page: &mut String, listener: &Value) {
+    let bind = text(listener, "bind");
+    let _ = write!(
+        page,
+        "<section>\n<h2>{bind}</h2>\n<p>{} sessions now, {} in all</p>\n",
+        number(listener, "sessions"),
+        number(listener, "sessions_total"),
+    );
+    let tiers = list(listener, "tiers");
+    for (i, tier) in tiers.iter().enumerate() {
+        let name = if tiers.len() > 1 { format!("Tier {}, ", i + 1) } else { String::new() };
+        let _ = write!(
+            page,
+            "<div class=\"wide\" role=\"region\" aria-label=\"Backends of {bind}\" tabindex=\"0\">\n\
+             <table>\n<caption>{name}policy {}</caption>\n<thead>\n<tr>",
+            text(tier, "policy")
+        );
+        for (heading, _) in COLUMNS {
+            let _ = write!(page, "<th scope=\"col\">{heading}</th>");
+        }
+        page.push_str("</tr>\n</thead>\n<tbody>\n");
+        for backend in list(tier, "backends") {
+            render_backend(page, backend);
+        }
+        page.push_str("</tbody>\n</table>\n</div>\n");
+    }
+    page.push_str("</section>\n");
+}
+
+fn render_backend(page: &mut String, backend: &Value) {
+    let _ = write!(page, "<tr><th scope=\"row\">{}</th>", text(backend, "name"));
+    for (_, column) in &COLUMNS[1..] {
+        let cell = match column {
+            Column::State => {
+                let (admin, health) = (text(backend, "admin"), text(backend, "health"));
+                let shown = if matches!(&*admin, "enabled" | MISSING) {
+                    health
+                } else {
+                    format!("{admin}, {health}")
+                };
+                format!("<td class=\"{}\">{shown}</td>", state_class(backend))
+            }
+            Column::Sessions => format!("<td>{}</td>", sessions(backend)),
+            Column::Number(key) => format!("<td>{}</td>", number(backend, key)),
+            Column::Bytes(key) => format!("<td>{}</td>", bytes(backend, key)),
+        };
+        page.push_str(&cell);
+    }
+    page.push_str("</tr>\n");
+}
+
+enum Column {
+    State,
+    Sessions,
+    Number(&'static str),
+    Bytes(&'static str),
+}
+
+const COLUMNS: &[(&str, Column)] = &[
+    ("Backend", Column::State),
+    ("State", Column::State),
+    ("Sessions", Column::Sessions),
+    ("Attempts", Column::Number("attempts_total")),
+    ("Failures", Column::Number("failures_total")),
+    ("Sent", Column::Bytes("sent_bytes_total")),
+    ("Received", Column::Bytes("received_bytes_total")),
+];
+
+/// Colour only underlines what the words say.
+fn state_class(backend: &Value) -> &'static str {
+    let is = |key: &str, value: &str| backend.get(key).and_then(Value::as_str) == Some(value);
+    if is("admin", "disabled") || is("admin", "draining") {
+        "off"
+    } else if is("health", "healthy") {
+        "good"
+    } else if backend.get("health").is_some() {
+        "bad"
+    } else {
+        "unknown"
+    }
+}
+
+/// How many backends there are, and how many of them take sessions.
+fn overview(listeners: &[Value]) -> String {
+    let tiers = listeners.iter().flat_map(|l| list(l, "tiers"));
+    let backends: Vec<&Value> = tiers.flat_map(|t| list(t, "backends")).collect();
+    let good = backends.iter().filter(|b| state_class(b) == "good").count();
+    format!("{good} of {} backends healthy and enabled.", backends.len())
+}
+
+/// The sessions now, with a bar when there is a limit.
+fn sessions(backend: &Value) -> String {
+    let now = number(backend, "sessions");
+    match backend.get("sessions_max").and_then(Value::as_u64) {
+        Some(max) if max > 0 => {
+            let value = backend.get("sessions").and_then(Value::as_u64).unwrap_or(0);
+            format!(
+                "{now} of {} <meter max=\"{max}\" value=\"{value}\">{now}</meter>",
+                grouped(max)
+            )
+        }
+        _ => now,
+    }
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        None | Some(Value::Null) => MISSING.to_owned(),
+        Some(Value::String(text)) => escape(text),
+        Some(other) => escape(&other.to_string()),
+    }
+}
+
+fn number(value: &Value, key: &str) -> String {
+    match value.get(key).and_then(Value::as_u64) {
+        Some(number) => grouped(number),
+        None => text(value, key),
+    }
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn bytes(value: &Value, key: &str) -> String {
+    let Some(number) = value.get(key).and_then(Value::as_u64) else { return text(value, key) };
+    let mut scaled = number as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"].iter();
+    let mut unit = units.next().unwrap_or(&"");
+    for larger in units {
+        if scaled < 999.5 {
+            break;
+        }
+        scaled /= 1000.0;
+        unit = larger;
+    }
+    let shown = if scaled < 10.0 && number >= 1000 {
+        format!("{scaled:.1}")
+    } else {
+        format!("{scaled:.0}")
+    };
+    format!("<span title=\"{} bytes\">{shown} {unit}</span>", grouped(number))
+}
+
+fn uptime(seconds: f64) -> String {
+    let seconds = seconds.clamp(0.0, 1e15) as u64;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+const MISSING: &str = "–";
+
+const STYLE: &str = "\
+:root { --line: #d5dbe1; --soft: #5a6672; --back: #f6f8fa; --card: #fff; --ink: #1c2733; --sea: #0b5a83; --good: #10632f; --bad: #a8201a; --off: #6b5200; }
+@media (prefers-color-scheme: dark) { :root { --line: #36424d; --soft: #a3b0bc; --back: #12181e; --card: #1a222a; --ink: #e6ebf0; --sea: #7cc4ea; --good: #6fd392; --bad: #ff9088; --off: #e3c567; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--back); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+h1 { margin: 0; color: var(--sea); font-size: 1.6rem; }
+h2 { margin: 0; font-size: 1.15rem; font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+p { margin: .25rem 0 .75rem; }
+header p, section > p, footer, caption { color: var(--soft); }
+a { color: var(--sea); }
+section { margin: 1rem 0; padding: 1rem 1.25rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
+.wide { overflow-x: auto; }
+table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { padding: .25rem 0; text-align: left; }
+th, td { padding: .4rem .75rem; border-top: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
+tbody th { font-weight: normal; font-family: ui-monospace, monospace; }
+thead th { font-size: .85rem; color: var(--soft); }
+.good { color: var(--good); }
+.bad { color: var(--bad); font-weight: 600; }
+.off { color: var(--off); }
+meter { width: 5rem; vertical-align: middle; }
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sample() -> Value {
+        json!({
+            "version": "0.1.0", "pid": 4711, "uptime_seconds": 93_784.5,
+            "listeners": [{
+                "bind": "[::]:8080", "sessions": 12, "sessions_total": 1_234_567,
+                "tiers": [
+                    { "policy": "round-robin", "backends": [
+                        { "name": "10.0.0.1:80", "admin": "enabled", "health": "healthy",
+                          "sessions": 7, "sessions_max": 100, "attempts_total": 900_000,
+                          "failures_total": 0, "sent_bytes_total": 999,
+                          "received_bytes_total": 1_234_567_890_123u64 },
+                        { "name": "10.0.0.2:80", "admin": "disabled", "health": "healthy" },
+                        { "name": "10.0.0.3:80", "admin": "enabled", "health": "quarantined",
+                          "sessions": 0, "failures_total": 17, "sent_bytes_total": 0 }
+                    ] },
+                    { "policy": "least-sessions", "backends": [] }
+                ]
+            }]
+        })
+    }
+
+    #[test]
+    fn the_page_of_a_typical_report() {
+        insta::assert_snapshot!("typical", render(&sample()));
+    }
+
+    #[test]
+    fn missing_keys_and_odd_types_are_tolerated() {
+        for odd in [
+            json!(null),
+            json!({}),
+            json!([]),
+            json!({"listeners": 3}),
+            json!({"listeners": [null, {"tiers": [{"backends": [1, {"sessions": "many"}]}]}]}),
+        ] {
+            let page = render(&odd);
+            assert!(page.ends_with("</html>\n"), "{odd}");
+        }
+        insta::assert_snapshot!("empty", render(&json!({})));
+    }
+
+    #[test]
+    fn nothing_in_a_report_becomes_markup() {
+        let evil = "<script>alert(\"x\")</script>&'";
+        let page = render(&json!({
+            "version": evil, "pid": evil, "uptime_seconds": evil,
+            "listeners": [{ "bind": evil, "sessions": evil, "tiers": [{ "policy": evil, "backends": [
+                { "name": evil, "admin": evil, "health": evil, "sessions": evil,
+                  "sent_bytes_total": { "a": evil } }
+            ]}]}],
+        }));
+        assert!(!page.contains("<script"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;"));
+        assert!(cgi(Err(evil)).contains("&lt;script"));
+    }
+
+    #[test]
+    fn the_answer_of_a_cgi_program() {
+        assert!(cgi(Ok(&json!({}))).starts_with("Content-Type: text/html; charset=utf-8\n"));
+        let down = cgi(Err("cannot connect to /run/evenkeel.sock"));
+        assert!(down.starts_with("Status: 503 Service Unavailable\nContent-Type"), "{down}");
+    }
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(123), "123");
+        assert_eq!(
+            [5.0, 65.0, 3_700.0, 93_784.0, -1.0].map(uptime),
+            ["5 s", "1 min", "1 h 1 min", "1 d 2 h", "0 s"]
+        );
+        let shown = |n: u64| bytes(&json!({ "n": n }), "n");
+        assert!(shown(999).contains("999 B") && shown(1000).contains("1.0 kB"));
+        assert!(shown(u64::MAX).contains("18 EB"), "{}", shown(u64::MAX));
+    }
+}
