@@ -10,3 +10,4 @@ mod log;
 mod process;
 mod relaying;
 mod sharing;
+mod verbs;

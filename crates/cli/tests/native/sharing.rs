@@ -1,6 +1,6 @@
 //! What workers share is exact: turns, limits, and the sessions themselves.
 
-use crate::support::{Backend, Client, Place, ask_often, port, until};
+use crate::support::{Backend, Client, Place, ask_often, ask_times, port, until};
 use rustix::process::Signal;
 use std::thread;
 
@@ -106,4 +106,17 @@ fn clients_that_come_while_it_stops_cost_no_session() {
         assert_eq!(evenkeel.wait().code(), Some(0));
         assert_eq!(evenkeel.log.with("panicked"), [""; 0]);
     }
+}
+
+#[test]
+fn with_few_places_everybody_has_their_turn() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a} --max-sessions 3 --workers 4"));
+    let answers = thread::scope(|scope| {
+        let threads = [(); 12].map(|()| scope.spawn(|| ask_times(&port, 60)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(answers, [(); 12].map(|()| ["a"; 60].join(" ")));
+    until("the sessions to end", || place.sessions() == 0);
+    assert_eq!(a.accepted(), 720);
 }

@@ -1,0 +1,58 @@
+//! `demo` and `links`: the first things that somebody tries.
+
+use crate::support::{Client, Place, Program, until};
+use rustix::process::Signal;
+use std::net::SocketAddr;
+
+/// What a web server on 127.0.0.1 answers, without its headers; empty when nobody answers.
+fn get(port: u16, path: &str) -> String {
+    let Ok(client) = Client::try_to(SocketAddr::from(([127, 0, 0, 1], port))) else {
+        return String::new();
+    };
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    let answer = String::from_utf8(client.rest().0).unwrap();
+    answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.trim().to_owned())
+}
+
+#[test]
+fn the_demo_does_what_it_says() {
+    let (place, port) = (Place::new(), crate::support::port());
+    let mut demo = Program::spawn(&mut place.command("evenkeel", &format!("demo --port {port}")));
+    demo.log.wait("listening");
+    let said = demo.out.wait("/stop/ann");
+    let switches: u16 = {
+        let rest = said.split_once("http://127.0.0.1:").unwrap().1;
+        rest.split_once('/').unwrap().0.parse().unwrap()
+    };
+    // It takes the next free port if this one is taken meanwhile, and says so.
+    let line = demo.out.wait("again and again");
+    let rest = line.split_once("http://127.0.0.1:").unwrap().1;
+    let balancer = rest.split_whitespace().next().unwrap().parse().unwrap();
+    let three = || [(); 3].map(|()| get(balancer, "/")).join(" ");
+    assert_eq!(three(), "ann bob cyd");
+    assert_eq!(get(switches, "/stop/ann"), "ann has stopped");
+    until("the others to take over", || !three().contains("ann"));
+    assert_eq!(three().split(' ').filter(|name| ["bob", "cyd"].contains(name)).count(), 3);
+    assert_eq!(get(switches, "/start/ann"), "ann is back");
+    let done = place.ctl(&format!("--listen {balancer} disable 0.1")).check(0);
+    assert_eq!(done.stdout, "done\n");
+    assert!(!three().contains("bob"));
+    demo.signal(Signal::INT);
+    assert_eq!(demo.wait().code(), Some(0));
+    assert_eq!(get(balancer, "/"), "");
+}
+
+#[test]
+fn links_make_the_classics() {
+    let place = Place::new();
+    let dir = place.file("");
+    let done = place.run("evenkeel", &format!("links {}", dir.display())).check(0);
+    assert!(done.stdout.contains("balance -> "), "{done:?}");
+    let done = place.run("evenkeel", &format!("links {}", dir.display())).check(0);
+    assert!(done.stdout.contains("is there already"), "{done:?}");
+    let call = std::process::Command::new(dir.join("balance")).output().unwrap();
+    assert_eq!(call.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&call.stderr).contains("this is balance"), "{call:?}");
+    let done = place.run("evenkeel", "links /no/such/dir").check(1);
+    assert!(done.stderr.contains("/no/such/dir"), "{done:?}");
+}
