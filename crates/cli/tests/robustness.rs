@@ -200,3 +200,49 @@ fn a_reader_that_stalls_holds_up_nobody_else() {
     let ticks = ticks_in_a_second(&evenkeel);
     assert!(ticks < 20, "{ticks} ticks of 10 ms while one reader stalls");
 }
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_client() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut command = place.command("evenkeel", &format!("{port} {a}"));
+    let _child = Killed(command.stderr(std::process::Stdio::piped()).spawn().unwrap());
+    until("it to listen", || support::ask(&port) == "a");
+    // Some 200 bytes each, and a pipe holds 64 kB.
+    for _ in 0..1000 {
+        assert_eq!(support::ask(&port), "a");
+    }
+}
+
+/// A child that ends with the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn admin_connections_that_take_all_descriptors_do_no_lasting_harm() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel = native_with_descriptors(&place, 256, &format!("{port} {a} --workers 2"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    let socket = place.socket();
+    let idle: Vec<_> =
+        (0..400).map(|_| std::os::unix::net::UnixStream::connect(&socket).unwrap()).collect();
+    let waiting: Vec<_> = (0..5).map(|_| Client::connect(&port)).collect();
+    held.send("still served");
+    held.expect("still served");
+    let ticks = ticks_in_a_second(&evenkeel);
+    assert!(ticks < 20, "{ticks} ticks of 10 ms in a second in which nothing moves");
+    drop(idle);
+    for client in waiting {
+        let line = client.line();
+        assert!(["a", "reset"].contains(&line.as_str()), "{line}");
+    }
+    until("clients to be served again", || support::ask(&port) == "a");
+    until("ctl to work again", || place.ctl("status").status == 0);
+    assert!(!evenkeel.has_ended());
+}
