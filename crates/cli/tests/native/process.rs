@@ -191,6 +191,7 @@ fn a_printed_configuration_prints_itself() {
         "8080 a b:81 ! c:82:9",
         "[::1]:8080 [::2]:80:7 unix:/run/x % d --policy random --quarantine 0",
         "unix:/run/front 10.0.0.1:80 --idle-timeout 1500ms --half-close-timeout never --workers 3",
+        "80 a --half-close-timeout 5s --backend-half-close-timeout never",
         "127.0.0.1:smtp mx1 mx2 --max-sessions 5 --source 10.0.0.9 --splice never --cut close",
         "80 a --daemon --pid-file /x --user nobody --admin /y --log-format json --spin 50us",
         "80 a:80:-1 --auto-disable --hash-failover nothing --linger 1s --shutdown-timeout never",
