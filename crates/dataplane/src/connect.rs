@@ -8,12 +8,14 @@ use crate::session::{Phase, SOCKET_RETRY};
 use crate::worker::{Worker, token};
 use balancing::{Attempt, Instant, Outcome, Policy, Pool};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode};
+use slab::Slab;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use sys::Errno;
 use sys::net;
 
 /// What connecting needs and relaying does not.
-pub(crate) struct Trying {
+pub(crate) struct Search {
     pool: Arc<Pool>,
     attempt: Attempt,
     /// Which address of the current backend.
@@ -24,24 +26,62 @@ pub(crate) struct Trying {
     last_failure: Option<CloseReason>,
 }
 
+/// The searches of a worker's sessions, in one block of memory that is given back when the last
+/// one is over: thousands may begin at once, and none lasts.
+#[derive(Default)]
+pub(crate) struct Searches(Slab<Search>);
+
+/// Names a search; a session has one until its first byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchKey(NonZeroU32);
+
+impl Searches {
+    pub fn begin(&mut self, search: Search) -> SearchKey {
+        let index = self.0.insert(search) as u32;
+        SearchKey(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    pub fn get(&mut self, key: Option<SearchKey>) -> Option<&mut Search> {
+        self.0.get_mut(key?.index())
+    }
+
+    pub fn finish(&mut self, key: Option<SearchKey>) {
+        if let Some(key) = key {
+            self.0.remove(key.index());
+            if self.0.is_empty() && self.0.capacity() > KEPT {
+                self.0 = Slab::new();
+            }
+        }
+    }
+}
+
+/// Room for so many searches is kept.
+const KEPT: usize = 256;
+
+impl SearchKey {
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
 impl Worker {
     /// Connects to the next backend, or ends the session when none is left.
     pub(crate) fn try_next(&mut self, key: usize, now: Instant) {
         let session = &mut self.sessions[key];
-        let Some(trying) = &mut session.trying else { return };
-        session.lease = trying.pool.next_backend(&mut trying.attempt, now);
+        let Some(search) = self.searches.get(session.search) else { return };
+        session.lease = search.pool.next_backend(&mut search.attempt, now);
         let Some(lease) = &session.lease else {
-            let reason = trying.last_failure.unwrap_or(CloseReason::NoBackend);
+            let reason = search.last_failure.unwrap_or(CloseReason::NoBackend);
             let cut = session.service.settings.cut;
             self.end(key, reason, Some(cut), now);
             return;
         };
         let state = &lease.backend().state;
         state.tally(self.index).count_attempt();
-        trying.address = state.preferred() as u16;
-        trying.addresses_tried = 0;
+        search.address = state.preferred() as u16;
+        search.addresses_tried = 0;
         if session.service.settings.observe.steps {
-            let trace = trying.trace();
+            let trace = search.trace();
             self.tell(Event::Trace(trace));
         }
         self.connect(key, now);
@@ -50,13 +90,16 @@ impl Worker {
     /// Begins to connect to the current address of the current backend.
     pub(crate) fn connect(&mut self, key: usize, now: Instant) {
         let session = &mut self.sessions[key];
-        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
+        let (Some(search), Some(lease)) = (self.searches.get(session.search), &session.lease)
+        else {
+            return;
+        };
         let addresses = &lease.backend().addresses;
         if addresses.is_empty() {
             self.connect_failed(key, Errno::ADDRNOTAVAIL, now);
             return;
         }
-        let address = &addresses[usize::from(trying.address) % addresses.len()];
+        let address = &addresses[usize::from(search.address) % addresses.len()];
         let settings = &session.service.settings;
         let started = net::start_connect(address, settings.source).and_then(|socket| {
             let token = token(key, Side::Upstream, session.number);
@@ -65,13 +108,13 @@ impl Worker {
         });
         match started {
             Ok(socket) => {
-                trying.socket_waits = 0;
+                search.socket_waits = 0;
                 session.upstream = Some(socket);
                 session.phase = Phase::Connecting;
                 self.deadlines.set(key, now + settings.connect_timeout);
             }
             Err(error) if net::is_shortage(error) => {
-                trying.socket_waits = trying.socket_waits.saturating_add(1);
+                search.socket_waits = search.socket_waits.saturating_add(1);
                 session.phase = Phase::Waiting;
                 self.deadlines.set(key, now + SOCKET_RETRY);
                 self.pause(Trouble::Connect, now);
@@ -84,10 +127,13 @@ impl Worker {
     pub(crate) fn connect_failed(&mut self, key: usize, error: Errno, now: Instant) {
         let session = &mut self.sessions[key];
         session.upstream = None;
-        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
-        trying.address += 1;
-        trying.addresses_tried += 1;
-        if usize::from(trying.addresses_tried) < lease.backend().addresses.len() {
+        let (Some(search), Some(lease)) = (self.searches.get(session.search), &session.lease)
+        else {
+            return;
+        };
+        search.address += 1;
+        search.addresses_tried += 1;
+        if usize::from(search.addresses_tried) < lease.backend().addresses.len() {
             self.connect(key, now);
         } else {
             self.backend_failed(key, error, now);
@@ -96,16 +142,17 @@ impl Worker {
 
     fn backend_failed(&mut self, key: usize, error: Errno, now: Instant) {
         let session = &mut self.sessions[key];
-        let (Some(trying), Some(lease)) = (&mut session.trying, session.lease.take()) else {
+        let (Some(search), Some(lease)) = (self.searches.get(session.search), session.lease.take())
+        else {
             return;
         };
         let timed_out = error == Errno::TIMEDOUT;
-        trying.last_failure =
+        search.last_failure =
             Some(if timed_out { CloseReason::ConnectTimeout } else { CloseReason::ConnectRefused });
-        let place = trying.attempt.place().unwrap_or_default();
+        let place = search.attempt.place().unwrap_or_default();
         let backend = Arc::clone(lease.backend());
         backend.state.tally(self.index).count_failure();
-        let change = trying.pool.report(&mut trying.attempt, &lease, Outcome::Failure, now);
+        let change = search.pool.report(&mut search.attempt, &lease, Outcome::Failure, now);
         drop(lease); // its place is free for others at once
         let service = session.service.id;
         let steps = session.service.settings.observe.steps;
@@ -124,18 +171,21 @@ impl Worker {
     /// The backend answered: relaying begins.
     pub(crate) fn connected(&mut self, key: usize, now: Instant) {
         let session = &mut self.sessions[key];
-        let (Some(trying), Some(lease)) = (&mut session.trying, &session.lease) else { return };
+        let (Some(search), Some(lease)) = (self.searches.get(session.search), &session.lease)
+        else {
+            return;
+        };
         session.phase = Phase::Relaying;
         session.connect_micros =
             u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
         self.deadlines.clear(key);
-        let change = trying.pool.report(&mut trying.attempt, lease, Outcome::Success, now);
+        let change = search.pool.report(&mut search.attempt, lease, Outcome::Success, now);
         let backend = lease.backend();
         if backend.addresses.len() > 1 {
-            let answering = usize::from(trying.address) % backend.addresses.len();
+            let answering = usize::from(search.address) % backend.addresses.len();
             backend.state.set_preferred(answering);
         }
-        let place = trying.attempt.place().unwrap_or_default();
+        let place = search.attempt.place().unwrap_or_default();
         let backend = change.map(|change| (change, Arc::clone(backend)));
         let service = session.service.id;
         if session.service.settings.observe.steps {
@@ -160,7 +210,7 @@ impl Worker {
     }
 }
 
-impl Trying {
+impl Search {
     pub fn new(pool: Arc<Pool>, client_hash: u32, seed: u64) -> Self {
         Self {
             pool,

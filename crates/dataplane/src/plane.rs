@@ -57,13 +57,16 @@ impl DataPlane {
             thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .stack_size(WORKER_STACK_BYTES)
-                .spawn(move || match Worker::new(index, shared, orders, options.spin, sink) {
-                Ok(worker) => {
-                    let _ = started.send(Ok(()));
-                    worker.run();
-                }
-                Err(error) => {
-                    let _ = started.send(Err(error));
+                .spawn(move || {
+                let _guard = EndWithWorker;
+                match Worker::new(index, shared, orders, options.spin, sink) {
+                    Ok(worker) => {
+                        let _ = started.send(Ok(()));
+                        worker.run();
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
                 }
             })?;
             is_up.recv().unwrap_or_else(|_| Err(io::Error::other("worker did not start")))?;
@@ -128,6 +131,18 @@ impl DataPlane {
         drop(sender);
         let answers = self.shared.workers.iter();
         answers.filter_map(|_| counts.recv_timeout(ANSWER_TIMEOUT).ok()).sum()
+    }
+}
+
+/// Ends the process when a worker panics: its sessions are lost, and a balancer that goes on
+/// without it would leave clients waiting. (The release build ends by itself.)
+struct EndWithWorker;
+
+impl Drop for EndWithWorker {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 

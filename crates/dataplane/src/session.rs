@@ -9,7 +9,7 @@
 //!                 Waiting                  '--reset, all delivered--> Resetting --> gone
 //! ~~~
 
-use crate::connect::Trying;
+use crate::connect::{Search, SearchKey};
 use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::pipes::Pipes;
 use crate::service::{Cut, Service};
@@ -43,7 +43,7 @@ pub(crate) struct Session {
     pipes: Option<Box<[Option<Pipe>; 2]>>,
     pub lease: Option<Lease>,
     /// How to go on if the backend fails; dropped with the first byte, after which it is too late.
-    pub trying: Option<Box<Trying>>,
+    pub search: Option<SearchKey>,
     pub started: Instant,
     /// From accepting to being connected, in microseconds.
     pub connect_micros: u32,
@@ -92,7 +92,7 @@ impl Worker {
             link: Link::new(Ready::default(), Ready::default(), mode, now),
             pipes: None,
             lease: None,
-            trying: Some(Box::new(Trying::new(service.pool.load_full(), hash, seed))),
+            search: Some(self.searches.begin(Search::new(service.pool.load_full(), hash, seed))),
             started: now,
             connect_micros: u32::MAX,
             service,
@@ -206,8 +206,8 @@ impl Worker {
         session.give_back_pipes(&mut self.pipes);
         match session.link.verdict() {
             Verdict::Open => {
-                if session.trying.is_some() && !session.link.is_untouched() {
-                    session.trying = None;
+                if session.search.is_some() && !session.link.is_untouched() {
+                    self.searches.finish(session.search.take());
                 }
                 // Lazily: a timer that fires early is set again.
                 if !self.deadlines.is_set(key)
@@ -219,7 +219,7 @@ impl Worker {
             }
             Verdict::Close(reason) => self.end(key, reason, None, now),
             Verdict::Abort { victim: Side::Downstream, .. }
-                if session.trying.is_some() && session.link.is_untouched() =>
+                if session.search.is_some() && session.link.is_untouched() =>
             {
                 self.start_over(key, now);
             }
@@ -256,7 +256,8 @@ impl Worker {
         match session.phase {
             Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
             Phase::Waiting => {
-                let waits = session.trying.as_ref().map_or(0, |trying| trying.socket_waits);
+                let waits =
+                    self.searches.get(session.search).map_or(0, |search| search.socket_waits);
                 if SOCKET_RETRY * waits.into() >= settings.connect_timeout {
                     self.cut_session(key, CloseReason::NoSocket, now);
                 } else {
@@ -299,6 +300,7 @@ impl Worker {
     pub(crate) fn end(&mut self, key: usize, reason: CloseReason, cut: Option<Cut>, now: Instant) {
         self.deadlines.clear(key);
         let mut session = self.sessions.remove(key);
+        self.searches.finish(session.search.take());
         session.give_back_pipes(&mut self.pipes);
         for pipe in session.pipes.take().into_iter().flat_map(|pipes| *pipes).flatten() {
             self.pipes.discard(pipe);

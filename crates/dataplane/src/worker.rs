@@ -1,6 +1,7 @@
 //! One data-plane thread: its loop, and what it owns.
 
 use crate::accept::Listener;
+use crate::connect::Searches;
 use crate::event::{Event, SessionInfo};
 use crate::pipes::Pipes;
 use crate::service::Service;
@@ -74,6 +75,7 @@ pub(crate) struct Worker {
     orders: Receiver<Order>,
     pub listeners: Vec<Listener>,
     pub sessions: Slab<Session>,
+    pub searches: Searches,
     pub deadlines: Deadlines,
     /// Sessions with more to do at once.
     pub again: Vec<usize>,
@@ -131,6 +133,7 @@ impl Worker {
             orders,
             listeners: Vec::new(),
             sessions: Slab::new(),
+            searches: Searches::default(),
             deadlines: Deadlines::default(),
             again: Vec::new(),
             // Fresh zeroed memory costs nothing until bulk data touches it.
