@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod dwatch;
 pub mod input;
 pub mod lines;
+pub mod mergelogs;
 pub mod options;
 pub mod output;
 pub mod penlog;
@@ -22,56 +23,28 @@ use std::process::ExitCode;
 
 use options::{Tool, called_as};
 
-pub mod mergelogs;
-
 /// A program of this crate.
 pub struct Personality {
-    /// Its names, the first being the one in the manual.
-    pub names: &'static [&'static str],
     /// Runs it; the arguments are those after its name.
     pub main: fn(&str, &mut dyn Iterator<Item = OsString>) -> ExitCode,
-    /// Its options, help and manual.
+    /// Its name, options, help and manual.
     pub tool: &'static Tool,
 }
 
 /// All programs of this crate.
 pub const PERSONALITIES: &[Personality] = &[
-    Personality {
-        names: &["mergelogs"],
-        main: |argv0, args| mergelogs::main(argv0, args),
-        tool: &mergelogs::TOOL,
-    },
-    Personality {
-        names: &["penlog"],
-        main: |argv0, args| penlog::main(argv0, args),
-        tool: &penlog::TOOL,
-    },
-    Personality {
-        names: &["penlogd"],
-        main: |argv0, args| penlogd::main(argv0, args),
-        tool: &penlogd::TOOL,
-    },
-    Personality {
-        names: &["webresolve"],
-        main: |argv0, args| webresolve::main(argv0, args),
-        tool: &webresolve::TOOL,
-    },
-    Personality {
-        names: &["splitwr"],
-        main: |argv0, args| webresolve::main(argv0, args),
-        tool: &webresolve::SPLITWR,
-    },
-    Personality {
-        names: &["dwatch"],
-        main: |argv0, args| dwatch::main(argv0, args),
-        tool: &dwatch::TOOL,
-    },
+    Personality { main: |argv0, args| mergelogs::main(argv0, args), tool: &mergelogs::TOOL },
+    Personality { main: |argv0, args| penlog::main(argv0, args), tool: &penlog::TOOL },
+    Personality { main: |argv0, args| penlogd::main(argv0, args), tool: &penlogd::TOOL },
+    Personality { main: |argv0, args| webresolve::main(argv0, args), tool: &webresolve::TOOL },
+    Personality { main: |argv0, args| webresolve::main(argv0, args), tool: &webresolve::SPLITWR },
+    Personality { main: |argv0, args| dwatch::main(argv0, args), tool: &dwatch::TOOL },
 ];
 
 /// The program of that name, if there is one here. `name` may be a path.
 pub fn find(name: &str) -> Option<&'static Personality> {
     let name = called_as(name);
-    PERSONALITIES.iter().find(|p| p.names.contains(&name))
+    PERSONALITIES.iter().find(|p| p.tool.name == name)
 }
 
 /// Runs the program that the first word names, or else the second.
@@ -84,7 +57,7 @@ pub fn dispatch(words: impl Iterator<Item = OsString>) -> ExitCode {
             return (personality.main)(&word, &mut words);
         }
     }
-    let names: Vec<&str> = PERSONALITIES.iter().flat_map(|p| p.names).copied().collect();
+    let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.tool.name).collect();
     eprintln!("logtools: name one of the tools: {}", names.join(", "));
     ExitCode::from(2)
 }
@@ -92,4 +65,22 @@ pub fn dispatch(words: impl Iterator<Item = OsString>) -> ExitCode {
 /// The manual pages: name and roff.
 pub fn manual_pages() -> Vec<(&'static str, String)> {
     PERSONALITIES.iter().map(|p| (p.tool.name, p.tool.man())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_as_it_was() {
+        for personality in PERSONALITIES {
+            insta::assert_snapshot!(personality.tool.name, personality.tool.help());
+        }
+    }
+
+    #[test]
+    fn programs_are_found_by_name_and_path() {
+        assert!(find("/usr/bin/mergelogs").is_some() && find("splitwr").is_some());
+        assert!(find("pen").is_none() && find("").is_none());
+    }
 }
