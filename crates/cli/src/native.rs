@@ -75,7 +75,7 @@ fn admin_path(config: &Config) -> PathBuf {
 /// Makes links to this program under the names of the classics.
 fn links(dir: &Path) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find out where this program is")?;
-    let tools = logtools::PERSONALITIES.iter().flat_map(|tool| tool.names).copied();
+    let tools = logtools::PERSONALITIES.iter().map(|tool| tool.tool.name);
     for name in ["balance"].into_iter().chain(tools) {
         let link = dir.join(name);
         if std::fs::read_link(&link).is_ok_and(|target| target == program) {

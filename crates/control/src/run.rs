@@ -117,6 +117,7 @@ impl Prepared {
         if let Some(background) = background {
             background.ready().map_err(system("in the background"))?;
         }
+        sys::process::forget_startup_code();
         let status = runtime.block_on(serving.until_the_end(events, caught));
         drop(pid_file);
         match status {

@@ -152,6 +152,31 @@ pub fn renounce_privileges() {
     let _ = rustix::thread::set_no_new_privs(true);
 }
 
+/// Gives back the memory of code that only the start has used: what is needed again is mapped
+/// again from the page cache.
+pub fn forget_startup_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    let is_code = |line: &&str| {
+        line.contains(" r-xp ") && program.to_str().is_some_and(|name| line.ends_with(name))
+    };
+    let Some(range) = maps.lines().find(is_code).and_then(|line| line.split(' ').next()) else {
+        return;
+    };
+    let parse = |text| usize::from_str_radix(text, 16).ok();
+    if let Some((start, end)) = range.split_once('-')
+        && let (Some(start), Some(end)) = (parse(start), parse(end))
+    {
+        let code = std::ptr::without_provenance_mut(start);
+        // SAFETY: the range is this program's own code as the kernel has just listed it: a
+        // mapping of its file that is private, executable and never written, since position
+        // independent code has no relocations in it. Dropped pages are read from the file again,
+        // with the same content, as soon as they are executed.
+        let _ =
+            unsafe { rustix::mm::madvise(code, end - start, rustix::mm::Advice::LinuxDontNeed) };
+    }
+}
+
 /// The user id this process acts with.
 #[must_use]
 pub fn user_id() -> u32 {
