@@ -18,6 +18,8 @@ pub struct Listener {
     watched: bool,
 }
 
+/// One client is accepted for so many sessions served.
+const SESSIONS_PER_ACCEPT: usize = 8;
 /// How long to wait before looking whether a shortage is over.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long there must be room before a shortage is said to be over.
@@ -47,17 +49,28 @@ impl Worker {
         }
     }
 
-    /// Takes one client and gives it to the worker with the fewest sessions.
-    ///
-    /// One per event: with more waiting the listener is reported again, after the sessions that
-    /// are ready have been served.
+    /// Takes clients: one, since most come alone, and more where many sessions are served between
+    /// two looks at the listener, so that neither those waiting nor those served starve.
     pub(crate) fn accept(&mut self, index: usize, now: Instant) {
+        let share = 1 + self.poller.len() / SESSIONS_PER_ACCEPT;
+        for _ in 0..share {
+            if !self.accept_one(index, now) {
+                break;
+            }
+        }
+    }
+
+    /// Takes one client and gives it to the worker with the fewest sessions; tells whether there
+    /// may be another.
+    fn accept_one(&mut self, index: usize, now: Instant) -> bool {
         // An order to stop listening may have come just before, in the same turn.
-        let Some(listener) = self.listeners.get(index) else { return };
+        let Some(listener) = self.listeners.get(index).filter(|it| it.watched) else {
+            return false;
+        };
         let service = Arc::clone(&listener.service);
         if self.shared.is_full() {
             self.pause(Trouble::Accept, now);
-            return;
+            return false;
         }
         match net::accept(self.listeners[index].socket.as_fd()) {
             Ok((socket, client)) => {
@@ -70,10 +83,14 @@ impl Worker {
                     self.resume(service.id);
                 }
                 self.place(Incoming { service, socket, client }, now);
+                true
             }
             // The client, or the way to it, went away; the next one may be well.
-            Err(error) if net::is_lost_client(error) => {}
-            Err(_) => self.pause(Trouble::Accept, now),
+            Err(error) if net::is_lost_client(error) => false,
+            Err(_) => {
+                self.pause(Trouble::Accept, now);
+                false
+            }
         }
     }
 

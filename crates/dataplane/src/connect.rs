@@ -4,7 +4,7 @@
 //! failed backend sends the session on to the next one. All of it is over with the first byte.
 
 use crate::event::{Event, Trace, Trouble};
-use crate::session::{Phase, SOCKET_RETRY};
+use crate::session::{KEEP_ALIVE_AFTER, Phase, SOCKET_RETRY};
 use crate::worker::{Worker, token};
 use balancing::{Attempt, Instant, Outcome, Policy, Pool};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode};
@@ -178,7 +178,10 @@ impl Worker {
         session.phase = Phase::Relaying;
         session.connect_micros =
             u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
-        self.deadlines.clear(key);
+        let settings = &session.service.settings;
+        let timeouts = &settings.timeouts;
+        let first = session.link.deadline(timeouts).unwrap_or(now + KEEP_ALIVE_AFTER);
+        self.deadlines.set(key, first.min(now + KEEP_ALIVE_AFTER));
         let change = search.pool.report(&mut search.attempt, lease, Outcome::Success, now);
         let backend = lease.backend();
         if backend.addresses.len() > 1 {

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     /// Whether it is in the worker's list of sessions with more to do.
     queued: bool,
     end_reported: bool,
+    /// Whether it has lasted long enough to ask its peers for signs of life.
+    kept_alive: bool,
     pub service: Arc<Service>,
     /// Address and port: half as large as a `SocketAddr`.
     client: Option<(IpAddr, u16)>,
@@ -67,6 +69,9 @@ pub(crate) enum Phase {
 
 /// First look at a send queue that is not empty, in milliseconds; each further one later.
 const QUEUE_CHECK: Duration = Duration::from_millis(2);
+/// Sessions that last longer have their peers asked for signs of life. Most do not, and are
+/// spared the calls and the kernel's timers.
+pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// How long to wait before asking for a socket again.
 pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
 
@@ -86,6 +91,7 @@ impl Worker {
             upstream_writes: 0,
             queued: false,
             end_reported: false,
+            kept_alive: false,
             client: client.map(|client| (client.ip(), client.port())),
             downstream: socket,
             upstream: None,
@@ -210,11 +216,8 @@ impl Worker {
                     self.searches.finish(session.search.take());
                 }
                 // Lazily: a timer that fires early is set again.
-                if !self.deadlines.is_set(key)
-                    && let Some(deadline) =
-                        session.link.deadline(&session.service.settings.timeouts)
-                {
-                    self.deadlines.set(key, deadline);
+                if let Some(deadline) = session.link.deadline(&session.service.settings.timeouts) {
+                    self.deadlines.set_by(key, deadline);
                 }
             }
             Verdict::Close(reason) => self.end(key, reason, None, now),
@@ -252,7 +255,8 @@ impl Worker {
     /// A session's timer fired.
     pub(crate) fn handle_deadline(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let settings = &session.service.settings;
+        let service = Arc::clone(&session.service);
+        let settings = &service.settings;
         match session.phase {
             Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
             Phase::Waiting => {
@@ -273,6 +277,7 @@ impl Worker {
                     self.end(key, reason, Some(cut), now);
                 }
                 None => {
+                    session.keep_alive();
                     if let Some(deadline) = session.link.deadline(&settings.timeouts) {
                         self.deadlines.set(key, deadline);
                     }
@@ -369,6 +374,13 @@ impl Session {
             sent_bytes,
             received_bytes,
             age: now.since(self.started),
+        }
+    }
+
+    fn keep_alive(&mut self) {
+        if !std::mem::replace(&mut self.kept_alive, true) {
+            let sockets = [Some(&self.downstream), self.upstream.as_ref()];
+            sockets.into_iter().flatten().for_each(|socket| net::keep_alive(socket.as_fd()));
         }
     }
 

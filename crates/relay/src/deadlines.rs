@@ -51,10 +51,17 @@ impl Deadlines {
             let unset = Node { tick: 0, next: NONE, previous: NONE, slot: NONE };
             self.nodes.resize(key + 1, unset);
         }
-        let tick = deadline.as_nanos().div_ceil(1_000_000).max(self.tick + 1);
+        let tick = tick_of(deadline).max(self.tick + 1);
         self.nodes[key].tick = tick;
         self.link(key as u32);
         self.armed += 1;
+    }
+
+    /// Sets the timer of `key` unless it fires by `deadline` already.
+    pub fn set_by(&mut self, key: usize, deadline: Instant) {
+        if !self.is_set(key) || self.nodes[key].tick > tick_of(deadline) {
+            self.set(key, deadline);
+        }
     }
 
     /// Clears the timer of `key`, if it is set.
@@ -169,6 +176,11 @@ impl Deadlines {
     }
 }
 
+/// The first tick at or after a deadline.
+fn tick_of(deadline: Instant) -> u64 {
+    deadline.as_nanos().div_ceil(1_000_000)
+}
+
 fn slot_of(level: u32, tick: u64) -> usize {
     let index = (tick >> (level * LEVEL_BITS)) & (SLOTS - 1);
     ((level as usize) << LEVEL_BITS) + index as usize
@@ -206,6 +218,17 @@ mod tests {
         deadlines.set(0, at(5));
         let mut fired = vec![];
         deadlines.expire(at(1001), &mut fired);
+        assert_eq!(fired, [0]);
+    }
+
+    #[test]
+    fn a_nearer_deadline_wins_over_one_already_set() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set_by(0, at(10_000));
+        deadlines.set_by(0, at(1000));
+        deadlines.set_by(0, at(5000));
+        let mut fired = vec![];
+        deadlines.expire(at(1000), &mut fired);
         assert_eq!(fired, [0]);
     }
 

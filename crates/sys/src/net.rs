@@ -16,8 +16,7 @@ use std::time::Duration;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// Listens on a TCP address. Accepted connections inherit: no delay, keep-alive, urgent bytes in
-/// line.
+/// Listens on a TCP address. Accepted connections inherit: no delay, urgent bytes in line.
 ///
 /// `dual_stack` lets an IPv6 socket take IPv4 clients too.
 pub fn listen_tcp(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
@@ -27,7 +26,6 @@ pub fn listen_tcp(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> 
         sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
     }
     sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
     sockopt::set_socket_oobinline(&socket, true)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
@@ -101,7 +99,6 @@ pub fn start_connect(address: &Address, source: Option<IpAddr>) -> Result<OwnedF
         Address::Ip(address) => {
             let socket = socket_with(family(address.ip()), SocketType::STREAM, FLAGS, None)?;
             sockopt::set_socket_oobinline(&socket, true)?;
-            sockopt::set_socket_keepalive(&socket, true)?;
             if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
                 bind_source(socket.as_fd(), source);
             }
@@ -211,6 +208,11 @@ pub fn finish(socket: BorrowedFd<'_>) {
 /// Sends small pieces at once instead of waiting for more.
 pub fn set_no_delay(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
+}
+
+/// Has the kernel ask a silent peer from time to time whether it is still there.
+pub fn keep_alive(socket: BorrowedFd<'_>) {
+    let _ = sockopt::set_socket_keepalive(socket, true);
 }
 
 /// Makes closing the socket a reset.
