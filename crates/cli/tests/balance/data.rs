@@ -1,6 +1,6 @@
 //! What a connection passes on.
 
-use crate::support::{Backend, Client, End, PATIENCE, Place, port};
+use crate::support::{Backend, Client, End, PATIENCE, Place, port, until};
 use fidelity::pattern::Pattern;
 use socket2::SockRef;
 use std::io::{Read, Write};
@@ -27,6 +27,21 @@ fn fault_10_both_directions_move_at_once() {
         assert_eq!((bytes.len(), end), (LEN, End::Eof));
         assert!(bytes == pattern(1, LEN));
     });
+}
+
+/// A nearer deadline wins over one set before: without that the idle time of a minute decided.
+#[test]
+fn a_server_that_has_finished_ends_a_silent_session_soon_whatever_the_idle_time() {
+    let (place, port) = (Place::new(), port());
+    let backend = Backend::new(|client| {
+        client.send("bye");
+        client.finish();
+        client.rest();
+    });
+    let _balance = place.balance(&format!("-T 60 {port} {backend}"));
+    let client = Client::connect(&port);
+    assert_eq!(client.rest(), (b"bye".to_vec(), End::Eof));
+    until("the session to end", || place.sessions() == 0);
 }
 
 #[test]

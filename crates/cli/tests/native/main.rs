@@ -7,6 +7,7 @@ mod support;
 
 mod choosing;
 mod log;
+mod names;
 mod process;
 mod relaying;
 mod sharing;
