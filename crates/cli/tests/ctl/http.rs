@@ -54,10 +54,15 @@ fn commands_are_json() {
     assert_eq!((answer.status, answer.body), (200, json!({"reply": "unchanged"})));
     let answer = place.order(r#"{"command":"reset-counters","backend":"7.7"}"#);
     assert_eq!(answer.status, 404);
-    assert_eq!(answer.body["refused"], json!({"error": "unknown-backend", "detail": "7.7"}));
+    let message = "no backend 7.7; `evenkeel ctl status` lists them";
+    let expected = json!({"error": "unknown-backend", "detail": "7.7", "message": message});
+    assert_eq!(answer.body, expected);
     let answer = place.order(r#"{"command":"kill-session","session":99}"#);
     assert_eq!(answer.status, 404);
-    assert_eq!(answer.body["refused"], json!({"error": "unknown-session", "detail": 99}));
+    assert_eq!(answer.body["error"], "unknown-session");
+    assert_eq!(answer.body["detail"], 99);
+    let answer = place.order(r#"{"command":"shutdown","surplus":1}"#);
+    assert_eq!((answer.status, &answer.body["error"]), (422, &json!("invalid-command")));
     let answer = place.order(r#"{"command":"add-backend","tier":5000,"endpoint":"127.0.0.1:1"}"#);
     assert_eq!(answer.status, 422);
     let line = evenkeel.log.wait("command");
