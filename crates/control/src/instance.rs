@@ -25,6 +25,8 @@ pub struct Instance {
 /// One listener with what commands need to know of its configuration.
 struct Listening {
     config: config::Listener,
+    /// What it is bound to, in words: every line of the log has it.
+    name: String,
     service: Arc<Service>,
 }
 
@@ -100,7 +102,8 @@ impl Instance {
             for socket in sockets {
                 plane.listen(Arc::clone(&service), socket);
             }
-            listeners.push(Listening { config, service });
+            let name = config.bind.to_string();
+            listeners.push(Listening { config, name, service });
         }
         let started = sys::clock::now();
         Self { plane, listeners, baselines: HashMap::new(), started, shutting_down: false }
@@ -112,8 +115,8 @@ impl Instance {
 
     /// What a listener is bound to, as configured.
     #[must_use]
-    pub fn listener_name(&self, service: usize) -> String {
-        self.listeners.get(service).map_or_else(String::new, |it| it.config.bind.to_string())
+    pub fn listener_name(&self, service: usize) -> &str {
+        self.listeners.get(service).map_or("", |it| &it.name)
     }
 
     /// Whether the command was carried out, and how.
@@ -336,7 +339,7 @@ impl Instance {
                 .collect(),
         });
         ListenerRow {
-            bind: listening.config.bind.to_string(),
+            bind: listening.name.clone(),
             sessions: service.sessions.load(Relaxed).into(),
             sessions_total: service.sessions_total.load(Relaxed),
             tiers: tiers.collect(),
@@ -375,7 +378,7 @@ impl Instance {
         let rows = sessions.into_iter().map(|it| SessionRow {
             session: it.session,
             worker: it.worker,
-            listener: self.listener_name(it.service),
+            listener: self.listener_name(it.service).to_owned(),
             client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
             backend: it.backend.map(|backend| backend.name.clone()),
             phase: it.phase.to_owned(),

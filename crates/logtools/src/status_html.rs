@@ -57,7 +57,7 @@ fn render_listener(page: &mut String, listener: &Value) {
     );
     let tiers = list(listener, "tiers");
     for (i, tier) in tiers.iter().enumerate() {
-        let name = if tiers.len() > 1 { format!("Tier {}, ", i + 1) } else { String::new() };
+        let name = if tiers.len() > 1 { format!("Tier {i}, ") } else { String::new() };
         let _ = write!(
             page,
             "<div class=\"wide\" role=\"region\" aria-label=\"Backends of {bind}\" tabindex=\"0\">\n\
