@@ -91,6 +91,28 @@ fn with_256_descriptors_a_thousand_clients_are_served_in_the_end() {
     assert!(ticks < 20, "{ticks} ticks of 10 ms in an idle second");
 }
 
+/// With pipes counted out for the limit at the start, a lower one left room for nobody.
+#[test]
+fn a_descriptor_limit_lowered_at_run_time_leaves_room_for_as_many_as_fit() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let evenkeel = place.native(&format!("{port} {echo} --workers 2"));
+    let held: Vec<_> = (0..100).map(|_| Client::connect(&port)).collect();
+    until("the sessions", || place.sessions() == 100);
+    let limit = Rlimit { current: Some(256), maximum: Some(1024) };
+    prlimit(Some(evenkeel.pid()), Resource::Nofile, limit).unwrap();
+    let more: Vec<_> = (0..200).map(|_| Client::connect(&port)).collect();
+    for client in &held {
+        client.send("still here");
+        client.expect("still here");
+    }
+    drop(held);
+    for client in more {
+        client.send("at last");
+        client.expect("at last");
+    }
+}
+
 #[test]
 fn many_sessions_and_two_hundred_commands() {
     let (place, port) = (Place::new(), port());

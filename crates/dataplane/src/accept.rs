@@ -162,8 +162,10 @@ impl Worker {
 impl Shared {
     /// Works out anew how many sessions the descriptor limit allows, which may have changed.
     pub(crate) fn measure_descriptors(&self) {
-        let spared = RESERVED_DESCRIPTORS + 2 * self.pipes_most * self.workers.len();
-        let room = sys::process::descriptor_limit().saturating_sub(spared) / 2;
+        let limit = sys::process::descriptor_limit();
+        // Pipes were counted out at the start; under a lower limit they must leave room, too.
+        let pipes = (2 * self.pipes_most * self.workers.len()).min(limit / 4);
+        let room = limit.saturating_sub(RESERVED_DESCRIPTORS + pipes) / 2;
         self.sessions_most.store(u32::try_from(room).unwrap_or(u32::MAX), Relaxed);
     }
 
