@@ -106,6 +106,8 @@ fn a_descriptor_limit_lowered_at_run_time_leaves_room_for_as_many_as_fit() {
         client.send("still here");
         client.expect("still here");
     }
+    // Longer than it takes to call a shortage over: it must be looked at again even so.
+    thread::sleep(Duration::from_secs(3));
     drop(held);
     for client in more {
         client.send("at last");

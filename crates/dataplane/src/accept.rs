@@ -144,10 +144,11 @@ impl Worker {
         self.shared.measure_descriptors();
         // Accepting goes on as soon as there is room; the shortage is over when room stays.
         let calm = self.trouble_at.is_none_or(|at| now.since(at) >= CALM);
-        self.retry_accept_at = (!calm).then_some(now + RETRY);
         if self.shared.is_full() {
+            self.retry_accept_at = Some(now + RETRY);
             return;
         }
+        self.retry_accept_at = (!calm).then_some(now + RETRY);
         for index in 0..self.listeners.len() {
             if !self.listeners[index].service.paused.load(Relaxed) {
                 self.watch(index);
