@@ -14,7 +14,7 @@ use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::pipes::Pipes;
 use crate::service::{Cut, Service};
 use crate::wire::SocketWire;
-use crate::worker::{Incoming, Order, Worker, token};
+use crate::worker::{BUDGET, Incoming, Order, Worker, token};
 use balancing::{Instant, Lease, client_hash};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
@@ -165,11 +165,11 @@ impl Worker {
                 return;
             }
         }
-        self.go_on(key, Self::budget(), now);
+        self.go_on(key, now);
     }
 
     /// Moves what can be moved, and sees what the session has come to.
-    pub(crate) fn go_on(&mut self, key: usize, budget: usize, now: Instant) {
+    pub(crate) fn go_on(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.queued = false;
         let (Phase::Relaying, Some(upstream), Some(lease)) =
@@ -189,7 +189,7 @@ impl Worker {
             blocks: blocks.then_some(&mut seen),
             end_reported: &mut session.end_reported,
         };
-        let more = pump(&mut session.link, &mut wire, budget, now);
+        let more = pump(&mut session.link, &mut wire, BUDGET, now);
         self.outbox().append(&mut seen);
         if more {
             self.queue(key);

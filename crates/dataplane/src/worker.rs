@@ -102,7 +102,7 @@ struct Spin {
 }
 
 /// Bytes a session may move before others have their turn.
-const BUDGET: usize = READ_BYTES_MAX;
+pub(crate) const BUDGET: usize = READ_BYTES_MAX;
 /// Events are told in batches: this many, or what has come in so long.
 const OUTBOX_MAX: usize = 256;
 const OUTBOX_AGE_MAX: Duration = Duration::from_millis(10);
@@ -183,7 +183,7 @@ impl Worker {
             }
         }
         for key in std::mem::take(&mut self.again) {
-            self.go_on(key, BUDGET, now);
+            self.go_on(key, now);
         }
         self.deadlines.expire(now, fired);
         for key in fired.drain(..) {
@@ -313,11 +313,6 @@ impl Worker {
             let batch = std::mem::replace(&mut self.outbox, Vec::with_capacity(16));
             (self.sink)(batch);
         }
-    }
-
-    /// What a session in service here moves per turn.
-    pub(crate) const fn budget() -> usize {
-        BUDGET
     }
 }
 

@@ -128,14 +128,6 @@ fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) {
     let _ = bind(socket, &SocketAddr::new(source, 0));
 }
 
-/// Whether this host has `address`.
-#[must_use]
-pub fn is_local(address: IpAddr) -> bool {
-    socket_with(family(address), SocketType::STREAM, FLAGS, None)
-        .and_then(|socket| bind(&socket, &SocketAddr::new(address, 0)))
-        .is_ok()
-}
-
 /// Whether an error tells of a shortage on this machine, not of the peer.
 #[must_use]
 pub fn is_shortage(error: Errno) -> bool {

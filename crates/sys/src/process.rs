@@ -4,7 +4,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Raises the soft limit of open descriptors to the hard one; tells how many that is.
@@ -222,10 +221,4 @@ pub enum Priority {
     Notice,
     /// Lifecycle.
     Info,
-}
-
-/// Whether a path may be used as a Unix socket's.
-#[must_use]
-pub fn fits_unix_socket(path: &Path) -> bool {
-    path.as_os_str().as_bytes().len() < 108
 }
