@@ -176,6 +176,7 @@ impl Worker {
             return;
         };
         session.phase = Phase::Relaying;
+        session.link.on_connected(now);
         session.connect_micros =
             u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
         let settings = &session.service.settings;

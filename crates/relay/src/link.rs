@@ -104,6 +104,11 @@ impl Link {
         ready.failed |= event.failed;
     }
 
+    /// The backend has answered: silence counts from now on.
+    pub fn on_connected(&mut self, now: Instant) {
+        self.last_activity = now;
+    }
+
     /// What to do next with the bytes that come from `from`.
     #[must_use]
     pub fn next_step(&self, from: Side) -> Step {
