@@ -81,7 +81,7 @@ _evenkeel() {
             fi
             case "${prev}" in
                 --policy)
-                    COMPREPLY=($(compgen -W "round-robin hash least-sessions random" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "round-robin hash least-sessions random rotation address-hash address-port-hash weighted priority" -- "${cur}"))
                     return 0
                     ;;
                 --quarantine)
@@ -354,7 +354,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__policy)
-            opts="-h --admin --listen --help round-robin hash least-sessions random"
+            opts="-h --admin --listen --help round-robin hash least-sessions random rotation address-hash address-port-hash weighted priority"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -27,7 +27,12 @@ end
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l policy -d 'How a tier chooses: round-robin, hash, least-sessions or random' -r -f -a "round-robin\t''
 hash\t''
 least-sessions\t''
-random\t''"
+random\t''
+rotation\t''
+address-hash\t''
+address-port-hash\t''
+weighted\t''
+priority\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'Leave a backend that failed out this long, unless all are out; 0 never does' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l hash-failover -d 'What to try after a hashed backend failed: whole-tier, later-tiers or nothing' -r -f -a "whole-tier\t''
 later-tiers\t''

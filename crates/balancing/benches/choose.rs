@@ -4,8 +4,8 @@
 //! costs less than a microsecond; `least-sessions` looks at every backend and does not keep it.
 
 use balancing::{
-    Address, AdminState, Attempt, Backend, BackendState, FailoverScope, HealthLimits, Instant,
-    Outcome, Policy, Pool, Tier, client_hash,
+    Address, AdminState, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,
+    Instant, Outcome, Policy, Pool, Tier,
 };
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,11 +22,8 @@ fn main() {
 fn pool(tiers: usize, backends: usize, policy: Policy) -> Pool {
     let backend = |number: usize| {
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + number as u32), 80));
-        Arc::new(Backend {
-            name: address.to_string(),
-            addresses: vec![Address::Ip(address)],
-            state: Arc::new(BackendState::new(1, AdminState::Enabled, 0)),
-        })
+        let state = Arc::new(BackendState::new(1, AdminState::Enabled, 0));
+        Arc::new(Backend::new(address.to_string(), vec![Address::Ip(address)], state))
     };
     let tier = |first: usize| Tier {
         policy,
@@ -34,11 +31,7 @@ fn pool(tiers: usize, backends: usize, policy: Policy) -> Pool {
         backends: (first..first + backends).map(backend).collect(),
         ..Tier::default()
     };
-    Pool {
-        tiers: (0..tiers).map(|index| tier(index * backends)).collect(),
-        health: HealthLimits::default(),
-        auto_disable: false,
-    }
+    Pool { tiers: (0..tiers).map(|index| tier(index * backends)).collect(), ..Pool::default() }
 }
 
 /// A session that takes a place and gives it back at once.
@@ -46,8 +39,9 @@ fn choose(bencher: Bencher<'_, '_>, pool: &Pool) {
     let mut number = 0u64;
     bencher.bench_local(|| {
         number += 1;
-        let client = IpAddr::V4(Ipv4Addr::from_bits(number as u32));
-        let mut attempt = Attempt::new(client_hash(client), number);
+        let address = IpAddr::V4(Ipv4Addr::from_bits(number as u32));
+        let client = Client { address: Some(address), ..Client::default() };
+        let mut attempt = Attempt::new(client, number);
         black_box(pool.next_backend(&mut attempt, NOW)).is_some()
     });
 }
@@ -113,7 +107,7 @@ mod failing {
     fn fail_over(bencher: Bencher<'_, '_>, mut pool: Pool, failures: usize) {
         pool.health = HealthLimits { quarantine: Duration::ZERO, ..HealthLimits::default() };
         bencher.bench_local(|| {
-            let mut attempt = Attempt::new(7, 7);
+            let mut attempt = Attempt::new(super::Client::default(), 7);
             for _ in 0..failures {
                 let lease = pool.next_backend(&mut attempt, NOW);
                 if let Some(lease) = lease {
@@ -141,13 +135,13 @@ mod failing {
     fn last_resort(bencher: Bencher<'_, '_>, backends: usize) {
         let pool = pool(1, backends, Policy::RoundRobin);
         for _ in 0..backends {
-            let mut attempt = Attempt::new(0, 0);
+            let mut attempt = Attempt::new(super::Client::default(), 0);
             if let Some(lease) = pool.next_backend(&mut attempt, NOW) {
                 pool.report(&mut attempt, &lease, Outcome::Failure, NOW);
             }
         }
         bencher.bench_local(|| {
-            let mut attempt = Attempt::new(7, 7);
+            let mut attempt = Attempt::new(super::Client::default(), 7);
             black_box(pool.next_backend(&mut attempt, NOW)).is_some()
         });
     }
@@ -155,7 +149,7 @@ mod failing {
 
 /// What one report of a connect costs.
 mod health {
-    use super::{Attempt, Bencher, NOW, Outcome, Policy, pool};
+    use super::{Attempt, Bencher, Client, NOW, Outcome, Policy, pool};
 
     /// A success at a backend that is well: the common case, which writes nothing.
     #[divan::bench]
@@ -172,7 +166,7 @@ mod health {
     fn report(bencher: Bencher<'_, '_>, outcomes: &[Outcome]) {
         let pool = pool(1, 10, Policy::RoundRobin);
         bencher.bench_local(|| {
-            let mut attempt = Attempt::new(7, 7);
+            let mut attempt = Attempt::new(super::Client::default(), 7);
             let Some(lease) = pool.next_backend(&mut attempt, NOW) else { return };
             for &outcome in outcomes {
                 pool.report(&mut attempt, &lease, outcome, NOW);

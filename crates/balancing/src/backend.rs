@@ -1,7 +1,7 @@
 //! One destination: its address, and what all workers know of it.
 
 use crate::health::{Health, HealthLimits, Outcome};
-use crate::{AdminState, Instant};
+use crate::{AccessList, AdminState, Instant};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,8 +16,36 @@ pub struct Backend {
     /// Where it can be reached, best first; a name may stand for several. Empty while a name
     /// cannot be resolved, which fails every attempt.
     pub addresses: Vec<Address>,
+    /// Its share of sessions under [`crate::Policy::Weighted`]; zero: none.
+    pub weight: u32,
+    /// Its rank under [`crate::Policy::Priority`]; the lowest is served first.
+    pub priority: i32,
+    /// Who may be sent here.
+    pub access: Arc<AccessList>,
     /// What workers share about it.
     pub state: Arc<BackendState>,
+}
+
+impl Backend {
+    /// A backend without weight, rank or access list.
+    #[must_use]
+    pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
+        let access = Arc::default();
+        Self { name, addresses, weight: 0, priority: 0, access, state }
+    }
+
+    /// The same backend at other addresses.
+    #[must_use]
+    pub fn with_addresses(&self, addresses: Vec<Address>) -> Self {
+        Self {
+            name: self.name.clone(),
+            addresses,
+            weight: self.weight,
+            priority: self.priority,
+            access: Arc::clone(&self.access),
+            state: Arc::clone(&self.state),
+        }
+    }
 }
 
 /// A place to connect to.
@@ -36,6 +64,8 @@ pub struct BackendState {
     sessions: AtomicU32,
     /// Zero: no limit; negative: never any.
     sessions_max: AtomicI32,
+    /// The limit for clients that are remembered with this backend, where it is higher.
+    sessions_max_affine: AtomicI32,
     /// Two bits of [`AdminState`] on top of a packed [`Health`].
     word: AtomicU64,
     /// Which of the addresses answered last.
@@ -90,6 +120,7 @@ impl BackendState {
         Self {
             sessions: AtomicU32::new(0),
             sessions_max: AtomicI32::new(sessions_max),
+            sessions_max_affine: AtomicI32::new(0),
             word: AtomicU64::new(admin_bits(admin)),
             preferred: AtomicU32::new(0),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
@@ -111,6 +142,18 @@ impl BackendState {
     /// Changes the limit; open sessions are counted, and none is ended.
     pub fn set_sessions_max(&self, sessions_max: i32) {
         self.sessions_max.store(sessions_max, Relaxed);
+    }
+
+    /// The limit for clients that are remembered with this backend; it counts where it is higher
+    /// than [`Self::sessions_max`] and that is not zero.
+    #[must_use]
+    pub fn sessions_max_affine(&self) -> i32 {
+        self.sessions_max_affine.load(Relaxed)
+    }
+
+    /// Changes the limit for remembered clients.
+    pub fn set_sessions_max_affine(&self, sessions_max: i32) {
+        self.sessions_max_affine.store(sessions_max, Relaxed);
     }
 
     /// What an operator decided.

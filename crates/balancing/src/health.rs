@@ -38,6 +38,9 @@ pub struct HealthLimits {
     pub rise: u32,
     /// How long a backend that failed is left out. Zero never quarantines.
     pub quarantine: Duration,
+    /// Whether backends in quarantine are offered when nothing else is left. Default true; pen(1)
+    /// never does.
+    pub last_resort: bool,
 }
 
 /// How one connect or probe ended.
@@ -51,7 +54,7 @@ pub enum Outcome {
 
 impl Default for HealthLimits {
     fn default() -> Self {
-        Self { fall: 1, rise: 1, quarantine: Duration::from_secs(10) }
+        Self { fall: 1, rise: 1, quarantine: Duration::from_secs(10), last_resort: true }
     }
 }
 

@@ -7,7 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod affinity;
 mod backend;
+mod client;
 mod hash;
 mod health;
 mod model;
@@ -15,7 +18,10 @@ mod policy;
 mod pool;
 mod time;
 
+pub use access::{AccessEntry, AccessList, Subject, Verdict};
+pub use affinity::{Affinity, AffinityRow};
 pub use backend::{Address, Backend, BackendChange, BackendState, Lease, Tally, Totals};
+pub use client::{Client, Country};
 pub use hash::client_hash;
 pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};

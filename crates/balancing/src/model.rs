@@ -15,6 +15,18 @@ pub enum Policy {
     LeastSessions,
     /// Any, with equal chances.
     Random,
+    /// Each in turn among those in service; the turn moves on whether or not the backend then
+    /// takes the session. Source: pen(1), `-r`, and its default.
+    Rotation,
+    /// The client's address, read as a number, modulo the number of backends.
+    /// Source: pen(1), `-h`.
+    AddressHash,
+    /// As [`Self::AddressHash`], with an IPv4 client's port mixed in. Source: pen(1), `-h -r`.
+    AddressPortHash,
+    /// The fewest sessions for its weight; the first among equals. Source: pen(1), `-W`.
+    Weighted,
+    /// The lowest priority number; the first among equals. Source: penctl(1), `prio`.
+    Priority,
 }
 
 /// What may be tried after a backend failed or could not take a session.

@@ -3,15 +3,19 @@
 //! A rule sees a [`View`] and takes a place at the backend it chooses, so that an exact limit and
 //! an exact turn cost one atomic step each.
 
+mod address_hash;
 mod hash;
 mod least_sessions;
+mod priority;
 mod random;
+mod rotation;
 mod round_robin;
+mod weighted;
 
 use crate::backend::Lease;
 use crate::health::HealthLimits;
 use crate::pool::{Attempt, Tier};
-use crate::{FailoverScope, Instant, Policy};
+use crate::{AdminState, FailoverScope, Instant, Policy};
 
 /// What a rule may look at.
 pub(crate) struct View<'a> {
@@ -39,6 +43,10 @@ impl View<'_> {
             Policy::Hash => hash::choose(self),
             Policy::LeastSessions => least_sessions::choose(self),
             Policy::Random => random::choose(self),
+            Policy::Rotation => rotation::choose(self),
+            Policy::AddressHash | Policy::AddressPortHash => address_hash::choose(self),
+            Policy::Weighted => weighted::choose(self),
+            Policy::Priority => priority::choose(self),
         }
     }
 
@@ -65,6 +73,18 @@ impl View<'_> {
     fn take_in_circle(&self, start: usize) -> Option<Choice> {
         let len = self.len();
         (0..len).find_map(|step| self.take((start + step) % len))
+    }
+
+    /// Whether a backend is neither disabled nor in quarantine; it may be full.
+    fn is_in_service(&self, index: usize) -> bool {
+        let backend = &self.tier.backends[index];
+        let left_out = backend.state.health().is_left_out(self.limits, self.now);
+        backend.state.admin() == AdminState::Enabled && !left_out
+    }
+
+    /// Takes a place at `home`, or where the scope allows the first to be had after it.
+    fn take_from(&self, home: usize) -> Option<Choice> {
+        if self.may_stand_in() { self.take_in_circle(home) } else { self.take(home) }
     }
 
     /// Whether other backends of this tier may stand in for the one the rule names.

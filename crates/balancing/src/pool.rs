@@ -1,18 +1,19 @@
 //! Tiers in order, and a session's way through them.
 
 use crate::backend::{Backend, BackendChange, Lease};
+use crate::hash::client_hash;
 use crate::health::{HealthLimits, Outcome};
 use crate::policy::{Choice, View};
-use crate::{FailoverScope, Instant, Policy};
+use crate::{AccessList, Affinity, Client, FailoverScope, Instant, Policy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Everything behind a listener, as one snapshot describes it.
 ///
 /// ```
-/// use balancing::{Attempt, HealthLimits, Instant, Pool};
-/// let pool = Pool { tiers: vec![], health: HealthLimits::default(), auto_disable: false };
-/// let mut attempt = Attempt::new(0, 0);
+/// use balancing::{Attempt, Client, Instant, Pool};
+/// let pool = Pool::default();
+/// let mut attempt = Attempt::new(Client::default(), 0);
 /// assert!(pool.next_backend(&mut attempt, Instant::ZERO).is_none()); // serves nobody
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,15 @@ pub struct Pool {
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
+    /// Who may be served. Others go to the reject backend.
+    pub access: Arc<AccessList>,
+    /// Where clients go that may not be served; without one they are refused.
+    pub reject: Option<Arc<Backend>>,
+    /// What is remembered of clients; outlives snapshots.
+    pub affinity: Option<Arc<Affinity>>,
+    /// Whether clients go where they are remembered, in the first tier. Otherwise the table only
+    /// counts. Source: pen(1), `-r`.
+    pub sticky: bool,
 }
 
 /// Backends tried together before the next tier is considered.
@@ -49,7 +59,7 @@ pub struct Cursor(AtomicU32);
 #[derive(Debug)]
 #[expect(clippy::box_collection, reason = "the box is what keeps it small")]
 pub struct Attempt {
-    client_hash: u32,
+    client: Client,
     pub(crate) seed: u64,
     tier: u16,
     last_resort: bool,
@@ -63,11 +73,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// A session of the client with this [`crate::client_hash`]; `seed` feeds random choices.
+    /// A session of this client; `seed` feeds random choices.
     #[must_use]
-    pub fn new(client_hash: u32, seed: u64) -> Self {
+    pub fn new(client: Client, seed: u64) -> Self {
         Self {
-            client_hash,
+            client,
             seed,
             tier: 0,
             last_resort: false,
@@ -83,10 +93,16 @@ impl Attempt {
         self.last_index().map(|index| (usize::from(self.tier), index))
     }
 
-    /// The hash of the client's address this was made with.
+    /// Whose session it is.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The classic hash of the client's address; zero for clients of Unix sockets.
     #[must_use]
     pub fn client_hash(&self) -> u32 {
-        self.client_hash
+        self.client.address.map_or(0, client_hash)
     }
 
     /// How many backends have failed this session.
@@ -127,7 +143,7 @@ impl Pool {
             if let Some(lease) = self.next_in_order(attempt, now) {
                 return Some(lease);
             }
-            if attempt.last_resort || !attempt.left_out {
+            if attempt.last_resort || !attempt.left_out || !self.health.last_resort {
                 return None;
             }
             attempt.last_resort = true;

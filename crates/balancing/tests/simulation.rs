@@ -4,8 +4,8 @@
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
 use balancing::{
-    AdminState, Attempt, Backend, BackendState, FailoverScope, HealthLimits, Instant, Lease,
-    Outcome, Policy, Pool, Tier,
+    AdminState, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits, Instant,
+    Lease, Outcome, Policy, Pool, Tier,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ struct World {
 
 fn backend(name: String, limit: i32) -> Arc<Backend> {
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, limit));
-    Arc::new(Backend { name, addresses: vec![], state })
+    Arc::new(Backend::new(name, vec![], state))
 }
 
 impl World {
@@ -69,8 +69,9 @@ impl World {
             fall: 1 + rng.below(2) as u32,
             rise: 1 + rng.below(2) as u32,
             quarantine: Duration::from_secs(rng.below(3) as u64 * 5),
+            last_resort: true,
         };
-        let pool = Pool { tiers, health, auto_disable: rng.one_in(6) };
+        let pool = Pool { tiers, health, auto_disable: rng.one_in(6), ..Pool::default() };
         let open = Vec::new();
         Self { rng, pool, now: Instant::ZERO, open, is_down: HashMap::new() }
     }
@@ -123,7 +124,7 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let mut attempt = Attempt::new(self.rng.next() as u32, self.rng.next());
+        let mut attempt = Attempt::new(client(self.rng.next() as u32), self.rng.next());
         let mut tried: Vec<String> = Vec::new();
         loop {
             let usable: Vec<String> = self.usable_untried(&tried, false);
@@ -206,7 +207,7 @@ fn in_parallel(
             scope.spawn(|| {
                 let mut open = std::collections::VecDeque::new();
                 for round in 0..rounds {
-                    let mut attempt = Attempt::new(round as u32, round as u64);
+                    let mut attempt = Attempt::new(client(round as u32), round as u64);
                     if let Some(lease) = pool.next_backend(&mut attempt, Instant::ZERO) {
                         seen(&lease);
                         open.push_back(lease);
@@ -248,4 +249,9 @@ fn limits_are_exact_across_workers() {
         });
         assert!(pool.backends().all(|(_, _, it)| it.state.sessions() == 0), "leaked");
     }
+}
+
+fn client(number: u32) -> Client {
+    let address = std::net::Ipv4Addr::from_bits(number).into();
+    Client { address: Some(address), ..Client::default() }
 }

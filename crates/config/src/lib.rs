@@ -23,7 +23,7 @@ mod words;
 pub use command::{BackendSelector, Command, CommandError, Reply};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use model::{
-    Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, Tier, Timeouts,
+    Affinity, Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, LogFormat,
+    Pool, Process, Source, Tier, Timeouts,
 };
 pub use words::policy_word;

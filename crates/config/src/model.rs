@@ -1,10 +1,11 @@
 //! The validated configuration, in the words of the glossary.
 
-use balancing::{FailoverScope, Policy};
+use balancing::{AccessList, FailoverScope, Policy};
 use relay::SpliceMode;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything a running balancer is told.
@@ -26,15 +27,35 @@ pub struct Listener {
     /// Open sessions after which accepting pauses and clients wait in the kernel's queue.
     /// Default: as many as descriptors allow.
     pub sessions_max: Option<u32>,
+    /// Connects under way after which accepting pauses. Default: no limit of its own.
+    pub connecting_max: Option<u32>,
     /// When things take too long.
     pub timeouts: Timeouts,
-    /// Local address of connections to backends; the system chooses when absent. An address
-    /// this host does not have is not used (balance(1), `-B`).
-    pub source: Option<IpAddr>,
+    /// Local address of connections to backends.
+    pub source: Source,
+    /// Whether HTTP requests are given `X-Forwarded-Proto` and `X-Forwarded-For`.
+    /// Source: pen(1), `-H`.
+    pub forwarded_headers: bool,
+    /// Whether clients are answered here with a fixed page, and no backend is asked.
+    /// Source: penctl(1), `dummy`.
+    pub dummy: bool,
     /// Whether bulk data passes through pipes instead of memory.
     pub splice: SpliceMode,
     /// What peers see of a session that we end ourselves.
     pub cut: CutStyle,
+}
+
+/// Local address of connections to backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The system chooses.
+    #[default]
+    System,
+    /// This one. An address this host does not have is not used (balance(1), `-B`).
+    Fixed(IpAddr),
+    /// The client's own (`IP_TRANSPARENT`, ip(7)). Needs `CAP_NET_ADMIN`; where that or the
+    /// address family does not allow it, the system chooses. Source: penctl(1), `transparent`.
+    Client,
 }
 
 /// A local address to listen on.
@@ -85,6 +106,25 @@ pub struct Pool {
     pub auto_disable: bool,
     /// What may be tried after a failure in a tier that is made a hash tier while running.
     pub hash_failover: FailoverScope,
+    /// Whether backends in quarantine are offered when nothing else is left. Default true.
+    pub last_resort: bool,
+    /// Who may be served. Default: everyone.
+    pub access: Arc<AccessList>,
+    /// Where clients go that may not be served; by default they are refused.
+    pub reject: Option<Backend>,
+    /// What is remembered of clients. Default: nothing.
+    pub affinity: Option<Affinity>,
+}
+
+/// What is remembered of clients. Source: pen(1), "client tracking".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// Clients there is room for; then those go that were seen longest ago. Default 2048.
+    pub clients_max: u32,
+    /// How long a client is remembered after its last session began. Default: for ever.
+    pub time_limit: Option<Duration>,
+    /// Whether clients go where they are remembered. Otherwise they are only counted.
+    pub sticky: bool,
 }
 
 /// Backends tried together before the next tier is considered.
@@ -105,6 +145,14 @@ pub struct Backend {
     pub endpoint: Endpoint,
     /// Its limits.
     pub limits: Limits,
+    /// Its share of sessions where the policy is `weighted`; zero, the default: none.
+    pub weight: u32,
+    /// Its rank where the policy is `priority`; the lowest is served first. Default 0.
+    pub priority: i32,
+    /// Who may be sent here. Default: everyone.
+    pub access: Arc<AccessList>,
+    /// Whether it is out of service until an operator enables it. Default false.
+    pub disabled: bool,
 }
 
 /// Caps of one backend.
@@ -112,6 +160,10 @@ pub struct Backend {
 pub struct Limits {
     /// Sessions at one time. Zero, the default: no limit. Negative: never any (balance(1), `maxc`).
     pub sessions_max: i32,
+    /// Sessions at one time of clients that are remembered with this backend may be so many,
+    /// where that is more than `sessions_max`. Zero, the default: `sessions_max` holds for them
+    /// too. Source: pen(1), the hard limit.
+    pub sessions_max_affine: i32,
 }
 
 /// Where a backend is.
@@ -169,6 +221,8 @@ pub struct Process {
     pub pid_file: Option<PathBuf>,
     /// Whom to become once everything is bound.
     pub user: Option<String>,
+    /// The directory to make the root directory (chroot(2)) before becoming the user.
+    pub root: Option<PathBuf>,
     /// Where the admin socket goes; in the runtime directory when absent.
     pub admin: Option<PathBuf>,
     /// How log lines are written.
@@ -214,9 +268,19 @@ impl Default for Process {
             daemon: false,
             pid_file: None,
             user: None,
+            root: None,
             admin: None,
             log_format: LogFormat::Text,
         }
+    }
+}
+
+impl Backend {
+    /// A backend with these limits and nothing else to it.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
+        let access = Arc::default();
+        Self { endpoint, limits, weight: 0, priority: 0, access, disabled: false }
     }
 }
 

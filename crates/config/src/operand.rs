@@ -231,7 +231,7 @@ fn backend(
             _ => (path, 0),
         };
         let endpoint = Endpoint::Unix(unix_path(path)?);
-        return Ok(Backend { endpoint, limits: Limits { sessions_max } });
+        return Ok(Backend::new(endpoint, Limits { sessions_max, ..Limits::default() }));
     }
     let parts = split_host(operand)?;
     let port = port_or(parts.port, default_port, operand, services)?;
@@ -240,7 +240,7 @@ fn backend(
         Some(text) => limit(text)?,
     };
     let endpoint = Endpoint::Tcp { host: parts.host, port };
-    Ok(Backend { endpoint, limits: Limits { sessions_max } })
+    Ok(Backend::new(endpoint, Limits { sessions_max, ..Limits::default() }))
 }
 
 fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> {

@@ -34,6 +34,11 @@ impl Choice for Policy {
         ("hash", Self::Hash),
         ("least-sessions", Self::LeastSessions),
         ("random", Self::Random),
+        ("rotation", Self::Rotation),
+        ("address-hash", Self::AddressHash),
+        ("address-port-hash", Self::AddressPortHash),
+        ("weighted", Self::Weighted),
+        ("priority", Self::Priority),
     ];
 }
 
@@ -78,7 +83,17 @@ mod tests {
 
     #[test]
     fn every_choice_has_one_word() {
-        check(&[Policy::RoundRobin, Policy::Hash, Policy::LeastSessions, Policy::Random]);
+        check(&[
+            Policy::RoundRobin,
+            Policy::Hash,
+            Policy::LeastSessions,
+            Policy::Random,
+            Policy::Rotation,
+            Policy::AddressHash,
+            Policy::AddressPortHash,
+            Policy::Weighted,
+            Policy::Priority,
+        ]);
         check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[CutStyle::Reset, CutStyle::Close]);

@@ -2,7 +2,7 @@
 
 use crate::bind::{StartError, listen, resolve_endpoint};
 use balancing::{Address, AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
-use config::{BackendSelector, Command, CommandError, CutStyle, Endpoint, Reply};
+use config::{BackendSelector, Command, CommandError, CutStyle, Endpoint, Reply, Source};
 use dataplane::{Cut, DataPlane, Observe, Service, Settings};
 use relay::{CloseReason, Timeouts};
 use std::collections::HashMap;
@@ -74,10 +74,12 @@ fn build_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError>
             reachable += usize::from(!addresses.is_empty());
             let limit = backend.limits.sessions_max;
             let state = Arc::new(BackendState::new(workers, AdminState::Enabled, limit));
+            state.set_sessions_max_affine(backend.limits.sessions_max_affine);
             backends.push(Arc::new(Backend {
-                name: backend.endpoint.to_string(),
-                addresses,
-                state,
+                weight: backend.weight,
+                priority: backend.priority,
+                access: Arc::clone(&backend.access),
+                ..Backend::new(backend.endpoint.to_string(), addresses, state)
             }));
         }
         let failover = tier.failover;
@@ -86,8 +88,11 @@ fn build_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError>
     match unresolved {
         Some((host, source)) if reachable == 0 => Err(StartError::ResolveBackend { host, source }),
         _ => {
-            let health = HealthLimits { quarantine: config.quarantine, ..HealthLimits::default() };
-            Ok(Pool { tiers, health, auto_disable: config.auto_disable })
+            let (quarantine, last_resort) = (config.quarantine, config.last_resort);
+            let health = HealthLimits { quarantine, last_resort, ..HealthLimits::default() };
+            let access = Arc::clone(&config.access);
+            let auto_disable = config.auto_disable;
+            Ok(Pool { tiers, health, auto_disable, access, ..Pool::default() })
         }
     }
 }
@@ -233,7 +238,7 @@ impl Instance {
             return Err(CommandError::InvalidEndpoint(endpoint.to_owned()));
         }
         let state = Arc::new(BackendState::new(self.plane.workers(), AdminState::Disabled, 0));
-        let backend = Arc::new(Backend { name: endpoint.to_owned(), addresses, state });
+        let backend = Arc::new(Backend::new(endpoint.to_owned(), addresses, state));
         self.edit_pool(0, |pool| {
             open_tier(pool, tier)?.backends.push(backend);
             Ok(())
@@ -254,7 +259,7 @@ impl Instance {
             return Err(CommandError::InvalidEndpoint(endpoint.to_owned()));
         }
         let state = Arc::clone(&backend.state);
-        let backend = Arc::new(Backend { name: endpoint.to_owned(), addresses, state });
+        let backend = Arc::new(Backend::new(endpoint.to_owned(), addresses, state));
         self.edit_pool(service, |pool| {
             pool.tiers[tier].backends[index] = backend;
             Ok(())
@@ -298,11 +303,7 @@ impl Instance {
             for backend in tiers.flat_map(|tier| &mut tier.backends) {
                 if backend.name == name && !same_set(&backend.addresses, addresses) {
                     changed = true;
-                    *backend = Arc::new(Backend {
-                        name: name.to_owned(),
-                        addresses: addresses.to_vec(),
-                        state: Arc::clone(&backend.state),
-                    });
+                    *backend = Arc::new(backend.with_addresses(addresses.to_vec()));
                 }
             }
             if changed {
@@ -420,7 +421,10 @@ fn settings(config: &config::Listener, observe: Observe) -> Settings {
             linger: timeouts.linger,
         },
         sessions_max: config.sessions_max,
-        source: config.source,
+        source: match config.source {
+            Source::Fixed(address) => Some(address),
+            Source::System | Source::Client => None,
+        },
         splice: config.splice,
         cut: match config.cut {
             CutStyle::Reset => Cut::Reset,

@@ -6,7 +6,7 @@
 use crate::event::{Event, Trace, Trouble};
 use crate::session::{KEEP_ALIVE_AFTER, Phase, SOCKET_RETRY};
 use crate::worker::{Worker, token};
-use balancing::{Attempt, Instant, Outcome, Policy, Pool};
+use balancing::{Attempt, Client, Instant, Outcome, Policy, Pool};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode};
 use slab::Slab;
 use std::num::NonZeroU32;
@@ -215,10 +215,10 @@ impl Worker {
 }
 
 impl Search {
-    pub fn new(pool: Arc<Pool>, client_hash: u32, seed: u64) -> Self {
+    pub fn new(pool: Arc<Pool>, client: Client, seed: u64) -> Self {
         Self {
             pool,
-            attempt: Attempt::new(client_hash, seed),
+            attempt: Attempt::new(client, seed),
             address: 0,
             addresses_tried: 0,
             socket_waits: 0,

@@ -15,7 +15,7 @@ use crate::pipes::Pipes;
 use crate::service::{Cut, Service};
 use crate::wire::SocketWire;
 use crate::worker::{BUDGET, Incoming, Order, Worker, token};
-use balancing::{Instant, Lease, client_hash};
+use balancing::{Client, Instant, Lease};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -83,7 +83,6 @@ impl Worker {
         self.begun += 1;
         let seed = self.shared.seed ^ number;
         let settings = &service.settings;
-        let hash = client.map_or(0, |client| client_hash(client.ip()));
         let mode = if settings.observe.blocks { SpliceMode::Never } else { settings.splice };
         let session = Session {
             number,
@@ -98,7 +97,11 @@ impl Worker {
             link: Link::new(Ready::default(), Ready::default(), mode, now),
             pipes: None,
             lease: None,
-            search: Some(self.searches.begin(Search::new(service.pool.load_full(), hash, seed))),
+            search: Some(self.searches.begin(Search::new(
+                service.pool.load_full(),
+                Client::new(client),
+                seed,
+            ))),
             started: now,
             connect_micros: u32::MAX,
             service,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Address, AdminState, BackendState};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// A pool written as operands: `a b:2 ! c %`; a leading `-` means disabled.
@@ -18,14 +19,14 @@ fn pool(text: &str, quarantine: Duration) -> Pool {
         }
     }
     let health = HealthLimits { quarantine, ..HealthLimits::default() };
-    Pool { tiers, health, auto_disable: false }
+    Pool { tiers, health, ..Pool::default() }
 }
 
 fn backend(word: &str) -> Arc<Backend> {
     let admin = if word.starts_with('-') { AdminState::Disabled } else { AdminState::Enabled };
     let (name, max) = word.trim_start_matches('-').split_once(':').unwrap_or((word, "0"));
     let state = Arc::new(BackendState::new(1, admin, max.parse().unwrap()));
-    Arc::new(Backend { name: name.trim_start_matches('-').into(), addresses: vec![], state })
+    Arc::new(Backend::new(name.trim_start_matches('-').into(), vec![], state))
 }
 
 /// Serves `clients` sessions, each with its client hash; upper-case backends refuse. Every
@@ -33,7 +34,7 @@ fn backend(word: &str) -> Arc<Backend> {
 fn serve(pool: &Pool, clients: &[u32], stay: &mut Option<Vec<Lease>>) -> String {
     let mut answers = Vec::new();
     for &client in clients {
-        let mut attempt = Attempt::new(client, u64::from(client));
+        let mut attempt = Attempt::new(numbered(client), u64::from(client));
         let mut answer = ".".to_owned();
         while let Some(lease) = pool.next_backend(&mut attempt, Instant::ZERO) {
             let name = lease.backend().name.clone();
@@ -90,7 +91,7 @@ fn attempts_on_dead_backends_are_as_observed() {
     let pool = pool("a B c", Duration::ZERO);
     let mut tries = [0; 3];
     for client in 0..6 {
-        let mut attempt = Attempt::new(client, 0);
+        let mut attempt = Attempt::new(numbered(client), 0);
         while let Some(lease) = pool.next_backend(&mut attempt, Instant::ZERO) {
             let (_, index) = attempt.place().unwrap();
             tries[index] += 1;
@@ -168,7 +169,7 @@ fn a_quarantined_backend_is_tried_only_when_nothing_else_is_left() {
     assert!(a.health().is_left_out(&pool.health, Instant::ZERO));
     b.set_admin(AdminState::Disabled);
     pool.tiers[1].backends[0].state.set_admin(AdminState::Disabled);
-    let mut attempt = Attempt::new(0, 0);
+    let mut attempt = Attempt::new(Client::default(), 0);
     let lease = pool.next_backend(&mut attempt, Instant::ZERO).unwrap();
     assert_eq!(lease.backend().name, "A");
     pool.report(&mut attempt, &lease, Outcome::Failure, Instant::ZERO);
@@ -179,7 +180,7 @@ fn a_quarantined_backend_is_tried_only_when_nothing_else_is_left() {
 fn auto_disable_tells_once() {
     let mut pool = pool("A b", Duration::ZERO);
     pool.auto_disable = true;
-    let mut attempt = Attempt::new(0, 0);
+    let mut attempt = Attempt::new(Client::default(), 0);
     let lease = pool.next_backend(&mut attempt, Instant::ZERO).unwrap();
     let change = pool.report(&mut attempt, &lease, Outcome::Failure, Instant::ZERO);
     assert_eq!(change, Some(BackendChange::AutoDisabled));
@@ -192,12 +193,12 @@ fn auto_disable_tells_once() {
 fn a_lease_is_a_session_counted() {
     let pool = pool("a:1", Duration::ZERO);
     let state = &pool.tiers[0].backends[0].state;
-    let lease = pool.next_backend(&mut Attempt::new(0, 0), Instant::ZERO).unwrap();
+    let lease = pool.next_backend(&mut Attempt::new(Client::default(), 0), Instant::ZERO).unwrap();
     assert_eq!(state.sessions(), 1);
-    assert!(pool.next_backend(&mut Attempt::new(0, 0), Instant::ZERO).is_none());
+    assert!(pool.next_backend(&mut Attempt::new(Client::default(), 0), Instant::ZERO).is_none());
     drop(lease);
     assert_eq!(state.sessions(), 0);
-    assert!(pool.next_backend(&mut Attempt::new(0, 0), Instant::ZERO).is_some());
+    assert!(pool.next_backend(&mut Attempt::new(Client::default(), 0), Instant::ZERO).is_some());
 }
 
 #[test]
@@ -205,4 +206,10 @@ fn addresses_are_written_as_they_are_read() {
     let written = |address: &str| Address::Ip(address.parse().unwrap()).to_string();
     assert_eq!(written("127.0.0.1:80"), "127.0.0.1:80");
     assert_eq!(written("[::1]:80"), "[::1]:80");
+}
+
+/// A client whose classic hash is its number, below 128.
+fn numbered(number: u32) -> Client {
+    let address = Ipv4Addr::from_bits(number).into();
+    Client { address: Some(address), ..Client::default() }
 }

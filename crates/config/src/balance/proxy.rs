@@ -1,6 +1,7 @@
 //! The proxy form of balance(1): from operands to a configuration.
 
 use super::{BalanceArgs, BalanceError, Instance, MAX_CHANNELS, MAX_GROUPS, leading_number};
+use crate::Source;
 use crate::operand::{Separator, Services, TierWords, parse_classic_ipv4, split_tiers};
 use crate::{
     Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
@@ -9,6 +10,7 @@ use crate::{
 use balancing::{FailoverScope, Policy};
 use relay::SpliceMode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a client may be silent after its server has finished. The original closes it at
@@ -76,10 +78,10 @@ impl BalanceProxy {
             return Err(BalanceError::TooMany);
         }
         let source = match args.source.as_deref() {
-            None => None,
+            None => Source::System,
             Some(text) => match address(text) {
-                Some(address @ IpAddr::V4(_)) => Some(address),
-                None if !text.is_empty() => None,
+                Some(address @ IpAddr::V4(_)) => Source::Fixed(address),
+                None if !text.is_empty() => Source::System,
                 // The original closes every client with these.
                 _ => return Err(BalanceError::UnknownAddress(text.to_owned())),
             },
@@ -94,6 +96,10 @@ impl BalanceProxy {
             } else {
                 FailoverScope::LaterTiers
             },
+            last_resort: true,
+            access: Arc::default(),
+            reject: None,
+            affinity: None,
         };
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let default = Timeouts::default();
@@ -109,8 +115,11 @@ impl BalanceProxy {
             bind,
             pool,
             sessions_max: None,
+            connecting_max: None,
             timeouts,
             source,
+            forwarded_headers: false,
+            dummy: false,
             splice: if args.dump { SpliceMode::Never } else { SpliceMode::Auto },
             cut: CutStyle::Close,
         };
@@ -163,7 +172,9 @@ pub fn resolve(
     };
     let source = source_name(proxy).map(look_up).transpose()?;
     for listener in &mut config.listeners {
-        listener.source = listener.source.or(source);
+        if let Some(source) = source {
+            listener.source = Source::Fixed(source);
+        }
         for backend in listener.pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
             if let Endpoint::Tcp { host, .. } = &mut backend.endpoint
                 && let Host::Name(name) = host
@@ -199,7 +210,7 @@ fn channel(text: &str, default_port: u16, services: Services<'_>) -> Result<Back
             .ok_or_else(|| BalanceError::InvalidChannelPort(port.to_owned()))?,
     };
     let sessions_max = leading_number(maxc).unwrap_or(0);
-    Ok(Backend { endpoint: Endpoint::Tcp { host, port }, limits: Limits { sessions_max } })
+    Ok(Backend::new(Endpoint::Tcp { host, port }, Limits { sessions_max, ..Limits::default() }))
 }
 
 /// The host of a channel, and what follows its colon.

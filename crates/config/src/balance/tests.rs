@@ -216,9 +216,9 @@ fn limits_of_the_command_line() {
 #[test]
 fn the_source_address_is_checked_at_the_start() {
     let source = |line: &str| configure(line).unwrap().1.listeners[0].source;
-    assert_eq!(source("80"), None);
-    assert_eq!(source("-B 127.2 80"), Some(Ipv4Addr::new(127, 0, 0, 2).into()));
-    assert_eq!(source("-B db1 80"), Some(Ipv4Addr::new(10, 0, 0, 1).into()));
+    assert_eq!(source("80"), crate::Source::System);
+    assert_eq!(source("-B 127.2 80"), crate::Source::Fixed(Ipv4Addr::new(127, 0, 0, 2).into()));
+    assert_eq!(source("-B db1 80"), crate::Source::Fixed(Ipv4Addr::new(10, 0, 0, 1).into()));
     check("-B nosuchhost 80", "65: unknown or invalid address [nosuchhost]");
     check("-B ::1 80", "65: unknown or invalid address [::1]");
     check("-B '' 80", "65: unknown or invalid address []");

@@ -1,9 +1,11 @@
 //! From the options of the start form to the configuration they mean.
 
 use super::NativeArgs;
+use crate::Source;
 use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
 use crate::{Bind, Config, Listener, Pool, Process, Tier, Timeouts};
 use balancing::{FailoverScope, Policy};
+use std::sync::Arc;
 
 /// Why a native command line means nothing. The status is that of usage errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +48,14 @@ impl NativeArgs {
                 quarantine: self.quarantine.0,
                 auto_disable: self.auto_disable,
                 hash_failover: self.hash_failover,
+                last_resort: true,
+                access: Arc::default(),
+                reject: None,
+                affinity: None,
             },
             bind,
             sessions_max: self.max_sessions,
+            connecting_max: None,
             timeouts: Timeouts {
                 connect: self.connect_timeout.0,
                 idle: self.idle_timeout.0,
@@ -60,7 +67,9 @@ impl NativeArgs {
                 linger: self.linger.0,
                 shutdown: self.shutdown_timeout.0,
             },
-            source: self.source,
+            source: self.source.map_or(Source::System, Source::Fixed),
+            forwarded_headers: false,
+            dummy: false,
             splice: self.splice,
             cut: self.cut,
         };
@@ -70,6 +79,7 @@ impl NativeArgs {
             daemon: self.daemon,
             pid_file: self.pid_file.clone(),
             user: self.user.clone(),
+            root: None,
             admin: self.admin.clone(),
             log_format: self.log_format,
         };
@@ -92,9 +102,7 @@ impl NativeArgs {
             };
             let failover = match policy {
                 Policy::Hash => self.hash_failover,
-                Policy::RoundRobin | Policy::LeastSessions | Policy::Random => {
-                    FailoverScope::WholeTier
-                }
+                _ => FailoverScope::WholeTier,
             };
             let backends = words.operands.iter();
             let backends = backends.map(|it| parse_backend(it, default_port, services));

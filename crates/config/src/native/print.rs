@@ -1,5 +1,6 @@
 //! A configuration said back as a native command line.
 
+use crate::Source;
 use crate::duration::{Deadline, Patience, Span};
 use crate::words::Choice;
 use crate::{Bind, Config, CutStyle, Family, Listener, LogFormat, Pool, Process, Timeouts};
@@ -93,7 +94,9 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     let deadline = |limit| Deadline(limit).to_string();
     words.option("--shutdown-timeout", times.shutdown, default.shutdown, deadline);
 
-    words.optional("--source", listener.source);
+    if let Source::Fixed(address) = listener.source {
+        words.optional("--source", Some(address));
+    }
     words.choice("--splice", listener.splice, SpliceMode::default());
     words.choice("--cut", listener.cut, CutStyle::Reset);
 }

@@ -1,6 +1,7 @@
 //! The native command line, from words to a configuration and back.
 
 use super::*;
+use crate::Source;
 use crate::operand::Services;
 use crate::{Config, balance};
 use proptest::prelude::*;
@@ -42,7 +43,7 @@ fn the_shortest_form_has_modern_defaults() {
     let listener = &config.listeners[0];
     assert_eq!(listener.timeouts, crate::Timeouts::default());
     assert_eq!(listener.pool.quarantine, Duration::from_secs(10));
-    assert_eq!((listener.sessions_max, listener.source), (None, None));
+    assert_eq!((listener.sessions_max, listener.source), (None, Source::System));
     assert_eq!((listener.cut, listener.splice), (CutStyle::Reset, SpliceMode::Auto));
     assert_eq!(listener.pool.tiers.len(), 1);
     assert_eq!(listener.pool.tiers[0].policy, Policy::RoundRobin);
@@ -105,7 +106,7 @@ fn options_anywhere() {
     refuse("--connect-timeout 0 80 a", "must be longer than zero");
     refuse("--idle-timeout 1.5s 80 a", "as in 1500ms");
     refuse("--workers 0 80 a", "from 1 to 1024");
-    refuse("--policy fastest 80 a", "[possible values: round-robin, hash, least-sessions, random]");
+    refuse("--policy fastest 80 a", "[possible values: round-robin, hash, least-sessions, random,");
     refuse("--worker 2 80 a", "similar argument exists: '--workers'");
     refuse("--source db1 80 a", "invalid value 'db1' for '--source <ADDR>'");
 }

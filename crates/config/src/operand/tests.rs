@@ -228,7 +228,7 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
 proptest! {
     #[test]
     fn a_shown_backend_reads_as_itself(endpoint in any_endpoint(), sessions_max in any::<i32>()) {
-        let backend = Backend { endpoint, limits: Limits { sessions_max } };
+        let backend = Backend::new(endpoint, Limits { sessions_max, ..Limits::default() });
         prop_assert_eq!(parse_backend(&backend.to_string(), None, &services), Ok(backend));
     }
 

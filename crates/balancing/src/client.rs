@@ -1,0 +1,46 @@
+//! Who asks for a backend.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// A client as rules see it: its address, and what is known of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// As the listener knows it; `None` through a Unix socket. A dual-stack listener knows IPv4
+    /// clients as `::ffff:a.b.c.d`, which balance's hash takes literally; everything else asks
+    /// for [`Self::plain_address`].
+    pub address: Option<IpAddr>,
+    /// Its port; zero through a Unix socket.
+    pub port: u16,
+    /// Where the address is registered, if a rule asks for that and it is known.
+    pub country: Option<Country>,
+}
+
+/// A country's two letters, as ISO 3166-1 has them: `SE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Country(pub [u8; 2]);
+
+impl Client {
+    /// A client behind this address; `None` for one of a Unix socket.
+    #[must_use]
+    pub fn new(address: Option<SocketAddr>) -> Self {
+        Self {
+            address: address.map(|address| address.ip()),
+            port: address.map_or(0, |address| address.port()),
+            country: None,
+        }
+    }
+
+    /// The address with an IPv4 client of a dual-stack listener as an IPv4 client.
+    #[must_use]
+    pub fn plain_address(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.to_canonical())
+    }
+}
+
+impl fmt::Display for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&letter| write!(f, "{}", char::from(letter)))
+    }
+}
