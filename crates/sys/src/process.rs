@@ -1,6 +1,7 @@
 //! The process itself: its limits, its user, its terminal.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -115,18 +116,99 @@ fn silence_standard_descriptors() -> io::Result<()> {
 /// # Panics
 /// If this process has more than one thread: the call may change one thread only.
 pub fn become_user(user: &str) -> io::Result<()> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    assert!(threads == 1, "privileges are dropped before any thread is started");
-    let name = CString::new(user)?;
-    let (uid, gid) = look_up(&name)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
-    // SAFETY: the name ends in NUL and lives through the calls; the rest are plain numbers.
-    let failed = unsafe {
-        libc::initgroups(name.as_ptr(), gid) != 0
-            || libc::setgid(gid) != 0
-            || libc::setuid(uid) != 0
-    };
-    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+    User::find(user)?.assume(Keep::Nothing)
+}
+
+/// A user of this machine, looked up before [`change_root`] puts the list of users out of reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    /// Every group it is in.
+    groups: Vec<libc::gid_t>,
+}
+
+/// What is kept of root's privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// Connecting from foreign addresses (`IP_TRANSPARENT`, ip(7)): `CAP_NET_RAW`, or
+    /// `CAP_NET_ADMIN` where this process has only that.
+    ForeignSources,
+}
+
+impl User {
+    /// Looks a user up.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name.
+    pub fn find(user: &str) -> io::Result<Self> {
+        let name = CString::new(user)?;
+        let (uid, gid) = look_up(&name)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
+        let mut groups = vec![0; GROUPS_MAX];
+        let mut count = GROUPS_MAX as libc::c_int;
+        // SAFETY: the name ends in NUL and lives through the call; `groups` has room for `count`
+        // entries, and the call writes no more than so many.
+        let found =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        // Negative: there are more, and the first of them were written.
+        groups.truncate(usize::try_from(found).unwrap_or(GROUPS_MAX));
+        Ok(Self { uid, gid, groups })
+    }
+
+    /// Becomes this user for good, and loses the groups and capabilities that this process had.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if this process may not.
+    ///
+    /// # Panics
+    /// If this process has more than one thread: the call may change one thread only.
+    pub fn assume(&self, keep: Keep) -> io::Result<()> {
+        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        assert!(threads == 1, "privileges are dropped before any thread is started");
+        if keep != Keep::Nothing {
+            thread::set_keep_capabilities(true)?;
+        }
+        // SAFETY: the pointer is to as many groups as are told; the rest are plain numbers.
+        let failed = unsafe {
+            libc::setgroups(self.groups.len(), self.groups.as_ptr()) != 0
+                || libc::setgid(self.gid) != 0
+                || libc::setuid(self.uid) != 0
+        };
+        if failed {
+            return Err(io::Error::last_os_error());
+        }
+        if keep != Keep::Nothing {
+            keep_foreign_sources()?;
+            thread::set_keep_capabilities(false)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives up all capabilities but the one that [`Keep::ForeignSources`] names.
+fn keep_foreign_sources() -> io::Result<()> {
+    let permitted = thread::capabilities(None)?.permitted;
+    let wanted = [CapabilitySet::NET_RAW, CapabilitySet::NET_ADMIN];
+    let kept = wanted.into_iter().find(|&it| permitted.contains(it));
+    let kept = kept.unwrap_or(CapabilitySet::empty());
+    let inheritable = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };
+    Ok(thread::set_capabilities(None, sets)?)
+}
+
+/// More groups than this are not taken over; the kernel's own limit is 65,536.
+const GROUPS_MAX: usize = 1024;
+
+/// Makes `directory` the root directory, and the current one (chroot(2)).
+///
+/// # Errors
+/// `NotFound` if there is no such directory; `PermissionDenied` if this process may not.
+pub fn change_root(directory: &Path) -> io::Result<()> {
+    std::os::unix::fs::chroot(directory)?;
+    std::env::set_current_dir("/")
 }
 
 fn look_up(name: &CStr) -> Option<(libc::uid_t, libc::gid_t)> {
@@ -139,16 +221,14 @@ fn look_up(name: &CStr) -> Option<(libc::uid_t, libc::gid_t)> {
 
 /// Gives a file to the user that [`become_user`] would become.
 pub fn give_to(path: &Path, user: &str) -> io::Result<()> {
-    let name = CString::new(user)?;
-    let (uid, gid) = look_up(&name)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
+    let User { uid, gid, .. } = User::find(user)?;
     std::os::unix::fs::chown(path, Some(uid), Some(gid))
 }
 
 /// Gives up for good what `setuid` programs could give: no program started from here gains
 /// privileges.
 pub fn renounce_privileges() {
-    let _ = rustix::thread::set_no_new_privs(true);
+    let _ = thread::set_no_new_privs(true);
 }
 
 /// Gives back the memory of code that only the start has used: what is needed again is mapped
