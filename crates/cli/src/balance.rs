@@ -76,7 +76,11 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
         config,
         admin: socket(&proxy.instance),
         reporter: Box::new(BalanceReporter::new(args)),
-        observe: Observe { steps: args.debug, blocks: args.dump && args.foreground },
+        observe: Observe {
+            steps: args.debug,
+            blocks: args.dump && args.foreground,
+            ..Observe::default()
+        },
         signals: Signals::Classic,
     };
     let path = setup.admin.display().to_string();

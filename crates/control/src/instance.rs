@@ -421,10 +421,14 @@ fn settings(config: &config::Listener, observe: Observe) -> Settings {
             linger: timeouts.linger,
         },
         sessions_max: config.sessions_max,
+        connecting_max: config.connecting_max,
         source: match config.source {
-            Source::Fixed(address) => Some(address),
-            Source::System | Source::Client => None,
+            Source::System => dataplane::Source::System,
+            Source::Fixed(address) => dataplane::Source::Fixed(address),
+            Source::Client => dataplane::Source::Client,
         },
+        forwarded_headers: config.forwarded_headers,
+        dummy: config.dummy,
         splice: config.splice,
         cut: match config.cut {
             CutStyle::Reset => Cut::Reset,

@@ -110,8 +110,17 @@ impl Reporter for LogReporter {
                 let message = "the shortage is over: new clients are accepted again";
                 self.note(&Line { level: Level::Info, message, fields: &[] });
             }
+            Event::SourceUnusable { service, fault } => {
+                let listener = instance.listener_name(*service);
+                let fields = [("listener", Value::Text(&listener)), ("error", Value::Text(fault))];
+                let message = "connections to backends cannot have their clients' addresses";
+                self.note(&Line { level: Level::Warn, message, fields: &fields });
+            }
             // Only the classics ask for these.
-            Event::ConnectFailed(_) | Event::Trace(_) | Event::Block { .. } => {}
+            Event::ConnectFailed(_)
+            | Event::Trace(_)
+            | Event::Request { .. }
+            | Event::Block { .. } => {}
         }
     }
 

@@ -1,12 +1,12 @@
 //! A worker's listeners: taking clients, and pausing when there is no room for more.
 
 use crate::event::{Event, Trouble};
-use crate::service::Service;
-use crate::worker::{Incoming, Shared, Worker};
+use crate::service::{Connecting, Service};
+use crate::worker::{Incoming, Order, Shared, Worker};
 use balancing::Instant;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 use sys::net;
 
@@ -34,7 +34,7 @@ impl Listener {
 impl Worker {
     /// Watches a listener that is not paused.
     pub(crate) fn watch(&mut self, index: usize) {
-        let listener = &mut self.listeners[index];
+        let Some(listener) = self.listeners.get_mut(index) else { return };
         if !listener.watched {
             let token = crate::worker::listener_token(index);
             listener.watched = self.poller.add_listener(&listener.socket, token).is_ok();
@@ -42,7 +42,7 @@ impl Worker {
     }
 
     fn unwatch(&mut self, index: usize) {
-        let listener = &mut self.listeners[index];
+        let Some(listener) = self.listeners.get_mut(index) else { return };
         if listener.watched {
             let _ = self.poller.remove(&listener.socket);
             listener.watched = false;
@@ -72,17 +72,19 @@ impl Worker {
             self.pause(Trouble::Accept, now);
             return false;
         }
+        if !service.has_room() {
+            self.pause_service(&service);
+            return false;
+        }
         match net::accept(self.listeners[index].socket.as_fd()) {
             Ok((socket, client)) => {
                 service.sessions_total.fetch_add(1, Relaxed);
-                let open = service.sessions.fetch_add(1, Relaxed) + 1;
-                if service.settings.sessions_max.is_some_and(|most| open >= most) {
-                    service.paused.store(true, Relaxed);
-                    self.pause_service(service.id);
-                    // A session may have ended just before the pause could be seen.
-                    self.resume(service.id);
+                service.sessions.fetch_add(1, SeqCst);
+                let connecting = Connecting::new(&service);
+                if !service.has_room() {
+                    self.pause_service(&service);
                 }
-                self.place(Incoming { service, socket, client }, now);
+                self.place(Incoming { service, socket, client, connecting }, now);
                 true
             }
             // The client, or the way to it, went away; the next one may be well.
@@ -104,22 +106,51 @@ impl Worker {
     }
 
     /// Stops accepting for a service that has as many sessions as it may have.
-    fn pause_service(&mut self, service: usize) {
-        for index in 0..self.listeners.len() {
-            if self.listeners[index].service.id == service {
-                self.unwatch(index);
+    fn pause_service(&mut self, service: &Service) {
+        service.paused.store(true, SeqCst);
+        for index in self.listeners_of(service.id) {
+            self.unwatch(index);
+        }
+        // A session may have ended just before the pause could be seen.
+        if service.has_room() {
+            self.resume(service.id);
+        }
+    }
+
+    /// Accepts again for a service that was paused by one of its limits, if there is room.
+    pub(crate) fn resume(&mut self, service: usize) {
+        for index in self.listeners_of(service) {
+            let listener = &self.listeners[index];
+            if listener.service.has_room() {
+                listener.service.paused.store(false, SeqCst);
+                self.watch(index);
             }
         }
     }
 
-    /// Accepts again for a service that was paused by its session limit, if there is room.
-    pub(crate) fn resume(&mut self, service: usize) {
-        for index in 0..self.listeners.len() {
-            let listener = &self.listeners[index];
-            if listener.service.id == service && listener.service.has_room() {
-                listener.service.paused.store(false, Relaxed);
-                self.watch(index);
-            }
+    /// A session ended or is connected: where that makes room, accepting goes on.
+    pub(crate) fn made_room(&self, service: &Service) {
+        if service.may_resume() {
+            let home = service.id % self.shared.workers.len();
+            self.shared.workers[home].order(Order::Resume(service.id));
+        }
+    }
+
+    fn listener_indices(&self) -> Vec<usize> {
+        self.listeners.iter().map(|(index, _)| index).collect()
+    }
+
+    fn listeners_of(&self, service: usize) -> Vec<usize> {
+        let listeners = self.listeners.iter();
+        listeners.filter(|(_, it)| it.service.id == service).map(|(index, _)| index).collect()
+    }
+
+    /// Closes the listening sockets of one service, or all.
+    pub(crate) fn stop_listening(&mut self, service: Option<usize>) {
+        // Closing a socket unwatches it.
+        self.listeners.retain(|_, it| service.is_some_and(|service| it.service.id != service));
+        if self.listeners.is_empty() {
+            self.retry_accept_at = None;
         }
     }
 
@@ -127,7 +158,7 @@ impl Worker {
     pub(crate) fn pause(&mut self, trouble: Trouble, now: Instant) {
         self.pipes.shrink();
         self.shared.measure_descriptors();
-        for index in 0..self.listeners.len() {
+        for index in self.listener_indices() {
             self.unwatch(index);
         }
         self.retry_accept_at = Some(now + RETRY);
@@ -149,7 +180,7 @@ impl Worker {
             return;
         }
         self.retry_accept_at = (!calm).then_some(now + RETRY);
-        for index in 0..self.listeners.len() {
+        for index in self.listener_indices() {
             if !self.listeners[index].service.paused.load(Relaxed) {
                 self.watch(index);
             }

@@ -3,10 +3,11 @@
 //! A backend may have several addresses, which are tried in turn before it counts as failed; a
 //! failed backend sends the session on to the next one. All of it is over with the first byte.
 
-use crate::event::{Event, Trace, Trouble};
+use crate::event::{Event, SourceFault, Trace, Trouble};
+use crate::service::{Connecting, Source};
 use crate::session::{KEEP_ALIVE_AFTER, Phase, SOCKET_RETRY};
 use crate::worker::{Worker, token};
-use balancing::{Attempt, Client, Instant, Outcome, Policy, Pool};
+use balancing::{Address, Attempt, Client, Instant, Outcome, Policy, Pool};
 use relay::{CloseReason, Link, Ready, Side, SpliceMode};
 use slab::Slab;
 use std::num::NonZeroU32;
@@ -24,6 +25,8 @@ pub(crate) struct Search {
     /// How often no socket could be had.
     pub socket_waits: u16,
     last_failure: Option<CloseReason>,
+    /// Held until the backend has answered.
+    connecting: Option<Connecting>,
 }
 
 /// The searches of a worker's sessions, in one block of memory that is given back when the last
@@ -72,7 +75,7 @@ impl Worker {
         session.lease = search.pool.next_backend(&mut search.attempt, now);
         let Some(lease) = &session.lease else {
             let reason = search.last_failure.unwrap_or(CloseReason::NoBackend);
-            let cut = session.service.settings.cut;
+            let cut = session.service.settings().cut;
             self.end(key, reason, Some(cut), now);
             return;
         };
@@ -80,7 +83,7 @@ impl Worker {
         state.tally(self.index).count_attempt();
         search.address = state.preferred() as u16;
         search.addresses_tried = 0;
-        if session.service.settings.observe.steps {
+        if session.service.settings().observe.steps {
             let trace = search.trace();
             self.tell(Event::Trace(trace));
         }
@@ -100,12 +103,24 @@ impl Worker {
             return;
         }
         let address = &addresses[usize::from(search.address) % addresses.len()];
-        let settings = &session.service.settings;
-        let started = net::start_connect(address, settings.source).and_then(|socket| {
+        let settings = session.service.settings();
+        let client = search.attempt.client();
+        let (source, mut fault) = match settings.source {
+            Source::System => (net::Source::System, None),
+            Source::Fixed(source) => (net::Source::Own(source), None),
+            Source::Client => client_source(client, address),
+        };
+        let started = net::start_connect(address, source).and_then(|(socket, refused)| {
             let token = token(key, Side::Upstream, session.number);
             self.poller.add_stream(&socket, token).map_err(|_| Errno::NOMEM)?;
+            fault = fault.take().or(refused.map(|error| SourceFault::Refused(error.into())));
             Ok(socket)
         });
+        if let Some(fault) = fault
+            && session.service.is_news(&fault)
+        {
+            self.outbox.push(Event::SourceUnusable { service: session.service.id, fault });
+        }
         match started {
             Ok(socket) => {
                 search.socket_waits = 0;
@@ -155,7 +170,7 @@ impl Worker {
         let change = search.pool.report(&mut search.attempt, &lease, Outcome::Failure, now);
         drop(lease); // its place is free for others at once
         let service = session.service.id;
-        let steps = session.service.settings.observe.steps;
+        let steps = session.service.settings().observe.steps;
         if steps {
             let (tier, index) = place;
             self.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
@@ -179,9 +194,9 @@ impl Worker {
         session.link.on_connected(now);
         session.connect_micros =
             u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
-        let settings = &session.service.settings;
-        let timeouts = &settings.timeouts;
-        let first = session.link.deadline(timeouts).unwrap_or(now + KEEP_ALIVE_AFTER);
+        drop(search.connecting.take());
+        let settings = session.service.settings();
+        let first = session.link.deadline(&settings.timeouts).unwrap_or(now + KEEP_ALIVE_AFTER);
         self.deadlines.set(key, first.min(now + KEEP_ALIVE_AFTER));
         let change = search.pool.report(&mut search.attempt, lease, Outcome::Success, now);
         let backend = lease.backend();
@@ -191,10 +206,12 @@ impl Worker {
         }
         let place = search.attempt.place().unwrap_or_default();
         let backend = change.map(|change| (change, Arc::clone(backend)));
-        let service = session.service.id;
-        if session.service.settings.observe.steps {
+        let service = Arc::clone(&session.service);
+        self.made_room(&service);
+        if settings.observe.steps {
             self.tell(Event::Trace(Trace::Connected { index: place.1 }));
         }
+        let service = service.id;
         if let Some((change, backend)) = backend {
             self.tell(Event::Backend { service, backend, place, change, error: None });
         }
@@ -207,6 +224,9 @@ impl Worker {
         session.upstream_writes = 0;
         session.phase = Phase::Connecting;
         session.connect_micros = u32::MAX;
+        if let Some(search) = self.searches.get(session.search) {
+            search.connecting = Some(Connecting::new(&session.service));
+        }
         let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
         let link = std::mem::replace(&mut session.link, fresh);
         session.link = link.to_another(Ready::default(), now);
@@ -214,8 +234,21 @@ impl Worker {
     }
 }
 
+/// The client's address as one to connect from, or why the system is to choose.
+fn client_source(client: &Client, backend: &Address) -> (net::Source, Option<SourceFault>) {
+    let Some(client) = client.plain_address() else {
+        return (net::Source::System, Some(SourceFault::NoAddress));
+    };
+    match backend {
+        Address::Ip(backend) if backend.is_ipv4() == client.is_ipv4() => {
+            (net::Source::Foreign(client), None)
+        }
+        _ => (net::Source::System, Some(SourceFault::Family)),
+    }
+}
+
 impl Search {
-    pub fn new(pool: Arc<Pool>, client: Client, seed: u64) -> Self {
+    pub fn new(pool: Arc<Pool>, client: Client, seed: u64, connecting: Connecting) -> Self {
         Self {
             pool,
             attempt: Attempt::new(client, seed),
@@ -223,7 +256,13 @@ impl Search {
             addresses_tried: 0,
             socket_waits: 0,
             last_failure: None,
+            connecting: Some(connecting),
         }
+    }
+
+    /// Tier and place of the backend taken last.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.attempt.place()
     }
 
     fn trace(&self) -> Trace {

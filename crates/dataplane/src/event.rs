@@ -33,10 +33,33 @@ pub enum Event {
     TroubleOver,
     /// A step of a session, where [`crate::Observe::steps`] asks for it.
     Trace(Trace),
+    /// Connections to backends do not have their clients' addresses, though they should; told
+    /// once of each kind of fault until the setting changes.
+    SourceUnusable {
+        /// Where the client came in.
+        service: usize,
+        /// Why not.
+        fault: SourceFault,
+    },
+    /// A piece of data read from a client, where [`crate::Observe::requests`] asks for it.
+    Request {
+        /// Who sent it; `None` through a Unix socket.
+        client: Option<SocketAddr>,
+        /// Who gets it.
+        backend: Arc<Backend>,
+        /// As it is passed on, at most the first [`REQUEST_BYTES_MAX`] bytes.
+        bytes: Box<[u8]>,
+        /// How many bytes the whole piece has.
+        whole_bytes: usize,
+    },
     /// A block read, where [`crate::Observe::blocks`] asks for it.
     Block {
         /// Who sent it.
         from: Side,
+        /// Whose session it is; `None` through a Unix socket.
+        client: Option<SocketAddr>,
+        /// Who serves it.
+        backend: Arc<Backend>,
         /// The bytes; `None` for a reset, empty for an end of file.
         bytes: Option<Vec<u8>>,
     },
@@ -65,6 +88,40 @@ pub struct Ended {
     pub connect: Option<Duration>,
     /// From accepting to the end.
     pub duration: Duration,
+}
+
+/// As much of a piece of data is told by [`Event::Request`].
+pub const REQUEST_BYTES_MAX: usize = 1024;
+
+/// Why a connection to a backend cannot have the client's address.
+#[derive(Debug)]
+pub enum SourceFault {
+    /// The client came through a Unix socket and has none.
+    NoAddress,
+    /// The client's address is of another family than the backend's.
+    Family,
+    /// The system refused; without `CAP_NET_RAW` and `CAP_NET_ADMIN` it does (ip(7)).
+    Refused(io::Error),
+}
+
+impl SourceFault {
+    pub(crate) const fn bit(&self) -> u8 {
+        match self {
+            Self::NoAddress => 1,
+            Self::Family => 2,
+            Self::Refused(_) => 4,
+        }
+    }
+}
+
+impl std::fmt::Display for SourceFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoAddress => f.write_str("clients of Unix sockets have no address"),
+            Self::Family => f.write_str("client and backend are of different address families"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
 }
 
 /// What we ran short of.
@@ -126,6 +183,21 @@ pub struct SessionInfo {
     pub backend: Option<Arc<Backend>>,
     /// `connecting`, `open` or `ending`.
     pub phase: &'static str,
+    /// Tier and place of the backend in the pool it was chosen from; known until its first byte
+    /// has passed.
+    pub place: Option<(usize, usize)>,
+    /// The number of the client's descriptor.
+    pub downstream_fd: i32,
+    /// The number of the backend's descriptor.
+    pub upstream_fd: Option<i32>,
+    /// Whether the client has ended its side.
+    pub client_ended: bool,
+    /// Whether the backend has ended its side.
+    pub backend_ended: bool,
+    /// Bytes from the client that the backend has not taken yet.
+    pub held_sent_bytes: usize,
+    /// Bytes from the backend that the client has not taken yet.
+    pub held_received_bytes: usize,
     /// Bytes from the client to the backend.
     pub sent_bytes: u64,
     /// Bytes from the backend to the client.

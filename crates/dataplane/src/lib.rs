@@ -17,6 +17,6 @@ mod session;
 mod wire;
 mod worker;
 
-pub use event::{Ended, Event, SessionInfo, Trace, Trouble};
+pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
 pub use plane::{DataPlane, Options};
-pub use service::{Cut, Observe, Service, Settings};
+pub use service::{Cut, Observe, Service, Settings, Source};

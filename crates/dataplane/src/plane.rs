@@ -1,7 +1,7 @@
 //! The data plane as the control plane sees it.
 
 use crate::event::{Event, SessionInfo};
-use crate::service::Service;
+use crate::service::{Service, Settings};
 use crate::worker::{Handle, Order, Shared, Worker};
 use relay::CloseReason;
 use std::io;
@@ -98,11 +98,30 @@ impl DataPlane {
         self.shared.workers[home].order(Order::Listen(service, socket));
     }
 
+    /// Gives a service other settings, open sessions included. Accepting goes on where it was
+    /// paused by a limit that is higher now.
+    pub fn publish(&self, service: &Service, settings: Settings) {
+        service.set_settings(settings);
+        for worker in &self.shared.workers {
+            worker.order(Order::Refresh(service.id));
+        }
+    }
+
     /// Closes all listening sockets; they are closed when this returns.
     pub fn stop_listening(&self) {
+        self.close_listeners(None);
+    }
+
+    /// Closes the listening sockets of one service; they are closed when this returns. Open
+    /// sessions go on, and the service may [listen](Self::listen) again.
+    pub fn stop_listening_on(&self, service: usize) {
+        self.close_listeners(Some(service));
+    }
+
+    fn close_listeners(&self, service: Option<usize>) {
         let (sender, done) = channel();
         for worker in &self.shared.workers {
-            worker.order(Order::StopListening(sender.clone()));
+            worker.order(Order::StopListening(service, sender.clone()));
         }
         drop(sender);
         for _ in &self.shared.workers {

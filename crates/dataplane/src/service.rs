@@ -1,10 +1,15 @@
 //! One listener and everything behind it, as all workers see it.
 
-use arc_swap::ArcSwap;
+use crate::event::SourceFault;
+use arc_swap::{ArcSwap, Guard};
 use balancing::Pool;
 use relay::{SpliceMode, Timeouts};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 /// A listener's settings, its pool, and what is counted for it.
@@ -12,16 +17,20 @@ use std::time::Duration;
 pub struct Service {
     /// Its place in the list of services, as events name it.
     pub id: usize,
-    /// How sessions are treated.
-    pub settings: Settings,
+    /// How sessions are treated; replaced while they go on.
+    settings: ArcSwap<Settings>,
     /// The current snapshot of where sessions go.
     pub pool: ArcSwap<Pool>,
     /// Open sessions.
     pub sessions: AtomicU32,
     /// Sessions accepted since start.
     pub sessions_total: AtomicU64,
+    /// Sessions whose backend has not answered yet: exactly the [`Connecting`]s alive.
+    connecting: AtomicU32,
     /// Whether accepting waits until sessions have ended.
     pub(crate) paused: AtomicBool,
+    /// A bit for each kind of [`crate::SourceFault`] that was told of under these settings.
+    source_faults_told: AtomicU8,
 }
 
 /// How a listener's sessions are treated.
@@ -33,14 +42,34 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Open sessions after which accepting pauses.
     pub sessions_max: Option<u32>,
+    /// Connects under way after which accepting pauses.
+    pub connecting_max: Option<u32>,
     /// Local address of connections to backends.
-    pub source: Option<IpAddr>,
+    pub source: Source,
     /// Whether bulk data passes through pipes.
     pub splice: SpliceMode,
     /// What peers see of a session that we end ourselves.
     pub cut: Cut,
+    /// Whether HTTP requests are given `X-Forwarded-Proto` and `X-Forwarded-For`. Holds for
+    /// sessions that begin later.
+    pub forwarded_headers: bool,
+    /// Whether clients are answered here with a fixed page, and no backend is asked. Holds for
+    /// sessions that begin later.
+    pub dummy: bool,
     /// What is told beside the end of each session.
     pub observe: Observe,
+}
+
+/// Local address of connections to backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The system chooses.
+    #[default]
+    System,
+    /// This one, where the address family fits and the host has it.
+    Fixed(IpAddr),
+    /// The client's own, where that is possible; [`crate::Event::SourceUnusable`] says where not.
+    Client,
 }
 
 /// What peers see of a session that neither of them ended.
@@ -59,12 +88,73 @@ pub struct Observe {
     pub steps: bool,
     /// Every block of data. Blocks are then at most 32 kB, and nothing is spliced.
     pub blocks: bool,
+    /// The beginning of every piece of data from a client ([`crate::Event::Request`]). What comes
+    /// from clients is then not spliced.
+    pub requests: bool,
+}
+
+/// A session whose backend has not answered yet; counted for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Connecting(Arc<Service>);
+
+impl Connecting {
+    pub fn new(service: &Arc<Service>) -> Self {
+        service.connecting.fetch_add(1, SeqCst);
+        Self(Arc::clone(service))
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.connecting.fetch_sub(1, SeqCst);
+    }
 }
 
 impl Service {
     /// Whether another session may begin.
+    ///
+    /// Whoever pauses a listener asks once more afterwards, and whoever makes room looks
+    /// afterwards whether it is paused. One of the two sees the other's step, since all of them
+    /// are in one order (`SeqCst`).
     pub(crate) fn has_room(&self) -> bool {
-        self.settings.sessions_max.is_none_or(|most| self.sessions.load(Relaxed) < most)
+        let settings = self.settings();
+        let below = |count: &AtomicU32, most: Option<u32>| {
+            most.is_none_or(|most| count.load(SeqCst) < most)
+        };
+        below(&self.sessions, settings.sessions_max)
+            && below(&self.connecting, settings.connecting_max)
+    }
+
+    /// Whether accepting has paused and may go on.
+    pub(crate) fn may_resume(&self) -> bool {
+        self.paused.load(SeqCst) && self.has_room()
+    }
+
+    /// How sessions are treated now. Cheap, and held for one event at most.
+    #[must_use]
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// Replaces the settings; [`crate::DataPlane::publish`] also has workers act on them.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        let before = self.settings.swap(Arc::new(settings));
+        if before.source != self.settings().source {
+            self.source_faults_told.store(0, Relaxed);
+        }
+    }
+
+    /// Whether a fault of this kind was not told of yet under these settings.
+    pub(crate) fn is_news(&self, fault: &SourceFault) -> bool {
+        let (told, bit) = (&self.source_faults_told, fault.bit());
+        // Looking first spares every session a write to what workers share.
+        told.load(Relaxed) & bit == 0 && told.fetch_or(bit, Relaxed) & bit == 0
+    }
+
+    /// Sessions whose backend has not answered yet.
+    #[must_use]
+    pub fn connecting(&self) -> u32 {
+        self.connecting.load(Relaxed)
     }
 
     /// A service with nothing counted yet.
@@ -72,11 +162,13 @@ impl Service {
     pub fn new(id: usize, settings: Settings, pool: Pool) -> Self {
         Self {
             id,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             pool: ArcSwap::from_pointee(pool),
             sessions: AtomicU32::new(0),
             sessions_total: AtomicU64::new(0),
+            connecting: AtomicU32::new(0),
             paused: AtomicBool::new(false),
+            source_faults_told: AtomicU8::new(0),
         }
     }
 }

@@ -12,15 +12,15 @@
 use crate::connect::{Search, SearchKey};
 use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::pipes::Pipes;
-use crate::service::{Cut, Service};
-use crate::wire::SocketWire;
-use crate::worker::{BUDGET, Incoming, Order, Worker, token};
+use crate::service::{Cut, Service, Settings};
+use crate::wire::{SocketWire, Watch};
+use crate::worker::{BUDGET, Incoming, Worker, token};
 use balancing::{Client, Instant, Lease};
-use relay::{CloseReason, Link, Ready, Side, SpliceMode, Verdict, pump};
+use relay::{CloseReason, Link, Ready, Side, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 use sys::Errno;
 use sys::net;
@@ -78,12 +78,11 @@ pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
 impl Worker {
     /// Starts a session for a client just accepted.
     pub(crate) fn begin(&mut self, incoming: Incoming, now: Instant) {
-        let Incoming { service, socket, client } = incoming;
+        let Incoming { service, socket, client, connecting } = incoming;
         let number = self.begun * self.shared.workers.len() as u64 + self.index as u64 + 1;
         self.begun += 1;
         let seed = self.shared.seed ^ number;
-        let settings = &service.settings;
-        let mode = if settings.observe.blocks { SpliceMode::Never } else { settings.splice };
+        let settings = service.settings();
         let session = Session {
             number,
             phase: Phase::Connecting,
@@ -94,21 +93,21 @@ impl Worker {
             client: client.map(|client| (client.ip(), client.port())),
             downstream: socket,
             upstream: None,
-            link: Link::new(Ready::default(), Ready::default(), mode, now),
+            link: Link::new(Ready::default(), Ready::default(), settings.splice, now),
             pipes: None,
             lease: None,
             search: Some(self.searches.begin(Search::new(
                 service.pool.load_full(),
                 Client::new(client),
                 seed,
+                connecting,
             ))),
             started: now,
             connect_micros: u32::MAX,
             service,
         };
-        let steps = session.service.settings.observe.steps;
         let key = self.sessions.insert(session);
-        if steps {
+        if settings.observe.steps {
             self.tell(Event::Trace(Trace::Accepted { client }));
         }
         self.try_next(key, now);
@@ -180,8 +179,9 @@ impl Worker {
         else {
             return;
         };
-        let blocks = session.service.settings.observe.blocks;
-        let mut seen = Vec::new();
+        let settings = session.service.settings();
+        let observe = settings.observe;
+        let client = session.client();
         let mut wire = SocketWire {
             sockets: [session.downstream.as_fd(), upstream.as_fd()],
             buffer: &mut self.buffer,
@@ -189,15 +189,19 @@ impl Worker {
             pipes: &mut self.pipes,
             tally: lease.backend().state.tally(self.index),
             upstream_writes: &mut session.upstream_writes,
-            blocks: blocks.then_some(&mut seen),
-            end_reported: &mut session.end_reported,
+            watch: (observe.blocks || observe.requests).then(|| Watch {
+                observe,
+                client,
+                backend: lease.backend(),
+                end_reported: &mut session.end_reported,
+                events: &mut self.outbox,
+            }),
         };
         let more = pump(&mut session.link, &mut wire, BUDGET, now);
-        self.outbox().append(&mut seen);
         if more {
             self.queue(key);
         } else {
-            self.settle(key, now);
+            self.settle(key, &settings, now);
         }
     }
 
@@ -210,7 +214,7 @@ impl Worker {
     }
 
     /// Acts on the verdict once neither direction can move.
-    fn settle(&mut self, key: usize, now: Instant) {
+    fn settle(&mut self, key: usize, settings: &Settings, now: Instant) {
         let session = &mut self.sessions[key];
         session.give_back_pipes(&mut self.pipes);
         match session.link.verdict() {
@@ -219,7 +223,7 @@ impl Worker {
                     self.searches.finish(session.search.take());
                 }
                 // Lazily: a timer that fires early is set again.
-                if let Some(deadline) = session.link.deadline(&session.service.settings.timeouts) {
+                if let Some(deadline) = session.link.deadline(&settings.timeouts) {
                     self.deadlines.set_by(key, deadline);
                 }
             }
@@ -258,8 +262,7 @@ impl Worker {
     /// A session's timer fired.
     pub(crate) fn handle_deadline(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let service = Arc::clone(&session.service);
-        let settings = &service.settings;
+        let settings = session.service.settings();
         match session.phase {
             Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
             Phase::Waiting => {
@@ -299,7 +302,7 @@ impl Worker {
 
     /// Ends a session for a reason that neither peer gave.
     pub(crate) fn cut_session(&mut self, key: usize, reason: CloseReason, now: Instant) {
-        let cut = self.sessions[key].service.settings.cut;
+        let cut = self.sessions[key].service.settings().cut;
         self.end(key, reason, Some(cut), now);
     }
 
@@ -339,11 +342,8 @@ impl Worker {
         let service = Arc::clone(&session.service);
         drop(session); // closes the sockets and gives the backend's place back
         self.shared.workers[self.index].sessions.fetch_sub(1, Relaxed);
-        service.sessions.fetch_sub(1, Relaxed);
-        if service.paused.load(Relaxed) {
-            let home = service.id % self.shared.workers.len();
-            self.shared.workers[home].order(Order::Resume(service.id));
-        }
+        service.sessions.fetch_sub(1, SeqCst);
+        self.made_room(&service);
         self.tell(Event::Ended(ended));
     }
 }
@@ -361,7 +361,7 @@ fn close_orderly(socket: std::os::fd::BorrowedFd<'_>, buffer: &mut [u8]) {
 const ORDERLY_READS_MAX: usize = 8;
 
 impl Session {
-    pub fn info(&self, worker: usize, now: Instant) -> SessionInfo {
+    pub fn info(&self, worker: usize, place: Option<(usize, usize)>, now: Instant) -> SessionInfo {
         let (sent_bytes, received_bytes) = self.link.bytes();
         SessionInfo {
             session: self.number,
@@ -374,6 +374,13 @@ impl Session {
                 Phase::Relaying => "open",
                 Phase::Resetting { .. } => "ending",
             },
+            place,
+            downstream_fd: self.downstream.as_raw_fd(),
+            upstream_fd: self.upstream.as_ref().map(AsRawFd::as_raw_fd),
+            client_ended: self.link.has_ended(Side::Downstream),
+            backend_ended: self.link.has_ended(Side::Upstream),
+            held_sent_bytes: self.link.held(Side::Downstream),
+            held_received_bytes: self.link.held(Side::Upstream),
             sent_bytes,
             received_bytes,
             age: now.since(self.started),

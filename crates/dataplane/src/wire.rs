@@ -1,10 +1,13 @@
 //! A session's two sockets as the relay's [`Wire`].
 
-use crate::event::Event;
+use crate::event::{Event, REQUEST_BYTES_MAX};
 use crate::pipes::Pipes;
-use balancing::Tally;
+use crate::service::Observe;
+use balancing::{Backend, Tally};
 use relay::{Fault, Side, Urgent, Wire};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use sys::Errno;
 use sys::net;
 use sys::pipe::Pipe;
@@ -19,10 +22,18 @@ pub struct SocketWire<'a> {
     pub tally: &'a Tally,
     /// Writes to the backend so far: the second one asks for no delay.
     pub upstream_writes: &'a mut u8,
-    /// Where blocks are reported, if anybody wants them.
-    pub blocks: Option<&'a mut Vec<Event>>,
+    /// Who wants to see what is read, if anybody.
+    pub watch: Option<Watch<'a>>,
+}
+
+/// What of a session's data is told, and as whose.
+pub struct Watch<'a> {
+    pub observe: Observe,
+    pub client: Option<SocketAddr>,
+    pub backend: &'a Arc<Backend>,
     /// Whether an end was reported: the original tells only of the first.
     pub end_reported: &'a mut bool,
+    pub events: &'a mut Vec<Event>,
 }
 
 /// The largest block reported: what the original balance reads at once.
@@ -50,10 +61,21 @@ impl SocketWire<'_> {
             }
         }
     }
+}
 
-    fn report(&mut self, from: Side, result: Result<usize, Fault>) {
+impl Watch<'_> {
+    /// Whether what comes from this side must pass through memory.
+    fn sees(&self, from: Side) -> bool {
+        self.observe.blocks || from == Side::Downstream
+    }
+
+    /// Tells of a read, successful or not.
+    fn tell_block(&mut self, from: Side, result: Result<&[u8], Fault>) {
+        if !self.observe.blocks {
+            return;
+        }
         let bytes = match result {
-            Ok(count) => Some(self.buffer[..count].to_vec()),
+            Ok(bytes) => Some(bytes.to_vec()),
             Err(Fault::Lost) => None,
             Err(_) => return,
         };
@@ -61,8 +83,19 @@ impl SocketWire<'_> {
         if is_end && std::mem::replace(self.end_reported, true) {
             return;
         }
-        if let Some(events) = &mut self.blocks {
-            events.push(Event::Block { from, bytes });
+        let backend = Arc::clone(self.backend);
+        self.events.push(Event::Block { from, client: self.client, backend, bytes });
+    }
+
+    /// Tells of data that is passed on.
+    fn tell_request(&mut self, from: Side, bytes: &[u8]) {
+        if self.observe.requests && from == Side::Downstream && !bytes.is_empty() {
+            self.events.push(Event::Request {
+                client: self.client,
+                backend: Arc::clone(self.backend),
+                bytes: bytes[..bytes.len().min(REQUEST_BYTES_MAX)].into(),
+                whole_bytes: bytes.len(),
+            });
         }
     }
 }
@@ -70,11 +103,13 @@ impl SocketWire<'_> {
 impl Wire for SocketWire<'_> {
     #[inline]
     fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
-        let size = if self.blocks.is_some() { size.min(BLOCK_BYTES_MAX) } else { size };
+        let blocks = self.watch.as_ref().is_some_and(|watch| watch.observe.blocks);
+        let size = if blocks { size.min(BLOCK_BYTES_MAX) } else { size };
         let socket = self.sockets[side as usize];
         let result = net::receive(socket, &mut self.buffer[..size]).map_err(fault);
-        if self.blocks.is_some() {
-            self.report(side, result);
+        if let Some(watch) = &mut self.watch {
+            watch.tell_block(side, result.map(|count| &self.buffer[..count]));
+            watch.tell_request(side, &self.buffer[..result.unwrap_or(0)]);
         }
         result
     }
@@ -100,6 +135,9 @@ impl Wire for SocketWire<'_> {
     }
 
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+        if self.watch.as_ref().is_some_and(|watch| watch.sees(side)) {
+            return Err(Fault::NoPipe);
+        }
         let held = &mut self.held.get_or_insert_default()[side as usize];
         if held.is_none() {
             *held = self.pipes.take();

@@ -4,7 +4,7 @@ use crate::accept::Listener;
 use crate::connect::Searches;
 use crate::event::{Event, SessionInfo};
 use crate::pipes::Pipes;
-use crate::service::Service;
+use crate::service::{Connecting, Service};
 use crate::session::Session;
 use balancing::Instant;
 use relay::{CloseReason, Deadlines, READ_BYTES_MAX, Side};
@@ -48,12 +48,14 @@ pub(crate) struct Handle {
 pub(crate) enum Order {
     /// Accept clients here.
     Listen(Arc<Service>, OwnedFd),
-    /// Stop accepting; close all listeners, then say so.
-    StopListening(Sender<()>),
+    /// Stop accepting; close the listeners of one service, or all, then say so.
+    StopListening(Option<usize>, Sender<()>),
     /// Serve this client.
     Begin(Incoming),
-    /// A session ended elsewhere: a paused listener may go on.
+    /// A session ended or was connected elsewhere: a paused listener may go on.
     Resume(usize),
+    /// The settings of a service have changed.
+    Refresh(usize),
     /// List the open sessions.
     List(Sender<Vec<SessionInfo>>),
     /// End one session, or all.
@@ -65,6 +67,7 @@ pub(crate) struct Incoming {
     pub service: Arc<Service>,
     pub socket: OwnedFd,
     pub client: Option<SocketAddr>,
+    pub connecting: Connecting,
 }
 
 /// One data-plane thread's state.
@@ -73,7 +76,7 @@ pub(crate) struct Worker {
     pub shared: Arc<Shared>,
     pub poller: Poller,
     orders: Receiver<Order>,
-    pub listeners: Vec<Listener>,
+    pub listeners: Slab<Listener>,
     pub sessions: Slab<Session>,
     pub searches: Searches,
     pub deadlines: Deadlines,
@@ -83,7 +86,7 @@ pub(crate) struct Worker {
     pub pipes: Pipes,
     /// Sessions begun here so far; numbers them.
     pub begun: u64,
-    outbox: Vec<Event>,
+    pub outbox: Vec<Event>,
     outbox_since: Option<Instant>,
     sink: Box<dyn FnMut(Vec<Event>) + Send>,
     pub retry_accept_at: Option<Instant>,
@@ -131,7 +134,7 @@ impl Worker {
             shared,
             poller,
             orders,
-            listeners: Vec::new(),
+            listeners: Slab::new(),
             sessions: Slab::new(),
             searches: Searches::default(),
             deadlines: Deadlines::default(),
@@ -239,25 +242,42 @@ impl Worker {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Listen(service, socket) => {
-                    self.listeners.push(Listener::new(service, socket));
-                    self.watch(self.listeners.len() - 1);
+                    let index = self.listeners.insert(Listener::new(service, socket));
+                    self.watch(index);
                 }
-                Order::StopListening(done) => {
-                    self.listeners.clear(); // closing a socket unwatches it
-                    self.retry_accept_at = None;
+                Order::StopListening(service, done) => {
+                    self.stop_listening(service);
                     let _ = done.send(());
                 }
                 Order::Begin(incoming) => self.begin(incoming, now),
                 Order::Resume(service) => self.resume(service),
+                Order::Refresh(service) => self.refresh(service, now),
                 Order::List(reply) => {
-                    let list =
-                        self.sessions.iter().map(|(_, session)| session.info(self.index, now));
-                    let _ = reply.send(list.collect());
+                    let _ = reply.send(self.list(now));
                 }
                 Order::Cut(number, reason, reply) => {
                     let _ = reply.send(self.cut(number, reason, now));
                 }
             }
+        }
+    }
+
+    fn list(&mut self, now: Instant) -> Vec<SessionInfo> {
+        let sessions = self.sessions.iter();
+        let list = sessions.map(|(_, session)| {
+            let place = self.searches.get(session.search).and_then(|search| search.place());
+            session.info(self.index, place, now)
+        });
+        list.collect()
+    }
+
+    /// Has open sessions of a service notice that its settings have changed.
+    fn refresh(&mut self, service: usize, now: Instant) {
+        self.resume(service);
+        let sessions = self.sessions.iter().filter(|(_, it)| it.service.id == service);
+        let keys: Vec<_> = sessions.map(|(key, _)| key).collect();
+        for key in keys {
+            self.go_on(key, now);
         }
     }
 
@@ -289,10 +309,6 @@ impl Worker {
 
     pub(crate) fn tell(&mut self, event: Event) {
         self.outbox.push(event);
-    }
-
-    pub(crate) fn outbox(&mut self) -> &mut Vec<Event> {
-        &mut self.outbox
     }
 
     /// Tells events in batches. Only ends of sessions wait; operators want the rest at once.

@@ -302,6 +302,20 @@ impl Link {
         self.streams[from as usize].in_pipe as usize
     }
 
+    /// Bytes that came from `from` and were not passed on yet.
+    #[must_use]
+    pub fn held(&self, from: Side) -> usize {
+        let stream = &self.streams[from as usize];
+        let urgent = usize::from(stream.urgent_byte.is_some());
+        stream.residue().len() + self.in_pipe(from) + urgent
+    }
+
+    /// Whether `side` has ended, be it in order or by a reset.
+    #[must_use]
+    pub fn has_ended(&self, side: Side) -> bool {
+        self.streams[side as usize].input != End::Open
+    }
+
     /// When bytes or an end last passed.
     #[must_use]
     pub fn last_activity(&self) -> Instant {

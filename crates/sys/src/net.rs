@@ -88,19 +88,25 @@ pub fn is_lost_client(error: Errno) -> bool {
 
 /// Begins to connect. The descriptor becomes writable or failed when it is decided.
 ///
-/// `source` is the local address to use; one that this host does not have is not used, as with
-/// balance's `-B`.
+/// Beside the socket: why the system chose its local address although `source` is
+/// [`Source::Foreign`].
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` and `EADDRNOTAVAIL` are shortages of ours
 /// ([`is_shortage`]); anything else speaks of the backend.
-pub fn start_connect(address: &Address, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {
+pub fn start_connect(address: &Address, source: Source) -> Result<(OwnedFd, Option<Errno>), Errno> {
+    let mut refused = None;
     let socket = match address {
         Address::Ip(address) => {
             let socket = socket_with(family(address.ip()), SocketType::STREAM, FLAGS, None)?;
             sockopt::set_socket_oobinline(&socket, true)?;
-            if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
-                bind_source(socket.as_fd(), source);
+            let fits = |source: IpAddr| source.is_ipv4() == address.is_ipv4();
+            match source {
+                Source::Own(source) if fits(source) => drop(bind_source(socket.as_fd(), source)),
+                Source::Foreign(source) if fits(source) => {
+                    refused = bind_foreign(socket.as_fd(), source).err();
+                }
+                Source::System | Source::Own(_) | Source::Foreign(_) => {}
             }
             connect_result(connect(&socket, address))?;
             socket
@@ -111,7 +117,7 @@ pub fn start_connect(address: &Address, source: Option<IpAddr>) -> Result<OwnedF
             socket
         }
     };
-    Ok(socket)
+    Ok((socket, refused))
 }
 
 fn connect_result(result: Result<(), Errno>) -> Result<(), Errno> {
@@ -121,11 +127,32 @@ fn connect_result(result: Result<(), Errno>) -> Result<(), Errno> {
     }
 }
 
-fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) {
+/// Local address of a connection. One of another family than the peer's is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The system chooses.
+    System,
+    /// This one; if this host does not have it, the system chooses, as with balance's `-B`.
+    Own(IpAddr),
+    /// This one, although this host does not have it (`IP_TRANSPARENT`, ip(7)). Needs
+    /// `CAP_NET_RAW` or `CAP_NET_ADMIN`; without, the system chooses.
+    Foreign(IpAddr),
+}
+
+fn bind_foreign(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
+    let (level, name) = match source {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    set_int(socket, level, name, 1)?;
+    bind_source(socket, source)
+}
+
+fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
     // The port is chosen at connect time, so that one address serves more than 28,000 sessions
     // (ip(7), IP_BIND_ADDRESS_NO_PORT). Kernels without it choose now.
-    set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
-    let _ = bind(socket, &SocketAddr::new(source, 0));
+    let _ = set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+    bind(socket, &SocketAddr::new(source, 0))
 }
 
 /// Whether an error tells of a shortage on this machine, not of the peer.
@@ -228,17 +255,27 @@ fn query_int(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Option<libc::c_int
     (result == 0).then_some(value)
 }
 
-/// Sets an integer socket option; what the kernel does not know is left out.
-fn set_int(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
+/// Sets an integer socket option.
+fn set_int(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> Result<(), Errno> {
     // SAFETY: the descriptor is borrowed, so open for the whole call; pointer and length
     // describe a local integer that the kernel only reads before returning.
-    unsafe {
+    let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             name,
             (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
-        );
-    }
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

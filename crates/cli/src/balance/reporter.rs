@@ -68,7 +68,7 @@ impl Reporter for BalanceReporter {
     fn event(&mut self, event: &Event, _: &Instance) {
         match event {
             Event::Trace(trace) => self.trace(trace),
-            Event::Block { from, bytes } => {
+            Event::Block { from, bytes, .. } => {
                 let direction = match from {
                     Side::Downstream => Direction::FromClient,
                     Side::Upstream => Direction::FromServer,
@@ -89,6 +89,8 @@ impl Reporter for BalanceReporter {
             Event::Ended(_)
             | Event::Backend { .. }
             | Event::ConnectFailed(_)
+            | Event::SourceUnusable { .. }
+            | Event::Request { .. }
             | Event::Trouble(_)
             | Event::TroubleOver => {}
         }
