@@ -21,10 +21,11 @@ pub mod shell;
 #[cfg(test)]
 mod tests;
 
+pub use crate::classic::OptionRow;
 pub use args::{BalanceArgs, Mode, take_print_config};
 pub use dump::{Block, Direction, render_dump};
 pub use error::BalanceError;
-pub use options::{EXAMPLES, OPTIONS, OptionRow, SEPARATORS, SYNOPSES, usage};
+pub use options::{EXAMPLES, OPTIONS, SEPARATORS, SYNOPSES, usage};
 pub use proxy::{BalanceProxy, hosts_to_resolve, resolve};
 
 /// Channels a group can have.
@@ -44,23 +45,4 @@ pub struct Instance {
     pub port: u16,
     /// The text behind `-b`, or `0.0.0.0`.
     pub bind_text: String,
-}
-
-/// The leading number of a text, as the original reads numbers: blanks, a sign, digits, and
-/// whatever follows is ignored; saturating. `None` without a digit.
-fn leading_number(text: &str) -> Option<i32> {
-    let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let end = digits.bytes().take_while(u8::is_ascii_digit).count();
-    if end == 0 {
-        return None;
-    }
-    // Only a number too big for the type fails.
-    let magnitude: i64 = digits[..end].parse().unwrap_or(i64::MAX);
-    let number = if negative { -magnitude } else { magnitude };
-    Some(i32::try_from(number).unwrap_or(if negative { i32::MIN } else { i32::MAX }))
 }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod balance;
+mod classic;
 mod command;
 pub mod duration;
 mod exit;

@@ -1,7 +1,8 @@
 //! The command line of balance(1), exactly as typed, and which program it asks for.
 
-use super::options::find;
-use super::{BalanceError, BalanceProxy, Instance, leading_number};
+use super::options::OPTIONS;
+use super::{BalanceError, BalanceProxy, Instance};
+use crate::classic::{Getopt, GetoptError, Typed, leading_number};
 use crate::operand::Services;
 
 /// What was typed.
@@ -59,30 +60,17 @@ impl BalanceArgs {
     /// An unknown option, a missing value, or a number below 1.
     pub fn parse<S: AsRef<str>>(argv0: &str, words: &[S]) -> Result<Self, BalanceError> {
         let mut args = Self::default();
-        let mut words = words.iter().map(AsRef::as_ref);
-        while let Some(word) = words.next() {
-            if word == "--" {
-                args.operands.extend(words.map(str::to_owned));
-                break;
-            }
-            let Some(mut cluster) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
-                args.operands.push(word.to_owned());
-                continue;
-            };
-            while let Some(letter) = cluster.chars().next() {
-                cluster = &cluster[letter.len_utf8()..];
-                let argv0 = || argv0.to_owned();
-                let option = find(letter)
-                    .ok_or_else(|| BalanceError::InvalidOption { argv0: argv0(), letter })?;
-                if option.value.is_none() {
-                    args.set_flag(letter);
-                    continue;
+        for typed in Getopt::new(&OPTIONS, words) {
+            match typed {
+                Ok(Typed::Flag(letter)) => args.set_flag(letter),
+                Ok(Typed::Value(letter, value)) => args.set_value(letter, value)?,
+                Ok(Typed::Operand(word)) => args.operands.push(word.to_owned()),
+                Err(GetoptError::InvalidOption(letter)) => {
+                    return Err(BalanceError::InvalidOption { argv0: argv0.to_owned(), letter });
                 }
-                let attached = Some(std::mem::take(&mut cluster)).filter(|rest| !rest.is_empty());
-                let value = attached
-                    .or_else(|| words.next())
-                    .ok_or_else(|| BalanceError::MissingValue { argv0: argv0(), letter })?;
-                args.set_value(letter, value)?;
+                Err(GetoptError::MissingValue(letter)) => {
+                    return Err(BalanceError::MissingValue { argv0: argv0.to_owned(), letter });
+                }
             }
         }
         Ok(args)

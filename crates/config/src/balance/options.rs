@@ -1,21 +1,7 @@
 //! The options of balance(1), in the one table that parsing, usage text and man page share.
 
 use super::VERSION;
-
-/// An option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OptionRow {
-    /// Its letter.
-    pub letter: char,
-    /// What its value is called; `None` for one without.
-    pub value: Option<&'static str>,
-    /// The default as the usage text shows it.
-    pub default: Option<&'static str>,
-    /// What it does, in a few words.
-    pub short: &'static str,
-    /// What it does, in sentences.
-    pub long: &'static str,
-}
+use crate::classic::{OptionRow, flag, value};
 
 /// Every option, in the order of the usage text.
 pub const OPTIONS: [OptionRow; 13] = [
@@ -153,23 +139,4 @@ pub fn usage() -> String {
     }
     text.push('\n');
     text
-}
-
-/// The option with this letter.
-pub(super) fn find(letter: char) -> Option<&'static OptionRow> {
-    OPTIONS.iter().find(|option| option.letter == letter)
-}
-
-const fn flag(letter: char, short: &'static str, long: &'static str) -> OptionRow {
-    OptionRow { letter, value: None, default: None, short, long }
-}
-
-const fn value(
-    letter: char,
-    value: &'static str,
-    default: Option<&'static str>,
-    short: &'static str,
-    long: &'static str,
-) -> OptionRow {
-    OptionRow { letter, value: Some(value), default, short, long }
 }

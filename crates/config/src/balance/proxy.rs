@@ -1,7 +1,8 @@
 //! The proxy form of balance(1): from operands to a configuration.
 
-use super::{BalanceArgs, BalanceError, Instance, MAX_CHANNELS, MAX_GROUPS, leading_number};
+use super::{BalanceArgs, BalanceError, Instance, MAX_CHANNELS, MAX_GROUPS};
 use crate::Source;
+use crate::classic::{address, leading_number};
 use crate::operand::{Separator, Services, TierWords, parse_classic_ipv4, split_tiers};
 use crate::{
     Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
@@ -246,9 +247,4 @@ pub(super) fn host_is_hopeless(host: &Host) -> bool {
                     .contains(|c: char| c.is_whitespace() || c.is_control() || "[]!%/".contains(c))
         }
     }
-}
-
-fn address(text: &str) -> Option<IpAddr> {
-    let classic = parse_classic_ipv4(text).map(IpAddr::V4);
-    classic.or_else(|| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6))
 }

@@ -1,6 +1,7 @@
 //! The command line of balance(1), from words to a configuration or a complaint.
 
 use super::*;
+use crate::classic::leading_number;
 use crate::operand::Services;
 use crate::{Config, ExitStatus};
 use balancing::{FailoverScope, Policy};
