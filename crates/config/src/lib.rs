@@ -19,6 +19,7 @@ mod exit;
 mod model;
 pub mod native;
 pub mod operand;
+pub mod pen;
 mod words;
 
 pub use command::{BackendSelector, Command, CommandError, Reply};

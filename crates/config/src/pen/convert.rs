@@ -1,0 +1,146 @@
+//! From the settings of a moment to the configuration they mean.
+
+use super::settings::FastClose;
+use super::{PenServer, PenSettings, ServerAddress};
+use crate::{
+    Affinity, Backend, Config, CutStyle, Endpoint, Host, Limits, Listener, Pool, Process, Source,
+    Tier, Timeouts,
+};
+use balancing::{FailoverScope, Policy};
+use relay::SpliceMode;
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl PenSettings {
+    /// What the settings mean. Servers are the backends of tier 0 at their places, empty places
+    /// included, the emergency server is tier 1, the abuse server the reject backend. Without
+    /// anything to listen on there is no listener.
+    pub fn to_config(&self) -> Config {
+        let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
+        let process = Process {
+            daemon: !self.foreground,
+            pid_file: path(&self.pid_file),
+            user: self.user.clone(),
+            root: path(&self.chroot),
+            ..Process::default()
+        };
+        Config { listeners: self.listener().into_iter().collect(), process }
+    }
+
+    fn listener(&self) -> Option<Listener> {
+        let source = match self.source {
+            Some(address) => Source::Fixed(address),
+            None if self.transparent => Source::Client,
+            None => Source::System,
+        };
+        Some(Listener {
+            bind: self.listen.as_ref()?.bind.clone(),
+            pool: self.pool(),
+            sessions_max: Some(at_least_one(self.conn_max)),
+            connecting_max: Some(at_least_one(self.pending_max)),
+            timeouts: self.timeouts(),
+            source,
+            forwarded_headers: self.http,
+            dummy: self.dummy,
+            splice: if self.looks_at_data() { SpliceMode::Never } else { SpliceMode::Auto },
+            cut: CutStyle::Close,
+        })
+    }
+
+    /// Whether what clients send is logged or dumped.
+    pub fn looks_at_data(&self) -> bool {
+        self.log.is_some() || self.dumps_data()
+    }
+
+    /// Whether all traffic is dumped to standard error.
+    pub fn dumps_data(&self) -> bool {
+        self.foreground && self.debug >= 3
+    }
+
+    fn pool(&self) -> Pool {
+        let failover = match self.stubborn {
+            true => FailoverScope::Nothing,
+            false => FailoverScope::WholeTier,
+        };
+        let backends = self.servers.iter().map(|server| self.backend(server)).collect();
+        let mut tiers = vec![Tier { policy: self.policy(), failover, backends }];
+        if let Some(server) = &self.emergency {
+            let failover = FailoverScope::Nothing;
+            let backends = vec![self.backend(server)];
+            tiers.push(Tier { policy: Policy::Rotation, failover, backends });
+        }
+        Pool {
+            tiers,
+            quarantine: seconds(self.blacklist),
+            auto_disable: false,
+            hash_failover: FailoverScope::WholeTier,
+            last_resort: false,
+            access: self.lists[self.client_acl].list(),
+            reject: self.abuse.as_ref().map(|server| self.backend(server)),
+            affinity: Some(Affinity {
+                clients_max: at_least_one(self.clients_max),
+                time_limit: Some(seconds(self.tracking)).filter(|limit| !limit.is_zero()),
+                sticky: !self.roundrobin,
+            }),
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        match self {
+            Self { prio: true, .. } => Policy::Priority,
+            Self { weight: true, .. } => Policy::Weighted,
+            Self { hash: true, roundrobin: true, .. } => Policy::AddressPortHash,
+            Self { hash: true, .. } => Policy::AddressHash,
+            _ => Policy::Rotation,
+        }
+    }
+
+    fn backend(&self, server: &PenServer) -> Backend {
+        let endpoint = match &server.address {
+            ServerAddress::Ip(address) => {
+                // A port must be one, also where it is never used.
+                Endpoint::Tcp { host: Host::Address(*address), port: server.port.max(1) }
+            }
+            ServerAddress::Unix(path) => Endpoint::Unix(PathBuf::from(path)),
+        };
+        // A hard limit alone is ignored.
+        let hard = if server.max == 0 { 0 } else { server.hard.max(0) };
+        let limits = Limits { sessions_max: server.max, sessions_max_affine: hard };
+        Backend {
+            endpoint,
+            limits,
+            weight: u32::try_from(server.weight).unwrap_or(0),
+            priority: server.prio,
+            access: self.access_list(server.acl),
+            disabled: server.is_out_of_use(),
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let default = Timeouts::default();
+        let at_once = Some(Duration::ZERO);
+        let (by_client, by_server) = match self.tcp_fastclose {
+            FastClose::Off => (default.half_close, default.backend_half_close),
+            FastClose::Up => (default.half_close, at_once),
+            FastClose::Down => (at_once, default.backend_half_close),
+            FastClose::Both => (at_once, at_once),
+        };
+        Timeouts {
+            connect: seconds(self.timeout.max(1)),
+            idle: Some(seconds(self.idle_timeout)).filter(|limit| !limit.is_zero()),
+            half_close: by_client,
+            backend_half_close: by_server,
+            linger: default.linger,
+            shutdown: at_once,
+        }
+    }
+}
+
+/// A number of seconds; none for a negative one.
+fn seconds(number: i32) -> Duration {
+    Duration::from_secs(u64::try_from(number).unwrap_or(0))
+}
+
+fn at_least_one(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(1).max(1)
+}
