@@ -149,7 +149,7 @@ mod failing {
 
 /// What one report of a connect costs.
 mod health {
-    use super::{Attempt, Bencher, Client, NOW, Outcome, Policy, pool};
+    use super::{Attempt, Bencher, NOW, Outcome, Policy, pool};
 
     /// A success at a backend that is well: the common case, which writes nothing.
     #[divan::bench]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub struct BackendState {
     sessions_max_affine: AtomicI32,
     /// Two bits of [`AdminState`] on top of a packed [`Health`].
     word: AtomicU64,
+    /// The last failure in nanoseconds, whatever came after; zero: none yet.
+    last_failure: AtomicU64,
     /// Which of the addresses answered last.
     preferred: AtomicU32,
     tallies: Box<[Tally]>,
@@ -122,6 +125,7 @@ impl BackendState {
             sessions_max: AtomicI32::new(sessions_max),
             sessions_max_affine: AtomicI32::new(0),
             word: AtomicU64::new(admin_bits(admin)),
+            last_failure: AtomicU64::new(0),
             preferred: AtomicU32::new(0),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
         }
@@ -183,6 +187,28 @@ impl BackendState {
         Health::unpack(self.word.load(Relaxed) & HEALTH_MASK)
     }
 
+    /// When a connect failed last, or would have, for [`Self::quarantine_for`] to have its effect;
+    /// `None` if never. A success does not change it.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Instant> {
+        match self.last_failure.load(Relaxed) {
+            0 => None,
+            nanos => Some(Instant::from_nanos(nanos)),
+        }
+    }
+
+    /// Leaves the backend out for exactly `length` from `now`, whatever its health; zero ends a
+    /// quarantine at once. Source: penctl(1), `server N blacklist`.
+    pub fn quarantine_for(&self, length: Duration, limits: &HealthLimits, now: Instant) {
+        let health = Health::left_out_for(length, limits, now);
+        if let Health::Quarantined { since, .. } = health {
+            self.last_failure.store(since.as_nanos().max(1), Relaxed);
+        }
+        let change = |word: u64| Some(word & !HEALTH_MASK | health.pack());
+        // The closure never declines.
+        let _ = self.word.fetch_update(Relaxed, Relaxed, change);
+    }
+
     /// The address index to try first.
     #[must_use]
     pub fn preferred(&self) -> usize {
@@ -229,6 +255,9 @@ impl BackendState {
         if outcome == Outcome::Success && before & HEALTH_MASK == 0 {
             return None; // the common case: well and stays well, no write
         }
+        if outcome == Outcome::Failure {
+            self.last_failure.store(now.as_nanos().max(1), Relaxed);
+        }
         let disable = auto_disable && outcome == Outcome::Failure;
         let next = |word: u64| {
             let health = Health::unpack(word & HEALTH_MASK).observe(outcome, limits, now);
@@ -253,23 +282,30 @@ impl BackendState {
     }
 
     /// Takes a place if the limit allows, in one atomic step.
-    fn reserve(&self) -> bool {
-        let limit = match self.sessions_max() {
-            0 => u32::MAX,
-            limit => u32::try_from(limit).unwrap_or(0),
-        };
+    fn reserve(&self, is_remembered: bool) -> bool {
+        let limit = self.limit(is_remembered);
         let take = |sessions| (sessions < limit).then_some(sessions + 1);
         self.sessions.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
-    /// Whether a session may be offered: in service and not full.
-    pub(crate) fn is_usable(&self) -> bool {
-        let full = match self.sessions_max() {
-            0 => false,
-            limit => u32::try_from(limit).map_or(true, |limit| self.sessions() >= limit),
-        };
-        !full && self.admin() == AdminState::Enabled
+    /// How many sessions there may be for one more client to be taken.
+    fn limit(&self, is_remembered: bool) -> u32 {
+        match self.sessions_max() {
+            0 => u32::MAX,
+            limit if is_remembered => count(limit.max(self.sessions_max_affine())),
+            limit => count(limit),
+        }
     }
+
+    /// Whether a session may be offered: in service and not full.
+    pub(crate) fn is_usable(&self, is_remembered: bool) -> bool {
+        self.sessions() < self.limit(is_remembered) && self.admin() == AdminState::Enabled
+    }
+}
+
+/// A limit that is set, as a count; negative: never any.
+fn count(limit: i32) -> u32 {
+    u32::try_from(limit).unwrap_or(0)
 }
 
 impl Tally {
@@ -300,9 +336,11 @@ fn bump(counter: &AtomicU64, by: u64) {
 }
 
 impl Lease {
-    /// Takes a place at `backend` if it is in service and not full.
-    pub(crate) fn take(backend: &Arc<Backend>) -> Option<Self> {
-        let free = backend.state.is_usable() && backend.state.reserve();
+    /// Takes a place at `backend` if it is in service and not full, for a client that is remembered
+    /// with it or not.
+    pub(crate) fn take(backend: &Arc<Backend>, is_remembered: bool) -> Option<Self> {
+        let state = &backend.state;
+        let free = state.is_usable(is_remembered) && state.reserve(is_remembered);
         free.then(|| Self { backend: Arc::clone(backend) })
     }
 

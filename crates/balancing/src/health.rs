@@ -82,6 +82,12 @@ impl Health {
             (Self::Quarantined { .. }, Outcome::Failure) => {
                 Self::Quarantined { since: now, successes: 0 }
             }
+            // Where nobody in quarantine is tried, this connect began before it: no news.
+            (Self::Quarantined { .. }, Outcome::Success)
+                if !limits.last_resort && self.is_left_out(limits, now) =>
+            {
+                self
+            }
             // Also before the quarantine has passed: then it was tried because everything else
             // was out, and it answered.
             (Self::Quarantined { since, successes }, Outcome::Success) => {
@@ -95,12 +101,22 @@ impl Health {
         }
     }
 
+    /// The quarantine that leaves a backend out for exactly `length` from `now`; zero: no longer.
+    ///
+    /// Kept as the failure that would have this effect, which may lie ahead: a change of
+    /// [`HealthLimits::quarantine`] moves the end of every quarantine. Source: penctl(1),
+    /// `server N blacklist`.
+    #[must_use]
+    pub fn left_out_for(length: Duration, limits: &HealthLimits, now: Instant) -> Self {
+        Self::Quarantined { since: now + length - limits.quarantine, successes: 0 }
+    }
+
     /// Whether the backend is passed over at `now`, as long as others are not.
     #[must_use]
     pub fn is_left_out(self, limits: &HealthLimits, now: Instant) -> bool {
         match self {
             Self::Healthy { .. } => false,
-            Self::Quarantined { since, .. } => now.since(since) < limits.quarantine,
+            Self::Quarantined { since, .. } => now < since + limits.quarantine,
         }
     }
 
@@ -114,14 +130,14 @@ impl Health {
         }
     }
 
-    /// Packs the state into the low 62 bits of a word: 1 bit which, 20 bits count, 41 bits
-    /// milliseconds (69 years).
+    /// Packs the state into the low 62 bits of a word: 1 bit which, 18 bits count, 43 bits
+    /// milliseconds (278 years: a failure may lie as far ahead or back as an operator says).
     pub(crate) fn pack(self) -> u64 {
         let (which, count, millis) = match self {
             Self::Healthy { failures } => (0, failures, 0),
             Self::Quarantined { since, successes } => (1, successes, since.as_millis()),
         };
-        which | u64::from(count.min(COUNT_MAX)) << 1 | (millis & MILLIS_MAX) << 21
+        which | u64::from(count.min(COUNT_MAX)) << 1 | millis.min(MILLIS_MAX) << MILLIS_SHIFT
     }
 
     /// The reverse of [`Self::pack`].
@@ -130,14 +146,15 @@ impl Health {
         if word & 1 == 0 {
             Self::Healthy { failures: count }
         } else {
-            let since = Instant::from_millis(word >> 21 & MILLIS_MAX);
+            let since = Instant::from_millis(word >> MILLIS_SHIFT & MILLIS_MAX);
             Self::Quarantined { since, successes: count }
         }
     }
 }
 
-const COUNT_MAX: u32 = (1 << 20) - 1;
-const MILLIS_MAX: u64 = (1 << 41) - 1;
+const COUNT_MAX: u32 = (1 << 18) - 1;
+const MILLIS_MAX: u64 = (1 << 43) - 1;
+const MILLIS_SHIFT: u32 = 19;
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +195,48 @@ mod tests {
     fn a_quarantine_of_zero_never_leaves_out() {
         let limits = HealthLimits { quarantine: Duration::ZERO, ..HealthLimits::default() };
         check(limits, &[(1, Failure), (1, Failure)], &["healthy", "healthy"]);
+    }
+
+    #[test]
+    fn where_nobody_in_quarantine_is_tried_a_late_success_does_not_end_it() {
+        let limits = HealthLimits { last_resort: false, ..HealthLimits::default() };
+        check(limits, &[(1, Failure), (2, Success)], &["quarantined", "quarantined"]);
+        check(limits, &[(1, Failure), (11, Success)], &["quarantined", "healthy"]);
+    }
+
+    #[test]
+    fn a_quarantine_by_hand_lasts_as_long_as_said() {
+        let year = 365 * 24 * 3600;
+        // The clock's origin lies far back, so that there is room before now.
+        let now = at(100 * year);
+        for quarantine in [0, 2, 30, i32::MAX as u64] {
+            let limits =
+                HealthLimits { quarantine: Duration::from_secs(quarantine), ..Default::default() };
+            for seconds in [0, 1, 5, 60, i32::MAX as u64] {
+                let length = Duration::from_secs(seconds);
+                let health = Health::left_out_for(length, &limits, now);
+                let health = Health::unpack(health.pack());
+                let left_out = |at| health.is_left_out(&limits, at);
+                assert_eq!(left_out(now), seconds > 0, "{seconds} of {quarantine}");
+                let end = now + length;
+                assert!(seconds == 0 || left_out(end - Duration::from_millis(1)));
+                assert!(!left_out(end), "{seconds} of {quarantine}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_quarantine_moves_the_end_of_those_that_run() {
+        let limits = |seconds| HealthLimits {
+            quarantine: Duration::from_secs(seconds),
+            ..HealthLimits::default()
+        };
+        let health = Health::left_out_for(Duration::from_secs(5), &limits(30), at(1000));
+        assert!(health.is_left_out(&limits(30), at(1004)));
+        assert!(!health.is_left_out(&limits(30), at(1005)));
+        assert!(health.is_left_out(&limits(40), at(1014)));
+        assert!(!health.is_left_out(&limits(40), at(1015)));
+        assert!(!health.is_left_out(&limits(20), at(1000)));
     }
 
     #[test]

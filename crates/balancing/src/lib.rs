@@ -19,7 +19,7 @@ mod pool;
 mod time;
 
 pub use access::{AccessEntry, AccessList, Subject, Verdict};
-pub use affinity::{Affinity, AffinityRow};
+pub use affinity::{Affinity, AffinityRow, Known};
 pub use backend::{Address, Backend, BackendChange, BackendState, Lease, Tally, Totals};
 pub use client::{Client, Country};
 pub use hash::client_hash;

@@ -29,6 +29,20 @@ pub enum Policy {
     Priority,
 }
 
+impl Policy {
+    /// Whether, after a failure, the turn goes on behind the backend that answered.
+    pub(crate) fn turn_follows(self) -> bool {
+        match self {
+            Self::RoundRobin | Self::Hash | Self::LeastSessions | Self::Random => true,
+            Self::Rotation
+            | Self::AddressHash
+            | Self::AddressPortHash
+            | Self::Weighted
+            | Self::Priority => false,
+        }
+    }
+}
+
 /// What may be tried after a backend failed or could not take a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,7 +52,7 @@ pub enum FailoverScope {
     WholeTier,
     /// Only later tiers. Source: balance(1), a hash group without `-H`.
     LaterTiers,
-    /// Nothing. Source: pen(1), `-s`.
+    /// Nothing, not even where the tier has no backend to choose. Source: pen(1), `-s`.
     Nothing,
 }
 

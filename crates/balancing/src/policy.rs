@@ -23,6 +23,10 @@ pub(crate) struct View<'a> {
     pub attempt: &'a Attempt,
     /// Place in the whole pool of the tier's first backend.
     pub first_ordinal: usize,
+    /// The place in this tier that the affinity table has for the client.
+    pub remembered: Option<usize>,
+    /// Whether the client goes there first.
+    pub is_sticky: bool,
     pub limits: &'a HealthLimits,
     pub now: Instant,
 }
@@ -38,6 +42,9 @@ impl View<'_> {
         if self.tier.backends.is_empty() {
             return None;
         }
+        if let Some(home) = self.home() {
+            return self.take_from(home);
+        }
         match self.tier.policy {
             Policy::RoundRobin => round_robin::choose(self),
             Policy::Hash => hash::choose(self),
@@ -50,17 +57,34 @@ impl View<'_> {
         }
     }
 
+    /// Where memory sends the session before any rule is asked.
+    fn home(&self) -> Option<usize> {
+        let is_first_choice = self.is_sticky && self.attempt.last_index().is_none();
+        self.remembered.filter(|&index| is_first_choice && index < self.len())
+    }
+
     fn len(&self) -> usize {
         self.tier.backends.len()
     }
 
-    /// Takes a place at `index`, unless it was tried, is out of service, full or left out.
+    /// Takes a place at `index`, unless it was tried, is out of service, full, left out or not for
+    /// this client.
     fn take(&self, index: usize) -> Option<Choice> {
-        if !self.is_offered(index) {
+        if !self.is_offered(index) || !self.is_permitted(index) {
             return None;
         }
-        let lease = Lease::take(&self.tier.backends[index])?;
+        let lease = Lease::take(&self.tier.backends[index], self.is_remembered(index))?;
         Some(Choice { index, lease })
+    }
+
+    /// Whether the affinity table has this place for the client.
+    fn is_remembered(&self, index: usize) -> bool {
+        self.remembered == Some(index)
+    }
+
+    /// Whether the backend's own access list lets the client in.
+    fn is_permitted(&self, index: usize) -> bool {
+        self.tier.backends[index].access.permits(self.attempt.client())
     }
 
     fn is_offered(&self, index: usize) -> bool {

@@ -27,12 +27,14 @@ pub struct Pool {
     pub auto_disable: bool,
     /// Who may be served. Others go to the reject backend.
     pub access: Arc<AccessList>,
-    /// Where clients go that may not be served; without one they are refused.
+    /// Where clients go that may not be served, and only they; without one they are refused. No
+    /// other backend stands in for it. Source: pen(1), `-B`.
     pub reject: Option<Arc<Backend>>,
-    /// What is remembered of clients; outlives snapshots.
+    /// What is remembered of clients: counts, and the backend of the first tier that took their
+    /// last session. Outlives snapshots. Source: pen(1), `-c`.
     pub affinity: Option<Arc<Affinity>>,
-    /// Whether clients go where they are remembered, in the first tier. Otherwise the table only
-    /// counts. Source: pen(1), `-r`.
+    /// Whether clients go where they are remembered. Otherwise the table only counts, and lets
+    /// those who are remembered with a backend fill it to their own limit. Source: pen(1), `-r`.
     pub sticky: bool,
 }
 
@@ -49,9 +51,13 @@ pub struct Tier {
     pub cursor: Arc<Cursor>,
 }
 
-/// A tier's turn, shared by all workers.
+/// A tier's turn and what it took last, shared by all workers.
 #[derive(Debug, Default)]
-pub struct Cursor(AtomicU32);
+pub struct Cursor {
+    turn: AtomicU32,
+    /// Place of the backend taken last, and one more; zero: none yet.
+    taken: AtomicU32,
+}
 
 /// How far one session has come in finding a backend that answers.
 ///
@@ -62,11 +68,16 @@ pub struct Attempt {
     client: Client,
     pub(crate) seed: u64,
     tier: u16,
+    /// Whether the first backend has been asked for.
+    is_begun: bool,
+    is_denied: bool,
     last_resort: bool,
     /// Whether anything was passed over that a last resort would try.
     left_out: bool,
     /// The place in the current tier that was tried last.
     last_index: Option<u32>,
+    /// The place in the first tier that the affinity table has for the client.
+    remembered: Option<u32>,
     /// Places in the whole pool that failed this session. Boxed, since most never fail: every
     /// session under way carries this.
     tried: Option<Box<Vec<u32>>>,
@@ -80,14 +91,18 @@ impl Attempt {
             client,
             seed,
             tier: 0,
+            is_begun: false,
+            is_denied: false,
             last_resort: false,
             left_out: false,
             last_index: None,
+            remembered: None,
             tried: None,
         }
     }
 
-    /// Tier and place of the backend taken last.
+    /// Tier and place of the backend taken last. The reject backend's is the first one behind all
+    /// tiers.
     #[must_use]
     pub fn place(&self) -> Option<(usize, usize)> {
         self.last_index().map(|index| (usize::from(self.tier), index))
@@ -103,6 +118,13 @@ impl Attempt {
     #[must_use]
     pub fn client_hash(&self) -> u32 {
         self.client.address.map_or(0, client_hash)
+    }
+
+    /// Whether the pool's access list refused the client, so that only the reject backend could
+    /// take it. Tells nothing before the first [`Pool::next_backend`].
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.is_denied
     }
 
     /// How many backends have failed this session.
@@ -129,9 +151,72 @@ impl Attempt {
 impl Pool {
     /// Takes a place at the next backend to try, or tells that there is none.
     ///
-    /// Called first for a new session, then again after each failure was reported. Backends in
-    /// quarantine are offered only when all tiers have nothing else.
+    /// Called first for a new session, then again after each failure was reported. No backend is
+    /// offered twice to one session, and one in quarantine only when all tiers have nothing else,
+    /// if at all ([`HealthLimits::last_resort`]).
+    ///
+    /// In a pool with an affinity table the first call counts the session there, and the backend
+    /// that is offered is the one the client is remembered with from then on, whether or not it
+    /// then answers; a backend of a later tier, or the reject backend, makes it forgotten. All of
+    /// that is one step under the table's lock. Source: pen(1).
     pub fn next_backend(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
+        let is_new = !std::mem::replace(&mut attempt.is_begun, true);
+        if is_new {
+            attempt.is_denied = !self.access.permits(&attempt.client);
+        }
+        let Some(affinity) = &self.affinity else { return self.offer(attempt, now) };
+        let client = &attempt.client;
+        let mut known = if is_new { affinity.enter(client, now) } else { affinity.recall(client) };
+        attempt.remembered = known.backend();
+        let lease = self.offer(attempt, now)?;
+        let place = attempt.place().filter(|&(tier, _)| tier == 0 && !attempt.is_denied);
+        known.remember(place.map(|(_, index)| index as u32));
+        drop(known);
+        if let Some(tier) = self.tiers.get(usize::from(attempt.tier)) {
+            tier.cursor.set_taken(attempt.last_index);
+        }
+        Some(lease)
+    }
+
+    /// Tells how the connect to the backend taken last ended.
+    pub fn report(
+        &self,
+        attempt: &mut Attempt,
+        lease: &Lease,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<BackendChange> {
+        if let Some((tier, index)) = attempt.place() {
+            match outcome {
+                Outcome::Failure => {
+                    let ordinal = self.first_ordinal(tier) + index;
+                    attempt.tried.get_or_insert_default().push(ordinal as u32);
+                }
+                // A turn that a failure upset goes on behind the backend that answered.
+                Outcome::Success if attempt.tried.is_some() => {
+                    if let Some(tier) = self.tiers.get(tier).filter(|it| it.policy.turn_follows()) {
+                        tier.cursor.set((index + 1) % tier.backends.len());
+                    }
+                }
+                Outcome::Success => {}
+            }
+        }
+        let state = &lease.backend().state;
+        state.observe(outcome, &self.health, self.auto_disable, now)
+    }
+
+    /// Every backend with its tier's number and its place in it.
+    pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Arc<Backend>)> {
+        self.tiers.iter().enumerate().flat_map(|(tier_index, tier)| {
+            let numbered = tier.backends.iter().enumerate();
+            numbered.map(move |(index, backend)| (tier_index, index, backend))
+        })
+    }
+
+    fn offer(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
+        if attempt.is_denied {
+            return self.offer_reject(attempt, now);
+        }
         if let Some((tier, _)) = attempt.place() {
             match self.tiers[tier].failover {
                 FailoverScope::WholeTier => {}
@@ -151,49 +236,40 @@ impl Pool {
         }
     }
 
-    /// Tells how the connect to the backend taken last ended.
-    pub fn report(
-        &self,
-        attempt: &mut Attempt,
-        lease: &Lease,
-        outcome: Outcome,
-        now: Instant,
-    ) -> Option<BackendChange> {
-        if let Some((tier, index)) = attempt.place() {
-            match outcome {
-                Outcome::Failure => {
-                    let ordinal = self.first_ordinal(tier) + index;
-                    attempt.tried.get_or_insert_default().push(ordinal as u32);
-                }
-                // A turn that a failure upset goes on behind the backend that answered.
-                Outcome::Success if attempt.tried.is_some() => {
-                    let tier = &self.tiers[tier];
-                    tier.cursor.set((index + 1) % tier.backends.len());
-                }
-                Outcome::Success => {}
-            }
+    /// The one place a refused client may have.
+    fn offer_reject(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
+        let backend = self.reject.as_ref().filter(|_| attempt.last_index.is_none())?;
+        let left_out = backend.state.health().is_left_out(&self.health, now);
+        if left_out && !self.health.last_resort || !backend.access.permits(&attempt.client) {
+            return None;
         }
-        let state = &lease.backend().state;
-        state.observe(outcome, &self.health, self.auto_disable, now)
-    }
-
-    /// Every backend with its tier's number and its place in it.
-    pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Arc<Backend>)> {
-        self.tiers.iter().enumerate().flat_map(|(tier_index, tier)| {
-            let numbered = tier.backends.iter().enumerate();
-            numbered.map(move |(index, backend)| (tier_index, index, backend))
-        })
+        let lease = Lease::take(backend, false)?;
+        attempt.enter(self.tiers.len());
+        attempt.last_index = Some(0);
+        Some(lease)
     }
 
     fn next_in_order(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
         while let Some(tier) = self.tiers.get(usize::from(attempt.tier)) {
             let first_ordinal = self.first_ordinal(usize::from(attempt.tier));
-            let view = View { tier, attempt, first_ordinal, limits: &self.health, now };
+            let remembered = attempt.remembered.filter(|_| attempt.tier == 0);
+            let view = View {
+                tier,
+                attempt,
+                first_ordinal,
+                remembered: remembered.map(|index| index as usize),
+                is_sticky: self.sticky,
+                limits: &self.health,
+                now,
+            };
             if let Some(Choice { index, lease }) = view.choose() {
                 attempt.last_index = Some(index as u32);
                 return Some(lease);
             }
             attempt.left_out |= tier.has_left_out(&self.health, now);
+            if tier.failover == FailoverScope::Nothing {
+                return None;
+            }
             attempt.enter(usize::from(attempt.tier) + 1);
         }
         None
@@ -212,6 +288,13 @@ impl Attempt {
 }
 
 impl Tier {
+    /// The place of the backend taken last, by whatever rule; `None` if none was, or if the pool
+    /// has no affinity table: then nobody writes it down.
+    #[must_use]
+    pub fn last_taken(&self) -> Option<usize> {
+        (self.cursor.taken.load(Relaxed) as usize).checked_sub(1)
+    }
+
     fn has_left_out(&self, limits: &HealthLimits, now: Instant) -> bool {
         self.backends.iter().any(|backend| backend.state.health().is_left_out(limits, now))
     }
@@ -219,22 +302,29 @@ impl Tier {
 
 impl Cursor {
     pub(crate) fn turn(&self) -> usize {
-        self.0.load(Relaxed) as usize
+        self.turn.load(Relaxed) as usize
     }
 
     /// Moves on from `turn`; false if another worker was first.
     pub(crate) fn advance(&self, turn: usize, next: usize) -> bool {
-        self.0.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
+        self.turn.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
     }
 
     pub(crate) fn set(&self, next: usize) {
-        self.0.store(next as u32, Relaxed);
+        self.turn.store(next as u32, Relaxed);
     }
 
     pub(crate) fn restart(&self) {
         self.set(0);
     }
+
+    fn set_taken(&self, index: Option<u32>) {
+        let taken = index.map_or(0, |index| index.saturating_add(1));
+        self.taken.store(taken, Relaxed);
+    }
 }
 
+#[cfg(test)]
+mod pen_tests;
 #[cfg(test)]
 mod tests;

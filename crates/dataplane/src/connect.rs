@@ -74,7 +74,12 @@ impl Worker {
         let Some(search) = self.searches.get(session.search) else { return };
         session.lease = search.pool.next_backend(&mut search.attempt, now);
         let Some(lease) = &session.lease else {
-            let reason = search.last_failure.unwrap_or(CloseReason::NoBackend);
+            let none_tried = if search.attempt.is_denied() {
+                CloseReason::Denied
+            } else {
+                CloseReason::NoBackend
+            };
+            let reason = search.last_failure.unwrap_or(none_tried);
             let cut = session.service.settings().cut;
             self.end(key, reason, Some(cut), now);
             return;
@@ -267,8 +272,10 @@ impl Search {
 
     fn trace(&self) -> Trace {
         let (tier, index) = self.attempt.place().unwrap_or_default();
-        let rules = &self.pool.tiers[tier];
-        let hash = (rules.policy == Policy::Hash).then(|| self.attempt.client_hash());
-        Trace::Trying { tier, index, of: rules.backends.len(), hash }
+        // The reject backend is behind all tiers.
+        let rules = self.pool.tiers.get(tier);
+        let is_hash = rules.is_some_and(|rules| rules.policy == Policy::Hash);
+        let hash = is_hash.then(|| self.attempt.client_hash());
+        Trace::Trying { tier, index, of: rules.map_or(1, |rules| rules.backends.len()), hash }
     }
 }

@@ -43,6 +43,8 @@ pub enum CloseReason {
     ConnectTimeout,
     /// No backend was in service.
     NoBackend,
+    /// An access list refused the client, and no reject backend took it.
+    Denied,
     /// No socket could be had for the backend within the connect time-out.
     NoSocket,
     /// Nothing was said for `idle-timeout`.
@@ -57,7 +59,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -65,6 +67,7 @@ impl CloseReason {
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::NoBackend,
+        Self::Denied,
         Self::NoSocket,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
@@ -83,6 +86,7 @@ impl CloseReason {
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::NoBackend => "no-backend",
+            Self::Denied => "denied",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",

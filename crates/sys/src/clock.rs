@@ -3,14 +3,18 @@
 use balancing::Instant;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Now, on a clock that never goes back.
+/// Now, on a clock that never goes back. Its origin lies a hundred years before the system's start,
+/// so that moments before the process can be told.
 #[must_use]
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    Instant::from_nanos(seconds * 1_000_000_000 + nanos)
+    Instant::from_nanos((BEFORE_BOOT_SECONDS + seconds) * 1_000_000_000 + nanos)
 }
+
+/// A hundred years: more than any number of seconds that fits `pen`'s settings.
+const BEFORE_BOOT_SECONDS: u64 = 100 * 365 * 24 * 3600;
 
 /// Now, as the calendar has it: nanoseconds since 1970 (UTC).
 #[must_use]
