@@ -82,6 +82,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
             ..Observe::default()
         },
         signals: Signals::Classic,
+        companion: None,
     };
     let path = setup.admin.display().to_string();
     let prepared = Prepared::new(setup).map_err(in_old_words)?;
@@ -117,6 +118,8 @@ fn in_old_words(error: StartError) -> BalanceError {
         StartError::Listen { .. }
         | StartError::PidFile { .. }
         | StartError::User { .. }
+        | StartError::Root { .. }
+        | StartError::Companion { .. }
         | StartError::System { .. } => BalanceError::Bind(reason),
     }
 }

@@ -58,8 +58,14 @@ pub fn serve(config: Config) -> anyhow::Result<u8> {
     };
     let admin = config.process.admin.clone().unwrap_or_else(|| admin_path(&config));
     let reporter = Box::new(LogReporter::new(format, config.process.daemon));
-    let setup =
-        Setup { config, admin, reporter, observe: Observe::default(), signals: Signals::Native };
+    let setup = Setup {
+        config,
+        admin,
+        reporter,
+        observe: Observe::default(),
+        signals: Signals::Native,
+        companion: None,
+    };
     Ok(Prepared::new(setup)?.run()?)
 }
 

@@ -22,6 +22,9 @@ pub struct Config {
 pub struct Listener {
     /// What to bind.
     pub bind: Bind,
+    /// Whether other processes may listen on the same port, so that the kernel spreads clients
+    /// over all (`SO_REUSEPORT`, socket(7)). Default false; pen(1) does.
+    pub shared_port: bool,
     /// Where sessions go.
     pub pool: Pool,
     /// Open sessions after which accepting pauses and clients wait in the kernel's queue.

@@ -95,6 +95,13 @@ impl Desk {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Who(Option<u32>);
 
+impl Who {
+    /// The personality's own control protocol, whose clients have no user id.
+    pub fn companion() -> Self {
+        Self(None)
+    }
+}
+
 impl std::fmt::Display for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {

@@ -50,6 +50,22 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The root directory cannot be changed.
+    #[error("cannot make {} the root directory", path.display())]
+    Root {
+        /// To where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The personality's companion could not open what it needs.
+    #[error("{what}")]
+    Companion {
+        /// What, in the personality's words.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The user cannot be become.
     #[error("cannot become user {user}")]
     User {
@@ -80,8 +96,12 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on every address that `bind` stands for.
-pub(crate) fn listen(bind: &Bind) -> Result<Vec<OwnedFd>, StartError> {
+/// Listens on every address that a listener's `bind` stands for.
+pub(crate) fn listen(listener: &config::Listener) -> Result<Vec<OwnedFd>, StartError> {
+    listen_on(&listener.bind, listener.shared_port)
+}
+
+fn listen_on(bind: &Bind, shared_port: bool) -> Result<Vec<OwnedFd>, StartError> {
     let failed = |source| StartError::Listen { bind: bind.to_string(), source };
     match bind {
         Bind::Unix(path) => Ok(vec![sys::net::listen_unix(path).map_err(failed)?]),
@@ -89,10 +109,12 @@ pub(crate) fn listen(bind: &Bind) -> Result<Vec<OwnedFd>, StartError> {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
             let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
             let socket = match family {
-                Family::V4 => sys::net::listen_tcp(v4, false),
-                Family::V6 => sys::net::listen_tcp(v6, true),
-                Family::Any => match sys::net::listen_tcp(v6, true) {
-                    Err(error) if has_no_ipv6(&error) => sys::net::listen_tcp(v4, false),
+                Family::V4 => sys::net::listen_tcp(v4, false, shared_port),
+                Family::V6 => sys::net::listen_tcp(v6, true, shared_port),
+                Family::Any => match sys::net::listen_tcp(v6, true, shared_port) {
+                    Err(error) if has_no_ipv6(&error) => {
+                        sys::net::listen_tcp(v4, false, shared_port)
+                    }
                     result => result,
                 },
             };
@@ -110,7 +132,7 @@ pub(crate) fn listen(bind: &Bind) -> Result<Vec<OwnedFd>, StartError> {
                 IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
                 IpAddr::V4(_) => false,
             };
-            let listen = |address| sys::net::listen_tcp(address, mapped(&address));
+            let listen = |address| sys::net::listen_tcp(address, mapped(&address), shared_port);
             let wanted = addresses.into_iter().filter(wanted);
             wanted.map(listen).collect::<io::Result<_>>().map_err(failed)
         }
@@ -122,7 +144,7 @@ pub(crate) fn listen(bind: &Bind) -> Result<Vec<OwnedFd>, StartError> {
 /// # Errors
 /// Why not.
 pub fn can_listen(bind: &Bind) -> Result<(), StartError> {
-    listen(bind).map(drop)
+    listen_on(bind, false).map(drop)
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {

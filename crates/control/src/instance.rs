@@ -1,11 +1,16 @@
 //! The running configuration, and the commands that change it.
 
 use crate::bind::{StartError, listen, resolve_endpoint};
-use balancing::{Address, AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
-use config::{BackendSelector, Command, CommandError, CutStyle, Endpoint, Reply, Source};
+use balancing::{
+    Address, AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier, Totals,
+};
+use config::{
+    BackendSelector, Command, CommandError, Config, CutStyle, Endpoint, Host, Reply, Source,
+};
 use dataplane::{Cut, DataPlane, Observe, Service, Settings};
 use relay::{CloseReason, Timeouts};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -50,7 +55,7 @@ pub(crate) fn bind_listener(
     config: &config::Listener,
     workers: usize,
 ) -> Result<Bound, StartError> {
-    let sockets = listen(&config.bind)?;
+    let sockets = listen(config)?;
     let pool = build_pool(&config.pool, workers)?;
     Ok(Bound { config: config.clone(), pool, sockets })
 }
@@ -60,40 +65,81 @@ pub(crate) fn bind_listener(
 fn build_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
     let mut unresolved = None;
     let mut reachable = 0;
-    let mut tiers = Vec::new();
-    for tier in &config.tiers {
-        let mut backends = Vec::new();
-        for backend in &tier.backends {
-            let addresses = match resolve_endpoint(&backend.endpoint) {
-                Ok(addresses) => addresses,
-                Err(source) => {
-                    unresolved.get_or_insert((backend.endpoint.to_string(), source));
-                    Vec::new()
-                }
-            };
-            reachable += usize::from(!addresses.is_empty());
-            let limit = backend.limits.sessions_max;
-            let state = Arc::new(BackendState::new(workers, AdminState::Enabled, limit));
-            state.set_sessions_max_affine(backend.limits.sessions_max_affine);
-            backends.push(Arc::new(Backend {
-                weight: backend.weight,
-                priority: backend.priority,
-                access: Arc::clone(&backend.access),
-                ..Backend::new(backend.endpoint.to_string(), addresses, state)
-            }));
-        }
-        let failover = tier.failover;
-        tiers.push(Tier { policy: tier.policy, failover, backends, ..Tier::default() });
-    }
+    let mut begin = |config: &config::Backend| {
+        let addresses = match resolve_endpoint(&config.endpoint) {
+            Ok(addresses) => addresses,
+            Err(source) => {
+                unresolved.get_or_insert((config.endpoint.to_string(), source));
+                Vec::new()
+            }
+        };
+        reachable += usize::from(!addresses.is_empty());
+        Arc::new(begin_backend(config, addresses, workers))
+    };
+    let tiers = config.tiers.iter().map(|tier| Tier {
+        policy: tier.policy,
+        failover: tier.failover,
+        backends: tier.backends.iter().map(&mut begin).collect(),
+        ..Tier::default()
+    });
+    let tiers = tiers.collect();
+    let reject = config.reject.as_ref().map(&mut begin);
     match unresolved {
         Some((host, source)) if reachable == 0 => Err(StartError::ResolveBackend { host, source }),
-        _ => {
-            let (quarantine, last_resort) = (config.quarantine, config.last_resort);
-            let health = HealthLimits { quarantine, last_resort, ..HealthLimits::default() };
-            let access = Arc::clone(&config.access);
-            let auto_disable = config.auto_disable;
-            Ok(Pool { tiers, health, auto_disable, access, ..Pool::default() })
-        }
+        _ => Ok(rules(config, tiers, reject, None)),
+    }
+}
+
+/// A backend with nothing counted yet.
+fn begin_backend(config: &config::Backend, addresses: Vec<Address>, workers: usize) -> Backend {
+    let admin = if config.disabled { AdminState::Disabled } else { AdminState::Enabled };
+    let state = BackendState::new(workers, admin, config.limits.sessions_max);
+    state.set_sessions_max_affine(config.limits.sessions_max_affine);
+    describe(config, addresses, Arc::new(state))
+}
+
+/// What a configuration says of a backend, with a state that may be older.
+fn describe(
+    config: &config::Backend,
+    addresses: Vec<Address>,
+    state: Arc<BackendState>,
+) -> Backend {
+    Backend {
+        weight: config.weight,
+        priority: config.priority,
+        access: Arc::clone(&config.access),
+        ..Backend::new(config.endpoint.to_string(), addresses, state)
+    }
+}
+
+/// A pool of these backends under the configured rules. `table` is what is remembered already.
+fn rules(
+    config: &config::Pool,
+    tiers: Vec<Tier>,
+    reject: Option<Arc<Backend>>,
+    table: Option<Arc<Affinity>>,
+) -> Pool {
+    let (quarantine, last_resort) = (config.quarantine, config.last_resort);
+    let affinity = config.affinity.map(|wanted| {
+        let clients_max = wanted.clients_max as usize;
+        let begin = || {
+            // Random, so that nobody can choose addresses that meet in the table.
+            let seed = RandomState::new().hash_one(clients_max);
+            Arc::new(Affinity::new(clients_max, wanted.time_limit, seed))
+        };
+        let table = table.unwrap_or_else(begin);
+        table.grow(clients_max);
+        table.set_time_limit(wanted.time_limit);
+        table
+    });
+    Pool {
+        tiers,
+        health: HealthLimits { quarantine, last_resort, ..HealthLimits::default() },
+        auto_disable: config.auto_disable,
+        access: Arc::clone(&config.access),
+        reject,
+        affinity,
+        sticky: config.affinity.is_some_and(|affinity| affinity.sticky),
     }
 }
 
@@ -116,6 +162,46 @@ impl Instance {
 
     pub(crate) fn plane(&self) -> &DataPlane {
         &self.plane
+    }
+
+    /// The pool of a listener as it is now.
+    #[must_use]
+    pub fn pool(&self, service: usize) -> Arc<Pool> {
+        self.listeners.get(service).map(|it| it.service.pool.load_full()).unwrap_or_default()
+    }
+
+    /// Makes `config` the running configuration: see [`crate::Operator::reconfigure`].
+    pub(crate) fn reconfigure(&mut self, config: &Config) -> Result<(), StartError> {
+        for (listening, wanted) in self.listeners.iter_mut().zip(&config.listeners) {
+            if listening.config == *wanted {
+                continue;
+            }
+            if listening.config.bind != wanted.bind && !self.shutting_down {
+                // First the new sockets: without them everything stays as it is.
+                let sockets = listen(wanted)?;
+                self.plane.stop_listening_on(listening.service.id);
+                for socket in sockets {
+                    self.plane.listen(Arc::clone(&listening.service), socket);
+                }
+                listening.name = wanted.bind.to_string();
+            }
+            listening.take_over(wanted, self.plane.workers());
+            let observe = listening.service.settings().observe;
+            let settings = settings(wanted, observe);
+            self.plane.publish(&listening.service, settings);
+        }
+        Ok(())
+    }
+
+    /// Changes what is observed of sessions.
+    pub(crate) fn observe(&mut self, observe: Observe) {
+        for listening in &self.listeners {
+            if listening.service.settings().observe != observe {
+                let settings =
+                    Settings { observe, ..Settings::clone(&listening.service.settings()) };
+                self.plane.publish(&listening.service, settings);
+            }
+        }
     }
 
     /// What a listener is bound to, as configured.
@@ -284,7 +370,7 @@ impl Instance {
         let mut named = Vec::new();
         for listening in &self.listeners {
             for (_, _, backend) in listening.service.pool.load().backends() {
-                if let Ok(endpoint @ Endpoint::Tcp { host: config::Host::Name(_), .. }) =
+                if let Ok(endpoint @ Endpoint::Tcp { host: Host::Name(_), .. }) =
                     config::operand::parse_endpoint(&backend.name, &|_| None)
                 {
                     named.push((backend.name.clone(), endpoint));
@@ -388,6 +474,72 @@ impl Instance {
             age_seconds: it.age.as_secs_f64(),
         });
         rows.collect()
+    }
+}
+
+impl Listening {
+    /// Publishes a changed configuration.
+    fn take_over(&mut self, wanted: &config::Listener, workers: usize) {
+        let pool = self.service.pool.load_full();
+        let old = &self.config.pool;
+        let take_over = |wanted: &config::Backend, old: Option<(&config::Backend, &Backend)>| {
+            let Some((was, backend)) = old else {
+                return Arc::new(begin_backend(wanted, literal(&wanted.endpoint), workers));
+            };
+            let state = &backend.state;
+            // Only what has changed: commands may have changed the rest since.
+            if was.limits != wanted.limits {
+                state.set_sessions_max(wanted.limits.sessions_max);
+                state.set_sessions_max_affine(wanted.limits.sessions_max_affine);
+            }
+            if was.disabled != wanted.disabled {
+                let admin =
+                    if wanted.disabled { AdminState::Disabled } else { AdminState::Enabled };
+                state.set_admin(admin);
+            }
+            let addresses = if was.endpoint == wanted.endpoint {
+                backend.addresses.clone()
+            } else {
+                literal(&wanted.endpoint)
+            };
+            Arc::new(describe(wanted, addresses, Arc::clone(state)))
+        };
+        let tiers = wanted.pool.tiers.iter().enumerate().map(|(number, tier)| {
+            let old = old.tiers.get(number).zip(pool.tiers.get(number));
+            let backends = tier.backends.iter().enumerate().map(|(index, backend)| {
+                let old = old.and_then(|(config, running)| {
+                    config.backends.get(index).zip(running.backends.get(index).map(Arc::as_ref))
+                });
+                take_over(backend, old)
+            });
+            Tier {
+                policy: tier.policy,
+                failover: tier.failover,
+                backends: backends.collect(),
+                cursor: old.map(|(_, running)| Arc::clone(&running.cursor)).unwrap_or_default(),
+            }
+        });
+        let tiers = tiers.collect();
+        let reject = wanted
+            .pool
+            .reject
+            .as_ref()
+            .map(|reject| take_over(reject, old.reject.as_ref().zip(pool.reject.as_deref())));
+        let table = pool.affinity.clone();
+        self.service.pool.store(Arc::new(rules(&wanted.pool, tiers, reject, table)));
+        self.config = wanted.clone();
+    }
+}
+
+/// The address of an endpoint that needs no look-up; none for a name, until `keep_names` has
+/// looked it up.
+fn literal(endpoint: &Endpoint) -> Vec<Address> {
+    match endpoint {
+        Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
+        Endpoint::Tcp { host: Host::Address(address), port } => {
+            vec![Address::Ip(SocketAddr::new(*address, *port))]
+        }
+        Endpoint::Tcp { host: Host::Name(_), .. } => Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::instance::plain;
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
 use std::io::Write;
-use sys::process::{Priority, syslog};
+use sys::process::{Facility, Priority, syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 
 /// Hears of everything that happens, and says what its personality says of it.
@@ -131,7 +131,7 @@ impl Reporter for LogReporter {
                 Level::Warn => Priority::Warning,
                 Level::Info => Priority::Info,
             };
-            syslog(c"evenkeel", priority, &line.without_time());
+            syslog(c"evenkeel", Facility::Daemon, priority, &line.without_time());
         } else {
             line.write(self.format, sys::clock::wall_nanos(), &mut self.stamp, &mut self.out);
         }

@@ -4,15 +4,18 @@ use crate::admin::{Desk, serve};
 use crate::bind::StartError;
 use crate::instance::{Bound, Instance, bind_listener};
 use crate::names::{Names, keep_names};
+use crate::operator::Operator;
 use crate::report::Reporter;
 use crate::socket::AdminSocket;
 use config::Config;
 use dataplane::{DataPlane, Event, Observe, Options};
 use relay::CloseReason;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use sys::process::{Directory, Keep, User};
 use telemetry::{Level, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -30,6 +33,22 @@ pub struct Setup {
     pub observe: Observe,
     /// What signals mean.
     pub signals: Signals,
+    /// What runs beside the control plane, if anything.
+    pub companion: Option<Box<dyn Companion>>,
+}
+
+/// What a personality does beside serving: files and sockets of its own, a control protocol,
+/// signals with a meaning of their own.
+pub trait Companion: Send {
+    /// Opens what is to be opened by the user the process runs as, under its root directory.
+    /// Whoever started the process still waits for it, and sees the error.
+    ///
+    /// # Errors
+    /// What could not be opened; the start then fails.
+    fn open(&mut self) -> Result<(), StartError>;
+
+    /// Runs until the process ends, on the control thread: it must not block.
+    fn run(self: Box<Self>, operator: Operator) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 /// What signals mean.
@@ -40,6 +59,9 @@ pub enum Signals {
     /// As in the classics: the default action of TERM, INT, HUP, QUIT, USR2 and ALRM, except
     /// that open sessions go on until they end; USR1 does nothing.
     Classic,
+    /// TERM and INT end at once, status 0. HUP, USR1 and USR2 are left to the companion, all
+    /// others to their default action. Source: pen(1).
+    Pen,
 }
 
 /// A start that has succeeded as far as the user can see: everything is bound and claimed.
@@ -51,6 +73,7 @@ pub struct Prepared {
     reporter: Box<dyn Reporter>,
     observe: Observe,
     signals: Signals,
+    companion: Option<Box<dyn Companion>>,
 }
 
 /// Events that may wait for the reporter before log lines are given up.
@@ -62,36 +85,48 @@ impl Prepared {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
-        let Setup { config, admin, reporter, observe, signals } = setup;
+        let Setup { config, admin, reporter, observe, signals, companion } = setup;
         sys::process::raise_descriptor_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.process.workers.unwrap_or(cores).max(1);
         let bind = |listener| bind_listener(listener, workers);
         let bound = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
         let admin = AdminSocket::claim(admin)?;
-        Ok(Self { config, bound, workers, admin, reporter, observe, signals })
+        Ok(Self { config, bound, workers, admin, reporter, observe, signals, companion })
+    }
+
+    /// What the user the process becomes must keep of root's privileges.
+    fn keep(&self) -> Keep {
+        let foreign = |listener: &config::Listener| listener.source == config::Source::Client;
+        match self.config.listeners.iter().any(foreign) {
+            true => Keep::ForeignSources,
+            false => Keep::Nothing,
+        }
     }
 
     /// Serves until told to end; tells the exit status.
     ///
     /// # Errors
     /// When going into the background, writing the process id, or becoming the user fails.
-    pub fn run(self) -> Result<u8, StartError> {
+    pub fn run(mut self) -> Result<u8, StartError> {
         let process = &self.config.process;
-        // Going into the background changes the directory.
+        // Going into the background may change the directory.
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let pid_file = process.pid_file.as_ref().map(absolute);
         let system = |what| move |source| StartError::System { what, source };
-        let background = process.daemon.then(sys::process::detach).transpose();
+        let directory = match self.signals {
+            Signals::Pen => Directory::Kept, // its relative paths go on meaning the same
+            Signals::Native | Signals::Classic => Directory::Root,
+        };
+        let background = process.daemon.then(|| sys::process::detach(directory)).transpose();
         let background = background.map_err(system("in the background"))?;
         let pid_file = pid_file.map(PidFile::write).transpose()?;
         self.admin.note_pid();
-        if let Some(user) = &process.user {
-            let failed = |source| StartError::User { user: user.clone(), source };
-            self.admin.give_to(user).map_err(failed)?;
-            sys::process::become_user(user).map_err(failed)?;
-        }
+        change_identity(process, &self.admin, self.keep())?;
         sys::process::renounce_privileges();
+        if let Some(companion) = &mut self.companion {
+            companion.open()?;
+        }
         let (sender, events) = unbounded_channel();
         let backlog = Arc::new(Backlog::default());
         let options = Options { workers: self.workers, spin: process.spin };
@@ -113,17 +148,47 @@ impl Prepared {
             let _inside = runtime.enter();
             Caught::new(self.signals)
         };
+        let companion = self.companion.map(|it| it.run(Operator::new(Arc::clone(&desk))));
         let serving = Serving { desk, backlog, signals: self.signals, failed: None };
         if let Some(background) = background {
             background.ready().map_err(system("in the background"))?;
         }
         sys::process::forget_startup_code();
-        let status = runtime.block_on(serving.until_the_end(events, caught));
+        let status = runtime.block_on(serving.until_the_end(events, caught, companion));
         drop(pid_file);
         match status {
             Ending::Status(status) => Ok(status),
             Ending::Signal(signal) => sys::process::die_of(signal),
         }
+    }
+}
+
+/// Changes the root directory and the user, where that is asked for.
+fn change_identity(
+    process: &config::Process,
+    admin: &AdminSocket,
+    keep: Keep,
+) -> Result<(), StartError> {
+    let failed = |user: &str| {
+        let user = user.to_owned();
+        |source| StartError::User { user, source }
+    };
+    // Looked up first: under another root directory there may be no list of users.
+    let user = process.user.as_deref().map(|name| (name, User::find(name)));
+    let user = match user {
+        Some((name, found)) => Some((name, found.map_err(failed(name))?)),
+        None => None,
+    };
+    if let Some((name, _)) = &user {
+        admin.give_to(name).map_err(failed(name))?;
+    }
+    if let Some(root) = &process.root {
+        let failed = |source| StartError::Root { path: root.clone(), source };
+        sys::process::change_root(root).map_err(failed)?;
+    }
+    match &user {
+        Some((name, user)) => user.assume(keep).map_err(failed(name)),
+        None => Ok(()),
     }
 }
 
@@ -148,6 +213,7 @@ impl Serving {
         mut self,
         mut events: UnboundedReceiver<Vec<Event>>,
         mut caught: Caught,
+        companion: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ) -> Ending {
         self.tell_start();
         if let Some(listener) = self.desk.socket().take_listener() {
@@ -166,6 +232,7 @@ impl Serving {
         let (failed, failures) = unbounded_channel();
         self.failed = Some(failed);
         let refresh = tokio::spawn(keep_names(Arc::clone(&self.desk), failures));
+        let companion = companion.map(tokio::spawn);
         let ending = loop {
             tokio::select! {
                 Some(batch) = events.recv() => self.report(&batch),
@@ -174,7 +241,7 @@ impl Serving {
                     self.desk.note(Level::Info, "signal received, shutting down", &fields);
                     self.desk.shut_down();
                     break match self.signals {
-                        Signals::Native => Ending::Status(0),
+                        Signals::Native | Signals::Pen => Ending::Status(0),
                         Signals::Classic => Ending::Signal(number),
                     };
                 }
@@ -182,6 +249,9 @@ impl Serving {
             }
         };
         refresh.abort();
+        if let Some(companion) = companion {
+            companion.abort();
+        }
         self.drain(&mut events, &mut caught).await;
         ending
     }
@@ -346,6 +416,14 @@ impl Caught {
                     SignalKind::alarm(),
                 ],
                 vec![SignalKind::user_defined1()],
+            ),
+            Signals::Pen => (
+                vec![SignalKind::terminate(), SignalKind::interrupt()],
+                vec![
+                    SignalKind::hangup(),
+                    SignalKind::user_defined1(),
+                    SignalKind::user_defined2(),
+                ],
             ),
         };
         let catch = |kind: SignalKind| Some((kind.as_raw_value(), signal(kind).ok()?));

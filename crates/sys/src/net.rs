@@ -18,10 +18,14 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// Listens on a TCP address. Accepted connections inherit: no delay, urgent bytes in line.
 ///
-/// `dual_stack` lets an IPv6 socket take IPv4 clients too.
-pub fn listen_tcp(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
+/// `dual_stack` lets an IPv6 socket take IPv4 clients too, `shared` lets other processes listen on
+/// the same port (`SO_REUSEPORT`, socket(7)).
+pub fn listen_tcp(address: SocketAddr, dual_stack: bool, shared: bool) -> io::Result<OwnedFd> {
     let socket = socket_with(family(address.ip()), SocketType::STREAM, FLAGS, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if shared {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
     }

@@ -38,10 +38,19 @@ pub fn service_port(name: &str) -> Option<u16> {
 #[derive(Debug)]
 pub struct Background {
     caller: OwnedFd,
+    null: std::fs::File,
 }
 
-/// Goes into the background: what returns is a child of the process, in a session of its own and
-/// in `/`. The process itself waits for [`Background::ready`] and ends with status 0; if the
+/// Where a process in the background is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// In `/`, so that it holds no file system.
+    Root,
+    /// Where it was started.
+    Kept,
+}
+
+/// Goes into the background: what returns is a child of the process, in a session of its own. The process itself waits for [`Background::ready`] and ends with status 0; if the
 /// child ends before, then with the child's status.
 ///
 /// # Errors
@@ -49,7 +58,7 @@ pub struct Background {
 ///
 /// # Panics
 /// If this process has more than one thread: the child would be without the others.
-pub fn detach() -> io::Result<Background> {
+pub fn detach(directory: Directory) -> io::Result<Background> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     assert!(threads == 1, "detach comes before any thread is started");
     let (news, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -67,8 +76,12 @@ pub fn detach() -> io::Result<Background> {
     }
     // Fails only if we lead a session already, which is what we want.
     let _ = rustix::process::setsid();
-    std::env::set_current_dir("/")?;
-    Ok(Background { caller })
+    if directory == Directory::Root {
+        std::env::set_current_dir("/")?;
+    }
+    // Opened now: there may be none under another root directory.
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    Ok(Background { caller, null })
 }
 
 /// The status to leave with: 0 once the child is ready, else the child's.
@@ -91,21 +104,15 @@ impl Background {
     /// Puts the three standard descriptors on `/dev/null`, and lets the caller go.
     ///
     /// # Errors
-    /// When there is no `/dev/null`.
+    /// When the system has no room for that.
     pub fn ready(self) -> io::Result<()> {
-        silence_standard_descriptors()?;
+        rustix::stdio::dup2_stdin(&self.null)?;
+        rustix::stdio::dup2_stdout(&self.null)?;
+        rustix::stdio::dup2_stderr(&self.null)?;
         // A caller that was killed in the meantime wants no news.
         let _ = rustix::io::write(&self.caller, &[0]);
         Ok(())
     }
-}
-
-fn silence_standard_descriptors() -> io::Result<()> {
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
 }
 
 /// Becomes `user` for good: groups, group and user, in that order.
@@ -273,19 +280,24 @@ pub fn die_of(signal: i32) -> ! {
     }
 }
 
-/// Writes one line to the system log, as a daemon.
-pub fn syslog(ident: &'static CStr, priority: Priority, text: &str) {
+/// Writes one line to the system log.
+pub fn syslog(ident: &'static CStr, facility: Facility, priority: Priority, text: &str) {
     let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
     let level = match priority {
         Priority::Error => libc::LOG_ERR,
         Priority::Warning => libc::LOG_WARNING,
         Priority::Notice => libc::LOG_NOTICE,
         Priority::Info => libc::LOG_INFO,
+        Priority::Debug => libc::LOG_DEBUG,
+    };
+    let facility = match facility {
+        Facility::Daemon => libc::LOG_DAEMON,
+        Facility::User => libc::LOG_USER,
     };
     // SAFETY: the identity is static, as openlog(3) requires of a pointer it keeps; format and
     // text end in NUL, and the one conversion in the format matches the one argument.
     unsafe {
-        libc::openlog(ident.as_ptr(), libc::LOG_PID | libc::LOG_CONS, libc::LOG_DAEMON);
+        libc::openlog(ident.as_ptr(), libc::LOG_PID | libc::LOG_CONS | libc::LOG_NDELAY, facility);
         libc::syslog(level, c"%s".as_ptr(), text.as_ptr());
     }
 }
@@ -301,4 +313,15 @@ pub enum Priority {
     Notice,
     /// Lifecycle.
     Info,
+    /// Details.
+    Debug,
+}
+
+/// Which part of the system a line of the system log is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facility {
+    /// A daemon.
+    Daemon,
+    /// A user's program; pen(1) logs as one.
+    User,
 }

@@ -7,7 +7,7 @@ use control::{Instance, Reporter};
 use dataplane::{Event, Trace};
 use relay::{CloseReason, Side};
 use std::io::Write;
-use sys::process::{Priority, syslog};
+use sys::process::{Facility, Priority, syslog};
 use telemetry::Line;
 
 /// Prints as the original does. In the background everything but notices goes nowhere.
@@ -58,7 +58,7 @@ impl BalanceReporter {
                 self.stderr.push_str(&line);
                 self.stderr.push('\n');
             } else {
-                syslog(c"Balance", Priority::Notice, &line);
+                syslog(c"Balance", Facility::Daemon, Priority::Notice, &line);
             }
         }
     }

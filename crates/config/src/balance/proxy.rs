@@ -114,6 +114,7 @@ impl BalanceProxy {
         };
         let listener = Listener {
             bind,
+            shared_port: false,
             pool,
             sessions_max: None,
             connecting_max: None,

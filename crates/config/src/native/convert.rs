@@ -54,6 +54,7 @@ impl NativeArgs {
                 affinity: None,
             },
             bind,
+            shared_port: false,
             sessions_max: self.max_sessions,
             connecting_max: None,
             timeouts: Timeouts {

@@ -35,6 +35,7 @@ impl PenSettings {
         };
         Some(Listener {
             bind: self.listen.as_ref()?.bind.clone(),
+            shared_port: true,
             pool: self.pool(),
             sessions_max: Some(at_least_one(self.conn_max)),
             connecting_max: Some(at_least_one(self.pending_max)),

@@ -1,0 +1,85 @@
+//! How a personality's companion reaches the instance it runs beside.
+
+use crate::admin::{Desk, Who};
+use crate::bind::StartError;
+use balancing::{AccessList, Affinity, Client, Instant, Pool};
+use config::{Command, CommandError, Config, Reply};
+use dataplane::{Observe, SessionInfo};
+use std::sync::Arc;
+
+/// Asks the running instance, and changes it.
+#[derive(Clone)]
+pub struct Operator {
+    desk: Arc<Desk>,
+}
+
+impl Operator {
+    pub(crate) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk }
+    }
+
+    /// Carries a command out.
+    ///
+    /// # Errors
+    /// Says why it was not; then nothing has changed.
+    pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        self.desk.command(command, Who::companion()).await
+    }
+
+    /// Makes `config` the running configuration; open sessions go on.
+    ///
+    /// Backends keep what is counted and known of them by tier and place. Addresses are to be
+    /// literal: names are looked up by who makes the configuration.
+    ///
+    /// # Errors
+    /// When a new address cannot be listened on; then nothing has changed.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
+        self.desk.instance().reconfigure(config)
+    }
+
+    /// Changes what is observed of sessions.
+    pub fn observe(&self, observe: Observe) {
+        self.desk.instance().observe(observe);
+    }
+
+    /// The pool of the first listener as it is now.
+    #[must_use]
+    pub fn pool(&self) -> Arc<Pool> {
+        self.desk.instance().pool(0)
+    }
+
+    /// What is remembered of clients at the first listener.
+    #[must_use]
+    pub fn affinity(&self) -> Option<Arc<Affinity>> {
+        self.pool().affinity.clone()
+    }
+
+    /// Every open session, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let mut sessions = self.desk.instance().plane().list();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
+        sessions
+    }
+
+    /// Leaves a backend out for so long from now; zero ends it.
+    pub fn quarantine(&self, tier: usize, index: usize, duration: std::time::Duration) {
+        let pool = self.pool();
+        let backend = pool.tiers.get(tier).and_then(|tier| tier.backends.get(index));
+        if let Some(backend) = backend {
+            backend.state.quarantine_for(duration, &pool.health, self.now());
+        }
+    }
+
+    /// Whether a list lets this client pass.
+    #[must_use]
+    pub fn permits(&self, list: &AccessList, client: Client) -> bool {
+        list.permits(&client)
+    }
+
+    /// Now, as the instance reckons.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        sys::clock::now()
+    }
+}
