@@ -1,8 +1,8 @@
 //! One binary, several programs: which one is decided by the name it is called by.
 //!
 //! Each personality's entry parses, converts, runs, and maps errors to exit statuses; rules live
-//! elsewhere. `native` is `evenkeel` itself, `balance` the classic, `ctl` and `demo` what they
-//! say; the log and watch tools are in their crate, `logtools`.
+//! elsewhere. `native` is `evenkeel` itself, `balance` and `pen` the classics, `ctl` and `demo` what
+//! they say; the log and watch tools are in their crate, `logtools`.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod balance;
 mod ctl;
 mod demo;
 mod native;
+mod pen;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
     let name = argv0.rsplit('/').next().unwrap_or(&argv0);
     match name {
         "balance" => balance::main(&argv0, &lossy(&words), false),
+        "pen" => pen::main(&argv0, &lossy(&words), false),
+        "penctl" => pen::penctl_main(&lossy(&words)),
         name => match logtools::find(name) {
             Some(tool) => (tool.main)(&argv0, &mut words.into_iter()),
             None => native::main(words),

@@ -1,0 +1,202 @@
+//! `pen` and `penctl`: parse, convert, run, and map errors to the original's words and statuses.
+//!
+//! A start is in this file. What goes on beside serving is [`operation`]: control lines, signals
+//! and reports all end there.
+
+mod companion;
+mod door;
+mod facts;
+mod messages;
+mod numbers;
+mod operation;
+mod penctl;
+mod pid_file;
+mod reporter;
+mod traffic;
+
+pub use penctl::main as penctl_main;
+
+use companion::PenCompanion;
+use config::Bind;
+use config::pen::replies::server_table;
+use config::pen::{Names, PenArgs, PenError, PenSettings};
+use control::{Prepared, Setup, Signals, StartError, admin_socket_path};
+use dataplane::Observe;
+use door::Door;
+use messages::Messages;
+use operation::{Operation, run_file, run_line};
+use reporter::PenReporter;
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use sys::process::{service_port, user_id};
+use traffic::network_target;
+
+/// Runs pen(1). Behind `evenkeel` the word `--print-config` is understood too.
+pub fn main(argv0: &str, words: &[String], behind_evenkeel: bool) -> ExitCode {
+    let (words, print_config) = match words.split_first() {
+        Some((first, rest)) if behind_evenkeel && first == "--print-config" => (rest, true),
+        _ => (words, false),
+    };
+    match run(argv0, words, print_config) {
+        Ok(status) => ExitCode::from(status),
+        Err(Failure::Pen(error)) => {
+            let text = error.to_string();
+            if !text.is_empty() {
+                eprintln!("{text}");
+            }
+            print!("{}", error.stdout().unwrap_or_default());
+            ExitCode::from(error.exit_status().code())
+        }
+        Err(Failure::Start(text)) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why pen did not start.
+enum Failure {
+    Pen(PenError),
+    /// In words.
+    Start(String),
+}
+
+impl From<PenError> for Failure {
+    fn from(error: PenError) -> Self {
+        Self::Pen(error)
+    }
+}
+
+fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure> {
+    let args = PenArgs::parse(argv0, words)?;
+    for remark in &args.remarks {
+        eprintln!("{remark}");
+    }
+    let names = Names { hosts: &first_address, services: &service_port };
+    // Whatever is said before the fork is said on standard error.
+    let messages = Messages::new(true);
+    let mut settings = PenSettings::new(&args, |settings, line| {
+        run_line(settings, line.as_bytes(), names, &messages);
+    });
+    if let Some(file) = settings.config_file.clone() {
+        run_file(&mut settings, Path::new(&file), names, &messages);
+    }
+    let servers = settings.take_listener(&args.operands, names)?;
+    settings.take_servers(servers, names)?;
+    if print_config {
+        println!("{}", settings.to_config().to_command_line());
+        return Ok(0);
+    }
+    serve(settings)
+}
+
+fn serve(settings: PenSettings) -> Result<u8, Failure> {
+    let messages = Messages::new(settings.foreground);
+    if settings.debug > 0 {
+        Messages::new(true).say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
+        for line in server_table(&settings) {
+            Messages::new(true).say(&line);
+        }
+    }
+    let door = open_door(&settings, &Messages::new(true))?;
+    let log = match &settings.log {
+        Some(text) => Some((text.clone(), log_address(text)?)),
+        None => None,
+    };
+    let mut config = settings.to_config();
+    let pid_file = config.process.pid_file.take(); // the companion writes it, as pen's user
+    if let Some(user) = &config.process.user {
+        sys::process::User::find(user).map_err(|_| PenError::UnknownUser(user.clone()))?;
+    }
+    let listen = settings.listen.as_ref().map(|listen| listen.text.replace('/', "-"));
+    let listen = listen.unwrap_or_default();
+    let admin = admin_socket_path(&format!("pen.{listen}.{}", std::process::id()));
+    let observe = Observe {
+        requests: log.is_some(),
+        blocks: settings.debug >= DUMP_LEVEL && settings.foreground,
+        ..Observe::default()
+    };
+    let operation = Arc::new(Operation::new(settings, messages));
+    for listener in &config.listeners {
+        if let Bind::Unix(path) = &listener.bind {
+            // Whatever is there, as the original does: who binds next has it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    let setup = Setup {
+        config,
+        admin,
+        reporter: Box::new(PenReporter::new(Arc::clone(&operation))),
+        observe,
+        signals: Signals::Pen,
+        companion: Some(Box::new(PenCompanion::new(operation, door, log, pid_file))),
+    };
+    Prepared::new(setup).and_then(Prepared::run).map_err(in_old_words)
+}
+
+/// From this level of `-d` on, traffic is dumped.
+const DUMP_LEVEL: i32 = 3;
+
+/// Opens the control port. A bad address is only reported; root must insist with `-u`.
+fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>, PenError> {
+    let Some(text) = &settings.control else { return Ok(None) };
+    if user_id() == 0 && settings.user.is_none() {
+        messages.say("Won't open control port running as root; use -u to run as different user");
+        return Ok(None);
+    }
+    if text.contains('/') {
+        let _ = std::fs::remove_file(text); // as the original does
+        let listener = std::os::unix::net::UnixListener::bind(text);
+        return listener.map(|it| Some(Door::Unix(it))).map_err(|_| PenError::Bind);
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (Some(host), port),
+        None => (None, text.as_str()),
+    };
+    let port = service_port(port).or_else(|| port.parse().ok()).filter(|port| *port != 0);
+    let address = match host {
+        None => Some(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        Some(host) => first_address(host.trim_start_matches('[').trim_end_matches(']')),
+    };
+    let (Some(address), Some(port)) = (address, port) else {
+        messages.say(&format!("Can't open control port: no address in '{text}'"));
+        return Ok(None);
+    };
+    let listener = std::net::TcpListener::bind(SocketAddr::new(address, port));
+    listener.map(|it| Some(Door::Tcp(it))).map_err(|_| PenError::Bind)
+}
+
+/// Where a log goes that is no file.
+fn log_address(text: &str) -> Result<Option<SocketAddr>, PenError> {
+    let Some((host, port)) = network_target(text) else { return Ok(None) };
+    match first_address(host) {
+        Some(address) => Ok(Some(SocketAddr::new(address, port))),
+        None => Err(PenError::LogHost(text.to_owned())),
+    }
+}
+
+/// The first address of a host, as the system knows it. Blocks.
+fn first_address(host: &str) -> Option<IpAddr> {
+    (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).next()
+}
+
+/// What went wrong, as the original says it.
+fn in_old_words(error: StartError) -> Failure {
+    let said = match error {
+        StartError::ResolveListener { host, .. } => PenError::BadListenAddress(host),
+        StartError::ResolveBackend { host, .. } => PenError::UnknownAddress(host),
+        StartError::Listen { .. } => PenError::Bind,
+        StartError::User { user, .. } => PenError::UnknownUser(user),
+        StartError::Root { path, .. } => PenError::Chroot(path.display().to_string()),
+        StartError::PidFile { path, .. } => PenError::PidFile(path.display().to_string()),
+        StartError::Companion { what, .. } => return Failure::Start(what),
+        error => {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            return Failure::Start(format!("{error}{cause}"));
+        }
+    };
+    Failure::Pen(said)
+}

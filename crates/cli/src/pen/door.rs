@@ -1,0 +1,110 @@
+//! The control port: one line in, one answer out, per connection.
+//!
+//! Nobody is waited for longer than [`PATIENCE`], and of those who connect and say nothing only
+//! [`WAITING_MAX`] are kept: for one more, the one that has waited longest is closed.
+
+use super::operation::Operation;
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+/// Where control clients come in.
+pub enum Door {
+    /// `-C [address:]port`.
+    Tcp(std::net::TcpListener),
+    /// `-C /path`.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// The longest line looked at, as in the original.
+const LINE_BYTES_MAX: usize = 4096;
+/// Clients that may wait before having said anything.
+const WAITING_MAX: usize = 32;
+/// How long a client may take to say something, or to take some of its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is written of an answer before a slow client's time starts anew.
+const PIECE_BYTES: usize = 64 << 10;
+/// How long to wait when no client can be accepted for want of descriptors.
+const RETRY: Duration = Duration::from_millis(200);
+
+impl Door {
+    /// Serves until the process ends.
+    pub async fn serve(self, operation: Arc<Operation>) -> io::Result<()> {
+        let mut waiting = Waiting::default();
+        match self {
+            Self::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                let listener = TcpListener::from_std(listener)?;
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, client)) => {
+                            waiting.admit(stream, Some(client.ip().to_canonical()), &operation);
+                        }
+                        Err(_) => sleep(RETRY).await,
+                    }
+                }
+            }
+            Self::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                let listener = UnixListener::from_std(listener)?;
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => waiting.admit(stream, None, &operation),
+                        Err(_) => sleep(RETRY).await,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Clients that have said nothing yet, oldest first. Dropping a sender closes its client.
+#[derive(Default)]
+struct Waiting(VecDeque<oneshot::Sender<()>>);
+
+impl Waiting {
+    fn admit<S>(&mut self, stream: S, client: Option<IpAddr>, operation: &Arc<Operation>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if !operation.admits(client) {
+            return;
+        }
+        self.0.retain(|waiting| !waiting.is_closed());
+        if self.0.len() >= WAITING_MAX {
+            self.0.pop_front();
+        }
+        let (keep, closed) = oneshot::channel();
+        self.0.push_back(keep);
+        tokio::spawn(answer(stream, closed, Arc::clone(operation)));
+    }
+}
+
+/// Reads one chunk, carries out its first line, and answers.
+async fn answer<S>(mut stream: S, closed: oneshot::Receiver<()>, operation: Arc<Operation>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut chunk = vec![0; LINE_BYTES_MAX];
+    let read = tokio::select! {
+        read = timeout(PATIENCE, stream.read(&mut chunk)) => read,
+        _ = closed => return,
+    };
+    let Ok(Ok(count @ 1..)) = read else { return };
+    let reply = operation.carry_out(&chunk[..count]).await;
+    for piece in reply.chunks(PIECE_BYTES) {
+        match timeout(PATIENCE, stream.write_all(piece)).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    }
+    // What is left unread would turn the close into a reset and could cost the client its answer.
+    let _ = stream.shutdown().await;
+    let _ = timeout(Duration::ZERO, stream.read(&mut chunk)).await;
+}
