@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod deadlines;
+mod forwarded;
 mod link;
 mod model;
 mod pump;
 mod stream;
 
 pub use deadlines::Deadlines;
+pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Timeouts, Verdict};
 pub use model::{CloseReason, Side, SpliceMode};
 pub use pump::{Fault, Urgent, Wire, pump};
