@@ -581,6 +581,7 @@ fn settings(config: &config::Listener, observe: Observe) -> Settings {
         },
         forwarded_headers: config.forwarded_headers,
         dummy: config.dummy,
+        countries: None,
         splice: config.splice,
         cut: match config.cut {
             CutStyle::Reset => Cut::Reset,

@@ -9,6 +9,7 @@
 
 mod accept;
 mod connect;
+mod dummy;
 mod event;
 mod pipes;
 mod plane;
@@ -19,4 +20,4 @@ mod worker;
 
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
 pub use plane::{DataPlane, Options};
-pub use service::{Cut, Observe, Service, Settings, Source};
+pub use service::{Countries, Cut, Observe, Service, Settings, Source};

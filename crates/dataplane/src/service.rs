@@ -2,7 +2,7 @@
 
 use crate::event::SourceFault;
 use arc_swap::{ArcSwap, Guard};
-use balancing::Pool;
+use balancing::{AccessList, Country, Pool};
 use relay::{SpliceMode, Timeouts};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,8 +56,16 @@ pub struct Settings {
     /// Whether clients are answered here with a fixed page, and no backend is asked. Holds for
     /// sessions that begin later.
     pub dummy: bool,
+    /// Where addresses are registered, if that is known; asked where an access list wants it.
+    pub countries: Option<Arc<dyn Countries>>,
     /// What is told beside the end of each session.
     pub observe: Observe,
+}
+
+/// Knows where addresses are registered.
+pub trait Countries: Send + Sync + std::fmt::Debug {
+    /// The country of an address, if it is known. Called by workers: must neither wait nor be slow.
+    fn country(&self, address: IpAddr) -> Option<Country>;
 }
 
 /// Local address of connections to backends.
@@ -149,6 +157,16 @@ impl Service {
         let (told, bit) = (&self.source_faults_told, fault.bit());
         // Looking first spares every session a write to what workers share.
         told.load(Relaxed) & bit == 0 && told.fetch_or(bit, Relaxed) & bit == 0
+    }
+
+    /// Where a new client's address is registered, if a rule of this pool asks for that.
+    pub(crate) fn country(&self, pool: &Pool, client: IpAddr) -> Option<Country> {
+        let settings = self.settings();
+        let countries = settings.countries.as_ref()?;
+        let mut lists = pool.backends().map(|(_, _, backend)| &backend.access);
+        let wanted =
+            pool.access.needs_country() || lists.any(|list| AccessList::needs_country(list));
+        countries.country(client.to_canonical()).filter(|_| wanted)
     }
 
     /// Sessions whose backend has not answered yet.

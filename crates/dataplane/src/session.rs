@@ -13,12 +13,12 @@ use crate::connect::{Search, SearchKey};
 use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::pipes::Pipes;
 use crate::service::{Cut, Service, Settings};
-use crate::wire::{SocketWire, Watch};
+use crate::wire::{Rewriting, SocketWire, Watch};
 use crate::worker::{BUDGET, Incoming, Worker, token};
 use balancing::{Client, Instant, Lease};
-use relay::{CloseReason, Link, Ready, Side, Verdict, pump};
+use relay::{CloseReason, Forwarded, Link, Ready, Side, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
@@ -42,13 +42,22 @@ pub(crate) struct Session {
     downstream: OwnedFd,
     pub upstream: Option<OwnedFd>,
     pub link: Link,
-    pipes: Option<Box<[Option<Pipe>; 2]>>,
+    extras: Option<Box<Extras>>,
     pub lease: Option<Lease>,
     /// How to go on if the backend fails; dropped with the first byte, after which it is too late.
     pub search: Option<SearchKey>,
     pub started: Instant,
     /// From accepting to being connected, in microseconds.
     pub connect_micros: u32,
+}
+
+/// What few sessions have.
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// Pipes that bulk passes through, by the side the bytes come from.
+    pub pipes: [Option<Pipe>; 2],
+    /// What finds the client's HTTP requests, where they are given headers.
+    pub forwarded: Option<Box<Forwarded>>,
 }
 
 /// An idle session costs this, two descriptors and a timer's place, and nothing else.
@@ -60,6 +69,10 @@ pub(crate) enum Phase {
     /// For a socket to connect with.
     Waiting,
     Relaying,
+    /// For the client, which is answered by ourselves.
+    Dummy {
+        answered: bool,
+    },
     /// Everything was written to `victim`, which is reset once it has acknowledged it.
     Resetting {
         victim: Side,
@@ -72,6 +85,8 @@ const QUEUE_CHECK: Duration = Duration::from_millis(2);
 /// Sessions that last longer have their peers asked for signs of life. Most do not, and are
 /// spared the calls and the kernel's timers.
 pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
+/// Room for rewritten requests is kept up to so many bytes; a burst of tiny ones needs more.
+const REWRITTEN_KEPT: usize = 64 << 10;
 /// How long to wait before asking for a socket again.
 pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
 
@@ -94,23 +109,29 @@ impl Worker {
             downstream: socket,
             upstream: None,
             link: Link::new(Ready::default(), Ready::default(), settings.splice, now),
-            pipes: None,
+            extras: settings.forwarded_headers.then(|| Box::new(Extras::rewriting(client))),
             lease: None,
-            search: Some(self.searches.begin(Search::new(
-                service.pool.load_full(),
-                Client::new(client),
-                seed,
-                connecting,
-            ))),
+            search: None,
             started: now,
             connect_micros: u32::MAX,
-            service,
+            service: Arc::clone(&service),
         };
         let key = self.sessions.insert(session);
         if settings.observe.steps {
             self.tell(Event::Trace(Trace::Accepted { client }));
         }
-        self.try_next(key, now);
+        if settings.dummy {
+            drop(connecting);
+            self.begin_dummy(key, &settings, now);
+            self.made_room(&service);
+        } else {
+            let pool = service.pool.load_full();
+            let mut client = Client::new(client);
+            client.country = client.address.and_then(|address| service.country(&pool, address));
+            let search = Search::new(pool, client, seed, connecting);
+            self.sessions[key].search = Some(self.searches.begin(search));
+            self.try_next(key, now);
+        }
         // Last, so that the client's first bytes find the connect under way.
         if let Some(session) = self.sessions.get(key) {
             let token = token(key, Side::Downstream, session.number);
@@ -160,6 +181,7 @@ impl Worker {
                 return;
             }
             Phase::Relaying => session.link.handle_ready(side, ready),
+            Phase::Dummy { .. } => {}
             Phase::Resetting { victim, reason } => {
                 if side == victim && ready.failed {
                     self.end(key, reason, None, now);
@@ -174,6 +196,10 @@ impl Worker {
     pub(crate) fn go_on(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.queued = false;
+        if matches!(session.phase, Phase::Dummy { .. }) {
+            self.serve_dummy(key, now);
+            return;
+        }
         let (Phase::Relaying, Some(upstream), Some(lease)) =
             (session.phase, &session.upstream, &session.lease)
         else {
@@ -182,13 +208,20 @@ impl Worker {
         let settings = session.service.settings();
         let observe = settings.observe;
         let client = session.client();
+        let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
         let mut wire = SocketWire {
             sockets: [session.downstream.as_fd(), upstream.as_fd()],
             buffer: &mut self.buffer,
-            held: &mut session.pipes,
+            extras: &mut session.extras,
             pipes: &mut self.pipes,
             tally: lease.backend().state.tally(self.index),
             upstream_writes: &mut session.upstream_writes,
+            passing: 0,
+            rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
+                forwarded,
+                output: &mut self.rewritten,
+                is_passing: false,
+            }),
             watch: (observe.blocks || observe.requests).then(|| Watch {
                 observe,
                 client,
@@ -198,6 +231,11 @@ impl Worker {
             }),
         };
         let more = pump(&mut session.link, &mut wire, BUDGET, now);
+        if forwarded.is_some() {
+            session.extras.get_or_insert_default().forwarded = forwarded;
+            self.rewritten.clear();
+            self.rewritten.shrink_to(REWRITTEN_KEPT);
+        }
         if more {
             self.queue(key);
         } else {
@@ -205,7 +243,7 @@ impl Worker {
         }
     }
 
-    fn queue(&mut self, key: usize) {
+    pub(crate) fn queue(&mut self, key: usize) {
         let session = &mut self.sessions[key];
         if !session.queued {
             session.queued = true;
@@ -217,7 +255,7 @@ impl Worker {
     fn settle(&mut self, key: usize, settings: &Settings, now: Instant) {
         let session = &mut self.sessions[key];
         session.give_back_pipes(&mut self.pipes);
-        match session.link.verdict() {
+        match session.link.verdict(&settings.timeouts) {
             Verdict::Open => {
                 if session.search.is_some() && !session.link.is_untouched() {
                     self.searches.finish(session.search.take());
@@ -228,6 +266,7 @@ impl Worker {
                 }
             }
             Verdict::Close(reason) => self.end(key, reason, None, now),
+            Verdict::Leave(reason) => self.end(key, reason, Some(Cut::Close), now),
             Verdict::Abort { victim: Side::Downstream, .. }
                 if session.search.is_some() && session.link.is_untouched() =>
             {
@@ -289,6 +328,7 @@ impl Worker {
                     }
                 }
             },
+            Phase::Dummy { answered } => self.dummy_expired(key, answered, now),
             Phase::Resetting { reason, .. } => {
                 let waited = now.since(session.link.last_activity());
                 if waited >= settings.timeouts.linger {
@@ -313,7 +353,7 @@ impl Worker {
         let mut session = self.sessions.remove(key);
         self.searches.finish(session.search.take());
         session.give_back_pipes(&mut self.pipes);
-        for pipe in session.pipes.take().into_iter().flat_map(|pipes| *pipes).flatten() {
+        for pipe in session.extras.take().into_iter().flat_map(|extras| extras.pipes).flatten() {
             self.pipes.discard(pipe);
         }
         let (sent_bytes, received_bytes) = session.link.bytes();
@@ -340,6 +380,10 @@ impl Worker {
             duration: now.since(session.started),
         };
         let service = Arc::clone(&session.service);
+        if let Some(affinity) = &service.pool.load().affinity {
+            let client = session.client.map(|(address, _)| address.to_canonical());
+            affinity.add_bytes(client, received_bytes, sent_bytes);
+        }
         drop(session); // closes the sockets and gives the backend's place back
         self.shared.workers[self.index].sessions.fetch_sub(1, Relaxed);
         service.sessions.fetch_sub(1, SeqCst);
@@ -349,7 +393,7 @@ impl Worker {
 }
 
 /// Says end of file, and takes what is there to be read, which would turn the close into a reset.
-fn close_orderly(socket: std::os::fd::BorrowedFd<'_>, buffer: &mut [u8]) {
+fn close_orderly(socket: BorrowedFd<'_>, buffer: &mut [u8]) {
     net::finish(socket);
     for _ in 0..ORDERLY_READS_MAX {
         if !matches!(net::receive(socket, buffer), Ok(count) if count > 0) {
@@ -359,6 +403,14 @@ fn close_orderly(socket: std::os::fd::BorrowedFd<'_>, buffer: &mut [u8]) {
 }
 
 const ORDERLY_READS_MAX: usize = 8;
+
+impl Extras {
+    /// For a session whose client's HTTP requests are given headers.
+    fn rewriting(client: Option<SocketAddr>) -> Self {
+        let forwarded = Forwarded::new(client.map(|client| client.ip()));
+        Self { forwarded: Some(Box::new(forwarded)), ..Self::default() }
+    }
+}
 
 impl Session {
     pub fn info(&self, worker: usize, place: Option<(usize, usize)>, now: Instant) -> SessionInfo {
@@ -371,8 +423,8 @@ impl Session {
             backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             phase: match self.phase {
                 Phase::Connecting | Phase::Waiting => "connecting",
-                Phase::Relaying => "open",
-                Phase::Resetting { .. } => "ending",
+                Phase::Relaying | Phase::Dummy { answered: false } => "open",
+                Phase::Resetting { .. } | Phase::Dummy { answered: true } => "ending",
             },
             place,
             downstream_fd: self.downstream.as_raw_fd(),
@@ -394,22 +446,26 @@ impl Session {
         }
     }
 
+    pub fn downstream(&self) -> BorrowedFd<'_> {
+        self.downstream.as_fd()
+    }
+
     fn client(&self) -> Option<SocketAddr> {
         self.client.map(SocketAddr::from)
     }
 
     /// An idle session holds no pipe.
     fn give_back_pipes(&mut self, pipes: &mut Pipes) {
-        let Some(held) = &mut self.pipes else { return };
+        let Some(extras) = &mut self.extras else { return };
         for from in [Side::Downstream, Side::Upstream] {
             if self.link.in_pipe(from) == 0
-                && let Some(pipe) = held[from as usize].take()
+                && let Some(pipe) = extras.pipes[from as usize].take()
             {
                 pipes.give_back(pipe);
             }
         }
-        if held.iter().all(Option::is_none) {
-            self.pipes = None;
+        if extras.forwarded.is_none() && extras.pipes.iter().all(Option::is_none) {
+            self.extras = None;
         }
     }
 }

@@ -3,31 +3,43 @@
 use crate::event::{Event, REQUEST_BYTES_MAX};
 use crate::pipes::Pipes;
 use crate::service::Observe;
+use crate::session::Extras;
 use balancing::{Backend, Tally};
-use relay::{Fault, Side, Urgent, Wire};
+use relay::{Fault, Forwarded, Received, Side, Urgent, Wire};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use sys::Errno;
 use sys::net;
-use sys::pipe::Pipe;
 
 /// Performs a link's steps by system calls.
-pub struct SocketWire<'a> {
+pub(crate) struct SocketWire<'a> {
     pub sockets: [BorrowedFd<'a>; 2],
     pub buffer: &'a mut [u8],
-    /// The session's own pipes, by the side the bytes come from.
-    pub held: &'a mut Option<Box<[Option<Pipe>; 2]>>,
+    /// Where the session's own pipes are.
+    pub extras: &'a mut Option<Box<Extras>>,
     pub pipes: &'a mut Pipes,
     pub tally: &'a Tally,
     /// Writes to the backend so far: the second one asks for no delay.
     pub upstream_writes: &'a mut u8,
+    /// Bytes of the buffer that the last read gave to be passed on.
+    pub passing: usize,
+    /// What rewrites the client's bytes, if anything.
+    pub rewriting: Option<Rewriting<'a>>,
     /// Who wants to see what is read, if anybody.
     pub watch: Option<Watch<'a>>,
 }
 
+/// Gives a client's HTTP requests their headers.
+pub(crate) struct Rewriting<'a> {
+    pub forwarded: &'a mut Forwarded,
+    pub output: &'a mut Vec<u8>,
+    /// Whether `output`, and not the buffer, is passed on.
+    pub is_passing: bool,
+}
+
 /// What of a session's data is told, and as whose.
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     pub observe: Observe,
     pub client: Option<SocketAddr>,
     pub backend: &'a Arc<Backend>,
@@ -61,6 +73,60 @@ impl SocketWire<'_> {
             }
         }
     }
+
+    /// How much to ask the kernel for.
+    fn read_size(&self, from: Side, size: usize) -> usize {
+        let blocks = self.watch.as_ref().is_some_and(|watch| watch.observe.blocks);
+        let size = if blocks { size.min(BLOCK_BYTES_MAX) } else { size };
+        match &self.rewriting {
+            Some(rewriting) if from == Side::Downstream => rewriting.forwarded.read_size(size),
+            _ => size,
+        }
+    }
+
+    /// Rewrites and tells of what was read.
+    #[cold]
+    fn inspect(&mut self, from: Side, result: Result<usize, Fault>) {
+        let bytes = &self.buffer[..self.passing];
+        if let Some(watch) = &mut self.watch {
+            watch.tell_block(from, result.map(|_| bytes));
+        }
+        if let Some(rewriting) = &mut self.rewriting {
+            rewriting.is_passing = false;
+            if from == Side::Downstream {
+                rewriting.rewrite(bytes, result);
+            }
+        }
+        if from == Side::Downstream
+            && let Some(mut watch) = self.watch.take()
+        {
+            watch.tell_request(self.passing());
+            self.watch = Some(watch);
+        }
+    }
+}
+
+impl Rewriting<'_> {
+    fn rewrite(&mut self, bytes: &[u8], result: Result<usize, Fault>) {
+        match result {
+            Ok(1..) => {
+                if !self.forwarded.passes(bytes) {
+                    self.output.clear();
+                    self.forwarded.rewrite(bytes, self.output);
+                    self.is_passing = true;
+                }
+            }
+            Ok(0) | Err(Fault::Lost) => self.let_go(),
+            Err(_) => {}
+        }
+    }
+
+    /// Passes on what was held back.
+    fn let_go(&mut self) {
+        self.output.clear();
+        self.forwarded.finish(self.output);
+        self.is_passing = true;
+    }
 }
 
 impl Watch<'_> {
@@ -87,9 +153,9 @@ impl Watch<'_> {
         self.events.push(Event::Block { from, client: self.client, backend, bytes });
     }
 
-    /// Tells of data that is passed on.
-    fn tell_request(&mut self, from: Side, bytes: &[u8]) {
-        if self.observe.requests && from == Side::Downstream && !bytes.is_empty() {
+    /// Tells of a client's data that is passed on.
+    fn tell_request(&mut self, bytes: &[u8]) {
+        if self.observe.requests && !bytes.is_empty() {
             self.events.push(Event::Request {
                 client: self.client,
                 backend: Arc::clone(self.backend),
@@ -102,27 +168,33 @@ impl Watch<'_> {
 
 impl Wire for SocketWire<'_> {
     #[inline]
-    fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
-        let blocks = self.watch.as_ref().is_some_and(|watch| watch.observe.blocks);
-        let size = if blocks { size.min(BLOCK_BYTES_MAX) } else { size };
+    fn read(&mut self, side: Side, size: usize) -> Result<Received, Fault> {
+        let is_plain = self.watch.is_none() && self.rewriting.is_none();
+        let size = if is_plain { size } else { self.read_size(side, size) };
         let socket = self.sockets[side as usize];
         let result = net::receive(socket, &mut self.buffer[..size]).map_err(fault);
-        if let Some(watch) = &mut self.watch {
-            watch.tell_block(side, result.map(|count| &self.buffer[..count]));
-            watch.tell_request(side, &self.buffer[..result.unwrap_or(0)]);
+        self.passing = result.unwrap_or(0);
+        if !is_plain {
+            self.inspect(side, result);
         }
-        result
+        let bytes = result?;
+        // Whatever is held back waits for the next read to tell whether it is the end.
+        let waits = self.rewriting.as_ref().is_some_and(|it| it.forwarded.holds_back());
+        Ok(Received { bytes, is_short: bytes < size && !(waits && side == Side::Downstream) })
     }
 
     #[inline]
-    fn buffer(&self, count: usize) -> &[u8] {
-        &self.buffer[..count]
+    fn passing(&self) -> &[u8] {
+        match &self.rewriting {
+            Some(rewriting) if rewriting.is_passing => rewriting.output,
+            _ => &self.buffer[..self.passing],
+        }
     }
 
     #[inline]
-    fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault> {
+    fn write_passing(&mut self, side: Side) -> Result<usize, Fault> {
         self.before_write(side);
-        let taken = net::transmit(self.socket(side), &self.buffer[..count]).map_err(fault)?;
+        let taken = net::transmit(self.socket(side), self.passing()).map_err(fault)?;
         self.count(side, taken);
         Ok(taken)
     }
@@ -135,10 +207,11 @@ impl Wire for SocketWire<'_> {
     }
 
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
-        if self.watch.as_ref().is_some_and(|watch| watch.sees(side)) {
+        let rewritten = self.rewriting.is_some() && side == Side::Downstream;
+        if rewritten || self.watch.as_ref().is_some_and(|watch| watch.sees(side)) {
             return Err(Fault::NoPipe);
         }
-        let held = &mut self.held.get_or_insert_default()[side as usize];
+        let held = &mut self.extras.get_or_insert_default().pipes[side as usize];
         if held.is_none() {
             *held = self.pipes.take();
         }
@@ -153,7 +226,7 @@ impl Wire for SocketWire<'_> {
     fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault> {
         let to = from.other();
         self.before_write(to);
-        let held = self.held.as_ref().and_then(|held| held[from as usize].as_ref());
+        let held = self.extras.as_ref().and_then(|extras| extras.pipes[from as usize].as_ref());
         let Some(pipe) = held else { return Err(Fault::Lost) };
         let taken = pipe.drain(self.socket(to), size).map_err(fault)?;
         self.count(to, taken);
@@ -161,12 +234,24 @@ impl Wire for SocketWire<'_> {
     }
 
     fn read_urgent(&mut self, side: Side) -> Urgent {
+        self.passing = 0;
+        if let Some(rewriting) = &mut self.rewriting {
+            rewriting.is_passing = false;
+        }
         let socket = self.sockets[side as usize];
         if !net::is_at_mark(socket) {
             return Urgent::NotAtMark;
         }
         match net::receive(socket, &mut self.buffer[..1]) {
-            Ok(1) => Urgent::Byte(self.buffer[0]),
+            Ok(1) => {
+                // No request has an urgent byte in it.
+                if side == Side::Downstream
+                    && let Some(rewriting) = &mut self.rewriting
+                {
+                    rewriting.let_go();
+                }
+                Urgent::Byte(self.buffer[0])
+            }
             _ => Urgent::NotAtMark,
         }
     }

@@ -83,6 +83,8 @@ pub(crate) struct Worker {
     /// Sessions with more to do at once.
     pub again: Vec<usize>,
     pub buffer: Box<[u8]>,
+    /// What a client's bytes were rewritten to, on their way out.
+    pub rewritten: Vec<u8>,
     pub pipes: Pipes,
     /// Sessions begun here so far; numbers them.
     pub begun: u64,
@@ -141,6 +143,7 @@ impl Worker {
             again: Vec::new(),
             // Fresh zeroed memory costs nothing until bulk data touches it.
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            rewritten: Vec::new(),
             pipes,
             begun: 0,
             outbox: Vec::new(),

@@ -17,7 +17,7 @@ pub use deadlines::Deadlines;
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Timeouts, Verdict};
 pub use model::{CloseReason, Side, SpliceMode};
-pub use pump::{Fault, Urgent, Wire, pump};
+pub use pump::{Fault, Received, Urgent, Wire, pump};
 
 /// The largest read, and the capacity a pipe should have.
 pub const READ_BYTES_MAX: usize = 1 << stream::READ_LOG2_MAX;

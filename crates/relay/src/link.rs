@@ -1,7 +1,7 @@
 //! A session's two connections while bytes flow between them.
 
 use crate::stream::{End, READ_LOG2_MAX, Stream};
-use crate::{CloseReason, Side, SpliceMode};
+use crate::{CloseReason, Received, Side, SpliceMode};
 use balancing::Instant;
 use std::time::Duration;
 
@@ -70,6 +70,9 @@ pub enum Verdict {
     Open,
     /// Both directions have ended: close both connections.
     Close(CloseReason),
+    /// One direction has ended, nothing is held back, and the other is not waited for: end both
+    /// connections in order.
+    Leave(CloseReason),
     /// One connection was reset, and everything it had sent was written: once `victim`'s send
     /// queue is empty, reset it too.
     Abort {
@@ -141,7 +144,7 @@ impl Link {
 
     /// What the link has come to; ask when both directions wait.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self, timeouts: &Timeouts) -> Verdict {
         for side in [Side::Upstream, Side::Downstream] {
             if self.is_lost(side) && self.streams[side as usize].is_drained() {
                 let reason = match side {
@@ -158,6 +161,17 @@ impl Link {
             };
             return Verdict::Close(reason);
         }
+        let [from_client, from_backend] = &self.streams;
+        let at_once = |limit: Option<Duration>| limit == Some(Duration::ZERO);
+        if at_once(timeouts.half_close) && from_client.is_over() && from_backend.holds_nothing() {
+            return Verdict::Leave(CloseReason::ClientFin);
+        }
+        if at_once(timeouts.backend_half_close)
+            && from_backend.is_over()
+            && from_client.holds_nothing()
+        {
+            return Verdict::Leave(CloseReason::BackendFin);
+        }
         Verdict::Open
     }
 
@@ -168,16 +182,16 @@ impl Link {
         ready.urgent = false;
     }
 
-    /// A read into memory, asking for `asked` bytes, gave `count` of them, at least one.
-    pub fn on_copied(&mut self, from: Side, count: usize, asked: usize, now: Instant) {
+    /// A read into memory gave at least one byte.
+    pub fn on_copied(&mut self, from: Side, received: Received, now: Instant) {
         let ready = &mut self.ready[from as usize];
         self.last_activity = now;
         let stream = &mut self.streams[from as usize];
-        stream.learn_copied(count, self.mode);
-        // Less than asked for means that the queue is empty, and with a hangup known before the
+        stream.learn_copied(received.bytes, self.mode);
+        // A short read means that the queue is empty, and with a hangup known before the
         // read, that this was the last of it. A read also stops short at an urgent mark, and
         // after a failure only the failure itself is the end.
-        if count < asked && !ready.urgent && !ready.failed {
+        if received.is_short && !ready.urgent && !ready.failed {
             ready.readable = false;
             if ready.hangup {
                 self.on_ended(from);
@@ -379,7 +393,10 @@ impl Link {
         let candidates = [
             // A reset waits for a slow reader, but not for ever.
             lost.map(|side| (timeouts.linger, reset_reason(side))),
-            half_close.map(|limit| (limit, CloseReason::HalfCloseTimeout)),
+            // Zero is no silence but a verdict, as soon as everything is delivered.
+            half_close
+                .filter(|limit| !limit.is_zero())
+                .map(|limit| (limit, CloseReason::HalfCloseTimeout)),
             timeouts.idle.map(|limit| (limit, CloseReason::IdleTimeout)),
         ];
         candidates.into_iter().flatten().min_by_key(|&(limit, _)| limit)
@@ -391,9 +408,10 @@ impl Link {
 pub struct Timeouts {
     /// Silence in both directions.
     pub idle: Option<Duration>,
-    /// Silence once the client has finished.
+    /// Silence once the client has finished. Zero: the session ends as soon as everything is
+    /// delivered that was read from either side.
     pub half_close: Option<Duration>,
-    /// Silence once the backend has finished.
+    /// Silence once the backend has finished; zero likewise.
     pub backend_half_close: Option<Duration>,
     /// No progress with the last bytes before a reset.
     pub linger: Duration,

@@ -53,13 +53,15 @@ pub enum CloseReason {
     HalfCloseTimeout,
     /// An operator ended it.
     Admin,
+    /// We answered it ourselves, as a dummy.
+    Answered,
     /// It was still open when the shutdown's deadline came.
     Shutdown,
 }
 
 impl CloseReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -72,6 +74,7 @@ impl CloseReason {
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
         Self::Admin,
+        Self::Answered,
         Self::Shutdown,
     ];
 
@@ -91,6 +94,7 @@ impl CloseReason {
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::Admin => "admin",
+            Self::Answered => "answered",
             Self::Shutdown => "shutdown",
         }
     }

@@ -5,12 +5,13 @@ use balancing::Instant;
 
 /// A session's two connections, as the worker's system calls or a simulation's queues.
 pub trait Wire {
-    /// Reads up to `size` bytes from `side` into the wire's buffer. Zero is end of file.
-    fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault>;
-    /// The first `count` bytes of the buffer.
-    fn buffer(&self, count: usize) -> &[u8];
-    /// Writes the first `count` bytes of the buffer to `side`; tells how many it took.
-    fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault>;
+    /// Reads up to `size` bytes from `side`.
+    fn read(&mut self, side: Side, size: usize) -> Result<Received, Fault>;
+    /// What the last read, be it of ordinary bytes, an urgent one, an end of file or a failure,
+    /// gave to be passed on: what was received, unless the wire changes it.
+    fn passing(&self) -> &[u8];
+    /// Writes what is [passing](Self::passing) to `side`; tells how many bytes it took.
+    fn write_passing(&mut self, side: Side) -> Result<usize, Fault>;
     /// Writes `bytes` to `side`; tells how many it took.
     fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault>;
     /// Moves up to `size` bytes from `side` into its pipe, which is empty. Zero is end of file or
@@ -25,6 +26,15 @@ pub trait Wire {
     fn write_urgent(&mut self, side: Side, byte: u8) -> Result<(), Fault>;
     /// Tells `side` that nothing more will come.
     fn finish(&mut self, side: Side);
+}
+
+/// What a read took from a connection, whatever of it is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes; zero is end of file.
+    pub bytes: usize,
+    /// There was less than could have been taken, so that nothing is left.
+    pub is_short: bool,
 }
 
 /// Why nothing was read or written.
@@ -92,6 +102,7 @@ fn perform(link: &mut Link, wire: &mut impl Wire, from: Side, step: Step, now: I
         Step::ReadUrgent => match wire.read_urgent(from) {
             Urgent::NotAtMark => copy(link, wire, from, UP_TO_MARK, now),
             Urgent::Byte(byte) => {
+                pass_on(link, wire, from); // what was before it
                 link.on_urgent(from, byte, now);
                 0
             }
@@ -117,28 +128,38 @@ fn perform(link: &mut Link, wire: &mut impl Wire, from: Side, step: Step, now: I
 const UP_TO_MARK: usize = 1 << 16;
 
 fn copy(link: &mut Link, wire: &mut impl Wire, from: Side, size: usize, now: Instant) -> usize {
-    let count = match wire.read(from, size) {
-        Ok(0) => {
-            link.on_ended(from);
-            return 0;
+    let bytes = match wire.read(from, size) {
+        Ok(received) if received.bytes > 0 => {
+            link.on_copied(from, received, now);
+            received.bytes
         }
-        Ok(count) => count,
+        Ok(_) => {
+            link.on_ended(from);
+            0
+        }
         Err(Fault::Lost) => {
             link.on_read_lost(from);
-            return 0;
+            0
         }
         Err(_) => {
             link.on_drained(from);
             return 0;
         }
     };
-    link.on_copied(from, count, size, now);
-    match wire.write_buffer(from.other(), count) {
-        Ok(taken) => link.on_written(from, wire.buffer(count), taken),
-        Err(Fault::Lost) => link.on_write_lost(from, wire.buffer(count)),
-        Err(_) => link.on_written(from, wire.buffer(count), 0),
+    pass_on(link, wire, from);
+    bytes
+}
+
+/// Writes what the last read gave to be passed on; what is not taken is held back.
+fn pass_on(link: &mut Link, wire: &mut impl Wire, from: Side) {
+    if wire.passing().is_empty() {
+        return;
     }
-    count
+    match wire.write_passing(from.other()) {
+        Ok(taken) => link.on_written(from, wire.passing(), taken),
+        Err(Fault::Lost) => link.on_write_lost(from, wire.passing()),
+        Err(_) => link.on_written(from, wire.passing(), 0),
+    }
 }
 
 fn splice(link: &mut Link, wire: &mut impl Wire, from: Side, size: usize, now: Instant) -> usize {

@@ -5,8 +5,12 @@
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
 use balancing::Instant;
-use relay::{CloseReason, Fault, Link, Ready, Side, SpliceMode, Urgent, Verdict, Wire, pump};
+use relay::{
+    CloseReason, Fault, Link, Ready, Received, Side, SpliceMode, Timeouts, Urgent, Verdict, Wire,
+    pump,
+};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 const SIDES: [Side; 2] = [Side::Downstream, Side::Upstream];
 
@@ -156,6 +160,7 @@ struct World {
     buffer: Vec<u8>,
     pipes: [VecDeque<u8>; 2],
     pipes_run_out: bool,
+    read_most: usize,
 }
 
 impl World {
@@ -165,15 +170,18 @@ impl World {
 }
 
 impl Wire for World {
-    fn read(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+    fn read(&mut self, side: Side, size: usize) -> Result<Received, Fault> {
+        self.buffer.clear();
+        // A wire may ask for less than it was asked for.
+        let size = size.min(self.read_most);
         self.buffer = self.peer(side).read(size)?;
-        Ok(self.buffer.len())
+        Ok(Received { bytes: self.buffer.len(), is_short: self.buffer.len() < size })
     }
-    fn buffer(&self, count: usize) -> &[u8] {
-        &self.buffer[..count]
+    fn passing(&self) -> &[u8] {
+        &self.buffer
     }
-    fn write_buffer(&mut self, side: Side, count: usize) -> Result<usize, Fault> {
-        self.peers[side as usize].write(&self.buffer[..count])
+    fn write_passing(&mut self, side: Side) -> Result<usize, Fault> {
+        self.peers[side as usize].write(&self.buffer)
     }
     fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault> {
         self.peer(side).write(bytes)
@@ -199,6 +207,7 @@ impl Wire for World {
         Ok(taken)
     }
     fn read_urgent(&mut self, side: Side) -> Urgent {
+        self.buffer.clear();
         let peer = self.peer(side);
         if peer.mark.is_some_and(|before| before > 0) {
             return Urgent::NotAtMark;
@@ -233,10 +242,18 @@ impl Wire for World {
 fn run(seed: u64) {
     let mut rng = Rng(seed);
     let mode = [SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never][rng.below(3)];
-    let mut world = World { pipes_run_out: rng.one_in(4), ..World::default() };
+    let read_most = if rng.one_in(3) { 32_768 } else { usize::MAX };
+    let mut world = World { pipes_run_out: rng.one_in(4), read_most, ..World::default() };
     for peer in &mut world.peers {
         peer.room = 1 + rng.below(200_000);
     }
+    let mut at_once = || rng.one_in(4).then_some(Duration::ZERO);
+    let timeouts = Timeouts {
+        idle: None,
+        half_close: at_once(),
+        backend_half_close: at_once(),
+        linger: Duration::from_secs(5),
+    };
     let ready = Ready { writable: true, ..Ready::default() };
     let mut link = Link::new(ready, ready, mode, Instant::ZERO);
     let mut verdict = Verdict::Open;
@@ -263,7 +280,7 @@ fn run(seed: u64) {
             }
         }
         while pump(&mut link, &mut world, 1 + rng.below(1 << 20), now) {}
-        verdict = link.verdict();
+        verdict = link.verdict(&timeouts);
         if verdict != Verdict::Open {
             break;
         }
@@ -293,6 +310,23 @@ fn check(seed: u64, world: &World, link: &Link, verdict: Verdict) {
                 if !to.reset {
                     assert_eq!(from.sent, to.received, "seed {seed}: bytes from {side:?} lost");
                 }
+            }
+        }
+        Verdict::Leave(reason) => {
+            let ended = match reason {
+                CloseReason::ClientFin => Side::Downstream,
+                CloseReason::BackendFin => Side::Upstream,
+                _ => panic!("seed {seed}: left for {reason}"),
+            };
+            let from = &world.peers[ended as usize];
+            let to = &world.peers[ended.other() as usize];
+            assert!(from.finished, "seed {seed}: left before {ended:?} had finished");
+            if !to.reset {
+                assert_eq!(from.sent, to.received, "seed {seed}: bytes from {ended:?} lost");
+            }
+            if !from.reset {
+                let read = to.sent.len() - to.inbox.len();
+                assert_eq!(read, from.received.len(), "seed {seed}: bytes held back at the end");
             }
         }
         Verdict::Abort { victim, .. } => {
