@@ -288,6 +288,14 @@ impl Backend {
 }
 
 impl Pool {
+    /// Whether any access list asks where clients' addresses are registered.
+    #[must_use]
+    pub fn needs_countries(&self) -> bool {
+        let backends = self.tiers.iter().flat_map(|tier| &tier.backends).chain(&self.reject);
+        let mut lists = backends.map(|backend| &backend.access).chain([&self.access]);
+        lists.any(|list| list.needs_country())
+    }
+
     /// How long a backend that failed is left out unless told otherwise.
     pub const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10);
 }

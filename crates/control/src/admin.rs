@@ -50,6 +50,15 @@ impl Desk {
         self.socket().release();
     }
 
+    /// Tells, once, that there is no country database though one is needed.
+    pub fn note_country_error(&self) {
+        let error = self.instance().take_country_error();
+        if let Some(error) = error {
+            let message = "no country database: entries with countries match nobody";
+            self.note(Level::Error, message, &[("error", Value::Text(&error))]);
+        }
+    }
+
     pub fn note(&self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
         let mut reporter = self.reporter();
         reporter.note(&Line { level, message, fields });

@@ -1,15 +1,52 @@
 //! Where addresses are registered, from a MaxMind DB file.
 
 use balancing::Country;
+use dataplane::Countries;
 use maxminddb::{PathElement, Reader};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A country database in memory: GeoLite2 Country, DB-IP lite and others of that format.
 /// Source: the MaxMind DB File Format Specification, version 2.
 pub(crate) struct CountryFile(Reader<Vec<u8>>);
+
+/// The database, read when the first access list asks for a country.
+#[derive(Default)]
+pub(crate) struct CountryBook {
+    file: Option<Arc<CountryFile>>,
+    /// Why there is none, until somebody was told.
+    error: Option<String>,
+    is_missing: bool,
+}
+
+impl CountryBook {
+    /// The database, if this pool needs one and it is to be had. Without it, entries with
+    /// countries match nobody.
+    pub fn find(&mut self, pool: &config::Pool) -> Option<Arc<dyn Countries>> {
+        if !pool.needs_countries() {
+            return None;
+        }
+        if self.file.is_none() {
+            match CountryFile::find() {
+                Ok(file) => (self.file, self.is_missing) = (Some(Arc::new(file)), false),
+                // Tried again whenever something changes, and told of once.
+                Err(error) if !self.is_missing => {
+                    (self.error, self.is_missing) = (Some(error.to_string()), true);
+                }
+                Err(_) => {}
+            }
+        }
+        self.file.clone().map(|file| file as Arc<dyn Countries>)
+    }
+
+    /// Why there is no database, the first time.
+    pub fn take_error(&mut self) -> Option<String> {
+        self.error.take()
+    }
+}
 
 /// Where distributions and updaters put country databases.
 const KNOWN_PLACES: [&str; 6] = [
@@ -43,7 +80,7 @@ impl CountryFile {
     }
 }
 
-impl dataplane::Countries for CountryFile {
+impl Countries for CountryFile {
     fn country(&self, address: IpAddr) -> Option<Country> {
         let found = self.0.lookup(address).ok()?;
         let path = [PathElement::Key("country"), PathElement::Key("iso_code")];
@@ -61,7 +98,6 @@ impl fmt::Debug for CountryFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane::Countries;
     use std::net::Ipv4Addr;
 
     #[test]

@@ -1,13 +1,14 @@
 //! The running configuration, and the commands that change it.
 
 use crate::bind::{StartError, listen, resolve_endpoint};
+use crate::countries::CountryBook;
 use balancing::{
     Address, AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier, Totals,
 };
 use config::{
     BackendSelector, Command, CommandError, Config, CutStyle, Endpoint, Host, Reply, Source,
 };
-use dataplane::{Cut, DataPlane, Observe, Service, Settings};
+use dataplane::{Countries, Cut, DataPlane, Observe, Service, Settings};
 use relay::{CloseReason, Timeouts};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -25,6 +26,7 @@ pub struct Instance {
     baselines: HashMap<usize, Totals>,
     started: balancing::Instant,
     shutting_down: bool,
+    countries: CountryBook,
 }
 
 /// One listener with what commands need to know of its configuration.
@@ -145,10 +147,15 @@ fn rules(
 
 impl Instance {
     /// Gives the listeners to the workers.
-    pub(crate) fn start(plane: DataPlane, bound: Vec<Bound>, observe: Observe) -> Self {
+    pub(crate) fn start(
+        plane: DataPlane,
+        bound: Vec<Bound>,
+        observe: Observe,
+        mut countries: CountryBook,
+    ) -> Self {
         let mut listeners = Vec::new();
         for (id, Bound { config, pool, sockets }) in bound.into_iter().enumerate() {
-            let settings = settings(&config, observe);
+            let settings = settings(&config, observe, countries.find(&config.pool));
             let service = Arc::new(Service::new(id, settings, pool));
             for socket in sockets {
                 plane.listen(Arc::clone(&service), socket);
@@ -157,7 +164,8 @@ impl Instance {
             listeners.push(Listening { config, name, service });
         }
         let started = sys::clock::now();
-        Self { plane, listeners, baselines: HashMap::new(), started, shutting_down: false }
+        let baselines = HashMap::new();
+        Self { plane, listeners, baselines, started, shutting_down: false, countries }
     }
 
     pub(crate) fn plane(&self) -> &DataPlane {
@@ -187,10 +195,15 @@ impl Instance {
             }
             listening.take_over(wanted, self.plane.workers());
             let observe = listening.service.settings().observe;
-            let settings = settings(wanted, observe);
+            let settings = settings(wanted, observe, self.countries.find(&wanted.pool));
             self.plane.publish(&listening.service, settings);
         }
         Ok(())
+    }
+
+    /// Why there is no country database though one is needed, the first time.
+    pub(crate) fn take_country_error(&mut self) -> Option<String> {
+        self.countries.take_error()
     }
 
     /// Changes what is observed of sessions.
@@ -562,7 +575,11 @@ fn same_set(one: &[Address], other: &[Address]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }
 
-fn settings(config: &config::Listener, observe: Observe) -> Settings {
+fn settings(
+    config: &config::Listener,
+    observe: Observe,
+    countries: Option<Arc<dyn Countries>>,
+) -> Settings {
     let timeouts = &config.timeouts;
     Settings {
         connect_timeout: timeouts.connect,
@@ -581,7 +598,7 @@ fn settings(config: &config::Listener, observe: Observe) -> Settings {
         },
         forwarded_headers: config.forwarded_headers,
         dummy: config.dummy,
-        countries: None,
+        countries,
         splice: config.splice,
         cut: match config.cut {
             CutStyle::Reset => Cut::Reset,

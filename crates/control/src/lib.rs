@@ -10,6 +10,7 @@
 mod admin;
 mod bind;
 mod client;
+mod countries;
 mod instance;
 mod names;
 mod operator;

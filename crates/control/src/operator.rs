@@ -34,7 +34,9 @@ impl Operator {
     /// # Errors
     /// When a new address cannot be listened on; then nothing has changed.
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
-        self.desk.instance().reconfigure(config)
+        let result = self.desk.instance().reconfigure(config);
+        self.desk.note_country_error();
+        result
     }
 
     /// Changes what is observed of sessions.

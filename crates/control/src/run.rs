@@ -2,6 +2,7 @@
 
 use crate::admin::{Desk, serve};
 use crate::bind::StartError;
+use crate::countries::CountryBook;
 use crate::instance::{Bound, Instance, bind_listener};
 use crate::names::{Names, keep_names};
 use crate::operator::Operator;
@@ -74,6 +75,7 @@ pub struct Prepared {
     observe: Observe,
     signals: Signals,
     companion: Option<Box<dyn Companion>>,
+    countries: CountryBook,
 }
 
 /// Events that may wait for the reporter before log lines are given up.
@@ -92,7 +94,11 @@ impl Prepared {
         let bind = |listener| bind_listener(listener, workers);
         let bound = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
         let admin = AdminSocket::claim(admin)?;
-        Ok(Self { config, bound, workers, admin, reporter, observe, signals, companion })
+        let mut countries = CountryBook::default();
+        for listener in &config.listeners {
+            countries.find(&listener.pool); // under another root directory it may be out of reach
+        }
+        Ok(Self { config, bound, workers, admin, reporter, observe, signals, companion, countries })
     }
 
     /// What the user the process becomes must keep of root's privileges.
@@ -136,7 +142,7 @@ impl Prepared {
             .enable_all()
             .build()
             .map_err(system("the control plane"))?;
-        let instance = Instance::start(plane, self.bound, self.observe);
+        let instance = Instance::start(plane, self.bound, self.observe, self.countries);
         let desk = Arc::new(Desk {
             instance: Mutex::new(instance),
             reporter: Mutex::new(self.reporter),
@@ -287,6 +293,7 @@ impl Serving {
     }
 
     fn tell_start(&self) {
+        self.desk.note_country_error();
         let status = self.desk.instance().status();
         for listener in &status.listeners {
             let backends: Vec<_> = listener

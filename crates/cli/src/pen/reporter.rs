@@ -7,7 +7,7 @@ use config::pen::replies::dump;
 use control::{Instance, Reporter};
 use dataplane::Event;
 use std::sync::Arc;
-use telemetry::Line;
+use telemetry::{Level, Line};
 
 /// Hears of events on the control thread.
 pub struct PenReporter {
@@ -69,8 +69,11 @@ impl Reporter for PenReporter {
         }
     }
 
-    fn note(&mut self, _: &Line<'_>) {
-        // pen tells of no start, stop, connection or command.
+    /// pen tells of no start, stop, connection or command, but of what an operator must mend.
+    fn note(&mut self, line: &Line<'_>) {
+        if line.level == Level::Error {
+            self.say(&line.without_time());
+        }
     }
 
     fn flush(&mut self) {
