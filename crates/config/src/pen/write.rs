@@ -35,9 +35,7 @@ impl PenSettings {
         text.push_str(&named("log", self.log.as_deref()));
         text.push_str(&switch("roundrobin", self.roundrobin));
         for (number, server) in self.servers.iter().enumerate() {
-            if *server != PenServer::default() {
-                text.push_str(&self.server_line(number, server));
-            }
+            text.push_str(&self.server_line(number, server));
         }
         text.push_str(&switch("stubborn", self.stubborn));
         let _ = writeln!(text, "tcp_fastclose {}", self.tcp_fastclose);
@@ -50,16 +48,27 @@ impl PenSettings {
         text
     }
 
+    /// Nothing for a place in which nothing is that would be saved.
     fn server_line(&self, number: usize, server: &PenServer) -> String {
-        let PenServer { address, port, max, hard, weight, prio, acl } = server;
+        let weight = Some(server.weight).filter(|_| self.weight);
+        let prio = Some(server.prio).filter(|_| self.prio);
+        let saved = PenServer {
+            weight: weight.unwrap_or_default(),
+            prio: prio.unwrap_or_default(),
+            ..server.clone()
+        };
+        if saved == PenServer::default() {
+            return String::new();
+        }
+        let PenServer { address, port, max, hard, acl, .. } = saved;
         let address = one_line(&address.to_string());
         let mut line = format!(
             "server {number} acl {acl} address {address} port {port} max {max} hard {hard}"
         );
-        if self.weight {
+        if let Some(weight) = weight {
             let _ = write!(line, " weight {weight}");
         }
-        if self.prio {
+        if let Some(prio) = prio {
             let _ = write!(line, " prio {prio}");
         }
         line + "\n"
