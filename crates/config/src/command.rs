@@ -22,6 +22,13 @@ pub enum Command {
         /// Zero: no limit; negative: never any.
         sessions_max: i32,
     },
+    /// Leaves a backend out for so long from now, as if a connect to it had failed.
+    Quarantine {
+        /// Which.
+        backend: BackendSelector,
+        /// How long, in seconds; zero ends a quarantine at once.
+        seconds: u32,
+    },
     /// Sets a backend's counters back to zero; its open sessions stay counted.
     ResetCounters {
         /// Which.

@@ -242,6 +242,15 @@ pub enum CtlVerb {
         #[arg(allow_negative_numbers = true)]
         max: i32,
     },
+    /// Leave a backend out for some time from now, as after a failed connect; 0 ends that
+    Quarantine {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
+        /// How long: 30s, 5m, 1h; a bare number is seconds, and parts of one count as a whole
+        #[arg(value_name = "TIME")]
+        time: Span,
+    },
     /// Set the counters of a backend to zero
     Reset {
         /// TIER.INDEX or address
@@ -297,6 +306,10 @@ impl CtlVerb {
             Self::Limit { backend, max } => {
                 Command::SetSessionsMax { backend: backend.clone(), sessions_max: *max }
             }
+            Self::Quarantine { backend, time } => Command::Quarantine {
+                backend: backend.clone(),
+                seconds: u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
+            },
             Self::Reset { backend } => Command::ResetCounters { backend: backend.clone() },
             Self::Add { tier, endpoint } => {
                 Command::AddBackend { tier: *tier, endpoint: endpoint.clone() }

@@ -244,6 +244,13 @@ impl Instance {
                 self.find(backend)?.backend.state.set_sessions_max(*sessions_max);
                 true
             }
+            Command::Quarantine { backend, seconds } => {
+                let Found { service, backend, .. } = self.find(backend)?;
+                let health = self.listeners[service].service.pool.load().health;
+                let length = std::time::Duration::from_secs((*seconds).into());
+                backend.state.quarantine_for(length, &health, sys::clock::now());
+                true
+            }
             Command::ResetCounters { backend } => {
                 let state = Arc::clone(&self.find(backend)?.backend.state);
                 self.baselines.insert(Arc::as_ptr(&state) as usize, state.totals());

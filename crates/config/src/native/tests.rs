@@ -169,6 +169,10 @@ fn ctl_verbs_are_commands() {
     ctl("drain [::1]:80", "backend: Name(\"[::1]:80\"), state: Draining }");
     ctl("limit 0.0 -1", "sessions_max: -1 }");
     ctl("limit 0.0", "required arguments");
+    ctl("quarantine 0.1 5m", "Quarantine { backend: Place { tier: 0, index: 1 }, seconds: 300 }");
+    ctl("quarantine db1:80 0", "seconds: 0 }");
+    ctl("quarantine 0.1 1500ms", "seconds: 2 }");
+    ctl("quarantine 0.1 long", "a duration is a whole number and a unit");
     ctl("reset 0.0", "ResetCounters");
     ctl("add 1 db1:80", "AddBackend { tier: 1, endpoint: \"db1:80\" }");
     ctl("assign 0.0 db1:80", "SetEndpoint");
