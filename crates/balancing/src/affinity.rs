@@ -23,7 +23,7 @@ use std::time::Duration;
 /// A known client keeps its slot. A new one takes the free slot with the lowest number, or else
 /// the one used longest ago, the lowest among equals. A slot not used for the time limit counts as
 /// free, and its client as new. Clients are told apart by address; all clients of Unix sockets are
-/// one, and so are an IPv4 address and its IPv6-mapped form. About 75 bytes a client, allocated as
+/// one, and so are an IPv4 address and its IPv6-mapped form. About 70 bytes a client, allocated as
 /// they come. Source: pen(1), `-c` and `-T`.
 #[derive(Debug)]
 pub struct Affinity(Mutex<Table>);
