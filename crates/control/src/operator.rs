@@ -2,7 +2,7 @@
 
 use crate::admin::{Desk, Who};
 use crate::bind::StartError;
-use balancing::{AccessList, Affinity, Client, Instant, Pool};
+use balancing::{Affinity, Instant, Pool};
 use config::{Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
 use std::sync::Arc;
@@ -62,21 +62,6 @@ impl Operator {
         let mut sessions = self.desk.instance().plane().list();
         sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
         sessions
-    }
-
-    /// Leaves a backend out for so long from now; zero ends it.
-    pub fn quarantine(&self, tier: usize, index: usize, duration: std::time::Duration) {
-        let pool = self.pool();
-        let backend = pool.tiers.get(tier).and_then(|tier| tier.backends.get(index));
-        if let Some(backend) = backend {
-            backend.state.quarantine_for(duration, &pool.health, self.now());
-        }
-    }
-
-    /// Whether a list lets this client pass.
-    #[must_use]
-    pub fn permits(&self, list: &AccessList, client: Client) -> bool {
-        list.permits(&client)
     }
 
     /// Now, as the instance reckons.

@@ -7,9 +7,10 @@ use super::facts::{Facts, gather};
 use super::messages::Messages;
 use super::numbers::ConnectionNumbers;
 use super::traffic::{TrafficLog, network_target};
-use config::Command;
+use balancing::Client;
 use config::pen::{Applied, Effect, Names, PenCommand, PenListen, PenSettings, Show};
 use config::pen::{lines, replies};
+use config::{BackendSelector, Command};
 use control::Operator;
 use dataplane::Observe;
 use std::collections::HashMap;
@@ -18,7 +19,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 use sys::process::service_port;
 
 /// A running pen: its settings and what they act on. Used on the control thread alone; the locks
@@ -73,11 +73,8 @@ impl Operation {
 
     /// Whether this client may use the control port.
     pub fn admits(&self, client: Option<IpAddr>) -> bool {
-        let client = balancing::Client { address: client, ..balancing::Client::default() };
-        let admitted = match self.operator.get() {
-            Some(operator) => operator.permits(&self.settings().control_access(), client),
-            None => false,
-        };
+        let client = Client { address: client, ..Client::default() };
+        let admitted = self.settings().control_access().permits(&client);
         if !admitted {
             self.messages.say("do_ctrl: not from there");
         }
@@ -165,9 +162,8 @@ impl Operation {
         match effect {
             Effect::Reconfigure => {}
             Effect::Quarantine { server, seconds } => {
-                if let Some(operator) = self.operator.get() {
-                    operator.quarantine(0, server, Duration::from_secs(seconds.into()));
-                }
+                let backend = BackendSelector::Place { tier: 0, index: server };
+                self.order(Command::Quarantine { backend, seconds }).await;
             }
             Effect::CloseConnection(number) => {
                 let session = self.facts().and_then(|_| lock(&self.numbers).session(number));
