@@ -14,6 +14,7 @@ pub mod backend;
 pub mod cases;
 pub mod command_line;
 mod deadline;
+pub mod migration;
 mod options;
 pub mod pattern;
 pub mod peer;
