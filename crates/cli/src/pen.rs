@@ -173,8 +173,8 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
 fn log_address(text: &str) -> Result<Option<SocketAddr>, PenError> {
     let Some((host, port)) = network_target(text) else { return Ok(None) };
     match first_address(host) {
-        Some(address) => Ok(Some(SocketAddr::new(address, port))),
-        None => Err(PenError::LogHost(text.to_owned())),
+        Some(address) if port != 0 => Ok(Some(SocketAddr::new(address, port))),
+        _ => Err(PenError::LogHost(text.to_owned())),
     }
 }
 

@@ -60,7 +60,7 @@ pub enum Signals {
     /// As in the classics: the default action of TERM, INT, HUP, QUIT, USR2 and ALRM, except
     /// that open sessions go on until they end; USR1 does nothing.
     Classic,
-    /// TERM and INT end at once, status 0. HUP, USR1 and USR2 are left to the companion, all
+    /// TERM, INT and QUIT end at once, status 0. HUP, USR1 and USR2 are left to the companion, all
     /// others to their default action. Source: pen(1).
     Pen,
 }
@@ -425,7 +425,7 @@ impl Caught {
                 vec![SignalKind::user_defined1()],
             ),
             Signals::Pen => (
-                vec![SignalKind::terminate(), SignalKind::interrupt()],
+                vec![SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()],
                 vec![
                     SignalKind::hangup(),
                     SignalKind::user_defined1(),

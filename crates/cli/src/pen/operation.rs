@@ -91,8 +91,10 @@ impl Operation {
 
     /// HUP: opens the log anew, and reads the configuration file again.
     pub async fn reload(&self) {
-        if let Err(error) = self.traffic().reopen() {
-            self.messages.say(&format!("Can't reopen the log, going on with the old one: {error}"));
+        let reopened = self.traffic().reopen();
+        if let Err(error) = reopened {
+            let text = self.settings().log.clone().unwrap_or_default();
+            self.messages.say(&format!("Can't open logfile {text}, going on in the old: {error}"));
         }
         let file = self.settings().config_file.clone();
         if let Some(file) = file {
@@ -248,6 +250,7 @@ impl Operation {
             Some(text) => match network_target(text) {
                 None => self.traffic().open(text, None).map_err(|error| error.to_string()),
                 Some((host, port)) => match look_up(vec![host]).await.get(host) {
+                    Some(_) if port == 0 => Err("no such port".to_owned()),
                     Some(address) => {
                         let address = SocketAddr::new(*address, port);
                         let opened = self.traffic().open(text, Some(address));

@@ -98,11 +98,11 @@ impl TrafficLog {
     }
 }
 
-/// Host and port of a log that is no file: everything with a port behind its last colon, unless
-/// it begins with a slash.
+/// Host and port of a log that is no file: everything with a colon, unless it begins with a
+/// slash. The port is zero where it is none.
 pub fn network_target(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':').filter(|_| !text.starts_with('/'))?;
     let host = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
-    let port = sys::process::service_port(port).or_else(|| port.parse().ok())?;
-    Some((host, port)).filter(|(host, port)| !host.is_empty() && *port != 0)
+    let port = sys::process::service_port(port).or_else(|| port.parse().ok());
+    Some((host, port.unwrap_or(0)))
 }
