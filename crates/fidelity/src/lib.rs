@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod cases;
 pub mod command_line;
+pub mod control_fuzz;
 mod deadline;
 pub mod migration;
 mod options;

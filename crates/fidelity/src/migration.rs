@@ -18,6 +18,8 @@ use std::{
 };
 
 use crate::Check;
+pub(crate) use balancer::Balancer;
+pub(crate) use service::{Service, Stream, same};
 pub use tally::Summary;
 
 /// What to run, and for how long.
@@ -31,6 +33,18 @@ pub struct Settings {
     pub time: Duration,
     /// Only scenarios whose name contains one of these; all when empty.
     pub only: Vec<String>,
+}
+
+impl Settings {
+    /// The `pen` and `penctl` of this machine, everything, for `time`.
+    pub fn new(time: Duration) -> Self {
+        Self { pen: "pen".to_owned(), penctl: "penctl".to_owned(), time, only: Vec::new() }
+    }
+
+    /// Sets the time; at least a second, at most a day.
+    pub fn set_minutes(&mut self, minutes: f64) {
+        self.time = Duration::from_secs_f64((minutes * 60.0).clamp(1.0, 86_400.0));
+    }
 }
 
 /// A scenario: its name, and what plays it.

@@ -26,23 +26,14 @@ fn main() -> ExitCode {
 }
 
 fn parse() -> Result<Option<Settings>, lexopt::Error> {
-    let mut settings = Settings {
-        pen: "pen".to_owned(),
-        penctl: "penctl".to_owned(),
-        time: Duration::from_secs(600),
-        only: Vec::new(),
-    };
+    let mut settings = Settings::new(Duration::from_secs(600));
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("pen") => settings.pen = parser.value()?.string()?,
             Long("penctl") => settings.penctl = parser.value()?.string()?,
             Long("only") => settings.only.push(parser.value()?.string()?),
-            Long("minutes") => {
-                let minutes: f64 = parser.value()?.parse()?;
-                let seconds = (minutes * 60.0).clamp(1.0, 86_400.0);
-                settings.time = Duration::from_secs_f64(seconds);
-            }
+            Long("minutes") => settings.set_minutes(parser.value()?.parse()?),
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected()),
         }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::Settings;
@@ -26,8 +26,11 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts it with these words behind the options that all scenarios share, in a directory
-    /// that holds `config` as `pen.cfg`; `{DIR}` in a word is that directory.
+    /// Starts it with these options besides those that all scenarios share, in a directory of its
+    /// own with `config` as `pen.cfg`.
+    ///
+    /// # Errors
+    /// When it ends, or does not listen in time.
     pub fn start(settings: &Settings, config: &str, options: &str, servers: &[u16]) -> Check<Self> {
         let broken = |error: io::Error| Failure::new("a place for pen", error);
         let dir = tempfile::tempdir().map_err(broken)?;
@@ -64,6 +67,16 @@ impl Balancer {
     /// Where it listens, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.listen.port()
+    }
+
+    /// Where its control port is, on 127.0.0.1.
+    pub fn control_port(&self) -> u16 {
+        self.control.port()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// A file in its directory.
