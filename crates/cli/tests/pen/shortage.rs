@@ -69,10 +69,10 @@ fn fault_3_the_pending_limit_waits_without_spinning() {
 fn fault_25_too_few_descriptors_end_nothing_and_spin_nowhere() {
     let a = Backend::named("a");
     let mut pen = Pen::start("-r", &format!("{a}"));
-    let few = Rlimit { current: Some(64), maximum: Some(1024) };
+    let few = Rlimit { current: Some(128), maximum: Some(1024) };
     prlimit(Some(pen.program.pid()), Resource::Nofile, few).unwrap();
-    let mut waiting: Vec<_> = (0..100).map(|_| Client::connect(&pen.port)).collect();
-    until("as many as fit", || a.open() >= 10);
+    let mut waiting: Vec<_> = (0..200).map(|_| Client::connect(&pen.port)).collect();
+    until("as many as fit", || a.open() >= 20);
     let ticks = pen.ticks_in_a_second();
     assert!(ticks < IDLE, "{ticks} ticks in a second in which nothing moves");
     assert!(!pen.program.has_ended());
