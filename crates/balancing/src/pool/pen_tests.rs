@@ -343,3 +343,12 @@ fn two_first_sessions_of_one_client_meet() {
         assert_eq!(names[0], names[1], "round {round}");
     }
 }
+
+#[test]
+fn memory_is_of_the_first_tier_only() {
+    let mut pen = pen(Policy::Rotation, "a b ! e f");
+    pen.check("1.0.0.1 1.0.0.2", "b a");
+    pen.quarantine(0, 60);
+    pen.quarantine(1, 60);
+    pen.check("1.0.0.2", "f");
+}
