@@ -4,8 +4,8 @@
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
 use balancing::{
-    AdminState, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits, Instant,
-    Lease, Outcome, Policy, Pool, Tier,
+    AdminState, Affinity, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,
+    Instant, Lease, Outcome, Policy, Pool, Tier,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -248,6 +248,24 @@ fn limits_are_exact_across_workers() {
             assert!((1..=2).contains(&sessions), "{policy:?}: {sessions} sessions of 2");
         });
         assert!(pool.backends().all(|(_, _, it)| it.state.sessions() == 0), "leaked");
+    }
+}
+
+#[test]
+fn limits_are_exact_across_workers_with_memory() {
+    for policy in [Policy::Rotation, Policy::AddressHash, Policy::Priority] {
+        let backends: Vec<_> = (0..3).map(|index| backend(index.to_string(), 1)).collect();
+        backends.iter().for_each(|backend| backend.state.set_sessions_max_affine(2));
+        let mut pool = one_tier(backends, policy);
+        pool.affinity = Some(Arc::new(Affinity::new(100, None, 7)));
+        pool.sticky = true;
+        in_parallel(&pool, 4, 3000, 3, |lease| {
+            let sessions = lease.backend().state.sessions();
+            assert!((1..=2).contains(&sessions), "{policy:?}: {sessions} sessions of 2");
+        });
+        assert!(pool.backends().all(|(_, _, it)| it.state.sessions() == 0), "leaked");
+        let rows = pool.affinity.as_ref().map_or(vec![], |table| table.rows());
+        assert_eq!(rows.len(), 100, "{policy:?}");
     }
 }
 

@@ -350,5 +350,5 @@ fn memory_is_of_the_first_tier_only() {
     pen.check("1.0.0.1 1.0.0.2", "b a");
     pen.quarantine(0, 60);
     pen.quarantine(1, 60);
-    pen.check("1.0.0.2", "f");
+    pen.check("1.0.0.1", "e");
 }
