@@ -204,7 +204,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(600))]
         #[test]
         fn says_what_going_through_the_entries_says(
             entries in proptest::collection::vec(entry(), 0..25),
