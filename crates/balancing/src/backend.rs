@@ -340,7 +340,7 @@ impl Lease {
     /// with it or not.
     pub(crate) fn take(backend: &Arc<Backend>, is_remembered: bool) -> Option<Self> {
         let state = &backend.state;
-        let free = state.is_usable(is_remembered) && state.reserve(is_remembered);
+        let free = state.admin() == AdminState::Enabled && state.reserve(is_remembered);
         free.then(|| Self { backend: Arc::clone(backend) })
     }
 
