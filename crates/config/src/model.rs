@@ -309,22 +309,37 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// As an operand of the native command line: `host:port`, with `:max` where there is a limit.
+/// As an operand of the native command line: `host:port`, and as many of its numbers behind that
+/// as are not zero.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let max = self.limits.sessions_max;
         self.endpoint.fmt(f)?;
-        // A path that ends like a limit needs one behind it, if only zero.
-        let looks_limited = match &self.endpoint {
-            Endpoint::Tcp { .. } => false,
-            Endpoint::Unix(path) => {
+        let Limits { sessions_max, sessions_max_affine } = self.limits;
+        let numbers = [
+            i64::from(sessions_max),
+            sessions_max_affine.into(),
+            self.weight.into(),
+            self.priority.into(),
+        ];
+        let count = match (&self.endpoint, numbers.iter().rposition(|number| *number != 0)) {
+            (Endpoint::Tcp { .. }, last) => last.map_or(0, |last| last + 1),
+            (Endpoint::Unix(path), last) => {
+                // A path that ends like numbers needs others behind it, if only zero.
                 let path = path.to_string_lossy();
-                path.rsplit_once(':').is_some_and(|(_, tail)| crate::operand::is_limit(tail))
+                let tail = path.rsplit(':').take_while(|part| crate::operand::is_limit(part));
+                match (last, tail.count()) {
+                    (None, 0) => 0,
+                    (None | Some(0), 0..UNIX_TAIL) => 1,
+                    _ => crate::operand::NUMBERS,
+                }
             }
         };
-        if max != 0 || looks_limited { write!(f, ":{max}") } else { Ok(()) }
+        numbers[..count].iter().try_for_each(|number| write!(f, ":{number}"))
     }
 }
+
+/// So many numbers at the end of a path look like all that a backend has, with one behind them.
+const UNIX_TAIL: usize = crate::operand::NUMBERS - 1;
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,16 +2,18 @@
 //!
 //! ~~~text
 //! LISTEN   = port | *:port | host:port | [v6]:port | unix:/path
-//! BACKEND  = host[:[port][:[max]]] | [v6][:[port][:[max]]] | unix:/path[:max]
+//! BACKEND  = host[:FIELDS] | [v6][:FIELDS] | unix:/path[:max[:max_affine:weight:priority]]
+//! FIELDS   = [port][:[max][:[max_affine][:[weight][:[priority]]]]]
 //! ENDPOINT = host:port | [v6]:port | unix:/path
 //! TIERS    = BACKEND... { ! | % } BACKEND... [ ! | % ]
 //! ~~~
 //!
 //! A port is a number or a service name. A backend without a port takes the listening port; a
-//! `max` is the most sessions at one time, zero for no limit. A last `:NUMBER` of a Unix backend
-//! is its `max`, so a path that really ends so is written with a `max` behind it
-//! (`unix:/run/db:5432:0`). `a::2` is host `a` with `max` 2 although it would also be an IPv6
-//! address: those need brackets. Looser forms that only balance(1) knows (`127.1`, `80x`) are in
+//! `max` is the most sessions at one time, zero for no limit; `max_affine` the most for clients that
+//! are remembered with the backend; `weight` and `priority` are for the policies of that name. A
+//! last `:NUMBER` of a Unix backend is its `max`, or four are all its numbers, so a path that
+//! really ends so is written with a `max` behind it (`unix:/run/db:5432:0`). `a::2` is host `a`
+//! with `max` 2 although it would also be an IPv6 address: those need brackets. Looser forms that only balance(1) knows (`127.1`, `80x`) are in
 //! [`crate::balance`]; of them only [`parse_classic_ipv4`] lives here.
 //!
 //! Service names are looked up by a function of the caller, so that this stays pure.
@@ -65,8 +67,13 @@ pub enum Problem {
     /// Not a limit.
     #[error("'{0}' is not a number of sessions; write host:port:max, as in db1:5432:100")]
     Max(String),
+    /// Not a weight or a priority.
+    #[error("'{0}' is not a number; write host:port:max:max_affine:weight:priority")]
+    Number(String),
     /// More parts than the grammar has.
-    #[error("has more than host:port:max; an IPv6 address goes in brackets, as in [::1]:80")]
+    #[error(
+        "has more than host:port:max:max_affine:weight:priority; an IPv6 address goes in brackets, as in [::1]:80"
+    )]
     TooManyParts,
     /// No host in front of the colon.
     #[error("has no host in front of ':'; an IPv6 address goes in brackets, as in [::1]:80")]
@@ -225,22 +232,41 @@ fn backend(
     default_port: Option<u16>,
     services: Services<'_>,
 ) -> Result<Backend, Problem> {
-    if let Some(path) = operand.strip_prefix(UNIX) {
-        let (path, sessions_max) = match path.rsplit_once(':') {
-            Some((path, max)) if is_limit(max) => (path, limit(max)?),
-            _ => (path, 0),
-        };
-        let endpoint = Endpoint::Unix(unix_path(path)?);
-        return Ok(Backend::new(endpoint, Limits { sessions_max, ..Limits::default() }));
+    if let Some(text) = operand.strip_prefix(UNIX) {
+        let (path, fields) = cut_unix_fields(text);
+        return with_fields(Endpoint::Unix(unix_path(path)?), fields);
     }
     let parts = split_host(operand)?;
     let port = port_or(parts.port, default_port, operand, services)?;
-    let sessions_max = match parts.max {
-        None | Some("") => 0,
-        Some(text) => limit(text)?,
-    };
-    let endpoint = Endpoint::Tcp { host: parts.host, port };
-    Ok(Backend::new(endpoint, Limits { sessions_max, ..Limits::default() }))
+    with_fields(Endpoint::Tcp { host: parts.host, port }, parts.max.unwrap_or(""))
+}
+
+/// A backend with the numbers of `max:max_affine:weight:priority`; what is missing or empty is 0.
+fn with_fields(endpoint: Endpoint, fields: &str) -> Result<Backend, Problem> {
+    let mut fields = fields.split(':').map(|field| if field.is_empty() { "0" } else { field });
+    let mut next = || fields.next().unwrap_or("0");
+    let limits = Limits { sessions_max: limit(next())?, sessions_max_affine: limit(next())? };
+    let (weight, priority) = (next(), next());
+    let number = |text: &str| Problem::Number(text.to_owned());
+    let weight = weight.parse().map_err(|_| number(weight))?;
+    let priority = if is_limit(priority) { priority.parse().ok() } else { None }
+        .ok_or_else(|| number(priority))?;
+    match fields.next() {
+        Some(_) => Err(Problem::TooManyParts),
+        None => Ok(Backend { weight, priority, ..Backend::new(endpoint, limits) }),
+    }
+}
+
+/// A path and the numbers behind it: all four, or one.
+fn cut_unix_fields(text: &str) -> (&str, &str) {
+    let numbers = text.rsplit(':').take_while(|part| is_limit(part)).count();
+    // The first part is the path, whatever it looks like.
+    let numbers = numbers.min(text.matches(':').count());
+    let wanted = if numbers >= NUMBERS { NUMBERS } else { numbers.min(1) };
+    match text.rmatch_indices(':').take(wanted).last() {
+        Some((at, _)) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
+    }
 }
 
 fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> {
@@ -255,7 +281,7 @@ fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> 
     Ok(Endpoint::Tcp { host: parts.host, port })
 }
 
-/// `host:port:max` cut into its parts; missing and empty parts differ.
+/// `host:port:max...` cut into its parts; missing and empty parts differ.
 struct Parts<'a> {
     host: Host,
     port: Option<&'a str>,
@@ -281,8 +307,10 @@ fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
                 if host.is_empty() {
                     return Err(Problem::NoHost);
                 }
-                // Too many colons are an IPv6 address, whatever the first part looks like.
-                if rest.matches(':').count() > 1 {
+                // More colons than `host:port:max` are an IPv6 address if they can be one, whatever
+                // the first part looks like.
+                let colons = rest.matches(':').count();
+                if colons > NUMBERS || colons > 1 && operand.parse::<Ipv6Addr>().is_ok() {
                     return Err(Problem::TooManyParts);
                 }
                 (plain_host(host)?, Some(rest))
@@ -297,9 +325,6 @@ fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
         Some((port, max)) => (port, Some(max)),
         None => (rest, None),
     };
-    if max.is_some_and(|max| max.contains(':')) {
-        return Err(Problem::TooManyParts);
-    }
     Ok(Parts { host, port: Some(port), max })
 }
 
@@ -410,5 +435,7 @@ impl fmt::Display for Role {
 }
 
 const UNIX: &str = "unix:";
+/// Numbers that a backend can have behind its address.
+pub(crate) const NUMBERS: usize = 4;
 /// `sockaddr_un` has 108 bytes on Linux, the last of which ends the path.
 const MAX_UNIX_PATH: usize = 107;

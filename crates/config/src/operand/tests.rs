@@ -115,6 +115,46 @@ fn a_limit_of_a_unix_backend_comes_last() {
 }
 
 #[test]
+fn a_backend_has_up_to_four_numbers() {
+    backend("db1:80:1:2:3:4", "db1:80:1:2:3:4");
+    backend("db1:80:1:2", "db1:80:1:2");
+    backend("app::0:0:3", "app:8080:0:0:3");
+    backend("db1:80:::3", "db1:80:0:0:3");
+    backend("db1:80:-1:0:0:-4", "db1:80:-1:0:0:-4");
+    backend("[::1]:80:1:2:3:4", "[::1]:80:1:2:3:4");
+    backend("db1:80:1:0:0:0", "db1:80:1");
+    backend("unix:/db:1:2:3:4", "unix:/db:1:2:3:4");
+    backend("unix:/db:0:0:3:0", "unix:/db:0:0:3:0");
+    backend("unix:/db:9:1:2:3:4", "unix:/db:9:1:2:3:4");
+    // Fewer than four numbers are a path and one number, which is written so again.
+    backend("unix:/db:1:2:3", "unix:/db:1:2:3");
+    let path = |text| match parse_backend(text, None, &services).unwrap() {
+        Backend { endpoint: Endpoint::Unix(path), limits, .. } => (path, limits.sessions_max),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(path("unix:/db:1:2:3"), ("/db:1:2".into(), 3));
+    assert_eq!(path("unix:/db:1:2:3:4"), ("/db".into(), 1));
+    assert_eq!(path("unix:/db:9:1:2:3:4"), ("/db:9".into(), 1));
+}
+
+#[test]
+fn any_backend_is_read_as_it_was_written() {
+    let number = prop_oneof![Just(0), Just(7), Just(-3)];
+    let numbers = (number.clone(), number.clone(), 0u32..3, number);
+    let places = ["/db", "/db:1", "/db:1:2", "/db:1:2:-3", "/a:1:2:3:4", "/1:x:4", "db1"];
+    proptest!(|(place in prop::sample::select(places.to_vec()), numbers in numbers)| {
+        let endpoint = match place {
+            "db1" => Endpoint::Tcp { host: Host::Name(place.to_owned()), port: 80 },
+            path => Endpoint::Unix(path.into()),
+        };
+        let (sessions_max, sessions_max_affine, weight, priority) = numbers;
+        let limits = Limits { sessions_max, sessions_max_affine };
+        let backend = Backend { weight, priority, ..Backend::new(endpoint, limits) };
+        prop_assert_eq!(parse_backend(&backend.to_string(), None, &services), Ok(backend));
+    });
+}
+
+#[test]
 fn what_cannot_be_a_backend() {
     backend("", "backend '': is empty");
     backend("::1", "an IPv6 address goes in brackets, as in [::1]:80");
@@ -132,7 +172,11 @@ fn what_cannot_be_a_backend() {
     backend("db1:nosuch", "'nosuch' is neither a port");
     backend("db1:80:many", "'many' is not a number of sessions");
     backend("db1:80:99999999999", "'99999999999' is not a number of sessions");
-    backend("db1:80:1:2", "has more than host:port:max");
+    backend("db1:80:1:2:3:4:5", "has more than host:port:max");
+    backend("db1:80:1:x", "'x' is not a number of sessions");
+    backend("db1:80:1:2:-3", "'-3' is not a number; write host:port:max:max_affine:weight:");
+    backend("db1:80:1:2:3:+4", "'+4' is not a number; write host:port:max:max_affine:weight:");
+    backend("db1::0:0:3", "an IPv6 address goes in brackets, as in [::1]:80");
     backend("*:80", "'*' stands for every address of this machine");
     backend("unix:db", "needs the whole path");
     backend("unix", "backend 'unix': needs the whole path"); // found by fuzzing
