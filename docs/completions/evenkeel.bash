@@ -28,6 +28,12 @@ _evenkeel() {
             evenkeel,links)
                 cmd="evenkeel__subcmd__links"
                 ;;
+            evenkeel,pen)
+                cmd="evenkeel__subcmd__pen"
+                ;;
+            evenkeel,penctl)
+                cmd="evenkeel__subcmd__penctl"
+                ;;
             evenkeel,status)
                 cmd="evenkeel__subcmd__status"
                 ;;
@@ -55,6 +61,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,policy)
                 cmd="evenkeel__subcmd__ctl__subcmd__policy"
                 ;;
+            evenkeel__subcmd__ctl,quarantine)
+                cmd="evenkeel__subcmd__ctl__subcmd__quarantine"
+                ;;
             evenkeel__subcmd__ctl,reset)
                 cmd="evenkeel__subcmd__ctl__subcmd__reset"
                 ;;
@@ -74,7 +83,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --hash-failover --auto-disable --max-sessions --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --shutdown-timeout --source --splice --cut --workers --spin --daemon --pid-file --user --admin --log-format --print-config --help --version demo ctl status links balance"
+            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --shutdown-timeout --source --transparent --forwarded-headers --splice --cut --workers --spin --daemon --pid-file --user --root --admin --log-format --print-config --help --version demo ctl status links balance pen penctl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -88,11 +97,39 @@ _evenkeel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --failover)
+                    COMPREPLY=($(compgen -W "whole-tier later-tiers nothing" -- "${cur}"))
+                    return 0
+                    ;;
                 --hash-failover)
                     COMPREPLY=($(compgen -W "whole-tier later-tiers nothing" -- "${cur}"))
                     return 0
                     ;;
+                --affinity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --affinity-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deny)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connecting)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -148,6 +185,10 @@ _evenkeel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -178,7 +219,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions enable disable drain limit reset add assign policy kill shutdown"
+            opts="-h --admin --listen --help status sessions enable disable drain limit quarantine reset add assign policy kill shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -375,6 +416,28 @@ _evenkeel() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        evenkeel__subcmd__ctl__subcmd__quarantine)
+            opts="-h --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         evenkeel__subcmd__ctl__subcmd__reset)
             opts="-h --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -483,6 +546,34 @@ _evenkeel() {
             ;;
         evenkeel__subcmd__links)
             opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__pen)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__penctl)
+            opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -3,7 +3,7 @@
 use crate::{balance, ctl, demo, lossy};
 use anyhow::Context;
 use clap::Parser;
-use config::native::{NativeArgs, NativeCli, Verb, classic_words};
+use config::native::{Classic, NativeArgs, NativeCli, Verb, classic_words};
 use config::{Bind, Config, ExitStatus, LogFormat};
 use control::{LogReporter, Prepared, Setup, Signals, admin_socket_path};
 use dataplane::Observe;
@@ -17,8 +17,10 @@ use telemetry::LineFormat;
 /// Runs `evenkeel` with these words.
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let classic = lossy(&words);
-    if let Some(words) = classic_words(&classic) {
-        return balance::main("balance", words, true);
+    match classic_words(&classic) {
+        Some((Classic::Balance, words)) => return balance::main("balance", words, true),
+        Some((Classic::Pen | Classic::Penctl, _)) => return report(Err(no_pen())),
+        None => {}
     }
     if let Some(tool) = classic.first().and_then(|word| logtools::find(word)) {
         return (tool.main)(&classic[0], &mut words.into_iter().skip(1));
@@ -31,6 +33,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Some(Verb::Status(args)) => ctl::status_page(&args),
         Some(Verb::Demo(args)) => report(demo::run(&args)),
         Some(Verb::Links { dir }) => report(links(&dir).map(|()| 0)),
+        Some(Verb::Pen { .. } | Verb::Penctl { .. }) => report(Err(no_pen())),
         Some(Verb::Balance { words }) => balance::main("balance", &words, true),
     }
 }
@@ -108,4 +111,9 @@ pub fn report(result: anyhow::Result<u8>) -> ExitCode {
             ExitCode::from(ExitStatus::Failure.code())
         }
     }
+}
+
+/// What stands here until the personality does.
+fn no_pen() -> anyhow::Error {
+    anyhow::anyhow!("pen and penctl are not in this build")
 }

@@ -19,6 +19,11 @@ pub struct Patience(pub Option<Duration>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(pub Option<Duration>);
 
+/// A time-out that may be switched off with the word `never`, zero meaning the same, or left out
+/// with the word `now`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace(pub Option<Duration>);
+
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
@@ -97,6 +102,17 @@ impl FromStr for Patience {
     }
 }
 
+impl FromStr for Grace {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        if text == NOW {
+            return Ok(Self(Some(Duration::ZERO)));
+        }
+        text.parse().map(|Patience(limit)| Self(limit))
+    }
+}
+
 impl FromStr for Deadline {
     type Err = DurationError;
 
@@ -122,6 +138,15 @@ impl fmt::Display for Patience {
     }
 }
 
+impl fmt::Display for Grace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Duration::ZERO) => f.write_str(NOW),
+            limit => Deadline(limit).fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -132,6 +157,7 @@ impl fmt::Display for Deadline {
 }
 
 const NEVER: &str = "never";
+const NOW: &str = "now";
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// A hundred years: adding it to any clock reading still fits 64 bits of nanoseconds.
 const LONGEST_NANOS: u64 = 36_500 * 86_400 * NANOS_PER_SECOND;
@@ -199,6 +225,9 @@ mod tests {
         assert_eq!("0".parse(), Ok(Patience(None)));
         assert_eq!("never".parse(), Ok(Patience(None)));
         assert_eq!("1".parse(), Ok(Patience(Some(Duration::from_secs(1)))));
+        assert_eq!("0".parse(), Ok(Grace(None)));
+        assert_eq!("now".parse(), Ok(Grace(Some(Duration::ZERO))));
+        assert_eq!(Grace(Some(Duration::ZERO)).to_string(), "now");
         assert_eq!("0".parse(), Ok(Deadline(Some(Duration::ZERO))));
         assert_eq!("never".parse(), Ok(Deadline(None)));
         assert_eq!(parse_nonzero_duration("0"), Err(DurationError::Zero));

@@ -137,7 +137,8 @@ pub struct Tier {
     pub policy: Policy,
     /// What may be tried after a backend of this tier failed.
     pub failover: FailoverScope,
-    /// The backends; never empty.
+    /// The backends. Empty only where places must stay: a pen without servers has its emergency
+    /// server in tier 1 as ever.
     pub backends: Vec<Backend>,
 }
 

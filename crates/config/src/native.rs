@@ -1,18 +1,20 @@
 //! The command line of `evenkeel` itself: one tree of options and verbs.
 //!
 //! [`NativeCli`] is exactly what was typed; [`NativeArgs::to_config`] says what it means, and
-//! [`Config::to_command_line`](crate::Config::to_command_line) says it back. `evenkeel balance`
-//! is in the tree so that help and completions know it, but its words follow balance's own
-//! grammar: ask [`classic_words`] before letting clap look at them.
+//! [`Config::to_command_line`](crate::Config::to_command_line) says it back. `evenkeel balance`,
+//! `pen` and `penctl` are in the tree so that help and completions know them, but their words
+//! follow grammars of their own: ask [`classic_words`] before letting clap look at them.
 
+mod access;
 mod convert;
 mod print;
 #[cfg(test)]
 mod tests;
 
+pub use access::AccessRules;
 pub use convert::NativeError;
 
-use crate::duration::{Deadline, Patience, Span, parse_nonzero_duration};
+use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
 use crate::words::Choice;
 use crate::{BackendSelector, Command, CutStyle, LogFormat};
 use balancing::{AdminState, FailoverScope, Policy};
@@ -54,24 +56,57 @@ pub struct NativeArgs {
     #[arg(required = true, value_name = "BACKEND", help = BACKEND_HELP)]
     pub backends: Vec<String>,
 
-    /// How a tier chooses: round-robin, hash, least-sessions or random
+    /// How a tier chooses: round-robin, hash, least-sessions, random, rotation, address-hash,
+    /// address-port-hash, weighted or priority
     #[arg(long, value_name = "POLICY", default_value = "round-robin", hide_possible_values = true)]
     #[arg(value_parser = Policy::parser(), help_heading = CHOOSING)]
     pub policy: Policy,
     /// Leave a backend that failed out this long, unless all are out; 0 never does
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = CHOOSING)]
     pub quarantine: Span,
-    /// What to try after a hashed backend failed: whole-tier, later-tiers or nothing
+    /// Refuse clients when all backends are left out
+    #[arg(long, help_heading = CHOOSING)]
+    pub no_last_resort: bool,
+    /// What to try after a backend failed: whole-tier, later-tiers or nothing
+    #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
+    #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]
+    pub failover: FailoverScope,
+    /// The same for tiers that hash
     #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
     #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]
     pub hash_failover: FailoverScope,
     /// Disable a backend that failed until `evenkeel ctl enable`
     #[arg(long, help_heading = CHOOSING)]
     pub auto_disable: bool,
+    /// Send clients back to where they went; remember so many [default: none]
+    #[arg(long, value_name = "CLIENTS", help_heading = CHOOSING)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub affinity: Option<u32>,
+    /// Forget a client this long after its last session began; 0 or never: do not
+    #[arg(long, value_name = "TIME", default_value = "never", requires = "affinity")]
+    #[arg(help_heading = CHOOSING)]
+    pub affinity_time: Patience,
+    /// Only count what remembered clients do; choose as if they were new
+    #[arg(long, requires = "affinity", help_heading = CHOOSING)]
+    pub affinity_count_only: bool,
+
+    /// Who is served.
+    #[command(flatten)]
+    pub access: AccessRules,
+    /// Where clients go that may not be served [default: they are refused]
+    #[arg(long, value_name = "BACKEND", help_heading = ADMISSION)]
+    pub reject: Option<String>,
     /// Open sessions after which clients wait to be accepted [default: what descriptors allow]
-    #[arg(long, value_name = "N", help_heading = CHOOSING)]
+    #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: Option<u32>,
+    /// Connects under way after which clients wait to be accepted
+    #[arg(long, value_name = "N", help_heading = ADMISSION)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connecting: Option<u32>,
+    /// Share the port with other processes; the kernel spreads clients
+    #[arg(long, help_heading = ADMISSION)]
+    pub share_port: bool,
 
     /// Longest wait for a backend to accept, per attempt
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
@@ -80,12 +115,13 @@ pub struct NativeArgs {
     /// End a session silent in both directions this long; 0 or never: do not
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
     pub idle_timeout: Patience,
-    /// End a session that one side has finished and that is silent this long; 0 or never: do not
+    /// End a session that one side has finished and that is silent this long; 0 or never: do not;
+    /// now: when that side has finished
     #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
-    pub half_close_timeout: Patience,
+    pub half_close_timeout: Grace,
     /// The same where the backend has finished [default: as --half-close-timeout]
     #[arg(long, value_name = "TIME", help_heading = TIMES)]
-    pub backend_half_close_timeout: Option<Patience>,
+    pub backend_half_close_timeout: Option<Grace>,
     /// Longest wait for the last bytes before a reset to be delivered
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     pub linger: Span,
@@ -96,6 +132,12 @@ pub struct NativeArgs {
     /// Local address of connections to backends
     #[arg(long, value_name = "ADDR", help_heading = RELAYING)]
     pub source: Option<IpAddr>,
+    /// Connect to backends from the client's own address (CAP_NET_ADMIN)
+    #[arg(long, conflicts_with = "source", help_heading = RELAYING)]
+    pub transparent: bool,
+    /// Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests
+    #[arg(long, help_heading = RELAYING)]
+    pub forwarded_headers: bool,
     /// Move bulk data through kernel pipes: auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = SpliceMode::parser(), help_heading = RELAYING)]
@@ -120,6 +162,9 @@ pub struct NativeArgs {
     /// Become this user once listening
     #[arg(long, value_name = "NAME", help_heading = PROCESS)]
     pub user: Option<String>,
+    /// Make this the root directory (chroot) before becoming the user
+    #[arg(long, value_name = "DIR", help_heading = PROCESS)]
+    pub root: Option<PathBuf>,
     /// Where to put the admin socket [default: in the runtime directory]
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub admin: Option<PathBuf>,
@@ -153,6 +198,31 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<String>,
     },
+    /// Be the classic pen(1); everything behind this word follows its grammar
+    #[command(disable_help_flag = true)]
+    Pen {
+        /// The words of pen(1), after --print-config if the native equivalent is wanted
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+        words: Vec<String>,
+    },
+    /// Be the classic penctl(1), which sends commands to a running pen
+    #[command(disable_help_flag = true)]
+    Penctl {
+        /// The words of penctl(1)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+        words: Vec<String>,
+    },
+}
+
+/// A program with a grammar of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Classic {
+    /// balance(1)
+    Balance,
+    /// pen(1)
+    Pen,
+    /// penctl(1)
+    Penctl,
 }
 
 /// `evenkeel demo`.
@@ -274,7 +344,7 @@ pub enum CtlVerb {
         #[arg(help = ENDPOINT_HELP)]
         endpoint: String,
     },
-    /// Change how a tier chooses: round-robin, hash, least-sessions or random
+    /// Change how a tier chooses; policies are those of --policy
     Policy {
         /// The tier's number, from 0
         tier: usize,
@@ -324,12 +394,18 @@ impl CtlVerb {
     }
 }
 
-/// The words behind `evenkeel balance`, untouched; `None` when something else was called.
+/// A classic and the words behind it, untouched; `None` when something else was called.
 ///
 /// clap would take a `--` among them for itself.
-pub fn classic_words<S: AsRef<str>>(words: &[S]) -> Option<&[S]> {
+pub fn classic_words<S: AsRef<str>>(words: &[S]) -> Option<(Classic, &[S])> {
     let (first, rest) = words.split_first()?;
-    (first.as_ref() == "balance").then_some(rest)
+    let classic = match first.as_ref() {
+        "balance" => Classic::Balance,
+        "pen" => Classic::Pen,
+        "penctl" => Classic::Penctl,
+        _ => return None,
+    };
+    Some((classic, rest))
 }
 
 /// The whole tree as clap sees it, for completions, man pages and references.
@@ -352,8 +428,8 @@ fn after_help() -> String {
     for (line, meaning) in EXAMPLES {
         text.push_str(&format!("  {line:<42}{meaning}\n"));
     }
-    text + "\nExit status: 0 done, 1 could not be done, 2 not understood; balance has its own, see \
-            evenkeel(1)."
+    text + "\nExit status: 0 done, 1 could not be done, 2 not understood; the classics have their own, \
+            see evenkeel(1)."
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {
@@ -375,18 +451,21 @@ const MAX_WORKERS: usize = 1024;
 
 // Not doc comments, because rustdoc would take the brackets for links.
 const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path";
-const BACKEND_HELP: &str = "Backends, host[:port[:max]], [v6]:port or unix:/path; the word ! ends \
-     a tier, % one that chooses by client address; later tiers take over when earlier ones cannot";
+const BACKEND_HELP: &str = "Backends, host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
+     unix:/path; the word ! ends a tier, % one that chooses by client address; later tiers take over \
+     when earlier ones cannot";
 const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
 
 const CHOOSING: &str = "Choosing a backend";
+const ADMISSION: &str = "Admitting clients";
 const TIMES: &str = "Times";
 const RELAYING: &str = "Relaying";
 const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
-       evenkeel demo | ctl VERB | status --html | links DIR | balance WORD...
+       evenkeel demo | ctl VERB | status --html | links DIR
+       evenkeel balance | pen | penctl WORD...
        evenkeel mergelogs | penlog | penlogd | webresolve | splitwr | dwatch WORD...";
 
 const CTL_AFTER_HELP: &str = "\

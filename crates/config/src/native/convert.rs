@@ -3,8 +3,8 @@
 use super::NativeArgs;
 use crate::Source;
 use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
-use crate::{Bind, Config, Listener, Pool, Process, Tier, Timeouts};
-use balancing::{FailoverScope, Policy};
+use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier, Timeouts};
+use balancing::Policy;
 use std::sync::Arc;
 
 /// Why a native command line means nothing. The status is that of usage errors.
@@ -48,15 +48,19 @@ impl NativeArgs {
                 quarantine: self.quarantine.0,
                 auto_disable: self.auto_disable,
                 hash_failover: self.hash_failover,
-                last_resort: true,
-                access: Arc::default(),
-                reject: None,
-                affinity: None,
+                last_resort: !self.no_last_resort,
+                access: Arc::new(self.access.list()),
+                reject: self.reject(&bind, services)?,
+                affinity: self.affinity.map(|clients_max| Affinity {
+                    clients_max,
+                    time_limit: self.affinity_time.0,
+                    sticky: !self.affinity_count_only,
+                }),
             },
             bind,
-            shared_port: false,
+            shared_port: self.share_port,
             sessions_max: self.max_sessions,
-            connecting_max: None,
+            connecting_max: self.max_connecting,
             timeouts: Timeouts {
                 connect: self.connect_timeout.0,
                 idle: self.idle_timeout.0,
@@ -68,8 +72,12 @@ impl NativeArgs {
                 linger: self.linger.0,
                 shutdown: self.shutdown_timeout.0,
             },
-            source: self.source.map_or(Source::System, Source::Fixed),
-            forwarded_headers: false,
+            source: match self.source {
+                Some(address) => Source::Fixed(address),
+                None if self.transparent => Source::Client,
+                None => Source::System,
+            },
+            forwarded_headers: self.forwarded_headers,
             dummy: false,
             splice: self.splice,
             cut: self.cut,
@@ -80,18 +88,20 @@ impl NativeArgs {
             daemon: self.daemon,
             pid_file: self.pid_file.clone(),
             user: self.user.clone(),
-            root: None,
+            root: self.root.clone(),
             admin: self.admin.clone(),
             log_format: self.log_format,
         };
         Ok(Config { listeners: vec![listener], process })
     }
 
+    fn reject(&self, bind: &Bind, services: Services<'_>) -> Result<Option<Backend>, NativeError> {
+        let parse = |text: &String| parse_backend(text, default_port(bind), services);
+        Ok(self.reject.as_ref().map(parse).transpose()?)
+    }
+
     fn tiers(&self, bind: &Bind, services: Services<'_>) -> Result<Vec<Tier>, NativeError> {
-        let default_port = match bind {
-            Bind::Tcp { port, .. } => Some(*port),
-            Bind::Unix(_) => None,
-        };
+        let default_port = default_port(bind);
         let mut tiers = Vec::new();
         for (tier, words) in split_tiers(&self.backends).into_iter().enumerate() {
             if words.operands.is_empty() {
@@ -103,7 +113,7 @@ impl NativeArgs {
             };
             let failover = match policy {
                 Policy::Hash => self.hash_failover,
-                _ => FailoverScope::WholeTier,
+                _ => self.failover,
             };
             let backends = words.operands.iter();
             let backends = backends.map(|it| parse_backend(it, default_port, services));
@@ -113,5 +123,13 @@ impl NativeArgs {
             return Err(NativeError::NoBackends { listen: bind.to_string() });
         }
         Ok(tiers)
+    }
+}
+
+/// The port of a backend that has none.
+fn default_port(bind: &Bind) -> Option<u16> {
+    match bind {
+        Bind::Tcp { port, .. } => Some(*port),
+        Bind::Unix(_) => None,
     }
 }

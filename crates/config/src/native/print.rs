@@ -1,9 +1,12 @@
 //! A configuration said back as a native command line.
 
+use super::access;
 use crate::Source;
-use crate::duration::{Deadline, Patience, Span};
+use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{Bind, Config, CutStyle, Family, Listener, LogFormat, Pool, Process, Timeouts};
+use crate::{
+    Backend, Bind, Config, CutStyle, Family, Listener, LogFormat, Pool, Process, Timeouts,
+};
 use balancing::{FailoverScope, Policy};
 use relay::SpliceMode;
 use std::fmt::{self, Display};
@@ -14,9 +17,8 @@ impl Config {
     /// The words behind `evenkeel` that mean this configuration: only options that differ from
     /// the default, then the operands with every port written out.
     ///
-    /// Reading them gives this configuration again, with three exceptions that no native command
-    /// line can express and only balance(1) produces: no backends at all; `-6` together with a
-    /// name; and, later, tiers of several policies other than hash.
+    /// Reading them gives this configuration again, but for what [`Config::inexpressible`] tells, and
+    /// for `-6` together with a name, which only balance(1) knows.
     pub fn to_arguments(&self) -> Vec<String> {
         let mut words = Words(Vec::new());
         for listener in &self.listeners {
@@ -29,14 +31,77 @@ impl Config {
         words.0
     }
 
-    /// [`Config::to_arguments`] as one line for a POSIX shell.
+    /// [`Config::to_arguments`] as one line for a POSIX shell, with comments in front of it where it
+    /// does not say everything.
     pub fn to_command_line(&self) -> String {
-        let mut line = String::from("evenkeel");
+        let mut line = String::new();
+        for what in self.inexpressible() {
+            let what = what.replace(char::is_control, "?"); // a path can have a line end
+            line.push_str(&format!("# not expressible: {what}\n"));
+        }
+        line.push_str("evenkeel");
         for word in self.to_arguments() {
             line.push(' ');
             line.push_str(&Quoted(&word).to_string());
         }
         line
+    }
+
+    /// What [`Config::to_arguments`] has no words for: only the classics produce it.
+    pub fn inexpressible(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.listeners.is_empty() {
+            all.push("there is nothing to listen on".to_owned());
+        }
+        for listener in &self.listeners {
+            inexpressible(&mut all, listener);
+        }
+        all
+    }
+}
+
+fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
+    let Listener { pool, dummy, .. } = listener;
+    if *dummy {
+        all.push("clients are answered with a fixed page, and no backend is asked".to_owned());
+    }
+    let entries = pool.access.entries().iter().filter(|entry| access::words(entry).is_none());
+    all.extend(entries.map(|entry| format!("an entry of the access list, {entry:?}")));
+    if pool.tiers.is_empty() {
+        all.push("there are no backends".to_owned());
+    }
+    let plain = || pool.tiers.iter().filter(|tier| tier.policy != Policy::Hash);
+    let first = plain().next();
+    if first.is_some_and(|first| {
+        plain().any(|tier| (tier.policy, tier.failover) != (first.policy, first.failover))
+    }) {
+        all.push("tiers have several policies or failover scopes".to_owned());
+    }
+    for (number, tier) in pool.tiers.iter().enumerate() {
+        if tier.backends.is_empty() {
+            all.push(format!("tier {number} has no backends"));
+        }
+        if tier.policy == Policy::Hash && tier.failover != pool.hash_failover {
+            all.push(format!("tier {number} has a failover scope of its own"));
+        }
+        for (index, backend) in tier.backends.iter().enumerate() {
+            let name = format!("backend {number}.{index}, {}", backend.endpoint);
+            // Whoever comes so far has passed the listener's list.
+            let is_asked = backend.access != pool.access;
+            backend_inexpressible(all, &name, backend, is_asked);
+        }
+    }
+    if let Some(backend) = &pool.reject {
+        backend_inexpressible(all, "the reject backend", backend, true);
+    }
+}
+
+fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, is_asked: bool) {
+    if backend.disabled {
+        all.push(format!("{name}, is out of service"));
+    }
+    if is_asked && !backend.access.entries().is_empty() {
+        all.push(format!("{name}, has an access list of its own"));
     }
 }
 
@@ -79,26 +144,48 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     let policy = tiers.iter().map(|tier| tier.policy).find(|policy| *policy != Policy::Hash);
     words.choice("--policy", policy.unwrap_or_default(), Policy::default());
     words.option("--quarantine", listener.pool.quarantine, Pool::DEFAULT_QUARANTINE, span);
+    words.flag("--no-last-resort", !listener.pool.last_resort);
+    let failover = tiers.iter().find(|tier| tier.policy != Policy::Hash);
+    let failover = failover.map_or_else(FailoverScope::default, |tier| tier.failover);
+    words.choice("--failover", failover, FailoverScope::default());
     words.choice("--hash-failover", listener.pool.hash_failover, FailoverScope::default());
     words.flag("--auto-disable", listener.pool.auto_disable);
+    if let Some(affinity) = listener.pool.affinity {
+        words.optional("--affinity", Some(affinity.clients_max));
+        let patience = |limit| Patience(limit).to_string();
+        words.option("--affinity-time", affinity.time_limit, None, patience);
+        words.flag("--affinity-count-only", !affinity.sticky);
+    }
+    for entry in listener.pool.access.entries() {
+        words.0.extend(access::words(entry).into_iter().flatten());
+    }
+    words.optional("--reject", listener.pool.reject.as_ref());
     words.optional("--max-sessions", listener.sessions_max);
-
-    let (times, default) = (&listener.timeouts, Timeouts::default());
-    let patience = |limit| Patience(limit).to_string();
-    words.option("--connect-timeout", times.connect, default.connect, span);
-    words.option("--idle-timeout", times.idle, default.idle, patience);
-    words.option("--half-close-timeout", times.half_close, default.half_close, patience);
-    let name = "--backend-half-close-timeout";
-    words.option(name, times.backend_half_close, times.half_close, patience);
-    words.option("--linger", times.linger, default.linger, span);
-    let deadline = |limit| Deadline(limit).to_string();
-    words.option("--shutdown-timeout", times.shutdown, default.shutdown, deadline);
-
+    words.optional("--max-connecting", listener.connecting_max);
+    words.flag("--share-port", listener.shared_port);
+    listener_times(words, &listener.timeouts);
     if let Source::Fixed(address) = listener.source {
         words.optional("--source", Some(address));
     }
+    words.flag("--transparent", listener.source == Source::Client);
+    words.flag("--forwarded-headers", listener.forwarded_headers);
     words.choice("--splice", listener.splice, SpliceMode::default());
     words.choice("--cut", listener.cut, CutStyle::Reset);
+}
+
+fn listener_times(words: &mut Words, times: &Timeouts) {
+    let span = |duration: Duration| Span(duration).to_string();
+    let default = Timeouts::default();
+    let patience = |limit| Patience(limit).to_string();
+    words.option("--connect-timeout", times.connect, default.connect, span);
+    words.option("--idle-timeout", times.idle, default.idle, patience);
+    let grace = |limit| Grace(limit).to_string();
+    words.option("--half-close-timeout", times.half_close, default.half_close, grace);
+    let name = "--backend-half-close-timeout";
+    words.option(name, times.backend_half_close, times.half_close, grace);
+    words.option("--linger", times.linger, default.linger, span);
+    let deadline = |limit| Deadline(limit).to_string();
+    words.option("--shutdown-timeout", times.shutdown, default.shutdown, deadline);
 }
 
 fn process_options(words: &mut Words, process: &Process) {
@@ -107,6 +194,7 @@ fn process_options(words: &mut Words, process: &Process) {
     words.flag("--daemon", process.daemon);
     words.optional("--pid-file", process.pid_file.as_deref().map(Path::display));
     words.optional("--user", process.user.as_deref());
+    words.optional("--root", process.root.as_deref().map(Path::display));
     words.optional("--admin", process.admin.as_deref().map(Path::display));
     words.choice("--log-format", process.log_format, LogFormat::Text);
 }
@@ -117,8 +205,9 @@ fn operands(words: &mut Words, listener: &Listener) {
         Bind::Tcp { host: None, port, family: Family::Any } => port.to_string(),
         bind => bind.to_string(),
     });
-    let last = listener.pool.tiers.len().saturating_sub(1);
-    for (index, tier) in listener.pool.tiers.iter().enumerate() {
+    let tiers = || listener.pool.tiers.iter().filter(|tier| !tier.backends.is_empty());
+    let last = tiers().count().saturating_sub(1);
+    for (index, tier) in tiers().enumerate() {
         words.0.extend(tier.backends.iter().map(ToString::to_string));
         match tier.policy {
             Policy::Hash => words.0.push("%".to_owned()),

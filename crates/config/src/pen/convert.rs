@@ -63,12 +63,13 @@ impl PenSettings {
             true => FailoverScope::Nothing,
             false => FailoverScope::WholeTier,
         };
+        let policy = self.policy();
         let backends = self.servers.iter().map(|server| self.backend(server)).collect();
-        let mut tiers = vec![Tier { policy: self.policy(), failover, backends }];
+        let mut tiers = vec![Tier { policy, failover, backends }];
         if let Some(server) = &self.emergency {
-            let failover = FailoverScope::Nothing;
-            let backends = vec![self.backend(server)];
-            tiers.push(Tier { policy: Policy::Rotation, failover, backends });
+            // Of one backend every policy chooses that, but by weight it needs one.
+            let backends = vec![Backend { weight: 1, ..self.backend(server) }];
+            tiers.push(Tier { policy, failover, backends });
         }
         Pool {
             tiers,

@@ -141,3 +141,58 @@ fn a_long_list_is_made_once() {
     assert_eq!(one.listeners[0].pool.access.entries().len(), 100_000);
     assert!(std::ptr::eq(&*one.listeners[0].pool.access, &*other.listeners[0].pool.access));
 }
+
+/// What `--print-config` shows of a command line.
+#[track_caller]
+fn native(line: &str, commands: &str, expected: &str) {
+    let printed = config(line, commands).to_command_line();
+    assert_eq!(printed, expected, "for {line:?} and {commands:?}");
+}
+
+#[test]
+fn a_pen_has_a_native_equivalent() {
+    native(
+        "-f 80 127.0.0.1:81:1:2:3:4 127.0.0.2",
+        "",
+        "evenkeel --policy rotation --quarantine 30s --no-last-resort --affinity 2048 \
+         --max-sessions 500 --max-connecting 100 --share-port --connect-timeout 3s \
+         --shutdown-timeout 0s --cut close 0.0.0.0:80 127.0.0.1:81:1:2:3:4 127.0.0.2:80",
+    );
+    native(
+        "-rsH -T 60 -x 9 -e 127.0.0.9 -B 127.0.0.8:8 -u me -j /j -p /p 80 127.0.0.1",
+        "acl 1 deny 10.0.0.0 255.0.0.0;client_acl 1;tcp_fastclose up;transparent;log /l",
+        "evenkeel --policy rotation --quarantine 30s --no-last-resort --failover nothing \
+         --affinity 2048 --affinity-time 1m --affinity-count-only --deny 10.0.0.0/8 \
+         --reject 127.0.0.8:8 --max-sessions 9 --max-connecting 100 --share-port \
+         --connect-timeout 3s --backend-half-close-timeout now --shutdown-timeout 0s --transparent \
+         --forwarded-headers --splice never --cut close --daemon --pid-file /p --user me --root /j \
+         0.0.0.0:80 127.0.0.1:80 ! 127.0.0.9:80:0:0:1",
+    );
+}
+
+#[test]
+fn what_has_no_native_words_is_told() {
+    let told = |commands| config("-B 127.0.0.8 80 127.0.0.1", commands).inexpressible().join("; ");
+    assert_eq!(told(""), "");
+    assert_eq!(told("acl 0 deny 10.0.0.1"), "the reject backend, has an access list of its own");
+    assert_eq!(told("dummy"), "clients are answered with a fixed page, and no backend is asked");
+    assert_eq!(
+        told("server 0 acl 3;acl 3 deny ::1"),
+        "backend 0.0, 127.0.0.1:80, has an access list of its own"
+    );
+    assert_eq!(told("server 1 address 127.0.0.2"), "backend 0.1, 127.0.0.2:1, is out of service");
+    assert!(
+        told("acl 1 deny 10.0.0.1 255.0.0.0;client_acl 1")
+            .starts_with("an entry of the access list")
+    );
+    assert_eq!(config("80", "").inexpressible(), ["tier 0 has no backends"]);
+    assert_eq!(
+        PenSettings::default().to_config().inexpressible(),
+        ["there is nothing to listen on"]
+    );
+    let line = config("80", "").to_command_line();
+    assert!(
+        line.starts_with("# not expressible: tier 0 has no backends\nevenkeel --policy"),
+        "{line}"
+    );
+}

@@ -1,6 +1,8 @@
 //! Files, reports and logs.
 
 use super::*;
+use crate::native::NativeCli;
+use clap::Parser as _;
 
 #[test]
 fn long_lines_are_split() {
@@ -181,6 +183,20 @@ proptest! {
             let portless = matches!(backend.endpoint, crate::Endpoint::Tcp { port: 0, .. });
             prop_assert!(!portless);
         }
+    }
+
+    #[test]
+    fn what_can_be_said_natively_is_read_again(lines in any_lines()) {
+        let mut config = settings_of(&lines).to_config();
+        let pool = &mut config.listeners[0].pool;
+        for backend in pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
+            (backend.disabled, backend.access) = (false, Default::default());
+        }
+        config.listeners[0].dummy = false;
+        prop_assume!(config.inexpressible().is_empty());
+        let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());
+        let cli = NativeCli::try_parse_from(words).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(cli.start.to_config(SERVICES), Ok(config));
     }
 
     #[test]
