@@ -2,7 +2,7 @@
 //!
 //! Everything in [`FOLDERS`] is ours: a file that nothing renders any more is stale too.
 
-use crate::{markdown, roff};
+use crate::{markdown, pen, roff};
 use anyhow::{Context, bail};
 use clap_complete::{Shell, generate};
 use std::collections::BTreeMap;
@@ -60,6 +60,8 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
         files.insert(path.to_owned(), format!("{}\n", text.trim_end()));
     };
     add("docs/man/balance.1", roff::balance());
+    add("docs/man/pen.1", pen::pen_page());
+    add("docs/man/penctl.1", pen::penctl_page());
     add("docs/man/evenkeel.1", roff::evenkeel(&tree)?);
     for (name, page) in logtools::manual_pages() {
         add(&format!("docs/man/{name}.1"), page);
@@ -84,6 +86,7 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     add("docs/reference/ctl.md", markdown::ctl(&tree)?);
     add("docs/reference/evenkeel.md", markdown::evenkeel(&tree));
     add("docs/reference/exit-status.md", markdown::exit_statuses());
+    add("docs/reference/pen.md", pen::reference());
     Ok(files)
 }
 

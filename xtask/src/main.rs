@@ -2,6 +2,7 @@
 
 mod docs;
 mod markdown;
+mod pen;
 mod roff;
 
 use clap::{Parser, Subcommand};

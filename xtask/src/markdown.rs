@@ -6,7 +6,7 @@ use clap::{Arg, Command};
 use config::EXIT_STATUSES;
 use config::balance::{self, shell};
 
-const NOTICE: &str = "<!-- Rendered by `cargo xtask docs`; do not edit. -->\n";
+pub const NOTICE: &str = "<!-- Rendered by `cargo xtask docs`; do not edit. -->\n";
 
 /// The options of `evenkeel`, by heading.
 pub fn evenkeel(tree: &Command) -> String {
@@ -39,7 +39,7 @@ pub fn evenkeel(tree: &Command) -> String {
         tree.get_subcommands().map(|verb| [code(verb.get_name()), plain(&about(verb))]),
     ));
     text.push_str(
-        "\nSee [`ctl`](ctl.md), [`balance`](balance.md) and [exit statuses](exit-status.md).\n",
+        "\nSee [`ctl`](ctl.md), [`balance`](balance.md), [`pen`](pen.md) and [exit statuses](exit-status.md).\n",
     );
     text
 }
@@ -119,7 +119,10 @@ fn usage(tree: &Command) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = line(&head.map(str::to_owned)) + &line(&head.map(|_| "---".to_owned()));
     text.extend(rows.into_iter().map(|row| line(&row)));
@@ -143,12 +146,12 @@ fn help(arg: &Arg) -> String {
     plain(&arg.get_help().map(ToString::to_string).unwrap_or_default())
 }
 
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
 }
 
 /// Text of a table as Markdown that shows it unchanged, but for its code spans.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut shown = String::new();
     for (index, part) in text.split('`').enumerate() {
         if index % 2 == 1 {

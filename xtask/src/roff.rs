@@ -18,7 +18,7 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
         "evenkeel demo [--port N]",
         "evenkeel ctl [--admin PATH | --listen PORT] VERB",
         "evenkeel links DIR",
-        "evenkeel balance WORD...",
+        "evenkeel balance | pen | penctl WORD...",
     ]);
     page.section("DESCRIPTION");
     for paragraph in DESCRIPTION {
@@ -29,7 +29,7 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
     page.exit_statuses(|_| true);
     page.section("EXAMPLES");
     page.lines(&native::EXAMPLES.map(|(line, meaning)| format!("{line:<42}{meaning}")));
-    page.see_also(&["evenkeel-ctl(1)", "evenkeel-demo(1)", "balance(1)"]);
+    page.see_also(&["evenkeel-ctl(1)", "evenkeel-demo(1)", "balance(1)", "pen(1)", "penctl(1)"]);
     Ok(page.0)
 }
 
@@ -96,10 +96,10 @@ pub fn balance() -> String {
 }
 
 /// A man page being written.
-struct Page(String);
+pub struct Page(pub String);
 
 impl Page {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         // The first two lines define the apostrophe that clap's sections use.
         let apostrophe = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
         Self(format!("{apostrophe}.TH {name} 1 \"\" \"{SOURCE}\" \"Evenkeel\"\n"))
@@ -124,20 +124,20 @@ impl Page {
         }
     }
 
-    fn section(&mut self, title: &str) {
+    pub fn section(&mut self, title: &str) {
         self.0.push_str(&format!(".SH {}\n", quoted(title)));
     }
 
-    fn paragraph(&mut self, text: &str) {
+    pub fn paragraph(&mut self, text: &str) {
         self.0.push_str(&format!(".PP\n{}\n", escaped(text)));
     }
 
-    fn item(&mut self, head: &str, text: &str) {
+    pub fn item(&mut self, head: &str, text: &str) {
         self.0.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(head), escaped(text)));
     }
 
     /// Lines that stay as they are.
-    fn lines<S: AsRef<str>>(&mut self, lines: &[S]) {
+    pub fn lines<S: AsRef<str>>(&mut self, lines: &[S]) {
         self.0.push_str(".nf\n");
         for line in lines {
             self.0.push_str(&format!("{}\n", escaped(line.as_ref())));
@@ -145,7 +145,7 @@ impl Page {
         self.0.push_str(".fi\n");
     }
 
-    fn exit_statuses(&mut self, wanted: impl Fn(&ExitRow) -> bool) {
+    pub fn exit_statuses(&mut self, wanted: impl Fn(&ExitRow) -> bool) {
         self.section("EXIT STATUS");
         for row in EXIT_STATUSES.iter().filter(|row| wanted(row)) {
             let text = format!("{} ({})", row.meaning, row.from);
@@ -153,7 +153,7 @@ impl Page {
         }
     }
 
-    fn see_also(&mut self, pages: &[&str]) {
+    pub fn see_also(&mut self, pages: &[&str]) {
         self.section("SEE ALSO");
         self.0.push_str(&format!("{}\n", escaped(&pages.join(", "))));
     }
@@ -212,16 +212,27 @@ fn quoted(text: &str) -> String {
 
 const SOURCE: &str = concat!("evenkeel ", env!("CARGO_PKG_VERSION"));
 
-const DESCRIPTION: [&str; 4] = [
+const DESCRIPTION: [&str; 6] = [
     "Listens on LISTEN and spreads the TCP connections that arrive over the BACKENDs, in the \
      foreground, with one log line for every session that ends.",
-    "LISTEN is a port, a service name, addr:port, [v6]:port or unix:/path. A BACKEND is \
-     host[:port[:max]], [v6][:port[:max]] or unix:/path[:max]; without a port it has the \
-     listening port, and max is the most sessions it is given at one time. A last :NUMBER of a \
-     Unix backend is its max; a path that really ends so is written with :0 behind it.",
+    "LISTEN is a port, a service name, addr:port, [v6]:port or unix:/path. A BACKEND is a host, \
+     [v6] or unix:/path, and behind it :port:max:max_affine:weight:priority, as much of that as is \
+     needed. Without a port it has the listening port; max is the most sessions it is given at \
+     one time, 0 for no limit; max_affine is the most where a client is remembered with it (see \
+     `--affinity`); weight and priority are for the policies weighted and priority. A Unix \
+     backend has no port, and either all four numbers or only max: a path that really ends with \
+     :NUMBER is written with :0 behind it.",
     "The word ! ends a tier: the backends before it are used as long as one of them can be had, \
      then those behind it. The word % does the same and lets the client's address decide within \
      the tier.",
+    "Policies: round-robin, each backend in turn; hash, by the client's address, so that few move \
+     when backends come and go; least-sessions; random; rotation, in turn and beginning with the \
+     second; address-hash, the client's address as a number modulo the number of backends; \
+     address-port-hash, the same with the client's port; weighted, the fewest sessions for its \
+     weight; priority, the lowest number that is to be had.",
+    "`--allow` and `--deny` make one list, in the order in which they are given. The first entry \
+     that fits a client decides. If none does, the opposite of the last one holds: after only \
+     `--allow`, nobody else is served. Clients of Unix sockets always are.",
     "Times are whole numbers with ns, us, ms, s, m, h or d; a bare number is seconds.",
 ];
 

@@ -34,11 +34,16 @@ pub struct ExitRow {
 }
 
 /// The table, in rising order; a status with a meaning of its own per form has a row per form.
-pub const EXIT_STATUSES: [ExitRow; 11] = [
+pub const EXIT_STATUSES: [ExitRow; 14] = [
     row(
         ExitStatus::Success,
         "all",
         "Done: an orderly end, a command carried out, or a daemon that is now listening.",
+    ),
+    row(
+        ExitStatus::Success,
+        "pen, penctl",
+        "The command line was not understood: the usage text is on standard output. What the answer to a command says makes no difference.",
     ),
     row(
         ExitStatus::Failure,
@@ -49,6 +54,16 @@ pub const EXIT_STATUSES: [ExitRow; 11] = [
         ExitStatus::Failure,
         "evenkeel ctl",
         "The instance refused the command and changed nothing; the message says why.",
+    ),
+    row(
+        ExitStatus::Failure,
+        "pen",
+        "It could not start: a port or address that cannot be listened on, a server that does not resolve, an unknown user, a file that cannot be written, or something that this version does not do.",
+    ),
+    row(
+        ExitStatus::Failure,
+        "penctl",
+        "Nothing was sent: no port was given, nobody answers there, or the command has more than 1021 characters.",
     ),
     row(
         ExitStatus::Usage,

@@ -182,10 +182,7 @@ impl PenSettings {
                 self.idle_timeout = number.unwrap_or(self.idle_timeout).max(0);
                 format!("Idle timeout: {} seconds\n", self.idle_timeout)
             }
-            Value::Idlers => {
-                self.idlers = number.unwrap_or(self.idlers).max(0);
-                "Idlers: 0/0\n".to_owned()
-            }
+            Value::Idlers => return reply("Idlers: 0/0\n".to_owned()),
             Value::PendingMax => {
                 self.pending_max = number.unwrap_or(self.pending_max).max(1);
                 String::new()

@@ -147,7 +147,7 @@ pub const COMMANDS: [CommandRow; 55] = [
     row(
         "idlers",
         "[N]",
-        "`Idlers: 0/N`",
+        "`Idlers: 0/0`",
         "Accepted; no idle connections to servers are kept.",
         |words| PenCommand::Value(Value::Idlers, words.number()),
     ),

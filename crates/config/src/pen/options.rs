@@ -198,8 +198,9 @@ pub const OPTIONS: [OptionRow; 42] = [
         'q',
         "n",
         Some("500"),
-        "length of the queue for accepting",
-        "How many clients may wait to be accepted. Less than 50 is taken for 50, with a remark.",
+        "accepted; changes nothing",
+        "How many clients may wait to be accepted, which here is as many as the system allows. Less \
+         than 50 is answered with a remark.",
     ),
     flag(
         'r',

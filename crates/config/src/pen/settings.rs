@@ -33,8 +33,6 @@ pub struct PenSettings {
     pub exit_enabled: bool,
     /// `-U`
     pub udp: bool,
-    /// `-q`, from 50.
-    pub listen_queue: i32,
     /// `-l` and `log`: a path or `host:port`.
     pub log: Option<String>,
     /// `-w` and `web_stats`
@@ -57,8 +55,6 @@ pub struct PenSettings {
     pub conn_max: i32,
     /// `pending_max`
     pub pending_max: i32,
-    /// `idlers`, which are not kept.
-    pub idlers: i32,
     /// `client_acl`, from 0 to 9.
     pub client_acl: usize,
     /// `control_acl`, from 0 to 9.
@@ -157,7 +153,6 @@ impl Default for PenSettings {
             user: None,
             exit_enabled: false,
             udp: false,
-            listen_queue: 500,
             log: None,
             web_stats: None,
             debug: 0,
@@ -169,7 +164,6 @@ impl Default for PenSettings {
             clients_max: DEFAULT_CLIENTS,
             conn_max: DEFAULT_CONNECTIONS,
             pending_max: 100,
-            idlers: 0,
             client_acl: 0,
             control_acl: 0,
             hash: false,
@@ -235,7 +229,6 @@ impl PenSettings {
             'j' => self.chroot = text(),
             'l' => self.log = text(),
             'p' => self.pid_file = text(),
-            'q' => self.listen_queue = number.max(50),
             'r' => self.roundrobin = true,
             's' => self.stubborn = true,
             't' => self.timeout = number,
@@ -243,7 +236,7 @@ impl PenSettings {
             'w' => self.web_stats = text(),
             'x' if number > 0 => self.conn_max = number,
             'x' => self.conn_max = DEFAULT_CONNECTIONS,
-            // -c below 1, what is obsolete, and what is about TLS, which needs -E.
+            // -c below 1, -m, -q, what is obsolete, and what is about TLS, which needs -E.
             _ => {}
         }
     }

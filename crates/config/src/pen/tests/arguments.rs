@@ -111,7 +111,7 @@ fn remarks_are_for_standard_error() {
     assert!(text.ends_with("\nmulti_accept bumped to 1\nlisten_queue bumped to 50"), "{text}");
     assert_eq!(remarks("-m 1 -q 50 -rfh -P 80"), "");
     let settings = start("-c 0 -x 0 -q 1 80").unwrap();
-    assert_eq!((settings.clients_max, settings.conn_max, settings.listen_queue), (2048, 500, 50));
+    assert_eq!((settings.clients_max, settings.conn_max), (2048, 500));
 }
 
 #[test]
