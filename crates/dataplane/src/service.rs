@@ -2,7 +2,7 @@
 
 use crate::event::SourceFault;
 use arc_swap::{ArcSwap, Guard};
-use balancing::{AccessList, Country, Pool};
+use balancing::{Country, Pool};
 use relay::{SpliceMode, Timeouts};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -164,9 +164,8 @@ impl Service {
         let settings = self.settings();
         let countries = settings.countries.as_ref()?;
         let mut lists = pool.backends().map(|(_, _, backend)| &backend.access);
-        let wanted =
-            pool.access.needs_country() || lists.any(|list| AccessList::needs_country(list));
-        countries.country(client.to_canonical()).filter(|_| wanted)
+        let wanted = pool.access.needs_country() || lists.any(|list| list.needs_country());
+        wanted.then(|| countries.country(client.to_canonical()))?
     }
 
     /// Sessions whose backend has not answered yet.

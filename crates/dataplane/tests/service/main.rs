@@ -1,0 +1,7 @@
+//! One service on loopback, through the data plane's own interface.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot have its sockets has failed")]
+
+mod rig;
+mod sessions;
+mod settings;
