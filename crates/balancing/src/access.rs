@@ -7,6 +7,7 @@ mod compiled;
 use crate::{Client, Country};
 use compiled::Compiled;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, LazyLock};
 
 /// An ordered list of entries. The first that matches decides; if none does, the opposite of the
 /// last entry's verdict holds; an empty list permits. Clients of Unix sockets are always
@@ -67,6 +68,14 @@ impl AccessList {
     pub fn new(entries: Vec<AccessEntry>) -> Self {
         let compiled = Compiled::new(&entries);
         Self { entries, compiled }
+    }
+
+    /// The list that permits everyone, shared by all who have no other: choosing looks at it, and
+    /// one that is in the cache already costs nothing.
+    #[must_use]
+    pub fn everyone() -> Arc<Self> {
+        static EVERYONE: LazyLock<Arc<AccessList>> = LazyLock::new(Arc::default);
+        Arc::clone(&EVERYONE)
     }
 
     /// A list that denies everyone but clients of Unix sockets.

@@ -31,7 +31,7 @@ impl Backend {
     /// A backend without weight, rank or access list.
     #[must_use]
     pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
-        let access = Arc::default();
+        let access = AccessList::everyone();
         Self { name, addresses, weight: 0, priority: 0, access, state }
     }
 

@@ -1,6 +1,6 @@
 //! `evenkeel`: the native start form, and the way to its verbs.
 
-use crate::{balance, ctl, demo, lossy};
+use crate::{balance, ctl, demo, lossy, pen};
 use anyhow::Context;
 use clap::Parser;
 use config::native::{Classic, NativeArgs, NativeCli, Verb, classic_words};
@@ -19,7 +19,8 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     let classic = lossy(&words);
     match classic_words(&classic) {
         Some((Classic::Balance, words)) => return balance::main("balance", words, true),
-        Some((Classic::Pen | Classic::Penctl, _)) => return report(Err(no_pen())),
+        Some((Classic::Pen, words)) => return pen::main("pen", words, true),
+        Some((Classic::Penctl, words)) => return pen::penctl_main(words),
         None => {}
     }
     if let Some(tool) = classic.first().and_then(|word| logtools::find(word)) {
@@ -33,8 +34,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Some(Verb::Status(args)) => ctl::status_page(&args),
         Some(Verb::Demo(args)) => report(demo::run(&args)),
         Some(Verb::Links { dir }) => report(links(&dir).map(|()| 0)),
-        Some(Verb::Pen { .. } | Verb::Penctl { .. }) => report(Err(no_pen())),
         Some(Verb::Balance { words }) => balance::main("balance", &words, true),
+        Some(Verb::Pen { words }) => pen::main("pen", &words, true),
+        Some(Verb::Penctl { words }) => pen::penctl_main(&words),
     }
 }
 
@@ -85,7 +87,7 @@ fn admin_path(config: &Config) -> PathBuf {
 fn links(dir: &Path) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find out where this program is")?;
     let tools = logtools::PERSONALITIES.iter().map(|tool| tool.tool.name);
-    for name in ["balance"].into_iter().chain(tools) {
+    for name in ["balance", "pen", "penctl"].into_iter().chain(tools) {
         let link = dir.join(name);
         if std::fs::read_link(&link).is_ok_and(|target| target == program) {
             println!("{} is there already", link.display());
@@ -111,9 +113,4 @@ pub fn report(result: anyhow::Result<u8>) -> ExitCode {
             ExitCode::from(ExitStatus::Failure.code())
         }
     }
-}
-
-/// What stands here until the personality does.
-fn no_pen() -> anyhow::Error {
-    anyhow::anyhow!("pen and penctl are not in this build")
 }

@@ -283,7 +283,7 @@ impl Backend {
     /// A backend with these limits and nothing else to it.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        let access = Arc::default();
+        let access = AccessList::everyone();
         Self { endpoint, limits, weight: 0, priority: 0, access, disabled: false }
     }
 }

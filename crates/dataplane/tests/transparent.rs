@@ -201,7 +201,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Outcome<()> {
         observe: Observe::default(),
     };
     let service = Service::new(0, settings, Pool { tiers: vec![tier], ..Pool::default() });
-    plane.listen(Arc::new(service), sys::net::listen_tcp(address, true)?);
+    plane.listen(Arc::new(service), sys::net::listen_tcp(address, true, false)?);
     serve_until_told()
 }
 

@@ -8,10 +8,9 @@ use crate::{
     Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
     Timeouts,
 };
-use balancing::{FailoverScope, Policy};
+use balancing::{AccessList, FailoverScope, Policy};
 use relay::SpliceMode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a client may be silent after its server has finished. The original closes it at
@@ -98,7 +97,7 @@ impl BalanceProxy {
                 FailoverScope::LaterTiers
             },
             last_resort: true,
-            access: Arc::default(),
+            access: AccessList::everyone(),
             reject: None,
             affinity: None,
         };

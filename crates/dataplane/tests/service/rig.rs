@@ -81,7 +81,7 @@ impl Rig {
     /// Listens on a new port.
     pub fn listen(&mut self) {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let socket = sys::net::listen_tcp(any, false).unwrap();
+        let socket = sys::net::listen_tcp(any, false, false).unwrap();
         self.address = sys::net::local_address(socket.as_fd()).unwrap();
         self.plane.listen(Arc::clone(&self.service), socket);
     }
