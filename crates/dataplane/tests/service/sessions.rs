@@ -1,7 +1,7 @@
 //! What settings make of a session.
 
 use crate::rig::{Rig, accept, backend, expect, expect_rest, pool, settings, wait_until};
-use balancing::{AccessEntry, AccessList, Country, Subject, Verdict};
+use balancing::{AccessEntry, AccessList, Affinity, Country, Subject, Verdict};
 use dataplane::{Countries, Event, Observe, REQUEST_BYTES_MAX, Settings, Source, SourceFault};
 use relay::{CloseReason, SpliceMode};
 use std::io::{Read, Write};
@@ -256,4 +256,27 @@ fn countries_are_asked_for_once_and_only_where_a_rule_wants_them() {
     rig.service.pool.store(Arc::new(choosy));
     serve();
     assert_eq!(countries.0.load(Relaxed), 1);
+}
+
+#[test]
+fn what_passed_is_known_of_a_client() {
+    let (backend, address) = backend();
+    let mut remembering = pool(&[address]);
+    let affinity = Arc::new(Affinity::new(8, None, 1));
+    remembering.affinity = Some(Arc::clone(&affinity));
+    let mut rig = Rig::new(settings(), remembering);
+    for _ in 0..2 {
+        let mut client = rig.connect();
+        client.write_all(b"ask").unwrap();
+        let mut served = accept(&backend);
+        expect(&mut served, b"ask");
+        served.write_all(b"answer").unwrap();
+        drop(served);
+        expect_rest(&mut client, b"answer");
+        drop(client);
+        rig.await_end();
+    }
+    let rows = affinity.rows();
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.sent_bytes, row.received_bytes), (12, 6));
 }
