@@ -28,7 +28,8 @@ use operation::{Operation, run_file, run_line};
 use reporter::PenReporter;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use sys::process::{service_port, user_id};
@@ -111,9 +112,7 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
     if let Some(user) = &config.process.user {
         sys::process::User::find(user).map_err(|_| PenError::UnknownUser(user.clone()))?;
     }
-    let listen = settings.listen.as_ref().map(|listen| listen.text.replace('/', "-"));
-    let listen = listen.unwrap_or_default();
-    let admin = admin_socket_path(&format!("pen.{listen}.{}", std::process::id()));
+    let admin = admin_path(&settings);
     let observe = Observe {
         requests: log.is_some(),
         blocks: settings.debug >= DUMP_LEVEL && settings.foreground,
@@ -135,6 +134,18 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         companion: Some(Box::new(PenCompanion::new(operation, door, log, pid_file))),
     };
     Prepared::new(setup).and_then(Prepared::run).map_err(in_old_words)
+}
+
+/// Where the admin socket goes: named by what is listened on, and for a second process that shares
+/// the port by its number too.
+fn admin_path(settings: &PenSettings) -> PathBuf {
+    let listen = settings.listen.as_ref().map(|listen| listen.text.replace('/', "-"));
+    let name = format!("pen.{}", listen.unwrap_or_default());
+    let path = admin_socket_path(&name);
+    match UnixStream::connect(&path) {
+        Ok(_) => admin_socket_path(&format!("{name}.{}", std::process::id())),
+        Err(_) => path,
+    }
 }
 
 /// From this level of `-d` on, traffic is dumped.
@@ -192,7 +203,9 @@ fn in_old_words(error: StartError) -> Failure {
         StartError::User { user, .. } => PenError::UnknownUser(user),
         StartError::Root { path, .. } => PenError::Chroot(path.display().to_string()),
         StartError::PidFile { path, .. } => PenError::PidFile(path.display().to_string()),
-        StartError::Companion { what, .. } => return Failure::Start(what),
+        StartError::Companion { what, source } => {
+            return Failure::Start(format!("{what}: {source}"));
+        }
         error => {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             return Failure::Start(format!("{error}{cause}"));

@@ -2,7 +2,7 @@
 
 use crate::admin::{Desk, Who};
 use crate::bind::StartError;
-use balancing::{Affinity, Instant, Pool};
+use balancing::{Instant, Pool};
 use config::{Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
 use std::sync::Arc;
@@ -48,12 +48,6 @@ impl Operator {
     #[must_use]
     pub fn pool(&self) -> Arc<Pool> {
         self.desk.instance().pool(0)
-    }
-
-    /// What is remembered of clients at the first listener.
-    #[must_use]
-    pub fn affinity(&self) -> Option<Arc<Affinity>> {
-        self.pool().affinity.clone()
     }
 
     /// Every open session, oldest first.

@@ -208,4 +208,4 @@ impl Shared {
 }
 
 /// Descriptors for everything that is not a session: listeners, admin connections, logs.
-const RESERVED_DESCRIPTORS: usize = 40;
+const RESERVED_DESCRIPTORS: usize = 64;

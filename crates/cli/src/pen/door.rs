@@ -1,7 +1,7 @@
 //! The control port: one line in, one answer out, per connection.
 //!
-//! Nobody is waited for longer than [`PATIENCE`], and of those who connect and say nothing only
-//! [`WAITING_MAX`] are kept: for one more, the one that has waited longest is closed.
+//! Nobody is waited for longer than [`PATIENCE`], and [`CLIENTS_MAX`] are kept at one time: for one
+//! more, the one that has been there longest is closed. Its command is carried out all the same.
 
 use super::operation::Operation;
 use std::collections::VecDeque;
@@ -24,8 +24,8 @@ pub enum Door {
 
 /// The longest line looked at, as in the original.
 const LINE_BYTES_MAX: usize = 4096;
-/// Clients that may wait before having said anything.
-const WAITING_MAX: usize = 32;
+/// Control clients at one time.
+const CLIENTS_MAX: usize = 32;
 /// How long a client may take to say something, or to take some of its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What is written of an answer before a slow client's time starts anew.
@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(200);
 impl Door {
     /// Serves until the process ends.
     pub async fn serve(self, operation: Arc<Operation>) -> io::Result<()> {
-        let mut waiting = Waiting::default();
+        let mut clients = Clients::default();
         match self {
             Self::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
@@ -44,7 +44,7 @@ impl Door {
                 loop {
                     match listener.accept().await {
                         Ok((stream, client)) => {
-                            waiting.admit(stream, Some(client.ip().to_canonical()), &operation);
+                            clients.admit(stream, Some(client.ip().to_canonical()), &operation);
                         }
                         Err(_) => sleep(RETRY).await,
                     }
@@ -55,7 +55,7 @@ impl Door {
                 let listener = UnixListener::from_std(listener)?;
                 loop {
                     match listener.accept().await {
-                        Ok((stream, _)) => waiting.admit(stream, None, &operation),
+                        Ok((stream, _)) => clients.admit(stream, None, &operation),
                         Err(_) => sleep(RETRY).await,
                     }
                 }
@@ -64,11 +64,11 @@ impl Door {
     }
 }
 
-/// Clients that have said nothing yet, oldest first. Dropping a sender closes its client.
+/// Who is there, oldest first. Dropping a sender closes its client.
 #[derive(Default)]
-struct Waiting(VecDeque<oneshot::Sender<()>>);
+struct Clients(VecDeque<oneshot::Sender<()>>);
 
-impl Waiting {
+impl Clients {
     fn admit<S>(&mut self, stream: S, client: Option<IpAddr>, operation: &Arc<Operation>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -76,28 +76,33 @@ impl Waiting {
         if !operation.admits(client) {
             return;
         }
-        self.0.retain(|waiting| !waiting.is_closed());
-        if self.0.len() >= WAITING_MAX {
+        self.0.retain(|client| !client.is_closed());
+        if self.0.len() >= CLIENTS_MAX {
             self.0.pop_front();
         }
         let (keep, closed) = oneshot::channel();
         self.0.push_back(keep);
-        tokio::spawn(answer(stream, closed, Arc::clone(operation)));
+        let operation = Arc::clone(operation);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = converse(stream, operation) => {}
+                _ = closed => {}
+            }
+        });
     }
 }
 
 /// Reads one chunk, carries out its first line, and answers.
-async fn answer<S>(mut stream: S, closed: oneshot::Receiver<()>, operation: Arc<Operation>)
+async fn converse<S>(mut stream: S, operation: Arc<Operation>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut chunk = vec![0; LINE_BYTES_MAX];
-    let read = tokio::select! {
-        read = timeout(PATIENCE, stream.read(&mut chunk)) => read,
-        _ = closed => return,
-    };
-    let Ok(Ok(count @ 1..)) = read else { return };
-    let reply = operation.carry_out(&chunk[..count]).await;
+    let Ok(Ok(count @ 1..)) = timeout(PATIENCE, stream.read(&mut chunk)).await else { return };
+    chunk.truncate(count);
+    // A task of its own: a command is not left half done because its client goes away.
+    let reply = tokio::spawn(async move { operation.carry_out(&chunk).await });
+    let Ok(reply) = reply.await else { return };
     for piece in reply.chunks(PIECE_BYTES) {
         match timeout(PATIENCE, stream.write_all(piece)).await {
             Ok(Ok(())) => {}
@@ -106,5 +111,5 @@ where
     }
     // What is left unread would turn the close into a reset and could cost the client its answer.
     let _ = stream.shutdown().await;
-    let _ = timeout(Duration::ZERO, stream.read(&mut chunk)).await;
+    let _ = timeout(Duration::ZERO, stream.read(&mut [0; LINE_BYTES_MAX])).await;
 }

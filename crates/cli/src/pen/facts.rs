@@ -1,7 +1,7 @@
 //! What pen's answers and reports say of the running instance.
 
 use super::numbers::ConnectionNumbers;
-use balancing::{Backend, Health, Pool};
+use balancing::{Backend, Pool};
 use config::pen::PenSettings;
 use config::pen::replies::{ClientFacts, ConnectionFacts, ServerFacts, StatusFacts};
 use control::Operator;
@@ -9,6 +9,7 @@ use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything of one moment.
 #[derive(Default)]
@@ -21,23 +22,33 @@ pub struct Facts {
     last: usize,
 }
 
+/// Which clients are asked for: there may be a million.
+#[derive(Clone, Copy)]
+pub enum Clients {
+    Nobody,
+    /// Those of so many seconds.
+    Recent(u32),
+    Everybody,
+}
+
 /// Asks the instance.
 pub fn gather(
     operator: &Operator,
     settings: &PenSettings,
     numbers: &mut ConnectionNumbers,
+    wanted: Clients,
 ) -> Facts {
     let pool = operator.pool();
     let sessions = operator.sessions();
     numbers.assign(sessions.iter().map(|it| it.session), settings.conn_max.max(1) as usize);
-    let connection = |info: &SessionInfo| connection(operator, &pool, numbers, info);
+    let connection = |info: &SessionInfo| connection(&pool, numbers, info);
     let mut connections: Vec<_> = sessions.iter().filter_map(connection).collect();
     connections.sort_unstable_by_key(|connection| connection.number);
     let tier = pool.tiers.first();
     let servers = tier.into_iter().flat_map(|tier| &tier.backends);
     Facts {
-        servers: servers.map(|backend| server(operator, &pool, backend)).collect(),
-        clients: clients(operator, &sessions),
+        servers: servers.map(|backend| server(operator, backend)).collect(),
+        clients: clients(operator, &pool, &sessions, wanted),
         connections,
         current: tier.and_then(|tier| tier.last_taken()).unwrap_or(0),
         last: numbers.last(),
@@ -54,17 +65,13 @@ pub fn server_number(pool: &Pool, backend: &Backend) -> i64 {
     place.map_or(-1, |place| place as i64)
 }
 
-fn server(operator: &Operator, pool: &Pool, backend: &Backend) -> ServerFacts {
+fn server(operator: &Operator, backend: &Backend) -> ServerFacts {
     let totals = backend.state.totals();
-    let failed_at = match backend.state.health() {
-        Health::Healthy { .. } => 0,
-        Health::Quarantined { since, .. } => {
-            let (now, wall) = (operator.now(), sys::clock::wall_nanos() / 1_000_000_000);
-            let ago = now.since(since).as_secs() as i64;
-            wall - ago + since.since(now).as_secs() as i64
-        }
-    };
-    let _ = pool;
+    let failed_at = backend.state.last_failure().map_or(0, |when| {
+        // It may lie ahead: a command leaves servers out for longer than failures do.
+        let (now, wall) = (operator.now(), sys::clock::wall_nanos() / 1_000_000_000);
+        wall + when.since(now).as_secs() as i64 - now.since(when).as_secs() as i64
+    });
     ServerFacts {
         connections: backend.state.sessions().into(),
         sent: totals.sent_bytes,
@@ -74,13 +81,12 @@ fn server(operator: &Operator, pool: &Pool, backend: &Backend) -> ServerFacts {
 }
 
 fn connection(
-    operator: &Operator,
     pool: &Pool,
     numbers: &ConnectionNumbers,
     info: &SessionInfo,
 ) -> Option<ConnectionFacts> {
     let client = info.client.map(|client| client.ip().to_canonical());
-    let slot = operator.affinity().and_then(|table| table.slot(client));
+    let slot = pool.affinity.as_ref().and_then(|table| table.slot(client));
     let state = match info.phase {
         "connecting" => 1,
         _ => 2 + 4 * u32::from(info.backend_ended) + 8 * u32::from(info.client_ended),
@@ -98,8 +104,20 @@ fn connection(
 }
 
 /// The table of clients, with what open sessions have moved so far.
-fn clients(operator: &Operator, sessions: &[SessionInfo]) -> Vec<ClientFacts> {
-    let Some(table) = operator.affinity() else { return Vec::new() };
+fn clients(
+    operator: &Operator,
+    pool: &Pool,
+    sessions: &[SessionInfo],
+    wanted: Clients,
+) -> Vec<ClientFacts> {
+    let Some(table) = &pool.affinity else { return Vec::new() };
+    let now = operator.now();
+    let rows = match wanted {
+        Clients::Nobody => return Vec::new(),
+        // One second more, since ages are compared in whole seconds.
+        Clients::Recent(seconds) => table.recent(now - Duration::from_secs(u64::from(seconds) + 1)),
+        Clients::Everybody => table.rows(),
+    };
     let mut open: HashMap<Option<IpAddr>, (u64, u64)> = HashMap::new();
     for session in sessions {
         let client = session.client.map(|client| client.ip().to_canonical());
@@ -107,9 +125,7 @@ fn clients(operator: &Operator, sessions: &[SessionInfo]) -> Vec<ClientFacts> {
         *sent += session.received_bytes;
         *received += session.sent_bytes;
     }
-    let now = operator.now();
-    let rows = table.rows().into_iter();
-    let facts = rows.map(|row| {
+    let facts = rows.into_iter().map(|row| {
         let (sent, received) = open.get(&row.client).copied().unwrap_or_default();
         ClientFacts {
             slot: row.slot,

@@ -3,7 +3,7 @@
 //! `config::pen` says what a command changes and answers; here that is made what runs. Nothing
 //! blocks but reads and writes of small files, and no lock is held while names are looked up.
 
-use super::facts::{Facts, gather};
+use super::facts::{Clients, Facts, gather};
 use super::messages::Messages;
 use super::numbers::ConnectionNumbers;
 use super::traffic::{TrafficLog, network_target};
@@ -106,7 +106,7 @@ impl Operation {
 
     /// USR1: the status page, or a report in words.
     pub fn report(&self) {
-        let Some(facts) = self.facts() else { return };
+        let Some(facts) = self.facts(Clients::Everybody) else { return };
         let clock = self.messages.clock();
         let settings = self.settings();
         if settings.web_stats.is_some() {
@@ -168,7 +168,8 @@ impl Operation {
                 self.order(Command::Quarantine { backend, seconds }).await;
             }
             Effect::CloseConnection(number) => {
-                let session = self.facts().and_then(|_| lock(&self.numbers).session(number));
+                self.facts(Clients::Nobody); // numbers the sessions of this moment
+                let session = lock(&self.numbers).session(number);
                 if let Some(session) = session {
                     self.order(Command::KillSession { session }).await;
                 }
@@ -277,7 +278,12 @@ impl Operation {
         if show == Show::Pid {
             return replies::pid(std::process::id());
         }
-        let Some(facts) = self.facts() else { return String::new() };
+        let clients = match show {
+            Show::Recent(seconds) => Clients::Recent(seconds),
+            Show::Status => Clients::Everybody,
+            _ => Clients::Nobody,
+        };
+        let Some(facts) = self.facts(clients) else { return String::new() };
         let settings = self.settings();
         match show {
             Show::Servers => replies::servers(&settings, &facts.servers),
@@ -293,9 +299,9 @@ impl Operation {
         }
     }
 
-    fn facts(&self) -> Option<Facts> {
+    fn facts(&self, clients: Clients) -> Option<Facts> {
         let operator = self.operator.get()?;
-        Some(gather(operator, &self.settings(), &mut lock(&self.numbers)))
+        Some(gather(operator, &self.settings(), &mut lock(&self.numbers), clients))
     }
 
     fn write_page(&self, settings: &PenSettings, page: &str) {
