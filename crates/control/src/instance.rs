@@ -1,17 +1,13 @@
 //! The running configuration, and the commands that change it.
 
-use crate::bind::{StartError, listen, resolve_endpoint};
+use crate::bind::{StartError, listen};
 use crate::countries::CountryBook;
-use balancing::{
-    Address, AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier, Totals,
-};
-use config::{
-    BackendSelector, Command, CommandError, Config, CutStyle, Endpoint, Host, Reply, Source,
-};
-use dataplane::{Countries, Cut, DataPlane, Observe, Service, Settings};
-use relay::{CloseReason, Timeouts};
+use crate::snapshot::{first_pool, next_pool, settings};
+use balancing::{Address, AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
+use config::{BackendSelector, Command, CommandError, Config, Endpoint, Host, Reply};
+use dataplane::{DataPlane, Observe, Service, Settings};
+use relay::CloseReason;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -58,91 +54,8 @@ pub(crate) fn bind_listener(
     workers: usize,
 ) -> Result<Bound, StartError> {
     let sockets = listen(config)?;
-    let pool = build_pool(&config.pool, workers)?;
+    let pool = first_pool(&config.pool, workers)?;
     Ok(Bound { config: config.clone(), pool, sockets })
-}
-
-/// Builds a pool with nothing counted yet. A name that does not resolve is left without an
-/// address, to be tried again; only a pool none of whose names resolves is refused.
-fn build_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
-    let mut unresolved = None;
-    let mut reachable = 0;
-    let mut begin = |config: &config::Backend| {
-        let addresses = match resolve_endpoint(&config.endpoint) {
-            Ok(addresses) => addresses,
-            Err(source) => {
-                unresolved.get_or_insert((config.endpoint.to_string(), source));
-                Vec::new()
-            }
-        };
-        reachable += usize::from(!addresses.is_empty());
-        Arc::new(begin_backend(config, addresses, workers))
-    };
-    let tiers = config.tiers.iter().map(|tier| Tier {
-        policy: tier.policy,
-        failover: tier.failover,
-        backends: tier.backends.iter().map(&mut begin).collect(),
-        ..Tier::default()
-    });
-    let tiers = tiers.collect();
-    let reject = config.reject.as_ref().map(&mut begin);
-    match unresolved {
-        Some((host, source)) if reachable == 0 => Err(StartError::ResolveBackend { host, source }),
-        _ => Ok(rules(config, tiers, reject, None)),
-    }
-}
-
-/// A backend with nothing counted yet.
-fn begin_backend(config: &config::Backend, addresses: Vec<Address>, workers: usize) -> Backend {
-    let admin = if config.disabled { AdminState::Disabled } else { AdminState::Enabled };
-    let state = BackendState::new(workers, admin, config.limits.sessions_max);
-    state.set_sessions_max_affine(config.limits.sessions_max_affine);
-    describe(config, addresses, Arc::new(state))
-}
-
-/// What a configuration says of a backend, with a state that may be older.
-fn describe(
-    config: &config::Backend,
-    addresses: Vec<Address>,
-    state: Arc<BackendState>,
-) -> Backend {
-    Backend {
-        weight: config.weight,
-        priority: config.priority,
-        access: Arc::clone(&config.access),
-        ..Backend::new(config.endpoint.to_string(), addresses, state)
-    }
-}
-
-/// A pool of these backends under the configured rules. `table` is what is remembered already.
-fn rules(
-    config: &config::Pool,
-    tiers: Vec<Tier>,
-    reject: Option<Arc<Backend>>,
-    table: Option<Arc<Affinity>>,
-) -> Pool {
-    let (quarantine, last_resort) = (config.quarantine, config.last_resort);
-    let affinity = config.affinity.map(|wanted| {
-        let clients_max = wanted.clients_max as usize;
-        let begin = || {
-            // Random, so that nobody can choose addresses that meet in the table.
-            let seed = RandomState::new().hash_one(clients_max);
-            Arc::new(Affinity::new(clients_max, wanted.time_limit, seed))
-        };
-        let table = table.unwrap_or_else(begin);
-        table.grow(clients_max);
-        table.set_time_limit(wanted.time_limit);
-        table
-    });
-    Pool {
-        tiers,
-        health: HealthLimits { quarantine, last_resort, ..HealthLimits::default() },
-        auto_disable: config.auto_disable,
-        access: Arc::clone(&config.access),
-        reject,
-        affinity,
-        sticky: config.affinity.is_some_and(|affinity| affinity.sticky),
-    }
 }
 
 impl Instance {
@@ -193,7 +106,11 @@ impl Instance {
                 }
                 listening.name = wanted.bind.to_string();
             }
-            listening.take_over(wanted, self.plane.workers());
+            let running = listening.service.pool.load_full();
+            let old = &listening.config.pool;
+            let pool = next_pool(old, &running, &wanted.pool, self.plane.workers());
+            listening.service.pool.store(Arc::new(pool));
+            listening.config = wanted.clone();
             let observe = listening.service.settings().observe;
             let settings = settings(wanted, observe, self.countries.find(&wanted.pool));
             self.plane.publish(&listening.service, settings);
@@ -497,72 +414,6 @@ impl Instance {
     }
 }
 
-impl Listening {
-    /// Publishes a changed configuration.
-    fn take_over(&mut self, wanted: &config::Listener, workers: usize) {
-        let pool = self.service.pool.load_full();
-        let old = &self.config.pool;
-        let take_over = |wanted: &config::Backend, old: Option<(&config::Backend, &Backend)>| {
-            let Some((was, backend)) = old else {
-                return Arc::new(begin_backend(wanted, literal(&wanted.endpoint), workers));
-            };
-            let state = &backend.state;
-            // Only what has changed: commands may have changed the rest since.
-            if was.limits != wanted.limits {
-                state.set_sessions_max(wanted.limits.sessions_max);
-                state.set_sessions_max_affine(wanted.limits.sessions_max_affine);
-            }
-            if was.disabled != wanted.disabled {
-                let admin =
-                    if wanted.disabled { AdminState::Disabled } else { AdminState::Enabled };
-                state.set_admin(admin);
-            }
-            let addresses = if was.endpoint == wanted.endpoint {
-                backend.addresses.clone()
-            } else {
-                literal(&wanted.endpoint)
-            };
-            Arc::new(describe(wanted, addresses, Arc::clone(state)))
-        };
-        let tiers = wanted.pool.tiers.iter().enumerate().map(|(number, tier)| {
-            let old = old.tiers.get(number).zip(pool.tiers.get(number));
-            let backends = tier.backends.iter().enumerate().map(|(index, backend)| {
-                let old = old.and_then(|(config, running)| {
-                    config.backends.get(index).zip(running.backends.get(index).map(Arc::as_ref))
-                });
-                take_over(backend, old)
-            });
-            Tier {
-                policy: tier.policy,
-                failover: tier.failover,
-                backends: backends.collect(),
-                cursor: old.map(|(_, running)| Arc::clone(&running.cursor)).unwrap_or_default(),
-            }
-        });
-        let tiers = tiers.collect();
-        let reject = wanted
-            .pool
-            .reject
-            .as_ref()
-            .map(|reject| take_over(reject, old.reject.as_ref().zip(pool.reject.as_deref())));
-        let table = pool.affinity.clone();
-        self.service.pool.store(Arc::new(rules(&wanted.pool, tiers, reject, table)));
-        self.config = wanted.clone();
-    }
-}
-
-/// The address of an endpoint that needs no look-up; none for a name, until `keep_names` has
-/// looked it up.
-fn literal(endpoint: &Endpoint) -> Vec<Address> {
-    match endpoint {
-        Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
-        Endpoint::Tcp { host: Host::Address(address), port } => {
-            vec![Address::Ip(SocketAddr::new(*address, *port))]
-        }
-        Endpoint::Tcp { host: Host::Name(_), .. } => Vec::new(),
-    }
-}
-
 /// Tiers beyond this number are a slip of the finger.
 const TIERS_MAX: usize = 1024;
 
@@ -580,39 +431,6 @@ fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
 /// Whether two answers agree; their order changes from one look-up to the next.
 fn same_set(one: &[Address], other: &[Address]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
-}
-
-fn settings(
-    config: &config::Listener,
-    observe: Observe,
-    countries: Option<Arc<dyn Countries>>,
-) -> Settings {
-    let timeouts = &config.timeouts;
-    Settings {
-        connect_timeout: timeouts.connect,
-        timeouts: Timeouts {
-            idle: timeouts.idle,
-            half_close: timeouts.half_close,
-            backend_half_close: timeouts.backend_half_close,
-            linger: timeouts.linger,
-        },
-        sessions_max: config.sessions_max,
-        connecting_max: config.connecting_max,
-        source: match config.source {
-            Source::System => dataplane::Source::System,
-            Source::Fixed(address) => dataplane::Source::Fixed(address),
-            Source::Client => dataplane::Source::Client,
-        },
-        forwarded_headers: config.forwarded_headers,
-        dummy: config.dummy,
-        countries,
-        splice: config.splice,
-        cut: match config.cut {
-            CutStyle::Reset => Cut::Reset,
-            CutStyle::Close => Cut::Close,
-        },
-        observe,
-    }
 }
 
 /// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.

@@ -17,6 +17,7 @@ mod operator;
 mod report;
 mod run;
 mod runtime_dir;
+mod snapshot;
 mod socket;
 
 pub use bind::{StartError, can_listen, first_ipv4};
