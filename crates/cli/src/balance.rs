@@ -3,6 +3,7 @@
 mod reporter;
 mod shell;
 
+use crate::bare_reason;
 use config::balance::{
     BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
 };
@@ -121,14 +122,5 @@ fn in_old_words(error: StartError) -> BalanceError {
         | StartError::Root { .. }
         | StartError::Companion { .. }
         | StartError::System { .. } => BalanceError::Bind(reason),
-    }
-}
-
-/// An error's text without Rust's `(os error N)`.
-fn bare_reason(error: &(dyn Error + 'static)) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((reason, _)) => reason.to_owned(),
-        None => text,
     }
 }

@@ -12,6 +12,7 @@ mod demo;
 mod native;
 mod pen;
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -35,4 +36,13 @@ fn main() -> ExitCode {
 /// The classics know no encodings; what is not Unicode cannot be a host, port or option anyway.
 fn lossy(words: &[OsString]) -> Vec<String> {
     words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// An error's text without Rust's `(os error N)`.
+fn bare_reason(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
 }

@@ -16,6 +16,7 @@ mod traffic;
 
 pub use penctl::main as penctl_main;
 
+use crate::bare_reason;
 use companion::PenCompanion;
 use config::Bind;
 use config::pen::replies::server_table;
@@ -204,10 +205,11 @@ fn in_old_words(error: StartError) -> Failure {
         StartError::Root { path, .. } => PenError::Chroot(path.display().to_string()),
         StartError::PidFile { path, .. } => PenError::PidFile(path.display().to_string()),
         StartError::Companion { what, source } => {
-            return Failure::Start(format!("{what}: {source}"));
+            return Failure::Start(format!("{what}: {}", bare_reason(&source)));
         }
         error => {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = error.source().map(|cause| format!(": {}", bare_reason(cause)));
+            let cause = cause.unwrap_or_default();
             return Failure::Start(format!("{error}{cause}"));
         }
     };

@@ -7,6 +7,7 @@ use super::facts::{Clients, Facts, gather};
 use super::messages::Messages;
 use super::numbers::ConnectionNumbers;
 use super::traffic::{TrafficLog, network_target};
+use crate::bare_reason;
 use balancing::Client;
 use config::pen::{Applied, Effect, Names, PenCommand, PenListen, PenSettings, Show};
 use config::pen::{lines, replies};
@@ -94,7 +95,10 @@ impl Operation {
         let reopened = self.traffic().reopen();
         if let Err(error) = reopened {
             let text = self.settings().log.clone().unwrap_or_default();
-            self.messages.say(&format!("Can't open logfile {text}, going on in the old: {error}"));
+            self.messages.say(&format!(
+                "Can't open logfile {text}, going on in the old: {}",
+                bare_reason(&error)
+            ));
         }
         let file = self.settings().config_file.clone();
         if let Some(file) = file {
@@ -178,7 +182,7 @@ impl Operation {
             Effect::Write(path) => {
                 let text = self.settings().write(&path, &self.messages.clock());
                 if let Err(error) = std::fs::write(&path, text) {
-                    self.messages.say(&format!("Can't write '{path}': {error}"));
+                    self.messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
                 }
             }
             Effect::Include(path) if pending.includes < INCLUDES_MAX => {
@@ -249,13 +253,13 @@ impl Operation {
                 Ok(())
             }
             Some(text) => match network_target(text) {
-                None => self.traffic().open(text, None).map_err(|error| error.to_string()),
+                None => self.traffic().open(text, None).map_err(|error| bare_reason(&error)),
                 Some((host, port)) => match look_up(vec![host]).await.get(host) {
                     Some(_) if port == 0 => Err("no such port".to_owned()),
                     Some(address) => {
                         let address = SocketAddr::new(*address, port);
                         let opened = self.traffic().open(text, Some(address));
-                        opened.map_err(|error| error.to_string())
+                        opened.map_err(|error| bare_reason(&error))
                     }
                     None => Err("no such host".to_owned()),
                 },
@@ -308,7 +312,7 @@ impl Operation {
         if let Some(path) = &settings.web_stats
             && let Err(error) = std::fs::write(path, page)
         {
-            self.messages.say(&format!("Can't write '{path}': {error}"));
+            self.messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
         }
     }
 }
@@ -374,7 +378,7 @@ fn run_early(
             Effect::Write(path) => {
                 let text = settings.write(&path, &messages.clock());
                 if let Err(error) = std::fs::write(&path, text) {
-                    messages.say(&format!("Can't write '{path}': {error}"));
+                    messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
                 }
             }
             Effect::Include(path) if depth < INCLUDES_MAX => {

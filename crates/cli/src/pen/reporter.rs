@@ -2,6 +2,7 @@
 
 use super::facts::server_number;
 use super::operation::Operation;
+use crate::bare_reason;
 use balancing::{Address, Backend, BackendChange};
 use config::pen::replies::dump;
 use control::{Instance, Reporter};
@@ -33,7 +34,7 @@ impl PenReporter {
             return;
         }
         if let Some(error) = error {
-            self.say(&format!("Connect failed: {error}"));
+            self.say(&format!("Connect failed: {}", bare_reason(error)));
         }
         self.say(&format!("blacklisting server {number} because of connect failure"));
     }
