@@ -74,13 +74,18 @@ pub fn serve(config: Config) -> anyhow::Result<u8> {
     Ok(Prepared::new(setup)?.run()?)
 }
 
-/// The admin socket's place when none is given: named after what is listened on.
+/// The admin socket's place when none is given: named after what is listened on, and after the
+/// process where others may listen there too.
 fn admin_path(config: &Config) -> PathBuf {
     let binds = config.listeners.iter().map(|listener| match &listener.bind {
         Bind::Tcp { host: None, port, .. } => port.to_string(),
         bind => bind.to_string(),
     });
-    admin_socket_path(&format!("evenkeel.{}", binds.collect::<Vec<_>>().join(",")))
+    let name = format!("evenkeel.{}", binds.collect::<Vec<_>>().join(","));
+    match config.listeners.iter().any(|listener| listener.shared_port) {
+        true => admin_socket_path(&format!("{name}.{}", std::process::id())),
+        false => admin_socket_path(&name),
+    }
 }
 
 /// Makes links to this program under the names of the classics.
