@@ -79,7 +79,10 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     }
     let names = Names { hosts: &first_address, services: &service_port };
     // Whatever is said before the fork is said on standard error.
-    let messages = Messages::new(true);
+    let messages = match print_config {
+        true => Messages::without_answers(), // what is printed is to be run as it is
+        false => Messages::new(true),
+    };
     let mut settings = PenSettings::new(&args, |settings, line| {
         run_line(settings, line.as_bytes(), names, &messages);
     });
@@ -89,10 +92,31 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     let servers = settings.take_listener(&args.operands, names)?;
     settings.take_servers(servers, names)?;
     if print_config {
+        for what in only_pen_has(&settings) {
+            println!("# not expressible: {}", what.replace(char::is_control, "?"));
+        }
         println!("{}", settings.to_config().to_command_line());
         return Ok(0);
     }
     serve(settings)
+}
+
+/// What these settings ask for beside a configuration, and where that is to be had natively.
+fn only_pen_has(settings: &PenSettings) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(text) = &settings.control {
+        all.push(format!("the control port {text}; see evenkeel ctl"));
+    }
+    if let Some(text) = &settings.log {
+        all.push(format!("the log of requests {text}; every session is logged"));
+    }
+    if let Some(path) = &settings.web_stats {
+        all.push(format!("the status page {path}; see evenkeel status --html"));
+    }
+    if settings.dumps_data() {
+        all.push("traffic is dumped to standard error".to_owned());
+    }
+    all
 }
 
 fn serve(settings: PenSettings) -> Result<u8, Failure> {

@@ -11,12 +11,28 @@ pub struct Messages {
     foreground: bool,
     /// Found out at the start: under another root directory there may be no zone to find.
     zone: TimeZone,
+    /// Whether standard output is for something else than answers.
+    quiet: bool,
 }
 
 impl Messages {
     /// On standard error in the foreground, else in the system log.
     pub fn new(foreground: bool) -> Self {
-        Self { foreground, zone: TimeZone::system() }
+        Self { foreground, zone: TimeZone::system(), quiet: false }
+    }
+
+    /// On standard error, and answers nowhere.
+    pub fn without_answers() -> Self {
+        Self { quiet: true, ..Self::new(true) }
+    }
+
+    /// Answers to lines of files and options go to standard output.
+    pub fn answer(&self, text: &str) {
+        if !text.is_empty() && !self.quiet {
+            // Nobody is left to be told that standard output is closed.
+            let mut stdout = std::io::stdout().lock();
+            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        }
     }
 
     /// One message.

@@ -15,7 +15,6 @@ use config::{BackendSelector, Command};
 use control::Operator;
 use dataplane::Observe;
 use std::collections::HashMap;
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
@@ -136,7 +135,7 @@ impl Operation {
             };
             for line in lines(&text) {
                 let answer = self.run(&PenCommand::parse(line), pending).await;
-                print_answer(&answer);
+                self.messages.answer(&answer);
             }
         })
     }
@@ -395,7 +394,7 @@ fn run_early(
             }
             Effect::Show(Show::Socket(number)) => reply.push_str(&replies::socket(number, None)),
             Effect::Exit => {
-                print_answer(&reply);
+                messages.answer(&reply);
                 std::process::exit(0);
             }
             // There are no clients or connections yet, and blacklists begin with the start.
@@ -405,14 +404,5 @@ fn run_early(
             | Effect::CloseConnection(_) => {}
         }
     }
-    print_answer(&reply);
-}
-
-/// Answers to lines of files and options go to standard output.
-fn print_answer(answer: &str) {
-    if !answer.is_empty() {
-        // Nobody is left to be told that standard output is closed.
-        let mut stdout = std::io::stdout().lock();
-        let _ = stdout.write_all(answer.as_bytes()).and_then(|()| stdout.flush());
-    }
+    messages.answer(&reply);
 }
