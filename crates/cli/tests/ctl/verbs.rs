@@ -2,6 +2,7 @@
 
 use crate::support::{Backend, Client, End, Place, ask, ask_times, port, until};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 #[track_caller]
 fn done(place: &Place, words: &str) {
@@ -325,4 +326,69 @@ fn a_backend_that_is_not_there() {
         format!("{a} names several backends; use TIER.INDEX as `evenkeel ctl status` shows it");
     refused(&place, &format!("disable {a}"), &several);
     done(&place, "disable 1.0");
+}
+
+#[test]
+fn quarantine() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let evenkeel = place.native(&format!("{port} {a} {b}"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    done(&place, "quarantine 0.0 1h");
+    assert_eq!(place.backend(0, 0)["health"], "quarantined");
+    assert_eq!(ask_times(&port, 3), "b b b");
+    held.send("still served");
+    held.expect("still served");
+    // A later word counts, whether it is more or less.
+    done(&place, &format!("quarantine {a} 2h"));
+    assert_eq!(ask_times(&port, 2), "b b");
+    done(&place, "quarantine 0.0 0");
+    assert_eq!(place.backend(0, 0)["health"], "probation");
+    let mut seen = [ask(&port), ask(&port)];
+    seen.sort();
+    assert_eq!(seen, ["a", "b"]);
+    assert_eq!(place.backend(0, 0)["health"], "healthy");
+    assert!(evenkeel.log.wait("command").contains("quarantine"));
+    done(&place, "quarantine 0.0 0");
+}
+
+#[test]
+fn a_quarantine_ends_by_itself() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let _evenkeel = place.native(&format!("{port} {a} ! {b}"));
+    let begin = Instant::now();
+    done(&place, "quarantine 0.0 1s");
+    assert_eq!(ask(&port), "b");
+    until("it to be used again", || ask(&port) == "a");
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(place.backend(0, 0)["health"], "healthy");
+}
+
+#[test]
+fn a_quarantine_of_all_leaves_the_last_resort() {
+    for (option, expected) in [("", "a"), ("--no-last-resort", "reset")] {
+        let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+        let _evenkeel = place.native(&format!("{port} {a} {option}"));
+        done(&place, "quarantine 0.0 1h");
+        assert_eq!(ask(&port), expected, "{option:?}");
+    }
+}
+
+#[test]
+fn a_quarantine_of_what_is_not_there_or_for_no_time() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for name in ["0.1", "nobody"] {
+        let says = format!("no backend {name}; `evenkeel ctl status` lists them");
+        refused(&place, &format!("quarantine {name} 1h"), &says);
+    }
+    for time in ["long", "-1", "1.5s", "", "99999999999999999999h", "never", "36501d"] {
+        let stderr = place.ctl(&format!("quarantine 0.0 {time}")).check(2).stderr;
+        assert!(stderr.contains("<TIME>") || stderr.contains("'-1'"), "{time}: {stderr}");
+    }
+    done(&place, "quarantine 0.0 36500d");
+    assert_eq!(place.backend(0, 0)["health"], "quarantined");
+    assert_eq!(ask(&port), "a", "the last resort");
 }

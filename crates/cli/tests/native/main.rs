@@ -5,10 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admitting;
 mod choosing;
 mod log;
+mod memory;
 mod names;
+mod policies;
 mod process;
 mod relaying;
 mod sharing;
+mod transparent;
 mod verbs;

@@ -11,13 +11,16 @@ mod choosing;
 mod commands;
 mod control;
 mod counting;
+mod countries;
 mod data;
 mod http;
 mod ipv6;
 mod load;
 mod logs;
+mod printed;
 mod shortage;
 mod start;
+mod transparent;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -33,11 +33,17 @@ impl Client {
     /// Connects from an address of one's own.
     #[track_caller]
     pub fn connect_from(source: IpAddr, to: SocketAddr) -> Self {
+        Self::try_from(SocketAddr::new(source, 0), to).expect("the listener accepts")
+    }
+
+    /// Connects from an address of one's own, with a port of one's own unless that is 0.
+    pub fn try_from(source: SocketAddr, to: SocketAddr) -> io::Result<Self> {
         let domain = socket2::Domain::for_address(to);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
-        socket.connect_timeout(&to.into(), PATIENCE).unwrap();
-        Self::wrap(socket.into())
+        socket.set_reuse_address(true).unwrap(); // another connection may have had the port
+        socket.bind(&source.into()).unwrap();
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        Ok(Self::wrap(socket.into()))
     }
 
     pub fn try_to(address: SocketAddr) -> io::Result<Self> {
@@ -155,6 +161,23 @@ pub fn ask(port: &Port) -> String {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset".to_owned(),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The first line that a client with this address gets, or `eof` or `reset`.
+#[track_caller]
+pub fn ask_from(port: &Port, client: [u8; 4]) -> String {
+    match Client::try_from((client, 0).into(), ([127, 0, 0, 1], port.number()).into()) {
+        Ok(client) => client.line(),
+        // It may come before the connect is known to have succeeded.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset".to_owned(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A client with this address.
+#[track_caller]
+pub fn connect_from(port: &Port, client: [u8; 4]) -> Client {
+    Client::connect_from(client.into(), ([127, 0, 0, 1], port.number()).into())
 }
 
 /// What several clients in a row get.

@@ -7,11 +7,15 @@
 
 mod backend;
 mod client;
+mod countries;
+mod network;
 mod place;
 mod program;
 
 pub use backend::Backend;
-pub use client::{Client, End, ask, ask_often, ask_times, count};
+pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
+pub use countries::Mmdb;
+pub use network::Network;
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 

@@ -1,0 +1,139 @@
+//! Three network namespaces: a client's, the balancer's and a backend's, with the routing that a
+//! balancer needs whose backends see the clients' own addresses.
+
+use super::Client;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+
+/// The namespaces, removed when it is dropped.
+pub struct Network {
+    /// Of this process and of this test.
+    id: String,
+}
+
+const ROLES: [&str; 3] = ["client", "balancer", "backend"];
+
+impl Network {
+    /// The client is 192.0.2.1 and 2001:db8:1::1, the backend 198.51.100.1 and 2001:db8:2::1; the
+    /// balancer is .254 and ::fe in both networks.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn new() -> Result<Self, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let network = Self { id };
+        if !rustix::process::geteuid().is_root() {
+            return Err("this needs root".to_owned());
+        }
+        network.build()?;
+        Ok(network)
+    }
+
+    fn name(&self, role: &str) -> String {
+        format!("evenkeel-{}-{role}", self.id)
+    }
+
+    fn build(&self) -> Result<(), String> {
+        for role in ROLES {
+            run(&["netns", "add", &self.name(role)])?;
+            self.ip(role, "link set lo up")?;
+        }
+        for (role, prefix_v4, prefix_v6) in
+            [("client", "192.0.2", "2001:db8:1"), ("backend", "198.51.100", "2001:db8:2")]
+        {
+            let far = self.name("balancer");
+            self.ip(role, &format!("link add eth0 type veth peer name {role} netns {far}"))?;
+            for (end, device, v4, v6) in [(role, "eth0", 1, "1"), ("balancer", role, 254, "fe")] {
+                self.ip(end, &format!("address add {prefix_v4}.{v4}/24 dev {device}"))?;
+                self.ip(end, &format!("address add {prefix_v6}::{v6}/64 dev {device} nodad"))?;
+                self.ip(end, &format!("link set {device} up"))?;
+            }
+        }
+        // The backend's answers to clients go through the balancer...
+        self.ip("backend", "route add default via 198.51.100.254")?;
+        self.ip("backend", "-6 route add default via 2001:db8:2::fe")?;
+        // ...which takes what comes from there for its own, whomever it is addressed to.
+        for family in ["-4", "-6"] {
+            self.ip("balancer", &format!("{family} rule add iif backend lookup 100"))?;
+            self.ip("balancer", &format!("{family} route add local default dev lo table 100"))?;
+        }
+        self.within("balancer", || {
+            ["all", "backend"].into_iter().try_for_each(|device| {
+                std::fs::write(format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), "0")
+            })
+        })
+        .map_err(|error| format!("rp_filter: {error}"))
+    }
+
+    fn ip(&self, role: &str, words: &str) -> Result<(), String> {
+        let name = self.name(role);
+        run(&["-n", &name].into_iter().chain(words.split(' ')).collect::<Vec<_>>())
+    }
+
+    /// Does something in a namespace. Sockets made and programs started there stay there.
+    pub fn within<T: Send>(&self, role: &str, what: impl FnOnce() -> T + Send) -> T {
+        let file = File::open(format!("/run/netns/{}", self.name(role))).unwrap();
+        // A thread of its own, since a thread never gets back.
+        thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                let network = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(file.as_fd(), network).unwrap();
+                what()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Whether anybody listens on a port there.
+    pub fn is_listening(&self, role: &str, port: u16) -> bool {
+        let port = format!(":{port:04X} ");
+        self.within(role, || {
+            ["tcp", "tcp6"].into_iter().any(|table| {
+                let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+                let table = table.unwrap_or_default();
+                let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+                rows.any(|row| format!("{} ", row[1]).ends_with(&port) && row[3] == "0A")
+            })
+        })
+    }
+
+    /// Tells each client of this address of the backend the address it comes from.
+    pub fn tell_addresses(&self, backend: &str) {
+        let listener = self.within("backend", || TcpListener::bind(backend).unwrap());
+        thread::spawn(move || {
+            while let Ok((mut stream, client)) = listener.accept() {
+                let _ = writeln!(stream, "{}", client.ip());
+            }
+        });
+    }
+
+    /// The first line that the client gets from there.
+    #[track_caller]
+    pub fn ask(&self, address: &str) -> String {
+        let address: SocketAddr = address.parse().unwrap();
+        self.within("client", || Client::try_to(address).unwrap().line())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for role in ROLES {
+            let _ = run(&["netns", "delete", &self.name(role)]);
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(words).output().map_err(|error| format!("ip: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
