@@ -177,16 +177,17 @@ fn admin_path(settings: &PenSettings) -> PathBuf {
 const DUMP_LEVEL: i32 = 3;
 
 /// Opens the control port. A bad address is only reported; root must insist with `-u`.
-fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>, PenError> {
+fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>, Failure> {
     let Some(text) = &settings.control else { return Ok(None) };
     if user_id() == 0 && settings.user.is_none() {
         messages.say("Won't open control port running as root; use -u to run as different user");
         return Ok(None);
     }
+    let failed = |error| unbound(&format!("the control port {text}"), &error);
     if text.contains('/') {
         let _ = std::fs::remove_file(text); // as the original does
         let listener = std::os::unix::net::UnixListener::bind(text);
-        return listener.map(|it| Some(Door::Unix(it))).map_err(|_| PenError::Bind);
+        return listener.map(|it| Some(Door::Unix(it))).map_err(failed);
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (Some(host), port),
@@ -202,7 +203,12 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
         return Ok(None);
     };
     let listener = std::net::TcpListener::bind(SocketAddr::new(address, port));
-    listener.map(|it| Some(Door::Tcp(it))).map_err(|_| PenError::Bind)
+    listener.map(|it| Some(Door::Tcp(it))).map_err(failed)
+}
+
+/// Where we could not listen, and why, behind what the original says.
+fn unbound(what: &str, error: &std::io::Error) -> Failure {
+    Failure::Start(format!("{}: {what}: {}", PenError::Bind, bare_reason(error)))
 }
 
 /// Where a log goes that is no file.
@@ -224,7 +230,7 @@ fn in_old_words(error: StartError) -> Failure {
     let said = match error {
         StartError::ResolveListener { host, .. } => PenError::BadListenAddress(host),
         StartError::ResolveBackend { host, .. } => PenError::UnknownAddress(host),
-        StartError::Listen { .. } => PenError::Bind,
+        StartError::Listen { bind, source } => return unbound(&bind, &source),
         StartError::User { user, .. } => PenError::UnknownUser(user),
         StartError::Root { path, .. } => PenError::Chroot(path.display().to_string()),
         StartError::PidFile { path, .. } => PenError::PidFile(path.display().to_string()),

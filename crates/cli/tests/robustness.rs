@@ -99,6 +99,9 @@ fn a_descriptor_limit_lowered_at_run_time_leaves_room_for_as_many_as_fit() {
     let evenkeel = place.native(&format!("{port} {echo} --workers 2"));
     let held: Vec<_> = (0..100).map(|_| Client::connect(&port)).collect();
     until("the sessions", || place.sessions() == 100);
+    // All of them have what they need before there is less to be had.
+    held.iter().for_each(|client| client.send("here"));
+    held.iter().for_each(|client| client.expect("here"));
     let limit = Rlimit { current: Some(256), maximum: Some(1024) };
     prlimit(Some(evenkeel.pid()), Resource::Nofile, limit).unwrap();
     let more: Vec<_> = (0..200).map(|_| Client::connect(&port)).collect();

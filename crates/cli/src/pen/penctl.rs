@@ -43,7 +43,10 @@ fn ask(args: &PenctlArgs) -> Result<(), String> {
             let port = service_port(port).or_else(|| port.parse().ok());
             let port = port.ok_or_else(|| unknown("no such port".to_owned()))?;
             let addresses = (host.as_str(), port).to_socket_addrs();
-            let addresses = addresses.map_err(|error| unknown(error.to_string()))?;
+            let addresses = addresses.map_err(|error| {
+                let text = error.to_string(); // with what was attempted in front of the reason
+                unknown(text.rsplit(": ").next().unwrap_or(&text).to_owned())
+            })?;
             let mut connected = addresses.filter_map(|address| TcpStream::connect(address).ok());
             converse(Box::new(connected.next().ok_or_else(unreachable)?))
         }

@@ -70,9 +70,9 @@ impl Reporter for PenReporter {
         }
     }
 
-    /// pen tells of no start, stop, connection or command, but of what an operator must mend.
+    /// pen tells of no start, stop, connection or command, but of what should not be.
     fn note(&mut self, line: &Line<'_>) {
-        if line.level == Level::Error {
+        if line.level != Level::Info {
             self.say(&line.without_time());
         }
     }
