@@ -2,9 +2,10 @@
 
 use crate::support::{
     Backend, Client, Mmdb, Place, Port, Program, ask, ask_from, ask_times, connect_from, port,
-    until,
+    skip_unless, until,
 };
 use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// What clients 127.0.0.N get, in their order.
@@ -105,11 +106,26 @@ fn a_country_is_looked_up() {
     ] {
         let (place, port, a) = (Place::new(), port(), Backend::named("a"));
         std::fs::write(place.file("c.mmdb"), Mmdb::file(&networks)).unwrap();
-        // Under another root or as another user it could not be read again: it is in memory.
         let evenkeel = with_countries(&place, "c.mmdb", &format!("{port} {a} {options}"));
         assert_eq!(ask_each(&port, &[1, 17, 33]), expected, "{options}");
         assert_eq!(evenkeel.log.with("country"), [""; 0], "{options}");
     }
+}
+
+#[test]
+fn a_database_is_read_before_the_user_and_the_root_change() {
+    if skip_unless(rustix::process::geteuid().is_root(), "only root can become somebody else") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let (file, root) = (place.file("c.mmdb"), place.file("root"));
+    std::fs::write(&file, Mmdb::file(&[("127.0.0.16", 28, "SE")])).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    let options = format!("--user nobody --root {} --deny country:SE", root.display());
+    let evenkeel = with_countries(&place, "c.mmdb", &format!("{port} {a} {options}"));
+    assert_eq!(ask_each(&port, &[1, 17]), "a reset");
+    assert_eq!(evenkeel.log.with("country"), [""; 0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! comments what it cannot.
 
 use crate::support::{Backend, Client, Done, Place, Port, Program, port, until};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -42,16 +43,22 @@ fn words(line: &str) -> Vec<String> {
 
 /// What these clients get, each staying until all have an answer.
 fn ask(port: &Port, clients: &[Who]) -> Vec<String> {
-    let clients = clients.iter().map(|(host, source)| {
+    let to = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let mut held = Vec::new();
+    let mut ask = |(host, source): &Who| {
         let from = SocketAddr::from(([127, 0, 0, *host], source.unwrap_or(0)));
-        let client = Client::try_from(from, ([127, 0, 0, 1], port.number()).into());
-        let Ok(client) = client else { return ("eof".to_owned(), None) };
-        let answer = client.line();
         // How a client is turned away depends on when it asks.
-        (if answer == "reset" { "eof".to_owned() } else { answer }, Some(client))
-    });
-    let (answers, held): (Vec<_>, Vec<_>) = clients.unzip();
-    drop(held);
+        let client = match Client::try_from(from, to) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return "eof".to_owned(),
+            client => client.unwrap(),
+        };
+        let answer = client.line();
+        held.push(client);
+        if answer == "reset" { "eof".to_owned() } else { answer }
+    };
+    let answers = clients.iter().map(&mut ask).collect();
+    // So that the same port can be used again at once.
+    held.into_iter().for_each(Client::reset);
     answers
 }
 
