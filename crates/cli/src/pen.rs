@@ -133,7 +133,9 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         None => None,
     };
     let mut config = settings.to_config();
-    let pid_file = config.process.pid_file.take(); // the companion writes it, as pen's user
+    // The companion writes it, as pen's user and under its root directory.
+    config.process.pid_file = None;
+    let pid_file = settings.pid_file.as_ref().map(PathBuf::from);
     if let Some(user) = &config.process.user {
         sys::process::User::find(user).map_err(|_| PenError::UnknownUser(user.clone()))?;
     }

@@ -2,8 +2,8 @@
 //! everything that can be changed without a restart: not one client may notice.
 //!
 //! The command lines, the file and the orders are pen's own, so the same run asks the original
-//! and any replacement. Each scenario has its own module; what they share is [`balancer`] (the
-//! process and its `penctl`), [`service`] (the servers behind it) and [`tally`] (what went wrong).
+//! and any replacement. Each scenario has its own module; what they share is `balancer` (the
+//! process and its `penctl`), `service` (the servers behind it) and `tally` (what went wrong).
 
 mod balancer;
 mod mail;

@@ -208,7 +208,7 @@ fn list_0_is_that_of_clients_and_of_servers() {
     let (comments, _) = parts(&printed);
     assert_eq!(
         comments,
-        ["# not expressible: the reject backend, has an access list of its own"],
+        ["# not expressible: the reject backend has an access list of its own"],
         "{printed}"
     );
 }

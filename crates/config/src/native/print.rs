@@ -66,7 +66,14 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
         all.push("clients are answered with a fixed page, and no backend is asked".to_owned());
     }
     let entries = pool.access.entries().iter().filter(|entry| access::words(entry).is_none());
-    all.extend(entries.map(|entry| format!("an entry of the access list, {entry:?}")));
+    let lost = entries.count();
+    if lost > 0 {
+        all.push(format!(
+            "{lost} entr{} of the access list; so that nobody is let in who should not be, the line \
+             serves nobody",
+            if lost == 1 { "y" } else { "ies" }
+        ));
+    }
     if pool.tiers.is_empty() {
         all.push("there are no backends".to_owned());
     }
@@ -85,7 +92,7 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
             all.push(format!("tier {number} has a failover scope of its own"));
         }
         for (index, backend) in tier.backends.iter().enumerate() {
-            let name = format!("backend {number}.{index}, {}", backend.endpoint);
+            let name = format!("backend {number}.{index} ({})", backend.endpoint);
             // Whoever comes so far has passed the listener's list.
             let is_asked = backend.access != pool.access;
             backend_inexpressible(all, &name, backend, is_asked);
@@ -98,10 +105,10 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
 
 fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, is_asked: bool) {
     if backend.disabled {
-        all.push(format!("{name}, is out of service"));
+        all.push(format!("{name} is out of service"));
     }
     if is_asked && !backend.access.entries().is_empty() {
-        all.push(format!("{name}, has an access list of its own"));
+        all.push(format!("{name} has an access list of its own"));
     }
 }
 
@@ -156,8 +163,11 @@ fn listener_options(words: &mut Words, listener: &Listener) {
         words.option("--affinity-time", affinity.time_limit, None, patience);
         words.flag("--affinity-count-only", !affinity.sticky);
     }
-    for entry in listener.pool.access.entries() {
-        words.0.extend(access::words(entry).into_iter().flatten());
+    let entries = listener.pool.access.entries();
+    match entries.iter().map(access::words).collect::<Option<Vec<_>>>() {
+        Some(all) => words.0.extend(all.into_iter().flatten()),
+        // Half a list could let in whom the whole one keeps out.
+        None => words.0.extend(["--deny", "0.0.0.0/0", "--deny", "::/0"].map(str::to_owned)),
     }
     words.optional("--reject", listener.pool.reject.as_ref());
     words.optional("--max-sessions", listener.sessions_max);

@@ -19,12 +19,21 @@ impl PenSettings {
         let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
         let process = Process {
             daemon: !self.foreground,
-            pid_file: path(&self.pid_file),
+            pid_file: self.pid_path(),
             user: self.user.clone(),
             root: path(&self.chroot),
             ..Process::default()
         };
         Config { listeners: self.listener().into_iter().collect(), process }
+    }
+
+    /// Where the process id goes, as it is seen before the root directory changes.
+    fn pid_path(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.pid_file.as_ref()?);
+        Some(match &self.chroot {
+            Some(root) => PathBuf::from(root).join(path.strip_prefix("/").unwrap_or(&path)),
+            None => path,
+        })
     }
 
     fn listener(&self) -> Option<Listener> {

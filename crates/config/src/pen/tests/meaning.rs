@@ -165,7 +165,7 @@ fn a_pen_has_a_native_equivalent() {
          --affinity 2048 --affinity-time 1m --affinity-count-only --deny 10.0.0.0/8 \
          --reject 127.0.0.8:8 --max-sessions 9 --max-connecting 100 --share-port \
          --connect-timeout 3s --backend-half-close-timeout now --shutdown-timeout 0s --transparent \
-         --forwarded-headers --splice never --cut close --daemon --pid-file /p --user me --root /j \
+         --forwarded-headers --splice never --cut close --daemon --pid-file /j/p --user me --root /j \
          0.0.0.0:80 127.0.0.1:80 ! 127.0.0.9:80:0:0:1",
     );
 }
@@ -174,17 +174,20 @@ fn a_pen_has_a_native_equivalent() {
 fn what_has_no_native_words_is_told() {
     let told = |commands| config("-B 127.0.0.8 80 127.0.0.1", commands).inexpressible().join("; ");
     assert_eq!(told(""), "");
-    assert_eq!(told("acl 0 deny 10.0.0.1"), "the reject backend, has an access list of its own");
+    assert_eq!(told("acl 0 deny 10.0.0.1"), "the reject backend has an access list of its own");
     assert_eq!(told("dummy"), "clients are answered with a fixed page, and no backend is asked");
     assert_eq!(
         told("server 0 acl 3;acl 3 deny ::1"),
-        "backend 0.0, 127.0.0.1:80, has an access list of its own"
+        "backend 0.0 (127.0.0.1:80) has an access list of its own"
     );
-    assert_eq!(told("server 1 address 127.0.0.2"), "backend 0.1, 127.0.0.2:1, is out of service");
+    assert_eq!(told("server 1 address 127.0.0.2"), "backend 0.1 (127.0.0.2:1) is out of service");
     assert!(
         told("acl 1 deny 10.0.0.1 255.0.0.0;client_acl 1")
-            .starts_with("an entry of the access list")
+            .starts_with("1 entry of the access list")
     );
+    // What cannot be said must not open the door.
+    let line = config("80 127.0.0.1", "acl 1 permit 10.0.0.1 255.0.0.0;client_acl 1");
+    assert!(line.to_command_line().contains(" --deny 0.0.0.0/0 --deny ::/0 "));
     assert_eq!(config("80", "").inexpressible(), ["tier 0 has no backends"]);
     assert_eq!(
         PenSettings::default().to_config().inexpressible(),
