@@ -65,13 +65,25 @@ struct Table {
     /// Zero: nobody's; otherwise when it was last used, in nanoseconds and one more.
     ages: Ages,
     entries: Chunks<Entry>,
+    moved: Chunks<Moved>,
 }
 
+/// What beginning a session reads and writes: never in two cache lines, since with a million
+/// clients each is a wait for memory.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Entry {
     client: Option<IpAddr>,
-    backend: Option<u32>,
+    /// [`NO_BACKEND`] if it is remembered with none.
+    backend: u32,
     connects: u32,
+}
+
+const NO_BACKEND: u32 = u32::MAX;
+
+/// What ending a session writes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
     sent_bytes: u64,
     received_bytes: u64,
 }
@@ -93,6 +105,7 @@ impl Affinity {
             index: Index::default(),
             ages: Ages::default(),
             entries: Chunks::default(),
+            moved: Chunks::default(),
         }))
     }
 
@@ -133,9 +146,9 @@ impl Affinity {
     pub fn add_bytes(&self, client: Option<IpAddr>, sent: u64, received: u64) {
         let mut table = self.table();
         if let Some(slot) = table.find(client.map(|client| client.to_canonical())) {
-            let entry = &mut table.entries[slot as usize];
-            entry.sent_bytes = entry.sent_bytes.wrapping_add(sent);
-            entry.received_bytes = entry.received_bytes.wrapping_add(received);
+            let moved = &mut table.moved[slot as usize];
+            moved.sent_bytes = moved.sent_bytes.wrapping_add(sent);
+            moved.received_bytes = moved.received_bytes.wrapping_add(received);
         }
     }
 
@@ -180,13 +193,14 @@ impl Known<'_> {
     /// Place in the first tier of the backend the client is remembered with.
     #[must_use]
     pub fn backend(&self) -> Option<u32> {
-        self.table.entries[self.slot? as usize].backend
+        let backend = self.table.entries[self.slot? as usize].backend;
+        (backend != NO_BACKEND).then_some(backend)
     }
 
     /// Remembers the client with this backend, or with none.
     pub fn remember(&mut self, backend: Option<u32>) {
         if let Some(slot) = self.slot {
-            self.table.entries[slot as usize].backend = backend;
+            self.table.entries[slot as usize].backend = backend.unwrap_or(NO_BACKEND);
         }
     }
 }
@@ -217,12 +231,14 @@ impl Table {
             self.ages.set(at, 0);
         }
         let slot = self.vacate(over)?;
-        let entry = Entry { client, backend: None, connects: 1, sent_bytes: 0, received_bytes: 0 };
+        let entry = Entry { client, backend: NO_BACKEND, connects: 1 };
         if slot as usize == self.entries.len() {
             self.entries.push(entry);
+            self.moved.push(Moved::default());
             self.ages.push(stamp);
         } else {
             self.entries[slot as usize] = entry;
+            self.moved[slot as usize] = Moved::default();
             self.ages.set(slot as usize, stamp);
         }
         self.index.insert(hash, slot);
@@ -251,7 +267,9 @@ impl Table {
 
     fn row(&self, slot: usize) -> Option<AffinityRow> {
         let nanos = self.ages.get(slot).checked_sub(1)?;
-        let Entry { client, backend, connects, sent_bytes, received_bytes } = self.entries[slot];
+        let Entry { client, backend, connects } = self.entries[slot];
+        let Moved { sent_bytes, received_bytes } = self.moved[slot];
+        let backend = (backend != NO_BACKEND).then_some(backend);
         let last_used = Instant::from_nanos(nanos);
         Some(AffinityRow { slot, client, last_used, backend, connects, sent_bytes, received_bytes })
     }
