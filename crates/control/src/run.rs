@@ -159,7 +159,6 @@ impl Prepared {
         if let Some(background) = background {
             background.ready().map_err(system("in the background"))?;
         }
-        sys::process::forget_startup_code();
         let status = runtime.block_on(serving.until_the_end(events, caught, companion));
         drop(pid_file);
         match status {
@@ -239,6 +238,10 @@ impl Serving {
         self.failed = Some(failed);
         let refresh = tokio::spawn(keep_names(Arc::clone(&self.desk), failures));
         let companion = companion.map(tokio::spawn);
+        tokio::spawn(async {
+            sleep(SETTLED).await;
+            sys::process::forget_startup_code();
+        });
         let ending = loop {
             tokio::select! {
                 Some(batch) = events.recv() => self.report(&batch),
@@ -348,6 +351,9 @@ impl Serving {
         }
     }
 }
+
+/// How long after the start nothing of it goes on any more.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How often to look whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

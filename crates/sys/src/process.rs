@@ -238,28 +238,33 @@ pub fn renounce_privileges() {
     let _ = thread::set_no_new_privs(true);
 }
 
-/// Gives back the memory of code that only the start has used: what is needed again is mapped
-/// again from the page cache.
+/// Gives back the memory of code and constants that only the start has used: what is needed again
+/// is mapped again from the page cache.
 pub fn forget_startup_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
-    let is_code = |line: &&str| {
-        line.contains(" r-xp ") && program.to_str().is_some_and(|name| line.ends_with(name))
-    };
-    let Some(range) = maps.lines().find(is_code).and_then(|line| line.split(' ').next()) else {
-        return;
-    };
-    let parse = |text| usize::from_str_radix(text, 16).ok();
-    if let Some((start, end)) = range.split_once('-')
-        && let (Some(start), Some(end)) = (parse(start), parse(end))
-    {
-        let code = std::ptr::without_provenance_mut(start);
-        // SAFETY: the range is this program's own code as the kernel has just listed it: a
-        // mapping of its file that is private, executable and never written, since position
-        // independent code has no relocations in it. Dropped pages are read from the file again,
-        // with the same content, as soon as they are executed.
-        let _ =
-            unsafe { rustix::mm::madvise(code, end - start, rustix::mm::Advice::LinuxDontNeed) };
+    let Some(program) = program.to_str() else { return };
+    for line in maps.lines().filter(|line| line.ends_with(program)) {
+        let mut words = line.split_ascii_whitespace();
+        let (range, access, offset) = (words.next(), words.next(), words.next());
+        // Constants lie at the file's beginning. What follows the code is read-only, too, but was
+        // written when the program was loaded.
+        let is_untouched = access == Some("r-xp")
+            || access == Some("r--p") && offset.is_some_and(|it| it.bytes().all(|it| it == b'0'));
+        let parse = |text| usize::from_str_radix(text, 16).ok();
+        if is_untouched
+            && let Some((start, end)) = range.and_then(|range| range.split_once('-'))
+            && let (Some(start), Some(end)) = (parse(start), parse(end))
+        {
+            let pages = std::ptr::without_provenance_mut(start);
+            // SAFETY: the range is this program's own code or constants as the kernel has just
+            // listed them: a private mapping of its file that is never written, since position
+            // independent programs have no relocations in either. Dropped pages are read from the
+            // file again, with the same content, as soon as they are used.
+            let _ = unsafe {
+                rustix::mm::madvise(pages, end - start, rustix::mm::Advice::LinuxDontNeed)
+            };
+        }
     }
 }
 
