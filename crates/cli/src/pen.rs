@@ -20,12 +20,11 @@ use crate::bare_reason;
 use companion::PenCompanion;
 use config::Bind;
 use config::pen::replies::server_table;
-use config::pen::{Names, PenArgs, PenError, PenSettings};
+use config::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use control::{Prepared, Setup, Signals, StartError, admin_socket_path};
-use dataplane::Observe;
 use door::Door;
 use messages::Messages;
-use operation::{Operation, run_file, run_line};
+use operation::{Operation, observed, run_file, run_line};
 use reporter::PenReporter;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -37,11 +36,8 @@ use sys::process::{service_port, user_id};
 use traffic::network_target;
 
 /// Runs pen(1). Behind `evenkeel` the word `--print-config` is understood too.
-pub fn main(argv0: &str, words: &[String], behind_evenkeel: bool) -> ExitCode {
-    let (words, print_config) = match words.split_first() {
-        Some((first, rest)) if behind_evenkeel && first == "--print-config" => (rest, true),
-        _ => (words, false),
-    };
+pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCode {
+    let print_config = behind_evenkeel && take_print_config(&mut words);
     match run(argv0, words, print_config) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Pen(error)) => {
@@ -136,15 +132,8 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
     // The companion writes it, as pen's user and under its root directory.
     config.process.pid_file = None;
     let pid_file = settings.pid_file.as_ref().map(PathBuf::from);
-    if let Some(user) = &config.process.user {
-        sys::process::User::find(user).map_err(|_| PenError::UnknownUser(user.clone()))?;
-    }
     let admin = admin_path(&settings);
-    let observe = Observe {
-        requests: log.is_some(),
-        blocks: settings.debug >= DUMP_LEVEL && settings.foreground,
-        ..Observe::default()
-    };
+    let observe = observed(&settings);
     let operation = Arc::new(Operation::new(settings, messages));
     for listener in &config.listeners {
         if let Bind::Unix(path) = &listener.bind {
@@ -175,9 +164,6 @@ fn admin_path(settings: &PenSettings) -> PathBuf {
     }
 }
 
-/// From this level of `-d` on, traffic is dumped.
-const DUMP_LEVEL: i32 = 3;
-
 /// Opens the control port. A bad address is only reported; root must insist with `-u`.
 fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>, Failure> {
     let Some(text) = &settings.control else { return Ok(None) };
@@ -191,14 +177,14 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
         let listener = std::os::unix::net::UnixListener::bind(text);
         return listener.map(|it| Some(Door::Unix(it))).map_err(failed);
     }
-    let (host, port) = match text.rsplit_once(':') {
+    let (host, port) = match host_and_port(text) {
         Some((host, port)) => (Some(host), port),
         None => (None, text.as_str()),
     };
     let port = service_port(port).or_else(|| port.parse().ok()).filter(|port| *port != 0);
     let address = match host {
         None => Some(std::net::Ipv4Addr::UNSPECIFIED.into()),
-        Some(host) => first_address(host.trim_start_matches('[').trim_end_matches(']')),
+        Some(host) => first_address(host),
     };
     let (Some(address), Some(port)) = (address, port) else {
         messages.say(&format!("Can't open control port: no address in '{text}'"));

@@ -22,7 +22,8 @@ pub mod shell;
 mod tests;
 
 pub use crate::classic::OptionRow;
-pub use args::{BalanceArgs, Mode, take_print_config};
+pub use crate::classic::take_print_config;
+pub use args::{BalanceArgs, Mode};
 pub use dump::{Block, Direction, render_dump};
 pub use error::BalanceError;
 pub use options::{EXAMPLES, OPTIONS, SEPARATORS, SYNOPSES, usage};

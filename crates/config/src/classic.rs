@@ -15,6 +15,31 @@ pub struct OptionRow {
     pub long: &'static str,
 }
 
+impl OptionRow {
+    /// The option as it is typed: `-t SEC`.
+    pub(crate) fn head(&self) -> String {
+        match self.value {
+            Some(value) => format!("-{} {value}", self.letter),
+            None => format!("-{}", self.letter),
+        }
+    }
+}
+
+/// Takes `--print-config` off the words behind `evenkeel balance` or `evenkeel pen`; true when it
+/// was the first.
+///
+/// The classics have no long options, so it is known nowhere else, and not to a link with a
+/// classic's name.
+pub fn take_print_config<S: AsRef<str>>(words: &mut &[S]) -> bool {
+    match words.split_first() {
+        Some((first, rest)) if first.as_ref() == "--print-config" => {
+            *words = rest;
+            true
+        }
+        _ => false,
+    }
+}
+
 pub(crate) const fn flag(letter: char, short: &'static str, long: &'static str) -> OptionRow {
     OptionRow { letter, value: None, default: None, short, long }
 }

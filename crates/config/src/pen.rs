@@ -26,8 +26,8 @@ mod settings;
 mod tests;
 mod write;
 
-pub use crate::classic::OptionRow;
-pub use address::{Hosts, Names, PenListen};
+pub use crate::classic::{OptionRow, take_print_config};
+pub use address::{Hosts, Names, PenListen, host_and_port};
 pub use apply::{Applied, Effect, Show};
 pub use args::{PenArgs, PenOption};
 pub use command::{PenCommand, ServerChange, Switch, Value};

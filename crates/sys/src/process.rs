@@ -115,17 +115,6 @@ impl Background {
     }
 }
 
-/// Becomes `user` for good: groups, group and user, in that order.
-///
-/// # Errors
-/// `NotFound` if there is no such user; `PermissionDenied` if this process may not.
-///
-/// # Panics
-/// If this process has more than one thread: the call may change one thread only.
-pub fn become_user(user: &str) -> io::Result<()> {
-    User::find(user)?.assume(Keep::Nothing)
-}
-
 /// A user of this machine, looked up before [`change_root`] puts the list of users out of reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -226,7 +215,7 @@ fn look_up(name: &CStr) -> Option<(libc::uid_t, libc::gid_t)> {
     Some((entry.pw_uid, entry.pw_gid))
 }
 
-/// Gives a file to the user that [`become_user`] would become.
+/// Gives a file to this user.
 pub fn give_to(path: &Path, user: &str) -> io::Result<()> {
     let User { uid, gid, .. } = User::find(user)?;
     std::os::unix::fs::chown(path, Some(uid), Some(gid))

@@ -180,9 +180,7 @@ impl Operation {
             Effect::Exit => self.order(Command::Shutdown {}).await,
             Effect::Write(path) => {
                 let text = self.settings().write(&path, &self.messages.clock());
-                if let Err(error) = std::fs::write(&path, text) {
-                    self.messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
-                }
+                write_file(&path, &text, &self.messages);
             }
             Effect::Include(path) if pending.includes < INCLUDES_MAX => {
                 pending.includes += 1;
@@ -210,9 +208,7 @@ impl Operation {
         let Some(operator) = self.operator.get() else { return false };
         let (config, observe) = {
             let settings = self.settings();
-            let requests = settings.log.is_some();
-            let observe = Observe { requests, blocks: settings.dumps_data(), ..Observe::default() };
-            (settings.to_config(), observe)
+            (settings.to_config(), observed(&settings))
         };
         operator.observe(observe);
         match operator.reconfigure(&config) {
@@ -308,11 +304,21 @@ impl Operation {
     }
 
     fn write_page(&self, settings: &PenSettings, page: &str) {
-        if let Some(path) = &settings.web_stats
-            && let Err(error) = std::fs::write(path, page)
-        {
-            self.messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
+        if let Some(path) = &settings.web_stats {
+            write_file(path, page, &self.messages);
         }
+    }
+}
+
+/// What the log and the dumps of these settings need to be told.
+pub fn observed(settings: &PenSettings) -> Observe {
+    let requests = settings.log.is_some();
+    Observe { requests, blocks: settings.dumps_data(), ..Observe::default() }
+}
+
+fn write_file(path: &str, text: &str, messages: &Messages) {
+    if let Err(error) = std::fs::write(path, text) {
+        messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
     }
 }
 
@@ -376,9 +382,7 @@ fn run_early(
             Effect::Log(text) => reply.push_str(&settings.set_log(text)),
             Effect::Write(path) => {
                 let text = settings.write(&path, &messages.clock());
-                if let Err(error) = std::fs::write(&path, text) {
-                    messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
-                }
+                write_file(&path, &text, messages);
             }
             Effect::Include(path) if depth < INCLUDES_MAX => {
                 run_file_early(settings, Path::new(&path), names, messages, depth + 1);

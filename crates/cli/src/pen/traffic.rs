@@ -1,5 +1,6 @@
 //! The traffic log: one entry per piece of data read from a client.
 
+use config::pen::host_and_port;
 use config::pen::replies::{log_datagram, log_line};
 use std::fs::File;
 use std::io::{self, Write};
@@ -101,8 +102,7 @@ impl TrafficLog {
 /// Host and port of a log that is no file: everything with a colon, unless it begins with a
 /// slash. The port is zero where it is none.
 pub fn network_target(text: &str) -> Option<(&str, u16)> {
-    let (host, port) = text.rsplit_once(':').filter(|_| !text.starts_with('/'))?;
-    let host = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
+    let (host, port) = host_and_port(text).filter(|_| !text.starts_with('/'))?;
     let port = sys::process::service_port(port).or_else(|| port.parse().ok());
     Some((host, port.unwrap_or(0)))
 }

@@ -130,20 +130,6 @@ impl BalanceArgs {
     }
 }
 
-/// Takes `--print-config` off the words behind `evenkeel balance`; true when it was the first.
-///
-/// The classic has no long options, so it is known nowhere else, and not to a link named
-/// `balance`.
-pub fn take_print_config<S: AsRef<str>>(words: &mut &[S]) -> bool {
-    match words.split_first() {
-        Some((first, rest)) if first.as_ref() == "--print-config" => {
-            *words = rest;
-            true
-        }
-        _ => false,
-    }
-}
-
 /// A number of seconds from 1, read leniently.
 fn seconds(text: &str) -> Result<u32, BalanceError> {
     let number = leading_number(text).and_then(|number| u32::try_from(number).ok());

@@ -81,6 +81,13 @@ fn listen_host(text: Option<&str>, names: Names<'_>) -> Result<(Option<Host>, Fa
     })
 }
 
+/// What stands before and behind the last colon; the host without its brackets.
+pub fn host_and_port(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    Some((inside.unwrap_or(host), port))
+}
+
 /// A host as an address: written as one, perhaps in brackets, or looked up.
 pub(super) fn host_address(text: &str, names: Names<'_>) -> Option<IpAddr> {
     literal(text).or_else(|| name_needs_look_up(text).then(|| (names.hosts)(text)).flatten())

@@ -257,10 +257,7 @@ pub fn usage() -> String {
     }
     text.push('\n');
     for option in &OPTIONS {
-        let head = match option.value {
-            Some(value) => format!("-{} {value}", option.letter),
-            None => format!("-{}", option.letter),
-        };
+        let head = option.head();
         let default = option.default.map(|default| format!(" [{default}]")).unwrap_or_default();
         text.push_str(&format!("  {head:<16}{}{default}\n", option.short));
     }

@@ -1,5 +1,6 @@
 //! The command line of penctl(1).
 
+use super::host_and_port;
 use crate::ExitStatus;
 
 /// What is printed when words are missing, with status 0.
@@ -72,9 +73,8 @@ impl PenctlTarget {
         if text.contains('/') {
             return Ok(Self::Unix(text.to_owned()));
         }
-        let (host, port) = text.rsplit_once(':').ok_or(PenctlError::NoPort)?;
-        let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        Ok(Self::Tcp { host: inside.unwrap_or(host).to_owned(), port: port.to_owned() })
+        let (host, port) = host_and_port(text).ok_or(PenctlError::NoPort)?;
+        Ok(Self::Tcp { host: host.to_owned(), port: port.to_owned() })
     }
 }
 
