@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use config::balance::shell::{ShowRow, Step, answer, parse, plan};
+use classics::balance::shell::{ShowRow, Step, answer, parse, plan};
 use config::operand::parse_endpoint;
 use config::{BackendSelector, Command, CommandError, Reply};
 use libfuzzer_sys::fuzz_target;

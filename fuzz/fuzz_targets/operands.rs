@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use config::balance::{BalanceArgs, Mode, hosts_to_resolve, resolve};
+use classics::balance::{BalanceArgs, Mode, hosts_to_resolve, resolve};
 use config::native::NativeCli;
 use config::operand::{parse_backend, parse_classic_ipv4, parse_endpoint, parse_listen};
 use config::{Bind, Config, Host};

@@ -5,7 +5,7 @@
 
 use config::Config;
 use config::native::NativeCli;
-use config::pen::{Names, PenArgs, PenCommand, PenSettings, PenctlArgs};
+use classics::pen::{Names, PenArgs, PenCommand, PenSettings, PenctlArgs};
 use libfuzzer_sys::fuzz_target;
 use std::net::IpAddr;
 use std::sync::Arc;

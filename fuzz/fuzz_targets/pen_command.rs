@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use config::pen::replies::{ServerFacts, StatusFacts, html_status, servers, usr1_report};
-use config::pen::{Effect, Names, PenCommand, PenSettings, lines};
+use classics::pen::replies::{ServerFacts, StatusFacts, html_status, servers, usr1_report};
+use classics::pen::{Effect, Names, PenCommand, PenSettings, lines};
 use libfuzzer_sys::fuzz_target;
 use std::net::IpAddr;
 

@@ -3,8 +3,8 @@
 use crate::roff::{about, operand, sentence, verb_words};
 use anyhow::Context;
 use clap::{Arg, Command};
+use classics::balance::{self, shell};
 use config::EXIT_STATUSES;
-use config::balance::{self, shell};
 
 pub const NOTICE: &str = "<!-- Rendered by `cargo xtask docs`; do not edit. -->\n";
 

@@ -2,7 +2,7 @@
 
 use crate::markdown::{NOTICE, code, plain, table};
 use crate::roff::Page;
-use config::pen::{COMMANDS, CommandRow, EXAMPLE, OPTIONS, OptionRow, SYNOPSIS};
+use classics::pen::{COMMANDS, CommandRow, EXAMPLE, OPTIONS, OptionRow, SYNOPSIS};
 
 /// pen(1).
 pub fn pen_page() -> String {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Arg, Command};
 use clap_mangen::Man;
-use config::balance::{self, shell};
+use classics::balance::{self, shell};
 use config::native;
 use config::{EXIT_STATUSES, ExitRow, ExitStatus};
 use std::io::Write;

@@ -4,10 +4,11 @@
 //! then a table of medians. The aim is below 300 ns at the median, and no pause. Most of it is
 //! waiting for memory: with a thousand clients the same calls take 40 to 130 ns.
 
-use balancing::{Affinity, Client, Instant};
+use balancing::{Affinity, Client};
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+use terms::Instant;
 
 const CLIENTS: usize = 1_000_000;
 

@@ -4,12 +4,13 @@
 //! costs less than a microsecond; `least-sessions` looks at every backend and does not keep it.
 
 use balancing::{
-    Address, AdminState, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,
-    Instant, Outcome, Policy, Pool, Tier,
+    AdminState, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits, Outcome,
+    Policy, Pool, Tier,
 };
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use terms::{Address, Instant};
 
 const SIZES: [usize; 3] = [10, 1000, 10_000];
 const NOW: Instant = Instant::from_millis(1_000_000);

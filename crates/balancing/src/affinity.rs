@@ -8,7 +8,7 @@ mod ages;
 mod chunks;
 mod index;
 
-use crate::{Client, Instant};
+use crate::Client;
 use ages::Ages;
 use chunks::Chunks;
 use index::Index;
@@ -16,6 +16,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use terms::Instant;
 
 /// A bounded memory of clients, shared by all workers behind one short lock per session begun or
 /// ended.

@@ -1,13 +1,11 @@
 //! One destination: its address, and what all workers know of it.
 
 use crate::health::{Health, HealthLimits, Outcome};
-use crate::{AccessList, AdminState, Instant};
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use crate::{AccessList, AdminState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use terms::{Address, Instant};
 
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
@@ -47,15 +45,6 @@ impl Backend {
             state: Arc::clone(&self.state),
         }
     }
-}
-
-/// A place to connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// TCP.
-    Ip(SocketAddr),
-    /// A Unix stream socket.
-    Unix(PathBuf),
 }
 
 /// What workers share about a backend; atomic, so that a snapshot need not be republished.
@@ -354,15 +343,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.state.sessions.fetch_sub(1, Relaxed);
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

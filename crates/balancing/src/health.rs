@@ -1,7 +1,7 @@
 //! What connects tell us about a backend.
 
-use crate::Instant;
 use std::time::Duration;
+use terms::Instant;
 
 /// Whether a backend may be offered new sessions.
 ///

@@ -1,6 +1,6 @@
 //! Which backend takes a session: pools, tiers, policies, health and limits.
 //!
-//! Pure: no clock, no sockets, no threads. Time is an argument ([`Instant`]), and what workers
+//! Pure: no clock, no sockets, no threads. Time is an argument ([`terms::Instant`]), and what workers
 //! share is atomic state that any of them may step. The core proposes a backend and reserves a
 //! place at it in one step ([`Pool::next_backend`]); the worker connects and reports back
 //! ([`Pool::report`]). Start reading at [`Pool`].
@@ -16,14 +16,12 @@ mod health;
 mod model;
 mod policy;
 mod pool;
-mod time;
 
 pub use access::{AccessEntry, AccessList, Subject, Verdict};
 pub use affinity::{Affinity, AffinityRow, Known};
-pub use backend::{Address, Backend, BackendChange, BackendState, Lease, Tally, Totals};
+pub use backend::{Backend, BackendChange, BackendState, Lease, Tally, Totals};
 pub use client::{Client, Country};
 pub use hash::client_hash;
 pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};
 pub use pool::{Attempt, Cursor, Pool, Tier};
-pub use time::Instant;

@@ -15,7 +15,8 @@ mod weighted;
 use crate::backend::Lease;
 use crate::health::HealthLimits;
 use crate::pool::{Attempt, Tier};
-use crate::{AdminState, FailoverScope, Instant, Policy};
+use crate::{AdminState, FailoverScope, Policy};
+use terms::Instant;
 
 /// What a rule may look at.
 pub(crate) struct View<'a> {

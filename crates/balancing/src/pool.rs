@@ -4,14 +4,16 @@ use crate::backend::{Backend, BackendChange, Lease};
 use crate::hash::client_hash;
 use crate::health::{HealthLimits, Outcome};
 use crate::policy::{Choice, View};
-use crate::{AccessList, Affinity, Client, FailoverScope, Instant, Policy};
+use crate::{AccessList, Affinity, Client, FailoverScope, Policy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use terms::Instant;
 
 /// Everything behind a listener, as one snapshot describes it.
 ///
 /// ```
-/// use balancing::{Attempt, Client, Instant, Pool};
+/// use balancing::{Attempt, Client, Pool};
+/// use terms::Instant;
 /// let pool = Pool::default();
 /// let mut attempt = Attempt::new(Client::default(), 0);
 /// assert!(pool.next_backend(&mut attempt, Instant::ZERO).is_none()); // serves nobody

@@ -9,12 +9,13 @@ mod oracle;
 
 use balancing::{
     AccessEntry, AccessList, AdminState, Affinity, Attempt, Backend, BackendState, Client,
-    FailoverScope, HealthLimits, Instant, Lease, Outcome, Policy, Pool, Subject, Tier, Verdict,
+    FailoverScope, HealthLimits, Lease, Outcome, Policy, Pool, Subject, Tier, Verdict,
 };
 use oracle::{Algorithm, Pen, Row, Scan, Server, Who};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+use terms::Instant;
 
 /// SplitMix64 (Steele et al., 2014).
 struct Rng(u64);

@@ -5,12 +5,13 @@
 
 use balancing::{
     AdminState, Affinity, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,
-    Instant, Lease, Outcome, Policy, Pool, Tier,
+    Lease, Outcome, Policy, Pool, Tier,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
+use terms::Instant;
 
 /// SplitMix64 (Steele et al., 2014).
 struct Rng(u64);

@@ -4,7 +4,7 @@ mod reporter;
 mod shell;
 
 use crate::bare_reason;
-use config::balance::{
+use classics::balance::{
     BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
 };
 use config::{Bind, Config, Family};

@@ -17,10 +17,10 @@ mod traffic;
 pub use penctl::main as penctl_main;
 
 use crate::bare_reason;
+use classics::pen::replies::server_table;
+use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use companion::PenCompanion;
 use config::Bind;
-use config::pen::replies::server_table;
-use config::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use control::{Prepared, Setup, Signals, StartError, admin_socket_path};
 use door::Door;
 use messages::Messages;

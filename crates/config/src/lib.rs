@@ -6,26 +6,23 @@
 //! up by a function of the caller. Options live in one table per personality, from which help,
 //! man pages and completions are rendered.
 //!
-//! [`operand`] has the address grammar, [`native`] the command line of `evenkeel`, [`balance`]
-//! everything that balance(1) says and understands.
+//! [`operand`] has the address grammar, and [`native`] the command line of `evenkeel`. The
+//! languages of the classics are in the crate `classics`.
 
 #![forbid(unsafe_code)]
 
-pub mod balance;
-mod classic;
 mod command;
 pub mod duration;
 mod exit;
 mod model;
 pub mod native;
 pub mod operand;
-pub mod pen;
 mod words;
 
 pub use command::{BackendSelector, Command, CommandError, Reply};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use model::{
-    Affinity, Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    Pool, Process, Source, Tier, Timeouts,
+    Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
+    Process, Tier,
 };
 pub use words::policy_word;

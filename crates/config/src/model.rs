@@ -1,12 +1,12 @@
 //! The validated configuration, in the words of the glossary.
 
 use balancing::{AccessList, FailoverScope, Policy};
-use relay::SpliceMode;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use terms::{Cut, Source, SpliceMode, Timeouts};
 
 /// Everything a running balancer is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,20 +45,7 @@ pub struct Listener {
     /// Whether bulk data passes through pipes instead of memory.
     pub splice: SpliceMode,
     /// What peers see of a session that we end ourselves.
-    pub cut: CutStyle,
-}
-
-/// Local address of connections to backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// The system chooses.
-    #[default]
-    System,
-    /// This one. An address this host does not have is not used (balance(1), `-B`).
-    Fixed(IpAddr),
-    /// The client's own (`IP_TRANSPARENT`, ip(7)). Needs `CAP_NET_ADMIN`; where that or the
-    /// address family does not allow it, the system chooses. Source: penctl(1), `transparent`.
-    Client,
+    pub cut: Cut,
 }
 
 /// A local address to listen on.
@@ -184,34 +171,6 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// When things take too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// One attempt to connect to a backend. Default 5 s.
-    pub connect: Duration,
-    /// Silence in both directions that ends a session. Default: never.
-    pub idle: Option<Duration>,
-    /// Silence that ends a session whose client has finished. Default 10 min.
-    pub half_close: Option<Duration>,
-    /// Silence that ends a session whose backend has finished. Default 10 min. The classics end
-    /// at once there; a backend that is gone cannot be told from one that only listens.
-    pub backend_half_close: Option<Duration>,
-    /// How long the last bytes before a reset may take without progress. Default 5 s.
-    pub linger: Duration,
-    /// How long sessions may go on after a shutdown was asked for; `None`: until they end.
-    /// Default 30 s.
-    pub shutdown: Option<Duration>,
-}
-
-/// What peers see of a session that neither of them ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CutStyle {
-    /// A reset, so that a truncated transfer cannot be taken for a complete one. Native default.
-    Reset,
-    /// An orderly end of file, as the classics do.
-    Close,
-}
-
 /// How the process itself runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
@@ -240,19 +199,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            idle: None,
-            half_close: Some(Duration::from_secs(600)),
-            backend_half_close: Some(Duration::from_secs(600)),
-            linger: Duration::from_secs(5),
-            shutdown: Some(Duration::from_secs(30)),
-        }
-    }
 }
 
 impl fmt::Display for Host {

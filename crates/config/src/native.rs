@@ -16,12 +16,12 @@ pub use convert::NativeError;
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
 use crate::words::Choice;
-use crate::{BackendSelector, Command, CutStyle, LogFormat};
+use crate::{BackendSelector, Command, LogFormat};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use relay::SpliceMode;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use terms::{Cut, SpliceMode};
 
 /// What was typed behind `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -144,8 +144,8 @@ pub struct NativeArgs {
     pub splice: SpliceMode,
     /// What peers see of a session cut by the balancer: reset or close
     #[arg(long, value_name = "HOW", default_value = "reset", hide_possible_values = true)]
-    #[arg(value_parser = CutStyle::parser(), help_heading = RELAYING)]
-    pub cut: CutStyle,
+    #[arg(value_parser = Cut::parser(), help_heading = RELAYING)]
+    pub cut: Cut,
     /// Threads that move data [default: one per available core]
     #[arg(long, value_name = "N", value_parser = parse_workers, help_heading = RELAYING)]
     pub workers: Option<usize>,

@@ -14,7 +14,7 @@
 //! last `:NUMBER` of a Unix backend is its `max`, or four are all its numbers, so a path that
 //! really ends so is written with a `max` behind it (`unix:/run/db:5432:0`). `a::2` is host `a`
 //! with `max` 2 although it would also be an IPv6 address: those need brackets. Looser forms that only balance(1) knows (`127.1`, `80x`) are in
-//! [`crate::balance`]; of them only [`parse_classic_ipv4`] lives here.
+//! `classics::balance`; of them only [`parse_classic_ipv4`] lives here.
 //!
 //! Service names are looked up by a function of the caller, so that this stays pure.
 

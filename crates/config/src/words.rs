@@ -1,9 +1,9 @@
 //! The words that stand for the choices of other crates, on the command line and in answers.
 
-use crate::{CutStyle, LogFormat};
+use crate::LogFormat;
 use balancing::{FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use relay::SpliceMode;
+use terms::{Cut, SpliceMode};
 
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -55,7 +55,7 @@ impl Choice for FailoverScope {
     ];
 }
 
-impl Choice for CutStyle {
+impl Choice for Cut {
     const WORDS: &'static [(&'static str, Self)] =
         &[("reset", Self::Reset), ("close", Self::Close)];
 }
@@ -96,7 +96,7 @@ mod tests {
         ]);
         check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
-        check(&[CutStyle::Reset, CutStyle::Close]);
+        check(&[Cut::Reset, Cut::Close]);
         check(&[LogFormat::Text, LogFormat::Json]);
     }
 }

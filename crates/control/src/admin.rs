@@ -13,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
-use balancing::Address;
 use config::{Command, CommandError};
 use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use telemetry::{Level, Line, Value};
+use terms::Address;
 use tokio::net::UnixListener;
 
 /// What requests and the main loop share; both run on the one control thread.

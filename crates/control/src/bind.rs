@@ -1,11 +1,11 @@
 //! The half of a start that can fail in front of the user: names and sockets.
 
-use balancing::Address;
 use config::{Bind, Endpoint, Family, Host};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use terms::Address;
 
 /// Why a start failed. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]

@@ -3,16 +3,16 @@
 use crate::bind::{StartError, listen};
 use crate::countries::CountryBook;
 use crate::snapshot::{first_pool, next_pool, settings};
-use balancing::{Address, AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
+use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
 use config::{BackendSelector, Command, CommandError, Config, Endpoint, Host, Reply};
 use dataplane::{DataPlane, Observe, Service, Settings};
-use relay::CloseReason;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+use terms::{Address, CloseReason};
 
 /// Everything that runs, as the control plane holds it.
 pub struct Instance {
@@ -20,7 +20,7 @@ pub struct Instance {
     listeners: Vec<Listening>,
     /// What counters said when they were last reset, by the state they belong to.
     baselines: HashMap<usize, Totals>,
-    started: balancing::Instant,
+    started: terms::Instant,
     shutting_down: bool,
     countries: CountryBook,
 }
@@ -351,7 +351,7 @@ impl Instance {
         }
     }
 
-    fn listener_row(&self, listening: &Listening, now: balancing::Instant) -> ListenerRow {
+    fn listener_row(&self, listening: &Listening, now: terms::Instant) -> ListenerRow {
         let service = &listening.service;
         let pool = service.pool.load();
         let tiers = pool.tiers.iter().map(|tier| TierRow {
@@ -374,7 +374,7 @@ impl Instance {
         &self,
         backend: &Backend,
         limits: &HealthLimits,
-        now: balancing::Instant,
+        now: terms::Instant,
     ) -> BackendRow {
         let state = &backend.state;
         let totals = state.totals();

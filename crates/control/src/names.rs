@@ -5,7 +5,6 @@
 //! system knows (NIS, mDNS) are asked for there again, at a fixed pace.
 
 use crate::admin::Desk;
-use balancing::Address;
 use config::{Endpoint, Host};
 use hickory_resolver::TokioResolver;
 use std::collections::HashMap;
@@ -13,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Level, Value};
+use terms::Address;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 

@@ -2,10 +2,11 @@
 
 use crate::admin::{Desk, Who};
 use crate::bind::StartError;
-use balancing::{Instant, Pool};
+use balancing::Pool;
 use config::{Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
 use std::sync::Arc;
+use terms::Instant;
 
 /// Asks the running instance, and changes it.
 #[derive(Clone)]

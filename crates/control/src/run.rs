@@ -10,7 +10,6 @@ use crate::report::Reporter;
 use crate::socket::AdminSocket;
 use config::Config;
 use dataplane::{DataPlane, Event, Observe, Options};
-use relay::CloseReason;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use sys::process::{Directory, Keep, User};
 use telemetry::{Level, Value};
+use terms::CloseReason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
@@ -103,7 +103,7 @@ impl Prepared {
 
     /// What the user the process becomes must keep of root's privileges.
     fn keep(&self) -> Keep {
-        let foreign = |listener: &config::Listener| listener.source == config::Source::Client;
+        let foreign = |listener: &config::Listener| listener.source == terms::Source::Client;
         match self.config.listeners.iter().any(foreign) {
             true => Keep::ForeignSources,
             false => Keep::Nothing,

@@ -1,13 +1,13 @@
 //! From a configuration to what the data plane serves from: pools and settings.
 
 use crate::bind::{StartError, resolve_endpoint};
-use balancing::{Address, AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
-use config::{CutStyle, Endpoint, Host, Source};
-use dataplane::{Countries, Cut, Observe, Settings};
-use relay::Timeouts;
+use balancing::{AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
+use config::{Endpoint, Host};
+use dataplane::{Countries, Observe, Settings};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use terms::Address;
 
 /// Builds a pool with nothing counted yet. A name that does not resolve is left without an
 /// address, to be tried again; only a pool none of whose names resolves is refused.
@@ -166,30 +166,16 @@ pub(crate) fn settings(
     observe: Observe,
     countries: Option<Arc<dyn Countries>>,
 ) -> Settings {
-    let timeouts = &config.timeouts;
     Settings {
-        connect_timeout: timeouts.connect,
-        timeouts: Timeouts {
-            idle: timeouts.idle,
-            half_close: timeouts.half_close,
-            backend_half_close: timeouts.backend_half_close,
-            linger: timeouts.linger,
-        },
+        timeouts: config.timeouts,
         sessions_max: config.sessions_max,
         connecting_max: config.connecting_max,
-        source: match config.source {
-            Source::System => dataplane::Source::System,
-            Source::Fixed(address) => dataplane::Source::Fixed(address),
-            Source::Client => dataplane::Source::Client,
-        },
+        source: config.source,
         forwarded_headers: config.forwarded_headers,
         dummy: config.dummy,
         countries,
         splice: config.splice,
-        cut: match config.cut {
-            CutStyle::Reset => Cut::Reset,
-            CutStyle::Close => Cut::Close,
-        },
+        cut: config.cut,
         observe,
     }
 }

@@ -3,12 +3,12 @@
 use crate::event::{Event, Trouble};
 use crate::service::{Connecting, Service};
 use crate::worker::{Incoming, Order, Shared, Worker};
-use balancing::Instant;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 use sys::net;
+use terms::Instant;
 
 /// A listening socket and whether it is being watched.
 #[derive(Debug)]

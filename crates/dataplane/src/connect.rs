@@ -4,16 +4,17 @@
 //! failed backend sends the session on to the next one. All of it is over with the first byte.
 
 use crate::event::{Event, SourceFault, Trace, Trouble};
-use crate::service::{Connecting, Source};
+use crate::service::Connecting;
 use crate::session::{KEEP_ALIVE_AFTER, Phase, SOCKET_RETRY};
 use crate::worker::{Worker, token};
-use balancing::{Address, Attempt, Client, Instant, Outcome, Policy, Pool};
-use relay::{CloseReason, Link, Ready, Side, SpliceMode};
+use balancing::{Attempt, Client, Outcome, Policy, Pool};
+use relay::{Link, Ready};
 use slab::Slab;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use sys::Errno;
 use sys::net;
+use terms::{Address, CloseReason, Instant, Side, Source, SpliceMode};
 
 /// What connecting needs and relaying does not.
 pub(crate) struct Search {
@@ -131,7 +132,7 @@ impl Worker {
                 search.socket_waits = 0;
                 session.upstream = Some(socket);
                 session.phase = Phase::Connecting;
-                self.deadlines.set(key, now + settings.connect_timeout);
+                self.deadlines.set(key, now + settings.timeouts.connect);
             }
             Err(error) if net::is_shortage(error) => {
                 search.socket_waits = search.socket_waits.saturating_add(1);

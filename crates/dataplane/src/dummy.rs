@@ -4,12 +4,11 @@
 //! behind it. What the client still sends is read and dropped until it ends, too: closing earlier
 //! would be a reset, which can overtake the answer.
 
-use crate::service::{Cut, Settings};
+use crate::service::Settings;
 use crate::session::Phase;
 use crate::worker::{BUDGET, Worker};
-use balancing::Instant;
-use relay::CloseReason;
 use sys::net;
+use terms::{CloseReason, Cut, Instant};
 
 /// Fifteen bytes of page.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\nContent-Type: text/html\r\n\r\n\

@@ -1,11 +1,11 @@
 //! What workers tell the control plane.
 
 use balancing::{Backend, BackendChange};
-use relay::{CloseReason, Side};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use terms::{CloseReason, Side};
 
 /// Something that happened. `service` is the place in the list of services.
 #[derive(Debug)]

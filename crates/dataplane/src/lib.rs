@@ -20,4 +20,4 @@ mod worker;
 
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
 pub use plane::{DataPlane, Options};
-pub use service::{Countries, Cut, Observe, Service, Settings, Source};
+pub use service::{Countries, Observe, Service, Settings};

@@ -3,7 +3,6 @@
 use crate::event::{Event, SessionInfo};
 use crate::service::{Service, Settings};
 use crate::worker::{Handle, Order, Shared, Worker};
-use relay::CloseReason;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
+use terms::CloseReason;
 
 /// How to run the data plane.
 #[derive(Clone, Copy, Debug)]

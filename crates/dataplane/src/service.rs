@@ -3,14 +3,13 @@
 use crate::event::SourceFault;
 use arc_swap::{ArcSwap, Guard};
 use balancing::{Country, Pool};
-use relay::{SpliceMode, Timeouts};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::time::Duration;
+use terms::{Cut, Source, SpliceMode, Timeouts};
 
 /// A listener's settings, its pool, and what is counted for it.
 #[derive(Debug)]
@@ -36,9 +35,7 @@ pub struct Service {
 /// How a listener's sessions are treated.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// One attempt to connect to a backend.
-    pub connect_timeout: Duration,
-    /// When silence ends a session.
+    /// When things take too long.
     pub timeouts: Timeouts,
     /// Open sessions after which accepting pauses.
     pub sessions_max: Option<u32>,
@@ -66,27 +63,6 @@ pub struct Settings {
 pub trait Countries: Send + Sync + std::fmt::Debug {
     /// The country of an address, if it is known. Called by workers: must neither wait nor be slow.
     fn country(&self, address: IpAddr) -> Option<Country>;
-}
-
-/// Local address of connections to backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// The system chooses.
-    #[default]
-    System,
-    /// This one, where the address family fits and the host has it.
-    Fixed(IpAddr),
-    /// The client's own, where that is possible; [`crate::Event::SourceUnusable`] says where not.
-    Client,
-}
-
-/// What peers see of a session that neither of them ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// A reset.
-    Reset,
-    /// An orderly end of file.
-    Close,
 }
 
 /// What is told beside the end of each session.

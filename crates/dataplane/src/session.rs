@@ -12,11 +12,11 @@
 use crate::connect::{Search, SearchKey};
 use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::pipes::Pipes;
-use crate::service::{Cut, Service, Settings};
+use crate::service::{Service, Settings};
 use crate::wire::{Rewriting, SocketWire, Watch};
 use crate::worker::{BUDGET, Incoming, Worker, token};
-use balancing::{Client, Instant, Lease};
-use relay::{CloseReason, Forwarded, Link, Ready, Side, Verdict, pump};
+use balancing::{Client, Lease};
+use relay::{Forwarded, Link, Ready, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use std::time::Duration;
 use sys::Errno;
 use sys::net;
 use sys::pipe::Pipe;
+use terms::{CloseReason, Cut, Instant, Side};
 
 /// A session's whole state: a plain value that could move to another worker between turns.
 pub(crate) struct Session {
@@ -307,7 +308,7 @@ impl Worker {
             Phase::Waiting => {
                 let waits =
                     self.searches.get(session.search).map_or(0, |search| search.socket_waits);
-                if SOCKET_RETRY * waits.into() >= settings.connect_timeout {
+                if SOCKET_RETRY * waits.into() >= settings.timeouts.connect {
                     self.cut_session(key, CloseReason::NoSocket, now);
                 } else {
                     self.connect(key, now);

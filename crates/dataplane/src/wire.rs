@@ -5,12 +5,13 @@ use crate::pipes::Pipes;
 use crate::service::Observe;
 use crate::session::Extras;
 use balancing::{Backend, Tally};
-use relay::{Fault, Forwarded, Received, Side, Urgent, Wire};
+use relay::{Fault, Forwarded, Received, Urgent, Wire};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use sys::Errno;
 use sys::net;
+use terms::Side;
 
 /// Performs a link's steps by system calls.
 pub(crate) struct SocketWire<'a> {

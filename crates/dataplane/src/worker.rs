@@ -6,8 +6,7 @@ use crate::event::{Event, SessionInfo};
 use crate::pipes::Pipes;
 use crate::service::{Connecting, Service};
 use crate::session::Session;
-use balancing::Instant;
-use relay::{CloseReason, Deadlines, READ_BYTES_MAX, Side};
+use relay::{Deadlines, READ_BYTES_MAX};
 use slab::Slab;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +20,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 use sys::clock;
 use sys::epoll::{Poller, Waker};
+use terms::{CloseReason, Instant, Side};
 
 /// What workers share among themselves.
 pub(crate) struct Shared {

@@ -4,15 +4,15 @@
 //! Without a harness, since this program runs itself in each of the namespaces. Skipped where it
 //! may not make namespaces.
 
-use balancing::{Address, AdminState, Backend, BackendState, Pool, Tier};
-use dataplane::{Cut, DataPlane, Event, Observe, Options, Service, Settings, Source};
-use relay::{SpliceMode, Timeouts};
+use balancing::{AdminState, Backend, BackendState, Pool, Tier};
+use dataplane::{DataPlane, Event, Observe, Options, Service, Settings};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use terms::{Address, Cut, Source, SpliceMode, Timeouts};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -183,12 +183,13 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Outcome<()> {
     let backend = Backend::new(backend.to_string(), vec![Address::Ip(backend)], state);
     let tier = Tier { backends: vec![Arc::new(backend)], ..Tier::default() };
     let settings = Settings {
-        connect_timeout: PATIENCE,
         timeouts: Timeouts {
             idle: None,
             half_close: None,
             backend_half_close: None,
+            connect: PATIENCE,
             linger: PATIENCE,
+            ..Timeouts::default()
         },
         sessions_max: None,
         connecting_max: None,

@@ -4,7 +4,7 @@
 //! a session whose timer was cleared. Source: Varghese and Lauck, "Hashed and Hierarchical Timing
 //! Wheels", 1987.
 
-use balancing::Instant;
+use terms::Instant;
 
 /// One timer per key; keys are small integers, as a slab gives them.
 ///

@@ -9,14 +9,12 @@
 mod deadlines;
 mod forwarded;
 mod link;
-mod model;
 mod pump;
 mod stream;
 
 pub use deadlines::Deadlines;
 pub use forwarded::Forwarded;
-pub use link::{Link, Ready, Step, Timeouts, Verdict};
-pub use model::{CloseReason, Side, SpliceMode};
+pub use link::{Link, Ready, Step, Verdict};
 pub use pump::{Fault, Received, Urgent, Wire, pump};
 
 /// The largest read, and the capacity a pipe should have.

@@ -1,9 +1,9 @@
 //! A session's two connections while bytes flow between them.
 
+use crate::Received;
 use crate::stream::{End, READ_LOG2_MAX, Stream};
-use crate::{CloseReason, Received, Side, SpliceMode};
-use balancing::Instant;
 use std::time::Duration;
+use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 
 /// Relays between a client and a backend: holds the state, and says what to do next.
 ///
@@ -401,20 +401,6 @@ impl Link {
         ];
         candidates.into_iter().flatten().min_by_key(|&(limit, _)| limit)
     }
-}
-
-/// When silence ends a session. See `config::Timeouts` for units and defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Silence in both directions.
-    pub idle: Option<Duration>,
-    /// Silence once the client has finished. Zero: the session ends as soon as everything is
-    /// delivered that was read from either side.
-    pub half_close: Option<Duration>,
-    /// Silence once the backend has finished; zero likewise.
-    pub backend_half_close: Option<Duration>,
-    /// No progress with the last bytes before a reset.
-    pub linger: Duration,
 }
 
 fn reset_reason(side: Side) -> CloseReason {

@@ -1,7 +1,7 @@
 //! Performs a link's steps on whatever can read and write.
 
-use crate::{Link, Side, Step};
-use balancing::Instant;
+use crate::{Link, Step};
+use terms::{Instant, Side};
 
 /// A session's two connections, as the worker's system calls or a simulation's queues.
 pub trait Wire {

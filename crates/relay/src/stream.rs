@@ -1,6 +1,6 @@
 //! One direction of a session: how much to read next, what is held back, how it ends.
 
-use crate::SpliceMode;
+use terms::SpliceMode;
 
 /// The bytes going one way.
 ///

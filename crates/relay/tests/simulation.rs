@@ -4,13 +4,10 @@
 //!
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
-use balancing::Instant;
-use relay::{
-    CloseReason, Fault, Link, Ready, Received, Side, SpliceMode, Timeouts, Urgent, Verdict, Wire,
-    pump,
-};
+use relay::{Fault, Link, Ready, Received, Urgent, Verdict, Wire, pump};
 use std::collections::VecDeque;
 use std::time::Duration;
+use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 
 const SIDES: [Side; 2] = [Side::Downstream, Side::Upstream];
 
@@ -253,6 +250,7 @@ fn run(seed: u64) {
         half_close: at_once(),
         backend_half_close: at_once(),
         linger: Duration::from_secs(5),
+        ..Timeouts::default()
     };
     let ready = Ready { writable: true, ..Ready::default() };
     let mut link = Link::new(ready, ready, mode, Instant::ZERO);

@@ -1,7 +1,7 @@
 //! The only place that reads clocks.
 
-use balancing::Instant;
 use rustix::time::{ClockId, clock_gettime};
+use terms::Instant;
 
 /// Now, on a clock that never goes back. Its origin lies a hundred years before the system's start,
 /// so that moments before the process can be told.

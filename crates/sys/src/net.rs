@@ -1,6 +1,5 @@
 //! Stream sockets, never blocking.
 
-use balancing::Address;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
@@ -13,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
+use terms::Address;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 

@@ -54,7 +54,7 @@ fn give_up(root: &Path) -> Result<(), Box<dyn Error>> {
     assert_eq!(u64::from_str_radix(&field("CapPrm:"), 16)?, kept);
 
     let nobodys = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)); // reserved for documents
-    let address = balancing::Address::Ip(backend.local_addr()?);
+    let address = terms::Address::Ip(backend.local_addr()?);
     let (socket, refused) = sys::net::start_connect(&address, Source::Foreign(nobodys))?;
     assert_eq!(refused, None);
     let local = sys::net::local_address(socket.as_fd()).map(|local| local.ip());

@@ -1,7 +1,8 @@
 use super::*;
-use crate::{Address, AdminState, BackendState};
+use crate::{AdminState, BackendState};
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use terms::Address;
 
 /// A pool written as operands: `a b:2 ! c %`; a leading `-` means disabled.
 fn pool(text: &str, quarantine: Duration) -> Pool {

@@ -1,14 +1,14 @@
 //! What a running balance prints: with `-d` its steps, with `-p` every block, and the few
 //! notices it gives without being asked.
 
-use balancing::{Address, BackendChange};
-use config::balance::{BalanceArgs, Block, Direction, debug, render_dump};
+use balancing::BackendChange;
+use classics::balance::{BalanceArgs, Block, Direction, debug, render_dump};
 use control::{Instance, Reporter};
 use dataplane::{Event, Trace};
-use relay::{CloseReason, Side};
 use std::io::Write;
 use sys::process::{Facility, Priority, syslog};
 use telemetry::Line;
+use terms::{Address, CloseReason, Side};
 
 /// Prints as the original does. In the background everything but notices goes nowhere.
 pub struct BalanceReporter {

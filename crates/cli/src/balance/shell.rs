@@ -1,6 +1,6 @@
 //! `balance -i` and `balance -c`: the dialogue with a running instance.
 
-use config::balance::shell::{
+use classics::balance::shell::{
     Answer, NO_MASTER, ShowRow, Step, SyntaxError, answer, banner, no_master_with_pid, parse, plan,
     prompt,
 };
@@ -197,7 +197,7 @@ fn unreachable(socket: &Path, error: &ClientError) -> ExitStatus {
         ClientError::NotRunning { .. } => no_master(read_pid(socket)),
         ClientError::Forbidden { .. } => {
             let path = socket.to_owned();
-            let denied = config::balance::BalanceError::NameDenied { path, control: true };
+            let denied = classics::balance::BalanceError::NameDenied { path, control: true };
             eprintln!("{denied}");
             denied.exit_status()
         }

@@ -3,7 +3,7 @@
 use super::door::Door;
 use super::operation::Operation;
 use super::pid_file::PidFile;
-use config::pen::PenError;
+use classics::pen::PenError;
 use control::{Companion, Operator, StartError};
 use std::future::Future;
 use std::net::SocketAddr;

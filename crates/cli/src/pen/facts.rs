@@ -2,8 +2,8 @@
 
 use super::numbers::ConnectionNumbers;
 use balancing::{Backend, Pool};
-use config::pen::PenSettings;
-use config::pen::replies::{ClientFacts, ConnectionFacts, ServerFacts, StatusFacts};
+use classics::pen::PenSettings;
+use classics::pen::replies::{ClientFacts, ConnectionFacts, ServerFacts, StatusFacts};
 use control::Operator;
 use dataplane::SessionInfo;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Carries out pen's commands, whether they come in a file, at the control port or by a signal.
 //!
-//! `config::pen` says what a command changes and answers; here that is made what runs. Nothing
+//! `classics::pen` says what a command changes and answers; here that is made what runs. Nothing
 //! blocks but reads and writes of small files, and no lock is held while names are looked up.
 
 use super::facts::{Clients, Facts, gather};
@@ -9,8 +9,8 @@ use super::numbers::ConnectionNumbers;
 use super::traffic::{TrafficLog, network_target};
 use crate::bare_reason;
 use balancing::Client;
-use config::pen::{Applied, Effect, Names, PenCommand, PenListen, PenSettings, Show};
-use config::pen::{lines, replies};
+use classics::pen::{Applied, Effect, Names, PenCommand, PenListen, PenSettings, Show};
+use classics::pen::{lines, replies};
 use config::{BackendSelector, Command};
 use control::Operator;
 use dataplane::Observe;

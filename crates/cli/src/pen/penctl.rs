@@ -1,6 +1,6 @@
 //! `penctl`: sends one command to a control port and prints the answer.
 
-use config::pen::{PENCTL_USAGE, PenctlArgs, PenctlError, PenctlTarget};
+use classics::pen::{PENCTL_USAGE, PenctlArgs, PenctlError, PenctlTarget};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;

@@ -3,12 +3,13 @@
 use super::facts::server_number;
 use super::operation::Operation;
 use crate::bare_reason;
-use balancing::{Address, Backend, BackendChange};
-use config::pen::replies::dump;
+use balancing::{Backend, BackendChange};
+use classics::pen::replies::dump;
 use control::{Instance, Reporter};
 use dataplane::Event;
 use std::sync::Arc;
 use telemetry::{Level, Line};
+use terms::Address;
 
 /// Hears of events on the control thread.
 pub struct PenReporter {

@@ -1,7 +1,7 @@
 //! The traffic log: one entry per piece of data read from a client.
 
-use config::pen::host_and_port;
-use config::pen::replies::{log_datagram, log_line};
+use classics::pen::host_and_port;
+use classics::pen::replies::{log_datagram, log_line};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

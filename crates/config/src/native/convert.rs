@@ -1,11 +1,11 @@
 //! From the options of the start form to the configuration they mean.
 
 use super::NativeArgs;
-use crate::Source;
 use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
-use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier, Timeouts};
+use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier};
 use balancing::Policy;
 use std::sync::Arc;
+use terms::{Source, Timeouts};
 
 /// Why a native command line means nothing. The status is that of usage errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

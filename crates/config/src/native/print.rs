@@ -1,17 +1,14 @@
 //! A configuration said back as a native command line.
 
 use super::access;
-use crate::Source;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{
-    Backend, Bind, Config, CutStyle, Family, Listener, LogFormat, Pool, Process, Timeouts,
-};
+use crate::{Backend, Bind, Config, Family, Listener, LogFormat, Pool, Process};
 use balancing::{FailoverScope, Policy};
-use relay::SpliceMode;
 use std::fmt::{self, Display};
 use std::path::Path;
 use std::time::Duration;
+use terms::{Cut, Source, SpliceMode, Timeouts};
 
 impl Config {
     /// The words behind `evenkeel` that mean this configuration: only options that differ from
@@ -180,7 +177,7 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     words.flag("--transparent", listener.source == Source::Client);
     words.flag("--forwarded-headers", listener.forwarded_headers);
     words.choice("--splice", listener.splice, SpliceMode::default());
-    words.choice("--cut", listener.cut, CutStyle::Reset);
+    words.choice("--cut", listener.cut, Cut::Reset);
 }
 
 fn listener_times(words: &mut Words, times: &Timeouts) {

@@ -1,11 +1,11 @@
 //! The native command line, from words to a configuration and back.
 
 use super::*;
-use crate::Source;
+use crate::Config;
 use crate::operand::Services;
-use crate::{Config, balance};
 use proptest::prelude::*;
 use std::time::Duration;
+use terms::Source;
 
 const SERVICES: Services<'static> = &|name| (name == "http").then_some(80);
 
@@ -41,10 +41,10 @@ fn refuse(line: &str, expected: &str) {
 fn the_shortest_form_has_modern_defaults() {
     let config = configure("8080 a b").unwrap();
     let listener = &config.listeners[0];
-    assert_eq!(listener.timeouts, crate::Timeouts::default());
+    assert_eq!(listener.timeouts, terms::Timeouts::default());
     assert_eq!(listener.pool.quarantine, Duration::from_secs(10));
     assert_eq!((listener.sessions_max, listener.source), (None, Source::System));
-    assert_eq!((listener.cut, listener.splice), (CutStyle::Reset, SpliceMode::Auto));
+    assert_eq!((listener.cut, listener.splice), (Cut::Reset, SpliceMode::Auto));
     assert_eq!(listener.pool.tiers.len(), 1);
     assert_eq!(listener.pool.tiers[0].policy, Policy::RoundRobin);
     assert_eq!(config.process, crate::Process::default());
@@ -140,25 +140,6 @@ fn options_anywhere() {
     refuse("--policy fastest 80 a", "[possible values: round-robin, hash, least-sessions, random,");
     refuse("--worker 2 80 a", "similar argument exists: '--workers'");
     refuse("--source db1 80 a", "invalid value 'db1' for '--source <ADDR>'");
-}
-
-#[test]
-fn a_configuration_of_balance_is_said_in_native_words() {
-    let print = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let args = balance::BalanceArgs::parse("balance", &words).unwrap();
-        let balance::Mode::Proxy(proxy) = args.mode(SERVICES).unwrap() else { panic!() };
-        let config = proxy.to_config(SERVICES).unwrap();
-        assert_eq!(configure(&config.to_arguments().join(" ")), Ok(config.clone()));
-        config.to_command_line()
-    };
-    assert_eq!(
-        print("-fa -T 60 http 10.0.0.1 10.0.0.2:81:5 % 10.0.0.3"),
-        "evenkeel --quarantine 0s --hash-failover later-tiers --auto-disable --idle-timeout 1m \
-         --half-close-timeout never --backend-half-close-timeout 1s --shutdown-timeout never --cut close \
-         0.0.0.0:80 10.0.0.1:80 10.0.0.2:81:5 % 10.0.0.3:80"
-    );
-    print("-6pH 80 db1 [::1]:5:-1 %");
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! A data plane with one service, and what tests ask of it.
 
-use balancing::{Address, AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
-use dataplane::{Cut, DataPlane, Ended, Event, Observe, Options, Service, Settings, Source};
-use relay::{SpliceMode, Timeouts};
+use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
+use dataplane::{DataPlane, Ended, Event, Observe, Options, Service, Settings};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+use terms::{Address, Cut, Source, SpliceMode, Timeouts};
 
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,12 +23,13 @@ pub struct Rig {
 
 pub fn settings() -> Settings {
     Settings {
-        connect_timeout: PATIENCE,
         timeouts: Timeouts {
             idle: None,
             half_close: None,
             backend_half_close: None,
+            connect: PATIENCE,
             linger: PATIENCE,
+            ..Timeouts::default()
         },
         sessions_max: None,
         connecting_max: None,

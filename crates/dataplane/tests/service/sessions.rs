@@ -2,13 +2,13 @@
 
 use crate::rig::{Rig, accept, backend, expect, expect_rest, pool, settings, wait_until};
 use balancing::{AccessEntry, AccessList, Affinity, Country, Subject, Verdict};
-use dataplane::{Countries, Event, Observe, REQUEST_BYTES_MAX, Settings, Source, SourceFault};
-use relay::{CloseReason, SpliceMode};
+use dataplane::{Countries, Event, Observe, REQUEST_BYTES_MAX, Settings, SourceFault};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
+use terms::{CloseReason, Source, SpliceMode};
 
 #[test]
 fn requests_get_their_headers_however_they_come() {

@@ -2,11 +2,11 @@
 
 use crate::rig::{Rig, accept, backend, expect, pool, settings, wait_until};
 use dataplane::Settings;
-use relay::CloseReason;
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+use terms::CloseReason;
 
 /// A backend that leaves connects unanswered, and what must be kept for that.
 fn black_hole() -> (SocketAddr, Socket, Vec<Socket>) {

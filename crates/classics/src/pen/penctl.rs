@@ -1,7 +1,7 @@
 //! The command line of penctl(1).
 
 use super::host_and_port;
-use crate::ExitStatus;
+use config::ExitStatus;
 
 /// What is printed when words are missing, with status 0.
 pub const PENCTL_USAGE: &str = "usage: penctl host:port command\n";

@@ -2,14 +2,11 @@
 
 use super::settings::FastClose;
 use super::{PenServer, PenSettings, ServerAddress};
-use crate::{
-    Affinity, Backend, Config, CutStyle, Endpoint, Host, Limits, Listener, Pool, Process, Source,
-    Tier, Timeouts,
-};
 use balancing::{FailoverScope, Policy};
-use relay::SpliceMode;
+use config::{Affinity, Backend, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier};
 use std::path::PathBuf;
 use std::time::Duration;
+use terms::{Cut, Source, SpliceMode, Timeouts};
 
 impl PenSettings {
     /// What the settings mean. Servers are the backends of tier 0 at their places, empty places
@@ -53,7 +50,7 @@ impl PenSettings {
             forwarded_headers: self.http,
             dummy: self.dummy,
             splice: if self.looks_at_data() { SpliceMode::Never } else { SpliceMode::Auto },
-            cut: CutStyle::Close,
+            cut: Cut::Close,
         })
     }
 

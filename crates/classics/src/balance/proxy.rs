@@ -1,17 +1,15 @@
 //! The proxy form of balance(1): from operands to a configuration.
 
 use super::{BalanceArgs, BalanceError, Instance, MAX_CHANNELS, MAX_GROUPS};
-use crate::Source;
 use crate::classic::{address, leading_number};
-use crate::operand::{Separator, Services, TierWords, parse_classic_ipv4, split_tiers};
-use crate::{
-    Backend, Bind, Config, CutStyle, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
-    Timeouts,
-};
 use balancing::{AccessList, FailoverScope, Policy};
-use relay::SpliceMode;
+use config::operand::{Separator, Services, TierWords, parse_classic_ipv4, split_tiers};
+use config::{
+    Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+use terms::{Cut, Source, SpliceMode, Timeouts};
 
 /// How long a client may be silent after its server has finished. The original closes it at
 /// once, and loses what a client that goes on sending has to say.
@@ -122,7 +120,7 @@ impl BalanceProxy {
             forwarded_headers: false,
             dummy: false,
             splice: if args.dump { SpliceMode::Never } else { SpliceMode::Auto },
-            cut: CutStyle::Close,
+            cut: Cut::Close,
         };
         let process = Process { daemon: !args.foreground, ..Process::default() };
         Ok(Config { listeners: vec![listener], process })

@@ -13,9 +13,9 @@ pub use texts::{
 
 use super::proxy::{channel_port, cut_host, host_is_hopeless};
 use super::{MAX_CHANNELS, MAX_GROUPS};
-use crate::operand::Services;
-use crate::{BackendSelector, Command, CommandError, Endpoint, Reply};
 use balancing::{AdminState, Policy};
+use config::operand::Services;
+use config::{BackendSelector, Command, CommandError, Endpoint, Reply};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What pen(1) says when it cannot start, and the status it leaves with.
 
 use super::options::usage;
-use crate::ExitStatus;
+use config::ExitStatus;
 
 /// Why pen(1) did not start. Displays as the original's words for standard error, without a
 /// newline and sometimes empty; see [`PenError::stdout`] for what else is printed.

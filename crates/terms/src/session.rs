@@ -1,4 +1,4 @@
-//! The words a relay is described with.
+//! The words a session is described with.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -57,6 +57,15 @@ pub enum CloseReason {
     Answered,
     /// It was still open when the shutdown's deadline came.
     Shutdown,
+}
+
+/// What peers see of a session that neither of them ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A reset, so that a truncated transfer cannot be taken for a complete one. Native default.
+    Reset,
+    /// An orderly end of file, as the classics do.
+    Close,
 }
 
 impl CloseReason {

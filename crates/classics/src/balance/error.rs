@@ -1,7 +1,7 @@
 //! What balance(1) says when it cannot start, and the status it leaves with.
 
 use super::options::usage;
-use crate::ExitStatus;
+use config::ExitStatus;
 use std::path::PathBuf;
 
 /// Why balance(1) did not start. Displays as the original's words, to be printed on standard

@@ -142,6 +142,6 @@ pub(crate) fn leading_number(text: &str) -> Option<i32> {
 /// An address in any classic form: IPv4 as inet_aton takes it, or IPv6.
 pub(crate) fn address(text: &str) -> Option<std::net::IpAddr> {
     use std::net::{IpAddr, Ipv6Addr};
-    let classic = crate::operand::parse_classic_ipv4(text).map(IpAddr::V4);
+    let classic = config::operand::parse_classic_ipv4(text).map(IpAddr::V4);
     classic.or_else(|| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6))
 }

@@ -1,8 +1,8 @@
 //! Entries of access lists as commands write them, and a list that is made when it is asked for.
 
 use crate::classic::leading_number;
-use crate::operand::parse_classic_ipv4;
 use balancing::{AccessEntry, AccessList, Country, Subject, Verdict};
+use config::operand::parse_classic_ipv4;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};

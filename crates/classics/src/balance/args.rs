@@ -3,7 +3,7 @@
 use super::options::OPTIONS;
 use super::{BalanceError, BalanceProxy, Instance};
 use crate::classic::{Getopt, GetoptError, Typed, leading_number};
-use crate::operand::Services;
+use config::operand::Services;
 
 /// What was typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,12 +7,13 @@ mod texts;
 
 use super::replies::*;
 use super::*;
-use crate::operand::Services;
-use crate::{Config, Source};
 use balancing::{Client, FailoverScope, Policy};
+use config::Config;
+use config::operand::Services;
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::time::Duration;
+use terms::Source;
 
 const SERVICES: Services<'static> = &|name| match name {
     "smtp" => Some(25),

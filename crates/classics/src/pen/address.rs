@@ -3,8 +3,8 @@
 use super::PenError;
 use super::settings::{PenServer, ServerAddress};
 use crate::classic::{address, leading_number};
-use crate::operand::Services;
-use crate::{Bind, Family, Host};
+use config::operand::Services;
+use config::{Bind, Family, Host};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Files, reports and logs.
 
 use super::*;
-use crate::native::NativeCli;
 use clap::Parser as _;
+use config::native::NativeCli;
 
 #[test]
 fn long_lines_are_split() {
@@ -180,7 +180,7 @@ proptest! {
     fn any_settings_have_a_meaning(lines in any_lines()) {
         let config = settings_of(&lines).to_config();
         for backend in config.listeners[0].pool.tiers.iter().flat_map(|tier| &tier.backends) {
-            let portless = matches!(backend.endpoint, crate::Endpoint::Tcp { port: 0, .. });
+            let portless = matches!(backend.endpoint, config::Endpoint::Tcp { port: 0, .. });
             prop_assert!(!portless);
         }
     }

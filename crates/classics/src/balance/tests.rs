@@ -2,14 +2,16 @@
 
 use super::*;
 use crate::classic::leading_number;
-use crate::operand::Services;
-use crate::{Config, ExitStatus};
 use balancing::{FailoverScope, Policy};
+use clap::Parser as _;
+use config::native::NativeCli;
+use config::operand::Services;
+use config::{Config, ExitStatus};
 use proptest::prelude::*;
-use relay::SpliceMode;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
+use terms::SpliceMode;
 
 const SERVICES: Services<'static> = &|name| match name {
     "smtp" => Some(25),
@@ -217,9 +219,9 @@ fn limits_of_the_command_line() {
 #[test]
 fn the_source_address_is_checked_at_the_start() {
     let source = |line: &str| configure(line).unwrap().1.listeners[0].source;
-    assert_eq!(source("80"), crate::Source::System);
-    assert_eq!(source("-B 127.2 80"), crate::Source::Fixed(Ipv4Addr::new(127, 0, 0, 2).into()));
-    assert_eq!(source("-B db1 80"), crate::Source::Fixed(Ipv4Addr::new(10, 0, 0, 1).into()));
+    assert_eq!(source("80"), terms::Source::System);
+    assert_eq!(source("-B 127.2 80"), terms::Source::Fixed(Ipv4Addr::new(127, 0, 0, 2).into()));
+    assert_eq!(source("-B db1 80"), terms::Source::Fixed(Ipv4Addr::new(10, 0, 0, 1).into()));
     check("-B nosuchhost 80", "65: unknown or invalid address [nosuchhost]");
     check("-B ::1 80", "65: unknown or invalid address [::1]");
     check("-B '' 80", "65: unknown or invalid address []");
@@ -240,7 +242,7 @@ fn an_original_is_a_setting_of_the_model() {
     assert_eq!(listener.timeouts.idle, None);
     assert_eq!(listener.timeouts.half_close, None);
     assert_eq!(listener.timeouts.shutdown, None);
-    assert_eq!(listener.cut, crate::CutStyle::Close);
+    assert_eq!(listener.cut, terms::Cut::Close);
     assert_eq!(listener.splice, SpliceMode::Auto);
     assert_eq!(listener.pool.quarantine, Duration::ZERO);
     assert!(!listener.pool.auto_disable && config.process.daemon);
@@ -346,4 +348,23 @@ proptest! {
             let _ = resolve(&proxy, &mut config, &first_ipv4);
         }
     }
+}
+
+#[test]
+fn a_configuration_is_said_in_native_words() {
+    let print = |line: &str| {
+        let Ok(Mode::Proxy(proxy)) = start(line) else { panic!("{line} is no start") };
+        let config = proxy.to_config(SERVICES).unwrap();
+        let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());
+        let native = NativeCli::try_parse_from(words).unwrap().start;
+        assert_eq!(native.to_config(SERVICES), Ok(config.clone()));
+        config.to_command_line()
+    };
+    assert_eq!(
+        print("-fa -T 60 http 10.0.0.1 10.0.0.2:81:5 % 10.0.0.3"),
+        "evenkeel --quarantine 0s --hash-failover later-tiers --auto-disable --idle-timeout 1m \
+         --half-close-timeout never --backend-half-close-timeout 1s --shutdown-timeout never --cut close \
+         0.0.0.0:80 10.0.0.1:80 10.0.0.2:81:5 % 10.0.0.3:80"
+    );
+    print("-6pH 80 db1 [::1]:5:-1 %");
 }

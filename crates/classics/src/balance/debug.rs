@@ -3,7 +3,7 @@
 //! Only [`banner`] goes to standard output; the rest to standard error. Every text ends with its
 //! newline, except [`trying`], whose line the result completes.
 
-use crate::{Endpoint, Listener};
+use config::{Endpoint, Listener};
 use std::net::IpAddr;
 
 /// The two lines at the start, in every mode, on standard output.

@@ -1,0 +1,16 @@
+//! The terms that every crate uses: time, addresses, sides, close reasons, time-outs.
+//!
+//! Pure, and without rules: a term belongs here when two crates that do not know each other must
+//! mean the same by it. Start reading at whichever term you are looking for.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod instant;
+mod session;
+mod timeouts;
+
+pub use address::{Address, Source};
+pub use instant::Instant;
+pub use session::{CloseReason, Cut, Side, SpliceMode};
+pub use timeouts::Timeouts;
