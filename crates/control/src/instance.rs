@@ -5,14 +5,13 @@ use crate::countries::CountryBook;
 use crate::snapshot::{first_pool, next_pool, settings};
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
 use config::{BackendSelector, Command, CommandError, Config, Endpoint, Host, Reply};
-use dataplane::{DataPlane, Observe, Service, Settings};
+use dataplane::{DataPlane, Listener, Observe, Settings};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
-use terms::{Address, CloseReason};
+use terms::{Address, CloseReason, ListenerId};
 
 /// Everything that runs, as the control plane holds it.
 pub struct Instance {
@@ -30,18 +29,18 @@ struct Listening {
     config: config::Listener,
     /// What it is bound to, in words: every line of the log has it.
     name: String,
-    service: Arc<Service>,
+    listener: Arc<Listener>,
 }
 
 /// A backend and where it is.
 struct Found {
-    service: usize,
+    listener: ListenerId,
     tier: usize,
     index: usize,
     backend: Arc<Backend>,
 }
 
-/// Services not yet given to workers.
+/// A listener not yet given to workers.
 pub(crate) struct Bound {
     config: config::Listener,
     pool: Pool,
@@ -67,14 +66,16 @@ impl Instance {
         mut countries: CountryBook,
     ) -> Self {
         let mut listeners = Vec::new();
-        for (id, Bound { config, pool, sockets }) in bound.into_iter().enumerate() {
+        let mut id = ListenerId::new(0);
+        for Bound { config, pool, sockets } in bound {
             let settings = settings(&config, observe, countries.find(&config.pool));
-            let service = Arc::new(Service::new(id, settings, pool));
+            let listener = Arc::new(Listener::new(id, settings, pool));
+            id = id.next();
             for socket in sockets {
-                plane.listen(Arc::clone(&service), socket);
+                plane.listen(Arc::clone(&listener), socket);
             }
             let name = config.bind.to_string();
-            listeners.push(Listening { config, name, service });
+            listeners.push(Listening { config, name, listener });
         }
         let started = sys::clock::now();
         let baselines = HashMap::new();
@@ -85,10 +86,10 @@ impl Instance {
         &self.plane
     }
 
-    /// The pool of a listener as it is now.
+    /// The pool of the listener at this place of the configuration, as it is now.
     #[must_use]
-    pub fn pool(&self, service: usize) -> Arc<Pool> {
-        self.listeners.get(service).map(|it| it.service.pool.load_full()).unwrap_or_default()
+    pub fn pool(&self, place: usize) -> Arc<Pool> {
+        self.listeners.get(place).map(|it| Arc::clone(&it.listener.pool())).unwrap_or_default()
     }
 
     /// Makes `config` the running configuration: see [`crate::Operator::reconfigure`].
@@ -100,20 +101,20 @@ impl Instance {
             if listening.config.bind != wanted.bind && !self.shutting_down {
                 // First the new sockets: without them everything stays as it is.
                 let sockets = listen(wanted)?;
-                self.plane.stop_listening_on(listening.service.id);
+                self.plane.stop_listening_on(listening.listener.id());
                 for socket in sockets {
-                    self.plane.listen(Arc::clone(&listening.service), socket);
+                    self.plane.listen(Arc::clone(&listening.listener), socket);
                 }
                 listening.name = wanted.bind.to_string();
             }
-            let running = listening.service.pool.load_full();
+            let running = Arc::clone(&listening.listener.pool());
             let old = &listening.config.pool;
             let pool = next_pool(old, &running, &wanted.pool, self.plane.workers());
-            listening.service.pool.store(Arc::new(pool));
+            listening.listener.publish_pool(pool);
             listening.config = wanted.clone();
-            let observe = listening.service.settings().observe;
+            let observe = listening.listener.settings().observe;
             let settings = settings(wanted, observe, self.countries.find(&wanted.pool));
-            self.plane.publish(&listening.service, settings);
+            self.plane.publish(&listening.listener, settings);
         }
         Ok(())
     }
@@ -126,18 +127,27 @@ impl Instance {
     /// Changes what is observed of sessions.
     pub(crate) fn observe(&mut self, observe: Observe) {
         for listening in &self.listeners {
-            if listening.service.settings().observe != observe {
+            if listening.listener.settings().observe != observe {
                 let settings =
-                    Settings { observe, ..Settings::clone(&listening.service.settings()) };
-                self.plane.publish(&listening.service, settings);
+                    Settings { observe, ..Settings::clone(&listening.listener.settings()) };
+                self.plane.publish(&listening.listener, settings);
             }
         }
     }
 
     /// What a listener is bound to, as configured.
     #[must_use]
-    pub fn listener_name(&self, service: usize) -> &str {
-        self.listeners.get(service).map_or("", |it| &it.name)
+    pub fn listener_name(&self, listener: ListenerId) -> &str {
+        self.listening(listener).map_or("", |it| &it.name)
+    }
+
+    /// The one that commands mean which do not say.
+    fn first_listener(&self) -> ListenerId {
+        self.listeners[0].listener.id()
+    }
+
+    fn listening(&self, listener: ListenerId) -> Option<&Listening> {
+        self.listeners.iter().find(|it| it.listener.id() == listener)
     }
 
     /// Whether the command was carried out, and how.
@@ -162,8 +172,9 @@ impl Instance {
                 true
             }
             Command::Quarantine { backend, seconds } => {
-                let Found { service, backend, .. } = self.find(backend)?;
-                let health = self.listeners[service].service.pool.load().health;
+                let Found { listener, backend, .. } = self.find(backend)?;
+                let health = self.listening(listener).map(|it| it.listener.pool().health);
+                let health = health.unwrap_or_default();
                 let length = std::time::Duration::from_secs((*seconds).into());
                 backend.state.quarantine_for(length, &health, sys::clock::now());
                 true
@@ -186,7 +197,7 @@ impl Instance {
                     balancing::Policy::Hash => self.listeners[0].config.pool.hash_failover,
                     _ => balancing::FailoverScope::WholeTier,
                 };
-                self.edit_pool(0, |pool| {
+                self.edit_pool(self.first_listener(), |pool| {
                     let tier = open_tier(pool, *tier)?;
                     tier.policy = *policy;
                     tier.failover = failover;
@@ -227,11 +238,12 @@ impl Instance {
     fn find(&self, selector: &BackendSelector) -> Result<Found, CommandError> {
         let mut found = Vec::new();
         for listening in &self.listeners {
-            let pool = listening.service.pool.load();
+            let pool = listening.listener.pool();
             for (tier, index, backend) in pool.backends() {
                 let fits = match selector {
                     BackendSelector::Place { tier: t, index: i } => {
-                        listening.service.id == 0 && (*t, *i) == (tier, index)
+                        listening.listener.id() == self.first_listener()
+                            && (*t, *i) == (tier, index)
                     }
                     BackendSelector::Name(name) => {
                         backend.name == *name
@@ -239,8 +251,8 @@ impl Instance {
                     }
                 };
                 if fits {
-                    let (service, backend) = (listening.service.id, Arc::clone(backend));
-                    found.push(Found { service, tier, index, backend });
+                    let (listener, backend) = (listening.listener.id(), Arc::clone(backend));
+                    found.push(Found { listener, tier, index, backend });
                 }
             }
         }
@@ -262,7 +274,7 @@ impl Instance {
         }
         let state = Arc::new(BackendState::new(self.plane.workers(), AdminState::Disabled, 0));
         let backend = Arc::new(Backend::new(endpoint.to_owned(), addresses, state));
-        self.edit_pool(0, |pool| {
+        self.edit_pool(self.first_listener(), |pool| {
             open_tier(pool, tier)?.backends.push(backend);
             Ok(())
         })
@@ -274,7 +286,7 @@ impl Instance {
         endpoint: &str,
         addresses: Vec<Address>,
     ) -> Result<(), CommandError> {
-        let Found { service, tier, index, backend } = self.find(selector)?;
+        let Found { listener, tier, index, backend } = self.find(selector)?;
         if backend.state.admin() == AdminState::Enabled {
             return Err(CommandError::NotDisabled(selector.to_string()));
         }
@@ -283,7 +295,7 @@ impl Instance {
         }
         let state = Arc::clone(&backend.state);
         let backend = Arc::new(Backend::new(endpoint.to_owned(), addresses, state));
-        self.edit_pool(service, |pool| {
+        self.edit_pool(listener, |pool| {
             pool.tiers[tier].backends[index] = backend;
             Ok(())
         })
@@ -292,13 +304,13 @@ impl Instance {
     /// Publishes a changed copy of a pool, unless the change is refused.
     fn edit_pool(
         &self,
-        service: usize,
+        listener: ListenerId,
         change: impl FnOnce(&mut Pool) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
-        let service = &self.listeners[service].service;
-        let mut pool = Pool::clone(&service.pool.load());
+        let Some(Listening { listener, .. }) = self.listening(listener) else { return Ok(()) };
+        let mut pool = Pool::clone(&listener.pool());
         change(&mut pool)?;
-        service.pool.store(Arc::new(pool));
+        listener.publish_pool(pool);
         Ok(())
     }
 
@@ -306,7 +318,7 @@ impl Instance {
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
         let mut named = Vec::new();
         for listening in &self.listeners {
-            for (_, _, backend) in listening.service.pool.load().backends() {
+            for (_, _, backend) in listening.listener.pool().backends() {
                 if let Ok(endpoint @ Endpoint::Tcp { host: Host::Name(_), .. }) =
                     config::operand::parse_endpoint(&backend.name, &|_| None)
                 {
@@ -321,7 +333,7 @@ impl Instance {
     pub(crate) fn set_addresses(&self, name: &str, addresses: &[Address]) -> bool {
         let mut changed = false;
         for listening in &self.listeners {
-            let mut pool = Pool::clone(&listening.service.pool.load());
+            let mut pool = Pool::clone(&listening.listener.pool());
             let tiers = pool.tiers.iter_mut();
             for backend in tiers.flat_map(|tier| &mut tier.backends) {
                 if backend.name == name && !same_set(&backend.addresses, addresses) {
@@ -330,7 +342,7 @@ impl Instance {
                 }
             }
             if changed {
-                listening.service.pool.store(Arc::new(pool));
+                listening.listener.publish_pool(pool);
             }
         }
         changed
@@ -352,8 +364,8 @@ impl Instance {
     }
 
     fn listener_row(&self, listening: &Listening, now: terms::Instant) -> ListenerRow {
-        let service = &listening.service;
-        let pool = service.pool.load();
+        let listener = &listening.listener;
+        let pool = listener.pool();
         let tiers = pool.tiers.iter().map(|tier| TierRow {
             policy: word(&tier.policy),
             backends: tier
@@ -364,8 +376,8 @@ impl Instance {
         });
         ListenerRow {
             bind: listening.name.clone(),
-            sessions: service.sessions.load(Relaxed).into(),
-            sessions_total: service.sessions_total.load(Relaxed),
+            sessions: listener.sessions().into(),
+            sessions_total: listener.sessions_total(),
             tiers: tiers.collect(),
         }
     }
@@ -402,7 +414,7 @@ impl Instance {
         let rows = sessions.into_iter().map(|it| SessionRow {
             session: it.session,
             worker: it.worker,
-            listener: self.listener_name(it.service).to_owned(),
+            listener: self.listener_name(it.listener).to_owned(),
             client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
             backend: it.backend.map(|backend| backend.name.clone()),
             phase: it.phase.to_owned(),

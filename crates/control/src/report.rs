@@ -35,7 +35,7 @@ impl LogReporter {
     }
 
     fn ended(&mut self, ended: &Ended, instance: &Instance) {
-        let listener = instance.listener_name(ended.service);
+        let listener = instance.listener_name(ended.listener);
         let nobody = "-";
         let mut fields =
             vec![("session", Value::Count(ended.session)), ("listener", Value::Text(&listener))];
@@ -75,7 +75,7 @@ impl Reporter for LogReporter {
     fn event(&mut self, event: &Event, instance: &Instance) {
         match event {
             Event::Ended(ended) => self.ended(ended, instance),
-            Event::Backend { service, backend, change, error, .. } => {
+            Event::Backend { listener, backend, change, error, .. } => {
                 let (level, message) = match change {
                     BackendChange::Quarantined => (Level::Warn, "backend quarantined"),
                     BackendChange::Recovered => (Level::Info, "backend recovered"),
@@ -83,7 +83,7 @@ impl Reporter for LogReporter {
                         (Level::Error, "backend failed and was disabled; enable it with ctl")
                     }
                 };
-                let listener = instance.listener_name(*service);
+                let listener = instance.listener_name(*listener);
                 let mut fields = vec![
                     ("listener", Value::Text(&listener)),
                     ("backend", Value::Text(&backend.name)),
@@ -110,8 +110,8 @@ impl Reporter for LogReporter {
                 let message = "the shortage is over: new clients are accepted again";
                 self.note(&Line { level: Level::Info, message, fields: &[] });
             }
-            Event::SourceUnusable { service, fault } => {
-                let listener = instance.listener_name(*service);
+            Event::SourceUnusable { listener, fault } => {
+                let listener = instance.listener_name(*listener);
                 let fields = [("listener", Value::Text(&listener)), ("error", Value::Text(fault))];
                 let message = "connections to backends cannot have their clients' addresses";
                 self.note(&Line { level: Level::Warn, message, fields: &fields });

@@ -1,19 +1,19 @@
 //! A worker's listeners: taking clients, and pausing when there is no room for more.
 
 use crate::event::{Event, Trouble};
-use crate::service::{Connecting, Service};
+use crate::listener::{Connecting, Listener};
 use crate::worker::{Incoming, Order, Shared, Worker};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use sys::net;
-use terms::Instant;
+use terms::{Instant, ListenerId};
 
 /// A listening socket and whether it is being watched.
 #[derive(Debug)]
-pub struct Listener {
-    pub service: Arc<Service>,
+pub struct ListeningSocket {
+    pub listener: Arc<Listener>,
     pub socket: OwnedFd,
     watched: bool,
 }
@@ -25,27 +25,27 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How long there must be room before a shortage is said to be over.
 const CALM: Duration = Duration::from_secs(2);
 
-impl Listener {
-    pub fn new(service: Arc<Service>, socket: OwnedFd) -> Self {
-        Self { service, socket, watched: false }
+impl ListeningSocket {
+    pub fn new(listener: Arc<Listener>, socket: OwnedFd) -> Self {
+        Self { listener, socket, watched: false }
     }
 }
 
 impl Worker {
     /// Watches a listener that is not paused.
     pub(crate) fn watch(&mut self, index: usize) {
-        let Some(listener) = self.listeners.get_mut(index) else { return };
-        if !listener.watched {
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        if !socket.watched {
             let token = crate::worker::listener_token(index);
-            listener.watched = self.poller.add_listener(&listener.socket, token).is_ok();
+            socket.watched = self.poller.add_listener(&socket.socket, token).is_ok();
         }
     }
 
     fn unwatch(&mut self, index: usize) {
-        let Some(listener) = self.listeners.get_mut(index) else { return };
-        if listener.watched {
-            let _ = self.poller.remove(&listener.socket);
-            listener.watched = false;
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        if socket.watched {
+            let _ = self.poller.remove(&socket.socket);
+            socket.watched = false;
         }
     }
 
@@ -64,27 +64,26 @@ impl Worker {
     /// may be another.
     fn accept_one(&mut self, index: usize, now: Instant) -> bool {
         // An order to stop listening may have come just before, in the same turn.
-        let Some(listener) = self.listeners.get(index).filter(|it| it.watched) else {
+        let Some(socket) = self.sockets.get(index).filter(|it| it.watched) else {
             return false;
         };
-        let service = Arc::clone(&listener.service);
+        let listener = Arc::clone(&socket.listener);
         if self.shared.is_full() {
             self.pause(Trouble::Accept, now);
             return false;
         }
-        if !service.has_room() {
-            self.pause_service(&service);
+        if !listener.has_room() {
+            self.pause_listener(&listener);
             return false;
         }
-        match net::accept(self.listeners[index].socket.as_fd()) {
+        match net::accept(self.sockets[index].socket.as_fd()) {
             Ok((socket, client)) => {
-                service.sessions_total.fetch_add(1, Relaxed);
-                service.sessions.fetch_add(1, SeqCst);
-                let connecting = Connecting::new(&service);
-                if !service.has_room() {
-                    self.pause_service(&service);
+                listener.begin_session();
+                let connecting = Connecting::new(&listener);
+                if !listener.has_room() {
+                    self.pause_listener(&listener);
                 }
-                self.place(Incoming { service, socket, client, connecting }, now);
+                self.place(Incoming { listener, socket, client, connecting }, now);
                 true
             }
             // The client, or the way to it, went away; the next one may be well.
@@ -105,51 +104,50 @@ impl Worker {
         }
     }
 
-    /// Stops accepting for a service that has as many sessions as it may have.
-    fn pause_service(&mut self, service: &Service) {
-        service.paused.store(true, SeqCst);
-        for index in self.listeners_of(service.id) {
+    /// Stops accepting for a listener that has as many sessions as it may have.
+    fn pause_listener(&mut self, listener: &Listener) {
+        listener.pause();
+        for index in self.sockets_of(listener.id()) {
             self.unwatch(index);
         }
         // A session may have ended just before the pause could be seen.
-        if service.has_room() {
-            self.resume(service.id);
+        if listener.has_room() {
+            self.resume(listener.id());
         }
     }
 
-    /// Accepts again for a service that was paused by one of its limits, if there is room.
-    pub(crate) fn resume(&mut self, service: usize) {
-        for index in self.listeners_of(service) {
-            let listener = &self.listeners[index];
-            if listener.service.has_room() {
-                listener.service.paused.store(false, SeqCst);
+    /// Accepts again for a listener that was paused by one of its limits, if there is room.
+    pub(crate) fn resume(&mut self, listener: ListenerId) {
+        for index in self.sockets_of(listener) {
+            let socket = &self.sockets[index];
+            if socket.listener.has_room() {
+                socket.listener.unpause();
                 self.watch(index);
             }
         }
     }
 
     /// A session ended or is connected: where that makes room, accepting goes on.
-    pub(crate) fn made_room(&self, service: &Service) {
-        if service.may_resume() {
-            let home = service.id % self.shared.workers.len();
-            self.shared.workers[home].order(Order::Resume(service.id));
+    pub(crate) fn made_room(&self, listener: &Listener) {
+        if listener.may_resume() {
+            self.shared.home(listener.id()).order(Order::Resume(listener.id()));
         }
     }
 
-    fn listener_indices(&self) -> Vec<usize> {
-        self.listeners.iter().map(|(index, _)| index).collect()
+    fn socket_indices(&self) -> Vec<usize> {
+        self.sockets.iter().map(|(index, _)| index).collect()
     }
 
-    fn listeners_of(&self, service: usize) -> Vec<usize> {
-        let listeners = self.listeners.iter();
-        listeners.filter(|(_, it)| it.service.id == service).map(|(index, _)| index).collect()
+    fn sockets_of(&self, listener: ListenerId) -> Vec<usize> {
+        let sockets = self.sockets.iter();
+        sockets.filter(|(_, it)| it.listener.id() == listener).map(|(index, _)| index).collect()
     }
 
-    /// Closes the listening sockets of one service, or all.
-    pub(crate) fn stop_listening(&mut self, service: Option<usize>) {
+    /// Closes the listening sockets of one listener, or all.
+    pub(crate) fn stop_listening(&mut self, listener: Option<ListenerId>) {
         // Closing a socket unwatches it.
-        self.listeners.retain(|_, it| service.is_some_and(|service| it.service.id != service));
-        if self.listeners.is_empty() {
+        self.sockets.retain(|_, it| listener.is_some_and(|listener| it.listener.id() != listener));
+        if self.sockets.is_empty() {
             self.retry_accept_at = None;
         }
     }
@@ -158,7 +156,7 @@ impl Worker {
     pub(crate) fn pause(&mut self, trouble: Trouble, now: Instant) {
         self.pipes.shrink();
         self.shared.measure_descriptors();
-        for index in self.listener_indices() {
+        for index in self.socket_indices() {
             self.unwatch(index);
         }
         self.retry_accept_at = Some(now + RETRY);
@@ -180,8 +178,8 @@ impl Worker {
             return;
         }
         self.retry_accept_at = (!calm).then_some(now + RETRY);
-        for index in self.listener_indices() {
-            if !self.listeners[index].service.paused.load(Relaxed) {
+        for index in self.socket_indices() {
+            if !self.sockets[index].listener.is_paused() {
                 self.watch(index);
             }
         }

@@ -4,7 +4,7 @@
 //! failed backend sends the session on to the next one. All of it is over with the first byte.
 
 use crate::event::{Event, SourceFault, Trace, Trouble};
-use crate::service::Connecting;
+use crate::listener::Connecting;
 use crate::session::{KEEP_ALIVE_AFTER, Phase, SOCKET_RETRY};
 use crate::worker::{Worker, token};
 use balancing::{Attempt, Client, Outcome, Policy, Pool};
@@ -81,7 +81,7 @@ impl Worker {
                 CloseReason::NoBackend
             };
             let reason = search.last_failure.unwrap_or(none_tried);
-            let cut = session.service.settings().cut;
+            let cut = session.listener.settings().cut;
             self.end(key, reason, Some(cut), now);
             return;
         };
@@ -89,7 +89,7 @@ impl Worker {
         state.tally(self.index).count_attempt();
         search.address = state.preferred() as u16;
         search.addresses_tried = 0;
-        if session.service.settings().observe.steps {
+        if session.listener.settings().observe.steps {
             let trace = search.trace();
             self.tell(Event::Trace(trace));
         }
@@ -109,7 +109,7 @@ impl Worker {
             return;
         }
         let address = &addresses[usize::from(search.address) % addresses.len()];
-        let settings = session.service.settings();
+        let settings = session.listener.settings();
         let client = search.attempt.client();
         let (source, mut fault) = match settings.source {
             Source::System => (net::Source::System, None),
@@ -123,9 +123,9 @@ impl Worker {
             Ok(socket)
         });
         if let Some(fault) = fault
-            && session.service.is_news(&fault)
+            && session.listener.is_news(&fault)
         {
-            self.outbox.push(Event::SourceUnusable { service: session.service.id, fault });
+            self.outbox.push(Event::SourceUnusable { listener: session.listener.id(), fault });
         }
         match started {
             Ok(socket) => {
@@ -175,8 +175,8 @@ impl Worker {
         backend.state.tally(self.index).count_failure();
         let change = search.pool.report(&mut search.attempt, &lease, Outcome::Failure, now);
         drop(lease); // its place is free for others at once
-        let service = session.service.id;
-        let steps = session.service.settings().observe.steps;
+        let listener = session.listener.id();
+        let steps = session.listener.settings().observe.steps;
         if steps {
             let (tier, index) = place;
             self.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
@@ -184,7 +184,7 @@ impl Worker {
         self.tell(Event::ConnectFailed(Arc::clone(&backend)));
         if let Some(change) = change {
             let error = Some(error.into());
-            self.tell(Event::Backend { service, backend, place, change, error });
+            self.tell(Event::Backend { listener, backend, place, change, error });
         }
         self.try_next(key, now);
     }
@@ -201,7 +201,7 @@ impl Worker {
         session.connect_micros =
             u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
         drop(search.connecting.take());
-        let settings = session.service.settings();
+        let settings = session.listener.settings();
         let first = session.link.deadline(&settings.timeouts).unwrap_or(now + KEEP_ALIVE_AFTER);
         self.deadlines.set(key, first.min(now + KEEP_ALIVE_AFTER));
         let change = search.pool.report(&mut search.attempt, lease, Outcome::Success, now);
@@ -212,14 +212,14 @@ impl Worker {
         }
         let place = search.attempt.place().unwrap_or_default();
         let backend = change.map(|change| (change, Arc::clone(backend)));
-        let service = Arc::clone(&session.service);
-        self.made_room(&service);
+        let listener = Arc::clone(&session.listener);
+        self.made_room(&listener);
         if settings.observe.steps {
             self.tell(Event::Trace(Trace::Connected { index: place.1 }));
         }
-        let service = service.id;
+        let listener = listener.id();
         if let Some((change, backend)) = backend {
-            self.tell(Event::Backend { service, backend, place, change, error: None });
+            self.tell(Event::Backend { listener, backend, place, change, error: None });
         }
     }
 
@@ -231,7 +231,7 @@ impl Worker {
         session.phase = Phase::Connecting;
         session.connect_micros = u32::MAX;
         if let Some(search) = self.searches.get(session.search) {
-            search.connecting = Some(Connecting::new(&session.service));
+            search.connecting = Some(Connecting::new(&session.listener));
         }
         let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
         let link = std::mem::replace(&mut session.link, fresh);

@@ -4,7 +4,7 @@
 //! behind it. What the client still sends is read and dropped until it ends, too: closing earlier
 //! would be a reset, which can overtake the answer.
 
-use crate::service::Settings;
+use crate::listener::Settings;
 use crate::session::Phase;
 use crate::worker::{BUDGET, Worker};
 use sys::net;
@@ -44,7 +44,7 @@ impl Worker {
                         net::finish(session.downstream());
                         answered = true;
                         session.phase = Phase::Dummy { answered };
-                        let linger = session.service.settings().timeouts.linger;
+                        let linger = session.listener.settings().timeouts.linger;
                         self.deadlines.set(key, now + linger);
                     }
                 }

@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{CloseReason, Side};
+use terms::{CloseReason, ListenerId, Side};
 
-/// Something that happened. `service` is the place in the list of services.
+/// Something that happened. `listener` names where it happened.
 #[derive(Debug)]
 pub enum Event {
     /// A session ended.
@@ -15,7 +15,7 @@ pub enum Event {
     /// A backend's health or admin state changed by itself.
     Backend {
         /// Whose pool it is in.
-        service: usize,
+        listener: ListenerId,
         /// Which.
         backend: Arc<Backend>,
         /// Tier and place in it.
@@ -37,7 +37,7 @@ pub enum Event {
     /// once of each kind of fault until the setting changes.
     SourceUnusable {
         /// Where the client came in.
-        service: usize,
+        listener: ListenerId,
         /// Why not.
         fault: SourceFault,
     },
@@ -71,7 +71,7 @@ pub struct Ended {
     /// Its number, unique in the process.
     pub session: u64,
     /// Where it came in.
-    pub service: usize,
+    pub listener: ListenerId,
     /// Who connected; `None` through a Unix socket.
     pub client: Option<SocketAddr>,
     /// Who served it.
@@ -176,7 +176,7 @@ pub struct SessionInfo {
     /// Which worker has it.
     pub worker: usize,
     /// Where it came in.
-    pub service: usize,
+    pub listener: ListenerId,
     /// Who connected.
     pub client: Option<SocketAddr>,
     /// Who serves it, or is being connected to.

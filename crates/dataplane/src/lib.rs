@@ -1,6 +1,6 @@
 //! Worker threads, one event loop per core, performing what the pure crates decide.
 //!
-//! A [`DataPlane`] is given listening sockets with their [`Service`]s and tells what happens as
+//! A [`DataPlane`] is given listening sockets with their [`Listener`]s and tells what happens as
 //! batches of [`Event`]s. It knows nothing of configuration text, names or admin sockets. A session
 //! belongs to one worker; everything that workers share is listed in `ARCHITECTURE.md`.
 //! Start reading at `worker.rs`; a session's life is in `session.rs`.
@@ -11,13 +11,13 @@ mod accept;
 mod connect;
 mod dummy;
 mod event;
+mod listener;
 mod pipes;
 mod plane;
-mod service;
 mod session;
 mod wire;
 mod worker;
 
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
+pub use listener::{Countries, Listener, Observe, Settings};
 pub use plane::{DataPlane, Options};
-pub use service::{Countries, Observe, Service, Settings};

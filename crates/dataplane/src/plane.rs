@@ -1,7 +1,7 @@
 //! The data plane as the control plane sees it.
 
 use crate::event::{Event, SessionInfo};
-use crate::service::{Service, Settings};
+use crate::listener::{Listener, Settings};
 use crate::worker::{Handle, Order, Shared, Worker};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
-use terms::CloseReason;
+use terms::{CloseReason, ListenerId};
 
 /// How to run the data plane.
 #[derive(Clone, Copy, Debug)]
@@ -93,17 +93,16 @@ impl DataPlane {
     }
 
     /// Accepts clients on `socket` from now on.
-    pub fn listen(&self, service: Arc<Service>, socket: OwnedFd) {
-        let home = service.id % self.shared.workers.len();
-        self.shared.workers[home].order(Order::Listen(service, socket));
+    pub fn listen(&self, listener: Arc<Listener>, socket: OwnedFd) {
+        self.shared.home(listener.id()).order(Order::Listen(listener, socket));
     }
 
-    /// Gives a service other settings, open sessions included. Accepting goes on where it was
+    /// Gives a listener other settings, open sessions included. Accepting goes on where it was
     /// paused by a limit that is higher now.
-    pub fn publish(&self, service: &Service, settings: Settings) {
-        service.set_settings(settings);
+    pub fn publish(&self, listener: &Listener, settings: Settings) {
+        listener.set_settings(settings);
         for worker in &self.shared.workers {
-            worker.order(Order::Refresh(service.id));
+            worker.order(Order::Refresh(listener.id()));
         }
     }
 
@@ -112,16 +111,16 @@ impl DataPlane {
         self.close_listeners(None);
     }
 
-    /// Closes the listening sockets of one service; they are closed when this returns. Open
-    /// sessions go on, and the service may [listen](Self::listen) again.
-    pub fn stop_listening_on(&self, service: usize) {
-        self.close_listeners(Some(service));
+    /// Closes the listening sockets of one listener; they are closed when this returns. Open
+    /// sessions go on, and the listener may [listen](Self::listen) again.
+    pub fn stop_listening_on(&self, listener: ListenerId) {
+        self.close_listeners(Some(listener));
     }
 
-    fn close_listeners(&self, service: Option<usize>) {
+    fn close_listeners(&self, listener: Option<ListenerId>) {
         let (sender, done) = channel();
         for worker in &self.shared.workers {
-            worker.order(Order::StopListening(service, sender.clone()));
+            worker.order(Order::StopListening(listener, sender.clone()));
         }
         drop(sender);
         for _ in &self.shared.workers {

@@ -11,8 +11,8 @@
 
 use crate::connect::{Search, SearchKey};
 use crate::event::{Ended, Event, SessionInfo, Trace};
+use crate::listener::{Listener, Settings};
 use crate::pipes::Pipes;
-use crate::service::{Service, Settings};
 use crate::wire::{Rewriting, SocketWire, Watch};
 use crate::worker::{BUDGET, Incoming, Worker, token};
 use balancing::{Client, Lease};
@@ -20,7 +20,7 @@ use relay::{Forwarded, Link, Ready, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use sys::Errno;
 use sys::net;
@@ -37,7 +37,7 @@ pub(crate) struct Session {
     end_reported: bool,
     /// Whether it has lasted long enough to ask its peers for signs of life.
     kept_alive: bool,
-    pub service: Arc<Service>,
+    pub listener: Arc<Listener>,
     /// Address and port: half as large as a `SocketAddr`.
     client: Option<(IpAddr, u16)>,
     downstream: OwnedFd,
@@ -94,11 +94,11 @@ pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
 impl Worker {
     /// Starts a session for a client just accepted.
     pub(crate) fn begin(&mut self, incoming: Incoming, now: Instant) {
-        let Incoming { service, socket, client, connecting } = incoming;
+        let Incoming { listener, socket, client, connecting } = incoming;
         let number = self.begun * self.shared.workers.len() as u64 + self.index as u64 + 1;
         self.begun += 1;
         let seed = self.shared.seed ^ number;
-        let settings = service.settings();
+        let settings = listener.settings();
         let session = Session {
             number,
             phase: Phase::Connecting,
@@ -115,7 +115,7 @@ impl Worker {
             search: None,
             started: now,
             connect_micros: u32::MAX,
-            service: Arc::clone(&service),
+            listener: Arc::clone(&listener),
         };
         let key = self.sessions.insert(session);
         if settings.observe.steps {
@@ -124,11 +124,11 @@ impl Worker {
         if settings.dummy {
             drop(connecting);
             self.begin_dummy(key, &settings, now);
-            self.made_room(&service);
+            self.made_room(&listener);
         } else {
-            let pool = service.pool.load_full();
+            let pool = Arc::clone(&listener.pool());
             let mut client = Client::new(client);
-            client.country = client.address.and_then(|address| service.country(&pool, address));
+            client.country = client.address.and_then(|address| listener.country(&pool, address));
             let search = Search::new(pool, client, seed, connecting);
             self.sessions[key].search = Some(self.searches.begin(search));
             self.try_next(key, now);
@@ -206,7 +206,7 @@ impl Worker {
         else {
             return;
         };
-        let settings = session.service.settings();
+        let settings = session.listener.settings();
         let observe = settings.observe;
         let client = session.client();
         let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
@@ -302,7 +302,7 @@ impl Worker {
     /// A session's timer fired.
     pub(crate) fn handle_deadline(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let settings = session.service.settings();
+        let settings = session.listener.settings();
         match session.phase {
             Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
             Phase::Waiting => {
@@ -343,7 +343,7 @@ impl Worker {
 
     /// Ends a session for a reason that neither peer gave.
     pub(crate) fn cut_session(&mut self, key: usize, reason: CloseReason, now: Instant) {
-        let cut = self.sessions[key].service.settings().cut;
+        let cut = self.sessions[key].listener.settings().cut;
         self.end(key, reason, Some(cut), now);
     }
 
@@ -369,7 +369,7 @@ impl Worker {
         }
         let ended = Ended {
             session: session.number,
-            service: session.service.id,
+            listener: session.listener.id(),
             client: session.client(),
             backend: session.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             source,
@@ -380,15 +380,15 @@ impl Worker {
                 .then(|| Duration::from_micros(session.connect_micros.into())),
             duration: now.since(session.started),
         };
-        let service = Arc::clone(&session.service);
-        if let Some(affinity) = &service.pool.load().affinity {
+        let listener = Arc::clone(&session.listener);
+        if let Some(affinity) = &listener.pool().affinity {
             let client = session.client.map(|(address, _)| address.to_canonical());
             affinity.add_bytes(client, received_bytes, sent_bytes);
         }
         drop(session); // closes the sockets and gives the backend's place back
         self.shared.workers[self.index].sessions.fetch_sub(1, Relaxed);
-        service.sessions.fetch_sub(1, SeqCst);
-        self.made_room(&service);
+        listener.end_session();
+        self.made_room(&listener);
         self.tell(Event::Ended(ended));
     }
 }
@@ -419,7 +419,7 @@ impl Session {
         SessionInfo {
             session: self.number,
             worker,
-            service: self.service.id,
+            listener: self.listener.id(),
             client: self.client(),
             backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             phase: match self.phase {

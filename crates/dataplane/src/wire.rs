@@ -1,8 +1,8 @@
 //! A session's two sockets as the relay's [`Wire`].
 
 use crate::event::{Event, REQUEST_BYTES_MAX};
+use crate::listener::Observe;
 use crate::pipes::Pipes;
-use crate::service::Observe;
 use crate::session::Extras;
 use balancing::{Backend, Tally};
 use relay::{Fault, Forwarded, Received, Urgent, Wire};

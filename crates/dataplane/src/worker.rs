@@ -1,10 +1,10 @@
 //! One data-plane thread: its loop, and what it owns.
 
-use crate::accept::Listener;
+use crate::accept::ListeningSocket;
 use crate::connect::Searches;
 use crate::event::{Event, SessionInfo};
+use crate::listener::{Connecting, Listener};
 use crate::pipes::Pipes;
-use crate::service::{Connecting, Service};
 use crate::session::Session;
 use relay::{Deadlines, READ_BYTES_MAX};
 use slab::Slab;
@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 use sys::clock;
 use sys::epoll::{Poller, Waker};
-use terms::{CloseReason, Instant, Side};
+use terms::{CloseReason, Instant, ListenerId, Side};
 
 /// What workers share among themselves.
 pub(crate) struct Shared {
@@ -47,15 +47,15 @@ pub(crate) struct Handle {
 /// What a worker is told.
 pub(crate) enum Order {
     /// Accept clients here.
-    Listen(Arc<Service>, OwnedFd),
-    /// Stop accepting; close the listeners of one service, or all, then say so.
-    StopListening(Option<usize>, Sender<()>),
+    Listen(Arc<Listener>, OwnedFd),
+    /// Stop accepting; close the sockets of one listener, or all, then say so.
+    StopListening(Option<ListenerId>, Sender<()>),
     /// Serve this client.
     Begin(Incoming),
     /// A session ended or was connected elsewhere: a paused listener may go on.
-    Resume(usize),
-    /// The settings of a service have changed.
-    Refresh(usize),
+    Resume(ListenerId),
+    /// The settings of a listener have changed.
+    Refresh(ListenerId),
     /// List the open sessions.
     List(Sender<Vec<SessionInfo>>),
     /// End one session, or all.
@@ -64,7 +64,7 @@ pub(crate) enum Order {
 
 /// A client just accepted.
 pub(crate) struct Incoming {
-    pub service: Arc<Service>,
+    pub listener: Arc<Listener>,
     pub socket: OwnedFd,
     pub client: Option<SocketAddr>,
     pub connecting: Connecting,
@@ -76,7 +76,7 @@ pub(crate) struct Worker {
     pub shared: Arc<Shared>,
     pub poller: Poller,
     orders: Receiver<Order>,
-    pub listeners: Slab<Listener>,
+    pub sockets: Slab<ListeningSocket>,
     pub sessions: Slab<Session>,
     pub searches: Searches,
     pub deadlines: Deadlines,
@@ -136,7 +136,7 @@ impl Worker {
             shared,
             poller,
             orders,
-            listeners: Slab::new(),
+            sockets: Slab::new(),
             sessions: Slab::new(),
             searches: Searches::default(),
             deadlines: Deadlines::default(),
@@ -244,17 +244,17 @@ impl Worker {
     fn take_orders(&mut self, now: Instant) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Listen(service, socket) => {
-                    let index = self.listeners.insert(Listener::new(service, socket));
+                Order::Listen(listener, socket) => {
+                    let index = self.sockets.insert(ListeningSocket::new(listener, socket));
                     self.watch(index);
                 }
-                Order::StopListening(service, done) => {
-                    self.stop_listening(service);
+                Order::StopListening(listener, done) => {
+                    self.stop_listening(listener);
                     let _ = done.send(());
                 }
                 Order::Begin(incoming) => self.begin(incoming, now),
-                Order::Resume(service) => self.resume(service),
-                Order::Refresh(service) => self.refresh(service, now),
+                Order::Resume(listener) => self.resume(listener),
+                Order::Refresh(listener) => self.refresh(listener, now),
                 Order::List(reply) => {
                     let _ = reply.send(self.list(now));
                 }
@@ -274,10 +274,10 @@ impl Worker {
         list.collect()
     }
 
-    /// Has open sessions of a service notice that its settings have changed.
-    fn refresh(&mut self, service: usize, now: Instant) {
-        self.resume(service);
-        let sessions = self.sessions.iter().filter(|(_, it)| it.service.id == service);
+    /// Has open sessions of a listener notice that its settings have changed.
+    fn refresh(&mut self, listener: ListenerId, now: Instant) {
+        self.resume(listener);
+        let sessions = self.sessions.iter().filter(|(_, it)| it.listener.id() == listener);
         let keys: Vec<_> = sessions.map(|(key, _)| key).collect();
         for key in keys {
             self.go_on(key, now);
@@ -383,6 +383,11 @@ impl Shared {
             others.fold(own, |best, index| if load(index) < load(best) { index } else { best });
         self.workers[least].sessions.fetch_add(1, Relaxed);
         least
+    }
+
+    /// The worker that accepts for a listener.
+    pub fn home(&self, listener: ListenerId) -> &Handle {
+        &self.workers[(listener.number() % self.workers.len() as u64) as usize]
     }
 
     pub fn hand_over(&self, worker: usize, incoming: Incoming) {

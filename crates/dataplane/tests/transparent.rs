@@ -5,14 +5,14 @@
 //! may not make namespaces.
 
 use balancing::{AdminState, Backend, BackendState, Pool, Tier};
-use dataplane::{DataPlane, Event, Observe, Options, Service, Settings};
+use dataplane::{DataPlane, Event, Listener, Observe, Options, Settings};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, Cut, Source, SpliceMode, Timeouts};
+use terms::{Address, Cut, ListenerId, Source, SpliceMode, Timeouts};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -201,8 +201,9 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Outcome<()> {
         countries: None,
         observe: Observe::default(),
     };
-    let service = Service::new(0, settings, Pool { tiers: vec![tier], ..Pool::default() });
-    plane.listen(Arc::new(service), sys::net::listen_tcp(address, true, false)?);
+    let listener =
+        Listener::new(ListenerId::new(0), settings, Pool { tiers: vec![tier], ..Pool::default() });
+    plane.listen(Arc::new(listener), sys::net::listen_tcp(address, true, false)?);
     serve_until_told()
 }
 

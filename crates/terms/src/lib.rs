@@ -7,10 +7,12 @@
 
 mod address;
 mod instant;
+mod listener;
 mod session;
 mod timeouts;
 
 pub use address::{Address, Source};
 pub use instant::Instant;
+pub use listener::ListenerId;
 pub use session::{CloseReason, Cut, Side, SpliceMode};
 pub use timeouts::Timeouts;

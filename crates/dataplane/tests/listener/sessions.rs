@@ -76,7 +76,7 @@ fn what_clients_send_is_told() {
     client.write_all(b"unseen").unwrap();
     expect(&mut served, b"unseen");
     let observe = Observe { requests: true, ..Observe::default() };
-    rig.plane.publish(&rig.service, Settings { observe, ..settings() });
+    rig.plane.publish(&rig.listener, Settings { observe, ..settings() });
     rig.settle();
     served.write_all(b"an answer").unwrap();
     expect(&mut client, b"an answer");
@@ -135,7 +135,7 @@ fn a_dummy_answers_and_no_reset_overtakes_the_answer() {
     client.shutdown(Shutdown::Write).unwrap();
     expect_rest(&mut { client }, b"");
     assert_eq!(rig.await_end().reason, CloseReason::ClientFin);
-    assert_eq!(rig.service.connecting(), 0);
+    assert_eq!(rig.listener.connecting(), 0);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn one_notice_where_clients_have_no_address_that_fits() {
         rig.await_end();
     }
     let mut notices = 0;
-    rig.plane.publish(&rig.service, settings());
+    rig.plane.publish(&rig.listener, settings());
     rig.plane.cut(None, CloseReason::Admin);
     let mut marker = rig.connect();
     marker.write_all(b"y").unwrap();
@@ -253,7 +253,7 @@ fn countries_are_asked_for_once_and_only_where_a_rule_wants_them() {
         AccessEntry { verdict: Verdict::Permit, subject: Subject::Country(Country(*b"SE")) };
     let mut choosy = pool(&[address]);
     choosy.access = Arc::new(AccessList::new(vec![entry]));
-    rig.service.pool.store(Arc::new(choosy));
+    rig.listener.publish_pool(choosy);
     serve();
     assert_eq!(countries.0.load(Relaxed), 1);
 }

@@ -9,25 +9,24 @@ use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use terms::{Cut, Source, SpliceMode, Timeouts};
+use terms::{Cut, ListenerId, Source, SpliceMode, Timeouts};
 
 /// A listener's settings, its pool, and what is counted for it.
 #[derive(Debug)]
-pub struct Service {
-    /// Its place in the list of services, as events name it.
-    pub id: usize,
+pub struct Listener {
+    id: ListenerId,
     /// How sessions are treated; replaced while they go on.
     settings: ArcSwap<Settings>,
     /// The current snapshot of where sessions go.
-    pub pool: ArcSwap<Pool>,
+    pool: ArcSwap<Pool>,
     /// Open sessions.
-    pub sessions: AtomicU32,
+    sessions: AtomicU32,
     /// Sessions accepted since start.
-    pub sessions_total: AtomicU64,
+    sessions_total: AtomicU64,
     /// Sessions whose backend has not answered yet: exactly the [`Connecting`]s alive.
     connecting: AtomicU32,
     /// Whether accepting waits until sessions have ended.
-    pub(crate) paused: AtomicBool,
+    paused: AtomicBool,
     /// A bit for each kind of [`crate::SourceFault`] that was told of under these settings.
     source_faults_told: AtomicU8,
 }
@@ -79,12 +78,12 @@ pub struct Observe {
 
 /// A session whose backend has not answered yet; counted for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Connecting(Arc<Service>);
+pub(crate) struct Connecting(Arc<Listener>);
 
 impl Connecting {
-    pub fn new(service: &Arc<Service>) -> Self {
-        service.connecting.fetch_add(1, SeqCst);
-        Self(Arc::clone(service))
+    pub fn new(listener: &Arc<Listener>) -> Self {
+        listener.connecting.fetch_add(1, SeqCst);
+        Self(Arc::clone(listener))
     }
 }
 
@@ -94,7 +93,7 @@ impl Drop for Connecting {
     }
 }
 
-impl Service {
+impl Listener {
     /// Whether another session may begin.
     ///
     /// Whoever pauses a listener asks once more afterwards, and whoever makes room looks
@@ -144,15 +143,70 @@ impl Service {
         wanted.then(|| countries.country(client.to_canonical()))?
     }
 
+    /// The name by which events call it.
+    #[must_use]
+    pub const fn id(&self) -> ListenerId {
+        self.id
+    }
+
+    /// Where new sessions go now. Cheap; clone the `Arc` to keep it for longer than a moment.
+    #[must_use]
+    pub fn pool(&self) -> Guard<Arc<Pool>> {
+        self.pool.load()
+    }
+
+    /// Sends new sessions to another pool; open ones keep theirs.
+    pub fn publish_pool(&self, pool: Pool) {
+        self.pool.store(Arc::new(pool));
+    }
+
+    /// Open sessions.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Relaxed)
+    }
+
+    /// Sessions accepted since the start.
+    #[must_use]
+    pub fn sessions_total(&self) -> u64 {
+        self.sessions_total.load(Relaxed)
+    }
+
+    /// Counts a session just accepted.
+    pub(crate) fn begin_session(&self) {
+        self.sessions_total.fetch_add(1, Relaxed);
+        self.sessions.fetch_add(1, SeqCst);
+    }
+
+    /// Counts a session that is over.
+    pub(crate) fn end_session(&self) {
+        self.sessions.fetch_sub(1, SeqCst);
+    }
+
+    /// Says that accepting waits until sessions have ended.
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, SeqCst);
+    }
+
+    /// Says that accepting goes on.
+    pub(crate) fn unpause(&self) {
+        self.paused.store(false, SeqCst);
+    }
+
+    /// Whether accepting waits until sessions have ended.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed)
+    }
+
     /// Sessions whose backend has not answered yet.
     #[must_use]
     pub fn connecting(&self) -> u32 {
         self.connecting.load(Relaxed)
     }
 
-    /// A service with nothing counted yet.
+    /// A listener with nothing counted yet.
     #[must_use]
-    pub fn new(id: usize, settings: Settings, pool: Pool) -> Self {
+    pub fn new(id: ListenerId, settings: Settings, pool: Pool) -> Self {
         Self {
             id,
             settings: ArcSwap::from_pointee(settings),

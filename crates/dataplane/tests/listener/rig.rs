@@ -1,21 +1,21 @@
-//! A data plane with one service, and what tests ask of it.
+//! A data plane with one listener, and what tests ask of it.
 
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
-use dataplane::{DataPlane, Ended, Event, Observe, Options, Service, Settings};
+use dataplane::{DataPlane, Ended, Event, Listener, Observe, Options, Settings};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use terms::{Address, Cut, Source, SpliceMode, Timeouts};
+use terms::{Address, Cut, ListenerId, Source, SpliceMode, Timeouts};
 
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Rig {
     pub plane: DataPlane,
-    pub service: Arc<Service>,
+    pub listener: Arc<Listener>,
     pub address: SocketAddr,
     events: Receiver<Vec<Event>>,
     seen: Vec<Event>,
@@ -72,9 +72,9 @@ impl Rig {
             Box::new(move |batch| drop(sender.send(batch)))
         };
         let plane = DataPlane::start(options, sink).unwrap();
-        let service = Arc::new(Service::new(0, settings, pool));
+        let listener = Arc::new(Listener::new(ListenerId::new(0), settings, pool));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut rig = Self { plane, service, address, events, seen: Vec::new() };
+        let mut rig = Self { plane, listener, address, events, seen: Vec::new() };
         rig.listen();
         rig
     }
@@ -84,7 +84,7 @@ impl Rig {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let socket = sys::net::listen_tcp(any, false, false).unwrap();
         self.address = sys::net::local_address(socket.as_fd()).unwrap();
-        self.plane.listen(Arc::clone(&self.service), socket);
+        self.plane.listen(Arc::clone(&self.listener), socket);
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -1,4 +1,4 @@
-//! One service on loopback, through the data plane's own interface.
+//! One listener on loopback, through the data plane's own interface.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot have its sockets has failed")]
 

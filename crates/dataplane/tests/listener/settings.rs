@@ -6,7 +6,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
-use terms::CloseReason;
+use terms::{CloseReason, ListenerId};
 
 /// A backend that leaves connects unanswered, and what must be kept for that.
 fn black_hole() -> (SocketAddr, Socket, Vec<Socket>) {
@@ -30,19 +30,19 @@ fn accepting_pauses_at_so_many_connects_under_way() {
     let (address, _backend, _fillers) = black_hole();
     let rig = Rig::new(Settings { connecting_max: Some(1), ..settings() }, pool(&[address]));
     let _first = rig.connect();
-    wait_until(|| rig.service.connecting() == 1);
+    wait_until(|| rig.listener.connecting() == 1);
     let _second = rig.connect();
     rig.settle();
     assert_eq!(rig.plane.sessions(), 1);
     assert_eq!(rig.plane.cut(None, CloseReason::Admin), 1);
-    wait_until(|| rig.plane.sessions() == 1 && rig.service.connecting() == 1);
+    wait_until(|| rig.plane.sessions() == 1 && rig.listener.connecting() == 1);
     let _third = rig.connect();
     rig.settle();
     assert_eq!(rig.plane.sessions(), 1);
-    rig.plane.publish(&rig.service, settings());
-    wait_until(|| rig.plane.sessions() == 2 && rig.service.connecting() == 2);
+    rig.plane.publish(&rig.listener, settings());
+    wait_until(|| rig.plane.sessions() == 2 && rig.listener.connecting() == 2);
     rig.plane.cut(None, CloseReason::Admin);
-    wait_until(|| rig.service.connecting() == 0);
+    wait_until(|| rig.listener.connecting() == 0);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_connect_that_fails_over_is_counted_once() {
         expect(&mut accept(&backend), b"x");
     }
     wait_until(|| rig.plane.sessions() == 0);
-    assert_eq!(rig.service.connecting(), 0);
+    assert_eq!(rig.listener.connecting(), 0);
 }
 
 #[test]
@@ -71,10 +71,10 @@ fn a_higher_limit_lets_waiting_clients_in() {
     second.write_all(b"let me in").unwrap();
     rig.settle();
     assert_eq!(rig.plane.sessions(), 1);
-    rig.plane.publish(&rig.service, Settings { sessions_max: Some(2), ..settings() });
+    rig.plane.publish(&rig.listener, Settings { sessions_max: Some(2), ..settings() });
     expect(&mut accept(&backend), b"let me in");
     // And a lower one ends nobody.
-    rig.plane.publish(&rig.service, Settings { sessions_max: Some(1), ..settings() });
+    rig.plane.publish(&rig.listener, Settings { sessions_max: Some(1), ..settings() });
     rig.settle();
     assert_eq!(rig.plane.sessions(), 2);
 }
@@ -88,7 +88,7 @@ fn a_new_time_out_holds_for_sessions_that_are_silent_already() {
     rig.settle();
     let mut changed = settings();
     changed.timeouts.idle = Some(Duration::from_millis(1));
-    rig.plane.publish(&rig.service, changed);
+    rig.plane.publish(&rig.listener, changed);
     assert_eq!(rig.await_end().reason, CloseReason::IdleTimeout);
 }
 
@@ -99,10 +99,10 @@ fn a_listener_moves_while_its_sessions_go_on() {
     let mut client = rig.connect();
     let mut served = accept(&backend);
     let before = rig.address;
-    rig.plane.stop_listening_on(1); // another one
+    rig.plane.stop_listening_on(ListenerId::new(1)); // another one
     let _also = rig.connect();
     let _served = accept(&backend);
-    rig.plane.stop_listening_on(0);
+    rig.plane.stop_listening_on(ListenerId::new(0));
     assert!(TcpStream::connect(before).is_err());
     rig.listen();
     client.write_all(b"still here").unwrap();
@@ -110,5 +110,5 @@ fn a_listener_moves_while_its_sessions_go_on() {
     let mut new = rig.connect();
     new.write_all(b"elsewhere").unwrap();
     expect(&mut accept(&backend), b"elsewhere");
-    assert_eq!(rig.service.sessions_total.load(std::sync::atomic::Ordering::Relaxed), 3);
+    assert_eq!(rig.listener.sessions_total(), 3);
 }
