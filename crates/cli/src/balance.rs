@@ -83,6 +83,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
             ..Observe::default()
         },
         signals: Signals::Classic,
+        refuse_loops: false,
         companion: None,
     };
     let path = setup.admin.display().to_string();
@@ -117,6 +118,7 @@ fn in_old_words(error: StartError) -> BalanceError {
             _ => BalanceError::NameNotCreatable(path),
         },
         StartError::Listen { .. }
+        | StartError::Loop { .. }
         | StartError::PidFile { .. }
         | StartError::User { .. }
         | StartError::Root { .. }

@@ -69,6 +69,7 @@ pub fn serve(config: Config) -> anyhow::Result<u8> {
         reporter,
         observe: Observe::default(),
         signals: Signals::Native,
+        refuse_loops: true,
         companion: None,
     };
     Ok(Prepared::new(setup)?.run()?)

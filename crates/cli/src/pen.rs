@@ -147,6 +147,7 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         reporter: Box::new(PenReporter::new(Arc::clone(&operation))),
         observe,
         signals: Signals::Pen,
+        refuse_loops: false,
         companion: Some(Box::new(PenCompanion::new(operation, door, log, pid_file))),
     };
     Prepared::new(setup).and_then(Prepared::run).map_err(in_old_words)

@@ -34,6 +34,16 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A backend is an address that this process itself listens on.
+    #[error(
+        "backend {backend} is what this process listens on ({bind}): it would connect to itself"
+    )]
+    Loop {
+        /// As configured.
+        backend: String,
+        /// The listener, as configured.
+        bind: String,
+    },
     /// The admin socket cannot be made.
     #[error("cannot make the admin socket {}; choose another place with --admin", path.display())]
     Admin {

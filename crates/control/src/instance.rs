@@ -47,6 +47,23 @@ pub(crate) struct Bound {
     sockets: Vec<OwnedFd>,
 }
 
+impl Bound {
+    /// The pool with the addresses found at the start.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The listener's configuration.
+    pub fn config(&self) -> &config::Listener {
+        &self.config
+    }
+
+    /// What it listens on.
+    pub fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+}
+
 /// Resolves and binds a listener.
 pub(crate) fn bind_listener(
     config: &config::Listener,

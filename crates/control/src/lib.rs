@@ -12,6 +12,7 @@ mod bind;
 mod client;
 mod countries;
 mod instance;
+mod loops;
 mod names;
 mod operator;
 mod report;

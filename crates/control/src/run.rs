@@ -4,6 +4,7 @@ use crate::admin::{Desk, serve};
 use crate::bind::StartError;
 use crate::countries::CountryBook;
 use crate::instance::{Bound, Instance, bind_listener};
+use crate::loops;
 use crate::names::{Names, keep_names};
 use crate::operator::Operator;
 use crate::report::Reporter;
@@ -34,6 +35,9 @@ pub struct Setup {
     pub observe: Observe,
     /// What signals mean.
     pub signals: Signals,
+    /// Whether a backend that is one of the listening addresses fails the start. The classics
+    /// document examples that refer to their own port.
+    pub refuse_loops: bool,
     /// What runs beside the control plane, if anything.
     pub companion: Option<Box<dyn Companion>>,
 }
@@ -87,12 +91,15 @@ impl Prepared {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
-        let Setup { config, admin, reporter, observe, signals, companion } = setup;
+        let Setup { config, admin, reporter, observe, signals, refuse_loops, companion } = setup;
         sys::process::raise_descriptor_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.process.workers.unwrap_or(cores).max(1);
         let bind = |listener| bind_listener(listener, workers);
-        let bound = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
+        let bound: Vec<_> = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
+        if refuse_loops {
+            loops::refuse(&bound)?;
+        }
         let admin = AdminSocket::claim(admin)?;
         let mut countries = CountryBook::default();
         for listener in &config.listeners {

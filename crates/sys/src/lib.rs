@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod epoll;
+pub mod interfaces;
 pub mod net;
 pub mod pipe;
 pub mod process;

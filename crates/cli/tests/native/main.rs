@@ -8,6 +8,7 @@ mod support;
 mod admitting;
 mod choosing;
 mod log;
+mod loops;
 mod memory;
 mod names;
 mod policies;
