@@ -131,6 +131,7 @@ impl Worker {
             Ok(socket) => {
                 search.socket_waits = 0;
                 session.upstream = Some(socket);
+                session.is_unix[Side::Upstream as usize] = matches!(address, Address::Unix(_));
                 session.phase = Phase::Connecting;
                 self.deadlines.set(key, now + settings.timeouts.connect);
             }

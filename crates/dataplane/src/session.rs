@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub listener: Arc<Listener>,
     /// Address and port: half as large as a `SocketAddr`.
     client: Option<(IpAddr, u16)>,
+    /// Which of the two connections are Unix sockets.
+    pub is_unix: [bool; 2],
     downstream: OwnedFd,
     pub upstream: Option<OwnedFd>,
     pub link: Link,
@@ -107,6 +109,7 @@ impl Worker {
             end_reported: false,
             kept_alive: false,
             client: client.map(|client| (client.ip(), client.port())),
+            is_unix: [client.is_none(), false],
             downstream: socket,
             upstream: None,
             link: Link::new(Ready::default(), Ready::default(), settings.splice, now),
@@ -212,6 +215,7 @@ impl Worker {
         let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
         let mut wire = SocketWire {
             sockets: [session.downstream.as_fd(), upstream.as_fd()],
+            is_unix: session.is_unix,
             buffer: &mut self.buffer,
             extras: &mut session.extras,
             pipes: &mut self.pipes,

@@ -16,6 +16,9 @@ use terms::Side;
 /// Performs a link's steps by system calls.
 pub(crate) struct SocketWire<'a> {
     pub sockets: [BorrowedFd<'a>; 2],
+    /// Which of them are Unix sockets, where only `EAGAIN` says that nothing is left: a read also
+    /// stops after bytes that descriptors or credentials were sent with (unix(7)).
+    pub is_unix: [bool; 2],
     pub buffer: &'a mut [u8],
     /// Where the session's own pipes are.
     pub extras: &'a mut Option<Box<Extras>>,
@@ -181,7 +184,8 @@ impl Wire for SocketWire<'_> {
         let bytes = result?;
         // Whatever is held back waits for the next read to tell whether it is the end.
         let waits = self.rewriting.as_ref().is_some_and(|it| it.forwarded.holds_back());
-        Ok(Received { bytes, is_short: bytes < size && !(waits && side == Side::Downstream) })
+        let may_go_on = self.is_unix[side as usize] || waits && side == Side::Downstream;
+        Ok(Received { bytes, is_short: bytes < size && !may_go_on })
     }
 
     #[inline]

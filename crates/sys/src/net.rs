@@ -67,7 +67,18 @@ const BACKLOG: i32 = 65_535;
 /// Takes the next connection. `None` for the address of a Unix socket's client.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
     let (socket, address) = acceptfrom_with(listener, FLAGS)?;
-    Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())))
+    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    if address.is_none() {
+        keep_urgent_in_line(socket.as_fd());
+    }
+    Ok((socket, address))
+}
+
+/// Has a Unix socket deliver urgent bytes at their place among the others. Unlike a TCP socket, it
+/// does not inherit this from its listener. Linux knows urgent bytes on Unix sockets since 5.15;
+/// before, there are none to lose.
+fn keep_urgent_in_line(socket: BorrowedFd<'_>) {
+    let _ = sockopt::set_socket_oobinline(socket, true);
 }
 
 /// Whether accepting failed because of the client alone, so that the next may follow at once.
@@ -117,6 +128,7 @@ pub fn start_connect(address: &Address, source: Source) -> Result<(OwnedFd, Opti
         }
         Address::Unix(path) => {
             let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+            keep_urgent_in_line(socket.as_fd());
             connect_result(connect(&socket, &SocketAddrUnix::new(path)?))?;
             socket
         }

@@ -16,4 +16,5 @@ mod process;
 mod relaying;
 mod sharing;
 mod transparent;
+mod unix;
 mod verbs;
