@@ -4,6 +4,7 @@ mod reporter;
 mod shell;
 
 use crate::bare_reason;
+use crate::output::{OutputError, complain, print};
 use classics::balance::{
     BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
 };
@@ -12,7 +13,7 @@ use control::{Prepared, Setup, Signals, StartError, admin_socket_path, can_liste
 use dataplane::Observe;
 use reporter::BalanceReporter;
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use sys::process::service_port;
@@ -22,33 +23,50 @@ pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCod
     let print_config = behind_evenkeel && take_print_config(&mut words);
     match run(argv0, words, print_config) {
         Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            let text = error.to_string();
-            eprint!("{text}{}", if text.ends_with('\n') { "" } else { "\n" });
+        Err(Failure::Balance(error)) => {
+            complain(&error.to_string());
             ExitCode::from(error.exit_status().code())
         }
+        Err(Failure::Output(error)) => ExitCode::from(error.report("balance").code()),
     }
 }
 
-fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, BalanceError> {
+/// Why balance did not start.
+enum Failure {
+    Balance(BalanceError),
+    Output(OutputError),
+}
+
+impl From<BalanceError> for Failure {
+    fn from(error: BalanceError) -> Self {
+        Self::Balance(error)
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure> {
     let args = BalanceArgs::parse(argv0, words)?;
     if args.debug {
-        print!("{}", debug::banner(argv0, args.bind_text.as_deref()));
-        let _ = io::stdout().flush();
+        print(&debug::banner(argv0, args.bind_text.as_deref()))?;
     }
     let mode = args.mode(&service_port)?;
     if args.debug {
         let (Mode::Proxy(BalanceProxy { instance, .. })
         | Mode::Shell(instance)
         | Mode::OneShot { instance, .. }) = &mode;
-        eprint!("{}", debug::source_port(instance.port));
+        complain(&debug::source_port(instance.port));
     }
     match mode {
         Mode::Proxy(proxy) if print_config => {
-            println!("{}", config_of(&proxy)?.to_command_line());
+            print(&format!("{}\n", config_of(&proxy)?.to_command_line()))?;
             Ok(0)
         }
-        Mode::Proxy(proxy) => serve(&proxy),
+        Mode::Proxy(proxy) => Ok(serve(&proxy)?),
         Mode::Shell(instance) => Ok(shell::dialogue(&socket(&instance))),
         Mode::OneShot { instance, command } => Ok(shell::one_shot(&socket(&instance), &command)),
     }
@@ -90,8 +108,8 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
     let prepared = Prepared::new(setup).map_err(in_old_words)?;
     if args.debug {
         let ipv6 = matches!(listener.bind, Bind::Tcp { family: Family::V6, .. });
-        eprint!("file {path} created\n{}", debug::address_family(ipv6));
-        eprint!("{}", debug::active_channels(&listener));
+        complain(&format!("file {path} created\n{}", debug::address_family(ipv6)));
+        complain(&debug::active_channels(&listener));
     }
     prepared.run().map_err(in_old_words)
 }

@@ -10,6 +10,7 @@ mod balance;
 mod ctl;
 mod demo;
 mod native;
+mod output;
 mod pen;
 
 use std::error::Error;

@@ -17,6 +17,7 @@ mod traffic;
 pub use penctl::main as penctl_main;
 
 use crate::bare_reason;
+use crate::output::{OutputError, complain, finish, print};
 use classics::pen::replies::server_table;
 use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use companion::PenCompanion;
@@ -43,15 +44,15 @@ pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCod
         Err(Failure::Pen(error)) => {
             let text = error.to_string();
             if !text.is_empty() {
-                eprintln!("{text}");
+                complain(&text);
             }
-            print!("{}", error.stdout().unwrap_or_default());
-            ExitCode::from(error.exit_status().code())
+            finish("pen", &error.stdout().unwrap_or_default(), error.exit_status())
         }
         Err(Failure::Start(text)) => {
-            eprintln!("{text}");
+            complain(&text);
             ExitCode::FAILURE
         }
+        Err(Failure::Output(error)) => ExitCode::from(error.report("pen").code()),
     }
 }
 
@@ -60,6 +61,7 @@ enum Failure {
     Pen(PenError),
     /// In words.
     Start(String),
+    Output(OutputError),
 }
 
 impl From<PenError> for Failure {
@@ -68,10 +70,16 @@ impl From<PenError> for Failure {
     }
 }
 
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::Output(error)
+    }
+}
+
 fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure> {
     let args = PenArgs::parse(argv0, words)?;
     for remark in &args.remarks {
-        eprintln!("{remark}");
+        complain(remark);
     }
     let names = Names { hosts: &first_address, services: &service_port };
     // Whatever is said before the fork is said on standard error.
@@ -88,10 +96,11 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     let servers = settings.take_listener(&args.operands, names)?;
     settings.take_servers(servers, names)?;
     if print_config {
-        for what in only_pen_has(&settings) {
-            println!("# not expressible: {}", what.replace(char::is_control, "?"));
-        }
-        println!("{}", settings.to_config().to_command_line());
+        let comments = only_pen_has(&settings)
+            .into_iter()
+            .map(|what| format!("# not expressible: {}\n", what.replace(char::is_control, "?")));
+        let command = settings.to_config().to_command_line();
+        print(&format!("{}{command}\n", comments.collect::<String>()))?;
         return Ok(0);
     }
     serve(settings)

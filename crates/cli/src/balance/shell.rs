@@ -1,43 +1,42 @@
 //! `balance -i` and `balance -c`: the dialogue with a running instance.
 
+use crate::output::{complain, print};
 use classics::balance::shell::{
     Answer, NO_MASTER, ShowRow, Step, SyntaxError, answer, banner, no_master_with_pid, parse, plan,
     prompt,
 };
 use config::{Command, CommandError, Endpoint, ExitStatus, Host};
 use control::{Client, ClientError, first_ipv4, read_pid};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use sys::process::service_port;
 use telemetry::Status;
 
-/// One command, in group 0; tells the exit status.
+/// Runs one command, in group 0, and returns the exit status.
 pub fn one_shot(socket: &Path, command: &str) -> u8 {
-    match Shell::open(socket) {
-        Ok(mut shell) => match shell.run(command) {
-            Next::Leave(status) => status.code(),
-            Next::Ask => ExitStatus::Success.code(),
-        },
-        Err(status) => status.code(),
-    }
+    status_of(Shell::open(socket).and_then(|mut shell| shell.run(command)))
 }
 
-/// The dialogue; tells the exit status. Lines are edited when a person types them.
+/// Runs the dialogue, and returns the exit status. At a terminal, lines can be edited.
 pub fn dialogue(socket: &Path) -> u8 {
-    let mut shell = match Shell::open(socket) {
-        Ok(shell) => shell,
-        Err(status) => return status.code(),
-    };
-    say(&banner(shell.pid));
+    status_of(converse(socket))
+}
+
+fn converse(socket: &Path) -> Result<(), ExitStatus> {
+    let mut shell = Shell::open(socket)?;
+    say(&banner(shell.pid))?;
     let mut typed = Typed::new();
-    while let Some(line) = typed.next(&prompt(shell.group)) {
-        if let Next::Leave(status) = shell.run(&line) {
-            return status.code();
-        }
+    while let Some(line) = typed.next(&prompt(shell.group))? {
+        shell.run(&line)?;
     }
-    say("\n");
-    ExitStatus::Success.code()
+    say("\n")
+}
+
+/// A dialogue that ends early ends with a status, which may be that of a success.
+fn status_of(result: Result<(), ExitStatus>) -> u8 {
+    result.err().unwrap_or(ExitStatus::Success).code()
 }
 
 /// Where lines come from.
@@ -56,27 +55,21 @@ impl Typed {
     }
 
     /// Prompts for a line; `None` at the end of input.
-    fn next(&mut self, prompt: &str) -> Option<String> {
+    fn next(&mut self, prompt: &str) -> Result<Option<String>, ExitStatus> {
         match self {
             Self::Person(editor) => {
-                let line = editor.readline(prompt).ok()?;
-                let _ = editor.add_history_entry(&line);
-                Some(line)
+                let line = editor.readline(prompt).ok();
+                line.as_ref().map(|line| editor.add_history_entry(line));
+                Ok(line)
             }
             Self::Script(input) => {
-                say(prompt);
+                say(prompt)?;
                 let mut line = Vec::new();
-                let count = input.read_until(b'\n', &mut line).ok()?;
-                (count > 0).then(|| String::from_utf8_lossy(&line).into_owned())
+                let count = input.read_until(b'\n', &mut line).unwrap_or(0);
+                Ok((count > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
             }
         }
     }
-}
-
-/// What follows a line.
-enum Next {
-    Ask,
-    Leave(ExitStatus),
 }
 
 /// A dialogue's state.
@@ -93,7 +86,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 impl<'a> Shell<'a> {
     fn open(socket: &'a Path) -> Result<Self, ExitStatus> {
         let client = Client::new(socket).map_err(|error| {
-            eprintln!("balance: {error}");
+            complain(&format!("balance: {error}"));
             ExitStatus::OsError
         })?;
         match client.status() {
@@ -105,34 +98,32 @@ impl<'a> Shell<'a> {
         }
     }
 
-    fn run(&mut self, line: &str) -> Next {
+    /// Runs a line. The error is the status with which the dialogue ends.
+    fn run(&mut self, line: &str) -> Result<(), ExitStatus> {
         let command = match parse(line) {
-            None => return Next::Ask,
+            None => return Ok(()),
             Some(Ok(command)) => command,
-            Some(Err(SyntaxError)) => {
-                say(&format!("{SyntaxError}\n"));
-                return Next::Ask;
-            }
+            Some(Err(SyntaxError)) => return say(&format!("{SyntaxError}\n")),
         };
-        let rows = match self.client.status() {
-            Ok(status) => rows(&status),
-            Err(error) => return Next::Leave(unreachable(self.socket, &error)),
-        };
+        let ended = |error| unreachable(self.socket, &error);
+        let rows = rows(&self.client.status().map_err(ended)?);
         match plan(&command, self.group, &rows, &service_port) {
             Step::Print(text) => say(&text),
-            Step::EnterGroup(group) => self.group = group,
-            Step::Quit => return Next::Leave(ExitStatus::Success),
-            Step::Kill => return Next::Leave(self.kill()),
+            Step::EnterGroup(group) => {
+                self.group = group;
+                Ok(())
+            }
+            Step::Quit => Err(ExitStatus::Success),
+            Step::Kill => Err(self.kill()),
             Step::Send(change) => {
                 let reply = match self.send(change) {
                     Ok(reply) => Ok(reply),
                     Err(ClientError::Refused(refusal)) => Err(refusal),
-                    Err(error) => return Next::Leave(unreachable(self.socket, &error)),
+                    Err(error) => return Err(ended(error)),
                 };
-                say(&format!("{}\n", answer(&command, self.group, &reply)));
+                say(&format!("{}\n", answer(&command, self.group, &reply)))
             }
         }
-        Next::Ask
     }
 
     /// Names are resolved here: the instance would look for IPv6 addresses too.
@@ -156,13 +147,11 @@ impl<'a> Shell<'a> {
         let begin = Instant::now();
         while self.client.status().is_ok_and(|status| !status.shutting_down) {
             if begin.elapsed() > KILL_TIMEOUT {
-                say(&format!("{}\n", Answer::ShutdownFailed));
-                return ExitStatus::Unavailable;
+                return last_words(Answer::ShutdownFailed, ExitStatus::Unavailable);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        say(&format!("{}\n", Answer::ShutdownComplete));
-        ExitStatus::Success
+        last_words(Answer::ShutdownComplete, ExitStatus::Success)
     }
 }
 
@@ -198,11 +187,11 @@ fn unreachable(socket: &Path, error: &ClientError) -> ExitStatus {
         ClientError::Forbidden { .. } => {
             let path = socket.to_owned();
             let denied = classics::balance::BalanceError::NameDenied { path, control: true };
-            eprintln!("{denied}");
+            complain(&denied.to_string());
             denied.exit_status()
         }
         ClientError::Protocol { .. } | ClientError::Refused(_) => {
-            eprintln!("balance: {error}");
+            complain(&format!("balance: {error}"));
             ExitStatus::OsError
         }
     }
@@ -210,15 +199,17 @@ fn unreachable(socket: &Path, error: &ClientError) -> ExitStatus {
 
 fn no_master(pid: Option<u32>) -> ExitStatus {
     match pid {
-        Some(pid) => say(&format!("{}\n", no_master_with_pid(pid))),
-        None => say(&format!("{NO_MASTER}\n")),
+        Some(pid) => last_words(no_master_with_pid(pid), ExitStatus::Unavailable),
+        None => last_words(NO_MASTER, ExitStatus::Unavailable),
     }
-    ExitStatus::Unavailable
 }
 
-/// Prints at once, also into a pipe.
-fn say(text: &str) {
-    let mut out = io::stdout().lock();
-    // A reader that went away wants no more answers.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Prints a line, and returns the status with which the dialogue ends.
+fn last_words(text: impl Display, status: ExitStatus) -> ExitStatus {
+    say(&format!("{text}\n")).err().unwrap_or(status)
+}
+
+/// Prints at once, also into a pipe. When that fails, the dialogue ends.
+fn say(text: &str) -> Result<(), ExitStatus> {
+    print(text).map_err(|error| error.report("balance"))
 }

@@ -1,5 +1,6 @@
 //! `penctl`: sends one command to a control port and prints the answer.
 
+use crate::output::{complain, finish};
 use classics::pen::{PENCTL_USAGE, PenctlArgs, PenctlError, PenctlTarget};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,15 +14,13 @@ pub fn main(words: &[String]) -> ExitCode {
         Ok(args) => match ask(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(text) => {
-                eprintln!("{text}");
+                complain(&text);
                 ExitCode::FAILURE
             }
         },
+        Err(error @ PenctlError::Usage) => finish("penctl", PENCTL_USAGE, error.exit_status()),
         Err(error) => {
-            match &error {
-                PenctlError::Usage => print!("{PENCTL_USAGE}"),
-                error => eprintln!("{error}"),
-            }
+            complain(&error.to_string());
             ExitCode::from(error.exit_status().code())
         }
     }

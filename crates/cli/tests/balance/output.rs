@@ -1,6 +1,6 @@
 //! What is printed, where, and what a start leaves with.
 
-use crate::support::{Backend, Client, End, PATIENCE, Place, ask, port, until};
+use crate::support::{Backend, Client, Done, End, PATIENCE, Place, ask, port, until};
 use std::sync::mpsc::channel;
 
 #[test]
@@ -172,4 +172,19 @@ fn fault_34_the_clients_address_is_told() {
     assert_eq!(ask(&port), "a");
     let line = balance.log.wait("connect from");
     assert!(line.starts_with("connect from 127.0.0.1 clilen="), "{line}");
+}
+
+#[test]
+fn an_output_that_is_full_or_closed_is_an_error() {
+    let (a, place, port) = (Backend::named("a"), Place::new(), port());
+    let print = format!("balance --print-config {port} {a}");
+    Done::check_unwritable(1, || place.command("evenkeel", &print));
+    let _balance = place.balance(&format!("{port} {a}"));
+    let show = || {
+        let mut command = place.command("balance", "");
+        command.args(["-c", "show", &port.to_string()]);
+        command
+    };
+    Done::check_unwritable(1, show);
+    Done::check_unwritable(1, || place.command("balance", &format!("-i {port}")));
 }

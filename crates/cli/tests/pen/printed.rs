@@ -253,3 +253,13 @@ fn what_only_pen_has_is_said_in_comments() {
     check_comment("-w pen.html 1 127.0.0.1:2", "pen.html");
     check_comment("-d -d -d 1 127.0.0.1:2", "dumped");
 }
+
+#[test]
+fn an_output_that_is_full_or_closed_is_an_error() {
+    let place = Place::new();
+    Done::check_unwritable(1, || place.command("pen", ""));
+    Done::check_unwritable(1, || place.command("pen", "-y"));
+    Done::check_unwritable(1, || place.command("penctl", ""));
+    let print = "pen --print-config 127.0.0.1:9 127.0.0.1:10";
+    Done::check_unwritable(1, || place.command("evenkeel", print));
+}

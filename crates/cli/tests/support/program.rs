@@ -192,6 +192,23 @@ impl Done {
         Self { status, stdout, stderr }
     }
 
+    /// Checks that a program whose standard output is full, or closed by its reader, ends with
+    /// this status and without a panic. `command` makes the command anew for each.
+    #[track_caller]
+    pub fn check_unwritable(status: i32, mut command: impl FnMut() -> Command) {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        for (output, says) in [(Stdio::from(full), true), (Stdio::from(closed), false)] {
+            let mut command = command();
+            let done = command.stdin(Stdio::null()).stdout(output).output().unwrap();
+            let stderr = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(status), "{command:?}: {stderr}");
+            assert!(!stderr.contains("panicked"), "{command:?}: {stderr}");
+            assert_eq!(stderr.contains("No space left"), says, "{command:?}: {stderr}");
+        }
+    }
+
     /// Checks the status; tells what was printed.
     #[track_caller]
     pub fn check(self, status: i32) -> Self {
