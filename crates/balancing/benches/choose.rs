@@ -10,7 +10,7 @@ use balancing::{
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use terms::{Address, Instant};
+use terms::{Address, Instant, Limit};
 
 const SIZES: [usize; 3] = [10, 1000, 10_000];
 const NOW: Instant = Instant::from_millis(1_000_000);
@@ -23,7 +23,7 @@ fn main() {
 fn pool(tiers: usize, backends: usize, policy: Policy) -> Pool {
     let backend = |number: usize| {
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + number as u32), 80));
-        let state = Arc::new(BackendState::new(1, AdminState::Enabled, 0));
+        let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
         Arc::new(Backend::new(address.to_string(), vec![Address::Ip(address)], state))
     };
     let tier = |first: usize| Tier {

@@ -3,19 +3,21 @@
 use crate::health::{Health, HealthLimits, Outcome};
 use crate::{AccessList, AdminState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use terms::{Address, Instant};
+use terms::{Address, BackendId, Instant, Limit};
 
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
 pub struct Backend {
+    /// Which backend of the configuration it is, whatever its place.
+    pub id: BackendId,
     /// As configured: `db1:5432`.
     pub name: String,
     /// Where it can be reached, best first; a name may stand for several. Empty while a name
     /// cannot be resolved, which fails every attempt.
     pub addresses: Vec<Address>,
-    /// Its share of sessions under [`crate::Policy::Weighted`]; zero: none.
+    /// Its share of sessions under [`crate::Policy::Weighted`]; zero: none. Default 1.
     pub weight: u32,
     /// Its rank under [`crate::Policy::Priority`]; the lowest is served first.
     pub priority: i32,
@@ -26,17 +28,18 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// A backend without weight, rank or access list.
+    /// A backend of weight 1, without an id, a rank or an access list.
     #[must_use]
     pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
-        let access = AccessList::everyone();
-        Self { name, addresses, weight: 0, priority: 0, access, state }
+        let (id, access) = (BackendId::default(), AccessList::everyone());
+        Self { id, name, addresses, weight: 1, priority: 0, access, state }
     }
 
     /// The same backend at other addresses.
     #[must_use]
     pub fn with_addresses(&self, addresses: Vec<Address>) -> Self {
         Self {
+            id: self.id,
             name: self.name.clone(),
             addresses,
             weight: self.weight,
@@ -52,10 +55,10 @@ impl Backend {
 pub struct BackendState {
     /// Open sessions and connects under way: exactly the [`Lease`]s alive.
     sessions: AtomicU32,
-    /// Zero: no limit; negative: never any.
-    sessions_max: AtomicI32,
+    /// [`NO_LIMIT`] for [`Limit::None`].
+    sessions_max: AtomicU32,
     /// The limit for clients that are remembered with this backend, where it is higher.
-    sessions_max_affine: AtomicI32,
+    sessions_max_affine: AtomicU32,
     /// Two bits of [`AdminState`] on top of a packed [`Health`].
     word: AtomicU64,
     /// The last failure in nanoseconds, whatever came after; zero: none yet.
@@ -88,6 +91,19 @@ pub struct Totals {
     pub received_bytes: u64,
 }
 
+impl Totals {
+    /// What was counted since `baseline`; zero for a counter that is below it.
+    #[must_use]
+    pub fn since(self, baseline: Self) -> Self {
+        Self {
+            attempts: self.attempts.saturating_sub(baseline.attempts),
+            failures: self.failures.saturating_sub(baseline.failures),
+            sent_bytes: self.sent_bytes.saturating_sub(baseline.sent_bytes),
+            received_bytes: self.received_bytes.saturating_sub(baseline.received_bytes),
+        }
+    }
+}
+
 /// A place taken at a backend; dropping it gives the place back.
 #[derive(Debug)]
 pub struct Lease {
@@ -108,11 +124,11 @@ pub enum BackendChange {
 impl BackendState {
     /// A state with nothing counted yet, for `workers` workers.
     #[must_use]
-    pub fn new(workers: usize, admin: AdminState, sessions_max: i32) -> Self {
+    pub fn new(workers: usize, admin: AdminState, sessions_max: Limit) -> Self {
         Self {
             sessions: AtomicU32::new(0),
-            sessions_max: AtomicI32::new(sessions_max),
-            sessions_max_affine: AtomicI32::new(0),
+            sessions_max: AtomicU32::new(count(sessions_max)),
+            sessions_max_affine: AtomicU32::new(0),
             word: AtomicU64::new(admin_bits(admin)),
             last_failure: AtomicU64::new(0),
             preferred: AtomicU32::new(0),
@@ -126,26 +142,29 @@ impl BackendState {
         self.sessions.load(Relaxed)
     }
 
-    /// The limit; zero: none, negative: never any.
+    /// The most sessions there may be.
     #[must_use]
-    pub fn sessions_max(&self) -> i32 {
-        self.sessions_max.load(Relaxed)
+    pub fn sessions_max(&self) -> Limit {
+        match self.sessions_max.load(Relaxed) {
+            NO_LIMIT => Limit::None,
+            most => Limit::AtMost(most),
+        }
     }
 
     /// Changes the limit; open sessions are counted, and none is ended.
-    pub fn set_sessions_max(&self, sessions_max: i32) {
-        self.sessions_max.store(sessions_max, Relaxed);
+    pub fn set_sessions_max(&self, sessions_max: Limit) {
+        self.sessions_max.store(count(sessions_max), Relaxed);
     }
 
     /// The limit for clients that are remembered with this backend; it counts where it is higher
-    /// than [`Self::sessions_max`] and that is not zero.
+    /// than [`Self::sessions_max`].
     #[must_use]
-    pub fn sessions_max_affine(&self) -> i32 {
+    pub fn sessions_max_affine(&self) -> u32 {
         self.sessions_max_affine.load(Relaxed)
     }
 
     /// Changes the limit for remembered clients.
-    pub fn set_sessions_max_affine(&self, sessions_max: i32) {
+    pub fn set_sessions_max_affine(&self, sessions_max: u32) {
         self.sessions_max_affine.store(sessions_max, Relaxed);
     }
 
@@ -279,11 +298,8 @@ impl BackendState {
 
     /// How many sessions there may be for one more client to be taken.
     fn limit(&self, is_remembered: bool) -> u32 {
-        match self.sessions_max() {
-            0 => u32::MAX,
-            limit if is_remembered => count(limit.max(self.sessions_max_affine())),
-            limit => count(limit),
-        }
+        let limit = self.sessions_max.load(Relaxed);
+        if is_remembered { limit.max(self.sessions_max_affine()) } else { limit }
     }
 
     /// Whether a session may be offered: in service and not full.
@@ -292,9 +308,14 @@ impl BackendState {
     }
 }
 
-/// A limit that is set, as a count; negative: never any.
-fn count(limit: i32) -> u32 {
-    u32::try_from(limit).unwrap_or(0)
+/// A count that is never reached.
+const NO_LIMIT: u32 = u32::MAX;
+
+fn count(limit: Limit) -> u32 {
+    match limit {
+        Limit::None => NO_LIMIT,
+        Limit::AtMost(most) => most,
+    }
 }
 
 impl Tally {

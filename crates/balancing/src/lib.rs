@@ -9,6 +9,7 @@
 
 mod access;
 mod affinity;
+mod attempt;
 mod backend;
 mod client;
 mod hash;
@@ -16,12 +17,15 @@ mod health;
 mod model;
 mod policy;
 mod pool;
+mod tier;
 
 pub use access::{AccessEntry, AccessList, Subject, Verdict};
 pub use affinity::{Affinity, AffinityRow, Known};
+pub use attempt::Attempt;
 pub use backend::{Backend, BackendChange, BackendState, Lease, Tally, Totals};
 pub use client::{Client, Country};
 pub use hash::client_hash;
 pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};
-pub use pool::{Attempt, Cursor, Pool, Tier};
+pub use pool::Pool;
+pub use tier::{Cursor, Tier};

@@ -12,9 +12,10 @@ mod rotation;
 mod round_robin;
 mod weighted;
 
+use crate::attempt::Attempt;
 use crate::backend::Lease;
 use crate::health::HealthLimits;
-use crate::pool::{Attempt, Tier};
+use crate::tier::Tier;
 use crate::{AdminState, FailoverScope, Policy};
 use terms::Instant;
 

@@ -1,12 +1,12 @@
 //! Tiers in order, and a session's way through them.
 
+use crate::attempt::Attempt;
 use crate::backend::{Backend, BackendChange, Lease};
-use crate::hash::client_hash;
 use crate::health::{HealthLimits, Outcome};
 use crate::policy::{Choice, View};
-use crate::{AccessList, Affinity, Client, FailoverScope, Policy};
+use crate::tier::Tier;
+use crate::{AccessList, Affinity, FailoverScope};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use terms::Instant;
 
 /// Everything behind a listener, as one snapshot describes it.
@@ -38,116 +38,6 @@ pub struct Pool {
     /// Whether clients go where they are remembered. Otherwise the table only counts, and lets
     /// those who are remembered with a backend fill it to their own limit. Source: pen(1), `-r`.
     pub sticky: bool,
-}
-
-/// Backends tried together before the next tier is considered.
-#[derive(Clone, Debug, Default)]
-pub struct Tier {
-    /// The rule that orders the backends.
-    pub policy: Policy,
-    /// What may be tried after a failure.
-    pub failover: FailoverScope,
-    /// The backends.
-    pub backends: Vec<Arc<Backend>>,
-    /// Whose turn it is; outlives snapshots.
-    pub cursor: Arc<Cursor>,
-}
-
-/// A tier's turn and what it took last, shared by all workers.
-#[derive(Debug, Default)]
-pub struct Cursor {
-    turn: AtomicU32,
-    /// Place of the backend taken last, and one more; zero: none yet.
-    taken: AtomicU32,
-}
-
-/// How far one session has come in finding a backend that answers.
-///
-/// An owned value, since a connect takes many turns of the loop.
-#[derive(Debug)]
-#[expect(clippy::box_collection, reason = "the box is what keeps it small")]
-pub struct Attempt {
-    client: Client,
-    pub(crate) seed: u64,
-    tier: u16,
-    /// Whether the first backend has been asked for.
-    is_begun: bool,
-    is_denied: bool,
-    last_resort: bool,
-    /// Whether anything was passed over that a last resort would try.
-    left_out: bool,
-    /// The place in the current tier that was tried last.
-    last_index: Option<u32>,
-    /// The place in the first tier that the affinity table has for the client.
-    remembered: Option<u32>,
-    /// Places in the whole pool that failed this session. Boxed, since most never fail: every
-    /// session under way carries this.
-    tried: Option<Box<Vec<u32>>>,
-}
-
-impl Attempt {
-    /// A session of this client; `seed` feeds random choices.
-    #[must_use]
-    pub fn new(client: Client, seed: u64) -> Self {
-        Self {
-            client,
-            seed,
-            tier: 0,
-            is_begun: false,
-            is_denied: false,
-            last_resort: false,
-            left_out: false,
-            last_index: None,
-            remembered: None,
-            tried: None,
-        }
-    }
-
-    /// Tier and place of the backend taken last. The reject backend's is the first one behind all
-    /// tiers.
-    #[must_use]
-    pub fn place(&self) -> Option<(usize, usize)> {
-        self.last_index().map(|index| (usize::from(self.tier), index))
-    }
-
-    /// Whose session it is.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// The classic hash of the client's address; zero for clients of Unix sockets.
-    #[must_use]
-    pub fn client_hash(&self) -> u32 {
-        self.client.address.map_or(0, client_hash)
-    }
-
-    /// Whether the pool's access list refused the client, so that only the reject backend could
-    /// take it. Tells nothing before the first [`Pool::next_backend`].
-    #[must_use]
-    pub fn is_denied(&self) -> bool {
-        self.is_denied
-    }
-
-    /// How many backends have failed this session.
-    #[must_use]
-    pub fn tried_count(&self) -> usize {
-        self.tried.as_ref().map_or(0, |tried| tried.len())
-    }
-
-    pub(crate) fn last_index(&self) -> Option<usize> {
-        self.last_index.map(|index| index as usize)
-    }
-
-    pub(crate) fn has_tried(&self, ordinal: usize) -> bool {
-        let tried = self.tried.iter().flat_map(|tried| tried.iter());
-        tried.copied().any(|tried| tried as usize == ordinal)
-    }
-
-    /// Whether backends in quarantine are offered too, since nothing else is left.
-    pub(crate) fn is_last_resort(&self) -> bool {
-        self.last_resort
-    }
 }
 
 impl Pool {
@@ -279,50 +169,6 @@ impl Pool {
 
     fn first_ordinal(&self, tier: usize) -> usize {
         self.tiers[..tier].iter().map(|tier| tier.backends.len()).sum()
-    }
-}
-
-impl Attempt {
-    fn enter(&mut self, tier: usize) {
-        self.tier = tier as u16;
-        self.last_index = None;
-    }
-}
-
-impl Tier {
-    /// The place of the backend taken last, by whatever rule; `None` if none was, or if the pool
-    /// has no affinity table: then nobody writes it down.
-    #[must_use]
-    pub fn last_taken(&self) -> Option<usize> {
-        (self.cursor.taken.load(Relaxed) as usize).checked_sub(1)
-    }
-
-    fn has_left_out(&self, limits: &HealthLimits, now: Instant) -> bool {
-        self.backends.iter().any(|backend| backend.state.health().is_left_out(limits, now))
-    }
-}
-
-impl Cursor {
-    pub(crate) fn turn(&self) -> usize {
-        self.turn.load(Relaxed) as usize
-    }
-
-    /// Moves on from `turn`; false if another worker was first.
-    pub(crate) fn advance(&self, turn: usize, next: usize) -> bool {
-        self.turn.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
-    }
-
-    pub(crate) fn set(&self, next: usize) {
-        self.turn.store(next as u32, Relaxed);
-    }
-
-    pub(crate) fn restart(&self) {
-        self.set(0);
-    }
-
-    fn set_taken(&self, index: Option<u32>) {
-        let taken = index.map_or(0, |index| index.saturating_add(1));
-        self.taken.store(taken, Relaxed);
     }
 }
 

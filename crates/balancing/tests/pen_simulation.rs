@@ -15,7 +15,7 @@ use oracle::{Algorithm, Pen, Row, Scan, Server, Who};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::Instant;
+use terms::{Instant, Limit};
 
 /// SplitMix64 (Steele et al., 2014).
 struct Rng(u64);
@@ -209,11 +209,11 @@ impl World {
             }
             2 if matches!(who, Who::Server(_)) => {
                 server.soft = number as i32;
-                state.set_sessions_max(server.soft);
+                state.set_sessions_max(Limit::from_number(server.soft));
             }
             _ if matches!(who, Who::Server(_)) => {
                 server.hard = number as i32;
-                state.set_sessions_max_affine(server.hard);
+                state.set_sessions_max_affine(server.hard as u32);
             }
             _ => {}
         }
@@ -291,8 +291,8 @@ impl World {
 }
 
 fn backend(server: &Server, lists: &[Vec<oracle::Entry>]) -> Backend {
-    let state = BackendState::new(1, AdminState::Enabled, server.soft);
-    state.set_sessions_max_affine(server.hard);
+    let state = BackendState::new(1, AdminState::Enabled, Limit::from_number(server.soft));
+    state.set_sessions_max_affine(server.hard as u32);
     let mut backend = Backend::new("backend".into(), vec![], Arc::new(state));
     backend.weight = server.weight;
     backend.priority = server.prio;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use terms::Instant;
+use terms::{Instant, Limit};
 
 /// SplitMix64 (Steele et al., 2014).
 struct Rng(u64);
@@ -46,6 +46,7 @@ struct World {
 }
 
 fn backend(name: String, limit: i32) -> Arc<Backend> {
+    let limit = Limit::from_number(limit);
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, limit));
     Arc::new(Backend::new(name, vec![], state))
 }
@@ -93,7 +94,8 @@ impl World {
             }
             17 => {
                 if let Some(backend) = self.any_backend() {
-                    backend.state.set_sessions_max(self.rng.below(6) as i32 - 1);
+                    let limit = Limit::from_number(self.rng.below(6) as i32 - 1);
+                    backend.state.set_sessions_max(limit);
                 }
             }
             18 => {
@@ -117,11 +119,7 @@ impl World {
     /// Whether a backend is in service and has room.
     fn is_usable(backend: &Backend) -> bool {
         let state = &backend.state;
-        let room = match state.sessions_max() {
-            0 => true,
-            limit => i64::from(state.sessions()) < i64::from(limit),
-        };
-        room && state.admin() == AdminState::Enabled
+        state.sessions_max().allows(state.sessions()) && state.admin() == AdminState::Enabled
     }
 
     fn connect(&mut self) {

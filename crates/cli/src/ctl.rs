@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use telemetry::{SessionRow, Status};
+use terms::Limit;
 
 /// Runs `evenkeel ctl`.
 pub fn main(args: &CtlArgs) -> ExitCode {
@@ -149,7 +150,7 @@ fn status_text(status: &Status) -> String {
         for (tier_index, tier) in listener.tiers.iter().enumerate() {
             for (index, backend) in tier.backends.iter().enumerate() {
                 let limit = match backend.sessions_max {
-                    0 => "-".to_owned(),
+                    Limit::None => "-".to_owned(),
                     limit => limit.to_string(),
                 };
                 rows.push(vec![

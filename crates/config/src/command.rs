@@ -3,6 +3,7 @@
 use balancing::{AdminState, Policy};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use terms::Limit;
 
 /// One change. The HTTP API carries it as JSON; `ctl` and the classics' shells are translations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub enum Command {
     SetSessionsMax {
         /// Which.
         backend: BackendSelector,
-        /// Zero: no limit; negative: never any.
-        sessions_max: i32,
+        /// The limit, written as a number: zero for none, negative for "never any".
+        sessions_max: Limit,
     },
     /// Leaves a backend out for so long from now, as if a connect to it had failed.
     Quarantine {

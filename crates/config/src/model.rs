@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Cut, Source, SpliceMode, Timeouts};
+use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
 
 /// Everything a running balancer is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,12 +149,12 @@ pub struct Backend {
 /// Caps of one backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions at one time. Zero, the default: no limit. Negative: never any (balance(1), `maxc`).
-    pub sessions_max: i32,
+    /// Sessions at one time. Default: no limit. Source: balance(1), `maxc`.
+    pub sessions_max: Limit,
     /// Sessions at one time of clients that are remembered with this backend may be so many,
     /// where that is more than `sessions_max`. Zero, the default: `sessions_max` holds for them
     /// too. Source: pen(1), the hard limit.
-    pub sessions_max_affine: i32,
+    pub sessions_max_affine: u32,
 }
 
 /// Where a backend is.
@@ -263,7 +263,7 @@ impl fmt::Display for Backend {
         self.endpoint.fmt(f)?;
         let Limits { sessions_max, sessions_max_affine } = self.limits;
         let numbers = [
-            i64::from(sessions_max),
+            i64::from(sessions_max.number()),
             sessions_max_affine.into(),
             self.weight.into(),
             self.priority.into(),

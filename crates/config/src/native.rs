@@ -21,7 +21,7 @@ use balancing::{AdminState, FailoverScope, Policy};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use terms::{Cut, SpliceMode};
+use terms::{Cut, Limit, SpliceMode};
 
 /// What was typed behind `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -373,9 +373,10 @@ impl CtlVerb {
             Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
             Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
             Self::Drain { backend } => admin_state(backend, AdminState::Draining),
-            Self::Limit { backend, max } => {
-                Command::SetSessionsMax { backend: backend.clone(), sessions_max: *max }
-            }
+            Self::Limit { backend, max } => Command::SetSessionsMax {
+                backend: backend.clone(),
+                sessions_max: Limit::from_number(*max),
+            },
             Self::Quarantine { backend, time } => Command::Quarantine {
                 backend: backend.clone(),
                 seconds: u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),

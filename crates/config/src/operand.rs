@@ -22,6 +22,7 @@ use crate::{Backend, Bind, Endpoint, Family, Host, Limits};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use terms::Limit;
 
 #[cfg(test)]
 mod tests;
@@ -245,7 +246,11 @@ fn backend(
 fn with_fields(endpoint: Endpoint, fields: &str) -> Result<Backend, Problem> {
     let mut fields = fields.split(':').map(|field| if field.is_empty() { "0" } else { field });
     let mut next = || fields.next().unwrap_or("0");
-    let limits = Limits { sessions_max: limit(next())?, sessions_max_affine: limit(next())? };
+    let sessions_max = Limit::from_number(limit(next())?);
+    let affine = next();
+    let sessions_max_affine =
+        u32::try_from(limit(affine)?).map_err(|_| Problem::Max(affine.to_owned()))?;
+    let limits = Limits { sessions_max, sessions_max_affine };
     let (weight, priority) = (next(), next());
     let number = |text: &str| Problem::Number(text.to_owned());
     let weight = weight.parse().map_err(|_| number(weight))?;

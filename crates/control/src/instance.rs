@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
-use terms::{Address, CloseReason, ListenerId};
+use terms::{Address, CloseReason, Limit, ListenerId};
 
 /// Everything that runs, as the control plane holds it.
 pub struct Instance {
@@ -289,7 +289,8 @@ impl Instance {
         if addresses.is_empty() {
             return Err(CommandError::InvalidEndpoint(endpoint.to_owned()));
         }
-        let state = Arc::new(BackendState::new(self.plane.workers(), AdminState::Disabled, 0));
+        let state =
+            Arc::new(BackendState::new(self.plane.workers(), AdminState::Disabled, Limit::None));
         let backend = Arc::new(Backend::new(endpoint.to_owned(), addresses, state));
         self.edit_pool(self.first_listener(), |pool| {
             open_tier(pool, tier)?.backends.push(backend);
@@ -406,9 +407,8 @@ impl Instance {
         now: terms::Instant,
     ) -> BackendRow {
         let state = &backend.state;
-        let totals = state.totals();
         let baseline = self.baselines.get(&(Arc::as_ptr(state) as usize)).copied();
-        let baseline = baseline.unwrap_or_default();
+        let totals = state.totals().since(baseline.unwrap_or_default());
         BackendRow {
             name: backend.name.clone(),
             addresses: backend.addresses.iter().map(ToString::to_string).collect(),
@@ -416,10 +416,10 @@ impl Instance {
             health: state.health().name(limits, now).to_owned(),
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),
-            attempts_total: totals.attempts - baseline.attempts,
-            failures_total: totals.failures - baseline.failures,
-            sent_bytes_total: totals.sent_bytes - baseline.sent_bytes,
-            received_bytes_total: totals.received_bytes - baseline.received_bytes,
+            attempts_total: totals.attempts,
+            failures_total: totals.failures,
+            sent_bytes_total: totals.sent_bytes,
+            received_bytes_total: totals.received_bytes,
         }
     }
 

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, Cut, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{Address, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -179,7 +179,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Outcome<()> {
         })
     };
     let plane = DataPlane::start(Options { workers: 1, spin: None }, sink)?;
-    let state = Arc::new(BackendState::new(1, AdminState::Enabled, 0));
+    let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
     let backend = Backend::new(backend.to_string(), vec![Address::Ip(backend)], state);
     let tier = Tier { backends: vec![Arc::new(backend)], ..Tier::default() };
     let settings = Settings {

@@ -1,6 +1,7 @@
 //! What the admin API tells.
 
 use serde::{Deserialize, Serialize};
+use terms::Limit;
 
 /// A whole instance. Served as `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,8 +62,8 @@ pub struct BackendRow {
     pub health: String,
     /// Open sessions and connects under way.
     pub sessions: u64,
-    /// Their limit; zero: none, negative: never any.
-    pub sessions_max: i32,
+    /// Their limit, written as a number: zero for none, negative for "never any".
+    pub sessions_max: Limit,
     /// Connects begun since start or reset.
     pub attempts_total: u64,
     /// Those that failed.

@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod backend;
 mod instant;
+mod limit;
 mod listener;
 mod session;
 mod timeouts;
 
 pub use address::{Address, Source};
+pub use backend::BackendId;
 pub use instant::Instant;
+pub use limit::Limit;
 pub use listener::ListenerId;
 pub use session::{CloseReason, Cut, Side, SpliceMode};
 pub use timeouts::Timeouts;

@@ -1,9 +1,10 @@
 //! pen's ways, with the examples of its specification and what its golden cases recorded.
 
 use super::*;
-use crate::{AccessEntry, AdminState, BackendState, Subject, Verdict};
+use crate::{AccessEntry, AdminState, BackendState, Client, Policy, Subject, Verdict};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+use terms::Limit;
 
 /// A balancer as `pen` would be started.
 struct Pen {
@@ -39,8 +40,8 @@ fn server(word: &str) -> Arc<Backend> {
     let mut fields = word.split(':');
     let name = fields.next().unwrap();
     let mut number = || fields.next().map_or(0, |field| field.parse().unwrap());
-    let state = BackendState::new(1, AdminState::Enabled, number());
-    state.set_sessions_max_affine(number());
+    let state = BackendState::new(1, AdminState::Enabled, Limit::from_number(number()));
+    state.set_sessions_max_affine(number() as u32);
     let mut backend = Backend::new(name.into(), vec![], Arc::new(state));
     (backend.weight, backend.priority) = (number() as u32, number());
     Arc::new(backend)

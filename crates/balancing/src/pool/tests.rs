@@ -1,8 +1,8 @@
 use super::*;
-use crate::{AdminState, BackendState};
+use crate::{AdminState, BackendState, Client, Policy};
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use terms::Address;
+use terms::{Address, Limit};
 
 /// A pool written as operands: `a b:2 ! c %`; a leading `-` means disabled.
 fn pool(text: &str, quarantine: Duration) -> Pool {
@@ -26,7 +26,8 @@ fn pool(text: &str, quarantine: Duration) -> Pool {
 fn backend(word: &str) -> Arc<Backend> {
     let admin = if word.starts_with('-') { AdminState::Disabled } else { AdminState::Enabled };
     let (name, max) = word.trim_start_matches('-').split_once(':').unwrap_or((word, "0"));
-    let state = Arc::new(BackendState::new(1, admin, max.parse().unwrap()));
+    let limit = Limit::from_number(max.parse().unwrap());
+    let state = Arc::new(BackendState::new(1, admin, limit));
     Arc::new(Backend::new(name.trim_start_matches('-').into(), vec![], state))
 }
 

@@ -26,7 +26,7 @@ pub fn active_channels(listener: &Listener) -> String {
     let mut text = String::from("the following channels are active:\n");
     for (group, tier) in listener.pool.tiers.iter().enumerate() {
         for (channel, backend) in tier.backends.iter().enumerate() {
-            let maxc = backend.limits.sessions_max;
+            let maxc = backend.limits.sessions_max.number();
             let endpoint: &Endpoint = &backend.endpoint;
             text.push_str(&format!("{group:3} {channel:2} {endpoint}:{maxc}\n"));
         }

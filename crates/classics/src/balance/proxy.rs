@@ -9,7 +9,7 @@ use config::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use terms::{Cut, Source, SpliceMode, Timeouts};
+use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
 
 /// How long a client may be silent after its server has finished. The original closes it at
 /// once, and loses what a client that goes on sending has to say.
@@ -208,7 +208,7 @@ fn channel(text: &str, default_port: u16, services: Services<'_>) -> Result<Back
         port => channel_port(port, services)
             .ok_or_else(|| BalanceError::InvalidChannelPort(port.to_owned()))?,
     };
-    let sessions_max = leading_number(maxc).unwrap_or(0);
+    let sessions_max = Limit::from_number(leading_number(maxc).unwrap_or(0));
     Ok(Backend::new(Endpoint::Tcp { host, port }, Limits { sessions_max, ..Limits::default() }))
 }
 

@@ -16,6 +16,7 @@ use super::{MAX_CHANNELS, MAX_GROUPS};
 use balancing::{AdminState, Policy};
 use config::operand::Services;
 use config::{BackendSelector, Command, CommandError, Endpoint, Reply};
+use terms::Limit;
 
 #[cfg(test)]
 mod tests;
@@ -162,7 +163,8 @@ pub fn plan(
         ShellCommand::Maxc { channel, maxc } => match (find(group, channel), i32::try_from(maxc)) {
             (None, _) => print(Answer::UnknownChannel),
             (Some(_), Err(_)) => print(Answer::ValueOutOfRange),
-            (Some(row), Ok(sessions_max)) => {
+            (Some(row), Ok(maxc)) => {
+                let sessions_max = Limit::from_number(maxc);
                 Step::Send(Command::SetSessionsMax { backend: place(row), sessions_max })
             }
         },

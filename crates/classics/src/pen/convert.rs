@@ -6,7 +6,7 @@ use balancing::{FailoverScope, Policy};
 use config::{Affinity, Backend, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier};
 use std::path::PathBuf;
 use std::time::Duration;
-use terms::{Cut, Source, SpliceMode, Timeouts};
+use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
 
 impl PenSettings {
     /// What the settings mean. Servers are the backends of tier 0 at their places, empty places
@@ -111,9 +111,14 @@ impl PenSettings {
             }
             ServerAddress::Unix(path) => Endpoint::Unix(PathBuf::from(path)),
         };
-        // A hard limit alone is ignored.
-        let hard = if server.max == 0 { 0 } else { server.hard.max(0) };
-        let limits = Limits { sessions_max: server.max, sessions_max_affine: hard };
+        let limits = Limits {
+            sessions_max: Limit::from_number(server.max),
+            // A hard limit alone is ignored.
+            sessions_max_affine: match server.max {
+                0 => 0,
+                _ => u32::try_from(server.hard).unwrap_or(0),
+            },
+        };
         Backend {
             endpoint,
             limits,

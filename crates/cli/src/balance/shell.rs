@@ -172,7 +172,7 @@ fn rows(status: &Status) -> Vec<ShowRow> {
                 port: port.parse().unwrap_or(0),
                 connections: backend.sessions,
                 total_connections: backend.attempts_total,
-                maxc: backend.sessions_max,
+                maxc: backend.sessions_max.number(),
                 sent: backend.sent_bytes_total,
                 received: backend.received_bytes_total,
             });

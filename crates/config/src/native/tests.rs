@@ -182,7 +182,7 @@ fn ctl_verbs_are_commands() {
     ctl("enable 0.1", "SetAdminState { backend: Place { tier: 0, index: 1 }, state: Enabled }");
     ctl("disable db1:80", "backend: Name(\"db1:80\"), state: Disabled }");
     ctl("drain [::1]:80", "backend: Name(\"[::1]:80\"), state: Draining }");
-    ctl("limit 0.0 -1", "sessions_max: -1 }");
+    ctl("limit 0.0 -1", "sessions_max: AtMost(0) }");
     ctl("limit 0.0", "required arguments");
     ctl("quarantine 0.1 5m", "Quarantine { backend: Place { tier: 0, index: 1 }, seconds: 300 }");
     ctl("quarantine db1:80 0", "seconds: 0 }");

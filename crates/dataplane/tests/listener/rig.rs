@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use terms::{Address, Cut, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{Address, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
 
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub fn settings() -> Settings {
 /// A pool of these backends in one tier.
 pub fn pool(addresses: &[SocketAddr]) -> Pool {
     let backends = addresses.iter().map(|&address| {
-        let state = Arc::new(BackendState::new(2, AdminState::Enabled, 0));
+        let state = Arc::new(BackendState::new(2, AdminState::Enabled, Limit::None));
         Arc::new(Backend::new(address.to_string(), vec![Address::Ip(address)], state))
     });
     let health = HealthLimits { quarantine: Duration::ZERO, ..HealthLimits::default() };

@@ -127,11 +127,11 @@ fn counters_and_limits() {
     check("reset", "syntax error");
     check(
         "maxc 1 5",
-        "-> SetSessionsMax { backend: Place { tier: 0, index: 1 }, sessions_max: 5 }",
+        "-> SetSessionsMax { backend: Place { tier: 0, index: 1 }, sessions_max: AtMost(5) }",
     );
     check(
         "maxc 1 -5",
-        "-> SetSessionsMax { backend: Place { tier: 0, index: 1 }, sessions_max: -5 }",
+        "-> SetSessionsMax { backend: Place { tier: 0, index: 1 }, sessions_max: AtMost(0) }",
     );
     check("maxc 64 5", "unknown channel");
     check("maxc -1 5", "unknown channel");

@@ -48,7 +48,7 @@ fn a_pool_has_places_for_all_servers() {
     );
     assert_eq!(
         pool.tiers[0].backends[0].limits,
-        config::Limits { sessions_max: 1, sessions_max_affine: 2 }
+        config::Limits { sessions_max: terms::Limit::AtMost(1), sessions_max_affine: 2 }
     );
     assert_eq!((pool.tiers[0].backends[0].weight, pool.tiers[0].backends[0].priority), (3, 4));
     assert_eq!(pool.tiers[0].failover, FailoverScope::Nothing);

@@ -1,0 +1,66 @@
+//! Backends tried together, and whose turn it is among them.
+
+use crate::backend::Backend;
+use crate::health::HealthLimits;
+use crate::model::{FailoverScope, Policy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use terms::Instant;
+
+/// Backends tried together before the next tier is considered.
+#[derive(Clone, Debug, Default)]
+pub struct Tier {
+    /// The rule that orders the backends.
+    pub policy: Policy,
+    /// What may be tried after a failure.
+    pub failover: FailoverScope,
+    /// The backends.
+    pub backends: Vec<Arc<Backend>>,
+    /// Whose turn it is; outlives snapshots.
+    pub cursor: Arc<Cursor>,
+}
+
+/// A tier's turn and what it took last, shared by all workers.
+#[derive(Debug, Default)]
+pub struct Cursor {
+    turn: AtomicU32,
+    /// Place of the backend taken last, and one more; zero: none yet.
+    taken: AtomicU32,
+}
+
+impl Tier {
+    /// The place of the backend taken last, by whatever rule; `None` if none was, or if the pool
+    /// has no affinity table: then nobody writes it down.
+    #[must_use]
+    pub fn last_taken(&self) -> Option<usize> {
+        (self.cursor.taken.load(Relaxed) as usize).checked_sub(1)
+    }
+
+    pub(crate) fn has_left_out(&self, limits: &HealthLimits, now: Instant) -> bool {
+        self.backends.iter().any(|backend| backend.state.health().is_left_out(limits, now))
+    }
+}
+
+impl Cursor {
+    pub(crate) fn turn(&self) -> usize {
+        self.turn.load(Relaxed) as usize
+    }
+
+    /// Moves on from `turn`; false if another worker was first.
+    pub(crate) fn advance(&self, turn: usize, next: usize) -> bool {
+        self.turn.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
+    }
+
+    pub(crate) fn set(&self, next: usize) {
+        self.turn.store(next as u32, Relaxed);
+    }
+
+    pub(crate) fn restart(&self) {
+        self.set(0);
+    }
+
+    pub(crate) fn set_taken(&self, index: Option<u32>) {
+        let taken = index.map_or(0, |index| index.saturating_add(1));
+        self.taken.store(taken, Relaxed);
+    }
+}
