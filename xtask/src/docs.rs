@@ -1,8 +1,8 @@
-//! Which files under `docs/` are rendered, and whether they are current.
+//! Which files under `docs/` are rendered, whether they are current, and whether prose fits.
 //!
 //! Everything in [`FOLDERS`] is ours: a file that nothing renders any more is stale too.
 
-use crate::{markdown, pen, roff};
+use crate::{markdown, pen, prose, roff};
 use anyhow::{Context, bail};
 use clap_complete::{Shell, generate};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub fn write() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails when a file is missing, differs, or is no longer rendered.
+/// Fails when a file is missing, differs, or is no longer rendered, or when a line is too long.
 pub fn check() -> anyhow::Result<()> {
     let rendered = render()?;
     let mut stale: Vec<String> = Vec::new();
@@ -42,13 +42,21 @@ pub fn check() -> anyhow::Result<()> {
     }
     let surplus = present()?.into_iter().filter(|path| !rendered.contains_key(path));
     stale.extend(surplus.map(|path| format!("{path} (nothing renders it)")));
-    if stale.is_empty() {
-        return Ok(());
+    if !stale.is_empty() {
+        bail!(
+            "these files are not what the option tables say; run `cargo xtask docs` and commit them:\n  {}",
+            stale.join("\n  ")
+        );
     }
-    bail!(
-        "these files are not what the option tables say; run `cargo xtask docs` and commit them:\n  {}",
-        stale.join("\n  ")
-    )
+    let long = prose::long_lines(&root())?;
+    if !long.is_empty() {
+        bail!(
+            "these lines have more than {} characters:\n  {}",
+            prose::LINE_MAX,
+            long.join("\n  ")
+        );
+    }
+    Ok(())
 }
 
 /// Every rendered file, by its path from the root.

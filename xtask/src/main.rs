@@ -3,6 +3,7 @@
 mod docs;
 mod markdown;
 mod pen;
+mod prose;
 mod roff;
 
 use clap::{Parser, Subcommand};
@@ -19,7 +20,7 @@ struct Chores {
 enum Chore {
     /// Write man pages, completions and references from the option tables
     Docs {
-        /// Write nothing; fail when a file is not what would be written
+        /// Write nothing; fail if a file is stale, or if a line of Markdown is too long
         #[arg(long)]
         check: bool,
     },

@@ -1,5 +1,6 @@
 //! The references under `docs/reference/`.
 
+use crate::prose::LINE_MAX;
 use crate::roff::{about, operand, sentence, verb_words};
 use anyhow::Context;
 use clap::{Arg, Command};
@@ -148,6 +149,22 @@ fn help(arg: &Arg) -> String {
 
 pub fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
+}
+
+/// A paragraph of `text` in lines that [`prose`](crate::prose) accepts.
+pub fn paragraph(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= LINE_MAX => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// Text of a table as Markdown that shows it unchanged, but for its code spans.

@@ -1,6 +1,6 @@
 //! Man pages and reference of pen and penctl, from their tables.
 
-use crate::markdown::{NOTICE, code, plain, table};
+use crate::markdown::{NOTICE, code, paragraph, plain, table};
 use crate::roff::Page;
 use classics::pen::{COMMANDS, CommandRow, EXAMPLE, OPTIONS, OptionRow, SYNOPSIS};
 
@@ -72,7 +72,7 @@ pub fn reference() -> String {
         }),
     ));
     text.push_str("\n## Servers\n\n");
-    text.push_str(&format!("{}\n", plain(SERVERS)));
+    text.push_str(&paragraph(&plain(SERVERS)));
     text.push_str("\n## Signals\n\n");
     text.push_str(&table(
         ["Signal", "Meaning"],
