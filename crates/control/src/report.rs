@@ -2,10 +2,10 @@
 
 use crate::Instance;
 use crate::instance::plain;
+use crate::log::{LogTarget, LogWriter};
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
-use std::io::Write;
-use sys::process::{Facility, Priority, syslog};
+use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 
 /// Hears of everything that happens, and says what its personality says of it.
@@ -14,8 +14,16 @@ pub trait Reporter: Send {
     fn event(&mut self, event: &Event, instance: &Instance);
     /// Something happened in the control plane: a start, a command, an end.
     fn note(&mut self, line: &Line<'_>);
+    /// So many events were dropped, because they came faster than they could be reported.
+    fn dropped(&mut self, events: u64) {
+        let fields = &[("events", Value::Count(events))];
+        let message = "events dropped: they came faster than they could be logged";
+        self.note(&Line { level: Level::Warn, message, fields });
+    }
     /// A batch is over: write what was gathered.
     fn flush(&mut self) {}
+    /// The process is about to exit: wait for what is still to be written, but not for long.
+    fn finish(&mut self) {}
 }
 
 /// The native log: one line per ended session and per change, on standard error or, in the
@@ -25,13 +33,35 @@ pub struct LogReporter {
     to_syslog: bool,
     stamp: Stamp,
     out: String,
+    writer: LogWriter,
 }
 
 impl LogReporter {
-    /// A log in this format.
+    /// A log in this format. Connects to the system log if lines are to go there, which must
+    /// happen before the process changes its root directory.
     #[must_use]
     pub fn new(format: LineFormat, to_syslog: bool) -> Self {
-        Self { format, to_syslog, stamp: Stamp::default(), out: String::new() }
+        let target = match to_syslog {
+            true => {
+                open_syslog(c"evenkeel", Facility::Daemon);
+                LogTarget::Syslog
+            }
+            false => LogTarget::Stderr,
+        };
+        let writer = LogWriter::new(target, move |lines| {
+            let message = "log lines dropped: they were not read in time";
+            let fields = &[("lines", Value::Count(lines))];
+            let line = Line { level: Level::Warn, message, fields };
+            match to_syslog {
+                true => line.without_time() + "\n",
+                false => {
+                    let mut text = String::new();
+                    line.write(format, sys::clock::wall_nanos(), &mut Stamp::default(), &mut text);
+                    text
+                }
+            }
+        });
+        Self { format, to_syslog, stamp: Stamp::default(), out: String::new(), writer }
     }
 
     fn ended(&mut self, ended: &Ended, instance: &Instance) {
@@ -131,7 +161,7 @@ impl Reporter for LogReporter {
                 Level::Warn => Priority::Warning,
                 Level::Info => Priority::Info,
             };
-            syslog(c"evenkeel", Facility::Daemon, priority, &line.without_time());
+            self.writer.line(priority, &line.without_time());
         } else {
             line.write(self.format, sys::clock::wall_nanos(), &mut self.stamp, &mut self.out);
         }
@@ -139,9 +169,13 @@ impl Reporter for LogReporter {
 
     fn flush(&mut self) {
         if !self.out.is_empty() {
-            // Nobody is left to be told that the log cannot be written.
-            let _ = std::io::stderr().lock().write_all(self.out.as_bytes());
+            self.writer.write(&self.out);
             self.out.clear();
         }
+    }
+
+    fn finish(&mut self) {
+        self.flush();
+        self.writer.finish();
     }
 }

@@ -82,8 +82,8 @@ pub struct Prepared {
     countries: CountryBook,
 }
 
-/// Events that may wait for the reporter before log lines are given up.
-const EVENTS_WAITING_MAX: usize = 100_000;
+/// How many bytes of events may wait for the reporter before further ones are dropped.
+const EVENTS_BYTES_MAX: usize = 32 << 20;
 
 impl Prepared {
     /// Resolves names, listens, and claims the admin socket.
@@ -277,9 +277,7 @@ impl Serving {
         let limit = self.desk.instance().shutdown_limit();
         let deadline = limit.map(|limit| Instant::now() + limit);
         loop {
-            while let Ok(batch) = events.try_recv() {
-                self.report(&batch);
-            }
+            self.report_waiting(events);
             if self.desk.instance().plane().sessions() == 0 {
                 break;
             }
@@ -296,10 +294,18 @@ impl Serving {
             }
         }
         sleep(DRAIN_LOOK).await; // the last sessions' lines are on their way
-        while let Ok(batch) = events.try_recv() {
-            self.report(&batch);
-        }
+        self.report_waiting(events);
         self.desk.note(Level::Info, "stopped", &[]);
+        self.desk.reporter().finish();
+    }
+
+    /// Reports what waits now; more may come meanwhile.
+    fn report_waiting(&self, events: &mut UnboundedReceiver<Vec<Event>>) {
+        for _ in 0..events.len() {
+            if let Ok(batch) = events.try_recv() {
+                self.report(&batch);
+            }
+        }
     }
 
     fn tell_start(&self) {
@@ -336,19 +342,15 @@ impl Serving {
     }
 
     fn report(&self, batch: &[Event]) {
-        self.backlog.taken(batch.len());
+        self.backlog.taken(batch);
         let instance = self.desk.instance();
         let mut reporter = self.desk.reporter();
         for event in batch {
             reporter.event(event, &instance);
         }
-        let lost = self.backlog.lost.swap(0, Relaxed);
-        if lost > 0 {
-            reporter.note(&telemetry::Line {
-                level: Level::Warn,
-                message: "log lines given up: they came faster than they could be written",
-                fields: &[("lines", Value::Count(lost as u64))],
-            });
+        let dropped = self.backlog.dropped.swap(0, Relaxed);
+        if dropped > 0 {
+            reporter.dropped(dropped as u64);
         }
         reporter.flush();
         for event in batch {
@@ -365,34 +367,38 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// How often to look whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
-/// What workers have told and the reporter has not taken yet.
+/// What workers have reported and the reporter has not taken yet.
 #[derive(Default)]
 struct Backlog {
-    waiting: AtomicUsize,
-    lost: AtomicUsize,
+    bytes: AtomicUsize,
+    dropped: AtomicUsize,
 }
 
 impl Backlog {
-    /// A worker's sink: never blocks, and gives lines up rather than memory.
+    /// A worker's sink: never blocks, and drops events rather than grow.
     fn sink(
         self: &Arc<Self>,
         sender: UnboundedSender<Vec<Event>>,
     ) -> Box<dyn FnMut(Vec<Event>) + Send> {
         let backlog = Arc::clone(self);
         Box::new(move |batch| {
-            let count = batch.len();
-            if backlog.waiting.fetch_add(count, Relaxed) > EVENTS_WAITING_MAX {
-                backlog.waiting.fetch_sub(count, Relaxed);
-                backlog.lost.fetch_add(count, Relaxed);
+            let bytes = held_bytes(&batch);
+            if backlog.bytes.fetch_add(bytes, Relaxed) > EVENTS_BYTES_MAX {
+                backlog.bytes.fetch_sub(bytes, Relaxed);
+                backlog.dropped.fetch_add(batch.len(), Relaxed);
             } else {
                 let _ = sender.send(batch);
             }
         })
     }
 
-    fn taken(&self, count: usize) {
-        self.waiting.fetch_sub(count, Relaxed);
+    fn taken(&self, batch: &[Event]) {
+        self.bytes.fetch_sub(held_bytes(batch), Relaxed);
     }
+}
+
+fn held_bytes(batch: &[Event]) -> usize {
+    batch.iter().map(|event| size_of::<Event>() + event.copied_bytes()).sum()
 }
 
 /// A file with the process id; it goes when the process does.

@@ -65,6 +65,18 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// How many bytes of traffic the event has a copy of.
+    #[must_use]
+    pub fn copied_bytes(&self) -> usize {
+        match self {
+            Self::Request { bytes, .. } => bytes.len(),
+            Self::Block { bytes, .. } => bytes.as_ref().map_or(0, Vec::capacity),
+            _ => 0,
+        }
+    }
+}
+
 /// A session that ended.
 #[derive(Debug)]
 pub struct Ended {

@@ -1,5 +1,6 @@
 //! The process itself: its limits, its user, its terminal.
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
@@ -274,9 +275,22 @@ pub fn die_of(signal: i32) -> ! {
     }
 }
 
-/// Writes one line to the system log.
-pub fn syslog(ident: &'static CStr, facility: Facility, priority: Priority, text: &str) {
-    let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
+/// Connects to the system log, in which this process is called `ident`. To be called before
+/// [`change_root`], which puts the system log out of reach.
+pub fn open_syslog(ident: &'static CStr, facility: Facility) {
+    let facility = match facility {
+        Facility::Daemon => libc::LOG_DAEMON,
+        Facility::User => libc::LOG_USER,
+    };
+    let options = libc::LOG_PID | libc::LOG_CONS | libc::LOG_NDELAY;
+    // SAFETY: the identity is static and ends in NUL, as openlog(3) requires of a pointer it keeps.
+    unsafe { libc::openlog(ident.as_ptr(), options, facility) }
+}
+
+/// Writes one line to the system log; see [`open_syslog`]. Blocks while the log takes no more.
+pub fn syslog(priority: Priority, text: &[u8]) {
+    let text: Vec<u8> = text.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
+    let Ok(text) = CString::new(text) else { return };
     let level = match priority {
         Priority::Error => libc::LOG_ERR,
         Priority::Warning => libc::LOG_WARNING,
@@ -284,15 +298,41 @@ pub fn syslog(ident: &'static CStr, facility: Facility, priority: Priority, text
         Priority::Info => libc::LOG_INFO,
         Priority::Debug => libc::LOG_DEBUG,
     };
-    let facility = match facility {
-        Facility::Daemon => libc::LOG_DAEMON,
-        Facility::User => libc::LOG_USER,
-    };
-    // SAFETY: the identity is static, as openlog(3) requires of a pointer it keeps; format and
-    // text end in NUL, and the one conversion in the format matches the one argument.
-    unsafe {
-        libc::openlog(ident.as_ptr(), libc::LOG_PID | libc::LOG_CONS | libc::LOG_NDELAY, facility);
-        libc::syslog(level, c"%s".as_ptr(), text.as_ptr());
+    // SAFETY: format and text end in NUL and live through the call, and the one conversion in the
+    // format matches the one argument.
+    unsafe { libc::syslog(level, c"%s".as_ptr(), text.as_ptr()) }
+}
+
+/// A standard stream, written without the locks and buffers of [`std::io`]: a thread that is stuck
+/// in a write keeps nobody else from writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl io::Write for Stream {
+    /// Waits also where another process has made the stream non-blocking.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fd = match self {
+            Self::Out => rustix::stdio::stdout(),
+            Self::Err => rustix::stdio::stderr(),
+        };
+        loop {
+            match rustix::io::write(fd, bytes) {
+                Err(rustix::io::Errno::AGAIN) => {
+                    let mut waited = [PollFd::new(&fd, PollFlags::OUT)];
+                    rustix::io::retry_on_intr(|| poll(&mut waited, None))?;
+                }
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -309,6 +349,11 @@ pub enum Priority {
     Info,
     /// Details.
     Debug,
+}
+
+impl Priority {
+    /// Every one, the most urgent first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warning, Self::Notice, Self::Info, Self::Debug];
 }
 
 /// Which part of the system a line of the system log is from.

@@ -3,10 +3,9 @@
 
 use balancing::BackendChange;
 use classics::balance::{BalanceArgs, Block, Direction, debug, render_dump};
-use control::{Instance, Reporter};
+use control::{Instance, LogTarget, LogWriter, Reporter};
 use dataplane::{Event, Trace};
-use std::io::Write;
-use sys::process::{Facility, Priority, syslog};
+use sys::process::{Facility, Priority, open_syslog};
 use telemetry::Line;
 use terms::{Address, CloseReason, Side};
 
@@ -14,18 +13,56 @@ use terms::{Address, CloseReason, Side};
 pub struct BalanceReporter {
     foreground: bool,
     idle_seconds: u64,
-    stdout: String,
-    stderr: String,
+    stdout: Stream,
+    stderr: Stream,
+    /// For notices in the background.
+    syslog: LogWriter,
 }
 
+/// Text of this batch, and where it goes.
+struct Stream {
+    text: String,
+    writer: LogWriter,
+}
+
+impl Stream {
+    fn new(target: LogTarget) -> Self {
+        let writer = LogWriter::new(target, |lines| {
+            format!("balance: {lines} lines dropped: they were not read in time\n")
+        });
+        Self { text: String::new(), writer }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        if self.text.len() >= GATHERED_BYTES_MAX {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            self.writer.write(&self.text);
+            self.text.clear();
+        }
+    }
+}
+
+/// How much text is gathered before it is handed over; a batch of blocks makes more.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
+
 impl BalanceReporter {
-    /// For a proxy called like this.
+    /// For a proxy called like this. Connects to the system log where notices go there.
     pub fn new(args: &BalanceArgs) -> Self {
+        if !args.foreground {
+            open_syslog(c"Balance", Facility::Daemon);
+        }
         Self {
             foreground: args.foreground,
             idle_seconds: args.idle_seconds.unwrap_or_default().into(),
-            stdout: String::new(),
-            stderr: String::new(),
+            stdout: Stream::new(LogTarget::Stdout),
+            stderr: Stream::new(LogTarget::Stderr),
+            syslog: LogWriter::new(LogTarget::Syslog, |lines| format!("{lines} lines dropped\n")),
         }
     }
 
@@ -48,17 +85,16 @@ impl BalanceReporter {
                 debug::attempt_result(result, *tier, *index)
             }
         };
-        self.stderr.push_str(&text);
+        self.stderr.push(&text);
     }
 
     fn auto_disabled(&mut self, (group, channel): (usize, usize), address: Option<&Address>) {
         let address = address.map(ToString::to_string).unwrap_or_default();
         for line in debug::auto_disabled(group, channel, &address) {
             if self.foreground {
-                self.stderr.push_str(&line);
-                self.stderr.push('\n');
+                self.stderr.push(&(line + "\n"));
             } else {
-                syslog(c"Balance", Facility::Daemon, Priority::Notice, &line);
+                self.syslog.line(Priority::Notice, &line);
             }
         }
     }
@@ -78,13 +114,13 @@ impl Reporter for BalanceReporter {
                     Some(bytes) => Block::Data(bytes),
                     None => Block::Error,
                 };
-                self.stdout.push_str(&render_dump(direction, block));
+                self.stdout.push(&render_dump(direction, block));
             }
             Event::Backend { backend, place, change: BackendChange::AutoDisabled, .. } => {
                 self.auto_disabled(*place, backend.addresses.first());
             }
             Event::Ended(ended) if ended.reason == CloseReason::IdleTimeout => {
-                self.stderr.push_str(&debug::timed_out(self.idle_seconds));
+                self.stderr.push(&debug::timed_out(self.idle_seconds));
             }
             Event::Ended(_)
             | Event::Backend { .. }
@@ -100,17 +136,20 @@ impl Reporter for BalanceReporter {
         // The original tells of no start, stop, connection or command.
     }
 
+    fn dropped(&mut self, events: u64) {
+        let text = format!("balance: {events} events dropped: they came faster than printed\n");
+        self.stderr.push(&text);
+    }
+
     fn flush(&mut self) {
-        let write = |mut out: Box<dyn Write>, text: &mut String| {
-            // Nobody is left to be told that a terminal went away.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            text.clear();
-        };
-        if !self.stdout.is_empty() {
-            write(Box::new(std::io::stdout()), &mut self.stdout);
-        }
-        if !self.stderr.is_empty() {
-            write(Box::new(std::io::stderr()), &mut self.stderr);
+        self.stdout.flush();
+        self.stderr.flush();
+    }
+
+    fn finish(&mut self) {
+        self.flush();
+        for writer in [&self.stdout.writer, &self.stderr.writer, &self.syslog] {
+            writer.finish();
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write;
-use sys::process::{Facility, Priority, syslog};
+use sys::process::{Facility, Priority, open_syslog, syslog};
 
 /// Says things where somebody may read them.
 #[derive(Clone)]
@@ -18,6 +18,9 @@ pub struct Messages {
 impl Messages {
     /// On standard error in the foreground, else in the system log.
     pub fn new(foreground: bool) -> Self {
+        if !foreground {
+            open_syslog(c"pen", Facility::User);
+        }
         Self { foreground, zone: TimeZone::system(), quiet: false }
     }
 
@@ -40,7 +43,7 @@ impl Messages {
         if self.foreground {
             self.print(&format!("{}: {text}\n", self.clock()));
         } else {
-            syslog(c"pen", Facility::User, Priority::Debug, text);
+            syslog(Priority::Debug, text.as_bytes());
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is printed, where, and what a start leaves with.
 
-use crate::support::{Backend, Client, Done, End, PATIENCE, Place, ask, port, until};
+use crate::support::{Backend, Client, Done, End, PATIENCE, Place, Program, ask, port, until};
+use rustix::process::Signal;
 use std::sync::mpsc::channel;
 
 #[test]
@@ -187,4 +188,25 @@ fn an_output_that_is_full_or_closed_is_an_error() {
     };
     Done::check_unwritable(1, show);
     Done::check_unwritable(1, || place.command("balance", &format!("-i {port}")));
+}
+
+#[test]
+fn a_dump_that_nobody_reads_neither_grows_nor_stops_anything() {
+    let (place, port) = (Place::new(), port());
+    let backend = Backend::new(|client| drop(client.rest()));
+    let command = format!("-f -p {port} {backend}");
+    let mut balance = Program::spawn_unread(&mut place.command("balance", &command));
+    until("it to listen", || !place.sockets().is_empty());
+    let client = Client::connect(&port);
+    let block = vec![b'x'; 1 << 20];
+    for _ in 0..200 {
+        client.send(&block);
+    }
+    client.finish();
+    assert_eq!(client.end(), End::Eof);
+    let peak = balance.memory_peak();
+    assert!(peak < 120 << 20, "{peak} bytes of memory for 200 MB that nobody has read");
+    place.balance_c(&port, "show").check(0);
+    balance.signal(Signal::TERM);
+    balance.wait();
 }

@@ -1,7 +1,9 @@
 //! The log: one line per ended session with its close reason, and changes of state in words.
 
-use crate::support::{Backend, Client, End, Place, Port, Program, ask, port, until};
-use rustix::process::Signal;
+use crate::support::{
+    Backend, Client, Done, End, Place, Port, Program, ask, port, skip_unless, until,
+};
+use rustix::process::{Signal, geteuid};
 use serde_json::Value;
 
 /// The line of the first session that ended, as JSON.
@@ -235,4 +237,64 @@ fn every_line_of_a_json_log_is_an_object() {
         let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         assert!(value["time"].is_string() && value["message"].is_string(), "{line}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel =
+        Program::spawn_unread(&mut place.command("evenkeel", &format!("{port} {a}")));
+    until("it to listen", || ask(&port) == "a");
+    for _ in 0..100 {
+        assert_eq!(ask(&port), "a"); // a line each, more than fits into the pipe
+    }
+    place.ctl("status").check(0);
+    place.ctl("disable 0.0").check(0);
+    evenkeel.signal(Signal::TERM);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_is_read_late_is_whole() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel =
+        Program::spawn_unread(&mut place.command("evenkeel", &format!("{port} {a}")));
+    until("it to listen", || ask(&port) == "a");
+    for _ in 0..100 {
+        assert_eq!(ask(&port), "a");
+    }
+    evenkeel.read_at_last();
+    evenkeel.log.wait_nth("session ended", 100);
+    evenkeel.signal(Signal::TERM);
+    evenkeel.log.wait("stopped");
+}
+
+#[test]
+fn a_daemon_under_another_root_directory_logs_to_the_system_log() {
+    if skip_unless(geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    // A /dev of its own, with a system log that this test reads.
+    let dev = place.file("dev");
+    std::fs::create_dir(&dev).unwrap();
+    std::fs::write(dev.join("null"), "").unwrap();
+    std::fs::create_dir(place.file("root")).unwrap();
+    let log = std::os::unix::net::UnixDatagram::bind(dev.join("log")).unwrap();
+    log.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    let script = "mount --bind /dev/null dev/null && mount --rbind dev /dev && exec \"$@\"";
+    let evenkeel = place.command("evenkeel", "");
+    let mut inside = std::process::Command::new("unshare");
+    inside.args(["--mount", "sh", "-c", script, "sh"]).arg(evenkeel.get_program());
+    let words = format!("{port} {a} --daemon --root root --admin its.sock");
+    inside.args(words.split(' ')).current_dir(place.file(""));
+    assert_eq!(Done::run(&mut inside, "").check(0).stderr, "");
+    let mut lines = String::new();
+    let mut buffer = [0; 2000];
+    while !lines.contains("admin socket") {
+        let size = log.recv(&mut buffer).expect("a line in the system log");
+        lines += &String::from_utf8_lossy(&buffer[..size]);
+    }
+    assert!(lines.contains("listening"), "{lines}");
+    place.run("evenkeel", "ctl --admin its.sock shutdown").check(0);
 }

@@ -2,7 +2,7 @@
 
 use super::PATIENCE;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -88,6 +88,7 @@ pub struct Program {
     pub out: Lines,
     /// Standard error.
     pub log: Lines,
+    unread: Option<PipeReader>,
 }
 
 impl Program {
@@ -100,7 +101,32 @@ impl Program {
             .expect("the program can be started");
         let out = Lines::gather(child.stdout.take().unwrap());
         let log = Lines::gather(child.stderr.take().unwrap());
-        Self { child, status: None, out, log }
+        Self { child, status: None, out, log, unread: None }
+    }
+
+    /// Starts `command` with both outputs going to pipes of 4 kB that nobody reads.
+    pub fn spawn_unread(command: &mut Command) -> Self {
+        let (unread, [out, log]) = {
+            let (read, write) = std::io::pipe().unwrap();
+            rustix::pipe::fcntl_setpipe_size(&write, 4096).unwrap();
+            (read, [write.try_clone().unwrap(), write])
+        };
+        let child = command.stdout(out).stderr(log).spawn().expect("the program can be started");
+        let (out, log) = (Lines::default(), Lines::default());
+        Self { child, status: None, out, log, unread: Some(unread) }
+    }
+
+    /// Reads what [`Self::spawn_unread`] left unread, until the program closes its output.
+    pub fn read_at_last(&mut self) {
+        self.log = Lines::gather(self.unread.take().expect("started unread"));
+    }
+
+    /// The most memory it has had so far, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Its process id.

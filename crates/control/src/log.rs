@@ -1,0 +1,281 @@
+//! Writing a log without ever waiting for whoever reads it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use sys::process::{Priority, Stream, syslog};
+
+/// How much text may wait to be written, in bytes. What comes beyond that is dropped.
+pub const LOG_BYTES_MAX: usize = 8 << 20;
+
+/// How long [`LogWriter::finish`] waits for text that is still to be written.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+
+/// At most this much is written by one system call, so that room is found as the reader reads.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Where a log is written to.
+#[derive(Debug)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, or whatever else was opened for writing.
+    File(File),
+    /// The system log, after [`sys::process::open_syslog`].
+    Syslog,
+}
+
+/// Writes text from a thread of its own, in the order in which it was given.
+///
+/// Giving it text never blocks: [`LOG_BYTES_MAX`] bytes may wait, what comes beyond that is
+/// dropped, and the number of lines dropped is written once writing works again. Clones write to
+/// the same target. After the last one is dropped, the thread writes what is left and ends.
+///
+/// The first text starts the thread. A process must have no threads when it goes into the
+/// background or changes its user, so nothing may be written before that.
+#[derive(Clone)]
+pub struct LogWriter(Arc<Handle>);
+
+/// The last clone closes the queue.
+struct Handle(Arc<Queue>);
+
+struct Queue {
+    state: Mutex<State>,
+    /// There is text, or no more will come.
+    work: Condvar,
+    /// Some text was written.
+    progress: Condvar,
+    is_syslog: bool,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// Bytes that the thread has taken and not written yet.
+    in_hand: usize,
+    /// Lines dropped and not yet reported.
+    lost: u64,
+    is_idle: bool,
+    is_closed: bool,
+    /// Until the thread is started.
+    thread: Option<Thread>,
+}
+
+/// What only the thread uses.
+struct Thread {
+    target: LogTarget,
+    tell_lost: Box<dyn Fn(u64) -> String + Send>,
+}
+
+impl LogWriter {
+    /// A writer to `target`. `tell_lost` makes the text, newline included, that is written after
+    /// so many lines were dropped.
+    pub fn new(target: LogTarget, tell_lost: impl Fn(u64) -> String + Send + 'static) -> Self {
+        let is_syslog = matches!(target, LogTarget::Syslog);
+        let thread = Some(Thread { target, tell_lost: Box::new(tell_lost) });
+        let state = Mutex::new(State { thread, ..State::default() });
+        let (work, progress) = (Condvar::new(), Condvar::new());
+        Self(Arc::new(Handle(Arc::new(Queue { state, work, progress, is_syslog }))))
+    }
+
+    /// Writes text as it is; lines bring their newline. Meant for targets other than the system
+    /// log, where lines get the priority `Info`.
+    pub fn write(&self, text: impl AsRef<[u8]>) {
+        self.push(&[text.as_ref()]);
+    }
+
+    /// Writes one line, given without its newline. Only the system log keeps the priority.
+    pub fn line(&self, priority: Priority, text: &str) {
+        let text = text.replace('\n', " ");
+        let code = [priority as u8];
+        let priority: &[u8] = if self.0.0.is_syslog { &code } else { b"" };
+        self.push(&[priority, text.as_bytes(), b"\n"]);
+    }
+
+    fn push(&self, parts: &[&[u8]]) {
+        let queue = &self.0.0;
+        let mut state = queue.lock();
+        let size: usize = parts.iter().map(|part| part.len()).sum();
+        if state.waiting.len() + state.in_hand + size > LOG_BYTES_MAX {
+            state.lost += parts.iter().map(|part| count_lines(part)).sum::<u64>();
+            return;
+        }
+        parts.iter().for_each(|part| state.waiting.extend_from_slice(part));
+        if let Some(thread) = state.thread.take() {
+            start(queue, thread);
+        } else if state.is_idle {
+            queue.work.notify_one();
+        }
+    }
+
+    /// Waits until all text is written, but no longer than a second: nobody may be reading it.
+    /// Returns whether everything was written.
+    pub fn finish(&self) -> bool {
+        let queue = &self.0.0;
+        let deadline = Instant::now() + FINISH_WITHIN;
+        let mut state = queue.lock();
+        while state.is_behind() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = queue.progress.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl State {
+    fn is_behind(&self) -> bool {
+        !self.waiting.is_empty() || self.in_hand > 0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.work.notify_one();
+    }
+}
+
+/// Without a thread the text waits in vain; the process has other troubles then.
+fn start(queue: &Arc<Queue>, mut thread: Thread) {
+    let queue = Arc::clone(queue);
+    let builder = std::thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES);
+    let _ = builder.spawn(move || thread.run(&queue));
+}
+
+const STACK_BYTES: usize = 128 << 10;
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for text, and swaps it for `text`, which is empty. Returns how many lines were dropped
+    /// after it; `None` when no more will come.
+    fn take(&self, text: &mut Vec<u8>) -> Option<u64> {
+        let mut state = self.lock();
+        while state.waiting.is_empty() && state.lost == 0 {
+            if state.is_closed {
+                return None;
+            }
+            state.is_idle = true;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_idle = false;
+        }
+        std::mem::swap(&mut state.waiting, text);
+        state.in_hand = text.len() + 1; // one for the news of lost lines, see `Thread::run`
+        Some(std::mem::take(&mut state.lost))
+    }
+
+    fn written(&self, bytes: usize) {
+        self.lock().in_hand -= bytes;
+        self.progress.notify_all();
+    }
+}
+
+impl Thread {
+    fn run(&mut self, queue: &Queue) {
+        let mut text = Vec::new();
+        let mut lost = 0;
+        while let Some(dropped) = queue.take(&mut text) {
+            lost += self.write_all(queue, &text) + dropped;
+            if lost > 0 && self.write_chunk((self.tell_lost)(lost).as_bytes()).is_ok() {
+                lost = 0;
+            }
+            queue.written(1);
+            text.clear();
+            text.shrink_to(CHUNK_BYTES);
+        }
+    }
+
+    /// Returns how many lines could not be written.
+    fn write_all(&mut self, queue: &Queue, text: &[u8]) -> u64 {
+        let mut lost = 0;
+        for chunk in text.chunks(CHUNK_BYTES) {
+            if self.write_chunk(chunk).is_err() {
+                lost += count_lines(chunk);
+            }
+            queue.written(chunk.len());
+        }
+        lost
+    }
+
+    fn write_chunk(&mut self, text: &[u8]) -> io::Result<()> {
+        match &mut self.target {
+            LogTarget::Stdout => Stream::Out.write_all(text),
+            LogTarget::Stderr => Stream::Err.write_all(text),
+            LogTarget::File(file) => file.write_all(text),
+            LogTarget::Syslog => {
+                text.split(|&byte| byte == b'\n').for_each(to_syslog);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Writes a line that [`LogWriter::line`] may have given a priority.
+fn to_syslog(line: &[u8]) {
+    let coded = |it: &Priority| line.first() == Some(&(*it as u8));
+    match Priority::ALL.into_iter().find(coded) {
+        Some(priority) => syslog(priority, &line[1..]),
+        None if line.is_empty() => {} // after the last newline
+        None => syslog(Priority::Info, line),
+    }
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    text.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, PipeReader, pipe};
+
+    /// A writer to a pipe.
+    fn rig() -> (LogWriter, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        let target = LogTarget::File(File::from(std::os::fd::OwnedFd::from(writer)));
+        (LogWriter::new(target, |lost| format!("lost {lost}\n")), reader)
+    }
+
+    #[test]
+    fn text_arrives_in_order_and_whole() {
+        let (writer, reader) = rig();
+        (0..10_000).for_each(|number| writer.write(format!("{number}\n")));
+        drop(writer);
+        let lines: Vec<_> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        let expected: Vec<_> = (0..10_000).map(|number| number.to_string()).collect();
+        assert!(lines == expected);
+    }
+
+    #[test]
+    fn what_a_stalled_reader_loses_is_bounded_counted_and_told_once() {
+        let (writer, reader) = rig();
+        let line = "x".repeat(1023) + "\n";
+        let written = 2 * (LOG_BYTES_MAX >> 10);
+        (0..written).for_each(|_| writer.write(&line));
+        assert!(!writer.finish(), "nobody has read anything");
+        drop(writer);
+        let lines: Vec<_> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        let kept = lines.len() - 1;
+        assert!(lines[..kept].iter().all(|it| it.len() == 1023));
+        assert_eq!(lines[kept], format!("lost {}", written - kept));
+        let pipe = 64; // lines that the pipe itself holds
+        assert!((LOG_BYTES_MAX >> 10..=(LOG_BYTES_MAX >> 10) + pipe).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_blocks_nobody() {
+        let (writer, reader) = rig();
+        drop(reader);
+        (0..100).for_each(|_| writer.write("x\n"));
+        assert!(writer.finish());
+    }
+}
