@@ -62,6 +62,25 @@ pub enum Subject {
     Country(Country),
 }
 
+impl Subject {
+    /// The clients of an IPv6 network. IPv4 clients are known by their IPv4 address, also where an
+    /// IPv6 socket accepts them, so a network of IPv4-mapped addresses (`::ffff:10.0.0.0/104`) is
+    /// the IPv4 network that it maps (`10.0.0.0/8`).
+    #[must_use]
+    pub fn v6(address: Ipv6Addr, prefix: u8) -> Self {
+        match address.to_ipv4_mapped() {
+            Some(address) if (MAPPED_BITS..=128).contains(&prefix) => {
+                let mask = u32::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                Self::V4 { address, mask: Ipv4Addr::from_bits(mask) }
+            }
+            _ => Self::V6 { address, prefix },
+        }
+    }
+}
+
+/// Bits that all IPv4-mapped addresses have in common.
+const MAPPED_BITS: u8 = 96;
+
 impl AccessList {
     /// A list of these entries.
     #[must_use]

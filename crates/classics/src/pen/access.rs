@@ -8,16 +8,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
 
 /// One of the lists. Making an [`AccessList`] of it costs its length, so it is made when asked
-/// for and kept until an entry is added: a file may have a hundred thousand of them.
+/// for and kept until an entry is added: a file may have a hundred thousand of them. For the same
+/// reason copies share the entries until one of them changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
-    entries: Vec<AccessEntry>,
+    entries: Arc<Vec<AccessEntry>>,
     list: OnceLock<Arc<AccessList>>,
 }
 
 impl Entries {
     pub(super) fn list(&self) -> Arc<AccessList> {
-        Arc::clone(self.list.get_or_init(|| Arc::new(AccessList::new(self.entries.clone()))))
+        Arc::clone(self.list.get_or_init(|| Arc::new(AccessList::new(self.entries.to_vec()))))
     }
 
     pub(super) fn entries(&self) -> &[AccessEntry] {
@@ -25,7 +26,7 @@ impl Entries {
     }
 
     pub(super) fn push(&mut self, entry: AccessEntry) {
-        self.entries.push(entry);
+        Arc::make_mut(&mut self.entries).push(entry);
         self.list = OnceLock::new();
     }
 
@@ -76,7 +77,7 @@ fn ipv6(text: &str) -> Result<Subject, Option<String>> {
     let address: Ipv6Addr = address.parse().map_err(|_| bogus("address", text))?;
     let prefix = u8::try_from(prefix).ok().filter(|prefix| *prefix <= 128);
     let prefix = prefix.ok_or_else(|| bogus("prefix length", text))?;
-    Ok(Subject::V6 { address, prefix })
+    Ok(Subject::v6(address, prefix))
 }
 
 /// An address and its mask, or a prefix length behind a slash, which the original refuses.

@@ -111,7 +111,7 @@ impl FromStr for Clients {
             }
             IpAddr::V6(address) => {
                 let prefix = network.map_or(Some(128), |it| prefix(it, 128));
-                Subject::V6 { address, prefix: prefix.ok_or(ClientsError::Form)? }
+                Subject::v6(address, prefix.ok_or(ClientsError::Form)?)
             }
         };
         let possible = without_bits_beyond(subject);
@@ -200,6 +200,10 @@ mod tests {
         check("2001:db8::/32", "2001:db8::/32");
         check("::1", "::1");
         check("::/0", "::/0");
+        check("::ffff:10.0.0.1", "10.0.0.1");
+        check("::ffff:10.0.0.0/104", "10.0.0.0/8");
+        check("::ffff:0:0/96", "0.0.0.0/0");
+        check("::ffff:10.0.0.1/104", "error: no client can match");
         check("country:se", "country:SE");
         check(
             "10.0.0.1/8",

@@ -112,6 +112,8 @@ fn access_lists() {
     permits("acl 1 permit 10.0.0.0/8", "10.9.9.9+ 11.0.0.0-");
     permits("acl 1 deny 0.0.0.0/0", "10.9.9.9- ::1+");
     permits("acl 1 permit ::1", "::1+ ::2- 127.0.0.1-");
+    permits("acl 1 deny ::ffff:10.0.0.1", "10.0.0.1- 10.0.0.2+ ::1+");
+    permits("acl 1 deny ::ffff:10.0.0.0/104", "10.9.9.9- 11.0.0.1+ ::1+");
     permits("acl 1 deny 2001:db8::/32", "2001:db8::1- 2001:db9::1+ 127.0.0.1+");
     permits("acl 1 deny ::/x", "::1-");
     permits(
