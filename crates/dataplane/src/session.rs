@@ -16,7 +16,7 @@ use crate::pipes::Pipes;
 use crate::wire::{Rewriting, SocketWire, Watch};
 use crate::worker::{BUDGET, Incoming, Worker, token};
 use balancing::{Client, Lease};
-use relay::{Forwarded, Link, Ready, Verdict, pump};
+use relay::{Forwarded, Link, Pumped, Ready, Verdict, pump};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use std::time::Duration;
 use sys::Errno;
 use sys::net;
 use sys::pipe::Pipe;
-use terms::{CloseReason, Cut, Instant, Side};
+use terms::{CloseReason, Cut, Instant, Side, Timeouts};
 
 /// A session's whole state: a plain value that could move to another worker between turns.
 pub(crate) struct Session {
@@ -92,6 +92,8 @@ pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 const REWRITTEN_KEPT: usize = 64 << 10;
 /// How long to wait before asking for a socket again.
 pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
+/// How long to wait after the system had no memory for a read or a write.
+const MEMORY_RETRY: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Starts a session for a client just accepted.
@@ -235,16 +237,16 @@ impl Worker {
                 events: &mut self.outbox,
             }),
         };
-        let more = pump(&mut session.link, &mut wire, BUDGET, now);
+        let pumped = pump(&mut session.link, &mut wire, BUDGET, now);
         if forwarded.is_some() {
             session.extras.get_or_insert_default().forwarded = forwarded;
             self.rewritten.clear();
             self.rewritten.shrink_to(REWRITTEN_KEPT);
         }
-        if more {
-            self.queue(key);
-        } else {
-            self.settle(key, &settings, now);
+        match pumped {
+            Pumped::Busy => self.queue(key),
+            Pumped::Starved => self.deadlines.set_by(key, now + MEMORY_RETRY),
+            Pumped::Idle => self.settle(key, &settings, now),
         }
     }
 
@@ -265,6 +267,7 @@ impl Worker {
                 if session.search.is_some() && !session.link.is_untouched() {
                     self.searches.finish(session.search.take());
                 }
+                session.look_at_victim(now);
                 // Lazily: a timer that fires early is set again.
                 if let Some(deadline) = session.link.deadline(&settings.timeouts) {
                     self.deadlines.set_by(key, deadline);
@@ -289,14 +292,9 @@ impl Worker {
 
     /// Resets the victim if it has acknowledged everything, else looks again later.
     fn check_queue(&mut self, key: usize, wait: Duration, now: Instant) {
-        let session = &self.sessions[key];
-        let Phase::Resetting { victim, reason } = session.phase else { return };
-        let socket = match victim {
-            Side::Downstream => Some(&session.downstream),
-            Side::Upstream => session.upstream.as_ref(),
-        };
-        let queued = socket.map_or(0, |socket| net::unacknowledged(socket.as_fd()));
-        if queued == 0 {
+        let session = &mut self.sessions[key];
+        let Phase::Resetting { reason, .. } = session.phase else { return };
+        if session.look_at_victim(now) == 0 {
             self.end(key, reason, Some(Cut::Reset), now);
         } else {
             self.deadlines.set(key, now + wait);
@@ -318,7 +316,7 @@ impl Worker {
                     self.connect(key, now);
                 }
             }
-            Phase::Relaying => match session.link.expired(&settings.timeouts, now) {
+            Phase::Relaying => match session.expired(&settings.timeouts, now) {
                 Some(reason) => {
                     let cut = settings.cut;
                     let reset =
@@ -331,10 +329,12 @@ impl Worker {
                     if let Some(deadline) = session.link.deadline(&settings.timeouts) {
                         self.deadlines.set(key, deadline);
                     }
+                    self.go_on(key, now); // it may have waited for memory
                 }
             },
             Phase::Dummy { answered } => self.dummy_expired(key, answered, now),
             Phase::Resetting { reason, .. } => {
+                session.look_at_victim(now);
                 let waited = now.since(session.link.last_activity());
                 if waited >= settings.timeouts.linger {
                     self.end(key, reason, Some(Cut::Reset), now);
@@ -449,6 +449,26 @@ impl Session {
             let sockets = [Some(&self.downstream), self.upstream.as_ref()];
             sockets.into_iter().flatten().for_each(|socket| net::keep_alive(socket.as_fd()));
         }
+    }
+
+    /// Sees whether the victim of a reset still reads what was written to it. Returns how much it
+    /// has not acknowledged.
+    fn look_at_victim(&mut self, now: Instant) -> usize {
+        let socket = match self.link.victim() {
+            Some(Side::Downstream) => Some(&self.downstream),
+            Some(Side::Upstream) => self.upstream.as_ref(),
+            None => None,
+        };
+        let Some(socket) = socket else { return 0 };
+        let bytes = net::unacknowledged(socket.as_fd());
+        self.link.on_unacknowledged(bytes, now);
+        bytes
+    }
+
+    /// Why the session is to end now, if it has been silent for too long.
+    fn expired(&mut self, timeouts: &Timeouts, now: Instant) -> Option<CloseReason> {
+        self.look_at_victim(now);
+        self.link.expired(timeouts, now)
     }
 
     pub fn downstream(&self) -> BorrowedFd<'_> {

@@ -271,11 +271,16 @@ impl Wire for SocketWire<'_> {
         }
     }
 
-    fn finish(&mut self, side: Side) {
+    fn finish(&mut self, side: Side) -> Result<(), Fault> {
         net::finish(self.socket(side));
+        Ok(())
     }
 }
 
 fn fault(error: Errno) -> Fault {
-    if error == Errno::AGAIN { Fault::WouldBlock } else { Fault::Lost }
+    match error {
+        Errno::AGAIN => Fault::WouldBlock,
+        Errno::NOMEM | Errno::NOBUFS => Fault::NoMemory,
+        _ => Fault::Lost,
+    }
 }

@@ -15,7 +15,7 @@ mod stream;
 pub use deadlines::Deadlines;
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Verdict};
-pub use pump::{Fault, Received, Urgent, Wire, pump};
+pub use pump::{Fault, Pumped, Received, Urgent, Wire, pump};
 
 /// The largest read, and the capacity a pipe should have.
 pub const READ_BYTES_MAX: usize = 1 << stream::READ_LOG2_MAX;

@@ -23,6 +23,8 @@ pub struct Link {
     mode: SpliceMode,
     /// Whose end of file was read first.
     first_end: Option<Side>,
+    /// What the victim of a reset had not acknowledged when last looked.
+    unacknowledged: u32,
     last_activity: Instant,
 }
 
@@ -92,6 +94,7 @@ impl Link {
             streams: [Stream::new(mode), Stream::new(mode)],
             mode,
             first_end: None,
+            unacknowledged: u32::MAX,
             last_activity: now,
         }
     }
@@ -133,10 +136,13 @@ impl Link {
         match stream.input {
             End::Open if !source.readable => Step::Wait,
             End::Open if source.urgent => Step::ReadUrgent,
-            End::Open if stream.is_splicing() => Step::Splice(1 << READ_LOG2_MAX),
+            End::Open if stream.is_splicing() && !self.may_need_again(from) => {
+                Step::Splice(1 << READ_LOG2_MAX)
+            }
             End::Open => Step::Copy(stream.read_size()),
             // The second end of file needs no call of its own: closing says it.
             End::Finished if self.streams[from.other() as usize].is_over() => Step::Wait,
+            End::Finished if !target.writable => Step::Wait,
             End::Finished => Step::Finish,
             End::Lost => Step::Wait,
         }
@@ -269,6 +275,12 @@ impl Link {
         self.last_activity = now; // what a full socket left is found by the next write
     }
 
+    /// Nothing of `bytes` could be written for want of memory: they are held back, and written as
+    /// soon as the caller comes back.
+    pub fn on_unwritten(&mut self, from: Side, bytes: &[u8]) {
+        self.streams[from as usize].hold(bytes);
+    }
+
     /// The urgent byte was written.
     pub fn on_urgent_written(&mut self, from: Side, now: Instant) {
         self.streams[from as usize].urgent_byte = None;
@@ -302,6 +314,17 @@ impl Link {
     pub fn on_finished(&mut self, from: Side, now: Instant) {
         self.streams[from as usize].output = End::Finished;
         self.last_activity = now;
+    }
+
+    /// How much of what was written to the [victim](Self::victim) its kernel has not acknowledged.
+    ///
+    /// Less than at the last look means that the victim is still reading, so `linger` starts anew.
+    pub fn on_unacknowledged(&mut self, bytes: usize, now: Instant) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if bytes < self.unacknowledged {
+            self.last_activity = now;
+        }
+        self.unacknowledged = bytes;
     }
 
     /// The bytes held back in memory, to be written next.
@@ -360,6 +383,18 @@ impl Link {
         let mut link = Self::new(downstream, upstream, self.mode, now);
         link.streams[Side::Downstream as usize].inherit(&mut self.streams[0]);
         link
+    }
+
+    /// Whether what comes from this side may have to be sent to another backend. It then stays out
+    /// of the pipe, from which it could not be taken back.
+    fn may_need_again(&self, from: Side) -> bool {
+        from == Side::Downstream && self.is_untouched()
+    }
+
+    /// The connection that is to be reset because the other one was.
+    #[must_use]
+    pub fn victim(&self) -> Option<Side> {
+        [Side::Downstream, Side::Upstream].into_iter().find(|side| self.is_lost(side.other()))
     }
 
     /// Whether the connection of `side` was reset.

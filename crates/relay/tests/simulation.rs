@@ -4,7 +4,7 @@
 //!
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
-use relay::{Fault, Link, Ready, Received, Urgent, Verdict, Wire, pump};
+use relay::{Fault, Link, Pumped, Ready, Received, Urgent, Verdict, Wire, pump};
 use std::collections::VecDeque;
 use std::time::Duration;
 use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
@@ -12,6 +12,7 @@ use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 const SIDES: [Side; 2] = [Side::Downstream, Side::Upstream];
 
 /// SplitMix64 (Steele et al., 2014).
+#[derive(Default)]
 struct Rng(u64);
 
 impl Rng {
@@ -42,6 +43,8 @@ struct Peer {
     /// Written by us, not read by the peer.
     outbox: usize,
     room: usize,
+    /// A write found too little room.
+    lacked_room: bool,
     /// Everything sent, urgent bytes at their places.
     sent: Vec<u8>,
     sent_urgent: Vec<usize>,
@@ -109,10 +112,9 @@ impl Peer {
     }
 
     fn take(&mut self, rng: &mut Rng) {
-        let was_full = self.outbox == self.room;
         let count = rng.below(self.outbox + 1);
         self.outbox -= count;
-        if was_full && count > 0 {
+        if count > 0 && std::mem::take(&mut self.lacked_room) {
             self.notify(|ready| ready.writable = true);
         }
     }
@@ -142,6 +144,7 @@ impl Peer {
         }
         assert!(!self.saw_end, "bytes after an end of file");
         let count = bytes.len().min(self.room - self.outbox);
+        self.lacked_room |= count < bytes.len();
         if count == 0 {
             return Err(Fault::WouldBlock);
         }
@@ -151,6 +154,10 @@ impl Peer {
     }
 }
 
+/// What ending takes of the send queue where it takes any, as TLS's `close_notify` does. More than
+/// that takes, so that there is often too little room.
+const END_BYTES: usize = 1000;
+
 #[derive(Default)]
 struct World {
     peers: [Peer; 2],
@@ -158,17 +165,32 @@ struct World {
     pipes: [VecDeque<u8>; 2],
     pipes_run_out: bool,
     read_most: usize,
+    /// Ending takes room in the send queue.
+    ends_take_room: bool,
+    /// One operation in so many finds no memory; never, if zero.
+    no_memory_one_in: usize,
+    chance: Rng,
+    was_starved: bool,
 }
 
 impl World {
     fn peer(&mut self, side: Side) -> &mut Peer {
         &mut self.peers[side as usize]
     }
+
+    fn take_memory(&mut self) -> Result<(), Fault> {
+        if self.no_memory_one_in > 0 && self.chance.one_in(self.no_memory_one_in) {
+            self.was_starved = true;
+            return Err(Fault::NoMemory);
+        }
+        Ok(())
+    }
 }
 
 impl Wire for World {
     fn read(&mut self, side: Side, size: usize) -> Result<Received, Fault> {
         self.buffer.clear();
+        self.take_memory()?;
         // A wire may ask for less than it was asked for.
         let size = size.min(self.read_most);
         self.buffer = self.peer(side).read(size)?;
@@ -178,9 +200,11 @@ impl Wire for World {
         &self.buffer
     }
     fn write_passing(&mut self, side: Side) -> Result<usize, Fault> {
+        self.take_memory()?;
         self.peers[side as usize].write(&self.buffer)
     }
     fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault> {
+        self.take_memory()?;
         self.peer(side).write(bytes)
     }
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
@@ -188,6 +212,7 @@ impl Wire for World {
             return Err(Fault::NoPipe);
         }
         assert!(self.pipes[side as usize].is_empty(), "a pipe is filled only when empty");
+        self.take_memory()?;
         if self.peer(side).mark == Some(0) {
             return Ok(0); // as observed on Linux 6.18
         }
@@ -197,6 +222,7 @@ impl Wire for World {
         Ok(count)
     }
     fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault> {
+        self.take_memory()?;
         let pipe = &mut self.pipes[from as usize];
         let bytes: Vec<u8> = pipe.iter().copied().take(size).collect();
         let taken = self.peers[from.other() as usize].write(&bytes)?;
@@ -215,12 +241,14 @@ impl Wire for World {
         }
     }
     fn write_urgent(&mut self, side: Side, byte: u8) -> Result<(), Fault> {
+        self.take_memory()?;
         let peer = self.peer(side);
         if peer.reset {
             peer.error_taken = true;
             return Err(Fault::Lost);
         }
         if peer.outbox == peer.room {
+            peer.lacked_room = true;
             return Err(Fault::WouldBlock);
         }
         peer.received_urgent.push(peer.received.len());
@@ -228,10 +256,19 @@ impl Wire for World {
         peer.outbox += 1;
         Ok(())
     }
-    fn finish(&mut self, side: Side) {
+    fn finish(&mut self, side: Side) -> Result<(), Fault> {
+        let ends_take_room = self.ends_take_room;
         let peer = self.peer(side);
         assert!(!peer.saw_end, "finished twice");
+        if ends_take_room && !peer.reset {
+            if peer.room - peer.outbox < END_BYTES {
+                peer.lacked_room = true;
+                return Err(Fault::WouldBlock);
+            }
+            peer.outbox += END_BYTES;
+        }
         peer.saw_end = true;
+        Ok(())
     }
 }
 
@@ -240,10 +277,20 @@ fn run(seed: u64) {
     let mut rng = Rng(seed);
     let mode = [SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never][rng.below(3)];
     let read_most = if rng.one_in(3) { 32_768 } else { usize::MAX };
-    let mut world = World { pipes_run_out: rng.one_in(4), read_most, ..World::default() };
+    let mut world = World {
+        pipes_run_out: rng.one_in(4),
+        read_most,
+        ends_take_room: rng.one_in(2),
+        no_memory_one_in: if rng.one_in(3) { 4 } else { 0 },
+        chance: Rng(seed ^ 1),
+        ..World::default()
+    };
     for peer in &mut world.peers {
-        peer.room = 1 + rng.below(200_000);
+        let most = if rng.one_in(2) { 200_000 } else { 2000 };
+        peer.room = END_BYTES + rng.below(most);
     }
+    // Some backends say nothing, and go away soon.
+    let backend_fails_at = if rng.one_in(8) { rng.below(4) as u64 } else { u64::MAX };
     let mut at_once = || rng.one_in(4).then_some(Duration::ZERO);
     let timeouts = Timeouts {
         idle: None,
@@ -255,11 +302,18 @@ fn run(seed: u64) {
     let ready = Ready { writable: true, ..Ready::default() };
     let mut link = Link::new(ready, ready, mode, Instant::ZERO);
     let mut verdict = Verdict::Open;
+    let mut pumped = Pumped::Idle;
     for step in 0..100_000u64 {
         let now = Instant::from_millis(step);
         // After a while everybody finishes, and reads what is left.
         for side in SIDES {
             let peer = world.peer(side);
+            if side == Side::Upstream && step <= backend_fails_at && backend_fails_at != u64::MAX {
+                if step == backend_fails_at {
+                    peer.fail();
+                }
+                continue;
+            }
             peer.act(&mut rng);
             if step > 300 && !peer.finished && !peer.reset {
                 peer.finished = true;
@@ -269,15 +323,28 @@ fn run(seed: u64) {
                 });
             }
         }
+        let mut called = pumped != Pumped::Idle;
         for side in SIDES {
             // Events come late, and in any order.
             if rng.one_in(2)
                 && let Some(event) = world.peer(side).event.take()
             {
                 link.handle_ready(side, event);
+                called = true;
             }
         }
-        while pump(&mut link, &mut world, 1 + rng.below(1 << 20), now) {}
+        if !called {
+            continue; // nobody would look at it
+        }
+        for turn in 0.. {
+            assert!(turn < 100_000, "seed {seed}: spins");
+            world.was_starved = false;
+            pumped = pump(&mut link, &mut world, 1 + rng.below(1 << 20), now);
+            if pumped != Pumped::Busy {
+                break;
+            }
+        }
+        assert_eq!(pumped == Pumped::Starved, world.was_starved, "seed {seed}: nobody comes back");
         verdict = link.verdict(&timeouts);
         if verdict != Verdict::Open {
             break;
@@ -331,6 +398,10 @@ fn check(seed: u64, world: &World, link: &Link, verdict: Verdict) {
             let from = &world.peers[victim.other() as usize];
             let to = &world.peers[victim as usize];
             assert!(from.reset, "seed {seed}: reset invented");
+            let silent = from.sent.is_empty() && !from.finished && from.received.is_empty();
+            if victim == Side::Downstream && silent && !from.saw_end {
+                assert!(link.is_untouched(), "seed {seed}: no other backend can take over");
+            }
             if !to.reset {
                 assert_eq!(from.sent, to.received, "seed {seed}: bytes before the reset lost");
             }

@@ -1,7 +1,8 @@
 //! What a session passes on: bytes, half-closes, resets; in every splice mode.
 
-use crate::support::{Backend, Client, End, Place, Port, Program, port, until};
+use crate::support::{Backend, Client, End, Place, Port, Program, port, skip_unless, until};
 use fidelity::pattern::Pattern;
+use std::io::Read;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -179,4 +180,50 @@ fn with_all_sessions_taken_the_next_client_waits_its_turn() {
     drop(first);
     assert_eq!(third.line(), "a");
     assert_eq!(a.accepted(), 3);
+}
+
+#[test]
+fn a_client_that_reads_steadily_gets_everything_before_the_reset() {
+    const LEN: usize = 6 << 20;
+    let backend = Backend::new(|client| {
+        client.send(pattern(6, LEN));
+        wait_until_taken(client.0.local_addr().unwrap(), client.0.peer_addr().unwrap());
+        client.reset();
+    });
+    let (place, port) = (Place::new(), port());
+    let evenkeel = place.native(&format!("{port} {backend} --linger 500ms"));
+    let client = Client::connect(&port);
+    let mut heard = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = (&client.0).read(&mut buffer) {
+        heard.extend_from_slice(&buffer[..count]);
+        std::thread::sleep(Duration::from_millis(20)); // a slow reader, not a wait
+    }
+    assert_eq!(heard.len(), LEN);
+    assert!(heard == pattern(6, LEN));
+    assert!(evenkeel.log.wait("session ended").contains("reason=backend-reset"));
+}
+
+#[test]
+fn a_system_short_of_memory_delays_a_session_and_does_not_end_it() {
+    let has_strace = std::process::Command::new("strace").arg("-V").output().is_ok();
+    if skip_unless(has_strace, "strace, which makes system calls fail, is not installed") {
+        return;
+    }
+    for call in ["sendto:error=ENOBUFS", "recvfrom:error=ENOMEM"] {
+        let (place, port, echo) = (Place::new(), port(), Backend::echo());
+        let evenkeel = place.native(&format!("{port} {echo} --workers 1"));
+        let client = Client::connect(&port);
+        client.send("a");
+        client.expect("a");
+        let mut strace = std::process::Command::new("strace");
+        let pid = evenkeel.pid().as_raw_nonzero().to_string();
+        let inject = format!("inject={call}:when=1..3");
+        let strace = Program::spawn(strace.args(["-f", "-p", &pid, "-e", &inject]));
+        strace.log.wait("attached");
+        client.send("b");
+        client.expect("b");
+        let failed = strace.log.with("(INJECTED)").len();
+        assert!(failed >= 3, "{failed} calls failed");
+    }
 }
