@@ -25,6 +25,9 @@ _evenkeel() {
             evenkeel,demo)
                 cmd="evenkeel__subcmd__demo"
                 ;;
+            evenkeel,help)
+                cmd="evenkeel__subcmd__help"
+                ;;
             evenkeel,links)
                 cmd="evenkeel__subcmd__links"
                 ;;
@@ -36,6 +39,9 @@ _evenkeel() {
                 ;;
             evenkeel,status)
                 cmd="evenkeel__subcmd__status"
+                ;;
+            evenkeel,version)
+                cmd="evenkeel__subcmd__version"
                 ;;
             evenkeel__subcmd__ctl,add)
                 cmd="evenkeel__subcmd__ctl__subcmd__add"
@@ -83,7 +89,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --shutdown-timeout --source --transparent --forwarded-headers --splice --cut --workers --spin --daemon --pid-file --user --root --admin --log-format --print-config --help --version demo ctl status links balance pen penctl"
+            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --shutdown-timeout --source --transparent --forwarded-headers --splice --cut --workers --spin --daemon --pid-file --user --root --admin --log-format --print-config --help --version demo ctl status help version links balance pen penctl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -307,12 +313,16 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__drain)
-            opts="-h --admin --listen --help"
+            opts="-h --wait --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -461,7 +471,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__sessions)
-            opts="-h --json --admin --listen --help"
+            opts="-h --json --wide --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -505,7 +515,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__status)
-            opts="-h --json --admin --listen --help"
+            opts="-h --json --wide --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -537,6 +547,20 @@ _evenkeel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -601,6 +625,20 @@ _evenkeel() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__version)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -80,6 +80,8 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Prin
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers and a balancer in front of them, to try things out'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Look at a running instance, and change it'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Show a running instance as a web page, also as a CGI program; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "help" -d 'Print help, on a verb if one is named'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "version" -d 'Print the version'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "links" -d 'Make links in DIR, so that the classics can be called by their names'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "balance" -d 'Be the classic balance(1); everything behind this word follows its grammar'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "pen" -d 'Be the classic pen(1); everything behind this word follows its grammar'
@@ -87,7 +89,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penctl" -d 'Be the c
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -l port -d 'Port of the balancer; the web servers take the next free ones' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -f -a "status" -d 'Show listeners, tiers, backends and counters'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -f -a "sessions" -d 'List open sessions'
@@ -103,48 +105,52 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_se
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -f -a "kill" -d 'End one session'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -f -a "shutdown" -d 'Stop listening, let sessions finish, and end'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l listen -d 'The instance listening on this port [default: the only one running]' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l json -d 'As JSON'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l json -d 'Print everything as JSON'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -l wide -d 'Print every column in full, wider than 80 characters'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l listen -d 'The instance listening on this port [default: the only one running]' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l json -d 'As JSON'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l json -d 'Print everything as JSON'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -l wide -d 'Print every column in full, wider than 80 characters'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from sessions" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -l wait -d 'Wait until the backend has no sessions, at most TIME if that is given; the exit status is 1 if some are still open then' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from limit" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from quarantine" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from quarantine" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from quarantine" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from quarantine" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from assign" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from policy" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from kill" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from shutdown" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l admin -d 'The instance with this admin socket' -r -F
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l listen -d 'The instance listening on this port [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l listen -d 'The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l html -d 'As one HTML page that needs nothing else; what there is'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand version" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand links" -s h -l help -d 'Print help'

@@ -75,9 +75,9 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
         add(&format!("docs/man/{name}.1"), page);
     }
     let verbs = [
-        ("ctl", "evenkeel ctl [--admin PATH | --listen PORT] VERB"),
+        ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
         ("demo", "evenkeel demo [--port N]"),
-        ("status", "evenkeel status --html [--admin PATH | --listen PORT]"),
+        ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),
     ];
     for (verb, synopsis) in verbs {
         add(&format!("docs/man/evenkeel-{verb}.1"), roff::verb(&tree, verb, synopsis)?);

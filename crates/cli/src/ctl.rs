@@ -1,32 +1,32 @@
 //! `evenkeel ctl`: a running instance seen and changed from the shell.
 
-use config::ExitStatus;
-use config::native::{CtlArgs, CtlVerb, StatusArgs, WhichInstance};
-use control::{Client, ClientError, runtime_dir, sockets_in};
+mod find;
+mod tables;
+
+use crate::output::{complain, finish};
+use config::native::{CtlArgs, CtlVerb, StatusArgs};
+use config::{BackendSelector, ExitStatus, Reply};
+use control::{Client, ClientError};
+use find::choose;
 use logtools::status_html;
 use std::error::Error;
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use telemetry::{SessionRow, Status};
-use terms::Limit;
+use std::time::{Duration, Instant};
+use tables::{sessions_text, status_text};
+use telemetry::{BackendRow, Status};
 
 /// Runs `evenkeel ctl`.
 pub fn main(args: &CtlArgs) -> ExitCode {
-    let done = choose(&args.which).and_then(|client| run(&client, &args.verb));
-    let status = match done {
-        Ok(text) => {
-            // A reader that went away wants no more output.
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
-            ExitStatus::Success
-        }
+    match choose(&args.which).and_then(|client| run(&client, &args.verb)) {
+        Ok(text) => finish(NAME, &text, ExitStatus::Success),
         Err(Failure { status, message }) => {
-            eprintln!("evenkeel ctl: {message}");
-            status
+            complain(&format!("{NAME}: {}", printable(&message)));
+            ExitCode::from(status.code())
         }
-    };
-    ExitCode::from(status.code())
+    }
 }
+
+const NAME: &str = "evenkeel ctl";
 
 /// Runs `evenkeel status --html`. A web server that runs it as a CGI program gets headers too.
 pub fn status_page(args: &StatusArgs) -> ExitCode {
@@ -39,15 +39,14 @@ pub fn status_page(args: &StatusArgs) -> ExitCode {
         // The web server passes the reason on; an exit status would only hide it.
         (Err(failure), true) => (status_html::cgi(Err(&failure.message)), ExitStatus::Success),
         (Err(failure), false) => {
-            eprintln!("evenkeel status: {}", failure.message);
+            complain(&format!("evenkeel status: {}", failure.message));
             (String::new(), failure.status)
         }
     };
-    let _ = std::io::stdout().lock().write_all(page.as_bytes());
-    ExitCode::from(exit.code())
+    finish("evenkeel status", &page, exit)
 }
 
-/// Why it was not done.
+/// Why a command was not carried out.
 struct Failure {
     status: ExitStatus,
     message: String,
@@ -66,167 +65,74 @@ impl From<ClientError> for Failure {
     }
 }
 
-fn unavailable(message: String) -> Failure {
-    Failure { status: ExitStatus::Unavailable, message }
-}
-
-/// The instance that is meant: by socket, by port, or the only one there is.
-fn choose(args: &WhichInstance) -> Result<Client, Failure> {
-    let connect = |path: &PathBuf| {
-        Client::new(path)
-            .map_err(|error| Failure { status: ExitStatus::Failure, message: error.to_string() })
-    };
-    if let Some(path) = &args.admin {
-        return connect(path);
-    }
-    let dir = runtime_dir();
-    let mut running = Vec::new();
-    for path in sockets_in(&dir) {
-        let client = connect(&path)?;
-        if let Ok(status) = client.status() {
-            running.push((client, status));
-        }
-    }
-    if let Some(port) = args.listen {
-        let suffix = format!(":{port}");
-        running.retain(|(_, status)| status.listeners.iter().any(|it| it.bind.ends_with(&suffix)));
-    }
-    let names: Vec<_> = running
-        .iter()
-        .flat_map(|(_, status)| status.listeners.iter().map(|it| it.bind.clone()))
-        .collect();
-    match (running.pop(), running.is_empty()) {
-        (Some((client, _)), true) => Ok(client),
-        (Some(_), false) => Err(unavailable(format!(
-            "several instances are running ({}); choose one with --listen PORT or --admin PATH",
-            names.join(", ")
-        ))),
-        (None, _) => Err(unavailable(match args.listen {
-            Some(port) => format!("no instance listens on port {port}; see {}", dir.display()),
-            None => format!(
-                "no instance is running that left its socket in {}; give it with --admin PATH",
-                dir.display()
-            ),
-        })),
-    }
-}
-
-/// What to print.
+/// Carries a verb out, and returns what to print.
 fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
     match verb {
-        CtlVerb::Status { json: true } => Ok(json(&client.status()?)),
-        CtlVerb::Status { json: false } => Ok(status_text(&client.status()?)),
-        CtlVerb::Sessions { json: true } => Ok(json(&client.sessions()?)),
-        CtlVerb::Sessions { json: false } => Ok(sessions_text(&client.sessions()?)),
-        verb => {
-            let Some(command) = verb.command() else { return Ok(String::new()) };
-            Ok(match client.command(&command)? {
-                config::Reply::Done => "done\n".to_owned(),
-                config::Reply::Unchanged => "it was so already\n".to_owned(),
-            })
+        CtlVerb::Status { json: true, .. } => Ok(json(&client.status()?)),
+        CtlVerb::Status { wide, .. } => Ok(printable(&status_text(&client.status()?, *wide))),
+        CtlVerb::Sessions { json: true, .. } => Ok(json(&client.sessions()?)),
+        CtlVerb::Sessions { wide, .. } => Ok(printable(&sessions_text(&client.sessions()?, *wide))),
+        CtlVerb::Drain { backend, wait: Some(wait) } => drain(client, verb, backend, wait.0),
+        verb => Ok(format!("{}\n", order(client, verb)?)),
+    }
+}
+
+/// Sends the command of a verb, and returns a word about it.
+fn order(client: &Client, verb: &CtlVerb) -> Result<&'static str, Failure> {
+    let Some(command) = verb.command() else { return Ok("") };
+    Ok(match (client.command(&command)?, verb) {
+        (Reply::Done, _) => "done",
+        (Reply::Unchanged, CtlVerb::Enable { .. }) => "already enabled",
+        (Reply::Unchanged, CtlVerb::Disable { .. }) => "already disabled",
+        (Reply::Unchanged, CtlVerb::Drain { .. }) => "already draining",
+        (Reply::Unchanged, _) => "nothing to change",
+    })
+}
+
+/// Drains a backend and waits until it has no sessions, for at most `limit`.
+fn drain(
+    client: &Client,
+    verb: &CtlVerb,
+    backend: &BackendSelector,
+    limit: Option<Duration>,
+) -> Result<String, Failure> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    order(client, verb)?;
+    loop {
+        let status = client.status()?;
+        // One that is gone meanwhile has no sessions either.
+        let sessions = find_backend(&status, backend).map_or(0, |row| row.sessions);
+        if sessions == 0 {
+            return Ok("drained\n".to_owned());
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(Failure {
+                status: ExitStatus::Failure,
+                message: format!("backend {backend} is draining, but still has {sessions} open"),
+            });
+        }
+        std::thread::sleep(DRAIN_LOOK);
+    }
+}
+
+/// How often to look whether a backend is drained.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+
+fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'a BackendRow> {
+    let mut tiers = status.listeners.iter().flat_map(|listener| &listener.tiers);
+    match selector {
+        BackendSelector::Place { tier, index } => tiers.nth(*tier)?.backends.get(*index),
+        BackendSelector::Name(name) => {
+            tiers.flat_map(|tier| &tier.backends).find(|row| row.name == *name)
         }
     }
+}
+
+/// `text` without anything that a terminal would obey: whatever answers may say anything.
+fn printable(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() && letter != '\n', "?")
 }
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
-}
-
-fn status_text(status: &Status) -> String {
-    let workers: Vec<_> = status.workers.iter().map(|it| it.sessions.to_string()).collect();
-    let mut text = format!(
-        "evenkeel {}, pid {}, up {} s, sessions by worker: {}\n",
-        status.version,
-        status.pid,
-        status.uptime_seconds,
-        workers.join(" ")
-    );
-    for listener in &status.listeners {
-        text += &format!(
-            "\n{}: {} sessions open, {} since start\n",
-            listener.bind, listener.sessions, listener.sessions_total
-        );
-        let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
-        for (tier_index, tier) in listener.tiers.iter().enumerate() {
-            for (index, backend) in tier.backends.iter().enumerate() {
-                let limit = match backend.sessions_max {
-                    Limit::None => "-".to_owned(),
-                    limit => limit.to_string(),
-                };
-                rows.push(vec![
-                    format!("{tier_index}.{index}"),
-                    backend.name.clone(),
-                    tier.policy.clone(),
-                    backend.admin.clone(),
-                    backend.health.clone(),
-                    backend.sessions.to_string(),
-                    limit,
-                    backend.attempts_total.to_string(),
-                    backend.failures_total.to_string(),
-                    backend.sent_bytes_total.to_string(),
-                    backend.received_bytes_total.to_string(),
-                ]);
-            }
-        }
-        text += &table(&rows, 5);
-    }
-    text
-}
-
-const HEADINGS: [&str; 11] = [
-    "PLACE", "BACKEND", "POLICY", "ADMIN", "HEALTH", "OPEN", "MAX", "TRIED", "FAILED", "SENT",
-    "RECEIVED",
-];
-
-fn sessions_text(sessions: &[SessionRow]) -> String {
-    let headings =
-        ["SESSION", "LISTENER", "CLIENT", "BACKEND", "PHASE", "WORKER", "SENT", "RECEIVED", "AGE"];
-    let mut rows = vec![headings.map(str::to_owned).to_vec()];
-    rows.extend(sessions.iter().map(|session| {
-        vec![
-            session.session.to_string(),
-            session.listener.clone(),
-            session.client.clone(),
-            session.backend.clone().unwrap_or_else(|| "-".to_owned()),
-            session.phase.clone(),
-            session.worker.to_string(),
-            session.sent_bytes.to_string(),
-            session.received_bytes.to_string(),
-            format!("{:.1}s", session.age_seconds),
-        ]
-    }));
-    table(&rows, 5)
-}
-
-/// Columns as wide as their widest cell; from column `numbers` on they are set to the right.
-fn table(rows: &[Vec<String>], numbers: usize) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| match column >= numbers {
-                true => format!("{cell:>width$}"),
-                false => format!("{cell:<width$}"),
-            })
-            .collect();
-        text += cells.join("  ").trim_end();
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_line_up() {
-        let rows = [["a", "1"], ["bcd", "100"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows, 1), "a      1\nbcd  100\n");
-    }
 }

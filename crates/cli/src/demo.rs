@@ -1,6 +1,7 @@
 //! `evenkeel demo`: three small web servers and a balancer in front of them, to try things out.
 
-use crate::native::serve;
+use crate::output::{OutputError, print};
+use crate::serve::serve;
 use anyhow::Context;
 use clap::Parser;
 use config::native::{DemoArgs, NativeCli};
@@ -21,15 +22,15 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<u8> {
     let mut backends = Vec::new();
     let mut next = port;
     for name in NAMES {
-        let (listener, port) = listen_from(next + 1)?;
+        let (listener, port) = listen_after(next)?;
         next = port;
         words.push(format!("127.0.0.1:{port}"));
         let backend = Backend { name, port, stopping: Arc::default() };
         backend.start(listener).context("cannot start a web server")?;
         backends.push(backend);
     }
-    let (switches, switch_port) = listen_from(next + 1)?;
-    introduce(port, switch_port, &backends, &words);
+    let (switches, switch_port) = listen_after(next)?;
+    introduce(port, switch_port, &backends, &words)?;
     std::thread::Builder::new()
         .name("demo-switches".to_owned())
         .spawn(move || serve_switches(&switches, backends))
@@ -39,13 +40,18 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<u8> {
     serve(cli.start.to_config(&|_| None)?)
 }
 
-fn introduce(port: u16, switch_port: u16, backends: &[Backend], words: &[String]) {
-    println!("Three web servers, each answering with its name:");
+fn introduce(
+    port: u16,
+    switch_port: u16,
+    backends: &[Backend],
+    words: &[String],
+) -> Result<(), OutputError> {
+    let mut text = "Three web servers, each answering with its name:\n".to_owned();
     for Backend { name, port, .. } in backends {
-        println!("  {name} on 127.0.0.1:{port}");
+        text += &format!("  {name} on 127.0.0.1:{port}\n");
     }
     let first = backends[0].name;
-    println!(
+    text += &format!(
         "
 The balancer in front of them is the same as
   {}
@@ -59,20 +65,29 @@ Try, in another terminal:
 
 (evenkeel is target/release/evenkeel if you have just built it.)
 The log follows. Ctrl-C ends it all.
+
 ",
         words.join(" ")
     );
-    let _ = std::io::stdout().flush();
+    print(&text)
+}
+
+/// Listens on the first free port after `port`.
+fn listen_after(port: u16) -> anyhow::Result<(TcpListener, u16)> {
+    let next = port.checked_add(1).with_context(|| {
+        format!("no port is left after {port} for all web servers; choose a lower --port")
+    })?;
+    listen_from(next)
 }
 
 /// Listens on the first port from `first` on that is free.
 fn listen_from(first: u16) -> anyhow::Result<(TcpListener, u16)> {
-    let ports = first..=first.saturating_add(PORTS_TRIED);
-    let mut free = ports.filter_map(|port| {
+    let last = first.saturating_add(PORTS_TRIED);
+    let mut free = (first..=last).filter_map(|port| {
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|listener| (listener, port))
     });
     free.next().with_context(|| {
-        format!("ports {first} to {} are all taken; choose others with --port", first + PORTS_TRIED)
+        format!("ports {first} to {last} are all taken; choose another one with --port")
     })
 }
 

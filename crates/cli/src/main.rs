@@ -12,6 +12,7 @@ mod demo;
 mod native;
 mod output;
 mod pen;
+mod serve;
 
 use std::error::Error;
 use std::ffi::OsString;

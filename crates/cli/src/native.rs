@@ -1,18 +1,18 @@
 //! `evenkeel`: the native start form, and the way to its verbs.
 
+use crate::output::{complain, finish};
+use crate::serve::{report, serve};
 use crate::{balance, ctl, demo, lossy, pen};
 use anyhow::Context;
 use clap::Parser;
-use config::native::{Classic, NativeArgs, NativeCli, Verb, classic_words};
-use config::{Bind, Config, ExitStatus, LogFormat};
-use control::{LogReporter, Prepared, Setup, Signals, admin_socket_path};
-use dataplane::Observe;
+use config::ExitStatus;
+use config::native::{Classic, NativeArgs, NativeCli, Verb, classic_words, command_tree};
+use logtools::options::distance;
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use sys::process::service_port;
-use telemetry::LineFormat;
 
 /// Runs `evenkeel` with these words.
 pub fn main(words: Vec<OsString>) -> ExitCode {
@@ -27,9 +27,14 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         return (tool.main)(&classic[0], &mut words.into_iter().skip(1));
     }
     let name = OsString::from("evenkeel");
-    let cli = NativeCli::parse_from(std::iter::once(name).chain(words));
+    let cli = match NativeCli::try_parse_from(std::iter::once(name).chain(words)) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, &classic),
+    };
     match cli.verb {
-        None => start(&cli.start),
+        None => start(&cli.start, &classic),
+        Some(Verb::Help { words }) => main(words.into_iter().chain(["--help".into()]).collect()),
+        Some(Verb::Version) => main(vec!["--version".into()]),
         Some(Verb::Ctl(args)) => ctl::main(&args),
         Some(Verb::Status(args)) => ctl::status_page(&args),
         Some(Verb::Demo(args)) => report(demo::run(&args)),
@@ -40,53 +45,49 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn start(args: &NativeArgs) -> ExitCode {
+/// Prints help, the version or what is wrong with `words`, and returns the exit code.
+fn explain(error: &clap::Error, words: &[String]) -> ExitCode {
+    match misspelt_verb(words) {
+        Some(message) if error.use_stderr() => complain(&message),
+        _ if error.print().is_err() => return ExitStatus::Failure.into(),
+        _ => {}
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage.code()))
+}
+
+/// What to say if the first word is nearly a verb and cannot be listened on.
+fn misspelt_verb(words: &[String]) -> Option<String> {
+    let word = words.first()?;
+    let is_bare = word.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '-');
+    if !is_bare || word.starts_with('-') || service_port(word).is_some() {
+        return None;
+    }
+    let tree = command_tree();
+    let verbs = tree.get_subcommands().map(clap::Command::get_name);
+    let tools = logtools::PERSONALITIES.iter().map(|tool| tool.tool.name);
+    let near = verbs.chain(tools).map(|verb| (distance(word, verb), verb)).min()?;
+    let is_near = near.0 > 0 && near.0 <= word.len().min(near.1.len()) / 3;
+    is_near.then(|| {
+        format!(
+            "evenkeel: there is no verb '{word}'; did you mean '{}'? See `evenkeel help`.",
+            near.1
+        )
+    })
+}
+
+fn start(args: &NativeArgs, words: &[String]) -> ExitCode {
     let config = match args.to_config(&service_port) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("evenkeel: {error}");
+            complain(&misspelt_verb(words).unwrap_or_else(|| format!("evenkeel: {error}")));
             return ExitCode::from(ExitStatus::Usage.code());
         }
     };
     if args.print_config {
-        println!("{}", config.to_command_line());
-        return ExitCode::SUCCESS;
+        let line = format!("{}\n", config.to_command_line());
+        return finish("evenkeel", &line, ExitStatus::Success);
     }
     report(serve(config))
-}
-
-/// Serves with the native log until the end.
-pub fn serve(config: Config) -> anyhow::Result<u8> {
-    let format = match config.process.log_format {
-        LogFormat::Text => LineFormat::Text,
-        LogFormat::Json => LineFormat::Json,
-    };
-    let admin = config.process.admin.clone().unwrap_or_else(|| admin_path(&config));
-    let reporter = Box::new(LogReporter::new(format, config.process.daemon));
-    let setup = Setup {
-        config,
-        admin,
-        reporter,
-        observe: Observe::default(),
-        signals: Signals::Native,
-        refuse_loops: true,
-        companion: None,
-    };
-    Ok(Prepared::new(setup)?.run()?)
-}
-
-/// The admin socket's place when none is given: named after what is listened on, and after the
-/// process where others may listen there too.
-fn admin_path(config: &Config) -> PathBuf {
-    let binds = config.listeners.iter().map(|listener| match &listener.bind {
-        Bind::Tcp { host: None, port, .. } => port.to_string(),
-        bind => bind.to_string(),
-    });
-    let name = format!("evenkeel.{}", binds.collect::<Vec<_>>().join(","));
-    match config.listeners.iter().any(|listener| listener.shared_port) {
-        true => admin_socket_path(&format!("{name}.{}", std::process::id())),
-        false => admin_socket_path(&name),
-    }
 }
 
 /// Makes links to this program under the names of the classics.
@@ -108,15 +109,4 @@ fn links(dir: &Path) -> anyhow::Result<()> {
         println!("{} -> {}", link.display(), program.display());
     }
     Ok(())
-}
-
-/// Prints an error with its causes; maps it to the status of failures.
-pub fn report(result: anyhow::Result<u8>) -> ExitCode {
-    match result {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("evenkeel: {error:#}");
-            ExitCode::from(ExitStatus::Failure.code())
-        }
-    }
 }

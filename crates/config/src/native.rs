@@ -7,18 +7,21 @@
 
 mod access;
 mod convert;
+mod listening;
 mod print;
 #[cfg(test)]
 mod tests;
 
 pub use access::AccessRules;
 pub use convert::NativeError;
+pub use listening::ListenName;
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
 use crate::words::Choice;
 use crate::{BackendSelector, Command, LogFormat};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use terms::{Cut, Limit, SpliceMode};
@@ -186,6 +189,15 @@ pub enum Verb {
     Ctl(CtlArgs),
     /// Show a running instance as a web page, also as a CGI program; changes nothing
     Status(StatusArgs),
+    /// Print help, on a verb if one is named
+    #[command(disable_help_flag = true)]
+    Help {
+        /// The verb
+        #[arg(trailing_var_arg = true, value_name = "VERB")]
+        words: Vec<OsString>,
+    },
+    /// Print the version
+    Version,
     /// Make links in DIR, so that the classics can be called by their names
     Links {
         /// The directory, for instance /usr/local/bin
@@ -252,10 +264,10 @@ pub struct WhichInstance {
     #[arg(id = "ctl-admin", long = "admin", value_name = "PATH", global = true)]
     #[arg(conflicts_with = "ctl-listen")]
     pub admin: Option<PathBuf>,
-    /// The instance listening on this port [default: the only one running]
-    #[arg(id = "ctl-listen", long = "listen", value_name = "PORT", global = true)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    pub listen: Option<u16>,
+    /// The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or
+    /// unix:/path [default: the only one running]
+    #[arg(id = "ctl-listen", long = "listen", value_name = "LISTEN", global = true)]
+    pub listen: Option<ListenName>,
 }
 
 /// `evenkeel ctl`.
@@ -275,15 +287,21 @@ pub struct CtlArgs {
 pub enum CtlVerb {
     /// Show listeners, tiers, backends and counters
     Status {
-        /// As JSON
+        /// Print everything as JSON
         #[arg(long)]
         json: bool,
+        /// Print every column in full, wider than 80 characters
+        #[arg(long, conflicts_with = "json")]
+        wide: bool,
     },
     /// List open sessions
     Sessions {
-        /// As JSON
+        /// Print everything as JSON
         #[arg(long)]
         json: bool,
+        /// Print every column in full, wider than 80 characters
+        #[arg(long, conflicts_with = "json")]
+        wide: bool,
     },
     /// Put a backend into service
     Enable {
@@ -302,6 +320,10 @@ pub enum CtlVerb {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
+        /// Wait until the backend has no sessions, at most TIME if that is given; the exit status
+        /// is 1 if some are still open then
+        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "never")]
+        wait: Option<Deadline>,
     },
     /// Change how many sessions a backend may have; 0 for no limit
     Limit {
@@ -372,7 +394,7 @@ impl CtlVerb {
             Self::Status { .. } | Self::Sessions { .. } => return None,
             Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
             Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
-            Self::Drain { backend } => admin_state(backend, AdminState::Draining),
+            Self::Drain { backend, .. } => admin_state(backend, AdminState::Draining),
             Self::Limit { backend, max } => Command::SetSessionsMax {
                 backend: backend.clone(),
                 sessions_max: Limit::from_number(*max),
@@ -465,11 +487,11 @@ const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
-       evenkeel demo | ctl VERB | status --html | links DIR
+       evenkeel demo | ctl VERB | status --html | links DIR | help [VERB] | version
        evenkeel balance | pen | penctl WORD...
        evenkeel mergelogs | penlog | penlogd | webresolve | splitwr | dwatch WORD...";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX or an address, as `status` shows them.
 
-Exit status: 0 done, 1 refused, 2 not understood, 69 no such instance.";
+Exit status: 0 done, 1 refused or not drained in time, 2 not understood, 69 no such instance.";

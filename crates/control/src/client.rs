@@ -30,7 +30,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The socket belongs to somebody else.
-    #[error("the instance at {} belongs to another user", path.display())]
+    #[error("that instance runs as another user: {} is not open to this one", path.display())]
     Forbidden {
         /// The admin socket.
         path: PathBuf,

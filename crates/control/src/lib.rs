@@ -29,4 +29,4 @@ pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use operator::Operator;
 pub use report::{LogReporter, Reporter};
 pub use run::{Companion, Prepared, Setup, Signals};
-pub use runtime_dir::{admin_socket_path, read_pid, runtime_dir, sockets_in};
+pub use runtime_dir::{ROOT_RUNTIME_DIR, admin_socket_path, read_pid, runtime_dir, sockets_in};

@@ -4,6 +4,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// The directory of the admin sockets of instances that root has started.
+pub const ROOT_RUNTIME_DIR: &str = "/run/evenkeel";
+
 /// The directory of the admin sockets: `$EVENKEEL_RUNTIME_DIR`; else `/run/evenkeel` for root;
 /// else `$XDG_RUNTIME_DIR/evenkeel`; else `/tmp/evenkeel-UID`.
 #[must_use]
@@ -14,7 +17,7 @@ pub fn runtime_dir() -> PathBuf {
     }
     let uid = sys::process::user_id();
     if uid == 0 {
-        return "/run/evenkeel".into();
+        return ROOT_RUNTIME_DIR.into();
     }
     match from("XDG_RUNTIME_DIR") {
         Some(dir) => Path::new(&dir).join("evenkeel"),
@@ -38,16 +41,26 @@ pub fn admin_socket_path(name: &str) -> PathBuf {
     runtime_dir().join(file + ".sock")
 }
 
-/// The admin sockets in the runtime directory, by name.
-#[must_use]
-pub fn sockets_in(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+/// The admin sockets in a runtime directory, by name; none where there is no such directory.
+///
+/// # Errors
+/// When the directory cannot be read, or belongs to somebody who is neither this user nor root and
+/// could pass anything off as an instance. To root, every user's directory is open.
+pub fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    if sys::process::user_id() != 0 {
+        check_owner(dir)?;
+    }
     let mut sockets: Vec<_> = entries
+        .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
         .collect();
     sockets.sort();
-    sockets
+    Ok(sockets)
 }
 
 /// Makes the directory of a socket, for its owner alone, unless it is there.
@@ -56,9 +69,12 @@ pub fn sockets_in(dir: &Path) -> Vec<PathBuf> {
 /// Also when it belongs to somebody else, who could read along.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => check_owner(dir),
     }
+}
+
+fn check_owner(dir: &Path) -> io::Result<()> {
     let owner = std::fs::symlink_metadata(dir)?.uid();
     if owner == sys::process::user_id() || owner == 0 {
         return Ok(());

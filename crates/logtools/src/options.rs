@@ -303,7 +303,7 @@ fn roff(text: &str) -> String {
 }
 
 /// How many letters two words differ by (Levenshtein), for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -10,7 +10,8 @@ fn without_an_instance_the_status_is_69() {
     assert!(done.stderr.contains(&place.runtime().display().to_string()), "{}", done.stderr);
     assert!(!place.runtime().exists(), "asking creates nothing");
     let done = place.ctl("--listen 8080 status").check(69);
-    assert!(done.stderr.contains("no instance listens on port 8080"), "{}", done.stderr);
+    assert!(done.stderr.contains("no running instance found in"), "{}", done.stderr);
+    assert!(done.stderr.contains("listens on port 8080"), "{}", done.stderr);
     let done = place.ctl("--admin /no/such/socket status").check(69);
     assert!(done.stderr.contains("/no/such/socket"), "{}", done.stderr);
 }
@@ -35,6 +36,58 @@ fn with_two_instances_both_are_named() {
         place.ctl(&format!("--admin {} status", socket.display())).check(0);
     }
     assert_eq!(sockets.len(), 2);
+}
+
+#[test]
+fn listen_takes_what_status_prints() {
+    let (place, first, second) = (Place::new(), port(), port());
+    let a = Backend::named("a");
+    let unix = format!("unix:{}", place.file("front").display());
+    let binds = [format!("*:{first}"), format!("127.0.0.1:{second}"), unix];
+    let listens = [first.to_string(), binds[1].clone(), binds[2].clone()];
+    let _running = listens.map(|listen| place.native(&format!("{listen} {a}")));
+    for bind in &binds {
+        let done = place.ctl(&format!("--listen {bind} status")).check(0);
+        assert!(done.stdout.contains(&format!("{bind}: 0 sessions open")), "{bind}: {done:?}");
+    }
+    place.ctl(&format!("--listen 127.0.0.1:{first} status")).check(69);
+    place.ctl("--listen http status").check(2);
+}
+
+#[test]
+fn a_runtime_directory_of_another_user_is_not_trusted() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let place = Place::new();
+    std::fs::set_permissions(place.file(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(place.runtime()).unwrap();
+    std::os::unix::fs::chown(place.runtime(), Some(1), Some(1)).unwrap();
+    std::fs::set_permissions(place.runtime(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let done = Done::run(&mut place.as_nobody("evenkeel", "ctl status"), "").check(1);
+    assert!(done.stderr.contains("belongs to user 1"), "{}", done.stderr);
+}
+
+#[test]
+fn what_an_answer_says_does_not_reach_the_terminal_raw() {
+    let place = Place::new();
+    let socket = place.file("fake.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The request fits into one read, and the answer must not come before it.
+        std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+        let body = concat!(
+            r#"{"version":"\u001b[2J","pid":1,"uptime_seconds":0,"#,
+            r#""shutting_down":false,"workers":[],"listeners":[]}"#
+        );
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        std::io::Write::write_all(&mut stream, format!("{head}{body}").as_bytes()).unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    });
+    let done = place.ctl(&format!("--admin {} status", socket.display())).check(0);
+    assert!(done.stdout.starts_with("evenkeel ?[2J, pid 1"), "{:?}", done.stdout);
 }
 
 #[test]
@@ -71,8 +124,14 @@ fn another_user_is_refused() {
     }
     let words = format!("ctl --admin {} status", place.socket().display());
     let done = Done::run(&mut place.as_nobody("evenkeel", &words), "").check(1);
-    assert!(done.stderr.contains("belongs to another user"), "{}", done.stderr);
+    assert!(done.stderr.contains("that instance runs as another user"), "{}", done.stderr);
     assert_eq!(done.stdout, "");
+    // Found by itself, too, and where not even the directory can be read.
+    let done = Done::run(&mut place.as_nobody("evenkeel", "ctl status"), "").check(1);
+    assert!(done.stderr.contains("another user"), "{}", done.stderr);
+    std::fs::set_permissions(place.runtime(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let done = Done::run(&mut place.as_nobody("evenkeel", "ctl status"), "").check(1);
+    assert!(done.stderr.contains("run as another user"), "{}", done.stderr);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Every verb: what it answers, and what it does to traffic.
 
-use crate::support::{Backend, Client, End, Place, ask, ask_times, port, until};
+use crate::support::{Backend, Client, End, Place, Program, ask, ask_times, port, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ fn done(place: &Place, words: &str) {
 
 #[track_caller]
 fn already(place: &Place, words: &str) {
-    assert_eq!(place.ctl(words).check(0).stdout, "it was so already\n", "{words}");
+    let said = place.ctl(words).check(0).stdout;
+    assert!(said.starts_with("already ") || said == "nothing to change\n", "{words}: {said}");
 }
 
 #[track_caller]
@@ -53,13 +54,16 @@ fn status_as_a_table() {
     assert_eq!(
         table,
         "
-*:PORT: 1 sessions open, 2 since start
-PLACE  BACKEND          POLICY       ADMIN     HEALTH       OPEN  MAX  TRIED  FAILED  SENT  RECEIVED
-0.0    127.0.0.1:AAAAA  round-robin  enabled   healthy         1    3      2       0     5         9
-0.1    127.0.0.1:DDDDD  round-robin  enabled   quarantined     0    -      1       1     0         0
-1.0    127.0.0.1:BBBBB  hash         disabled  healthy         0    -      0       0     0         0
+*:PORT: 1 session open, 2 since start, round-robin ! hash
+PLACE  BACKEND          STATE        OPEN  MAX  TRIED  FAILED  SENT  RECEIVED
+0.0    127.0.0.1:AAAAA  healthy         1    3      2       0     5         9
+0.1    127.0.0.1:DDDDD  quarantined     0    -      1       1     0         0
+1.0    127.0.0.1:BBBBB  disabled        0    -      0       0     0         0
 "
     );
+    let wide = place.ctl("status --wide").check(0).stdout;
+    let heading = "PLACE  BACKEND          POLICY       ADMIN     HEALTH       OPEN  MAX  TRIED";
+    assert!(wide.contains(heading), "{wide}");
     evenkeel.kill();
 }
 
@@ -119,7 +123,12 @@ fn status_and_sessions_as_json() {
     }]);
     assert_eq!(sessions, expected);
 
-    let table = place.ctl("sessions").check(0).stdout;
+    let plain = place.ctl("sessions").check(0).stdout;
+    let row = plain.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+    let client_address = client.0.local_addr().unwrap().to_string();
+    assert_eq!(&row[..6], ["1", &*client_address, &a.to_string(), "open", "0", "2"]);
+
+    let table = place.ctl("sessions --wide").check(0).stdout;
     let mut lines = table.lines();
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(
@@ -177,6 +186,51 @@ fn disable_enable_and_drain() {
     assert_eq!(ask(&port), "reset");
     done(&place, "enable 0.1");
     assert_eq!(ask(&port), "b");
+}
+
+#[test]
+fn drain_waits_for_the_last_session() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let evenkeel = place.native(&format!("{port} {a} {b}"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    let late = place.ctl("drain 0.0 --wait 50ms").check(1);
+    assert_eq!(late.stderr, "evenkeel ctl: backend 0.0 is draining, but still has 1 open\n");
+    assert_eq!(late.stdout, "");
+    let mut waiting =
+        Program::spawn(&mut place.command("evenkeel", &format!("ctl drain {a} --wait")));
+    evenkeel.log.wait_nth("set-admin-state", 1);
+    assert!(!waiting.has_ended());
+    drop(held);
+    assert_eq!(waiting.wait().code(), Some(0));
+    assert_eq!(waiting.out.all(), ["drained"]);
+    assert_eq!(place.ctl("drain 0.1 --wait 1h").check(0).stdout, "drained\n");
+    refused(&place, "drain 0.7 --wait", "no backend 0.7; `evenkeel ctl status` lists them");
+}
+
+#[test]
+fn a_full_pool_is_shown_as_such() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}:1"));
+    let says = "every available backend has as many sessions as its limit allows";
+    assert!(!place.ctl("status").check(0).stdout.contains(says));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    assert!(place.ctl("status").check(0).stdout.contains(says));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for words in ["ctl status", "ctl sessions --json", "ctl enable 0.0", "status --html"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = place.command("evenkeel", words).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("cannot write to standard output"), "{words}: {said}");
+    }
 }
 
 #[test]

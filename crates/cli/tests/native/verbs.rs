@@ -43,6 +43,52 @@ fn the_demo_does_what_it_says() {
 }
 
 #[test]
+fn the_demo_says_when_no_ports_are_left() {
+    for port in [65_535, 65_533] {
+        let done = Place::new().run("evenkeel", &format!("demo --port {port}")).check(1);
+        assert!(done.stderr.contains("no port is left after 65535"), "{done:?}");
+        assert_eq!(done.stdout, "");
+    }
+}
+
+#[test]
+fn a_misspelt_verb_is_recognised() {
+    let place = Place::new();
+    for (words, verb) in [
+        ("stauts", "status"),
+        ("ctrl status", "ctl"),
+        ("statsu --html", "status"),
+        ("hel", "help"),
+        ("balnce", "balance"),
+        ("mergelog", "mergelogs"),
+    ] {
+        let done = place.run("evenkeel", words).check(2);
+        assert!(done.stderr.contains(&format!("did you mean '{verb}'")), "{words}: {done:?}");
+    }
+    for words in ["http", "8080", "frobnicate", "-x"] {
+        let done = place.run("evenkeel", words).check(2);
+        assert!(!done.stderr.contains("there is no verb"), "{words}: {done:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_words() {
+    let place = Place::new();
+    for (word, option) in [
+        ("help", "--help"),
+        ("help ctl", "ctl --help"),
+        ("help ctl drain", "ctl drain --help"),
+        ("help mergelogs", "mergelogs --help"),
+        ("help pen", "pen --help"),
+        ("version", "--version"),
+    ] {
+        let asked = place.run("evenkeel", word).check(0);
+        assert_eq!(asked.stdout, place.run("evenkeel", option).stdout, "{word}");
+        assert!(!asked.stdout.is_empty());
+    }
+}
+
+#[test]
 fn links_make_the_classics() {
     let place = Place::new();
     let dir = place.file("");

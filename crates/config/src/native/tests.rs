@@ -175,13 +175,16 @@ fn ctl(line: &str, expected: &str) {
 
 #[test]
 fn ctl_verbs_are_commands() {
-    ctl("status", "Status { json: false } None None");
-    ctl("--listen 80 sessions --json", "Sessions { json: true } None Some(80)");
+    ctl("status", "Status { json: false, wide: false } None None");
+    ctl("--listen 80 sessions --json", "Sessions { json: true, wide: false } None Some(Port(80))");
     ctl("status --admin /s", "Some(\"/s\") None");
     ctl("status --admin /s --listen 80", "cannot be used with");
     ctl("enable 0.1", "SetAdminState { backend: Place { tier: 0, index: 1 }, state: Enabled }");
     ctl("disable db1:80", "backend: Name(\"db1:80\"), state: Disabled }");
     ctl("drain [::1]:80", "backend: Name(\"[::1]:80\"), state: Draining }");
+    ctl("drain 0.1 --wait 5m", "state: Draining }");
+    ctl("drain 0.1 --wait long", "a duration is a whole number and a unit");
+    ctl("status --json --wide", "cannot be used with");
     ctl("limit 0.0 -1", "sessions_max: AtMost(0) }");
     ctl("limit 0.0", "required arguments");
     ctl("quarantine 0.1 5m", "Quarantine { backend: Place { tier: 0, index: 1 }, seconds: 300 }");

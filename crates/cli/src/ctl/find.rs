@@ -1,0 +1,86 @@
+//! Which running instance is meant: the one at a socket, the one that listens somewhere, or the
+//! only one.
+
+use super::Failure;
+use config::ExitStatus;
+use config::native::WhichInstance;
+use control::{Client, ClientError, ROOT_RUNTIME_DIR, runtime_dir, sockets_in};
+use std::io;
+use std::path::Path;
+use telemetry::Status;
+
+/// The instance that is meant.
+///
+/// # Errors
+/// When there is none, or several fit.
+pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
+    if let Some(path) = &which.admin {
+        return connect(path);
+    }
+    let dir = runtime_dir();
+    let paths = sockets_in(&dir).map_err(|error| Failure {
+        status: ExitStatus::Failure,
+        message: match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("instances in {} run as another user: {error}", dir.display())
+            }
+            _ => format!("cannot look for instances in {}: {error}", dir.display()),
+        },
+    })?;
+    let mut running = Vec::new();
+    let mut foreign = None;
+    for path in paths {
+        let client = connect(&path)?;
+        match client.status() {
+            Ok(status) => running.push((client, status)),
+            Err(error @ ClientError::Forbidden { .. }) => foreign = Some(error),
+            Err(_) => {}
+        }
+    }
+    if let Some(name) = &which.listen {
+        running.retain(|(_, status)| status.listeners.iter().any(|it| name.fits(&it.bind)));
+    }
+    let names = listeners(&running);
+    match (running.pop(), running.is_empty(), foreign) {
+        (Some((client, _)), true, _) => Ok(client),
+        (Some(_), false, _) => Err(unavailable(format!(
+            "several instances are running ({names}); choose one with --listen or --admin PATH"
+        ))),
+        (None, _, Some(error)) => Err(error.into()),
+        (None, _, None) => Err(nothing_found(which, &dir)),
+    }
+}
+
+fn connect(path: &Path) -> Result<Client, Failure> {
+    Client::new(path)
+        .map_err(|error| Failure { status: ExitStatus::Failure, message: error.to_string() })
+}
+
+fn listeners(running: &[(Client, Status)]) -> String {
+    let binds = running.iter().flat_map(|(_, status)| &status.listeners).map(|it| &*it.bind);
+    binds.collect::<Vec<_>>().join(", ")
+}
+
+fn nothing_found(which: &WhichInstance, dir: &Path) -> Failure {
+    let hint = match is_closed(Path::new(ROOT_RUNTIME_DIR)) && dir != Path::new(ROOT_RUNTIME_DIR) {
+        true => format!(
+            "; if that instance runs as another user, its socket may be in {ROOT_RUNTIME_DIR}: run this command as that user"
+        ),
+        false => "; choose another admin socket with --admin PATH".to_owned(),
+    };
+    unavailable(match &which.listen {
+        Some(name) => {
+            format!("no running instance found in {} listens on {name}{hint}", dir.display())
+        }
+        None => format!("no running instance found in {}{hint}", dir.display()),
+    })
+}
+
+/// Whether the directory exists and this user may not look into it.
+fn is_closed(dir: &Path) -> bool {
+    dir.read_dir().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn unavailable(message: String) -> Failure {
+    Failure { status: ExitStatus::Unavailable, message }
+}

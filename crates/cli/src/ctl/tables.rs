@@ -1,0 +1,280 @@
+//! What `evenkeel ctl status` and `evenkeel ctl sessions` print.
+//!
+//! The plain tables fit into [`WIDTH`] columns: counters are rounded, addresses that are too long
+//! are cut in the middle. The wide ones have every column in full.
+
+use telemetry::{BackendRow, ListenerRow, SessionRow, Status};
+use terms::Limit;
+
+/// The width of a terminal that shows plain tables without folding lines.
+const WIDTH: usize = 80;
+
+/// A running instance: a head, and a table of backends for each listener.
+pub fn status_text(status: &Status, is_wide: bool) -> String {
+    let workers: Vec<_> = status.workers.iter().map(|it| it.sessions.to_string()).collect();
+    let state = if status.shutting_down { ", shutting down" } else { "" };
+    let mut text = format!(
+        "evenkeel {}, pid {}, up {} s{state}, sessions by worker: {}\n",
+        status.version,
+        status.pid,
+        status.uptime_seconds,
+        workers.join(" ")
+    );
+    for listener in &status.listeners {
+        text += &listener_text(listener, is_wide);
+    }
+    text
+}
+
+fn listener_text(listener: &ListenerRow, is_wide: bool) -> String {
+    let mut text = format!(
+        "\n{}: {} open, {} since start, {}\n",
+        listener.bind,
+        sessions(listener.sessions),
+        listener.sessions_total,
+        policies(listener)
+    );
+    if is_full(listener) {
+        text += "every available backend has as many sessions as its limit allows\n";
+    }
+    let places = listener.tiers.iter().enumerate().flat_map(|(tier, row)| {
+        let backends = row.backends.iter().enumerate();
+        backends.map(move |(index, backend)| (format!("{tier}.{index}"), &*row.policy, backend))
+    });
+    let table = match is_wide {
+        true => Table {
+            headings: &WIDE_STATUS,
+            numbers: 5,
+            rows: places.map(|(place, policy, backend)| wide_row(place, policy, backend)).collect(),
+        },
+        false => Table {
+            headings: &PLAIN_STATUS,
+            numbers: 3,
+            rows: places.map(|(place, _, backend)| plain_row(place, backend)).collect(),
+        },
+    };
+    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) }
+}
+
+fn policies(listener: &ListenerRow) -> String {
+    let words: Vec<_> = listener.tiers.iter().map(|tier| &*tier.policy).collect();
+    words.join(" ! ")
+}
+
+fn sessions(count: u64) -> String {
+    match count {
+        1 => "1 session".to_owned(),
+        count => format!("{count} sessions"),
+    }
+}
+
+/// Whether every backend that could serve has reached its limit.
+fn is_full(listener: &ListenerRow) -> bool {
+    let backends = listener.tiers.iter().flat_map(|tier| &tier.backends);
+    let mut usable = backends.filter(|it| it.admin == "enabled").peekable();
+    usable.peek().is_some() && usable.all(has_reached_its_limit)
+}
+
+fn has_reached_its_limit(backend: &BackendRow) -> bool {
+    let sessions = u32::try_from(backend.sessions).unwrap_or(u32::MAX);
+    !backend.sessions_max.allows(sessions)
+}
+
+const PLAIN_STATUS: [&str; 9] =
+    ["PLACE", "BACKEND", "STATE", "OPEN", "MAX", "TRIED", "FAILED", "SENT", "RECEIVED"];
+
+fn plain_row(place: String, backend: &BackendRow) -> Vec<String> {
+    // An operator's word counts for more than what connects have shown.
+    let state = if backend.admin == "enabled" { &backend.health } else { &backend.admin };
+    vec![
+        place,
+        backend.name.clone(),
+        state.clone(),
+        short(backend.sessions),
+        limit(backend, short),
+        short(backend.attempts_total),
+        short(backend.failures_total),
+        short(backend.sent_bytes_total),
+        short(backend.received_bytes_total),
+    ]
+}
+
+const WIDE_STATUS: [&str; 11] = [
+    "PLACE", "BACKEND", "POLICY", "ADMIN", "HEALTH", "OPEN", "MAX", "TRIED", "FAILED", "SENT",
+    "RECEIVED",
+];
+
+fn wide_row(place: String, policy: &str, backend: &BackendRow) -> Vec<String> {
+    vec![
+        place,
+        backend.name.clone(),
+        policy.to_owned(),
+        backend.admin.clone(),
+        backend.health.clone(),
+        backend.sessions.to_string(),
+        limit(backend, |limit| limit.to_string()),
+        backend.attempts_total.to_string(),
+        backend.failures_total.to_string(),
+        backend.sent_bytes_total.to_string(),
+        backend.received_bytes_total.to_string(),
+    ]
+}
+
+fn limit(backend: &BackendRow, write: impl Fn(u64) -> String) -> String {
+    match backend.sessions_max {
+        Limit::None => "-".to_owned(),
+        Limit::AtMost(limit) => write(limit.into()),
+    }
+}
+
+/// Open sessions, one row each.
+pub fn sessions_text(sessions: &[SessionRow], is_wide: bool) -> String {
+    match is_wide {
+        true => Table {
+            headings: &WIDE_SESSIONS,
+            numbers: 5,
+            rows: sessions.iter().map(wide_session).collect(),
+        }
+        .in_full(),
+        false => Table {
+            headings: &PLAIN_SESSIONS,
+            numbers: 4,
+            rows: sessions.iter().map(plain_session).collect(),
+        }
+        .within(WIDTH, &[1, 2]),
+    }
+}
+
+const PLAIN_SESSIONS: [&str; 7] =
+    ["SESSION", "CLIENT", "BACKEND", "PHASE", "SENT", "RECEIVED", "AGE"];
+
+fn plain_session(session: &SessionRow) -> Vec<String> {
+    vec![
+        session.session.to_string(),
+        session.client.clone(),
+        session.backend.clone().unwrap_or_else(|| "-".to_owned()),
+        session.phase.clone(),
+        short(session.sent_bytes),
+        short(session.received_bytes),
+        age(session.age_seconds),
+    ]
+}
+
+const WIDE_SESSIONS: [&str; 9] =
+    ["SESSION", "LISTENER", "CLIENT", "BACKEND", "PHASE", "WORKER", "SENT", "RECEIVED", "AGE"];
+
+fn wide_session(session: &SessionRow) -> Vec<String> {
+    vec![
+        session.session.to_string(),
+        session.listener.clone(),
+        session.client.clone(),
+        session.backend.clone().unwrap_or_else(|| "-".to_owned()),
+        session.phase.clone(),
+        session.worker.to_string(),
+        session.sent_bytes.to_string(),
+        session.received_bytes.to_string(),
+        format!("{:.1}s", session.age_seconds),
+    ]
+}
+
+/// A count in at most five characters: `99999`, `1.2M`, `340G`.
+fn short(count: u64) -> String {
+    if count < 100_000 {
+        return count.to_string();
+    }
+    let mut unit = 1_u64;
+    for letter in ["k", "M", "G", "T", "P", "E"] {
+        unit = unit.saturating_mul(1000);
+        let tenths = count / (unit / 10);
+        match tenths {
+            0..100 => return format!("{}.{}{letter}", tenths / 10, tenths % 10),
+            100..10_000 => return format!("{}{letter}", tenths / 10),
+            _ => {}
+        }
+    }
+    count.to_string()
+}
+
+/// An age in at most five characters: `9.9s`, `75s`, `90m`, `25h`, `400d`.
+fn age(seconds: f64) -> String {
+    match seconds {
+        ..10.0 => format!("{seconds:.1}s"),
+        ..600.0 => format!("{seconds:.0}s"),
+        ..36_000.0 => format!("{:.0}m", seconds / 60.0),
+        ..360_000.0 => format!("{:.0}h", seconds / 3600.0),
+        _ => format!("{:.0}d", seconds / 86_400.0),
+    }
+}
+
+/// Rows under headings; from column `numbers` on, cells are set to the right.
+struct Table<'a> {
+    headings: &'a [&'a str],
+    numbers: usize,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table<'_> {
+    /// Every column as wide as its widest cell.
+    fn in_full(&self) -> String {
+        self.set(&self.widths())
+    }
+
+    /// At most `width` wide, if cutting cells of the columns `elastic` in the middle can do that.
+    fn within(&self, width: usize, elastic: &[usize]) -> String {
+        let mut widths = self.widths();
+        loop {
+            let total = widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1);
+            let widest = elastic.iter().copied().max_by_key(|&column| widths[column]);
+            match widest {
+                Some(column) if total > width && widths[column] > ELASTIC_MIN => {
+                    widths[column] -= 1;
+                }
+                _ => return self.set(&widths),
+            }
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let cell = |row: &Vec<String>, column: usize| row[column].chars().count();
+        let width = |column| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+        self.headings.iter().enumerate().map(|(at, it)| width(at).max(it.len())).collect()
+    }
+
+    fn set(&self, widths: &[usize]) -> String {
+        let headings = self.headings.iter().map(|it| (*it).to_owned()).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&headings).chain(&self.rows) {
+            let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, &width))| {
+                let cell = cut(cell, width);
+                match column >= self.numbers {
+                    true => format!("{cell:>width$}"),
+                    false => format!("{cell:<width$}"),
+                }
+            });
+            text += cells.collect::<Vec<_>>().join(GAP).trim_end();
+            text.push('\n');
+        }
+        text
+    }
+}
+
+const GAP: &str = "  ";
+
+/// The narrowest that a column of addresses becomes.
+const ELASTIC_MIN: usize = 12;
+
+/// A cell of at most `width` characters. The end is worth most: the port is there.
+fn cut(cell: &str, width: usize) -> String {
+    let length = cell.chars().count();
+    if length <= width {
+        return cell.to_owned();
+    }
+    let head = (width - 1) / 2;
+    let tail = width - 1 - head;
+    let start: String = cell.chars().take(head).collect();
+    let end: String = cell.chars().skip(length - tail).collect();
+    format!("{start}…{end}")
+}
+
+#[cfg(test)]
+mod tests;

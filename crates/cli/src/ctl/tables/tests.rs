@@ -1,0 +1,111 @@
+use super::*;
+use telemetry::{TierRow, WorkerRow};
+
+fn table(rows: &[[&str; 2]]) -> Table<'static> {
+    let rows = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
+    Table { headings: &["A", "B"], numbers: 1, rows }
+}
+
+#[test]
+fn tables_line_up() {
+    assert_eq!(table(&[["bcd", "1"], ["a", "100"]]).in_full(), "A      B\nbcd    1\na    100\n");
+}
+
+#[test]
+fn what_does_not_fit_is_cut_in_the_middle() {
+    let text = table(&[["[2001:db8:0:1:2:3:4:5]:8080", "17"]]).within(20, &[0]);
+    assert_eq!(text, "A                  B\n[2001:d…:5]:8080  17\n");
+    let long = table(&[["short", "a number that is not cut"]]).within(20, &[0]);
+    assert!(long.contains("a number that is not cut"));
+}
+
+#[test]
+fn counts_are_short() {
+    for (count, text) in [
+        (0, "0"),
+        (99_999, "99999"),
+        (100_000, "100k"),
+        (1_234_567, "1.2M"),
+        (12_345_678, "12M"),
+        (999_999_999, "999M"),
+        (1_000_000_000, "1.0G"),
+        (u64::MAX, "18E"),
+    ] {
+        assert_eq!(short(count), text);
+    }
+    let ages = [(0.04, "0.0s"), (59.6, "60s"), (3600.0, "60m"), (90_000.0, "25h"), (4e6, "46d")];
+    for (seconds, text) in ages {
+        assert_eq!(age(seconds), text);
+    }
+}
+
+fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
+    BackendRow {
+        name: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
+        addresses: Vec::new(),
+        admin: "enabled".to_owned(),
+        health: "quarantined".to_owned(),
+        sessions,
+        sessions_max,
+        attempts_total: u64::MAX,
+        failures_total: u64::MAX,
+        sent_bytes_total: u64::MAX,
+        received_bytes_total: u64::MAX,
+    }
+}
+
+fn status(backends: Vec<BackendRow>) -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        pid: 4_194_304,
+        uptime_seconds: 1,
+        shutting_down: false,
+        workers: vec![WorkerRow { sessions: 1 }],
+        listeners: vec![ListenerRow {
+            bind: "*:65535".to_owned(),
+            sessions: 1,
+            sessions_total: u64::MAX,
+            tiers: vec![TierRow { policy: "least-sessions".to_owned(), backends }],
+        }],
+    }
+}
+
+#[track_caller]
+fn fits(text: &str) {
+    let widest = text.lines().map(|line| line.chars().count()).max();
+    assert!(widest.is_some_and(|width| width <= WIDTH), "{widest:?}\n{text}");
+}
+
+#[test]
+fn the_largest_counters_fit_a_terminal() {
+    fits(&status_text(&status(vec![backend(1_000_000, Limit::AtMost(u32::MAX))]), false));
+    let session = SessionRow {
+        session: 99_999_999,
+        worker: 1023,
+        listener: "*:65535".to_owned(),
+        client: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
+        backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
+        phase: "connecting".to_owned(),
+        sent_bytes: u64::MAX,
+        received_bytes: u64::MAX,
+        age_seconds: 3.2e9,
+    };
+    fits(&sessions_text(&[session], false));
+}
+
+#[test]
+fn a_pool_at_its_limit_says_so() {
+    let says = "as many sessions as its limit allows";
+    assert!(
+        status_text(
+            &status(vec![backend(3, Limit::AtMost(3)), backend(5, Limit::AtMost(4))]),
+            false
+        )
+        .contains(says)
+    );
+    assert!(
+        !status_text(&status(vec![backend(3, Limit::AtMost(3)), backend(5, Limit::None)]), false)
+            .contains(says)
+    );
+    assert!(!status_text(&status(vec![]), false).contains(says));
+}
