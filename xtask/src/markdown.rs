@@ -49,7 +49,7 @@ pub fn evenkeel(tree: &Command) -> String {
 pub fn ctl(tree: &Command) -> anyhow::Result<String> {
     let ctl = tree.find_subcommand("ctl").context("there is no ctl")?;
     let mut text = format!("{NOTICE}# `evenkeel ctl`\n\n{}.\n\n", plain(&about(ctl)));
-    text.push_str("A BACKEND is `TIER.INDEX` or an address, as `status` shows them.\n\n");
+    text.push_str("A BACKEND is `TIER.INDEX` or an address, as shown by `status`.\n\n");
     let options = ctl.get_arguments().filter(|arg| arg.get_long().is_some());
     text.push_str(&table(
         ["Option", "Meaning"],
@@ -110,7 +110,9 @@ pub fn exit_statuses() -> String {
             [row.status.code().to_string(), from, plain(row.meaning)]
         }),
     ));
-    text.push_str("\nA process ended by a signal has the shell's 128 plus its number.\n");
+    text.push_str(
+        "\nIf a signal ends a process, the shell reports 128 plus the signal's number.\n",
+    );
     text
 }
 

@@ -94,7 +94,7 @@ fn head(option: &OptionRow) -> String {
 }
 
 fn synopsis(row: &CommandRow) -> String {
-    // Where there are arguments, the text says what no means.
+    // If there are arguments, the text says what `no` means.
     let no = if row.is_negatable() && row.arguments.is_empty() { "[no] " } else { "" };
     format!("{no}{} {}", row.name, row.arguments).trim_end().to_owned()
 }
@@ -107,39 +107,42 @@ fn meaning(row: &CommandRow) -> String {
 }
 
 const DESCRIPTION: [&str; 4] = [
-    "Accepts TCP connections and gives each to one of the servers, in the background unless -f is \
-     given. A client that was here before returns to its server; others are given servers in \
-     turn, beginning with number 1.",
-    "The first operand is what to listen on: a port, addr:port, [v6]:port or the path of a Unix \
-     socket. The last colon splits, so that ::1:80 is port 80 of ::1.",
-    "A server that cannot be reached is left out for some time, and the next one is tried; see -b, \
-     -s and -e. penctl(1) changes nearly everything while pen runs.",
+    "Accepts TCP connections and connects each to one of the servers, in the background unless -f \
+     is given. A known client returns to its server. New clients get the servers in turn, \
+     beginning with number 1.",
+    "The first operand is the listening address: a port, addr:port, [v6]:port or the path of a \
+     Unix socket. The last colon precedes the port, so ::1:80 is port 80 of ::1.",
+    "If a server cannot be reached, the next one is tried, and the server is skipped for some \
+     time; see -b, -s and -e. penctl(1) can change nearly everything while pen runs.",
     "This is the pen of Evenkeel. It takes the command line, files and commands of pen 0.34.1 and \
-     answers as that did; docs/compat.md lists where it differs on purpose. `evenkeel pen \
-     --print-config ...` prints the native command line that means the same.",
+     gives the same answers; docs/compat.md lists the deliberate differences. `evenkeel pen \
+     --print-config ...` prints the equivalent native command line.",
 ];
 
 const SERVERS: &str = "A server is host[:port[:soft[:hard[:weight[:prio]]]]], with an IPv6 address in brackets, or the \
-     path of a Unix socket. Without a port it has the listening port. At most soft connections are \
-     open to it at one time, 0 for no limit; clients that are remembered with it may have hard, \
-     where that is more. weight is for -W, prio for the command prio. Servers are numbered from 0, \
-     and hosts are looked up once.";
+     path of a Unix socket. Without a port, the listening port is used. soft is the maximum number \
+     of open connections, 0 for no limit; for clients that are remembered with the server, the \
+     maximum is hard if that is larger. weight is for -W, prio for the command prio. Servers are \
+     numbered from 0, and hosts are resolved once.";
 
 const SIGNALS: [(&str, &str); 3] = [
     (
         "HUP",
-        "Open the log again, so that it can be renamed before, and read the file of -F again. \
-         Nothing is reset first: what the file does not mention stays.",
+        "Reopen the log, which may have been renamed, and read the file of -F again. Nothing is \
+         reset first: settings that the file does not mention stay as they are.",
     ),
-    ("USR1", "Write the status page of -w, or without it a report to standard error or syslog."),
-    ("TERM, INT", "Close everything, remove the pid file, and leave with status 0."),
+    (
+        "USR1",
+        "Write the status page of -w. Without -w, write a report to standard error or syslog.",
+    ),
+    ("TERM, INT", "Close everything, remove the pid file, and exit with status 0."),
 ];
 
 const PENCTL_DESCRIPTION: [&str; 3] = [
-    "Sends one command to the pen that listens for it there (pen(1), -C) and prints the answer. \
-     Words are joined with blanks. Most commands that change something answer nothing; complaints \
-     about their arguments go to where pen writes its messages.",
-    "The same commands, one to a line, make a file for the option -F of pen and for the command \
-     include; lines that start with # are comments. Superfluous words are ignored.",
-    "Commands that have a value show it, after the change if there is one.",
+    "Sends one command to the control port of a pen (pen(1), -C) and prints the answer. Words are \
+     joined with blanks. Most commands that change something have no answer; pen writes errors in \
+     their arguments to wherever it writes its messages.",
+    "A file for pen's option -F, or for the command include, consists of the same commands, one per \
+     line. Lines that start with # are comments. Superfluous words are ignored.",
+    "Commands for a value print it, after the change if there is one.",
 ];

@@ -1,4 +1,4 @@
-//! Man pages: clap's for the native command line, our own rendering for balance's table.
+//! Man pages: rendered by clap for the native command line, and by us for balance's table.
 
 use anyhow::Context;
 use clap::{Arg, Command};
@@ -44,7 +44,7 @@ pub fn verb(tree: &Command, verb: &str, synopsis: &str) -> anyhow::Result<String
     page.clap_section(&command, Man::render_options_section)?;
     if command.has_subcommands() {
         page.verbs(&command);
-        page.paragraph("A BACKEND is TIER.INDEX or an address, as `status` shows them.");
+        page.paragraph("A BACKEND is TIER.INDEX or an address, as shown by `status`.");
     }
     let own = format!("evenkeel {verb}");
     let has_own =
@@ -136,7 +136,7 @@ impl Page {
         self.0.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(head), escaped(text)));
     }
 
-    /// Lines that stay as they are.
+    /// Lines that are not filled.
     pub fn lines<S: AsRef<str>>(&mut self, lines: &[S]) {
         self.0.push_str(".nf\n");
         for line in lines {
@@ -167,7 +167,7 @@ pub fn verb_words(verb: &Command) -> String {
     flags.chain(operands).fold(verb.get_name().to_owned(), |words, word| words + &word)
 }
 
-/// An operand as the texts call it.
+/// The name of an operand in texts.
 pub fn operand(arg: &Arg) -> String {
     match arg.get_value_names() {
         Some([name, ..]) => name.to_uppercase(),
@@ -175,12 +175,12 @@ pub fn operand(arg: &Arg) -> String {
     }
 }
 
-/// What clap says a command is about.
+/// clap's short description of a command.
 pub fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The forms of the program that end with a status.
+/// The programs that exit with a status.
 fn forms(row: &ExitRow) -> impl Iterator<Item = &'static str> {
     row.from.split(", ")
 }
@@ -194,7 +194,7 @@ pub fn sentence(text: &str) -> String {
     }
 }
 
-/// Text as roff takes it: backslashes and hyphens escaped, code spans bold, no line a request.
+/// Text for roff: backslashes and hyphens are escaped, code spans are bold, and no line is a request.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     let mut parts = text.split('`').enumerate();
@@ -213,41 +213,42 @@ fn quoted(text: &str) -> String {
 const SOURCE: &str = concat!("evenkeel ", env!("CARGO_PKG_VERSION"));
 
 const DESCRIPTION: [&str; 6] = [
-    "Listens on LISTEN and spreads the TCP connections that arrive over the BACKENDs, in the \
-     foreground, with one log line for every session that ends.",
+    "Listens on LISTEN and distributes TCP connections over the BACKENDs. It runs in the \
+     foreground and logs one line for each session that ends.",
     "LISTEN is a port, a service name, addr:port, [v6]:port or unix:/path. A BACKEND is a host, \
-     [v6] or unix:/path, and behind it :port:max:max_affine:weight:priority, as much of that as is \
-     needed. Without a port it has the listening port; max is the most sessions it is given at \
-     one time, 0 for no limit; max_affine is the most where a client is remembered with it (see \
-     `--affinity`); weight and priority are for the policies weighted and priority. A Unix \
-     backend has no port, and either all four numbers or only max: a path that really ends with \
-     :NUMBER is written with :0 behind it.",
-    "The word ! ends a tier: the backends before it are used as long as one of them can be had, \
-     then those behind it. The word % does the same and lets the client's address decide within \
-     the tier.",
-    "Policies: round-robin, each backend in turn; hash, by the client's address, so that few move \
-     when backends come and go; least-sessions; random; rotation, in turn and beginning with the \
-     second; address-hash, the client's address as a number modulo the number of backends; \
-     address-port-hash, the same with the client's port; weighted, the fewest sessions for its \
-     weight; priority, the lowest number that is to be had.",
-    "`--allow` and `--deny` make one list, in the order in which they are given. The first entry \
-     that fits a client decides. If none does, the opposite of the last one holds: after only \
-     `--allow`, nobody else is served. Clients of Unix sockets always are.",
+     [v6] or unix:/path, followed by as many of the fields :port:max:max_affine:weight:priority as \
+     are needed. Without a port, the listening port is used. max is the maximum number of open \
+     sessions, 0 for no limit; max_affine is the maximum for clients that are remembered with the \
+     backend (see `--affinity`); weight and priority are for the policies of these names. A Unix \
+     backend has no port, and either only max or all four numbers: after a path that really ends \
+     with :NUMBER, write :0.",
+    "The word ! ends a tier: the backends before it are used while one of them is available, \
+     otherwise those after it. The word % also ends a tier; in this tier, the client's address \
+     selects the backend.",
+    "Policies: round-robin uses the backends in turn; hash selects by the client's address, so \
+     that few clients move when backends come and go; least-sessions; random; rotation uses the \
+     backends in turn, beginning with the second; address-hash takes the client's address as a \
+     number modulo the number of backends; address-port-hash does so with the client's port \
+     included; weighted selects the backend with the fewest sessions for its weight; priority \
+     selects the available backend with the lowest number.",
+    "`--allow` and `--deny` form one list, in the order in which they are given. The first entry \
+     that matches a client decides. Without a match, the opposite of the last entry applies: after \
+     only `--allow` entries, no other client is served. Clients of Unix sockets are always served.",
     "Times are whole numbers with ns, us, ms, s, m, h or d; a bare number is seconds.",
 ];
 
 const BALANCE_DESCRIPTION: [&str; 2] = [
-    "Accepts TCP connections on port and gives each to one of the channels, in the background \
-     unless -f is given. With -i or -c it controls such a proxy that is already running on port.",
-    "This is the balance of Evenkeel. It takes the command line of balance 3.57 and answers as \
-     that did; docs/compat.md lists where it differs on purpose. `evenkeel balance \
-     --print-config ...` prints the native command line that means the same.",
+    "Accepts TCP connections on port and connects each to one of the channels, in the background \
+     unless -f is given. With -i or -c, it controls a proxy that is already running on port.",
+    "This is the balance of Evenkeel. It takes the command line of balance 3.57 and gives the \
+     same answers; docs/compat.md lists the deliberate differences. `evenkeel balance \
+     --print-config ...` prints the equivalent native command line.",
 ];
 
-const BALANCE_CHANNELS: &str = "A channel is host[:port[:maxc]] or [v6][:port[:maxc]]. The host is looked up once, at the \
-     start. Without a port the channel has the listening port. At most maxc connections are open \
-     to it at one time; 0 is no limit. Up to 64 channels make a group, and there are up to 32 \
-     groups: the first serves as long as it can, then the next.";
+const BALANCE_CHANNELS: &str = "A channel is host[:port[:maxc]] or [v6][:port[:maxc]]. The host is resolved once, at the \
+     start. Without a port, the listening port is used. At most maxc connections are open to the \
+     channel at a time; 0 means no limit. A group has up to 64 channels, and there are up to 32 \
+     groups: a group serves while no channel in the groups before it is available.";
 
-const BALANCE_SHELL: &str = "Commands may be shortened. Channels are those of the current group, which is 0 at first and \
-     always with -c.";
+const BALANCE_SHELL: &str = "Commands can be abbreviated. Channels are those of the current group, which is initially 0, \
+     and always 0 with -c.";

@@ -1,7 +1,7 @@
 //! How durations are written: `500us`, `500ms`, `2s`, `10m`, `1h`, `7d`; a bare number is seconds.
 //!
-//! The same on the command line, in answers and (later) in the file. Whole numbers only: `1.5s`
-//! is refused with a hint, because a comma or point is where people and programs disagree.
+//! The command line and answers use the same form. Numbers are whole: `1.5s` is refused with a
+//! hint, because people and programs disagree about commas and points.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,23 +11,22 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
-/// A time-out that may be switched off with the word `never`; zero means the same.
+/// A time-out that zero or the word `never` disables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience(pub Option<Duration>);
 
-/// A deadline that may be switched off with the word `never`; zero means at once.
+/// A deadline that the word `never` disables. Zero means at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(pub Option<Duration>);
 
-/// A time-out that may be switched off with the word `never`, zero meaning the same, or left out
-/// with the word `now`.
+/// A time-out that zero or the word `never` disables. The word `now` means no waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace(pub Option<Duration>);
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// No digits in front.
+    /// No digits at the beginning.
     #[error(
         "a duration is a whole number and a unit: 500ms, 2s, 10m, 1h; a bare number is seconds"
     )]
@@ -36,12 +35,12 @@ pub enum DurationError {
     #[error("a duration is a whole number; use a smaller unit, as in 1500ms for 1.5s")]
     Fraction,
     /// A unit that is not one of ours.
-    #[error("no unit of time is called {0:?}; there are ns, us, ms, s, m, h and d")]
+    #[error("{0:?} is not a unit of time; the units are ns, us, ms, s, m, h and d")]
     Unit(String),
     /// Beyond a hundred years.
     #[error("a duration is at most 36500d")]
     TooLong,
-    /// Zero where that makes no sense.
+    /// Zero, where it makes no sense.
     #[error("must be longer than zero")]
     Zero,
 }
@@ -74,7 +73,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// As [`parse_duration`], but longer than zero.
+/// Like [`parse_duration`], but the duration must be longer than zero.
 ///
 /// # Errors
 /// As [`parse_duration`], and [`DurationError::Zero`].
@@ -178,7 +177,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Reads a text and shows what came of it: the shortest form, or the complaint.
+    /// Reads a text and shows the result: the shortest form, or the error.
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let seen = match text.parse::<Span>() {
@@ -213,9 +212,9 @@ mod tests {
         check("never", "error: a duration is a whole number and a unit");
         check("1.5s", "as in 1500ms");
         check("1,5", "as in 1500ms");
-        check("5 s", "no unit of time is called \" s\"");
-        check("5S", "no unit of time is called \"S\"; there are ns, us, ms, s, m, h and d");
-        check("5min", "no unit of time is called \"min\"");
+        check("5 s", "\" s\" is not a unit of time");
+        check("5S", "\"S\" is not a unit of time; the units are ns, us, ms, s, m, h and d");
+        check("5min", "\"min\" is not a unit of time");
         check("36501d", "at most 36500d");
         check("99999999999999999999", "at most 36500d");
     }

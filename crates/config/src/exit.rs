@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
-    /// Done as asked.
+    /// Success.
     Success = 0,
-    /// It could not be done.
+    /// Failure.
     Failure = 1,
     /// The native command line was not understood.
     Usage = 2,
@@ -16,7 +16,7 @@ pub enum ExitStatus {
     DataError = 65,
     /// A file needed for the start is not accessible. Source: balance(1).
     NoInput = 66,
-    /// There is nobody to do it. Source: balance(1).
+    /// No instance can do it. Source: balance(1).
     Unavailable = 69,
     /// The operating system refused. Source: balance(1).
     OsError = 71,
@@ -27,28 +27,28 @@ pub enum ExitStatus {
 pub struct ExitRow {
     /// The status.
     pub status: ExitStatus,
-    /// The forms that end with it.
+    /// The programs that exit with it.
     pub from: &'static str,
-    /// What it means, as a sentence.
+    /// The meaning, as a sentence.
     pub meaning: &'static str,
 }
 
-/// The table, in rising order; a status with a meaning of its own per form has a row per form.
+/// All exit statuses, in rising order. If programs use a status differently, each has a row.
 pub const EXIT_STATUSES: [ExitRow; 14] = [
     row(
         ExitStatus::Success,
         "all",
-        "Done: an orderly end, a command carried out, or a daemon that is now listening.",
+        "Success: an orderly end, a command carried out, or a daemon that is now listening.",
     ),
     row(
         ExitStatus::Success,
         "pen, penctl",
-        "The command line was not understood: the usage text is on standard output. What the answer to a command says makes no difference.",
+        "The command line was not understood: the usage text is on standard output. penctl also exits with 0 whatever the answer to its command is.",
     ),
     row(
         ExitStatus::Failure,
         "evenkeel",
-        "It could not start or go on: an address in use, a name that does not resolve, a user that does not exist, an output that cannot be written.",
+        "The program could not start or continue: an address is in use, a user does not exist, or an output cannot be written.",
     ),
     row(
         ExitStatus::Failure,
@@ -58,17 +58,17 @@ pub const EXIT_STATUSES: [ExitRow; 14] = [
     row(
         ExitStatus::Failure,
         "pen",
-        "It could not start: a port or address that cannot be listened on, a server that does not resolve, an unknown user, a file that cannot be written, or something that this version does not do.",
+        "The program could not start: it cannot listen on a port or address, a server does not resolve, a user is unknown, a file cannot be written, or this version does not support an option.",
     ),
     row(
         ExitStatus::Failure,
         "penctl",
-        "Nothing was sent: no port was given, nobody answers there, or the command has more than 1021 characters.",
+        "Nothing was sent: no port was given, nothing answers there, or the command has more than 1021 characters.",
     ),
     row(
         ExitStatus::Usage,
         "evenkeel, evenkeel ctl",
-        "The command line was not understood; the message says which word and how to mend it.",
+        "The command line was not understood; the message names the argument and says how to mend it.",
     ),
     row(
         ExitStatus::ClassicUsage,
@@ -83,24 +83,24 @@ pub const EXIT_STATUSES: [ExitRow; 14] = [
     row(
         ExitStatus::NoInput,
         "balance",
-        "The name of the instance cannot be claimed: the runtime directory is not writable.",
+        "The instance's name cannot be claimed: the runtime directory is not writable.",
     ),
     row(
         ExitStatus::Unavailable,
         "balance",
-        "A group has no channels; there is no directory for the name of the instance; or, with `-i` and `-c`, no such instance is running, or it did not end when told to.",
+        "A group has no channels; the directory for the instance's name does not exist; or, with `-i` and `-c`, no such instance is running, or it did not end when it was told to.",
     ),
     row(
         ExitStatus::Unavailable,
         "evenkeel ctl",
-        "No instance is running, or several are and none was chosen.",
+        "No instance is running, or several are running and none was selected.",
     ),
     row(
         ExitStatus::OsError,
         "balance",
         "The operating system refused: the port is taken or needs privileges, `-b` is not an address of this machine.",
     ),
-    row(ExitStatus::OsError, "balance -i, balance -c", "The instance belongs to somebody else."),
+    row(ExitStatus::OsError, "balance -i, balance -c", "The instance belongs to another user."),
 ];
 
 const fn row(status: ExitStatus, from: &'static str, meaning: &'static str) -> ExitRow {

@@ -1,10 +1,10 @@
-//! From what was typed to what it means.
+//! Turns what was typed into what it means.
 //!
-//! [`Config`] is everything a running balancer is told; every door (the native command line, the
-//! classics', later the file) parses into it. [`Command`] is every change a running one accepts.
-//! Parsing is pure: names are kept as text, and `control` resolves them; service names are looked
-//! up by a function of the caller. Options live in one table per personality, from which help,
-//! man pages and completions are rendered.
+//! [`Config`] is everything that configures a balancer; every door (the native command line and the
+//! classics') parses into it. [`Command`] is any change that a running balancer accepts.
+//! Parsing is pure: names stay text until `control` resolves them, and a function of the caller
+//! looks up service names. There is one table of options per personality; help, man pages and
+//! completions are rendered from it.
 //!
 //! [`operand`] has the address grammar, and [`native`] the command line of `evenkeel`. The
 //! languages of the classics are in the crate `classics`.

@@ -1,9 +1,9 @@
 //! The command line of `evenkeel` itself: one tree of options and verbs.
 //!
-//! [`NativeCli`] is exactly what was typed; [`NativeArgs::to_config`] says what it means, and
-//! [`Config::to_command_line`](crate::Config::to_command_line) says it back. `evenkeel balance`,
-//! `pen` and `penctl` are in the tree so that help and completions know them, but their words
-//! follow grammars of their own: ask [`classic_words`] before letting clap look at them.
+//! [`NativeCli`] is exactly what was typed. [`NativeArgs::to_config`] returns its meaning, and
+//! [`Config::to_command_line`](crate::Config::to_command_line) turns that into words again.
+//! `evenkeel balance`, `pen` and `penctl` are in the tree so that help and completions know them,
+//! but their words follow grammars of their own: call [`classic_words`] before clap sees them.
 
 mod access;
 mod convert;
@@ -26,12 +26,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use terms::{Cut, Limit, SpliceMode};
 
-/// What was typed behind `evenkeel`.
+/// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "evenkeel",
     version,
-    about = "Spreads TCP connections over backends.",
+    about = "Distributes TCP connections over backends.",
     override_usage = USAGE,
     after_help = after_help(),
     args_conflicts_with_subcommands = true,
@@ -41,7 +41,7 @@ use terms::{Cut, Limit, SpliceMode};
     max_term_width = 100
 )]
 pub struct NativeCli {
-    /// Something other than to start balancing.
+    /// A verb, unless a balancer is to be started.
     #[command(subcommand)]
     pub verb: Option<Verb>,
     /// The start form.
@@ -49,7 +49,7 @@ pub struct NativeCli {
     pub start: NativeArgs,
 }
 
-/// The start form: what to listen on, where to, and how.
+/// The start form: where to listen, which backends to use, and how.
 #[derive(Clone, Debug, Args)]
 pub struct NativeArgs {
     /// Where to listen.
@@ -64,95 +64,97 @@ pub struct NativeArgs {
     #[arg(long, value_name = "POLICY", default_value = "round-robin", hide_possible_values = true)]
     #[arg(value_parser = Policy::parser(), help_heading = CHOOSING)]
     pub policy: Policy,
-    /// Leave a backend that failed out this long, unless all are out; 0 never does
+    /// How long to skip a failed backend, unless all have failed; 0 disables this
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = CHOOSING)]
     pub quarantine: Span,
-    /// Refuse clients when all backends are left out
+    /// Refuse clients when all backends have failed
     #[arg(long, help_heading = CHOOSING)]
     pub no_last_resort: bool,
-    /// What to try after a backend failed: whole-tier, later-tiers or nothing
+    /// What to try after a backend has failed: whole-tier, later-tiers or nothing
     #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
     #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]
     pub failover: FailoverScope,
-    /// The same for tiers that hash
+    /// Like --failover, for tiers that hash
     #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
     #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]
     pub hash_failover: FailoverScope,
-    /// Disable a backend that failed until `evenkeel ctl enable`
+    /// Disable a failed backend until `evenkeel ctl enable` enables it
     #[arg(long, help_heading = CHOOSING)]
     pub auto_disable: bool,
-    /// Send clients back to where they went; remember so many [default: none]
+    /// Send returning clients to the backend they used before; remember this many clients
+    /// [default: none]
     #[arg(long, value_name = "CLIENTS", help_heading = CHOOSING)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub affinity: Option<u32>,
-    /// Forget a client this long after its last session began; 0 or never: do not
+    /// Forget a client this long after its last session began; 0 or never disables this
     #[arg(long, value_name = "TIME", default_value = "never", requires = "affinity")]
     #[arg(help_heading = CHOOSING)]
     pub affinity_time: Patience,
-    /// Only count what remembered clients do; choose as if they were new
+    /// Only count the sessions of remembered clients; choose as for new ones
     #[arg(long, requires = "affinity", help_heading = CHOOSING)]
     pub affinity_count_only: bool,
 
-    /// Who is served.
+    /// Which clients are served.
     #[command(flatten)]
     pub access: AccessRules,
-    /// Where clients go that may not be served [default: they are refused]
+    /// Where to send denied clients [default: they are refused]
     #[arg(long, value_name = "BACKEND", help_heading = ADMISSION)]
     pub reject: Option<String>,
-    /// Open sessions after which clients wait to be accepted [default: what descriptors allow]
+    /// Maximum number of open sessions; further clients wait [default: as many as file
+    /// descriptors allow]
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: Option<u32>,
-    /// Connects under way after which clients wait to be accepted
+    /// Maximum number of connects in progress; further clients wait
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connecting: Option<u32>,
-    /// Share the port with other processes; the kernel spreads clients
+    /// Share the port with other processes; the kernel distributes clients
     #[arg(long, help_heading = ADMISSION)]
     pub share_port: bool,
 
-    /// Longest wait for a backend to accept, per attempt
+    /// How long to wait for a backend to accept a connection, per attempt
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     #[arg(value_parser = parse_nonzero_duration)]
     pub connect_timeout: Span,
-    /// End a session silent in both directions this long; 0 or never: do not
+    /// End a session after this long without data; 0 or never disables this
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
     pub idle_timeout: Patience,
-    /// End a session that one side has finished and that is silent this long; 0 or never: do not;
-    /// now: when that side has finished
+    /// End a session that one side has finished after this long without data; 0 or never
+    /// disables this, now ends it at once
     #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
     pub half_close_timeout: Grace,
-    /// The same where the backend has finished [default: as --half-close-timeout]
+    /// Like --half-close-timeout, if the backend has finished [default: the same value]
     #[arg(long, value_name = "TIME", help_heading = TIMES)]
     pub backend_half_close_timeout: Option<Grace>,
-    /// Longest wait for the last bytes before a reset to be delivered
+    /// How long to wait for the last bytes before a reset to be delivered
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     pub linger: Span,
-    /// How long sessions may go on after TERM or INT; 0 cuts at once, never waits for all
+    /// How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = TIMES)]
     pub shutdown_timeout: Deadline,
 
-    /// Local address of connections to backends
+    /// Local address for connections to backends
     #[arg(long, value_name = "ADDR", help_heading = RELAYING)]
     pub source: Option<IpAddr>,
-    /// Connect to backends from the client's own address (CAP_NET_ADMIN)
+    /// Connect to backends from the client's address (needs CAP_NET_RAW)
     #[arg(long, conflicts_with = "source", help_heading = RELAYING)]
     pub transparent: bool,
     /// Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests
     #[arg(long, help_heading = RELAYING)]
     pub forwarded_headers: bool,
-    /// Move bulk data through kernel pipes: auto, always or never
+    /// Relay bulk data through kernel pipes: auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = SpliceMode::parser(), help_heading = RELAYING)]
     pub splice: SpliceMode,
-    /// What peers see of a session cut by the balancer: reset or close
+    /// What peers see when a session is cut: reset or close
     #[arg(long, value_name = "HOW", default_value = "reset", hide_possible_values = true)]
     #[arg(value_parser = Cut::parser(), help_heading = RELAYING)]
     pub cut: Cut,
-    /// Threads that move data [default: one per available core]
+    /// Number of threads that relay data [default: one per available core]
     #[arg(long, value_name = "N", value_parser = parse_workers, help_heading = RELAYING)]
     pub workers: Option<usize>,
-    /// Poll this long before sleeping: faster answers for idle CPU; 0 does not
+    /// Poll this long before sleeping: lower latency, more CPU; 0 disables this
     #[arg(long, value_name = "TIME", default_value = "0s", help_heading = RELAYING)]
     pub spin: Span,
 
@@ -162,34 +164,34 @@ pub struct NativeArgs {
     /// Write the process id to this file
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub pid_file: Option<PathBuf>,
-    /// Become this user once listening
+    /// Change to this user once listening
     #[arg(long, value_name = "NAME", help_heading = PROCESS)]
     pub user: Option<String>,
-    /// Make this the root directory (chroot) before becoming the user
+    /// Change the root directory (chroot) before changing to the user
     #[arg(long, value_name = "DIR", help_heading = PROCESS)]
     pub root: Option<PathBuf>,
-    /// Where to put the admin socket [default: in the runtime directory]
+    /// Path of the admin socket [default: a file in the runtime directory]
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub admin: Option<PathBuf>,
-    /// How to write the log: text or json (standard error, or syslog with --daemon)
+    /// Format of the log: text or json (on standard error, or in syslog with --daemon)
     #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     #[arg(value_parser = LogFormat::parser(), help_heading = PROCESS)]
     pub log_format: LogFormat,
-    /// Print the whole command line that this one stands for, and leave
+    /// Print the full command line that this one stands for, and exit
     #[arg(long, help_heading = PROCESS)]
     pub print_config: bool,
 }
 
-/// Something other than to start balancing.
+/// What `evenkeel` can do besides starting a balancer.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
-    /// Start three small web servers and a balancer in front of them, to try things out
+    /// Start three small web servers with a balancer in front of them, for experiments
     Demo(DemoArgs),
-    /// Look at a running instance, and change it
+    /// Show and change a running instance
     Ctl(CtlArgs),
-    /// Show a running instance as a web page, also as a CGI program; changes nothing
+    /// Print a running instance's status as a web page, also as a CGI program
     Status(StatusArgs),
-    /// Print help, on a verb if one is named
+    /// Print help, for a verb if one is named
     #[command(disable_help_flag = true)]
     Help {
         /// The verb
@@ -198,29 +200,29 @@ pub enum Verb {
     },
     /// Print the version
     Version,
-    /// Make links in DIR, so that the classics can be called by their names
+    /// Create links in DIR, so that the classics can be called by their names
     Links {
         /// The directory, for instance /usr/local/bin
         dir: PathBuf,
     },
-    /// Be the classic balance(1); everything behind this word follows its grammar
+    /// Run as the classic balance(1); all arguments after this word follow its grammar
     #[command(disable_help_flag = true)]
     Balance {
-        /// The words of balance(1), after --print-config if the native equivalent is wanted
+        /// Arguments of balance(1); after --print-config, prints the native equivalent
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<String>,
     },
-    /// Be the classic pen(1); everything behind this word follows its grammar
+    /// Run as the classic pen(1); all arguments after this word follow its grammar
     #[command(disable_help_flag = true)]
     Pen {
-        /// The words of pen(1), after --print-config if the native equivalent is wanted
+        /// Arguments of pen(1); after --print-config, prints the native equivalent
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<String>,
     },
-    /// Be the classic penctl(1), which sends commands to a running pen
+    /// Run as the classic penctl(1), which sends commands to a running pen
     #[command(disable_help_flag = true)]
     Penctl {
-        /// The words of penctl(1)
+        /// Arguments of penctl(1)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<String>,
     },
@@ -240,7 +242,7 @@ pub enum Classic {
 /// `evenkeel demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Port of the balancer; the web servers take the next free ones
+    /// Port of the balancer; the web servers use the next free ports
     #[arg(long, value_name = "N", default_value_t = 8080)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
@@ -249,7 +251,7 @@ pub struct DemoArgs {
 /// `evenkeel status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
-    /// As one HTML page that needs nothing else; what there is
+    /// Print a self-contained HTML page (currently the only format)
     #[arg(long, required = true)]
     pub html: bool,
     /// Which instance.
@@ -257,15 +259,15 @@ pub struct StatusArgs {
     pub which: WhichInstance,
 }
 
-/// Which running instance is meant.
+/// Selects a running instance.
 #[derive(Clone, Debug, Args)]
 pub struct WhichInstance {
-    /// The instance with this admin socket
+    /// Use the instance with this admin socket
     #[arg(id = "ctl-admin", long = "admin", value_name = "PATH", global = true)]
     #[arg(conflicts_with = "ctl-listen")]
     pub admin: Option<PathBuf>,
-    /// The instance listening there: a port, or what `ctl status` shows, such as *:80, [::1]:80 or
-    /// unix:/path [default: the only one running]
+    /// Use the instance with this listener: a port, or an address as shown by `ctl status`, such
+    /// as *:80, [::1]:80 or unix:/path [default: the only one running]
     #[arg(id = "ctl-listen", long = "listen", value_name = "LISTEN", global = true)]
     pub listen: Option<ListenName>,
 }
@@ -282,7 +284,7 @@ pub struct CtlArgs {
     pub verb: CtlVerb,
 }
 
-/// What `evenkeel ctl` does. A BACKEND is TIER.INDEX or an address, as `status` shows them.
+/// What `evenkeel ctl` does. A BACKEND is TIER.INDEX or an address, as shown by `status`.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum CtlVerb {
     /// Show listeners, tiers, backends and counters
@@ -309,47 +311,47 @@ pub enum CtlVerb {
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
-    /// Take a backend out of service; open sessions go on
+    /// Take a backend out of service; its open sessions continue
     Disable {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
-    /// As disable, and log when its last session has ended
+    /// Like disable, and log when the backend's last session has ended
     Drain {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
-        /// Wait until the backend has no sessions, at most TIME if that is given; the exit status
-        /// is 1 if some are still open then
+        /// Wait until the backend has no sessions, for at most TIME if it is given; the exit
+        /// status is 1 if sessions are still open then
         #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "never")]
         wait: Option<Deadline>,
     },
-    /// Change how many sessions a backend may have; 0 for no limit
+    /// Limit a backend's open sessions; 0 removes the limit
     Limit {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
-        /// Sessions at one time; negative: never any
+        /// Maximum number of open sessions; a negative number admits none
         #[arg(allow_negative_numbers = true)]
         max: i32,
     },
-    /// Leave a backend out for some time from now, as after a failed connect; 0 ends that
+    /// Skip a backend for some time from now, as after a failed connect; 0 ends this
     Quarantine {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
-        /// How long: 30s, 5m, 1h; a bare number is seconds, and parts of one count as a whole
+        /// How long: 30s, 5m, 1h; a bare number is seconds, and parts of a second are rounded up
         #[arg(value_name = "TIME")]
         time: Span,
     },
-    /// Set the counters of a backend to zero
+    /// Set a backend's counters to zero
     Reset {
         /// TIER.INDEX or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
-    /// Add a backend to a tier, disabled
+    /// Add a disabled backend to a tier
     Add {
         /// The tier's number, from 0
         tier: usize,
@@ -366,7 +368,7 @@ pub enum CtlVerb {
         #[arg(help = ENDPOINT_HELP)]
         endpoint: String,
     },
-    /// Change how a tier chooses; policies are those of --policy
+    /// Change a tier's policy to one that --policy takes
     Policy {
         /// The tier's number, from 0
         tier: usize,
@@ -379,12 +381,12 @@ pub enum CtlVerb {
         /// Its number, as `sessions` shows it
         session: u64,
     },
-    /// Stop listening, let sessions finish, and end
+    /// Stop listening, let sessions finish, and exit
     Shutdown,
 }
 
 impl CtlVerb {
-    /// The change this verb asks for; `None` for those that only look.
+    /// The change that this verb requests; `None` for verbs that only read.
     pub fn command(&self) -> Option<Command> {
         let admin_state = |backend: &BackendSelector, state| Command::SetAdminState {
             backend: backend.clone(),
@@ -417,9 +419,9 @@ impl CtlVerb {
     }
 }
 
-/// A classic and the words behind it, untouched; `None` when something else was called.
+/// A classic and the words after it, unchanged; `None` if something else was called.
 ///
-/// clap would take a `--` among them for itself.
+/// clap would take a `--` among these words for its own.
 pub fn classic_words<S: AsRef<str>>(words: &[S]) -> Option<(Classic, &[S])> {
     let (first, rest) = words.split_first()?;
     let classic = match first.as_ref() {
@@ -436,12 +438,12 @@ pub fn command_tree() -> clap::Command {
     NativeCli::command()
 }
 
-/// Command lines to start from, with what they do.
+/// Example command lines with explanations.
 pub const EXAMPLES: [(&str, &str); 4] = [
-    ("evenkeel demo", "try it out: needs nothing"),
-    ("evenkeel 8080 app1 app2:8081", "two backends in turn, the first on port 8080 too"),
-    ("evenkeel 5432 db1::100 ! db2", "at most 100 sessions to db1; db2 when it is full or down"),
-    ("evenkeel [::1]:80 10.0.0.1 unix:/run/a %", "by client address; IPv4 and a Unix socket"),
+    ("evenkeel demo", "an experiment that needs no other program"),
+    ("evenkeel 8080 app1 app2:8081", "two backends in turn, the first also on port 8080"),
+    ("evenkeel 5432 db1::100 ! db2", "at most 100 sessions to db1; db2 if it is full or down"),
+    ("evenkeel [::1]:80 10.0.0.1 unix:/run/a %", "by client address, over IPv4 and a Unix socket"),
 ];
 
 fn after_help() -> String {
@@ -451,32 +453,32 @@ fn after_help() -> String {
     for (line, meaning) in EXAMPLES {
         text.push_str(&format!("  {line:<42}{meaning}\n"));
     }
-    text + "\nExit status: 0 done, 1 could not be done, 2 not understood; the classics have their own, \
-            see evenkeel(1)."
+    text + "\nExit status: 0 success, 1 failure, 2 usage error; the classics have their own, see \
+            evenkeel(1)."
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
-        _ => Err(format!("the number of workers is from 1 to {MAX_WORKERS}")),
+        _ => Err(format!("the number of workers must be from 1 to {MAX_WORKERS}")),
     }
 }
 
 fn selector(text: &str) -> Result<BackendSelector, String> {
     if text.is_empty() {
-        return Err("a backend is TIER.INDEX or an address, as `status` shows them".to_owned());
+        return Err("a backend is TIER.INDEX or an address, as shown by `status`".to_owned());
     }
     Ok(text.to_owned().into())
 }
 
-/// More threads than any machine has cores are a slip of the finger.
+/// More threads than this are a typing mistake.
 const MAX_WORKERS: usize = 1024;
 
 // Not doc comments, because rustdoc would take the brackets for links.
 const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path";
-const BACKEND_HELP: &str = "Backends, host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
-     unix:/path; the word ! ends a tier, % one that chooses by client address; later tiers take over \
-     when earlier ones cannot";
+const BACKEND_HELP: &str = "Backends: host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
+     unix:/path. The word ! ends a tier; % ends a tier that selects by client address. A tier is \
+     used while no backend in the tiers before it is available";
 const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
 
 const CHOOSING: &str = "Choosing a backend";
@@ -492,6 +494,6 @@ evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
        evenkeel mergelogs | penlog | penlogd | webresolve | splitwr | dwatch WORD...";
 
 const CTL_AFTER_HELP: &str = "\
-A BACKEND is TIER.INDEX or an address, as `status` shows them.
+A BACKEND is TIER.INDEX or an address, as shown by `status`.
 
-Exit status: 0 done, 1 refused or not drained in time, 2 not understood, 69 no such instance.";
+Exit status: 0 success, 1 refused or not drained in time, 2 usage error, 69 no such instance.";

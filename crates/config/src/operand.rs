@@ -1,4 +1,4 @@
-//! The address grammar that every door shares: what to listen on, where backends are, tier ends.
+//! The grammar of addresses, which every door shares: listeners, backends and ends of tiers.
 //!
 //! ~~~text
 //! LISTEN   = port | *:port | host:port | [v6]:port | unix:/path
@@ -8,15 +8,16 @@
 //! TIERS    = BACKEND... { ! | % } BACKEND... [ ! | % ]
 //! ~~~
 //!
-//! A port is a number or a service name. A backend without a port takes the listening port; a
-//! `max` is the most sessions at one time, zero for no limit; `max_affine` the most for clients that
-//! are remembered with the backend; `weight` and `priority` are for the policies of that name. A
-//! last `:NUMBER` of a Unix backend is its `max`, or four are all its numbers, so a path that
-//! really ends so is written with a `max` behind it (`unix:/run/db:5432:0`). `a::2` is host `a`
-//! with `max` 2 although it would also be an IPv6 address: those need brackets. Looser forms that only balance(1) knows (`127.1`, `80x`) are in
-//! `classics::balance`; of them only [`parse_classic_ipv4`] lives here.
+//! A port is a number or a service name. A backend without a port takes the listening port; `max` is
+//! the maximum number of open sessions, zero for no limit; `max_affine` is the maximum for clients
+//! that are remembered with the backend; `weight` and `priority` are for the policies of these
+//! names. The last `:NUMBER` of a Unix backend is its `max`, and four numbers are all its fields. A
+//! path that really ends in a number is therefore written with a `max` (`unix:/run/db:5432:0`).
+//! `a::2` is host `a` with `max` 2, although it could also be an IPv6 address: those need brackets.
+//! Looser forms that only balance(1) knows (`127.1`, `80x`) are in `classics::balance`; of these,
+//! only [`parse_classic_ipv4`] is here.
 //!
-//! Service names are looked up by a function of the caller, so that this stays pure.
+//! A function of the caller looks up service names, so that this module stays pure.
 
 use crate::{Backend, Bind, Endpoint, Family, Host, Limits};
 use std::fmt;
@@ -33,7 +34,7 @@ pub type Services<'a> = &'a dyn Fn(&str) -> Option<u16>;
 /// Which operand a complaint is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// What to listen on.
+    /// A listening address.
     Listen,
     /// A backend on the command line.
     Backend,
@@ -41,11 +42,11 @@ pub enum Role {
     Endpoint,
 }
 
-/// Why an operand was not understood: what, where, and how to mend it.
+/// Why an operand was not understood: where, what is wrong, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{role} '{operand}': {problem}")]
 pub struct OperandError {
-    /// What the operand was to be.
+    /// What the operand was taken for.
     pub role: Role,
     /// The operand as typed.
     pub operand: String,
@@ -56,7 +57,7 @@ pub struct OperandError {
 /// What is wrong with an operand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Nothing is there.
+    /// The operand is empty.
     #[error("is empty; write a port such as 8080, or host:port")]
     Empty,
     /// No port where one is needed.
@@ -71,53 +72,53 @@ pub enum Problem {
     /// Not a weight or a priority.
     #[error("'{0}' is not a number; write host:port:max:max_affine:weight:priority")]
     Number(String),
-    /// More parts than the grammar has.
+    /// More fields than the grammar has.
     #[error(
-        "has more than host:port:max:max_affine:weight:priority; an IPv6 address goes in brackets, as in [::1]:80"
+        "has more fields than host:port:max:max_affine:weight:priority; write IPv6 addresses in brackets, as in [::1]:80"
     )]
     TooManyParts,
-    /// No host in front of the colon.
-    #[error("has no host in front of ':'; an IPv6 address goes in brackets, as in [::1]:80")]
+    /// No host before the colon.
+    #[error("has no host before ':'; write IPv6 addresses in brackets, as in [::1]:80")]
     NoHost,
     /// An opening bracket without its partner.
-    #[error("has no ']' that ends the IPv6 address")]
+    #[error("has no ']' at the end of the IPv6 address")]
     Bracket,
-    /// Something other than a port behind the bracket.
-    #[error("has '{0}' behind ']'; only ':port' may follow")]
+    /// Something other than a port after the bracket.
+    #[error("has '{0}' after ']'; only ':port' may follow")]
     AfterBracket(String),
     /// No IPv6 address between the brackets.
     #[error("'{0}' is not an IPv6 address")]
     Ipv6(String),
-    /// Four numbers that are no address.
-    #[error("'{0}' is not an IPv4 address; it takes four numbers from 0 to 255")]
+    /// Four numbers that are not an address.
+    #[error("'{0}' is not an IPv4 address; these are four numbers from 0 to 255")]
     Ipv4(String),
-    /// Not a name that could be resolved.
-    #[error("'{0}' is not a host name; names have letters, digits, '-', '_' and '.'")]
+    /// Not a host name.
+    #[error("'{0}' is not a host name; names consist of letters, digits, '-', '_' and '.'")]
     Name(String),
     /// A path that does not start at the root.
-    #[error("needs the whole path of the socket, as in unix:/run/app.sock")]
+    #[error("needs the full path of the socket, as in unix:/run/app.sock")]
     RelativePath,
     /// A path that does not fit a socket address.
-    #[error("the path is longer than the {MAX_UNIX_PATH} bytes a Unix socket may have")]
+    #[error("the path is longer than {MAX_UNIX_PATH} bytes, the maximum for a Unix socket")]
     LongPath,
     /// A star as a backend.
-    #[error("'*' stands for every address of this machine and can only be listened on")]
+    #[error("'*' means every address of this machine and can only be a listening address")]
     Star,
 }
 
-/// A separator word: what ends a tier and says how it chooses.
+/// A separator: it ends a tier and selects the tier's policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
-    /// `!`: in turn, or as the policy option says.
+    /// `!`: the policy of the option, round robin by default.
     Turn,
-    /// `%`: by the client's address.
+    /// `%`: a hash of the client's address.
     Hash,
 }
 
-/// The operands of one tier, and what ended it.
+/// The operands of one tier, and the separator that ended it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierWords<'a> {
-    /// Its operands; empty when two separators stand together.
+    /// The operands; empty between two adjacent separators.
     pub operands: Vec<&'a str>,
     /// `None` for a last tier without a separator.
     pub end: Option<Separator>,
@@ -144,7 +145,7 @@ pub fn split_tiers<S: AsRef<str>>(words: &[S]) -> Vec<TierWords<'_>> {
     tiers
 }
 
-/// Reads what to listen on.
+/// Reads a listening address.
 ///
 /// # Errors
 /// Says what is wrong with the operand and how to mend it.
@@ -155,8 +156,8 @@ pub fn parse_listen(operand: &str, services: Services<'_>) -> Result<Bind, Opera
 /// Reads a backend; one without a port takes `default_port`.
 ///
 /// # Errors
-/// Says what is wrong with the operand and how to mend it; also when a port is missing and there
-/// is none to take, because the listener is a Unix socket.
+/// Says what is wrong with the operand and how to mend it. A missing port is an error if the
+/// listener has none either, because it is a Unix socket.
 pub fn parse_backend(
     operand: &str,
     default_port: Option<u16>,

@@ -1,4 +1,4 @@
-//! The words that stand for the choices of other crates, on the command line and in answers.
+//! The words for the enums of other crates, on the command line and in answers.
 
 use crate::LogFormat;
 use balancing::{FailoverScope, Policy};
@@ -7,7 +7,7 @@ use terms::{Cut, SpliceMode};
 
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
-    /// Every word with what it stands for.
+    /// Each word with its choice.
     const WORDS: &'static [(&'static str, Self)];
 
     /// The word for a choice.
@@ -21,7 +21,7 @@ pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
     }
 
-    /// Lets clap list the words in its complaints and completions.
+    /// A parser whose words clap can list in errors and completions.
     fn parser() -> impl TypedValueParser<Value = Self> {
         let words = PossibleValuesParser::new(Self::WORDS.iter().map(|(word, _)| *word));
         words.map(|word| Self::from_word(&word).expect("clap has checked the word"))

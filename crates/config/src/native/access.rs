@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub struct AccessRules(pub Vec<AccessEntry>);
 
 impl AccessRules {
-    /// The list they make.
+    /// The access list made of these entries.
     #[must_use]
     pub fn list(&self) -> AccessList {
         AccessList::new(self.0.clone())
@@ -71,18 +71,18 @@ pub(super) fn words(entry: &AccessEntry) -> Option<[String; 2]> {
     is_read_again.then(|| [format!("--{option}"), text])
 }
 
-/// Whom an option speaks of: `ADDR`, `ADDR/LEN`, `ADDR/MASK` or `country:XX`.
+/// The clients that an option names: `ADDR`, `ADDR/LEN`, `ADDR/MASK` or `country:XX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clients(Subject);
 
-/// Why a text names no clients.
+/// Why a text does not name clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum ClientsError {
     #[error("clients are an address, a network such as 10.0.0.0/8 or 2001:db8::/32, or country:SE")]
     Form,
     #[error("a country has two letters, as in country:SE")]
     Country,
-    #[error("no client can match, because the address has bits behind the network's; write {0}")]
+    #[error("no client can match, because the address has bits set after the network's; write {0}")]
     BitsBeyond(String),
 }
 
@@ -168,8 +168,8 @@ impl Display for Clients {
 const ALLOW: &str = "allow";
 const DENY: &str = "deny";
 const COUNTRY: &str = "country:";
-const ALLOW_HELP: &str = "Serve these clients: ADDR, ADDR/LEN or country:SE; the first --allow or \
-     --deny that fits decides, else the opposite of the last";
+const ALLOW_HELP: &str = "Serve these clients: ADDR, ADDR/LEN or country:SE. Of --allow and --deny, the \
+     first match decides; without one, the opposite of the last rule applies";
 const DENY_HELP: &str = "Do not serve these clients; see --allow";
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
         check("country:se", "country:SE");
         check(
             "10.0.0.1/8",
-            "error: no client can match, because the address has bits behind the network's; write 10.0.0.0/8",
+            "error: no client can match, because the address has bits set after the network's; write 10.0.0.0/8",
         );
         check("2001:db8::1/32", "error: no client can match");
         for text in ["10.0.0.0/33", "::/129", "10.0.0.0/+8", "10.0.0.0/", "127.1", "", "a", "SE"] {

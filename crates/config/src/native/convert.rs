@@ -1,4 +1,4 @@
-//! From the options of the start form to the configuration they mean.
+//! Turns the options of the start form into the configuration they mean.
 
 use super::NativeArgs;
 use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
@@ -7,38 +7,34 @@ use balancing::Policy;
 use std::sync::Arc;
 use terms::{Source, Timeouts};
 
-/// Why a native command line means nothing. The status is that of usage errors.
+/// Why a native command line is invalid. The exit status is that of usage errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NativeError {
     /// An operand was not understood.
     #[error(transparent)]
     Operand(#[from] OperandError),
-    /// Nothing to listen on.
-    #[error("nothing to listen on; write a port such as 8080 and then the backends")]
+    /// No listening address.
+    #[error("no listening address; give a port such as 8080, and then the backends")]
     NoListener,
-    /// Nothing to balance over.
-    #[error(
-        "'{listen}' has no backends; write where its clients should go, as in `evenkeel {listen} app1 app2`"
-    )]
+    /// No backends.
+    #[error("'{listen}' has no backends; name at least one, as in `evenkeel {listen} app1 app2`")]
     NoBackends {
-        /// What would be listened on.
+        /// The listening address.
         listen: String,
     },
-    /// A separator with no backend in front.
-    #[error(
-        "tier {tier} has no backends; every '!' or '%' ends a tier and needs a backend in front of it"
-    )]
+    /// A separator without a backend before it.
+    #[error("tier {tier} has no backends; '!' and '%' end a tier and need a backend before them")]
     EmptyTier {
-        /// Its number, from zero.
+        /// The tier's number, from zero.
         tier: usize,
     },
 }
 
 impl NativeArgs {
-    /// What the options and operands mean; names stay unresolved.
+    /// The configuration that the options and operands mean. Names stay unresolved.
     ///
     /// # Errors
-    /// When an operand is not understood or a tier is empty.
+    /// If an operand is not understood or a tier is empty.
     pub fn to_config(&self, services: Services<'_>) -> Result<Config, NativeError> {
         let operand = self.listen.as_deref().ok_or(NativeError::NoListener)?;
         let bind = parse_listen(operand, services)?;
@@ -126,7 +122,7 @@ impl NativeArgs {
     }
 }
 
-/// The port of a backend that has none.
+/// The port of a backend that does not name one.
 fn default_port(bind: &Bind) -> Option<u16> {
     match bind {
         Bind::Tcp { port, .. } => Some(*port),

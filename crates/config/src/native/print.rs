@@ -1,4 +1,4 @@
-//! A configuration said back as a native command line.
+//! Writes a configuration as a native command line.
 
 use super::access;
 use crate::duration::{Deadline, Grace, Patience, Span};
@@ -11,11 +11,11 @@ use std::time::Duration;
 use terms::{Cut, Source, SpliceMode, Timeouts};
 
 impl Config {
-    /// The words behind `evenkeel` that mean this configuration: only options that differ from
-    /// the default, then the operands with every port written out.
+    /// The arguments of `evenkeel` that mean this configuration: the options that differ from the
+    /// default, then the operands with every port.
     ///
-    /// Reading them gives this configuration again, but for what [`Config::inexpressible`] tells, and
-    /// for `-6` together with a name, which only balance(1) knows.
+    /// Reading them gives this configuration again, except for what [`Config::inexpressible`]
+    /// returns, and for `-6` together with a name, which only balance(1) knows.
     pub fn to_arguments(&self) -> Vec<String> {
         let mut words = Words(Vec::new());
         for listener in &self.listeners {
@@ -28,8 +28,8 @@ impl Config {
         words.0
     }
 
-    /// [`Config::to_arguments`] as one line for a POSIX shell, with comments in front of it where it
-    /// does not say everything.
+    /// [`Config::to_arguments`] as one line for a POSIX shell, after a comment for each part that
+    /// cannot be expressed.
     pub fn to_command_line(&self) -> String {
         let mut line = String::new();
         for what in self.inexpressible() {
@@ -44,11 +44,11 @@ impl Config {
         line
     }
 
-    /// What [`Config::to_arguments`] has no words for: only the classics produce it.
+    /// What [`Config::to_arguments`] cannot express. Only the classics produce such things.
     pub fn inexpressible(&self) -> Vec<String> {
         let mut all = Vec::new();
         if self.listeners.is_empty() {
-            all.push("there is nothing to listen on".to_owned());
+            all.push("there is no listening address".to_owned());
         }
         for listener in &self.listeners {
             inexpressible(&mut all, listener);
@@ -60,14 +60,13 @@ impl Config {
 fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
     let Listener { pool, dummy, .. } = listener;
     if *dummy {
-        all.push("clients are answered with a fixed page, and no backend is asked".to_owned());
+        all.push("clients are answered with a fixed page, without a backend".to_owned());
     }
     let entries = pool.access.entries().iter().filter(|entry| access::words(entry).is_none());
     let lost = entries.count();
     if lost > 0 {
         all.push(format!(
-            "{lost} entr{} of the access list; so that nobody is let in who should not be, the line \
-             serves nobody",
+            "{lost} entr{} of the access list; to be safe, the command line serves nobody",
             if lost == 1 { "y" } else { "ies" }
         ));
     }

@@ -60,7 +60,7 @@ fn operands_and_tiers() {
     check("80 a % b !", "evenkeel 80 a:80 % b:80");
     check("unix:/run/l unix:/run/a:3 a:80", "evenkeel unix:/run/l unix:/run/a:3 a:80");
     check("80 demo ctl", "evenkeel 80 demo:80 ctl:80"); // words after an operand are no verbs
-    refuse("80 ! a", "tier 0 has no backends; every '!' or '%' ends a tier");
+    refuse("80 ! a", "tier 0 has no backends; '!' and '%' end a tier");
     refuse("80 a ! ! b", "tier 1 has no backends");
     refuse("80 !", "tier 0 has no backends");
     refuse("80", "required arguments were not provided:\n  <BACKEND>");

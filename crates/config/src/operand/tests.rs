@@ -72,14 +72,14 @@ fn what_cannot_be_listened_on() {
     listen("10.0.0.1", "has no port; add one, as in 10.0.0.1:80");
     listen("localhost:", "has no port; add one, as in localhost:80");
     listen("[::1]", "has no port; add one, as in [::1]:80");
-    listen(":80", "has no host in front of ':'");
-    listen("::1", "has no host in front of ':'; an IPv6 address goes in brackets");
-    listen("2001:db8::1", "an IPv6 address goes in brackets, as in [::1]:80");
-    listen("a:80:5", "has more than host:port:max");
+    listen(":80", "has no host before ':'");
+    listen("::1", "has no host before ':'; write IPv6 addresses in brackets");
+    listen("2001:db8::1", "write IPv6 addresses in brackets, as in [::1]:80");
+    listen("a:80:5", "has more fields than host:port:max");
     listen("*", "neither a port");
-    listen("unix:app.sock", "needs the whole path");
-    listen("unix:", "needs the whole path");
-    listen(&format!("unix:/{}", "x".repeat(107)), "longer than the 107 bytes");
+    listen("unix:app.sock", "needs the full path");
+    listen("unix:", "needs the full path");
+    listen(&format!("unix:/{}", "x".repeat(107)), "longer than 107 bytes");
 }
 
 #[test]
@@ -158,13 +158,13 @@ fn any_backend_is_read_as_it_was_written() {
 #[test]
 fn what_cannot_be_a_backend() {
     backend("", "backend '': is empty");
-    backend("::1", "an IPv6 address goes in brackets, as in [::1]:80");
-    backend("2001:db8::1:80", "an IPv6 address goes in brackets, as in [::1]:80");
-    backend("[::1", "has no ']' that ends the IPv6 address");
-    backend("[::1]80", "has '80' behind ']'; only ':port' may follow");
+    backend("::1", "write IPv6 addresses in brackets, as in [::1]:80");
+    backend("2001:db8::1:80", "write IPv6 addresses in brackets, as in [::1]:80");
+    backend("[::1", "has no ']' at the end of the IPv6 address");
+    backend("[::1]80", "has '80' after ']'; only ':port' may follow");
     backend("[db1]:80", "'db1' is not an IPv6 address");
     backend("[fe80::1%]:80", "'fe80::1%' is not an IPv6 address");
-    backend("10.0.0.256", "'10.0.0.256' is not an IPv4 address; it takes four numbers");
+    backend("10.0.0.256", "'10.0.0.256' is not an IPv4 address; these are four numbers");
     backend("127.1:80", "'127.1' is not an IPv4 address");
     backend("bad host", "'bad host' is not a host name");
     backend("-x", "'-x' is not a host name");
@@ -173,15 +173,15 @@ fn what_cannot_be_a_backend() {
     backend("db1:nosuch", "'nosuch' is neither a port");
     backend("db1:80:many", "'many' is not a number of sessions");
     backend("db1:80:99999999999", "'99999999999' is not a number of sessions");
-    backend("db1:80:1:2:3:4:5", "has more than host:port:max");
+    backend("db1:80:1:2:3:4:5", "has more fields than host:port:max");
     backend("db1:80:1:x", "'x' is not a number of sessions");
     backend("db1:80:1:-2", "'-2' is not a number of sessions");
     backend("db1:80:1:2:-3", "'-3' is not a number; write host:port:max:max_affine:weight:");
     backend("db1:80:1:2:3:+4", "'+4' is not a number; write host:port:max:max_affine:weight:");
-    backend("db1::0:0:3", "an IPv6 address goes in brackets, as in [::1]:80");
-    backend("*:80", "'*' stands for every address of this machine");
-    backend("unix:db", "needs the whole path");
-    backend("unix", "backend 'unix': needs the whole path"); // found by fuzzing
+    backend("db1::0:0:3", "write IPv6 addresses in brackets, as in [::1]:80");
+    backend("*:80", "'*' means every address of this machine");
+    backend("unix:db", "needs the full path");
+    backend("unix", "backend 'unix': needs the full path"); // found by fuzzing
     assert_eq!(
         parse_backend("db1", None, &services).unwrap_err().to_string(),
         "backend 'db1': has no port; add one, as in db1:80"
@@ -194,11 +194,11 @@ fn commands_carry_addresses_with_ports() {
     check(Role::Endpoint, "[::1]:http", "[::1]:80");
     check(Role::Endpoint, "unix:/run/db:5", "unix:/run/db:5");
     check(Role::Endpoint, "db1", "address 'db1': has no port");
-    check(Role::Endpoint, "db1:80:5", "has more than host:port:max");
+    check(Role::Endpoint, "db1:80:5", "has more fields than host:port:max");
     check(Role::Endpoint, "300.300.300.300:80", "'300.300.300.300' is not an IPv4 address");
 }
 
-/// Shows tiers as `a b! c%`, an empty tier as nothing in front of its separator.
+/// Shows tiers as `a b! c%`, an empty tier as nothing before its separator.
 #[track_caller]
 fn tiers(words: &str, expected: &str) {
     let words: Vec<&str> = words.split_whitespace().collect();

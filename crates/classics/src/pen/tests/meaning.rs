@@ -177,7 +177,7 @@ fn what_has_no_native_words_is_told() {
     let told = |commands| config("-B 127.0.0.8 80 127.0.0.1", commands).inexpressible().join("; ");
     assert_eq!(told(""), "");
     assert_eq!(told("acl 0 deny 10.0.0.1"), "the reject backend has an access list of its own");
-    assert_eq!(told("dummy"), "clients are answered with a fixed page, and no backend is asked");
+    assert_eq!(told("dummy"), "clients are answered with a fixed page, without a backend");
     assert_eq!(
         told("server 0 acl 3;acl 3 deny ::1"),
         "backend 0.0 (127.0.0.1:80) has an access list of its own"
@@ -193,7 +193,7 @@ fn what_has_no_native_words_is_told() {
     assert_eq!(config("80", "").inexpressible(), ["tier 0 has no backends"]);
     assert_eq!(
         PenSettings::default().to_config().inexpressible(),
-        ["there is nothing to listen on"]
+        ["there is no listening address"]
     );
     let line = config("80", "").to_command_line();
     assert!(
