@@ -2,11 +2,10 @@
 //!
 //! Everything in [`FOLDERS`] is ours: a file that nothing renders any more is stale too.
 
-use crate::{markdown, pen, prose, roff};
+use crate::{markdown, pen, prose, roff, root};
 use anyhow::{Context, bail};
 use clap_complete::{Shell, generate};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// Folders of which every file is rendered.
 const FOLDERS: [&str; 3] = ["docs/completions", "docs/man", "docs/reference"];
@@ -123,8 +122,4 @@ fn first_difference(present: &str, rendered: &str) -> String {
         None => lines.count() + 1,
     };
     format!("differs from line {line}")
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

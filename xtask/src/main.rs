@@ -1,12 +1,15 @@
-//! Chores: `cargo xtask docs` writes what is rendered from the option tables.
+//! Chores: `cargo xtask docs` renders documents from the option tables, `cargo xtask structure`
+//! checks how the sources are put together.
 
 mod docs;
 mod markdown;
 mod pen;
 mod prose;
+mod purity;
 mod roff;
 
 use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
 
 /// Chores of this repository.
 #[derive(Parser)]
@@ -24,11 +27,19 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Fail when the sources break a rule of their structure: what pure crates may use
+    Structure,
 }
 
 fn main() -> anyhow::Result<()> {
     match Chores::parse().chore {
         Chore::Docs { check: false } => docs::write(),
         Chore::Docs { check: true } => docs::check(),
+        Chore::Structure => purity::check(),
     }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -16,23 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{Instant, Limit};
-
-/// SplitMix64 (Steele et al., 2014).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-}
+use testing::{Rng, sweep};
 
 /// A session whose connect is under way.
 struct Connecting {
@@ -56,7 +40,7 @@ const START: u64 = 1 << 40;
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let lists: Vec<_> = (0..4).map(|list| random_list(&mut rng, list)).collect();
         let servers: Vec<_> = (0..rng.below(6)).map(|_| random_server(&mut rng)).collect();
         let other = |rng: &mut Rng| {
@@ -362,30 +346,17 @@ fn random_client(rng: &mut Rng) -> Client {
     Client { address, port, country: None }
 }
 
-fn run(seed: u64) {
-    let mut world = World::new(seed);
-    for step in 0..300 {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            world.step();
-            world.check();
-        }));
-        if let Err(panic) = result {
-            eprintln!("seed {seed}, step {step}: replay with EVENKEEL_SIM_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
-    world.connecting.clear();
-    world.open.clear();
-    assert!(world.pool.backends().all(|(_, _, it)| it.state.sessions() == 0), "leaked");
-}
-
 #[test]
 fn chooses_as_the_specification_reads() {
-    let env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    if let Some(seed) = env("EVENKEEL_SIM_SEED") {
-        return run(seed);
-    }
-    for seed in 0..env("EVENKEEL_SIM_SEEDS").unwrap_or(1000) {
-        run(seed);
-    }
+    sweep(1000, |seed, step| {
+        let mut world = World::new(seed);
+        for number in 0..300 {
+            step.set(number);
+            world.step();
+            world.check();
+        }
+        world.connecting.clear();
+        world.open.clear();
+        assert!(world.pool.backends().all(|(_, _, it)| it.state.sessions() == 0), "leaked");
+    });
 }

@@ -7,32 +7,12 @@ use balancing::{
     AdminState, Affinity, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,
     Lease, Outcome, Policy, Pool, Tier,
 };
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use terms::{Instant, Limit};
-
-/// SplitMix64 (Steele et al., 2014).
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-}
+use testing::{Rng, sweep};
 
 const POLICIES: [Policy; 4] =
     [Policy::RoundRobin, Policy::Hash, Policy::LeastSessions, Policy::Random];
@@ -42,7 +22,7 @@ struct World {
     pool: Pool,
     now: Instant,
     open: Vec<Lease>,
-    is_down: HashMap<String, bool>,
+    is_down: BTreeMap<String, bool>,
 }
 
 fn backend(name: String, limit: i32) -> Arc<Backend> {
@@ -53,7 +33,7 @@ fn backend(name: String, limit: i32) -> Arc<Backend> {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let tiers = (0..1 + rng.below(3)).map(|tier| Tier {
             policy: POLICIES[rng.below(4)],
             failover: match rng.below(8) {
@@ -75,7 +55,7 @@ impl World {
         };
         let pool = Pool { tiers, health, auto_disable: rng.one_in(6), ..Pool::default() };
         let open = Vec::new();
-        Self { rng, pool, now: Instant::ZERO, open, is_down: HashMap::new() }
+        Self { rng, pool, now: Instant::ZERO, open, is_down: BTreeMap::new() }
     }
 
     fn step(&mut self) {
@@ -123,7 +103,7 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let mut attempt = Attempt::new(client(self.rng.next() as u32), self.rng.next());
+        let mut attempt = Attempt::new(client(self.rng.draw() as u32), self.rng.draw());
         let mut tried: Vec<String> = Vec::new();
         loop {
             let usable: Vec<String> = self.usable_untried(&tried, false);
@@ -168,32 +148,20 @@ impl World {
     }
 }
 
-fn run(seed: u64) {
-    let mut world = World::new(seed);
-    for step in 0..400 {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            world.step();
-            world.check();
-        }));
-        if let Err(panic) = result {
-            eprintln!("seed {seed}, step {step}: replay with EVENKEEL_SIM_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
-
 #[test]
 fn limits_hold_and_nothing_usable_is_passed_over() {
-    let env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    if let Some(seed) = env("EVENKEEL_SIM_SEED") {
-        return run(seed);
-    }
-    for seed in 0..env("EVENKEEL_SIM_SEEDS").unwrap_or(500) {
-        run(seed);
-    }
+    sweep(500, |seed, step| {
+        let mut world = World::new(seed);
+        for number in 0..400 {
+            step.set(number);
+            world.step();
+            world.check();
+        }
+    });
 }
 
 /// Several workers at once: each serves `rounds` sessions, keeping the last `kept` open.
+#[expect(clippy::disallowed_methods, reason = "workers are threads")]
 fn in_parallel(
     pool: &Pool,
     workers: usize,

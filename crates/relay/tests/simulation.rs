@@ -5,33 +5,13 @@
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
 use relay::{Fault, Link, Pumped, Ready, Received, Urgent, Verdict, Wire, pump};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::Duration;
 use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
+use testing::{Rng, sweep};
 
 const SIDES: [Side; 2] = [Side::Downstream, Side::Upstream];
-
-/// SplitMix64 (Steele et al., 2014).
-#[derive(Default)]
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-}
 
 /// One peer and the kernel's two queues between it and us.
 #[derive(Default)]
@@ -70,14 +50,14 @@ impl Peer {
                 let most = if rng.one_in(6) { 150_000 } else { 700 };
                 let count = 1 + rng.below(most);
                 for _ in 0..count {
-                    let byte = rng.next() as u8;
+                    let byte = rng.draw() as u8;
                     self.inbox.push_back(byte);
                     self.sent.push(byte);
                 }
                 self.notify(|ready| ready.readable = true);
             }
             5 if may_send && self.mark.is_none() => {
-                let byte = rng.next() as u8;
+                let byte = rng.draw() as u8;
                 self.mark = Some(self.inbox.len());
                 self.inbox.push_back(byte);
                 self.sent_urgent.push(self.sent.len());
@@ -273,8 +253,8 @@ impl Wire for World {
 }
 
 /// Runs one story to its end; every assertion names the seed.
-fn run(seed: u64) {
-    let mut rng = Rng(seed);
+fn run(seed: u64, steps: &Cell<usize>) {
+    let mut rng = Rng::new(seed);
     let mode = [SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never][rng.below(3)];
     let read_most = if rng.one_in(3) { 32_768 } else { usize::MAX };
     let mut world = World {
@@ -282,7 +262,7 @@ fn run(seed: u64) {
         read_most,
         ends_take_room: rng.one_in(2),
         no_memory_one_in: if rng.one_in(3) { 4 } else { 0 },
-        chance: Rng(seed ^ 1),
+        chance: Rng::new(seed ^ 1),
         ..World::default()
     };
     for peer in &mut world.peers {
@@ -290,7 +270,7 @@ fn run(seed: u64) {
         peer.room = END_BYTES + rng.below(most);
     }
     // Some backends say nothing, and go away soon.
-    let backend_fails_at = if rng.one_in(8) { rng.below(4) as u64 } else { u64::MAX };
+    let backend_fails_at = if rng.one_in(8) { rng.below(4) } else { usize::MAX };
     let mut at_once = || rng.one_in(4).then_some(Duration::ZERO);
     let timeouts = Timeouts {
         idle: None,
@@ -303,12 +283,14 @@ fn run(seed: u64) {
     let mut link = Link::new(ready, ready, mode, Instant::ZERO);
     let mut verdict = Verdict::Open;
     let mut pumped = Pumped::Idle;
-    for step in 0..100_000u64 {
-        let now = Instant::from_millis(step);
+    for step in 0..100_000 {
+        steps.set(step);
+        let now = Instant::from_millis(step as u64);
         // After a while everybody finishes, and reads what is left.
         for side in SIDES {
             let peer = world.peer(side);
-            if side == Side::Upstream && step <= backend_fails_at && backend_fails_at != u64::MAX {
+            if side == Side::Upstream && step <= backend_fails_at && backend_fails_at != usize::MAX
+            {
                 if step == backend_fails_at {
                     peer.fail();
                 }
@@ -411,12 +393,5 @@ fn check(seed: u64, world: &World, link: &Link, verdict: Verdict) {
 
 #[test]
 fn nothing_is_lost_whatever_the_peers_do() {
-    let env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    if let Some(seed) = env("EVENKEEL_SIM_SEED") {
-        run(seed);
-        return;
-    }
-    for seed in 0..env("EVENKEEL_SIM_SEEDS").unwrap_or(200) {
-        run(seed);
-    }
+    sweep(200, run);
 }

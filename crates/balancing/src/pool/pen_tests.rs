@@ -327,6 +327,7 @@ fn the_server_used_last_is_told() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "workers are threads")]
 fn two_first_sessions_of_one_client_meet() {
     let pen = pen(Policy::Rotation, "a b c d e f g");
     for round in 0..200 {
