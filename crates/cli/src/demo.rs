@@ -53,18 +53,18 @@ fn introduce(
     let first = backends[0].name;
     text += &format!(
         "
-The balancer in front of them is the same as
+The balancer in front of them is equivalent to
   {}
 
 Try, in another terminal:
-  curl http://127.0.0.1:{port}               again and again: they take turns
-  curl http://127.0.0.1:{switch_port}/stop/{first}      now ask the balancer again: nobody notices
-  curl http://127.0.0.1:{switch_port}/start/{first}     used again ten seconds after it failed
-  evenkeel ctl --listen {port} status        who has served how much
-  evenkeel ctl --listen {port} disable 0.1   take one out without cutting anybody off
+  curl http://127.0.0.1:{port}               repeat this: the servers take turns
+  curl http://127.0.0.1:{switch_port}/stop/{first}      then repeat the first command: no client notices
+  curl http://127.0.0.1:{switch_port}/start/{first}     it is used again ten seconds after it failed
+  evenkeel ctl --listen {port} status        how much each server has served
+  evenkeel ctl --listen {port} disable 0.1   take one out of service without cutting sessions
 
 (evenkeel is target/release/evenkeel if you have just built it.)
-The log follows. Ctrl-C ends it all.
+The log follows. Press Ctrl-C to stop everything.
 
 ",
         words.join(" ")
@@ -128,8 +128,8 @@ impl Backend {
                 drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))); // wakes it
                 Ok("has stopped")
             }
-            (true, false) => Ok("is stopped already"),
-            (false, true) => Ok("is running already"),
+            (true, false) => Ok("is already stopped"),
+            (false, true) => Ok("is already running"),
         }
     }
 }
@@ -144,7 +144,7 @@ fn serve_switches(listener: &TcpListener, backends: Vec<Backend>) {
             let on = match words.next() {
                 Some("start") => true,
                 Some("stop") => false,
-                _ => return "ask for /stop/NAME or /start/NAME".to_owned(),
+                _ => return "use /stop/NAME or /start/NAME".to_owned(),
             };
             let name = words.next().unwrap_or_default();
             match backends.iter().find(|backend| backend.name == name) {
@@ -152,7 +152,7 @@ fn serve_switches(listener: &TcpListener, backends: Vec<Backend>) {
                     Ok(done) => format!("{name} {done}"),
                     Err(error) => format!("{name}: {error}"),
                 },
-                None => format!("nobody is called {name}"),
+                None => format!("there is no web server called {name}"),
             }
         });
     }

@@ -92,19 +92,22 @@ fn start(args: &NativeArgs, words: &[String]) -> ExitCode {
 
 /// Makes links to this program under the names of the classics.
 fn links(dir: &Path) -> anyhow::Result<()> {
-    let program = std::env::current_exe().context("cannot find out where this program is")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
     let tools = logtools::PERSONALITIES.iter().map(|tool| tool.tool.name);
     for name in ["balance", "pen", "penctl"].into_iter().chain(tools) {
         let link = dir.join(name);
         if std::fs::read_link(&link).is_ok_and(|target| target == program) {
-            println!("{} is there already", link.display());
+            println!("{} already exists", link.display());
             continue;
         }
         symlink(&program, &link).with_context(|| match link.symlink_metadata() {
             Ok(_) => {
-                format!("{} is something else; remove it, or choose another DIR", link.display())
+                format!(
+                    "{} exists and is not such a link; remove it, or choose another DIR",
+                    link.display()
+                )
             }
-            Err(_) => format!("cannot make {}", link.display()),
+            Err(_) => format!("cannot create {}", link.display()),
         })?;
         println!("{} -> {}", link.display(), program.display());
     }

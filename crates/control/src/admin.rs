@@ -54,7 +54,7 @@ impl Desk {
     pub fn note_country_error(&self) {
         let error = self.instance().take_country_error();
         if let Some(error) = error {
-            let message = "no country database: entries with countries match nobody";
+            let message = "no country database: country rules match nobody";
             self.note(Level::Error, message, &[("error", Value::Text(&error))]);
         }
     }

@@ -36,7 +36,7 @@ pub enum StartError {
     },
     /// A backend is an address that this process itself listens on.
     #[error(
-        "backend {backend} is what this process listens on ({bind}): it would connect to itself"
+        "backend {backend} is this process's own listener ({bind}): it would connect to itself"
     )]
     Loop {
         /// As configured.
@@ -45,7 +45,7 @@ pub enum StartError {
         bind: String,
     },
     /// The admin socket cannot be made.
-    #[error("cannot make the admin socket {}; choose another place with --admin", path.display())]
+    #[error("cannot create the admin socket {}; choose another path with --admin", path.display())]
     Admin {
         /// Where.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The root directory cannot be changed.
-    #[error("cannot make {} the root directory", path.display())]
+    #[error("cannot change the root directory to {}", path.display())]
     Root {
         /// To where.
         path: PathBuf,
@@ -77,7 +77,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The user cannot be become.
-    #[error("cannot become user {user}")]
+    #[error("cannot change to user {user}")]
     User {
         /// Who.
         user: String,

@@ -112,6 +112,6 @@ fn apply(desk: &Desk, name: &str, answer: &Answer) {
         let addresses: Vec<_> = answer.addresses.iter().map(ToString::to_string).collect();
         let addresses = addresses.join(" ");
         let fields = [("backend", Value::Text(&name)), ("addresses", Value::Text(&addresses))];
-        desk.note(Level::Info, "backend has other addresses", &fields);
+        desk.note(Level::Info, "backend has new addresses", &fields);
     }
 }

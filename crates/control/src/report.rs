@@ -143,7 +143,7 @@ impl Reporter for LogReporter {
             Event::SourceUnusable { listener, fault } => {
                 let listener = instance.listener_name(*listener);
                 let fields = [("listener", Value::Text(&listener)), ("error", Value::Text(fault))];
-                let message = "connections to backends cannot have their clients' addresses";
+                let message = "cannot connect to backends from clients' addresses";
                 self.note(&Line { level: Level::Warn, message, fields: &fields });
             }
             // Only the classics ask for these.

@@ -12,7 +12,7 @@ const PATHS: [(&str, &str, &str); 3] = [
 ];
 
 /// What the log says when it cannot be.
-const UNUSABLE: &str = "connections to backends cannot have their clients' addresses";
+const UNUSABLE: &str = "cannot connect to backends from clients' addresses";
 
 /// `None`, with the reason told, where there can be none.
 #[track_caller]

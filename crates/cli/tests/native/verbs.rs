@@ -25,7 +25,7 @@ fn the_demo_does_what_it_says() {
         rest.split_once('/').unwrap().0.parse().unwrap()
     };
     // It takes the next free port if this one is taken meanwhile, and says so.
-    let line = demo.out.wait("again and again");
+    let line = demo.out.wait("repeat this");
     let rest = line.split_once("http://127.0.0.1:").unwrap().1;
     let balancer = rest.split_whitespace().next().unwrap().parse().unwrap();
     let three = || [(); 3].map(|()| get(balancer, "/")).join(" ");
@@ -95,7 +95,7 @@ fn links_make_the_classics() {
     let done = place.run("evenkeel", &format!("links {}", dir.display())).check(0);
     assert!(done.stdout.contains("balance -> "), "{done:?}");
     let done = place.run("evenkeel", &format!("links {}", dir.display())).check(0);
-    assert!(done.stdout.contains("is there already"), "{done:?}");
+    assert!(done.stdout.contains("already exists"), "{done:?}");
     let call = std::process::Command::new(dir.join("balance")).output().unwrap();
     assert_eq!(call.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&call.stderr).contains("this is balance"), "{call:?}");
