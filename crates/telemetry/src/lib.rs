@@ -1,7 +1,7 @@
-//! Status reports and log lines: their shapes and words, without anybody's sockets.
+//! Status reports and log lines: their shapes and words, without sockets.
 //!
-//! [`Status`] and [`SessionRow`] are what the admin API answers with; [`Line`] is one line of the
-//! log, as text or JSON. Filling them is `control`'s business.
+//! The admin API returns [`Status`] and [`SessionRow`]; [`Line`] is one line of the log, as text or
+//! JSON. `control` fills them.
 
 #![forbid(unsafe_code)]
 

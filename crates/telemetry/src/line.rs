@@ -8,43 +8,43 @@ use std::time::Duration;
 pub enum Level {
     /// An operator must act.
     Error,
-    /// We coped.
+    /// Something went wrong, and the process coped.
     Warn,
-    /// Lifecycle and state changes.
+    /// The life cycle of the process, and changes of state.
     Info,
 }
 
-/// How lines are written.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineFormat {
     /// `TIME LEVEL MESSAGE key=value ...`; values with blanks or quotes are quoted.
     Text,
-    /// One object: `time`, `level`, `message`, then the fields.
+    /// A JSON object: `time`, `level`, `message`, then the fields.
     Json,
 }
 
-/// A value behind a key.
+/// The value of a field.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
     /// Anything that can be displayed.
     Text(&'a dyn Display),
     /// A count.
     Count(u64),
-    /// A length of time: `1.5ms` as text, seconds as a JSON number.
+    /// A duration: `1.5ms` as text, seconds as a JSON number.
     Time(Duration),
 }
 
-/// One line: what happened, and the facts.
+/// A line: what happened, and the details.
 pub struct Line<'a> {
-    /// How urgent.
+    /// How urgent the line is.
     pub level: Level,
     /// What happened, in words.
     pub message: &'a str,
-    /// The facts, in order.
+    /// The details, in order.
     pub fields: &'a [(&'a str, Value<'a>)],
 }
 
-/// Writes moments as RFC 3339 in UTC with milliseconds; remembers the last second's text.
+/// Writes times as RFC 3339 in UTC with milliseconds. Remembers the text of the last second.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
     second: i64,
@@ -52,7 +52,7 @@ pub struct Stamp {
 }
 
 impl Level {
-    /// The word in a line.
+    /// The word for it in a line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Level {
 }
 
 impl Stamp {
-    /// Appends the moment `nanos` nanoseconds after 1970.
+    /// Appends the time `nanos` nanoseconds after 1970.
     pub fn write(&mut self, nanos: i64, out: &mut String) {
         let second = nanos.div_euclid(1_000_000_000);
         if self.text.is_empty() || second != self.second {
@@ -78,7 +78,7 @@ impl Stamp {
 }
 
 impl Line<'_> {
-    /// Appends the line, newline included, as seen at `nanos` after 1970.
+    /// Appends the line, newline included, with the time `nanos` nanoseconds after 1970.
     pub fn write(&self, format: LineFormat, nanos: i64, stamp: &mut Stamp, out: &mut String) {
         match format {
             LineFormat::Text => self.write_text(nanos, stamp, out),
@@ -87,7 +87,7 @@ impl Line<'_> {
         out.push('\n');
     }
 
-    /// The line without its time and level, for a system log that adds its own.
+    /// The line without time and level, for a system log that adds its own.
     #[must_use]
     pub fn without_time(&self) -> String {
         let mut out = self.message.to_owned();
@@ -129,7 +129,7 @@ impl Line<'_> {
     }
 }
 
-/// A value that could be taken for several, or for none, stands in quotes.
+/// A value that could be read as several values, or as none, is quoted.
 fn write_quoted(out: &mut String, text: &dyn Display) {
     let start = out.len();
     let _ = write!(out, "{text}");

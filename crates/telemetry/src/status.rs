@@ -1,22 +1,22 @@
-//! What the admin API tells.
+//! The documents that the admin API returns.
 
 use serde::{Deserialize, Serialize};
 use terms::Limit;
 
-/// A whole instance. Served as `GET /v1/status`.
+/// An instance. Served as `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// Release of the running program.
+    /// The release of the running program.
     pub version: String,
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
-    /// Seconds since it started.
+    /// Seconds since the start.
     pub uptime_seconds: u64,
-    /// Whether it has stopped listening and waits for sessions to end.
+    /// Whether the instance has stopped listening and waits for sessions to end.
     pub shutting_down: bool,
-    /// Its data-plane threads.
+    /// The data-plane threads.
     pub workers: Vec<WorkerRow>,
-    /// What it listens on.
+    /// The listeners.
     pub listeners: Vec<ListenerRow>,
 }
 
@@ -27,23 +27,23 @@ pub struct WorkerRow {
     pub sessions: u64,
 }
 
-/// One listener and everything behind it.
+/// A listener and its pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenerRow {
-    /// What it is bound to, as configured.
+    /// The listening address, as configured.
     pub bind: String,
     /// Open sessions.
     pub sessions: u64,
     /// Sessions accepted since start.
     pub sessions_total: u64,
-    /// Its tiers, in the order they are tried.
+    /// The tiers, in the order in which they are tried.
     pub tiers: Vec<TierRow>,
 }
 
 /// One tier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TierRow {
-    /// The rule that orders its backends.
+    /// The policy.
     pub policy: String,
     /// The backends.
     pub backends: Vec<BackendRow>,
@@ -52,21 +52,21 @@ pub struct TierRow {
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendRow {
-    /// As configured.
+    /// The address as configured.
     pub name: String,
-    /// Where that is, best first.
+    /// The resolved addresses, the preferred one first.
     pub addresses: Vec<String>,
     /// `enabled`, `disabled` or `draining`.
     pub admin: String,
     /// `healthy`, `quarantined` or `probation`.
     pub health: String,
-    /// Open sessions and connects under way.
+    /// Open sessions and connects in progress.
     pub sessions: u64,
-    /// Their limit, written as a number: zero for none, negative for "never any".
+    /// The limit of sessions, as a number: zero for no limit, negative to admit none.
     pub sessions_max: Limit,
-    /// Connects begun since start or reset.
+    /// Connects begun since the start, or since the counters were reset.
     pub attempts_total: u64,
-    /// Those that failed.
+    /// Connects that failed.
     pub failures_total: u64,
     /// Bytes from clients to the backend.
     pub sent_bytes_total: u64,
@@ -74,18 +74,18 @@ pub struct BackendRow {
     pub received_bytes_total: u64,
 }
 
-/// One open session. `GET /v1/sessions` lists them.
+/// An open session. `GET /v1/sessions` lists all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionRow {
-    /// Its number.
+    /// The session's number.
     pub session: u64,
-    /// Which worker has it.
+    /// The worker that has it.
     pub worker: usize,
-    /// Where it came in.
+    /// The listener that accepted it.
     pub listener: String,
-    /// Who connected; `unix` through a Unix socket.
+    /// The client's address; `unix` for a client of a Unix socket.
     pub client: String,
-    /// Who serves it, or is being connected to.
+    /// The backend that serves it, or that is being connected to.
     pub backend: Option<String>,
     /// `connecting`, `open` or `ending`.
     pub phase: String,

@@ -1,4 +1,4 @@
-//! Where connections go to and come from.
+//! Addresses of connections: where they go, and where they come from.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,16 +13,17 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// Local address of connections to backends.
+/// The local address for connections to backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// The system chooses.
     #[default]
     System,
-    /// This one. An address this host does not have is not used (balance(1), `-B`).
+    /// This address. If the host does not have it, it is not used (balance(1), `-B`).
     Fixed(IpAddr),
-    /// The client's own (`IP_TRANSPARENT`, ip(7)). Needs `CAP_NET_ADMIN`; where that or the
-    /// address family does not allow it, the system chooses. Source: penctl(1), `transparent`.
+    /// The client's own address (`IP_TRANSPARENT`, ip(7)). Needs `CAP_NET_ADMIN` or
+    /// `CAP_NET_RAW`. Without it, or if the address family differs, the system chooses.
+    /// Source: penctl(1), `transparent`.
     Client,
 }
 

@@ -1,28 +1,27 @@
-//! What a backend is called by.
+//! The identity of a backend.
 
 use std::fmt;
 
-/// Names a backend for as long as the process runs, whatever becomes of its place, its address and
-/// its limits. Given out when the backend enters the running configuration, and never given to
-/// another one.
+/// Identifies a backend for as long as the process runs, even if its place, address or limits
+/// change. It is assigned when the backend enters the running configuration, and never reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendId(u64);
 
 impl BackendId {
-    /// The backend with this number. Whoever gives numbers out counts them up from one; zero is the
-    /// default of a backend that is in no configuration.
+    /// The backend with this number. Numbers are assigned in order, from one; zero is the default
+    /// of a backend that is not in a configuration.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Its number.
+    /// The number.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// The one to be given out after this one.
+    /// The id to assign after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

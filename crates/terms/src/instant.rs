@@ -1,12 +1,12 @@
-//! Time as an argument.
+//! Time, as an argument.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A moment, in nanoseconds since an origin that only `sys::clock` knows.
 ///
-/// The standard `Instant` cannot be made without reading the clock; this one can, so that tests
-/// and simulations own the time.
+/// The standard `Instant` cannot be created without reading the clock. This one can, so that tests
+/// and simulations control the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
@@ -38,7 +38,7 @@ impl Instant {
         self.0 / 1_000_000
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time since `earlier`; zero if `earlier` is later than this.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -1,9 +1,9 @@
-//! How many of something there may be.
+//! Limits on how many of something there may be.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The most there may be of something at one time.
+/// The maximum number of something at one time.
 ///
 /// Command lines and the admin API write a limit as one number, which is balance's `maxc`: 0 for
 /// [`Limit::None`], a negative number for `AtMost(0)`, and any other number for itself.
@@ -17,10 +17,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "i32", into = "i32")]
 pub enum Limit {
-    /// As many as there are.
+    /// No limit.
     #[default]
     None,
-    /// So many; zero: none at all.
+    /// At most this many; zero means none at all.
     AtMost(u32),
 }
 

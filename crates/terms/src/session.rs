@@ -1,4 +1,4 @@
-//! The words a session is described with.
+//! The terms that describe a session.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpliceMode {
-    /// Once a direction is bulk, as long as it profits.
+    /// When a direction carries bulk data, for as long as that pays off.
     #[default]
     Auto,
     /// From the first byte.
@@ -25,7 +25,7 @@ pub enum Side {
     Upstream,
 }
 
-/// Who ended a session, and how. The same words in logs, metrics and the API.
+/// Who ended a session, and how. Logs, metrics and the API use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CloseReason {
@@ -37,39 +37,40 @@ pub enum CloseReason {
     BackendFin,
     /// The backend's connection was reset.
     BackendReset,
-    /// No backend was left: the last one tried refused or was unreachable.
+    /// No backend was left to try; the last one refused or was unreachable.
     ConnectRefused,
-    /// No backend was left: the last one tried did not answer in time.
+    /// No backend was left to try; the last one did not answer in time.
     ConnectTimeout,
-    /// No backend was in service.
+    /// No backend was available.
     NoBackend,
-    /// An access list refused the client, and no reject backend took it.
+    /// An access list denied the client, and no reject backend accepted it.
     Denied,
-    /// No socket could be had for the backend within the connect time-out.
+    /// No local socket for the backend was available within the connect time-out.
     NoSocket,
-    /// Nothing was said for `idle-timeout`.
+    /// No data arrived for `idle-timeout`.
     IdleTimeout,
-    /// One side had finished, and the other said nothing for `half-close-timeout`.
+    /// One side had finished, and no data arrived from the other for `half-close-timeout`.
     HalfCloseTimeout,
     /// An operator ended it.
     Admin,
-    /// We answered it ourselves, as a dummy.
+    /// The balancer answered it itself, as a dummy.
     Answered,
-    /// It was still open when the shutdown's deadline came.
+    /// It was still open at the shutdown's deadline.
     Shutdown,
 }
 
-/// What peers see of a session that neither of them ended.
+/// What peers see when the balancer ends a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// A reset, so that a truncated transfer cannot be taken for a complete one. Native default.
+    /// A reset, so that a truncated transfer cannot be mistaken for a complete one. The native
+    /// default.
     Reset,
-    /// An orderly end of file, as the classics do.
+    /// An orderly end of file, as in the classics.
     Close,
 }
 
 impl CloseReason {
-    /// Every reason, in the order of the documentation.
+    /// All reasons, in the order of the documentation.
     pub const ALL: [Self; 14] = [
         Self::ClientFin,
         Self::ClientReset,
@@ -87,7 +88,7 @@ impl CloseReason {
         Self::Shutdown,
     ];
 
-    /// The word: `client-fin`.
+    /// The word, such as `client-fin`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -116,7 +117,7 @@ impl fmt::Display for CloseReason {
 }
 
 impl Side {
-    /// The other one.
+    /// The other side.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {

@@ -1,22 +1,23 @@
-//! When things take too long.
+//! Time-outs of a session.
 
 use std::time::Duration;
 
-/// When things take too long.
+/// The time-outs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// One attempt to connect to a backend. Default 5 s.
+    /// For one attempt to connect to a backend. Default 5 s.
     pub connect: Duration,
-    /// Silence in both directions that ends a session. Default: never.
+    /// Silence in both directions after which a session ends. Default: never.
     pub idle: Option<Duration>,
-    /// Silence that ends a session whose client has finished. Default 10 min.
+    /// Silence after which a session ends whose client has finished. Default 10 min.
     pub half_close: Option<Duration>,
-    /// Silence that ends a session whose backend has finished. Default 10 min. The classics end
-    /// at once there; a backend that is gone cannot be told from one that only listens.
+    /// Silence after which a session ends whose backend has finished. Default 10 min. The classics
+    /// end such a session at once; a backend that has exited cannot be told from one that only
+    /// stopped sending.
     pub backend_half_close: Option<Duration>,
-    /// How long the last bytes before a reset may take without progress. Default 5 s.
+    /// How long the delivery of the last bytes before a reset may make no progress. Default 5 s.
     pub linger: Duration,
-    /// How long sessions may go on after a shutdown was asked for; `None`: until they end.
+    /// How long sessions may continue after a shutdown was requested; `None` until they end.
     /// Default 30 s.
     pub shutdown: Option<Duration>,
 }
