@@ -82,10 +82,17 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Show and ch
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a running instance\'s status as a web page, also as a CGI program'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "help" -d 'Print help, for a verb if one is named'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "version" -d 'Print the version'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "install" -d 'Install the program, its links, man pages and completions; other files are left alone'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "links" -d 'Create links in DIR, so that the classics can be called by their names'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "balance" -d 'Run as the classic balance(1); all arguments after this word follow its grammar'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "pen" -d 'Run as the classic pen(1); all arguments after this word follow its grammar'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penctl" -d 'Run as the classic penctl(1), which sends commands to a running pen'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "balance" -d 'A TCP proxy with load balancing and failover'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "pen" -d 'A load balancer for TCP that lets clients return to their server'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penctl" -d 'Control a running pen'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "mergelogs" -d 'Merge the access logs of all servers behind a balancer and restore the clients'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penlog" -d 'Send a web server\'s log to penlogd, line by line'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penlogd" -d 'Write one access log for all servers behind a balancer, with the true clients'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "webresolve" -d 'Replace addresses by host names in access logs'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "splitwr" -d 'Replace addresses by host names in access logs, with 20 look-ups at a time'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "dwatch" -d 'Watch programs and start those that died'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -l port -d 'Port of the balancer; the web servers use the next free ports' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -l admin -d 'Use the instance with this admin socket' -r -F
@@ -153,4 +160,147 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l listen -d '
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l html -d 'Print a self-contained HTML page (currently the only format)'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand version" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand install" -l prefix -d 'The directory that contains bin and share; created if missing' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand install" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand links" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s b -d 'listen on this address only' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s B -d 'connect to channels from this local address' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s c -d 'send one command to a running instance' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s t -d 'give up connecting to a channel after sec seconds' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s T -d 'end connections idle for sec seconds' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s 6 -d 'listen on an IPv6 socket, for IPv4 clients too'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s a -d 'disable a channel that cannot be reached'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s d -d 'tell on standard error what is going on'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s f -d 'stay in the foreground'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s i -d 'control a running instance by dialogue'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s H -d 'let clients of an unusable hashed channel move on'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s M -d 'accepted; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s p -d 'dump all data to standard output'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s A -d 'directory of CA certificates' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s B -d 'where clients go that may not be served' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s C -d 'listen for penctl(1) here, or on /path' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s E -d 'TLS certificate; not in this version' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s F -d 'commands to start with, read again on HUP' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s G -d 'file of CA certificates' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s K -d 'key of the TLS certificate' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s L -d 'oldest TLS protocol: ssl23, ssl2, ssl3 or tls1' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s O -d 'carry out a command now' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s S -d 'accepted; changes nothing' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s T -d 'how long a client is remembered, 0 for ever' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s b -d 'leave a server out this long after a failure' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s c -d 'how many clients are remembered' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s e -d 'emergency server' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s i -d 'Windows only' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s j -d 'root directory to take (chroot)' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s l -d 'log what clients send, to a file or host:port' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s m -d 'accepted; changes nothing' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s o -d 'as -O' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s p -d 'write the process id to this file' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s q -d 'accepted; changes nothing' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s t -d 'give up connecting to a server after this long' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s u -d 'run as this user' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s w -d 'HTML status page' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s x -d 'connections at one time' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s D -d 'accepted; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s H -d 'tell servers the client\'s address in HTTP headers'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s N -d 'as -h -r'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s P -d 'accepted; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s Q -d 'accepted; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s R -d 'require client certificates'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s U -d 'balance UDP; not in this version'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s W -d 'choose servers by weight'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s X -d 'allow the command exit'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s Z -d 'TLS compatibility mode'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s a -d 'dump traffic as text instead of hexadecimal'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s d -d 'tell what is going on; repeat for more'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s f -d 'stay in the foreground'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s h -d 'choose servers by the client\'s address'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s n -d 'accepted; changes nothing'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s r -d 'do not let clients return to their server'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s s -d 'no other server when the chosen one fails'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s p -l pen-log -d 'The balancer\'s log; - for standard input. May be given several times, for rotated logs and for several balancers.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s j -l window -d 'How far an entry of the balancer\'s log may be from a line. Default 600 for requests and 2 for connections.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s t -l offset -d 'Taken off the balancer\'s stamps, less the local zone\'s offset from UTC: what users of the classic program give, since that one reads access logs in the local zone. With TZ=UTC a plain correction.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l pen-offset -d 'Taken off the balancer\'s stamps, whatever the local zone.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l skew -d 'By how much a server\'s clock is fast; taken off its stamps. May be given for several servers.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l lookahead -d 'How long the longest session lasts: how far a session log, which is in the order of ends, is read ahead. Default 600.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l format -d 'The access logs\' format: auto (default: JSON, common or combined, told by the line), common, combined, vhost_combined, json, or a pattern as in nginx\'s log_format or Apache\'s LogFormat.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l sort -d 'Put lines into order that come up to this late in their file.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s o -l output -d 'Write to this file; its ending .gz or .zst compresses.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l compress -d 'Compress the result: gzip or zstd.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l rejects -d 'Keep lines that fit no format in this file. They are not in the result.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s c -l no-cache -d 'Search the whole balancer\'s log for every line, without any window.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l one-to-one -d 'Let each entry of the balancer\'s log serve one line, best pairs first. Tells clients apart that fetch the same page in the same second, but finds nobody for the later ones of pipelined requests.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l keep-stamps -d 'Leave time stamps as the servers wrote them.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l json -d 'Write JSON, an object per line: time, server, client, matched, logged_client, request, status, bytes, referer, agent.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l stats -d 'Say on standard error for each server how many lines matched, and by how much its clock differs from the balancer\'s (the median of all matches).'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s q -l quiet -d 'No summary and no progress line.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s d -l debug -d 'Accepted for the classic\'s sake; --stats tells more.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l output-json -d 'The same as --json.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l legacy -d 'Do as the classic program 0.34.1 did, byte for byte, with its faults: the line after the first one an hour early, requests of over 100 bytes and escaped ones unmatched, lines cut at 1023 bytes, entries from outside the window.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s h -l help -d 'Print this help and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s V -l version -d 'Print the version and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -l max -d 'Cut longer lines here, keeping the newline. Default and maximum 65507 (65487 over IPv6); a classic penlogd takes 1023.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -l legacy -d 'Do as the classic program 0.34.1 did: lines over 1023 bytes go out in pieces.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -s h -l help -d 'Print this help and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -s V -l version -d 'Print the version and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s l -l log -d 'Append to this file. Default: standard output. HUP closes and reopens it.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s n -l remember -d 'How many announcements are remembered. Default 1000.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s p -l pid-file -d 'Write the process id to this file; it is removed at the end.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s u -l user -d 'Become this user, with its groups, after the port is open.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s j -l chroot -d 'Make this directory the root; log and pid file are in it.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l allow -d 'Take datagrams only from this network or address. May be given several times. Default: from everywhere.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l wait -d 'Hold a line for up to this long until its announcement comes. Default 0.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l max-age -d 'Forget announcements that are older. Default: never.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l stats -d 'Say this often on standard error (without -f in syslog) what was received, matched, dropped, and lost by the kernel.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s f -l foreground -d 'Stay in the foreground.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s b -l line-buffered -d 'Write every line at once. Otherwise lines may wait for up to a second.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s d -l debug -d 'Say what is received and dropped: on standard error with -f, else to syslog. Repeat for more.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l json -d 'Write JSON, an object per line.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l legacy -d 'Do as the classic program 0.34.1 did, with its faults: 99 bytes of a request, beginnings match, N-1 announcements, nothing written before 4 KiB, and an announcement for a server that has no IPv4 address ends the program. Never on a port that strangers can reach.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s h -l help -d 'Print this help and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s V -l version -d 'Print the version and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s n -l parallel -d 'Look-ups in flight. Default 64; 20 when called as splitwr.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s t -l timeout -d 'How long one address may take, with one repeat in it. Default 5.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s c -l cache -d 'Remember names in this file between runs: at most 7 days, the lack of a name 1 day, less if the DNS says so.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l server -d 'Ask this name server; may be given several times. Default: those in /etc/resolv.conf.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l nameserver -d 'The same as --server.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l rate -d 'At most N look-ups a second, with a small burst. Default 500; 0 for no limit, which is for name servers of your own.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l field -d 'Which word of the line is the address. Default 1; 2 after a virtual host.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l skip -d 'Leave addresses of this network alone. May be given several times.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s o -l output -d 'Write to this file; its ending .gz or .zst compresses.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l compress -d 'Compress the result: gzip or zstd.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l verify -d 'Use a name only if it leads back to the address.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l private -d 'Look up private, loopback, link-local and documentation addresses too. Default: only if a name server is local.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l no-hosts -d 'Do not look into /etc/hosts.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l stats -d 'Say on standard error how many lines and addresses there were, and what became of them.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s h -l help -d 'Print this help and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s V -l version -d 'Print the version and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s n -l parallel -d 'Look-ups in flight. Default 64; 20 when called as splitwr.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s t -l timeout -d 'How long one address may take, with one repeat in it. Default 5.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s c -l cache -d 'Remember names in this file between runs: at most 7 days, the lack of a name 1 day, less if the DNS says so.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l server -d 'Ask this name server; may be given several times. Default: those in /etc/resolv.conf.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l nameserver -d 'The same as --server.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l rate -d 'At most N look-ups a second, with a small burst. Default 500; 0 for no limit, which is for name servers of your own.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l field -d 'Which word of the line is the address. Default 1; 2 after a virtual host.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l skip -d 'Leave addresses of this network alone. May be given several times.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s o -l output -d 'Write to this file; its ending .gz or .zst compresses.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l compress -d 'Compress the result: gzip or zstd.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l verify -d 'Use a name only if it leads back to the address.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l private -d 'Look up private, loopback, link-local and documentation addresses too. Default: only if a name server is local.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l no-hosts -d 'Do not look into /etc/hosts.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l stats -d 'Say on standard error how many lines and addresses there were, and what became of them.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s h -l help -d 'Print this help and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s V -l version -d 'Print the version and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s f -l file -d 'The configuration. Default /etc/dwatch.conf.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s i -l interval -d 'Stay in the foreground and check this often. HUP reads the configuration again.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l state -d 'What is remembered between passes. Default /run/dwatch.state.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l reset -d 'Forget that dwatch gave up on this program.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l once -d 'One pass and out, for cron. This is the default.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s v -l verbose -d 'Say on standard output what is done. Otherwise a pass is silent but for giving up and failures.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s n -l dry-run -d 'Only say what would be done.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l check -d 'Only check the configuration.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s d -l debug -d 'Say on standard error what was checked.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s h -l help -d 'Print this help and exit.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s V -l version -d 'Print the version and exit.'
+# This file belongs to Evenkeel and is replaced by `evenkeel install`.

@@ -60,10 +60,17 @@ pub fn check() -> anyhow::Result<()> {
 
 /// Every rendered file, by its path from the root.
 fn render() -> anyhow::Result<BTreeMap<String, String>> {
-    let tree = config::native::command_tree();
+    let tree = cli::tree();
     let mut files = BTreeMap::new();
     let mut add = |path: &str, text: String| {
+        let comment = match path {
+            _ if path.ends_with(".1") => ".\\\" ",
+            _ if path.starts_with("docs/completions") => "# ",
+            _ => "",
+        };
+        let mark = if comment.is_empty() { "" } else { cli::MARK };
         // Renderers differ in how they end; a file ends with one newline.
+        let text = format!("{}\n{comment}{mark}", text.trim_end());
         files.insert(path.to_owned(), format!("{}\n", text.trim_end()));
     };
     add("docs/man/balance.1", roff::balance());
@@ -81,20 +88,32 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     for (verb, synopsis) in verbs {
         add(&format!("docs/man/evenkeel-{verb}.1"), roff::verb(&tree, verb, synopsis)?);
     }
-    for (shell, name) in
-        [(Shell::Bash, "evenkeel.bash"), (Shell::Zsh, "_evenkeel"), (Shell::Fish, "evenkeel.fish")]
-    {
-        let mut script = Vec::new();
-        generate(shell, &mut tree.clone(), "evenkeel", &mut script);
-        let script = String::from_utf8(script).with_context(|| format!("rendering {name}"))?;
-        add(&format!("docs/completions/{name}"), script);
+    for personality in &cli::PERSONALITIES {
+        complete(&mut add, &personality.command())?;
     }
+    complete(&mut add, &tree)?;
     add("docs/reference/balance.md", markdown::balance());
     add("docs/reference/ctl.md", markdown::ctl(&tree)?);
     add("docs/reference/evenkeel.md", markdown::evenkeel(&tree));
     add("docs/reference/exit-status.md", markdown::exit_statuses());
     add("docs/reference/pen.md", pen::reference());
     Ok(files)
+}
+
+/// Renders the completions of one program for every shell.
+fn complete(add: &mut impl FnMut(&str, String), command: &clap::Command) -> anyhow::Result<()> {
+    let name = command.get_name().to_owned();
+    for (shell, file) in [
+        (Shell::Bash, format!("{name}.bash")),
+        (Shell::Zsh, format!("_{name}")),
+        (Shell::Fish, format!("{name}.fish")),
+    ] {
+        let mut script = Vec::new();
+        generate(shell, &mut command.clone(), &name, &mut script);
+        let script = String::from_utf8(script).with_context(|| format!("rendering {file}"))?;
+        add(&format!("docs/completions/{file}"), script);
+    }
+    Ok(())
 }
 
 /// Every file that is there, by its path from the root.

@@ -7,8 +7,7 @@ use classics::pen::{COMMANDS, CommandRow, EXAMPLE, OPTIONS, OptionRow, SYNOPSIS}
 /// pen(1).
 pub fn pen_page() -> String {
     let mut page = Page::new("pen");
-    page.section("NAME");
-    page.0.push_str("pen \\- a load balancer for TCP that lets clients return to their server\n");
+    page.name("pen");
     page.section("SYNOPSIS");
     page.lines(&SYNOPSIS);
     page.section("DESCRIPTION");
@@ -38,8 +37,7 @@ pub fn pen_page() -> String {
 /// penctl(1), with the language that files of pen have, too.
 pub fn penctl_page() -> String {
     let mut page = Page::new("penctl");
-    page.section("NAME");
-    page.0.push_str("penctl \\- control a running pen\n");
+    page.name("penctl");
     page.section("SYNOPSIS");
     page.lines(&["penctl host:port|/path command [words ...]"]);
     page.section("DESCRIPTION");

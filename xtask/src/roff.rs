@@ -16,9 +16,11 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
     page.lines(&[
         "evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]",
         "evenkeel demo [--port N]",
-        "evenkeel ctl [--admin PATH | --listen PORT] VERB",
+        "evenkeel ctl [--admin PATH | --listen LISTEN] VERB",
+        "evenkeel status --html",
+        "evenkeel install [--prefix DIR]",
         "evenkeel links DIR",
-        "evenkeel balance | pen | penctl WORD...",
+        "evenkeel PROGRAM [WORD]...",
     ]);
     page.section("DESCRIPTION");
     for paragraph in DESCRIPTION {
@@ -29,7 +31,9 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
     page.exit_statuses(|_| true);
     page.section("EXAMPLES");
     page.lines(&native::EXAMPLES.map(|(line, meaning)| format!("{line:<42}{meaning}")));
-    page.see_also(&["evenkeel-ctl(1)", "evenkeel-demo(1)", "balance(1)", "pen(1)", "penctl(1)"]);
+    let verbs = ["evenkeel-ctl(1)", "evenkeel-demo(1)", "evenkeel-status(1)"].map(str::to_owned);
+    let programs = cli::PERSONALITIES.iter().map(|it| format!("{}(1)", it.name));
+    page.see_also(&verbs.into_iter().chain(programs).collect::<Vec<_>>());
     Ok(page.0)
 }
 
@@ -59,8 +63,7 @@ pub fn verb(tree: &Command, verb: &str, synopsis: &str) -> anyhow::Result<String
 /// balance(1), from the tables of the personality.
 pub fn balance() -> String {
     let mut page = Page::new("balance");
-    page.section("NAME");
-    page.0.push_str("balance \\- a TCP proxy with load balancing and failover\n");
+    page.name("balance");
     page.section("SYNOPSIS");
     page.lines(&balance::SYNOPSES);
     page.section("DESCRIPTION");
@@ -124,6 +127,13 @@ impl Page {
         }
     }
 
+    /// The section that says in one line what a personality is.
+    pub fn name(&mut self, name: &str) {
+        self.section("NAME");
+        let about = cli::Personality::find(name).map_or("", |personality| personality.about);
+        self.0.push_str(&format!("{name} \\- {}\n", escaped(about)));
+    }
+
     pub fn section(&mut self, title: &str) {
         self.0.push_str(&format!(".SH {}\n", quoted(title)));
     }
@@ -153,8 +163,9 @@ impl Page {
         }
     }
 
-    pub fn see_also(&mut self, pages: &[&str]) {
+    pub fn see_also<S: AsRef<str>>(&mut self, pages: &[S]) {
         self.section("SEE ALSO");
+        let pages: Vec<_> = pages.iter().map(AsRef::as_ref).collect();
         self.0.push_str(&format!("{}\n", escaped(&pages.join(", "))));
     }
 }

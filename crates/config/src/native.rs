@@ -1,9 +1,8 @@
 //! The command line of `evenkeel` itself: one tree of options and verbs.
 //!
 //! [`NativeCli`] is exactly what was typed. [`NativeArgs::to_config`] returns its meaning, and
-//! [`Config::to_command_line`](crate::Config::to_command_line) turns that into words again.
-//! `evenkeel balance`, `pen` and `penctl` are in the tree so that help and completions know them,
-//! but their words follow grammars of their own: call [`classic_words`] before clap sees them.
+//! [`Config::to_command_line`](crate::Config::to_command_line) turns that into words again. Programs with
+//! grammars of their own, such as `evenkeel pen`, are added to the tree by the caller.
 
 mod access;
 mod convert;
@@ -200,43 +199,17 @@ pub enum Verb {
     },
     /// Print the version
     Version,
+    /// Install the program, its links, man pages and completions; other files are left alone
+    Install {
+        /// The directory that contains bin and share; created if missing
+        #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+        prefix: PathBuf,
+    },
     /// Create links in DIR, so that the classics can be called by their names
     Links {
         /// The directory, for instance /usr/local/bin
         dir: PathBuf,
     },
-    /// Run as the classic balance(1); all arguments after this word follow its grammar
-    #[command(disable_help_flag = true)]
-    Balance {
-        /// Arguments of balance(1); after --print-config, prints the native equivalent
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
-        words: Vec<String>,
-    },
-    /// Run as the classic pen(1); all arguments after this word follow its grammar
-    #[command(disable_help_flag = true)]
-    Pen {
-        /// Arguments of pen(1); after --print-config, prints the native equivalent
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
-        words: Vec<String>,
-    },
-    /// Run as the classic penctl(1), which sends commands to a running pen
-    #[command(disable_help_flag = true)]
-    Penctl {
-        /// Arguments of penctl(1)
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
-        words: Vec<String>,
-    },
-}
-
-/// A program with a grammar of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Classic {
-    /// balance(1)
-    Balance,
-    /// pen(1)
-    Pen,
-    /// penctl(1)
-    Penctl,
 }
 
 /// `evenkeel demo`.
@@ -419,21 +392,8 @@ impl CtlVerb {
     }
 }
 
-/// A classic and the words after it, unchanged; `None` if something else was called.
-///
-/// clap would take a `--` among these words for its own.
-pub fn classic_words<S: AsRef<str>>(words: &[S]) -> Option<(Classic, &[S])> {
-    let (first, rest) = words.split_first()?;
-    let classic = match first.as_ref() {
-        "balance" => Classic::Balance,
-        "pen" => Classic::Pen,
-        "penctl" => Classic::Penctl,
-        _ => return None,
-    };
-    Some((classic, rest))
-}
-
-/// The whole tree as clap sees it, for completions, man pages and references.
+/// The start form and the verbs as clap sees them. Programs with grammars of their own are verbs,
+/// too; the caller adds them.
 pub fn command_tree() -> clap::Command {
     NativeCli::command()
 }
@@ -489,9 +449,9 @@ const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
-       evenkeel demo | ctl VERB | status --html | links DIR | help [VERB] | version
-       evenkeel balance | pen | penctl WORD...
-       evenkeel mergelogs | penlog | penlogd | webresolve | splitwr | dwatch WORD...";
+       evenkeel demo | ctl VERB | status --html | help [VERB] | version
+       evenkeel install [--prefix DIR] | links DIR
+       evenkeel PROGRAM [WORD]...";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX or an address, as shown by `status`.

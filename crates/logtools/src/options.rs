@@ -146,7 +146,8 @@ impl Tool {
         Some(ExitCode::SUCCESS)
     }
 
-    fn known(&self) -> impl Iterator<Item = &Opt> {
+    /// Its options, and those that every tool has.
+    pub fn known(&self) -> impl Iterator<Item = &Opt> {
         self.options.iter().chain(COMMON)
     }
 

@@ -92,13 +92,65 @@ fn help_and_version_are_words() {
 fn links_make_the_classics() {
     let place = Place::new();
     let dir = place.file("");
-    let done = place.run("evenkeel", &format!("links {}", dir.display())).check(0);
-    assert!(done.stdout.contains("balance -> "), "{done:?}");
-    let done = place.run("evenkeel", &format!("links {}", dir.display())).check(0);
-    assert!(done.stdout.contains("already exists"), "{done:?}");
+    let links = format!("links {}", dir.display());
+    let done = place.run("evenkeel", &links).check(0);
+    assert!(
+        done.stdout.contains(&format!("created {}\n", dir.join("balance").display())),
+        "{done:?}"
+    );
+    let done = place.run("evenkeel", &links).check(0);
+    assert!(done.stdout.contains("balance is up to date"), "{done:?}");
     let call = std::process::Command::new(dir.join("balance")).output().unwrap();
     assert_eq!(call.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&call.stderr).contains("this is balance"), "{call:?}");
+    std::fs::remove_file(dir.join("pen")).unwrap();
+    std::fs::write(dir.join("pen"), "somebody else's").unwrap();
+    let done = place.run("evenkeel", &links).check(1);
+    assert!(done.stderr.contains("pen is not from Evenkeel and was left alone"), "{done:?}");
     let done = place.run("evenkeel", "links /no/such/dir").check(1);
     assert!(done.stderr.contains("/no/such/dir"), "{done:?}");
+}
+
+#[test]
+fn install_puts_everything_in_place_and_spares_what_is_not_ours() {
+    let place = Place::new();
+    let prefix = place.file("prefix");
+    let install = format!("install --prefix {}", prefix.display());
+    let done = place.run("evenkeel", &install).check(0);
+    assert!(done.stdout.contains("bin/evenkeel\n"), "{done:?}");
+    let help = std::process::Command::new(prefix.join("bin/mergelogs")).arg("--help").output();
+    assert!(String::from_utf8_lossy(&help.unwrap().stdout).starts_with("mergelogs - "));
+    for path in [
+        "man/man1/evenkeel.1",
+        "man/man1/penctl.1",
+        "bash-completion/completions/evenkeel",
+        "bash-completion/completions/balance",
+        "zsh/site-functions/_pen",
+        "fish/vendor_completions.d/mergelogs.fish",
+    ] {
+        assert!(prefix.join("share").join(path).is_file(), "{path}");
+    }
+    let again = place.run("evenkeel", &install).check(0);
+    assert!(again.stdout.lines().all(|line| line.ends_with(" is up to date")), "{again:?}");
+
+    // An older version of ours is replaced, a stranger's file is not.
+    let manual = prefix.join("share/man/man1/evenkeel.1");
+    let text = std::fs::read_to_string(&manual).unwrap();
+    std::fs::write(&manual, format!("older\n{text}")).unwrap();
+    let program = prefix.join("bin/evenkeel");
+    let mut bytes = std::fs::read(&program).unwrap();
+    bytes.push(0);
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, bytes).unwrap();
+    let foreign = prefix.join("share/man/man1/pen.1");
+    std::fs::write(&foreign, "the other pen").unwrap();
+    let done = place.run("evenkeel", &install).check(1);
+    for path in [&manual, &program] {
+        assert!(done.stdout.contains(&format!("replaced {}\n", path.display())), "{done:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&manual).unwrap(), text);
+    assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "the other pen");
+    assert!(done.stderr.contains("pen.1 is not from Evenkeel and was left alone"), "{done:?}");
+    let mut installed = std::process::Command::new(&program);
+    assert!(installed.arg("--version").output().unwrap().status.success());
 }

@@ -1,0 +1,2 @@
+
+# This file belongs to Evenkeel and is replaced by `evenkeel install`.
