@@ -1,107 +1,107 @@
-//! Every change a running balancer accepts, whichever door it came through.
+//! The changes that a running balancer accepts, whatever door they come through.
 
 use balancing::{AdminState, Policy};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use terms::Limit;
 
-/// One change. The HTTP API carries it as JSON; `ctl` and the classics' shells are translations.
+/// A change. The HTTP API carries it as JSON; `ctl` and the classics' shells translate to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Puts a backend in or out of service.
+    /// Puts a backend into service, or takes it out.
     SetAdminState {
-        /// Which.
+        /// The backend.
         backend: BackendSelector,
-        /// The state to take.
+        /// The new state.
         state: AdminState,
     },
-    /// Changes a backend's `sessions_max`. Open sessions are counted, and none is ended.
+    /// Changes a backend's `sessions_max`. Open sessions count, and none is ended.
     SetSessionsMax {
-        /// Which.
+        /// The backend.
         backend: BackendSelector,
-        /// The limit, written as a number: zero for none, negative for "never any".
+        /// The limit, as a number: zero for no limit, negative to admit none.
         sessions_max: Limit,
     },
-    /// Leaves a backend out for so long from now, as if a connect to it had failed.
+    /// Skips a backend for some time from now, as if a connect to it had failed.
     Quarantine {
-        /// Which.
+        /// The backend.
         backend: BackendSelector,
-        /// How long, in seconds; zero ends a quarantine at once.
+        /// The time in seconds; zero ends a quarantine at once.
         seconds: u32,
     },
-    /// Sets a backend's counters back to zero; its open sessions stay counted.
+    /// Sets a backend's counters to zero; its open sessions still count.
     ResetCounters {
-        /// Which.
+        /// The backend.
         backend: BackendSelector,
     },
     /// Appends a disabled backend to a tier, which may be a new one.
     AddBackend {
-        /// The tier's number. Tiers in between come to be, empty.
+        /// The tier's number. Tiers in between are created, empty.
         tier: usize,
         /// `host:port`, `[v6]:port` or `unix:/path`.
         endpoint: String,
     },
-    /// Gives a disabled backend another address. Open sessions stay where they are.
+    /// Gives a disabled backend another address. Open sessions continue.
     SetEndpoint {
-        /// Which.
+        /// The backend.
         backend: BackendSelector,
         /// `host:port`, `[v6]:port` or `unix:/path`.
         endpoint: String,
     },
-    /// Changes the rule by which a tier chooses.
+    /// Changes a tier's policy.
     SetPolicy {
-        /// The tier's number, which may be a new one.
+        /// The tier's number; a new tier may be created.
         tier: usize,
-        /// The rule.
+        /// The policy.
         policy: Policy,
     },
     /// Ends one session.
     KillSession {
-        /// Its number, as the session list shows it.
+        /// The session's number, as shown in the list of sessions.
         session: u64,
     },
     /// Stops listening, lets sessions finish as configured, and ends the process.
-    // Braces, since a variant without fields would let unknown ones pass.
+    // Braces, because a variant without fields would accept unknown fields.
     Shutdown {},
 }
 
-/// Names one backend: by place, `TIER.INDEX`, or by address as it was configured.
+/// Selects a backend: by place, `TIER.INDEX`, or by address as configured.
 ///
-/// Written as text in the API too: `"0.1"`, `"db1:5432"`.
+/// The API also writes it as text: `"0.1"`, `"db1:5432"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum BackendSelector {
-    /// The tier's number and the backend's place in it, both from zero.
+    /// The tier's number and the backend's index in it, both from zero.
     Place {
         /// The tier.
         tier: usize,
-        /// The place.
+        /// The index.
         index: usize,
     },
-    /// The name a status report shows.
+    /// The name, as shown in a status report.
     Name(String),
 }
 
-/// What a command answers when it was carried out.
+/// The answer to a command that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// Done.
     Done,
-    /// It was so already.
+    /// Nothing had to change.
     Unchanged,
 }
 
-/// Why a command was not carried out; nothing has changed.
+/// Why a command was not carried out. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "error", content = "detail", rename_all = "kebab-case")]
 pub enum CommandError {
     /// No such backend.
     #[error("no backend {0}; `evenkeel ctl status` lists them")]
     UnknownBackend(String),
-    /// The name fits several backends.
-    #[error("{0} names several backends; use TIER.INDEX as `evenkeel ctl status` shows it")]
+    /// Several backends have the name.
+    #[error("several backends are called {0}; use TIER.INDEX, as shown by `evenkeel ctl status`")]
     AmbiguousBackend(String),
     /// No such session.
     #[error("no session {0}; `evenkeel ctl sessions` lists them")]
@@ -109,13 +109,13 @@ pub enum CommandError {
     /// The address could not be understood or resolved.
     #[error("no usable address {0}")]
     InvalidEndpoint(String),
-    /// A backend in service keeps its address.
+    /// The address of a backend in service cannot change.
     #[error("backend {0} must be disabled before its address can change")]
     NotDisabled(String),
-    /// The tier number is beyond what can be.
+    /// The tier number is too large.
     #[error("tier {0} is out of range")]
     TierOutOfRange(usize),
-    /// The process is ending.
+    /// The process is shutting down.
     #[error("the balancer is shutting down")]
     ShuttingDown,
 }

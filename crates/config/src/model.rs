@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
 
-/// Everything a running balancer is told.
+/// The complete configuration of a balancer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// What is listened on, and where it leads.
+    /// The listeners and their pools.
     pub listeners: Vec<Listener>,
     /// How the process itself runs.
     pub process: Process,
@@ -20,31 +20,32 @@ pub struct Config {
 /// A bound local address feeding one pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// What to bind.
+    /// The address to bind.
     pub bind: Bind,
-    /// Whether other processes may listen on the same port, so that the kernel spreads clients
-    /// over all (`SO_REUSEPORT`, socket(7)). Default false; pen(1) does.
+    /// Whether other processes may listen on the same port, so that the kernel distributes clients
+    /// among them (`SO_REUSEPORT`, socket(7)). Default false; pen(1) always allows it.
     pub shared_port: bool,
     /// Where sessions go.
     pub pool: Pool,
-    /// Open sessions after which accepting pauses and clients wait in the kernel's queue.
-    /// Default: as many as descriptors allow.
+    /// The maximum number of open sessions. When it is reached, accepting pauses, and clients wait
+    /// in the kernel's queue. Default: as many as file descriptors allow.
     pub sessions_max: Option<u32>,
-    /// Connects under way after which accepting pauses. Default: no limit of its own.
+    /// The maximum number of connects in progress. When it is reached, accepting pauses.
+    /// Default: no limit.
     pub connecting_max: Option<u32>,
-    /// When things take too long.
+    /// The time-outs.
     pub timeouts: Timeouts,
-    /// Local address of connections to backends.
+    /// The local address for connections to backends.
     pub source: Source,
-    /// Whether HTTP requests are given `X-Forwarded-Proto` and `X-Forwarded-For`.
+    /// Whether `X-Forwarded-Proto` and `X-Forwarded-For` are added to HTTP requests.
     /// Source: pen(1), `-H`.
     pub forwarded_headers: bool,
-    /// Whether clients are answered here with a fixed page, and no backend is asked.
+    /// Whether clients are answered with a fixed page, without a backend.
     /// Source: penctl(1), `dummy`.
     pub dummy: bool,
-    /// Whether bulk data passes through pipes instead of memory.
+    /// Whether bulk data passes through kernel pipes instead of memory.
     pub splice: SpliceMode,
-    /// What peers see of a session that we end ourselves.
+    /// What peers see when the balancer ends a session.
     pub cut: Cut,
 }
 
@@ -53,21 +54,21 @@ pub struct Listener {
 pub enum Bind {
     /// A TCP port.
     Tcp {
-        /// The address or name; every address of the family when absent.
+        /// The address or name; if absent, all addresses of the family.
         host: Option<Host>,
         /// The port, never zero.
         port: u16,
-        /// Which protocols an absent host stands for.
+        /// The protocols that an absent host stands for.
         family: Family,
     },
     /// A Unix stream socket.
     Unix(PathBuf),
 }
 
-/// Which internet protocol a name or an absent host stands for.
+/// The internet protocol that a name or an absent host stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// IPv6 accepting IPv4 too; IPv4 alone where the machine has no IPv6.
+    /// IPv6 and IPv4; IPv4 only if the machine has no IPv6.
     Any,
     /// IPv4 only.
     V4,
@@ -87,73 +88,77 @@ pub enum Host {
 /// All tiers behind a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    /// Tried in order; may be empty in `balance`, which then serves nobody until told otherwise.
+    /// The tiers, in the order in which they are tried. May be empty in `balance`, which then
+    /// serves nobody until a command adds backends.
     pub tiers: Vec<Tier>,
-    /// How long a backend that failed is left out, unless all are out. Default 10 s; zero never.
+    /// How long a failed backend is skipped, unless all have failed. Default 10 s; zero disables
+    /// this.
     pub quarantine: Duration,
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
-    /// What may be tried after a failure in a tier that is made a hash tier while running.
+    /// What may be tried after a failure in a tier that becomes a hash tier while running.
     pub hash_failover: FailoverScope,
-    /// Whether backends in quarantine are offered when nothing else is left. Default true.
+    /// Whether quarantined backends are tried when no other is left. Default true.
     pub last_resort: bool,
-    /// Who may be served. Default: everyone.
+    /// Which clients are served. Default: all.
     pub access: Arc<AccessList>,
-    /// Where clients go that may not be served; by default they are refused.
+    /// Where denied clients are sent. Default: they are refused.
     pub reject: Option<Backend>,
-    /// What is remembered of clients. Default: nothing.
+    /// What is remembered about clients. Default: nothing.
     pub affinity: Option<Affinity>,
 }
 
-/// What is remembered of clients. Source: pen(1), "client tracking".
+/// What is remembered about clients. Source: pen(1), "client tracking".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
-    /// Clients there is room for; then those go that were seen longest ago. Default 2048.
+    /// The maximum number of clients remembered. When the table is full, the least recently seen
+    /// client is dropped. Default 2048.
     pub clients_max: u32,
-    /// How long a client is remembered after its last session began. Default: for ever.
+    /// How long a client is remembered after its last session began. Default: forever.
     pub time_limit: Option<Duration>,
-    /// Whether clients go where they are remembered. Otherwise they are only counted.
+    /// Whether clients return to the backend they are remembered with. Otherwise their sessions
+    /// are only counted.
     pub sticky: bool,
 }
 
 /// Backends tried together before the next tier is considered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tier {
-    /// The rule that orders the backends.
+    /// How a backend is chosen.
     pub policy: Policy,
-    /// What may be tried after a backend of this tier failed.
+    /// What may be tried after a backend of this tier has failed.
     pub failover: FailoverScope,
-    /// The backends. Empty only where places must stay: a pen without servers has its emergency
-    /// server in tier 1 as ever.
+    /// The backends. Empty only if places must stay the same: a pen without servers still has its
+    /// emergency server in tier 1.
     pub backends: Vec<Backend>,
 }
 
 /// One destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Where it is.
+    /// The address.
     pub endpoint: Endpoint,
-    /// Its limits.
+    /// The limits.
     pub limits: Limits,
-    /// Its share of sessions where the policy is `weighted`; zero, the default: none.
+    /// The share of sessions under the policy `weighted`; zero, the default, means none.
     pub weight: u32,
-    /// Its rank where the policy is `priority`; the lowest is served first. Default 0.
+    /// The rank under the policy `priority`; the lowest is used first. Default 0.
     pub priority: i32,
-    /// Who may be sent here. Default: everyone.
+    /// Which clients may be sent here. Default: all.
     pub access: Arc<AccessList>,
-    /// Whether it is out of service until an operator enables it. Default false.
+    /// Whether the backend starts disabled, until an operator enables it. Default false.
     pub disabled: bool,
 }
 
-/// Caps of one backend.
+/// The limits of a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions at one time. Default: no limit. Source: balance(1), `maxc`.
+    /// The maximum number of open sessions. Default: no limit. Source: balance(1), `maxc`.
     pub sessions_max: Limit,
-    /// Sessions at one time of clients that are remembered with this backend may be so many,
-    /// where that is more than `sessions_max`. Zero, the default: `sessions_max` holds for them
-    /// too. Source: pen(1), the hard limit.
+    /// The maximum for clients that are remembered with this backend, if it is larger than
+    /// `sessions_max`. Zero, the default: `sessions_max` applies to them, too. Source: pen(1), the
+    /// hard limit.
     pub sessions_max_affine: u32,
 }
 
@@ -174,30 +179,30 @@ pub enum Endpoint {
 /// How the process itself runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
-    /// Data-plane threads. Default: the cores available to the process.
+    /// The number of data-plane threads. Default: the number of available cores.
     pub workers: Option<usize>,
-    /// Keep polling this long after the last event before sleeping. Default: do not.
+    /// How long to poll after the last event before sleeping. Default: not at all.
     pub spin: Option<Duration>,
-    /// Leave the terminal and run in the background.
+    /// Whether to run in the background.
     pub daemon: bool,
-    /// Where to write the process id.
+    /// The file for the process id.
     pub pid_file: Option<PathBuf>,
-    /// Whom to become once everything is bound.
+    /// The user to change to once everything is bound.
     pub user: Option<String>,
-    /// The directory to make the root directory (chroot(2)) before becoming the user.
+    /// The new root directory (chroot(2)), set before changing to the user.
     pub root: Option<PathBuf>,
-    /// Where the admin socket goes; in the runtime directory when absent.
+    /// The path of the admin socket; if absent, a file in the runtime directory.
     pub admin: Option<PathBuf>,
-    /// How log lines are written.
+    /// The format of log lines.
     pub log_format: LogFormat,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One readable line each.
+    /// Readable lines.
     Text,
-    /// One JSON object per line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -226,7 +231,7 @@ impl Default for Process {
 }
 
 impl Backend {
-    /// A backend with these limits and nothing else to it.
+    /// A backend with these limits and otherwise default values.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
         let access = AccessList::everyone();
@@ -235,7 +240,7 @@ impl Backend {
 }
 
 impl Pool {
-    /// Whether any access list asks where clients' addresses are registered.
+    /// Whether any access list has a rule about countries.
     #[must_use]
     pub fn needs_countries(&self) -> bool {
         let backends = self.tiers.iter().flat_map(|tier| &tier.backends).chain(&self.reject);
@@ -243,7 +248,7 @@ impl Pool {
         lists.any(|list| list.needs_country())
     }
 
-    /// How long a backend that failed is left out unless told otherwise.
+    /// The default of [`Pool::quarantine`].
     pub const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10);
 }
 
@@ -256,8 +261,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// As an operand of the native command line: `host:port`, and as many of its numbers behind that
-/// as are not zero.
+/// Writes an operand of the native command line: `host:port`, and the numbers after it up to the
+/// last that is not zero.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.endpoint.fmt(f)?;
@@ -271,7 +276,7 @@ impl fmt::Display for Backend {
         let count = match (&self.endpoint, numbers.iter().rposition(|number| *number != 0)) {
             (Endpoint::Tcp { .. }, last) => last.map_or(0, |last| last + 1),
             (Endpoint::Unix(path), last) => {
-                // A path that ends like numbers needs others behind it, if only zero.
+                // A path that ends like numbers needs a number after it, even zero.
                 let path = path.to_string_lossy();
                 let tail = path.rsplit(':').take_while(|part| crate::operand::is_limit(part));
                 match (last, tail.count()) {
@@ -285,7 +290,7 @@ impl fmt::Display for Backend {
     }
 }
 
-/// So many numbers at the end of a path look like all that a backend has, with one behind them.
+/// With one more after them, this many numbers at the end of a path look like a backend's fields.
 const UNIX_TAIL: usize = crate::operand::NUMBERS - 1;
 
 impl fmt::Display for Bind {
@@ -300,7 +305,7 @@ impl fmt::Display for Bind {
     }
 }
 
-/// A host as it stands in front of a port: in brackets when it has colons of its own.
+/// A host before a port: in brackets if it contains colons.
 struct Bracketed<'a>(&'a Host);
 
 impl fmt::Display for Bracketed<'_> {

@@ -31,7 +31,7 @@ mod tests;
 /// Finds the port of a TCP service by name, as `/etc/services` lists them.
 pub type Services<'a> = &'a dyn Fn(&str) -> Option<u16>;
 
-/// Which operand a complaint is about.
+/// The kind of operand an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A listening address.
@@ -167,7 +167,7 @@ pub fn parse_backend(
         .map_err(|problem| failed(Role::Backend, operand, problem))
 }
 
-/// Reads a backend's address as commands carry it: with a port, without a limit.
+/// Reads a backend's address in a command: with a port, without limits.
 ///
 /// # Errors
 /// Says what is wrong with the operand and how to mend it.
@@ -175,8 +175,8 @@ pub fn parse_endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint,
     endpoint(operand, services).map_err(|problem| failed(Role::Endpoint, operand, problem))
 }
 
-/// Reads an IPv4 address in any form the classic `inet_aton` takes: one to four numbers, decimal,
-/// octal or hexadecimal, the last filling what is left (`127.1`, `0x7f000002`).
+/// Reads an IPv4 address in any form that the classic `inet_aton` takes: one to four decimal, octal
+/// or hexadecimal numbers, of which the last fills the remaining bytes (`127.1`, `0x7f000002`).
 pub fn parse_classic_ipv4(text: &str) -> Option<Ipv4Addr> {
     let numbers: Vec<u32> = text.split('.').map(classic_number).collect::<Option<_>>()?;
     let (last, leading) = numbers.split_last()?;
@@ -203,7 +203,7 @@ fn listen(operand: &str, services: Services<'_>) -> Result<Bind, Problem> {
         return unix_path(path).map(Bind::Unix);
     }
     if !operand.contains([':', '[']) {
-        // A word without a colon is a port, unless it can only have been meant as a host.
+        // A word without a colon is a port, unless it can only be a host.
         return match port(operand, services) {
             Ok(port) => Ok(Bind::Tcp { host: None, port, family: Family::Any }),
             Err(_) if operand.contains('.') => Err(Problem::NoPort(operand.to_owned())),
@@ -218,7 +218,7 @@ fn listen(operand: &str, services: Services<'_>) -> Result<Bind, Problem> {
         return Err(Problem::TooManyParts);
     }
     let port = port_or(parts.port, None, operand, services)?;
-    // The unspecified addresses say the same as no host at all.
+    // The unspecified addresses mean the same as no host.
     let (host, family) = match parts.host {
         Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => (None, Family::V4),
         Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => (None, Family::V6),
@@ -243,7 +243,7 @@ fn backend(
     with_fields(Endpoint::Tcp { host: parts.host, port }, parts.max.unwrap_or(""))
 }
 
-/// A backend with the numbers of `max:max_affine:weight:priority`; what is missing or empty is 0.
+/// A backend with the numbers of `max:max_affine:weight:priority`. Missing and empty ones are 0.
 fn with_fields(endpoint: Endpoint, fields: &str) -> Result<Backend, Problem> {
     let mut fields = fields.split(':').map(|field| if field.is_empty() { "0" } else { field });
     let mut next = || fields.next().unwrap_or("0");
@@ -263,7 +263,7 @@ fn with_fields(endpoint: Endpoint, fields: &str) -> Result<Backend, Problem> {
     }
 }
 
-/// A path and the numbers behind it: all four, or one.
+/// A path and the numbers after it: all four, or one.
 fn cut_unix_fields(text: &str) -> (&str, &str) {
     let numbers = text.rsplit(':').take_while(|part| is_limit(part)).count();
     // The first part is the path, whatever it looks like.
@@ -287,7 +287,7 @@ fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> 
     Ok(Endpoint::Tcp { host: parts.host, port })
 }
 
-/// `host:port:max...` cut into its parts; missing and empty parts differ.
+/// Splits `host:port:max...` into its fields. Missing and empty fields differ.
 struct Parts<'a> {
     host: Host,
     port: Option<&'a str>,
@@ -334,7 +334,7 @@ fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
     Ok(Parts { host, port: Some(port), max })
 }
 
-/// What stands between brackets; with a zone it is left to the resolver, as a name.
+/// The address between brackets. One with a zone is left to the resolver, as a name.
 fn bracketed(text: &str) -> Result<Host, Problem> {
     let not_an_address = || Problem::Ipv6(text.to_owned());
     let (address, zone) = match text.split_once('%') {
@@ -356,7 +356,7 @@ fn plain_host(text: &str) -> Result<Host, Problem> {
     if text == "*" {
         return Err(Problem::Star);
     }
-    // With a port behind it, it would read as a socket.
+    // With a port after it, it would read as a socket.
     if text == "unix" {
         return Err(Problem::RelativePath);
     }
@@ -372,7 +372,7 @@ fn plain_host(text: &str) -> Result<Host, Problem> {
     if labels.len() > 253 || !labels.split('.').all(is_label) {
         return Err(Problem::Name(text.to_owned()));
     }
-    // No top-level domain is a number, so this is an address with a slip in it.
+    // No top-level domain is a number, so this is a mistyped address.
     let last = labels.rsplit('.').next().unwrap_or(labels);
     if last.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Problem::Ipv4(text.to_owned()));
@@ -403,7 +403,8 @@ fn limit(text: &str) -> Result<i32, Problem> {
     if is_limit(text) { text.parse().map_err(|_| problem()) } else { Err(problem()) }
 }
 
-/// Digits, perhaps behind a minus: also what does not fit a limit, so that it is refused.
+/// Whether this is digits, perhaps after a minus sign, even too many for a limit: those are
+/// refused.
 pub(crate) fn is_limit(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
@@ -441,7 +442,7 @@ impl fmt::Display for Role {
 }
 
 const UNIX: &str = "unix:";
-/// Numbers that a backend can have behind its address.
+/// The number of fields that can follow a backend's address.
 pub(crate) const NUMBERS: usize = 4;
 /// `sockaddr_un` has 108 bytes on Linux, the last of which ends the path.
 const MAX_UNIX_PATH: usize = 107;

@@ -376,8 +376,9 @@ fn a_backend_that_is_not_there() {
         }
         refused(&place, &format!("limit {name} 5"), &unknown(name));
     }
-    let several =
-        format!("{a} names several backends; use TIER.INDEX as `evenkeel ctl status` shows it");
+    let several = format!(
+        "several backends are called {a}; use TIER.INDEX, as shown by `evenkeel ctl status`"
+    );
     refused(&place, &format!("disable {a}"), &several);
     done(&place, "disable 1.0");
 }

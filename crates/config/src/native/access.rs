@@ -59,8 +59,8 @@ impl FromArgMatches for AccessRules {
     }
 }
 
-/// The words that append this entry; `None` for one that no client can match or that only the
-/// classics can write.
+/// The arguments that append this entry; `None` for an entry that no client can match, or that
+/// only the classics can write.
 pub(super) fn words(entry: &AccessEntry) -> Option<[String; 2]> {
     let option = match entry.verdict {
         Verdict::Permit => ALLOW,
@@ -122,7 +122,7 @@ impl FromStr for Clients {
     }
 }
 
-/// The same network with an address that can be matched.
+/// The same network, with an address that can match.
 fn without_bits_beyond(subject: Subject) -> Subject {
     match subject {
         Subject::V4 { address, mask } => Subject::V4 { address: address & mask, mask },
@@ -176,7 +176,7 @@ const DENY_HELP: &str = "Do not serve these clients; see --allow";
 mod tests {
     use super::*;
 
-    /// Reads a text and shows what came of it, or the complaint.
+    /// Reads a text and shows the result, or the error.
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let seen = match text.parse::<Clients>() {

@@ -1,20 +1,20 @@
-//! Naming a running instance by what it listens on.
+//! Selects a running instance by its listening address.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What an instance listens on, as `evenkeel ctl --listen` takes it.
+/// A listening address, as `evenkeel ctl --listen` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenName {
     /// This TCP port, on any address.
     Port(u16),
-    /// Exactly this, as `evenkeel ctl status` shows it: `*:80`, `127.0.0.1:80`, `[::1]:80`,
+    /// Exactly this text, as shown by `evenkeel ctl status`: `*:80`, `127.0.0.1:80`, `[::1]:80`,
     /// `db.example:80` or `unix:/path`.
     Bind(String),
 }
 
 impl ListenName {
-    /// Whether a listener is meant. `bind` is what a status report says of the listener.
+    /// Whether this selects a listener whose address is `bind` in a status report.
     pub fn fits(&self, bind: &str) -> bool {
         match self {
             Self::Port(port) => match bind.rsplit_once(':') {

@@ -89,7 +89,7 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
         }
         for (index, backend) in tier.backends.iter().enumerate() {
             let name = format!("backend {number}.{index} ({})", backend.endpoint);
-            // Whoever comes so far has passed the listener's list.
+            // Every client that reaches a backend has passed the listener's list.
             let is_asked = backend.access != pool.access;
             backend_inexpressible(all, &name, backend, is_asked);
         }
@@ -162,7 +162,7 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     let entries = listener.pool.access.entries();
     match entries.iter().map(access::words).collect::<Option<Vec<_>>>() {
         Some(all) => words.0.extend(all.into_iter().flatten()),
-        // Half a list could let in whom the whole one keeps out.
+        // Part of a list could admit clients whom the whole list denies.
         None => words.0.extend(["--deny", "0.0.0.0/0", "--deny", "::/0"].map(str::to_owned)),
     }
     words.optional("--reject", listener.pool.reject.as_ref());
@@ -223,7 +223,7 @@ fn operands(words: &mut Words, listener: &Listener) {
     }
 }
 
-/// A word as a POSIX shell needs it.
+/// A word, quoted for a POSIX shell if necessary.
 struct Quoted<'a>(&'a str);
 
 impl Display for Quoted<'_> {
