@@ -1,6 +1,7 @@
-//! Access lists: which clients may.
+//! Access lists: which clients are permitted.
 //!
-//! Written as entries in order, asked as a [`Compiled`] form whose look-up does not go through them.
+//! A list is written as entries in order, and queried in a [`Compiled`] form that does not visit
+//! each entry.
 
 mod compiled;
 
@@ -9,12 +10,12 @@ use compiled::Compiled;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
-/// An ordered list of entries. The first that matches decides; if none does, the opposite of the
-/// last entry's verdict holds; an empty list permits. Clients of Unix sockets are always
+/// An ordered list of entries. The first match decides; without one, the opposite of the last
+/// entry's verdict applies. An empty list permits everyone. Clients of Unix sockets are always
 /// permitted.
 ///
-/// Asking costs the same for ten entries as for a hundred thousand, except that each different
-/// IPv4 mask that is no prefix adds a search. Source: pen(1), `acl`.
+/// A lookup costs about the same for ten entries as for a hundred thousand, except that each
+/// different IPv4 mask that is not a prefix adds a search. Source: pen(1), `acl`.
 #[derive(Clone, Debug, Default)]
 pub struct AccessList {
     entries: Vec<AccessEntry>,
@@ -24,38 +25,37 @@ pub struct AccessList {
 /// One entry of an access list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessEntry {
-    /// What a match means.
+    /// The verdict for clients that match.
     pub verdict: Verdict,
-    /// Who matches.
+    /// Which clients match.
     pub subject: Subject,
 }
 
-/// What an access list says of a client.
+/// What an access list says about a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// The client is permitted.
     Permit,
-    /// It may not.
+    /// The client is denied.
     Deny,
 }
 
-/// Whom an entry speaks of.
+/// The clients that an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// IPv4 clients with `client & mask == address`, so none if the address has bits that the
-    /// mask has not.
+    /// IPv4 clients with `client & mask == address`: none if the address has bits outside the mask.
     V4 {
         /// The address.
         address: Ipv4Addr,
         /// The mask, which need not be a prefix.
         mask: Ipv4Addr,
     },
-    /// IPv6 clients that agree with the address in the first `prefix` bits; none if the address
-    /// has later bits.
+    /// IPv6 clients that agree with the address in the first `prefix` bits: none if the address has
+    /// bits after them.
     V6 {
         /// The address.
         address: Ipv6Addr,
-        /// Bits; with more than 128 nobody matches.
+        /// The number of bits. With more than 128, nobody matches.
         prefix: u8,
     },
     /// Clients whose address is registered in this country.
@@ -63,9 +63,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The clients of an IPv6 network. IPv4 clients are known by their IPv4 address, also where an
-    /// IPv6 socket accepts them, so a network of IPv4-mapped addresses (`::ffff:10.0.0.0/104`) is
-    /// the IPv4 network that it maps (`10.0.0.0/8`).
+    /// The clients of an IPv6 network. IPv4 clients are known by their IPv4 address even if an IPv6
+    /// socket accepts them, so a network of IPv4-mapped addresses (`::ffff:10.0.0.0/104`) is the
+    /// IPv4 network that it maps (`10.0.0.0/8`).
     #[must_use]
     pub fn v6(address: Ipv6Addr, prefix: u8) -> Self {
         match address.to_ipv4_mapped() {
@@ -89,15 +89,15 @@ impl AccessList {
         Self { entries, compiled }
     }
 
-    /// The list that permits everyone, shared by all who have no other: choosing looks at it, and
-    /// one that is in the cache already costs nothing.
+    /// The list that permits everyone. All backends without a list of their own share it: choosing
+    /// reads it, and a list that is already in the cache costs nothing.
     #[must_use]
     pub fn everyone() -> Arc<Self> {
         static EVERYONE: LazyLock<Arc<AccessList>> = LazyLock::new(Arc::default);
         Arc::clone(&EVERYONE)
     }
 
-    /// A list that denies everyone but clients of Unix sockets.
+    /// A list that denies everyone except clients of Unix sockets.
     #[must_use]
     pub fn nobody() -> Self {
         let deny = |subject| AccessEntry { verdict: Verdict::Deny, subject };
@@ -114,17 +114,17 @@ impl AccessList {
         &self.entries
     }
 
-    /// Whether a client's country matters.
+    /// Whether the list has rules about countries.
     #[must_use]
     pub fn needs_country(&self) -> bool {
         self.compiled.needs_country()
     }
 
-    /// Whether this client may.
+    /// Whether this client is permitted.
     #[must_use]
     #[inline]
     pub fn permits(&self, client: &Client) -> bool {
-        // Most lists are empty, and every session asks two.
+        // Most lists are empty, and every session queries two.
         self.entries.is_empty() || self.is_permitted(client)
     }
 

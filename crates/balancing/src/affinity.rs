@@ -1,8 +1,9 @@
-//! The affinity table: which backend a client had, and what passed.
+//! The affinity table: the backend that each client had, and the client's traffic.
 //!
-//! One lock for the whole table, held for one look-up, or for one choice of a backend: so two
-//! first sessions of one client go to the same backend whatever workers they are on. No call
-//! takes time in proportion to the number of clients; reports take the lock for a part at a time.
+//! There is one lock for the whole table, held for one lookup or for one choice of a backend. Two
+//! first sessions of one client therefore go to the same backend, whatever workers they are on. No
+//! call takes time in proportion to the number of clients; reports hold the lock for a part of the
+//! table at a time.
 
 mod ages;
 mod chunks;
@@ -18,41 +19,41 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use terms::Instant;
 
-/// A bounded memory of clients, shared by all workers behind one short lock per session begun or
-/// ended.
+/// A bounded memory of clients, shared by all workers. Each session takes its lock for a short
+/// time when it begins and when it ends.
 ///
-/// A known client keeps its slot. A new one takes the free slot with the lowest number, or else
-/// the one used longest ago, the lowest among equals. A slot not used for the time limit counts as
-/// free, and its client as new. Clients are told apart by address; all clients of Unix sockets are
-/// one, and so are an IPv4 address and its IPv6-mapped form. About 70 bytes a client, allocated as
-/// they come. Source: pen(1), `-c` and `-T`.
+/// A known client keeps its slot. A new one takes the free slot with the lowest number, or, if none
+/// is free, the least recently used one, the lowest among equals. A slot that was not used for the
+/// time limit is free, and its client is new. Clients are told apart by address. All clients of
+/// Unix sockets count as one, and so do an IPv4 address and its IPv6-mapped form. An entry takes
+/// about 70 bytes, allocated when it is needed. Source: pen(1), `-c` and `-T`.
 #[derive(Debug)]
 pub struct Affinity(Mutex<Table>);
 
-/// One client, as a report shows it.
+/// A client, as shown in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityRow {
     /// The slot's number.
     pub slot: usize,
-    /// Who; `None` for all clients of Unix sockets together.
+    /// The address; `None` for all clients of Unix sockets together.
     pub client: Option<IpAddr>,
-    /// When it last began a session.
+    /// When the client last began a session.
     pub last_used: Instant,
-    /// Place in the first tier of the backend it is remembered with.
+    /// Place in the first tier of the backend that the client is remembered with.
     pub backend: Option<u32>,
     /// Sessions begun.
     pub connects: u32,
-    /// Bytes to the client, of sessions that have ended.
+    /// Bytes to the client in sessions that have ended.
     pub sent_bytes: u64,
-    /// Bytes from the client, of sessions that have ended.
+    /// Bytes from the client in sessions that have ended.
     pub received_bytes: u64,
 }
 
-/// A client's entry, with the table locked for as long as this lives.
+/// A client's entry. The table is locked for as long as this lives.
 #[derive(Debug)]
 pub struct Known<'a> {
     table: MutexGuard<'a, Table>,
-    /// `None` if the client has no slot (any more).
+    /// `None` if the client has no slot, or no longer has one.
     slot: Option<u32>,
 }
 
@@ -60,41 +61,41 @@ pub struct Known<'a> {
 struct Table {
     clients_max: u32,
     time_limit: Option<Duration>,
-    /// Has taken in the seed; a look-up goes on with a copy.
+    /// Has hashed the seed. A lookup continues with a copy.
     hasher: DefaultHasher,
     index: Index,
-    /// Zero: nobody's; otherwise when it was last used, in nanoseconds and one more.
+    /// Zero if the slot is free; otherwise the time of last use in nanoseconds, plus one.
     ages: Ages,
     entries: Chunks<Entry>,
     moved: Chunks<Moved>,
 }
 
-/// What beginning a session reads and writes: never in two cache lines, since with a million
-/// clients each is a wait for memory.
+/// What the begin of a session reads and writes. Never in two cache lines, because with a million
+/// clients each cache line is a wait for memory.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 struct Entry {
     client: Option<IpAddr>,
-    /// [`NO_BACKEND`] if it is remembered with none.
+    /// [`NO_BACKEND`] if the client is remembered with none.
     backend: u32,
     connects: u32,
 }
 
 const NO_BACKEND: u32 = u32::MAX;
 
-/// What ending a session writes.
+/// What the end of a session writes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Moved {
     sent_bytes: u64,
     received_bytes: u64,
 }
 
-/// Slots that a report looks at before it lets others have the lock: tens of microseconds.
+/// How many slots a report reads before it releases the lock: tens of microseconds.
 const REPORT_STEP: usize = 4096;
 
 impl Affinity {
-    /// An empty table for so many clients. `time_limit`: `None` for ever. A `seed` that clients
-    /// cannot know keeps them from choosing addresses that make the table slow.
+    /// An empty table for this many clients. A `time_limit` of `None` never expires entries. A
+    /// `seed` that clients cannot know keeps them from choosing addresses that make the table slow.
     #[must_use]
     pub fn new(clients_max: usize, time_limit: Option<Duration>, seed: u64) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -110,24 +111,24 @@ impl Affinity {
         }))
     }
 
-    /// How many clients there is room for.
+    /// The maximum number of clients.
     #[must_use]
     pub fn clients_max(&self) -> usize {
         self.table().clients_max as usize
     }
 
-    /// Makes room for more clients; a table never shrinks.
+    /// Raises the maximum number of clients. A table never shrinks.
     pub fn grow(&self, clients_max: usize) {
         let mut table = self.table();
         table.clients_max = table.clients_max.max(slots(clients_max));
     }
 
-    /// How long a client is remembered; `None` for ever. Holds at once for everyone in the table.
+    /// How long a client is remembered; `None` means forever. Applies at once to all entries.
     pub fn set_time_limit(&self, time_limit: Option<Duration>) {
         self.table().time_limit = time_limit;
     }
 
-    /// Counts a session begun, giving a new client a slot.
+    /// Counts a new session, and gives a new client a slot.
     #[must_use]
     pub fn enter(&self, client: &Client, now: Instant) -> Known<'_> {
         let mut table = self.table();
@@ -135,7 +136,7 @@ impl Affinity {
         Known { table, slot }
     }
 
-    /// The entry of a client that may have one.
+    /// The entry of a client, if it has one.
     #[must_use]
     pub fn recall(&self, client: &Client) -> Known<'_> {
         let table = self.table();
@@ -143,7 +144,7 @@ impl Affinity {
         Known { table, slot }
     }
 
-    /// Adds what an ended session moved, if its client is still known.
+    /// Adds the traffic of an ended session, if its client is still known.
     pub fn add_bytes(&self, client: Option<IpAddr>, sent: u64, received: u64) {
         let mut table = self.table();
         if let Some(slot) = table.find(client.map(|client| client.to_canonical())) {
@@ -160,15 +161,16 @@ impl Affinity {
         slot.map(|slot| slot as usize)
     }
 
-    /// Everyone in the table by slot, also those whose time is over while nobody took their slot.
+    /// All clients in the table by slot, including expired ones whose slot nobody has taken.
     ///
-    /// Takes the lock for a part of the table at a time: who moves meanwhile may be missed.
+    /// Takes the lock for a part of the table at a time, so clients that move meanwhile can be
+    /// missed.
     #[must_use]
     pub fn rows(&self) -> Vec<AffinityRow> {
         self.recent(Instant::ZERO)
     }
 
-    /// As [`Self::rows`], but only who began a session at `since` or later.
+    /// Like [`Self::rows`], but only clients that began a session at `since` or later.
     #[must_use]
     pub fn recent(&self, since: Instant) -> Vec<AffinityRow> {
         let (mut rows, mut next) = (Vec::new(), 0);
@@ -246,7 +248,7 @@ impl Table {
         Some(slot)
     }
 
-    /// The slot for a new client, nobody's by now.
+    /// The slot for a new client, which is free now.
     fn vacate(&mut self, over: u64) -> Option<u32> {
         let len = self.ages.len();
         let slot = match self.ages.first_below(over) {
@@ -287,7 +289,7 @@ impl Table {
     }
 }
 
-/// A number of clients as slots are counted.
+/// A number of clients, as a number of slots.
 fn slots(clients: usize) -> u32 {
     u32::try_from(clients).unwrap_or(u32::MAX).min(u32::MAX - 1)
 }

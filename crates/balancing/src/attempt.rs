@@ -1,11 +1,11 @@
-//! How far one session has come in finding a backend.
+//! A session's search for a backend.
 
 use crate::client::Client;
 use crate::hash::client_hash;
 
-/// How far one session has come in finding a backend that answers.
+/// A session's search for a backend that answers, and how far it has come.
 ///
-/// An owned value, since a connect takes many turns of the loop.
+/// It is an owned value, because a connect takes many turns of the loop.
 #[derive(Debug)]
 #[expect(clippy::box_collection, reason = "the box is what keeps it small")]
 pub struct Attempt {
@@ -16,19 +16,19 @@ pub struct Attempt {
     pub(crate) is_begun: bool,
     pub(crate) is_denied: bool,
     pub(crate) last_resort: bool,
-    /// Whether anything was passed over that a last resort would try.
+    /// Whether a backend was skipped that a last resort would try.
     pub(crate) left_out: bool,
     /// The place in the current tier that was tried last.
     pub(crate) last_index: Option<u32>,
     /// The place in the first tier that the affinity table has for the client.
     pub(crate) remembered: Option<u32>,
-    /// Places in the whole pool that failed this session. Boxed, since most never fail: every
-    /// session under way carries this.
+    /// Places in the whole pool that failed for this session. Boxed, because most never fail, and
+    /// every search has this field.
     pub(crate) tried: Option<Box<Vec<u32>>>,
 }
 
 impl Attempt {
-    /// A session of this client; `seed` feeds random choices.
+    /// The search for a session of this client. `seed` feeds random choices.
     #[must_use]
     pub fn new(client: Client, seed: u64) -> Self {
         Self {
@@ -45,14 +45,14 @@ impl Attempt {
         }
     }
 
-    /// Tier and place of the backend taken last. The reject backend's is the first one behind all
+    /// Tier and place of the backend taken last. The reject backend has the first place after all
     /// tiers.
     #[must_use]
     pub fn place(&self) -> Option<(usize, usize)> {
         self.last_index().map(|index| (usize::from(self.tier), index))
     }
 
-    /// Whose session it is.
+    /// The client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
@@ -64,14 +64,14 @@ impl Attempt {
         self.client.address.map_or(0, client_hash)
     }
 
-    /// Whether the pool's access list refused the client, so that only the reject backend could
-    /// take it. Tells nothing before the first [`Pool::next_backend`].
+    /// Whether the pool's access list denied the client, so that only the reject backend can take
+    /// it. Meaningless before the first [`Pool::next_backend`].
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.is_denied
     }
 
-    /// How many backends have failed this session.
+    /// How many backends have failed for this session.
     #[must_use]
     pub fn tried_count(&self) -> usize {
         self.tried.as_ref().map_or(0, |tried| tried.len())
@@ -86,12 +86,12 @@ impl Attempt {
         tried.copied().any(|tried| tried as usize == ordinal)
     }
 
-    /// Whether backends in quarantine are offered too, since nothing else is left.
+    /// Whether quarantined backends are offered, too, because nothing else is left.
     pub(crate) fn is_last_resort(&self) -> bool {
         self.last_resort
     }
 
-    /// Goes on to the first backend of `tier`.
+    /// Continues with the first backend of `tier`.
     pub(crate) fn enter(&mut self, tier: usize) {
         self.tier = tier as u16;
         self.last_index = None;

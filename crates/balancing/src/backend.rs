@@ -1,4 +1,4 @@
-//! One destination: its address, and what all workers know of it.
+//! A backend: its address, and what all workers know about it.
 
 use crate::health::{Health, HealthLimits, Outcome};
 use crate::{AccessList, AdminState};
@@ -10,20 +10,20 @@ use terms::{Address, BackendId, Instant, Limit};
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
 pub struct Backend {
-    /// Which backend of the configuration it is, whatever its place.
+    /// The backend's identity in the configuration, independent of its place.
     pub id: BackendId,
-    /// As configured: `db1:5432`.
+    /// The address as configured, such as `db1:5432`.
     pub name: String,
-    /// Where it can be reached, best first; a name may stand for several. Empty while a name
-    /// cannot be resolved, which fails every attempt.
+    /// The resolved addresses, the preferred one first; a name may have several. Empty while a name
+    /// cannot be resolved, which makes every attempt fail.
     pub addresses: Vec<Address>,
-    /// Its share of sessions under [`crate::Policy::Weighted`]; zero: none. Default 1.
+    /// The share of sessions under [`crate::Policy::Weighted`]. Zero means none. Default 1.
     pub weight: u32,
-    /// Its rank under [`crate::Policy::Priority`]; the lowest is served first.
+    /// The rank under [`crate::Policy::Priority`]; the lowest is used first.
     pub priority: i32,
-    /// Who may be sent here.
+    /// Which clients may be sent here.
     pub access: Arc<AccessList>,
-    /// What workers share about it.
+    /// What workers share about the backend.
     pub state: Arc<BackendState>,
 }
 
@@ -50,25 +50,25 @@ impl Backend {
     }
 }
 
-/// What workers share about a backend; atomic, so that a snapshot need not be republished.
+/// What workers share about a backend. Atomic, so that changes need no new snapshot.
 #[derive(Debug)]
 pub struct BackendState {
-    /// Open sessions and connects under way: exactly the [`Lease`]s alive.
+    /// Open sessions and connects in progress: exactly the number of [`Lease`]s.
     sessions: AtomicU32,
     /// [`NO_LIMIT`] for [`Limit::None`].
     sessions_max: AtomicU32,
-    /// The limit for clients that are remembered with this backend, where it is higher.
+    /// The limit for clients that are remembered with this backend, if it is higher.
     sessions_max_affine: AtomicU32,
     /// Two bits of [`AdminState`] on top of a packed [`Health`].
     word: AtomicU64,
-    /// The last failure in nanoseconds, whatever came after; zero: none yet.
+    /// The time of the last failure in nanoseconds, whatever came after it; zero if there was none.
     last_failure: AtomicU64,
-    /// Which of the addresses answered last.
+    /// The address that answered last.
     preferred: AtomicU32,
     tallies: Box<[Tally]>,
 }
 
-/// What one worker counted for one backend. Only that worker writes, so no step needs a lock.
+/// What one worker counted for one backend. Only that worker writes, so no lock is needed.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Tally {
@@ -92,7 +92,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// What was counted since `baseline`; zero for a counter that is below it.
+    /// The counts since `baseline`; zero for a counter that is below it.
     #[must_use]
     pub fn since(self, baseline: Self) -> Self {
         Self {
@@ -104,16 +104,16 @@ impl Totals {
     }
 }
 
-/// A place taken at a backend; dropping it gives the place back.
+/// A place at a backend. Dropping the lease returns the place.
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<Backend>,
 }
 
-/// A change of a backend that operators want to know of.
+/// A change of a backend that operators want to know about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChange {
-    /// It failed and is left out for a while.
+    /// It failed and is skipped for a while.
     Quarantined,
     /// It answers again.
     Recovered,
@@ -136,13 +136,13 @@ impl BackendState {
         }
     }
 
-    /// Open sessions and connects under way.
+    /// Open sessions and connects in progress.
     #[must_use]
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)
     }
 
-    /// The most sessions there may be.
+    /// The maximum number of sessions.
     #[must_use]
     pub fn sessions_max(&self) -> Limit {
         match self.sessions_max.load(Relaxed) {
@@ -151,13 +151,13 @@ impl BackendState {
         }
     }
 
-    /// Changes the limit; open sessions are counted, and none is ended.
+    /// Changes the limit. Open sessions count, and none is ended.
     pub fn set_sessions_max(&self, sessions_max: Limit) {
         self.sessions_max.store(count(sessions_max), Relaxed);
     }
 
-    /// The limit for clients that are remembered with this backend; it counts where it is higher
-    /// than [`Self::sessions_max`].
+    /// The limit for clients that are remembered with this backend. It applies if it is higher than
+    /// [`Self::sessions_max`].
     #[must_use]
     pub fn sessions_max_affine(&self) -> u32 {
         self.sessions_max_affine.load(Relaxed)
@@ -168,7 +168,7 @@ impl BackendState {
         self.sessions_max_affine.store(sessions_max, Relaxed);
     }
 
-    /// What an operator decided.
+    /// The operator's decision.
     #[must_use]
     pub fn admin(&self) -> AdminState {
         match self.word.load(Relaxed) >> ADMIN_SHIFT {
@@ -178,8 +178,8 @@ impl BackendState {
         }
     }
 
-    /// Takes an operator's decision; true if it changes anything. Enabling forgets a quarantine,
-    /// since the operator says that the backend is well.
+    /// Applies an operator's decision; returns whether that changes anything. Enabling ends a
+    /// quarantine, because the operator says that the backend is well.
     pub fn set_admin(&self, admin: AdminState) -> bool {
         let change = |word: u64| {
             let health = if admin == AdminState::Enabled { 0 } else { word & HEALTH_MASK };
@@ -189,14 +189,14 @@ impl BackendState {
         self.word.fetch_update(Relaxed, Relaxed, change).is_ok()
     }
 
-    /// What connects told.
+    /// The health according to connects.
     #[must_use]
     pub fn health(&self) -> Health {
         Health::unpack(self.word.load(Relaxed) & HEALTH_MASK)
     }
 
-    /// When a connect failed last, or would have, for [`Self::quarantine_for`] to have its effect;
-    /// `None` if never. A success does not change it.
+    /// When a connect last failed, or would have failed to have the effect of
+    /// [`Self::quarantine_for`]; `None` if never. A success does not change it.
     #[must_use]
     pub fn last_failure(&self) -> Option<Instant> {
         match self.last_failure.load(Relaxed) {
@@ -205,7 +205,7 @@ impl BackendState {
         }
     }
 
-    /// Leaves the backend out for exactly `length` from `now`, whatever its health; zero ends a
+    /// Skips the backend for exactly `length` from `now`, whatever its health. Zero ends a
     /// quarantine at once. Source: penctl(1), `server N blacklist`.
     pub fn quarantine_for(&self, length: Duration, limits: &HealthLimits, now: Instant) {
         let health = Health::left_out_for(length, limits, now);
@@ -217,7 +217,7 @@ impl BackendState {
         let _ = self.word.fetch_update(Relaxed, Relaxed, change);
     }
 
-    /// The address index to try first.
+    /// The index of the address to try first.
     #[must_use]
     pub fn preferred(&self) -> usize {
         self.preferred.load(Relaxed) as usize
@@ -240,7 +240,7 @@ impl BackendState {
         &self.tallies[worker]
     }
 
-    /// All workers' counters added up.
+    /// The sum of all workers' counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.tallies.iter().fold(Totals::default(), |sum, tally| Totals {
@@ -251,7 +251,7 @@ impl BackendState {
         })
     }
 
-    /// Folds in how a connect ended; tells what changed by it.
+    /// Folds in the result of a connect, and returns what changed.
     pub(crate) fn observe(
         &self,
         outcome: Outcome,
@@ -296,13 +296,13 @@ impl BackendState {
         self.sessions.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
-    /// How many sessions there may be for one more client to be taken.
+    /// The limit that applies to one more client.
     fn limit(&self, is_remembered: bool) -> u32 {
         let limit = self.sessions_max.load(Relaxed);
         if is_remembered { limit.max(self.sessions_max_affine()) } else { limit }
     }
 
-    /// Whether a session may be offered: in service and not full.
+    /// Whether the backend can take a session: it is in service and not full.
     pub(crate) fn is_usable(&self, is_remembered: bool) -> bool {
         self.sessions() < self.limit(is_remembered) && self.admin() == AdminState::Enabled
     }
@@ -319,12 +319,12 @@ fn count(limit: Limit) -> u32 {
 }
 
 impl Tally {
-    /// Counts a connect begun.
+    /// Counts a connect.
     pub fn count_attempt(&self) {
         bump(&self.attempts, 1);
     }
 
-    /// Counts a connect that failed.
+    /// Counts a failed connect.
     pub fn count_failure(&self) {
         bump(&self.failures, 1);
     }
@@ -346,15 +346,15 @@ fn bump(counter: &AtomicU64, by: u64) {
 }
 
 impl Lease {
-    /// Takes a place at `backend` if it is in service and not full, for a client that is remembered
-    /// with it or not.
+    /// Takes a place at `backend` if it is in service and not full, for a client that may be
+    /// remembered with it.
     pub(crate) fn take(backend: &Arc<Backend>, is_remembered: bool) -> Option<Self> {
         let state = &backend.state;
         let free = state.admin() == AdminState::Enabled && state.reserve(is_remembered);
         free.then(|| Self { backend: Arc::clone(backend) })
     }
 
-    /// Whose place it is.
+    /// The backend of the place.
     #[must_use]
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend

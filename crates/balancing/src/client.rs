@@ -1,28 +1,28 @@
-//! Who asks for a backend.
+//! The client of a session.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// A client as rules see it: its address, and what is known of that.
+/// A client as the rules see it: its address, and what is known about the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// As the listener knows it; `None` through a Unix socket. A dual-stack listener knows IPv4
-    /// clients as `::ffff:a.b.c.d`, which balance's hash takes literally; everything else asks
-    /// for [`Self::plain_address`].
+    /// The address as the listener sees it; `None` for a client of a Unix socket. A dual-stack
+    /// listener sees IPv4 clients as `::ffff:a.b.c.d`, which balance's hash takes literally;
+    /// everything else uses [`Self::plain_address`].
     pub address: Option<IpAddr>,
-    /// Its port; zero through a Unix socket.
+    /// The port; zero for a client of a Unix socket.
     pub port: u16,
-    /// Where the address is registered, if a rule asks for that and it is known.
+    /// Where the address is registered, if a rule needs that and it is known.
     pub country: Option<Country>,
 }
 
-/// A country's two letters, as ISO 3166-1 has them: `SE`.
+/// A country's two-letter code of ISO 3166-1, such as `SE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Country(pub [u8; 2]);
 
 impl Client {
-    /// A client behind this address; `None` for one of a Unix socket.
+    /// A client with this address; `None` for a client of a Unix socket.
     #[must_use]
     pub fn new(address: Option<SocketAddr>) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Client {
         }
     }
 
-    /// The address with an IPv4 client of a dual-stack listener as an IPv4 client.
+    /// The address, in which an IPv4 client of a dual-stack listener is an IPv4 client.
     #[must_use]
     pub fn plain_address(&self) -> Option<IpAddr> {
         self.address.map(|address| address.to_canonical())

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 /// `31^12 mod 2^32`: what the twelve zero bytes after an IPv6 address multiply its fold by.
 const AFTER_ADDRESS: u32 = 4_001_564_289;
 
-/// Hashes `client` as a listener that knows its address in this form does.
+/// Hashes `client` as a listener does that sees the address in this form.
 ///
 /// A dual-stack listener sees IPv4 clients as `::ffff:a.b.c.d` and hashes all sixteen bytes; an
-/// IPv4 listener hashes four. The port never takes part, and neither does the scope of a
-/// link-local address.
+/// IPv4 listener hashes four. Neither the port nor the scope of a link-local address is
+/// included.
 ///
 /// ```
 /// let hash = |text: &str| balancing::client_hash(text.parse().unwrap());
@@ -27,7 +27,7 @@ pub fn client_hash(client: IpAddr) -> u32 {
     }
 }
 
-/// `h = 31 * h + byte`, bytes above 127 counted as negative.
+/// `h = 31 * h + byte`, where bytes above 127 are negative.
 fn fold(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0u32, |hash, &byte| {
         let signed = i32::from(byte.cast_signed()).cast_unsigned();

@@ -1,4 +1,4 @@
-//! What connects tell us about a backend.
+//! What the results of connects say about a backend.
 
 use std::time::Duration;
 use terms::Instant;
@@ -12,15 +12,15 @@ use terms::Instant;
 ///      `-------------------------- `rise` successes ------------------'
 /// ~~~
 ///
-/// Probation is not stored: a backend whose quarantine has passed is in it.
+/// Probation is not stored: a backend whose quarantine has passed is on probation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Taking sessions; this many failures in a row so far.
+    /// In use, after this many failures in a row.
     Healthy {
         /// Failures in a row.
         failures: u32,
     },
-    /// Left out while the quarantine lasts, on probation after it.
+    /// Skipped while the quarantine lasts, on probation after it.
     Quarantined {
         /// When the last failure was seen.
         since: Instant,
@@ -29,21 +29,21 @@ pub enum Health {
     },
 }
 
-/// When health changes.
+/// The limits at which health changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthLimits {
-    /// Failures in a row that quarantine a backend. Default 1.
+    /// Failures in a row after which a backend is quarantined. Default 1.
     pub fall: u32,
-    /// Successes in a row after a quarantine that end its probation. Default 1.
+    /// Successes in a row, after a quarantine, that end the probation. Default 1.
     pub rise: u32,
-    /// How long a backend that failed is left out. Zero never quarantines.
+    /// How long a failed backend is skipped. Zero never quarantines.
     pub quarantine: Duration,
-    /// Whether backends in quarantine are offered when nothing else is left. Default true; pen(1)
-    /// never does.
+    /// Whether quarantined backends are offered when nothing else is left. Default true; pen(1)
+    /// never does that.
     pub last_resort: bool,
 }
 
-/// How one connect or probe ended.
+/// The result of a connect or a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The backend answered.
@@ -82,14 +82,15 @@ impl Health {
             (Self::Quarantined { .. }, Outcome::Failure) => {
                 Self::Quarantined { since: now, successes: 0 }
             }
-            // Where nobody in quarantine is tried, this connect began before it: no news.
+            // If quarantined backends are never tried, this connect began before the quarantine and
+            // says nothing new.
             (Self::Quarantined { .. }, Outcome::Success)
                 if !limits.last_resort && self.is_left_out(limits, now) =>
             {
                 self
             }
-            // Also before the quarantine has passed: then it was tried because everything else
-            // was out, and it answered.
+            // Also before the quarantine has passed: the backend was then tried because everything
+            // else was unavailable, and it answered.
             (Self::Quarantined { since, successes }, Outcome::Success) => {
                 let successes = successes.saturating_add(1);
                 if successes >= limits.rise {
@@ -101,17 +102,17 @@ impl Health {
         }
     }
 
-    /// The quarantine that leaves a backend out for exactly `length` from `now`; zero: no longer.
+    /// The quarantine that skips a backend for exactly `length` from `now`. Zero ends a quarantine.
     ///
-    /// Kept as the failure that would have this effect, which may lie ahead: a change of
-    /// [`HealthLimits::quarantine`] moves the end of every quarantine. Source: penctl(1),
-    /// `server N blacklist`.
+    /// It is stored as the time of a failure that would have this effect, which may be in the
+    /// future. A change of [`HealthLimits::quarantine`] moves the end of every quarantine.
+    /// Source: penctl(1), `server N blacklist`.
     #[must_use]
     pub fn left_out_for(length: Duration, limits: &HealthLimits, now: Instant) -> Self {
         Self::Quarantined { since: now + length - limits.quarantine, successes: 0 }
     }
 
-    /// Whether the backend is passed over at `now`, as long as others are not.
+    /// Whether the backend is skipped at `now`, as long as others are available.
     #[must_use]
     pub fn is_left_out(self, limits: &HealthLimits, now: Instant) -> bool {
         match self {
@@ -120,7 +121,7 @@ impl Health {
         }
     }
 
-    /// The word a report shows at `now`.
+    /// The word for the state at `now`, as shown in reports.
     #[must_use]
     pub fn name(self, limits: &HealthLimits, now: Instant) -> &'static str {
         match self {
@@ -130,8 +131,9 @@ impl Health {
         }
     }
 
-    /// Packs the state into the low 62 bits of a word: 1 bit which, 18 bits count, 43 bits
-    /// milliseconds (278 years: a failure may lie as far ahead or back as an operator says).
+    /// Packs the state into the low 62 bits of a word: 1 bit for the variant, 18 bits for the
+    /// count, 43 bits for milliseconds (278 years, because an operator may date a failure far ahead
+    /// or back).
     pub(crate) fn pack(self) -> u64 {
         let (which, count, millis) = match self {
             Self::Healthy { failures } => (0, failures, 0),
@@ -140,7 +142,7 @@ impl Health {
         which | u64::from(count.min(COUNT_MAX)) << 1 | millis.min(MILLIS_MAX) << MILLIS_SHIFT
     }
 
-    /// The reverse of [`Self::pack`].
+    /// The inverse of [`Self::pack`].
     pub(crate) fn unpack(word: u64) -> Self {
         let count = (word >> 1) as u32 & COUNT_MAX;
         if word & 1 == 0 {
@@ -165,7 +167,7 @@ mod tests {
         Instant::from_millis(seconds * 1000)
     }
 
-    /// Plays `(second, outcome)` pairs and tells the names seen after each.
+    /// Plays `(second, outcome)` pairs and returns the name of the state after each.
     #[track_caller]
     fn check(limits: HealthLimits, story: &[(u64, Outcome)], expected: &[&str]) {
         let mut health = Health::default();

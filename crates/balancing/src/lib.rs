@@ -1,9 +1,9 @@
 //! Which backend takes a session: pools, tiers, policies, health and limits.
 //!
-//! Pure: no clock, no sockets, no threads. Time is an argument ([`terms::Instant`]), and what workers
-//! share is atomic state that any of them may step. The core proposes a backend and reserves a
-//! place at it in one step ([`Pool::next_backend`]); the worker connects and reports back
-//! ([`Pool::report`]). Start reading at [`Pool`].
+//! Pure: no clock, no sockets, no threads. Time is an argument ([`terms::Instant`]), and
+//! workers share atomic state. One step proposes a backend and reserves a place at it
+//! ([`Pool::next_backend`]); the worker connects and reports the result ([`Pool::report`]).
+//! Start at [`Pool`].
 
 #![forbid(unsafe_code)]
 

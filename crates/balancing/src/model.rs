@@ -1,36 +1,38 @@
-//! The words a pool is described with.
+//! The terms that describe a pool.
 
 use serde::{Deserialize, Serialize};
 
-/// The rule that orders a tier's backends.
+/// How a tier chooses a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// Each in turn, by session. Source: balance(1); exact also across workers.
+    /// Sessions use the backends in turn, exactly, across all workers. Source: balance(1).
     #[default]
     RoundRobin,
-    /// The client's address decides, by balance's formulas.
+    /// The client's address selects the backend, by balance's formulas.
     Hash,
-    /// The backend with the fewest open sessions; in turn among equals.
+    /// The backend with the fewest open sessions; equals take turns.
     LeastSessions,
-    /// Any, with equal chances.
+    /// A random backend, all with the same probability.
     Random,
-    /// Each in turn among those in service; the turn moves on whether or not the backend then
-    /// takes the session. Source: pen(1), `-r`, and its default.
+    /// Sessions use the backends in service in turn. The turn moves on whether or not the backend
+    /// takes the session. Source: pen(1), `-r` and the default.
     Rotation,
     /// The client's address, read as a number, modulo the number of backends.
     /// Source: pen(1), `-h`.
     AddressHash,
-    /// As [`Self::AddressHash`], with an IPv4 client's port mixed in. Source: pen(1), `-h -r`.
+    /// Like [`Self::AddressHash`], with an IPv4 client's port included. Source: pen(1), `-h -r`.
     AddressPortHash,
-    /// The fewest sessions for its weight; the first among equals. Source: pen(1), `-W`.
+    /// The backend with the fewest sessions for its weight, the first among equals.
+    /// Source: pen(1), `-W`.
     Weighted,
-    /// The lowest priority number; the first among equals. Source: penctl(1), `prio`.
+    /// The backend with the lowest priority number, the first among equals.
+    /// Source: penctl(1), `prio`.
     Priority,
 }
 
 impl Policy {
-    /// Whether, after a failure, the turn goes on behind the backend that answered.
+    /// Whether, after a failure, the turn continues after the backend that answered.
     pub(crate) fn turn_follows(self) -> bool {
         match self {
             Self::RoundRobin | Self::Hash | Self::LeastSessions | Self::Random => true,
@@ -43,7 +45,7 @@ impl Policy {
     }
 }
 
-/// What may be tried after a backend failed or could not take a session.
+/// What may be tried after a backend has failed or could not take a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailoverScope {
@@ -52,19 +54,19 @@ pub enum FailoverScope {
     WholeTier,
     /// Only later tiers. Source: balance(1), a hash group without `-H`.
     LaterTiers,
-    /// Nothing, not even where the tier has no backend to choose. Source: pen(1), `-s`.
+    /// Nothing, not even if the tier has no backend to choose. Source: pen(1), `-s`.
     Nothing,
 }
 
-/// What an operator decided about a backend.
+/// An operator's decision about a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdminState {
     /// In service.
     #[default]
     Enabled,
-    /// Takes no new sessions; open ones go on.
+    /// Takes no new sessions; open ones continue.
     Disabled,
-    /// As disabled, and reported once the last session has ended.
+    /// Like disabled, and reported when the last session has ended.
     Draining,
 }

@@ -1,7 +1,7 @@
-//! The rules by which a tier orders its backends, one file each.
+//! The policies by which a tier chooses a backend, one file each.
 //!
-//! A rule sees a [`View`] and takes a place at the backend it chooses, so that an exact limit and
-//! an exact turn cost one atomic step each.
+//! A policy sees a [`View`] and takes a place at the backend that it chooses, so that an exact
+//! limit and an exact turn cost one atomic step each.
 
 mod address_hash;
 mod hash;
@@ -19,7 +19,7 @@ use crate::tier::Tier;
 use crate::{AdminState, FailoverScope, Policy};
 use terms::Instant;
 
-/// What a rule may look at.
+/// What a policy can see.
 pub(crate) struct View<'a> {
     pub tier: &'a Tier,
     pub attempt: &'a Attempt,
@@ -27,13 +27,13 @@ pub(crate) struct View<'a> {
     pub first_ordinal: usize,
     /// The place in this tier that the affinity table has for the client.
     pub remembered: Option<usize>,
-    /// Whether the client goes there first.
+    /// Whether the client is sent there first.
     pub is_sticky: bool,
     pub limits: &'a HealthLimits,
     pub now: Instant,
 }
 
-/// Where in a tier a place was taken.
+/// The place in a tier that was taken.
 pub(crate) struct Choice {
     pub index: usize,
     pub lease: Lease,
@@ -59,7 +59,7 @@ impl View<'_> {
         }
     }
 
-    /// Where memory sends the session before any rule is asked.
+    /// The backend that the client is remembered with, which comes before any policy.
     fn home(&self) -> Option<usize> {
         let is_first_choice = self.is_sticky && self.attempt.last_index().is_none();
         self.remembered.filter(|&index| is_first_choice && index < self.len())
@@ -69,8 +69,8 @@ impl View<'_> {
         self.tier.backends.len()
     }
 
-    /// Takes a place at `index`, unless it was tried, is out of service, full, left out or not for
-    /// this client.
+    /// Takes a place at `index`, unless that backend was tried, is out of service, full or skipped,
+    /// or does not admit this client.
     fn take(&self, index: usize) -> Option<Choice> {
         if !self.is_offered(index) || !self.is_permitted(index) {
             return None;
@@ -84,7 +84,7 @@ impl View<'_> {
         self.remembered == Some(index)
     }
 
-    /// Whether the backend's own access list lets the client in.
+    /// Whether the backend's own access list permits the client.
     fn is_permitted(&self, index: usize) -> bool {
         self.tier.backends[index].access.permits(self.attempt.client())
     }
@@ -95,7 +95,7 @@ impl View<'_> {
             && (self.attempt.is_last_resort() || !state.health().is_left_out(self.limits, self.now))
     }
 
-    /// Takes the first place to be had at `start` or after it, once round the circle.
+    /// Takes the first available place at `start` or after it, once round the circle.
     fn take_in_circle(&self, start: usize) -> Option<Choice> {
         let len = self.len();
         (0..len).find_map(|step| self.take((start + step) % len))
@@ -108,12 +108,12 @@ impl View<'_> {
         backend.state.admin() == AdminState::Enabled && !left_out
     }
 
-    /// Takes a place at `home`, or where the scope allows the first to be had after it.
+    /// Takes a place at `home`, or, if the scope allows, the first available one after it.
     fn take_from(&self, home: usize) -> Option<Choice> {
         if self.may_stand_in() { self.take_in_circle(home) } else { self.take(home) }
     }
 
-    /// Whether other backends of this tier may stand in for the one the rule names.
+    /// Whether other backends of this tier may replace the one that the policy selects.
     fn may_stand_in(&self) -> bool {
         self.tier.failover == FailoverScope::WholeTier
     }

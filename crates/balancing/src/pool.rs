@@ -9,7 +9,7 @@ use crate::{AccessList, Affinity, FailoverScope};
 use std::sync::Arc;
 use terms::Instant;
 
-/// Everything behind a listener, as one snapshot describes it.
+/// The backends of a listener, as one snapshot describes them.
 ///
 /// ```
 /// use balancing::{Attempt, Client, Pool};
@@ -20,37 +20,38 @@ use terms::Instant;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    /// Tried in order. A tier without backends is passed over.
+    /// The tiers, in the order in which they are tried. A tier without backends is skipped.
     pub tiers: Vec<Tier>,
-    /// When backends are left out.
+    /// When backends are skipped.
     pub health: HealthLimits,
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
-    /// Who may be served. Others go to the reject backend.
+    /// Which clients are served. Others are sent to the reject backend.
     pub access: Arc<AccessList>,
-    /// Where clients go that may not be served, and only they; without one they are refused. No
-    /// other backend stands in for it. Source: pen(1), `-B`.
+    /// Where denied clients are sent; without it they are refused. No other client is sent here,
+    /// and no other backend replaces it. Source: pen(1), `-B`.
     pub reject: Option<Arc<Backend>>,
-    /// What is remembered of clients: counts, and the backend of the first tier that took their
+    /// What is remembered about clients: counts, and the backend of the first tier that took their
     /// last session. Outlives snapshots. Source: pen(1), `-c`.
     pub affinity: Option<Arc<Affinity>>,
-    /// Whether clients go where they are remembered. Otherwise the table only counts, and lets
-    /// those who are remembered with a backend fill it to their own limit. Source: pen(1), `-r`.
+    /// Whether clients return to the backend they are remembered with. Otherwise the table only
+    /// counts, and lets clients fill the backend they are remembered with up to their own limit.
+    /// Source: pen(1), `-r`.
     pub sticky: bool,
 }
 
 impl Pool {
-    /// Takes a place at the next backend to try, or tells that there is none.
+    /// Takes a place at the next backend to try; `None` if none is left.
     ///
-    /// Called first for a new session, then again after each failure was reported. No backend is
-    /// offered twice to one session, and one in quarantine only when all tiers have nothing else,
-    /// if at all ([`HealthLimits::last_resort`]).
+    /// Call it for a new session, and again after each reported failure. No backend is offered
+    /// twice to one session. Quarantined backends are offered only if no tier has anything else,
+    /// and if [`HealthLimits::last_resort`] allows.
     ///
-    /// In a pool with an affinity table the first call counts the session there, and the backend
-    /// that is offered is the one the client is remembered with from then on, whether or not it
-    /// then answers; a backend of a later tier, or the reject backend, makes it forgotten. All of
-    /// that is one step under the table's lock. Source: pen(1).
+    /// If the pool has an affinity table, the first call counts the session there, and the client
+    /// is remembered with the backend that is offered, whether or not that answers. A backend of a
+    /// later tier, or the reject backend, makes the table forget the client's backend. All of this
+    /// is one step under the table's lock. Source: pen(1).
     pub fn next_backend(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
         let is_new = !std::mem::replace(&mut attempt.is_begun, true);
         if is_new {
@@ -70,7 +71,7 @@ impl Pool {
         Some(lease)
     }
 
-    /// Tells how the connect to the backend taken last ended.
+    /// Reports how the connect to the backend taken last ended.
     pub fn report(
         &self,
         attempt: &mut Attempt,
@@ -84,7 +85,7 @@ impl Pool {
                     let ordinal = self.first_ordinal(tier) + index;
                     attempt.tried.get_or_insert_default().push(ordinal as u32);
                 }
-                // A turn that a failure upset goes on behind the backend that answered.
+                // After a failure, the turn continues after the backend that answered.
                 Outcome::Success if attempt.tried.is_some() => {
                     if let Some(tier) = self.tiers.get(tier).filter(|it| it.policy.turn_follows()) {
                         tier.cursor.set((index + 1) % tier.backends.len());
@@ -97,7 +98,7 @@ impl Pool {
         state.observe(outcome, &self.health, self.auto_disable, now)
     }
 
-    /// Every backend with its tier's number and its place in it.
+    /// All backends, with the number of the tier and the place in it.
     pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Arc<Backend>)> {
         self.tiers.iter().enumerate().flat_map(|(tier_index, tier)| {
             let numbered = tier.backends.iter().enumerate();
@@ -128,7 +129,7 @@ impl Pool {
         }
     }
 
-    /// The one place a refused client may have.
+    /// The only place that a denied client may take.
     fn offer_reject(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
         let backend = self.reject.as_ref().filter(|_| attempt.last_index.is_none())?;
         let left_out = backend.state.health().is_left_out(&self.health, now);

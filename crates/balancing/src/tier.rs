@@ -1,4 +1,4 @@
-//! Backends tried together, and whose turn it is among them.
+//! Backends that are tried together, and their turn.
 
 use crate::backend::Backend;
 use crate::health::HealthLimits;
@@ -7,30 +7,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use terms::Instant;
 
-/// Backends tried together before the next tier is considered.
+/// Backends that are tried together before the next tier is considered.
 #[derive(Clone, Debug, Default)]
 pub struct Tier {
-    /// The rule that orders the backends.
+    /// How a backend is chosen.
     pub policy: Policy,
     /// What may be tried after a failure.
     pub failover: FailoverScope,
     /// The backends.
     pub backends: Vec<Arc<Backend>>,
-    /// Whose turn it is; outlives snapshots.
+    /// The turn. Outlives snapshots.
     pub cursor: Arc<Cursor>,
 }
 
-/// A tier's turn and what it took last, shared by all workers.
+/// A tier's turn, and the place that it took last. Shared by all workers.
 #[derive(Debug, Default)]
 pub struct Cursor {
     turn: AtomicU32,
-    /// Place of the backend taken last, and one more; zero: none yet.
+    /// Place of the backend taken last, plus one; zero if there is none yet.
     taken: AtomicU32,
 }
 
 impl Tier {
-    /// The place of the backend taken last, by whatever rule; `None` if none was, or if the pool
-    /// has no affinity table: then nobody writes it down.
+    /// The place of the backend taken last, by any policy; `None` if there was none, or if the pool
+    /// has no affinity table, because then it is not recorded.
     #[must_use]
     pub fn last_taken(&self) -> Option<usize> {
         (self.cursor.taken.load(Relaxed) as usize).checked_sub(1)
@@ -46,7 +46,7 @@ impl Cursor {
         self.turn.load(Relaxed) as usize
     }
 
-    /// Moves on from `turn`; false if another worker was first.
+    /// Moves on from `turn`; false if another worker did so first.
     pub(crate) fn advance(&self, turn: usize, next: usize) -> bool {
         self.turn.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
     }

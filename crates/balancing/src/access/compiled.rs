@@ -1,8 +1,9 @@
-//! An access list in a form that is quick to ask.
+//! An access list in a form that is fast to query.
 //!
-//! Prefixes contain each other or have nothing in common. So those of a family cut its addresses
-//! into steps, each with the first entry that matches there, and a search among the steps' starts
-//! answers for all of them. Masks that are no prefix have a sorted table each.
+//! Two prefixes either contain one another or are disjoint. The prefixes of a family therefore
+//! divide its addresses into steps, each with the first entry that matches there, and one search
+//! among the starts of the steps finds it. Each mask that is not a prefix has a sorted table of its
+//! own.
 
 use super::{AccessEntry, Subject};
 use crate::Country;
@@ -13,15 +14,15 @@ pub(super) struct Compiled {
     v4: Steps<u32>,
     v6: Steps<u128>,
     masks: Vec<Masked>,
-    /// In order, with the first entry that names each.
+    /// In order, each with the first entry that names it.
     countries: Vec<(Country, u32)>,
 }
 
-/// The entries with one IPv4 mask that is no prefix.
+/// The entries with one IPv4 mask that is not a prefix.
 #[derive(Clone, Debug)]
 struct Masked {
     mask: u32,
-    /// In order of address, with the first entry for each.
+    /// In order of address, each with its first entry.
     addresses: Vec<(u32, u32)>,
 }
 
@@ -32,7 +33,7 @@ struct Steps<T> {
     entries: Vec<u32>,
 }
 
-/// Addresses from `first` to `last` that an entry matches.
+/// The addresses from `first` to `last`, which an entry matches.
 struct Range<T> {
     first: T,
     last: T,
@@ -51,7 +52,7 @@ impl Compiled {
                 Subject::V4 { address, mask } => {
                     let (address, mask) = (address.to_bits(), mask.to_bits());
                     if address & !mask != 0 {
-                        // Nobody's address has these bits after masking.
+                        // No address has these bits after masking.
                     } else if mask.count_ones() == mask.leading_ones() {
                         v4.push(Range { first: address, last: address | !mask, entry: number });
                     } else {
@@ -122,19 +123,20 @@ fn find<T: Copy + Ord>(sorted: &[(T, u32)], key: T) -> Option<u32> {
 }
 
 impl<T: Copy + Ord + Default> Steps<T> {
-    /// `after`: the address after one, if any.
+    /// `after` returns the address after another, if any.
     fn new(mut ranges: Vec<Range<T>>, after: impl Fn(T) -> Option<T>) -> Self {
-        // The wider first where several begin.
+        // If several begin at the same address, the widest comes first.
         ranges.sort_unstable_by(|one, other| {
             one.first.cmp(&other.first).then(other.last.cmp(&one.last))
         });
         let mut steps = Self::default();
-        // The ranges around the current one, with the first entry among each and those around it.
+        // The ranges that contain the current one, each with the first entry among it and those
+        // that contain it.
         let mut around: Vec<(T, u32)> = Vec::new();
         let innermost = |around: &[(T, u32)]| around.last().map_or(NONE, |&(_, entry)| entry);
         for range in ranges {
             while let Some((last, _)) = around.pop_if(|&mut (last, _)| last < range.first) {
-                // One that ends before another begins has an address after it.
+                // A range that ends before another begins has an address after it.
                 steps.go_on(after(last).unwrap_or(last), innermost(&around));
             }
             let entry = range.entry.min(innermost(&around));
@@ -150,7 +152,7 @@ impl<T: Copy + Ord + Default> Steps<T> {
         steps
     }
 
-    /// From `start` on it is `entry`; what was said of `start` before is forgotten.
+    /// From `start` on, the entry is `entry`. This replaces an earlier step at `start`.
     fn go_on(&mut self, start: T, entry: u32) {
         if self.starts.last() == Some(&start) {
             self.starts.pop();
@@ -160,7 +162,7 @@ impl<T: Copy + Ord + Default> Steps<T> {
         self.entries.push(entry);
     }
 
-    /// Takes out the steps that change nothing.
+    /// Removes steps that change nothing.
     fn merge(&mut self) {
         let mut kept = 0;
         for step in 0..self.starts.len() {

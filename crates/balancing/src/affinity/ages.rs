@@ -1,9 +1,9 @@
-//! When each slot was used last: finds the lowest slot not used since a moment, and the one not
-//! used for longest.
+//! When each slot was last used. Finds the lowest slot not used since a given time, and the least
+//! recently used slot.
 //!
-//! A tree of minima, sixteen to one. Unlike a list in the order of use it is exact where several
-//! were used at the same moment and where workers' clocks differ by a turn, and any number of
-//! slots may expire at once, or be no longer expired since the limit was raised, at no cost.
+//! A tree of minima, sixteen to one. Unlike a list in order of use, it is exact if several slots
+//! were used at the same time, or if workers' clocks differ by a turn. Any number of slots can
+//! expire at once, or become valid again because the limit was raised, at no cost.
 
 use super::chunks::Chunks;
 
@@ -14,7 +14,7 @@ pub(super) struct Ages {
     levels: Vec<Chunks<u64>>,
 }
 
-/// How many values one minimum stands for: two cache lines.
+/// How many values one minimum covers: two cache lines.
 const FAN: usize = 16;
 
 impl Ages {

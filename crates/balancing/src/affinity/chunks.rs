@@ -1,4 +1,4 @@
-//! A vector that never moves what it holds, so that no push of a million is the slow one.
+//! A vector that never moves its elements, so that no single push is slow.
 
 use std::ops::{Index, IndexMut};
 
@@ -9,7 +9,7 @@ pub(super) struct Chunks<T> {
     len: usize,
 }
 
-/// How many elements are allocated together; memory is touched only as they come.
+/// How many elements are allocated together. Memory is touched only when elements are added.
 const CHUNK: usize = 4096;
 
 impl<T> Default for Chunks<T> {

@@ -1,8 +1,7 @@
-//! Which slot a client has, by the hash of its address.
+//! Finds a client's slot by the hash of its address.
 //!
-//! Linear hashing (Litwin, 1980): chains of slots, and one more bucket for each entry that comes,
-//! by splitting one. So no call rehashes everything, taking out leaves nothing behind, and memory
-//! is what the entries need.
+//! Linear hashing (Litwin, 1980): there are chains of slots, and each new entry splits one bucket.
+//! No call rehashes everything, removal leaves nothing behind, and memory is what the entries need.
 
 use super::chunks::Chunks;
 
@@ -26,7 +25,7 @@ struct Link {
 const NONE: u32 = u32::MAX;
 
 impl Index {
-    /// The slot with this hash for which `is_it` holds.
+    /// The slot with this hash for which `is_it` returns true.
     pub fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         if self.entries == 0 {
             return None;
@@ -42,7 +41,7 @@ impl Index {
         None
     }
 
-    /// Puts in a slot: one that was in before, or the first that never was.
+    /// Inserts a slot: one that was in the index before, or the next new one.
     pub fn insert(&mut self, hash: u32, slot: u32) {
         self.entries += 1;
         if self.heads.len() < self.entries {
@@ -58,7 +57,7 @@ impl Index {
         self.heads[bucket] = slot;
     }
 
-    /// Takes out a slot that is in.
+    /// Removes a slot that is in the index.
     pub fn remove(&mut self, slot: u32) {
         let Link { hash, next } = self.links[slot as usize];
         let bucket = self.bucket(hash);
@@ -77,11 +76,11 @@ impl Index {
     fn bucket(&self, hash: u32) -> usize {
         let mask = self.heads.len().next_power_of_two() - 1;
         let bucket = hash as usize & mask;
-        // A bucket that is yet to come is still part of the one it will be split from.
+        // A bucket that does not exist yet is still part of the one it will be split from.
         if bucket < self.heads.len() { bucket } else { bucket & (mask >> 1) }
     }
 
-    /// Adds a bucket, and moves to it what belongs there.
+    /// Adds a bucket, and moves the entries that belong there.
     fn split(&mut self) {
         let new = self.heads.len();
         self.heads.push(NONE);

@@ -1,11 +1,11 @@
-//! The client's address as a number. Source: pen(1), `-h`.
+//! Selects by the client's address, read as a number. Source: pen(1), `-h`.
 
 use super::{Choice, View};
 use crate::{Client, Policy};
 use std::net::IpAddr;
 
-/// The backend at `number mod n`, whatever its state; where the failover scope allows, the next
-/// in the circle stands in.
+/// Takes the backend at `number mod n`, counting backends in any state. If it is unavailable and
+/// the failover scope allows, takes the next one in the circle.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
     if let Some(last) = view.attempt.last_index() {
@@ -15,8 +15,8 @@ pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     view.take_from(number(view.attempt.client(), with_port) as usize % len)
 }
 
-/// The four bytes of an IPv4 address, the first one lowest; the last byte of an IPv6 address;
-/// zero for clients of Unix sockets.
+/// The four bytes of an IPv4 address, the first one least significant; the last byte of an IPv6
+/// address; zero for clients of Unix sockets.
 fn number(client: &Client, with_port: bool) -> u32 {
     match client.plain_address() {
         None => 0,

@@ -1,11 +1,11 @@
-//! The backend with the fewest open sessions, in turn among equals.
+//! The backend with the fewest open sessions; equals take turns.
 
 use super::{Choice, View};
 
-/// Looks at every backend of the tier: linear in their number.
+/// Looks at every backend of the tier, so the cost is linear in their number.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
-    // Few backends have an access list: they are read only once one has refused.
+    // Few backends have an access list: the lists are read only after a backend refused.
     let mut is_refused = false;
     loop {
         let turn = view.tier.cursor.turn() % len;

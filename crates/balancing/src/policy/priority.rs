@@ -1,8 +1,8 @@
-//! The lowest priority number. Source: penctl(1), `prio`.
+//! The backend with the lowest priority number. Source: penctl(1), `prio`.
 
 use super::{Choice, View};
 
-/// The first among equals; where it cannot take the session, the next in the circle stands in.
+/// Takes the first among equals. If it cannot take the session, takes the next one in the circle.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
     if let Some(last) = view.attempt.last_index() {

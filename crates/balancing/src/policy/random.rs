@@ -1,9 +1,9 @@
-//! Any backend, with equal chances.
+//! A random backend, all with the same probability.
 
 use super::{Choice, View};
 use crate::hash::mix;
 
-/// Draws a few times; where most backends are out, the circle after the last draw decides.
+/// Draws a few times. If most backends are unavailable, takes the next one after the last draw.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len() as u64;
     let draw = |nth: u64| {

@@ -1,9 +1,9 @@
-//! Each in turn among those in service. Source: pen(1), round robin.
+//! Sessions use the backends in service in turn. Source: pen(1), round robin.
 
 use super::{Choice, View};
 
-/// The turn moves to the next backend in service; another one stands in where that is full or may
-/// not take this client, and after a failure, and the turn stays.
+/// The turn moves to the next backend in service. If that one is full, may not take this client, or
+/// has failed, another one is taken, and the turn does not move.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
     if let Some(last) = view.attempt.last_index() {

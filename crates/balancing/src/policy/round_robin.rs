@@ -1,9 +1,9 @@
-//! Each backend in turn, by session. Source: balance(1).
+//! Sessions use the backends in turn. Source: balance(1).
 
 use super::{Choice, View};
 
-/// At first the turn decides, and moves; after a failure the next in the circle stands in, and
-/// the turn moves only when that one answers ([`crate::Pool::report`]).
+/// At first the turn decides, and moves on. After a failure the next backend in the circle is
+/// taken, and the turn moves only when that one answers ([`crate::Pool::report`]).
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
     if let Some(failed) = view.attempt.last_index() {
@@ -16,7 +16,7 @@ pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
             cursor.restart(); // balance starts again at its first channel after a full circle
             return None;
         };
-        // Losing the race gives the place back: the winner's session was before ours.
+        // Losing the race returns the place: the winner's session came first.
         if cursor.advance(turn, (choice.index + 1) % len) {
             return Some(choice);
         }

@@ -1,9 +1,9 @@
-//! The fewest sessions for its weight. Source: pen(1), `-W`.
+//! The backend with the fewest sessions for its weight. Source: pen(1), `-W`.
 
 use super::{Choice, View};
 
-/// The smallest `256 * sessions / weight` among backends in service that have a weight, the first
-/// among equals. Without any there is nothing to stand in either.
+/// Takes the backend with the smallest `256 * sessions / weight` among backends in service that
+/// have a weight, the first among equals. If there is none, no other backend replaces it.
 pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     let len = view.len();
     if let Some(last) = view.attempt.last_index() {
