@@ -105,7 +105,7 @@ impl Reporter for LogReporter {
     fn event(&mut self, event: &Event, instance: &Instance) {
         match event {
             Event::Ended(ended) => self.ended(ended, instance),
-            Event::Backend { listener, backend, change, error, .. } => {
+            Event::Backend { listener, backend, change, failure, .. } => {
                 let (level, message) = match change {
                     BackendChange::Quarantined => (Level::Warn, "backend quarantined"),
                     BackendChange::Recovered => (Level::Info, "backend recovered"),
@@ -118,26 +118,29 @@ impl Reporter for LogReporter {
                     ("listener", Value::Text(&listener)),
                     ("backend", Value::Text(&backend.name)),
                 ];
-                if let Some(error) = error {
-                    fields.push(("error", Value::Text(error)));
+                if let Some(failure) = failure {
+                    fields.push(("error", Value::Text(failure)));
                 }
                 self.note(&Line { level, message, fields: &fields });
             }
             Event::Trouble(trouble) => {
                 let message = match trouble {
-                    Trouble::Accept => {
+                    Trouble::Descriptors => {
                         "out of descriptors or memory: new clients wait; raise the limit \
                          (ulimit -n, LimitNOFILE=) or set --max-sessions"
                     }
-                    Trouble::Connect => {
-                        "no socket for a connection to a backend: out of descriptors, memory or \
-                         local ports; sessions wait"
+                    Trouble::Ports => {
+                        "no local port is free for a connection to a backend: its sessions wait; \
+                         widen net.ipv4.ip_local_port_range or add backends"
                     }
                 };
                 self.note(&Line { level: Level::Error, message, fields: &[] });
             }
-            Event::TroubleOver => {
-                let message = "the shortage is over: new clients are accepted again";
+            Event::TroubleOver(trouble) => {
+                let message = match trouble {
+                    Trouble::Descriptors => "the shortage is over: new clients are accepted again",
+                    Trouble::Ports => "local ports are free again",
+                };
                 self.note(&Line { level: Level::Info, message, fields: &[] });
             }
             Event::SourceUnusable { listener, fault } => {

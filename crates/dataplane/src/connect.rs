@@ -1,283 +1,312 @@
 //! The first part of a session's life: choosing a backend and connecting to it.
 //!
-//! A backend may have several addresses, which are tried in turn before it counts as failed; a
-//! failed backend sends the session on to the next one. All of it is over with the first byte.
+//! What comes next is for the search's rules to say (`relay::Search`); here it is done.
 
-use crate::event::{Event, SourceFault, Trace, Trouble};
-use crate::listener::Connecting;
-use crate::session::{KEEP_ALIVE_AFTER, Phase, SOCKET_RETRY};
-use crate::worker::{Worker, token};
-use balancing::{Attempt, Client, Outcome, Policy, Pool};
-use relay::{Link, Ready};
-use slab::Slab;
-use std::num::NonZeroU32;
+use crate::event::{Event, SourceFault, Trace};
+use crate::listener::{Connecting, Listener, Settings};
+use crate::searches::Searches;
+use crate::session::{Next, Session, State, Upstream};
+use crate::token::Token;
+use crate::tools::Tools;
+use balancing::{Client, Outcome};
+use relay::{Incarnation, Link, Ready, SearchStep};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use sys::Errno;
 use sys::net;
-use terms::{Address, CloseReason, Instant, Side, Source, SpliceMode};
+use terms::{Address, ConnectFailure, Instant, Side, Source, SpliceMode};
 
-/// What connecting needs and relaying does not.
-pub(crate) struct Search {
-    pool: Arc<Pool>,
-    attempt: Attempt,
-    /// Which address of the current backend.
-    address: u16,
-    addresses_tried: u16,
-    /// How often no socket could be had.
-    pub socket_waits: u16,
-    last_failure: Option<CloseReason>,
-    /// Held until the backend has answered.
-    connecting: Option<Connecting>,
+/// Steps that a search takes in one turn: some twenty backends that fail at once. Others have their
+/// turn before the next.
+const STEPS_PER_TURN: usize = 64;
+
+/// Goes on with the search as far as it goes without waiting.
+pub(crate) fn seek(
+    session: &mut Session,
+    key: usize,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    now: Instant,
+) -> Next {
+    let settings = session.listener.settings();
+    for _ in 0..STEPS_PER_TURN {
+        let (State::Seeking { search }
+        | State::Waiting { search, .. }
+        | State::Connecting { search, .. }) = &session.state
+        else {
+            return Next::Turn; // it is past that
+        };
+        match searches.get(search).rules.next_step(&settings.timeouts) {
+            SearchStep::Choose => choose(session, searches, tools, &settings, now),
+            SearchStep::Connect(address) => {
+                connect(session, key, address, searches, tools, &settings, now);
+            }
+            SearchStep::Report(failure) => {
+                report(session, failure, searches, tools, &settings, now);
+            }
+            SearchStep::Wait(until) => return Next::At(until),
+            SearchStep::GiveUp(reason) => return Next::End(reason, Some(settings.cut)),
+            SearchStep::Relay => return Next::Turn,
+        }
+    }
+    Next::Turn
 }
 
-/// The searches of a worker's sessions, in one block of memory that is given back when the last
-/// one is over: thousands may begin at once, and none lasts.
-#[derive(Default)]
-pub(crate) struct Searches(Slab<Search>);
-
-/// Names a search; a session has one until its first byte.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SearchKey(NonZeroU32);
-
-impl Searches {
-    pub fn begin(&mut self, search: Search) -> SearchKey {
-        let index = self.0.insert(search) as u32;
-        SearchKey(NonZeroU32::MIN.saturating_add(index))
-    }
-
-    pub fn get(&mut self, key: Option<SearchKey>) -> Option<&mut Search> {
-        self.0.get_mut(key?.index())
-    }
-
-    pub fn finish(&mut self, key: Option<SearchKey>) {
-        if let Some(key) = key {
-            self.0.remove(key.index());
-            if self.0.is_empty() && self.0.capacity() > KEPT {
-                self.0 = Slab::new();
-            }
-        }
-    }
-}
-
-/// Room for so many searches is kept.
-const KEPT: usize = 256;
-
-impl SearchKey {
-    fn index(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
-
-impl Worker {
-    /// Connects to the next backend, or ends the session when none is left.
-    pub(crate) fn try_next(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        let Some(search) = self.searches.get(session.search) else { return };
-        session.lease = search.pool.next_backend(&mut search.attempt, now);
-        let Some(lease) = &session.lease else {
-            let none_tried = if search.attempt.is_denied() {
-                CloseReason::Denied
-            } else {
-                CloseReason::NoBackend
-            };
-            let reason = search.last_failure.unwrap_or(none_tried);
-            let cut = session.listener.settings().cut;
-            self.end(key, reason, Some(cut), now);
-            return;
+/// Takes a place at the next backend.
+fn choose(
+    session: &mut Session,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    settings: &Settings,
+    now: Instant,
+) {
+    session.change(|state| {
+        let State::Seeking { search } = state else { return state };
+        let searching = searches.get(&search);
+        let Some(lease) = searching.pool.next_backend(&mut searching.attempt, now) else {
+            searching.rules.on_none_left(searching.attempt.is_denied());
+            return State::Seeking { search };
         };
-        let state = &lease.backend().state;
-        state.tally(self.index).count_attempt();
-        search.address = state.preferred() as u16;
-        search.addresses_tried = 0;
-        if session.listener.settings().observe.steps {
-            let trace = search.trace();
-            self.tell(Event::Trace(trace));
-        }
-        self.connect(key, now);
-    }
-
-    /// Begins to connect to the current address of the current backend.
-    pub(crate) fn connect(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        let (Some(search), Some(lease)) = (self.searches.get(session.search), &session.lease)
-        else {
-            return;
-        };
-        let addresses = &lease.backend().addresses;
-        if addresses.is_empty() {
-            self.connect_failed(key, Errno::ADDRNOTAVAIL, now);
-            return;
-        }
-        let address = &addresses[usize::from(search.address) % addresses.len()];
-        let settings = session.listener.settings();
-        let client = search.attempt.client();
-        let (source, mut fault) = match settings.source {
-            Source::System => (net::Source::System, None),
-            Source::Fixed(source) => (net::Source::Own(source), None),
-            Source::Client => client_source(client, address),
-        };
-        let started = net::start_connect(address, source).and_then(|(socket, refused)| {
-            let token = token(key, Side::Upstream, session.number);
-            self.poller.add_stream(&socket, token).map_err(|_| Errno::NOMEM)?;
-            fault = fault.take().or(refused.map(|error| SourceFault::Refused(error.into())));
-            Ok(socket)
-        });
-        if let Some(fault) = fault
-            && session.listener.is_news(&fault)
-        {
-            self.outbox.push(Event::SourceUnusable { listener: session.listener.id(), fault });
-        }
-        match started {
-            Ok(socket) => {
-                search.socket_waits = 0;
-                session.upstream = Some(socket);
-                session.is_unix[Side::Upstream as usize] = matches!(address, Address::Unix(_));
-                session.phase = Phase::Connecting;
-                self.deadlines.set(key, now + settings.timeouts.connect);
-            }
-            Err(error) if net::is_shortage(error) => {
-                search.socket_waits = search.socket_waits.saturating_add(1);
-                session.phase = Phase::Waiting;
-                self.deadlines.set(key, now + SOCKET_RETRY);
-                self.pause(Trouble::Connect, now);
-            }
-            Err(error) => self.connect_failed(key, error, now),
-        }
-    }
-
-    /// Goes on to the backend's next address, or to the next backend.
-    pub(crate) fn connect_failed(&mut self, key: usize, error: Errno, now: Instant) {
-        let session = &mut self.sessions[key];
-        session.upstream = None;
-        let (Some(search), Some(lease)) = (self.searches.get(session.search), &session.lease)
-        else {
-            return;
-        };
-        search.address += 1;
-        search.addresses_tried += 1;
-        if usize::from(search.addresses_tried) < lease.backend().addresses.len() {
-            self.connect(key, now);
-        } else {
-            self.backend_failed(key, error, now);
-        }
-    }
-
-    fn backend_failed(&mut self, key: usize, error: Errno, now: Instant) {
-        let session = &mut self.sessions[key];
-        let (Some(search), Some(lease)) = (self.searches.get(session.search), session.lease.take())
-        else {
-            return;
-        };
-        let timed_out = error == Errno::TIMEDOUT;
-        search.last_failure =
-            Some(if timed_out { CloseReason::ConnectTimeout } else { CloseReason::ConnectRefused });
-        let place = search.attempt.place().unwrap_or_default();
-        let backend = Arc::clone(lease.backend());
-        backend.state.tally(self.index).count_failure();
-        let change = search.pool.report(&mut search.attempt, &lease, Outcome::Failure, now);
-        drop(lease); // its place is free for others at once
-        let listener = session.listener.id();
-        let steps = session.listener.settings().observe.steps;
-        if steps {
-            let (tier, index) = place;
-            self.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
-        }
-        self.tell(Event::ConnectFailed(Arc::clone(&backend)));
-        if let Some(change) = change {
-            let error = Some(error.into());
-            self.tell(Event::Backend { listener, backend, place, change, error });
-        }
-        self.try_next(key, now);
-    }
-
-    /// The backend answered: relaying begins.
-    pub(crate) fn connected(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        let (Some(search), Some(lease)) = (self.searches.get(session.search), &session.lease)
-        else {
-            return;
-        };
-        session.phase = Phase::Relaying;
-        session.link.on_connected(now);
-        session.connect_micros =
-            u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
-        drop(search.connecting.take());
-        let settings = session.listener.settings();
-        let first = session.link.deadline(&settings.timeouts).unwrap_or(now + KEEP_ALIVE_AFTER);
-        self.deadlines.set(key, first.min(now + KEEP_ALIVE_AFTER));
-        let change = search.pool.report(&mut search.attempt, lease, Outcome::Success, now);
         let backend = lease.backend();
-        if backend.addresses.len() > 1 {
-            let answering = usize::from(search.address) % backend.addresses.len();
-            backend.state.set_preferred(answering);
-        }
-        let place = search.attempt.place().unwrap_or_default();
-        let backend = change.map(|change| (change, Arc::clone(backend)));
-        let listener = Arc::clone(&session.listener);
-        self.made_room(&listener);
+        backend.state.tally(tools.worker).count_attempt();
+        searching.rules.on_offer(backend.addresses.len(), backend.state.preferred());
         if settings.observe.steps {
-            self.tell(Event::Trace(Trace::Connected { index: place.1 }));
+            tools.outbox.tell(Event::Trace(searching.trace()));
         }
-        let listener = listener.id();
-        if let Some((change, backend)) = backend {
-            self.tell(Event::Backend { listener, backend, place, change, error: None });
-        }
-    }
+        State::Waiting { search, lease }
+    });
+}
 
-    /// The backend went away before the first byte: as if it had not answered.
-    pub(crate) fn start_over(&mut self, key: usize, now: Instant) {
-        let session = &mut self.sessions[key];
-        session.upstream = None;
-        session.upstream_writes = 0;
-        session.phase = Phase::Connecting;
-        session.connect_micros = u32::MAX;
-        if let Some(search) = self.searches.get(session.search) {
-            search.connecting = Some(Connecting::new(&session.listener));
+/// Begins to connect to an address of the backend.
+fn connect(
+    session: &mut Session,
+    key: usize,
+    address: usize,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    settings: &Settings,
+    now: Instant,
+) {
+    let (number, listener) = (session.number, Arc::clone(&session.listener));
+    session.change(|state| {
+        let State::Waiting { search, lease } = state else { return state };
+        let searching = searches.get(&search);
+        let address = &lease.backend().addresses[address];
+        let incarnation = searching.rules.incarnation();
+        let (source, mut fault) = source(settings, searching.attempt.client(), address);
+        let token = Token::upstream(key, number, incarnation);
+        match open(address, source, token, tools, &mut fault) {
+            Ok(socket) => {
+                searching.rules.on_started(now);
+                let is_unix = matches!(address, Address::Unix(_));
+                let upstream = Upstream { socket, incarnation, writes: 0, is_unix };
+                tell_fault(fault, &listener, tools);
+                State::Connecting { search, lease, upstream }
+            }
+            Err(failure) => {
+                match failure {
+                    ConnectFailure::NoSocket => tools.run_out_of_descriptors(now),
+                    ConnectFailure::NoPort => tools.run_out_of_ports(now),
+                    _ => {}
+                }
+                searching.rules.on_failed(incarnation, failure, &settings.timeouts, now);
+                tell_fault(fault, &listener, tools);
+                State::Waiting { search, lease }
+            }
         }
-        let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
-        let link = std::mem::replace(&mut session.link, fresh);
-        session.link = link.to_another(Ready::default(), now);
-        self.backend_failed(key, Errno::CONNRESET, now);
+    });
+}
+
+fn open(
+    address: &Address,
+    source: net::Source,
+    token: Token,
+    tools: &Tools,
+    fault: &mut Option<SourceFault>,
+) -> Result<OwnedFd, ConnectFailure> {
+    if tools.shared.is_our_own(address) {
+        return Err(ConnectFailure::Loop);
+    }
+    let (socket, refused) = net::start_connect(address, source)?;
+    let watched = tools.poller.add_stream(&socket, token.to_number());
+    watched.map_err(|_| ConnectFailure::NoSocket)?;
+    *fault = fault.take().or(refused.map(|error| SourceFault::Refused(error.into())));
+    Ok(socket)
+}
+
+fn tell_fault(fault: Option<SourceFault>, listener: &Listener, tools: &mut Tools) {
+    if let Some(fault) = fault
+        && listener.is_news(&fault)
+    {
+        tools.outbox.tell(Event::SourceUnusable { listener: listener.id(), fault });
     }
 }
 
-/// The client's address as one to connect from, or why the system is to choose.
-fn client_source(client: &Client, backend: &Address) -> (net::Source, Option<SourceFault>) {
-    let Some(client) = client.plain_address() else {
-        return (net::Source::System, Some(SourceFault::NoAddress));
+/// The local address of a connection to this one, and why it is not as wished.
+fn source(
+    settings: &Settings,
+    client: &Client,
+    backend: &Address,
+) -> (net::Source, Option<SourceFault>) {
+    match settings.source {
+        Source::System => (net::Source::System, None),
+        Source::Fixed(source) => (net::Source::Own(source), None),
+        Source::Client => match (client.plain_address(), backend) {
+            (None, _) => (net::Source::System, Some(SourceFault::NoAddress)),
+            (Some(client), Address::Ip(backend)) if backend.is_ipv4() == client.is_ipv4() => {
+                (net::Source::Foreign(client), None)
+            }
+            _ => (net::Source::System, Some(SourceFault::Family)),
+        },
+    }
+}
+
+/// Reports a backend that failed, and gives its place back.
+fn report(
+    session: &mut Session,
+    failure: ConnectFailure,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    settings: &Settings,
+    now: Instant,
+) {
+    let listener = session.listener.id();
+    session.change(|state| {
+        let State::Waiting { search, lease } = state else { return state };
+        let searching = searches.get(&search);
+        let place = searching.place().unwrap_or_default();
+        let backend = Arc::clone(lease.backend());
+        backend.state.tally(tools.worker).count_failure();
+        let attempt = &mut searching.attempt;
+        let change = searching.pool.report(attempt, &lease, Outcome::Failure, now);
+        drop(lease); // its place is free for others at once
+        searching.rules.on_reported();
+        if settings.observe.steps {
+            let (tier, index) = place;
+            let timed_out = matches!(failure, ConnectFailure::TimedOut | ConnectFailure::Busy);
+            tools.outbox.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
+        }
+        tools.outbox.tell(Event::ConnectFailed(Arc::clone(&backend)));
+        if let Some(change) = change {
+            let failure = Some(failure);
+            tools.outbox.tell(Event::Backend { listener, backend, place, change, failure });
+        }
+        State::Seeking { search }
+    });
+}
+
+/// Takes in what an event told of a connection to a backend that had not answered yet. Returns
+/// whether the session relays now.
+pub(crate) fn handle_event(
+    session: &mut Session,
+    incarnation: Incarnation,
+    ready: Ready,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    now: Instant,
+) -> bool {
+    let settings = session.listener.settings();
+    let State::Connecting { search, lease, upstream } = &session.state else { return false };
+    let rules = &mut searches.get(search).rules;
+    let address = &lease.backend().addresses[rules.address()];
+    let socket = upstream.socket.as_fd();
+    if !rules.is_current(incarnation) {
+        return false; // what an earlier connection left behind
+    }
+    if ready.failed {
+        let failure = net::take_failure(socket, address);
+        rules.on_failed(incarnation, failure, &settings.timeouts, now);
+    } else if ready.writable && is_own_end(socket, address) {
+        rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
+    } else if ready.writable && rules.on_answered(incarnation, now) {
+        session.link.handle_ready(Side::Upstream, ready);
+        connected(session, searches, tools, &settings, now);
+        return true;
+    }
+    drop_if_over(session, searches);
+    false
+}
+
+/// Whether a socket is connected to itself, as may happen where nobody listens on a local port that
+/// the system then takes for the connection's own (RFC 9293, "simultaneous open").
+fn is_own_end(socket: BorrowedFd<'_>, address: &Address) -> bool {
+    matches!(address, Address::Ip(address) if net::local_address(socket) == Some(*address))
+}
+
+/// A timer fired before the backend answered.
+pub(crate) fn handle_deadline(session: &mut Session, searches: &mut Searches, now: Instant) {
+    let settings = session.listener.settings();
+    let (State::Waiting { search, .. } | State::Connecting { search, .. }) = &session.state else {
+        return;
     };
-    match backend {
-        Address::Ip(backend) if backend.is_ipv4() == client.is_ipv4() => {
-            (net::Source::Foreign(client), None)
+    searches.get(search).rules.on_deadline(&settings.timeouts, now);
+    drop_if_over(session, searches);
+}
+
+/// Closes a socket whose connect is over, unless it has succeeded.
+fn drop_if_over(session: &mut Session, searches: &mut Searches) {
+    session.change(|state| match state {
+        State::Connecting { search, lease, upstream }
+            if searches.get(&search).rules.incarnation() != upstream.incarnation =>
+        {
+            State::Waiting { search, lease }
         }
-        _ => (net::Source::System, Some(SourceFault::Family)),
+        state => state,
+    });
+}
+
+/// The backend answered: relaying begins.
+fn connected(
+    session: &mut Session,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    settings: &Settings,
+    now: Instant,
+) {
+    session.change(|state| match state {
+        State::Connecting { search, lease, upstream } => {
+            State::Relaying { search: Some(search), lease, upstream }
+        }
+        state => state,
+    });
+    session.link.on_connected(now);
+    session.connect_micros =
+        u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
+    let State::Relaying { search: Some(search), lease, .. } = &session.state else { return };
+    let searching = searches.get(search);
+    drop(searching.connecting.take());
+    let change = searching.pool.report(&mut searching.attempt, lease, Outcome::Success, now);
+    let backend = lease.backend();
+    if backend.addresses.len() > 1 {
+        backend.state.set_preferred(searching.rules.address());
+    }
+    let place = searching.place().unwrap_or_default();
+    tools.shared.made_room(&session.listener);
+    if settings.observe.steps {
+        tools.outbox.tell(Event::Trace(Trace::Connected { index: place.1 }));
+    }
+    if let Some(change) = change {
+        let (listener, backend) = (session.listener.id(), Arc::clone(backend));
+        tools.outbox.tell(Event::Backend { listener, backend, place, change, failure: None });
     }
 }
 
-impl Search {
-    pub fn new(pool: Arc<Pool>, client: Client, seed: u64, connecting: Connecting) -> Self {
-        Self {
-            pool,
-            attempt: Attempt::new(client, seed),
-            address: 0,
-            addresses_tried: 0,
-            socket_waits: 0,
-            last_failure: None,
-            connecting: Some(connecting),
-        }
+/// The backend reset the connection: if that is as if it had not answered, the search goes on.
+/// Returns whether it does.
+pub(crate) fn start_over(session: &mut Session, searches: &mut Searches, now: Instant) -> bool {
+    let settings = session.listener.settings();
+    let State::Relaying { search: Some(search), .. } = &session.state else { return false };
+    let searching = searches.get(search);
+    if !session.link.is_untouched() || !searching.rules.on_reset(&settings.timeouts, now) {
+        return false;
     }
-
-    /// Tier and place of the backend taken last.
-    pub fn place(&self) -> Option<(usize, usize)> {
-        self.attempt.place()
-    }
-
-    fn trace(&self) -> Trace {
-        let (tier, index) = self.attempt.place().unwrap_or_default();
-        // The reject backend is behind all tiers.
-        let rules = self.pool.tiers.get(tier);
-        let is_hash = rules.is_some_and(|rules| rules.policy == Policy::Hash);
-        let hash = is_hash.then(|| self.attempt.client_hash());
-        Trace::Trying { tier, index, of: rules.map_or(1, |rules| rules.backends.len()), hash }
-    }
+    searching.connecting = Some(Connecting::new(&session.listener));
+    session.connect_micros = u32::MAX;
+    let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
+    let link = std::mem::replace(&mut session.link, fresh);
+    session.link = link.to_another(Ready::default(), now);
+    session.change(|state| match state {
+        State::Relaying { search: Some(search), lease, .. } => State::Waiting { search, lease },
+        state => state,
+    });
+    true
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{CloseReason, ListenerId, Side};
+use terms::{CloseReason, ConnectFailure, ListenerId, Side};
 
 /// Something that happened. `listener` names where it happened.
 #[derive(Debug)]
@@ -22,15 +22,15 @@ pub enum Event {
         place: (usize, usize),
         /// How.
         change: BackendChange,
-        /// Why, if a connect failed: `connection refused`.
-        error: Option<io::Error>,
+        /// Why, if a connect failed.
+        failure: Option<ConnectFailure>,
     },
     /// All addresses of a backend failed: its name may stand for others by now.
     ConnectFailed(Arc<Backend>),
     /// We ran short of something; told once until it is over.
     Trouble(Trouble),
-    /// The shortage is over.
-    TroubleOver,
+    /// That shortage is over.
+    TroubleOver(Trouble),
     /// A step of a session, where [`crate::Observe::steps`] asks for it.
     Trace(Trace),
     /// Connections to backends do not have their clients' addresses, though they should; told
@@ -139,10 +139,10 @@ impl std::fmt::Display for SourceFault {
 /// What we ran short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// Descriptors or memory for another client: accepting pauses.
-    Accept,
-    /// A descriptor, memory or a port for a connection to a backend: sessions wait.
-    Connect,
+    /// File descriptors or memory: accepting pauses, and sessions wait that need a socket.
+    Descriptors,
+    /// Local ports towards a backend: the sessions wait that are to go there, and no others.
+    Ports,
 }
 
 /// A step of choosing and connecting.
@@ -193,6 +193,9 @@ pub struct SessionInfo {
     pub client: Option<SocketAddr>,
     /// Who serves it, or is being connected to.
     pub backend: Option<Arc<Backend>>,
+    /// Which of the backend's addresses it is connected to; `None` before that, and for a Unix
+    /// socket.
+    pub backend_address: Option<SocketAddr>,
     /// `connecting`, `open` or `ending`.
     pub phase: &'static str,
     /// Tier and place of the backend in the pool it was chosen from; known until its first byte

@@ -3,18 +3,28 @@
 //! A [`DataPlane`] is given listening sockets with their [`Listener`]s and tells what happens as
 //! batches of [`Event`]s. It knows nothing of configuration text, names or admin sockets. A session
 //! belongs to one worker; everything that workers share is listed in `ARCHITECTURE.md`.
-//! Start reading at `worker.rs`; a session's life is in `session.rs`.
+//! Start reading at `worker.rs`, which has the turn; a session's life is drawn in `session.rs`.
 
 #![forbid(unsafe_code)]
 
-mod accept;
+mod answering;
+mod chores;
 mod connect;
-mod dummy;
 mod event;
 mod listener;
+mod listening;
+mod outbox;
 mod pipes;
 mod plane;
+mod relaying;
+mod searches;
 mod session;
+mod sessions;
+mod shared;
+mod shortage;
+mod spin;
+mod token;
+mod tools;
 mod wire;
 mod worker;
 

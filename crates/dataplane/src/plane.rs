@@ -2,14 +2,16 @@
 
 use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
-use crate::worker::{Handle, Order, Shared, Worker};
+use crate::shared::{Handle, Order, Orders, Shared};
+use crate::worker::Worker;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
+use sys::net;
 use terms::{CloseReason, ListenerId};
 
 /// How to run the data plane.
@@ -26,7 +28,7 @@ pub struct DataPlane {
     shared: Arc<Shared>,
 }
 
-/// How long an answer of a worker may take: it is never busier than one turn.
+/// How long an answer of a worker may take: never more than a few short turns.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DataPlane {
@@ -38,7 +40,7 @@ impl DataPlane {
         options: Options,
         mut sink: impl FnMut(usize) -> Box<dyn FnMut(Vec<Event>) + Send>,
     ) -> io::Result<Self> {
-        let mut inboxes: Vec<Receiver<Order>> = Vec::new();
+        let mut inboxes: Vec<Orders> = Vec::new();
         let mut workers = Vec::new();
         for _ in 0..options.workers.max(1) {
             let (sender, receiver) = channel();
@@ -48,9 +50,7 @@ impl DataPlane {
         let limit = sys::process::descriptor_limit();
         let pipes_most = (limit / 16 / workers.len()).min(PIPES_MOST);
         let seed = sys::clock::wall_nanos().cast_unsigned() ^ u64::from(std::process::id()) << 40;
-        let sessions_most = AtomicU32::new(0);
-        let shared = Arc::new(Shared { workers, sessions_most, pipes_most, seed });
-        shared.measure_descriptors();
+        let shared = Arc::new(Shared::new(workers, pipes_most, seed));
         for (index, orders) in inboxes.into_iter().enumerate() {
             let (shared, sink) = (Arc::clone(&shared), sink(index));
             let (started, is_up) = channel();
@@ -94,6 +94,10 @@ impl DataPlane {
 
     /// Accepts clients on `socket` from now on.
     pub fn listen(&self, listener: Arc<Listener>, socket: OwnedFd) {
+        if let Some(address) = net::local_address(socket.as_fd()) {
+            let is_dual_stack = net::is_dual_stack(socket.as_fd());
+            self.shared.open_door(listener.id(), address, is_dual_stack);
+        }
         self.shared.home(listener.id()).order(Order::Listen(listener, socket));
     }
 
@@ -118,6 +122,7 @@ impl DataPlane {
     }
 
     fn close_listeners(&self, listener: Option<ListenerId>) {
+        self.shared.close_doors(listener);
         let (sender, done) = channel();
         for worker in &self.shared.workers {
             worker.order(Order::StopListening(listener, sender.clone()));
@@ -140,7 +145,7 @@ impl DataPlane {
         answers.filter_map(|_| lists.recv_timeout(ANSWER_TIMEOUT).ok()).flatten().collect()
     }
 
-    /// Ends one session, or all; tells how many.
+    /// Ends one session, or all, and returns how many.
     pub fn cut(&self, session: Option<u64>, reason: CloseReason) -> usize {
         let (sender, counts) = channel();
         for worker in &self.shared.workers {

@@ -1,57 +1,75 @@
-//! A session's life: relaying and ending. Choosing and connecting are in `connect.rs`.
-//!
-//! ~~~text
-//!                  .-- next backend --.
-//!                  v                  |
-//!   accepted --> Connecting --fails---'    Relaying --both ended--> gone
-//!                  |   ^ \--answers------> |  ^
-//!      no socket   v   | a socket          |  '-- reset before the first byte: Connecting
-//!                 Waiting                  '--reset, all delivered--> Resetting --> gone
-//! ~~~
+//! One session: what it holds in each state of its life.
 
-use crate::connect::{Search, SearchKey};
-use crate::event::{Ended, Event, SessionInfo, Trace};
-use crate::listener::{Listener, Settings};
+use crate::event::SessionInfo;
+use crate::listener::Listener;
 use crate::pipes::Pipes;
-use crate::wire::{Rewriting, SocketWire, Watch};
-use crate::worker::{BUDGET, Incoming, Worker, token};
-use balancing::{Client, Lease};
-use relay::{Forwarded, Link, Pumped, Ready, Verdict, pump};
+use crate::searches::{SearchKey, Searches};
+use balancing::Lease;
+use relay::{Forwarded, Incarnation, Link};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use sys::Errno;
 use sys::net;
 use sys::pipe::Pipe;
-use terms::{CloseReason, Cut, Instant, Side, Timeouts};
+use terms::{CloseReason, Cut, Instant, Side};
 
 /// A session's whole state: a plain value that could move to another worker between turns.
 pub(crate) struct Session {
     pub number: u64,
-    pub phase: Phase,
-    pub upstream_writes: u8,
-    /// Whether it is in the worker's list of sessions with more to do.
-    queued: bool,
-    end_reported: bool,
+    pub state: State,
+    /// Whether it is in the list of sessions with more to do.
+    pub queued: bool,
+    pub end_reported: bool,
     /// Whether it has lasted long enough to ask its peers for signs of life.
     kept_alive: bool,
     pub listener: Arc<Listener>,
     /// Address and port: half as large as a `SocketAddr`.
     client: Option<(IpAddr, u16)>,
-    /// Which of the two connections are Unix sockets.
-    pub is_unix: [bool; 2],
-    downstream: OwnedFd,
-    pub upstream: Option<OwnedFd>,
+    pub downstream: OwnedFd,
     pub link: Link,
-    extras: Option<Box<Extras>>,
-    pub lease: Option<Lease>,
-    /// How to go on if the backend fails; dropped with the first byte, after which it is too late.
-    pub search: Option<SearchKey>,
+    pub extras: Option<Box<Extras>>,
     pub started: Instant,
     /// From accepting to being connected, in microseconds.
     pub connect_micros: u32,
+}
+
+/// Where a session stands, and what it holds there.
+///
+/// ~~~text
+///   accepted --> Seeking --offer--> Waiting --socket--> Connecting --answer--> Relaying --> gone
+///      |            ^                 ^ |                    |                   | |
+///      |            '- backend failed-|-'      next address, |                   | reset, and all
+///      v                              '------ no socket yet -' <-- reset before -' of it written
+///   Answering --> gone                                             the first byte  v
+///                                                                              Resetting --> gone
+/// ~~~
+#[derive(Debug)]
+pub(crate) enum State {
+    /// For a backend to be chosen.
+    Seeking { search: SearchKey },
+    /// For a socket, or its turn, to connect to the backend that was chosen.
+    Waiting { search: SearchKey, lease: Lease },
+    /// For the backend to answer.
+    Connecting { search: SearchKey, lease: Lease, upstream: Upstream },
+    /// Bytes flow. The search is kept until the first of them, after which it is too late.
+    Relaying { search: Option<SearchKey>, lease: Lease, upstream: Upstream },
+    /// We answer the client ourselves.
+    Answering { answered: bool },
+    /// Everything was written to `victim`, which is reset once it has acknowledged it.
+    Resetting { victim: Side, reason: CloseReason, lease: Lease, upstream: Option<Upstream> },
+    /// On the way from one state to the next; never between two calls.
+    Changing,
+}
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub socket: OwnedFd,
+    /// What tells it from the session's earlier ones.
+    pub incarnation: Incarnation,
+    /// Writes so far, up to two: the second one asks for no delay.
+    pub writes: u8,
+    pub is_unix: bool,
 }
 
 /// What few sessions have.
@@ -63,424 +81,117 @@ pub(crate) struct Extras {
     pub forwarded: Option<Box<Forwarded>>,
 }
 
+/// What a session needs after it was looked at.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing but an event.
+    Event,
+    /// To be looked at at this moment, and not when its timer said before.
+    At(Instant),
+    /// To be looked at by this moment; a timer that fires early is set again.
+    By(Instant),
+    /// Another turn at once, after others had theirs.
+    Turn,
+    /// The same, and to be looked at at this moment.
+    TurnAt(Instant),
+    /// To end; `cut` is what peers see that have not ended by themselves.
+    End(CloseReason, Option<Cut>),
+}
+
 /// An idle session costs this, two descriptors and a timer's place, and nothing else.
 const _: () = assert!(size_of::<Session>() <= 176);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Connecting,
-    /// For a socket to connect with.
-    Waiting,
-    Relaying,
-    /// For the client, which is answered by ourselves.
-    Dummy {
-        answered: bool,
-    },
-    /// Everything was written to `victim`, which is reset once it has acknowledged it.
-    Resetting {
-        victim: Side,
-        reason: CloseReason,
-    },
-}
-
-/// First look at a send queue that is not empty, in milliseconds; each further one later.
-const QUEUE_CHECK: Duration = Duration::from_millis(2);
-/// Sessions that last longer have their peers asked for signs of life. Most do not, and are
-/// spared the calls and the kernel's timers.
-pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
-/// Room for rewritten requests is kept up to so many bytes; a burst of tiny ones needs more.
-const REWRITTEN_KEPT: usize = 64 << 10;
-/// How long to wait before asking for a socket again.
-pub(crate) const SOCKET_RETRY: Duration = Duration::from_millis(50);
-/// How long to wait after the system had no memory for a read or a write.
-const MEMORY_RETRY: Duration = Duration::from_millis(20);
-
-impl Worker {
-    /// Starts a session for a client just accepted.
-    pub(crate) fn begin(&mut self, incoming: Incoming, now: Instant) {
-        let Incoming { listener, socket, client, connecting } = incoming;
-        let number = self.begun * self.shared.workers.len() as u64 + self.index as u64 + 1;
-        self.begun += 1;
-        let seed = self.shared.seed ^ number;
+impl Session {
+    /// A session just begun.
+    pub fn new(
+        number: u64,
+        state: State,
+        listener: Arc<Listener>,
+        (socket, client): (OwnedFd, Option<SocketAddr>),
+        now: Instant,
+    ) -> Self {
         let settings = listener.settings();
-        let session = Session {
+        let extras = settings.forwarded_headers.then(|| Box::new(Extras::rewriting(client)));
+        let link = Link::new(Default::default(), Default::default(), settings.splice, now);
+        Self {
             number,
-            phase: Phase::Connecting,
-            upstream_writes: 0,
+            state,
             queued: false,
             end_reported: false,
             kept_alive: false,
+            listener,
             client: client.map(|client| (client.ip(), client.port())),
-            is_unix: [client.is_none(), false],
             downstream: socket,
-            upstream: None,
-            link: Link::new(Ready::default(), Ready::default(), settings.splice, now),
-            extras: settings.forwarded_headers.then(|| Box::new(Extras::rewriting(client))),
-            lease: None,
-            search: None,
+            link,
+            extras,
             started: now,
             connect_micros: u32::MAX,
-            listener: Arc::clone(&listener),
-        };
-        let key = self.sessions.insert(session);
-        if settings.observe.steps {
-            self.tell(Event::Trace(Trace::Accepted { client }));
-        }
-        if settings.dummy {
-            drop(connecting);
-            self.begin_dummy(key, &settings, now);
-            self.made_room(&listener);
-        } else {
-            let pool = Arc::clone(&listener.pool());
-            let mut client = Client::new(client);
-            client.country = client.address.and_then(|address| listener.country(&pool, address));
-            let search = Search::new(pool, client, seed, connecting);
-            self.sessions[key].search = Some(self.searches.begin(search));
-            self.try_next(key, now);
-        }
-        // Last, so that the client's first bytes find the connect under way.
-        if let Some(session) = self.sessions.get(key) {
-            let token = token(key, Side::Downstream, session.number);
-            if self.poller.add_stream(&session.downstream, token).is_err() {
-                self.end(key, CloseReason::NoSocket, Some(Cut::Reset), now);
-            }
         }
     }
 
-    /// Takes in what an event told of one of a session's connections.
-    pub(crate) fn handle_ready(
-        &mut self,
-        key: usize,
-        side: Side,
-        event: sys::epoll::Event,
-        now: Instant,
-    ) {
-        let session = &mut self.sessions[key];
-        let ready = Ready {
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            hangup: event.is_hangup(),
-            urgent: event.is_urgent(),
-            failed: event.is_failed(),
-        };
-        match session.phase {
-            Phase::Connecting if side == Side::Upstream => {
-                let error = match &session.upstream {
-                    Some(upstream) if ready.failed => net::take_error(upstream.as_fd()),
-                    _ => None,
-                };
-                if ready.failed {
-                    self.connect_failed(key, error.unwrap_or(Errno::CONNREFUSED), now);
-                    return;
-                }
-                if !ready.writable {
-                    return;
-                }
-                session.link.handle_ready(side, ready);
-                self.connected(key, now);
-            }
-            Phase::Connecting | Phase::Waiting => {
-                session.link.handle_ready(side, ready);
-                if ready.failed {
-                    self.end(key, CloseReason::ClientReset, Some(Cut::Reset), now);
-                }
-                return;
-            }
-            Phase::Relaying => session.link.handle_ready(side, ready),
-            Phase::Dummy { .. } => {}
-            Phase::Resetting { victim, reason } => {
-                if side == victim && ready.failed {
-                    self.end(key, reason, None, now);
-                }
-                return;
-            }
-        }
-        self.go_on(key, now);
+    /// Goes from one state to another.
+    pub fn change(&mut self, next: impl FnOnce(State) -> State) {
+        let state = std::mem::replace(&mut self.state, State::Changing);
+        self.state = next(state);
     }
 
-    /// Moves what can be moved, and sees what the session has come to.
-    pub(crate) fn go_on(&mut self, key: usize, now: Instant) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        session.queued = false;
-        if matches!(session.phase, Phase::Dummy { .. }) {
-            self.serve_dummy(key, now);
-            return;
-        }
-        let (Phase::Relaying, Some(upstream), Some(lease)) =
-            (session.phase, &session.upstream, &session.lease)
-        else {
-            return;
-        };
-        let settings = session.listener.settings();
-        let observe = settings.observe;
-        let client = session.client();
-        let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
-        let mut wire = SocketWire {
-            sockets: [session.downstream.as_fd(), upstream.as_fd()],
-            is_unix: session.is_unix,
-            buffer: &mut self.buffer,
-            extras: &mut session.extras,
-            pipes: &mut self.pipes,
-            tally: lease.backend().state.tally(self.index),
-            upstream_writes: &mut session.upstream_writes,
-            passing: 0,
-            rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
-                forwarded,
-                output: &mut self.rewritten,
-                is_passing: false,
-            }),
-            watch: (observe.blocks || observe.requests).then(|| Watch {
-                observe,
-                client,
-                backend: lease.backend(),
-                end_reported: &mut session.end_reported,
-                events: &mut self.outbox,
-            }),
-        };
-        let pumped = pump(&mut session.link, &mut wire, BUDGET, now);
-        if forwarded.is_some() {
-            session.extras.get_or_insert_default().forwarded = forwarded;
-            self.rewritten.clear();
-            self.rewritten.shrink_to(REWRITTEN_KEPT);
-        }
-        match pumped {
-            Pumped::Busy => self.queue(key),
-            Pumped::Starved => self.deadlines.set_by(key, now + MEMORY_RETRY),
-            Pumped::Idle => self.settle(key, &settings, now),
-        }
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.client.map(SocketAddr::from)
     }
 
-    pub(crate) fn queue(&mut self, key: usize) {
-        let session = &mut self.sessions[key];
-        if !session.queued {
-            session.queued = true;
-            self.again.push(key);
-        }
-    }
-
-    /// Acts on the verdict once neither direction can move.
-    fn settle(&mut self, key: usize, settings: &Settings, now: Instant) {
-        let session = &mut self.sessions[key];
-        session.give_back_pipes(&mut self.pipes);
-        match session.link.verdict(&settings.timeouts) {
-            Verdict::Open => {
-                if session.search.is_some() && !session.link.is_untouched() {
-                    self.searches.finish(session.search.take());
-                }
-                session.look_at_victim(now);
-                // Lazily: a timer that fires early is set again.
-                if let Some(deadline) = session.link.deadline(&settings.timeouts) {
-                    self.deadlines.set_by(key, deadline);
-                }
-            }
-            Verdict::Close(reason) => self.end(key, reason, None, now),
-            Verdict::Leave(reason) => self.end(key, reason, Some(Cut::Close), now),
-            Verdict::Abort { victim: Side::Downstream, .. }
-                if session.search.is_some() && session.link.is_untouched() =>
-            {
-                self.start_over(key, now);
-            }
-            Verdict::Abort { victim, reason } => {
-                session.phase = Phase::Resetting { victim, reason };
-                if victim == Side::Downstream {
-                    session.upstream = None;
-                }
-                self.check_queue(key, QUEUE_CHECK, now);
-            }
-        }
-    }
-
-    /// Resets the victim if it has acknowledged everything, else looks again later.
-    fn check_queue(&mut self, key: usize, wait: Duration, now: Instant) {
-        let session = &mut self.sessions[key];
-        let Phase::Resetting { reason, .. } = session.phase else { return };
-        if session.look_at_victim(now) == 0 {
-            self.end(key, reason, Some(Cut::Reset), now);
-        } else {
-            self.deadlines.set(key, now + wait);
-        }
-    }
-
-    /// A session's timer fired.
-    pub(crate) fn handle_deadline(&mut self, key: usize, now: Instant) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let settings = session.listener.settings();
-        match session.phase {
-            Phase::Connecting => self.connect_failed(key, Errno::TIMEDOUT, now),
-            Phase::Waiting => {
-                let waits =
-                    self.searches.get(session.search).map_or(0, |search| search.socket_waits);
-                if SOCKET_RETRY * waits.into() >= settings.timeouts.connect {
-                    self.cut_session(key, CloseReason::NoSocket, now);
-                } else {
-                    self.connect(key, now);
-                }
-            }
-            Phase::Relaying => match session.expired(&settings.timeouts, now) {
-                Some(reason) => {
-                    let cut = settings.cut;
-                    let reset =
-                        matches!(reason, CloseReason::BackendReset | CloseReason::ClientReset);
-                    let cut = if reset { Cut::Reset } else { cut };
-                    self.end(key, reason, Some(cut), now);
-                }
-                None => {
-                    session.keep_alive();
-                    if let Some(deadline) = session.link.deadline(&settings.timeouts) {
-                        self.deadlines.set(key, deadline);
-                    }
-                    self.go_on(key, now); // it may have waited for memory
-                }
-            },
-            Phase::Dummy { answered } => self.dummy_expired(key, answered, now),
-            Phase::Resetting { reason, .. } => {
-                session.look_at_victim(now);
-                let waited = now.since(session.link.last_activity());
-                if waited >= settings.timeouts.linger {
-                    self.end(key, reason, Some(Cut::Reset), now);
-                } else {
-                    self.check_queue(key, (waited / 2).clamp(QUEUE_CHECK, SOCKET_RETRY), now);
-                }
-            }
-        }
-    }
-
-    /// Ends a session for a reason that neither peer gave.
-    pub(crate) fn cut_session(&mut self, key: usize, reason: CloseReason, now: Instant) {
-        let cut = self.sessions[key].listener.settings().cut;
-        self.end(key, reason, Some(cut), now);
-    }
-
-    /// Closes both connections and tells of it. `cut` says what peers see that have not ended
-    /// by themselves.
-    pub(crate) fn end(&mut self, key: usize, reason: CloseReason, cut: Option<Cut>, now: Instant) {
-        self.deadlines.clear(key);
-        let mut session = self.sessions.remove(key);
-        self.searches.finish(session.search.take());
-        session.give_back_pipes(&mut self.pipes);
-        for pipe in session.extras.take().into_iter().flat_map(|extras| extras.pipes).flatten() {
-            self.pipes.discard(pipe);
-        }
-        let (sent_bytes, received_bytes) = session.link.bytes();
-        let source = session.upstream.as_ref().and_then(|fd| net::local_address(fd.as_fd()));
-        let sockets = [Some(&session.downstream), session.upstream.as_ref()];
-        for socket in sockets.into_iter().flatten() {
-            match cut {
-                Some(Cut::Reset) => net::reset_on_close(socket.as_fd()),
-                Some(Cut::Close) => close_orderly(socket.as_fd(), &mut self.buffer),
-                None => {}
-            }
-        }
-        let ended = Ended {
-            session: session.number,
-            listener: session.listener.id(),
-            client: session.client(),
-            backend: session.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
-            source,
-            reason,
-            sent_bytes,
-            received_bytes,
-            connect: (session.connect_micros != u32::MAX)
-                .then(|| Duration::from_micros(session.connect_micros.into())),
-            duration: now.since(session.started),
-        };
-        let listener = Arc::clone(&session.listener);
-        if let Some(affinity) = &listener.pool().affinity {
-            let client = session.client.map(|(address, _)| address.to_canonical());
-            affinity.add_bytes(client, received_bytes, sent_bytes);
-        }
-        drop(session); // closes the sockets and gives the backend's place back
-        self.shared.workers[self.index].sessions.fetch_sub(1, Relaxed);
-        listener.end_session();
-        self.made_room(&listener);
-        self.tell(Event::Ended(ended));
-    }
-}
-
-/// Says end of file, and takes what is there to be read, which would turn the close into a reset.
-fn close_orderly(socket: BorrowedFd<'_>, buffer: &mut [u8]) {
-    net::finish(socket);
-    for _ in 0..ORDERLY_READS_MAX {
-        if !matches!(net::receive(socket, buffer), Ok(count) if count > 0) {
-            break;
-        }
-    }
-}
-
-const ORDERLY_READS_MAX: usize = 8;
-
-impl Extras {
-    /// For a session whose client's HTTP requests are given headers.
-    fn rewriting(client: Option<SocketAddr>) -> Self {
-        let forwarded = Forwarded::new(client.map(|client| client.ip()));
-        Self { forwarded: Some(Box::new(forwarded)), ..Self::default() }
-    }
-}
-
-impl Session {
-    pub fn info(&self, worker: usize, place: Option<(usize, usize)>, now: Instant) -> SessionInfo {
-        let (sent_bytes, received_bytes) = self.link.bytes();
-        SessionInfo {
-            session: self.number,
-            worker,
-            listener: self.listener.id(),
-            client: self.client(),
-            backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
-            phase: match self.phase {
-                Phase::Connecting | Phase::Waiting => "connecting",
-                Phase::Relaying | Phase::Dummy { answered: false } => "open",
-                Phase::Resetting { .. } | Phase::Dummy { answered: true } => "ending",
-            },
-            place,
-            downstream_fd: self.downstream.as_raw_fd(),
-            upstream_fd: self.upstream.as_ref().map(AsRawFd::as_raw_fd),
-            client_ended: self.link.has_ended(Side::Downstream),
-            backend_ended: self.link.has_ended(Side::Upstream),
-            held_sent_bytes: self.link.held(Side::Downstream),
-            held_received_bytes: self.link.held(Side::Upstream),
-            sent_bytes,
-            received_bytes,
-            age: now.since(self.started),
-        }
-    }
-
-    fn keep_alive(&mut self) {
-        if !std::mem::replace(&mut self.kept_alive, true) {
-            let sockets = [Some(&self.downstream), self.upstream.as_ref()];
-            sockets.into_iter().flatten().for_each(|socket| net::keep_alive(socket.as_fd()));
-        }
-    }
-
-    /// Sees whether the victim of a reset still reads what was written to it. Returns how much it
-    /// has not acknowledged.
-    fn look_at_victim(&mut self, now: Instant) -> usize {
-        let socket = match self.link.victim() {
-            Some(Side::Downstream) => Some(&self.downstream),
-            Some(Side::Upstream) => self.upstream.as_ref(),
-            None => None,
-        };
-        let Some(socket) = socket else { return 0 };
-        let bytes = net::unacknowledged(socket.as_fd());
-        self.link.on_unacknowledged(bytes, now);
-        bytes
-    }
-
-    /// Why the session is to end now, if it has been silent for too long.
-    fn expired(&mut self, timeouts: &Timeouts, now: Instant) -> Option<CloseReason> {
-        self.look_at_victim(now);
-        self.link.expired(timeouts, now)
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.client.map(|(address, _)| address.to_canonical())
     }
 
     pub fn downstream(&self) -> BorrowedFd<'_> {
         self.downstream.as_fd()
     }
 
-    fn client(&self) -> Option<SocketAddr> {
-        self.client.map(SocketAddr::from)
+    pub fn upstream(&self) -> Option<&Upstream> {
+        match &self.state {
+            State::Connecting { upstream, .. } | State::Relaying { upstream, .. } => Some(upstream),
+            State::Resetting { upstream, .. } => upstream.as_ref(),
+            State::Seeking { .. } | State::Waiting { .. } => None,
+            State::Answering { .. } | State::Changing => None,
+        }
+    }
+
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Waiting { lease, .. }
+            | State::Connecting { lease, .. }
+            | State::Relaying { lease, .. }
+            | State::Resetting { lease, .. } => Some(lease),
+            State::Seeking { .. } | State::Answering { .. } | State::Changing => None,
+        }
+    }
+
+    fn search(&self) -> Option<&SearchKey> {
+        match &self.state {
+            State::Seeking { search }
+            | State::Waiting { search, .. }
+            | State::Connecting { search, .. } => Some(search),
+            State::Relaying { search, .. } => search.as_ref(),
+            State::Answering { .. } | State::Resetting { .. } | State::Changing => None,
+        }
+    }
+
+    /// Both connections, as far as they are there.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let upstream = self.upstream().map(|upstream| upstream.socket.as_fd());
+        [Some(self.downstream()), upstream].into_iter().flatten()
+    }
+
+    /// Has peers of a session that lasts asked for signs of life, once.
+    pub fn keep_alive(&mut self) {
+        if !std::mem::replace(&mut self.kept_alive, true) {
+            self.sockets().for_each(net::keep_alive);
+        }
     }
 
     /// An idle session holds no pipe.
-    fn give_back_pipes(&mut self, pipes: &mut Pipes) {
+    pub fn give_back_pipes(&mut self, pipes: &mut Pipes) {
         let Some(extras) = &mut self.extras else { return };
         for from in [Side::Downstream, Side::Upstream] {
             if self.link.in_pipe(from) == 0
@@ -492,5 +203,60 @@ impl Session {
         if extras.forwarded.is_none() && extras.pipes.iter().all(Option::is_none) {
             self.extras = None;
         }
+    }
+
+    /// Closes its sockets and gives the backend's place back; the search is left to be finished.
+    pub fn close(self) -> Option<SearchKey> {
+        match self.state {
+            State::Seeking { search }
+            | State::Waiting { search, .. }
+            | State::Connecting { search, .. } => Some(search),
+            State::Relaying { search, .. } => search,
+            State::Answering { .. } | State::Resetting { .. } | State::Changing => None,
+        }
+    }
+
+    /// Ends a session for a reason that neither peer gave.
+    pub fn cut(&self, reason: CloseReason) -> Next {
+        Next::End(reason, Some(self.listener.settings().cut))
+    }
+
+    pub fn info(&self, worker: usize, searches: &mut Searches, now: Instant) -> SessionInfo {
+        let (sent_bytes, received_bytes) = self.link.bytes();
+        let upstream = self.upstream();
+        SessionInfo {
+            session: self.number,
+            worker,
+            listener: self.listener.id(),
+            client: self.client(),
+            backend: self.lease().map(|lease| Arc::clone(lease.backend())),
+            backend_address: upstream.and_then(|it| net::peer_address(it.socket.as_fd())),
+            phase: match self.state {
+                State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
+                    "connecting"
+                }
+                State::Relaying { .. } | State::Answering { answered: false } => "open",
+                State::Resetting { .. } | State::Answering { answered: true } => "ending",
+                State::Changing => "ending",
+            },
+            place: self.search().and_then(|search| searches.get(search).place()),
+            downstream_fd: self.downstream.as_raw_fd(),
+            upstream_fd: upstream.map(|it| it.socket.as_raw_fd()),
+            client_ended: self.link.has_ended(Side::Downstream),
+            backend_ended: self.link.has_ended(Side::Upstream),
+            held_sent_bytes: self.link.held(Side::Downstream),
+            held_received_bytes: self.link.held(Side::Upstream),
+            sent_bytes,
+            received_bytes,
+            age: now.since(self.started),
+        }
+    }
+}
+
+impl Extras {
+    /// For a session whose client's HTTP requests are given headers.
+    fn rewriting(client: Option<SocketAddr>) -> Self {
+        let forwarded = Forwarded::new(client.map(|client| client.ip()));
+        Self { forwarded: Some(Box::new(forwarded)), ..Self::default() }
     }
 }

@@ -85,6 +85,10 @@ pub enum Verdict {
     },
 }
 
+/// Between two looks at a send queue that does not empty; the longer it takes, the fewer.
+const LOOK_MIN: Duration = Duration::from_millis(2);
+const LOOK_MAX: Duration = Duration::from_millis(50);
+
 impl Link {
     /// A link between connections of which so much is known already.
     #[must_use]
@@ -325,6 +329,15 @@ impl Link {
             self.last_activity = now;
         }
         self.unacknowledged = bytes;
+    }
+
+    /// When to look again at what the [victim](Self::victim) has not acknowledged; `None`: reset it
+    /// now, since it has all of it, or has taken nothing of it for `linger`.
+    #[must_use]
+    pub fn next_look(&self, timeouts: &Timeouts, now: Instant) -> Option<Instant> {
+        let waited = now.since(self.last_activity);
+        let goes_on = self.unacknowledged > 0 && waited < timeouts.linger;
+        goes_on.then(|| now + (waited / 2).clamp(LOOK_MIN, LOOK_MAX))
     }
 
     /// The bytes held back in memory, to be written next.

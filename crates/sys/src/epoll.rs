@@ -52,8 +52,15 @@ impl Poller {
             let millis = timeout.as_nanos().div_ceil(1_000_000).min(1 << 30) as i64;
             Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
         });
-        let spare = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+        let wait = |events: &mut Vec<epoll::Event>, timeout: Option<&Timespec>| {
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout)
+        };
+        let mut result = wait(&mut self.events, timeout.as_ref());
+        if result == Err(rustix::io::Errno::INTR) {
+            // As after a pause of the process (signal(7)): what came meanwhile is still to be seen.
+            result = wait(&mut self.events, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        }
+        match result {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }

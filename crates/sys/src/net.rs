@@ -4,15 +4,15 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
-    SocketType, acceptfrom_with, bind, connect, getsockname, listen, recv, send, shutdown,
-    socket_with,
+    SocketType, acceptfrom_with, bind, connect, getpeername, getsockname, listen, recv, send,
+    shutdown, socket_with,
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
-use terms::Address;
+use terms::{Address, ConnectFailure};
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
@@ -107,9 +107,15 @@ pub fn is_lost_client(error: Errno) -> bool {
 /// [`Source::Foreign`].
 ///
 /// # Errors
-/// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` and `EADDRNOTAVAIL` are shortages of ours
-/// ([`is_shortage`]); anything else speaks of the backend.
-pub fn start_connect(address: &Address, source: Source) -> Result<(OwnedFd, Option<Errno>), Errno> {
+/// Why not, where that is known at once.
+pub fn start_connect(
+    address: &Address,
+    source: Source,
+) -> Result<(OwnedFd, Option<Errno>), ConnectFailure> {
+    open_connection(address, source).map_err(|error| connect_failure(error, address))
+}
+
+fn open_connection(address: &Address, source: Source) -> Result<(OwnedFd, Option<Errno>), Errno> {
     let mut refused = None;
     let socket = match address {
         Address::Ip(address) => {
@@ -171,21 +177,63 @@ fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
     bind(socket, &SocketAddr::new(source, 0))
 }
 
-/// Whether an error tells of a shortage on this machine, not of the peer.
-#[must_use]
-pub fn is_shortage(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL
-    )
+/// What an error of connecting to this address says. Source: connect(2), tcp(7), unix(7).
+fn connect_failure(error: Errno, address: &Address) -> ConnectFailure {
+    match (error, address) {
+        (Errno::CONNREFUSED, _) => ConnectFailure::Refused,
+        (Errno::TIMEDOUT, _) => ConnectFailure::TimedOut,
+        (Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE, _) => ConnectFailure::Reset,
+        (Errno::NETUNREACH | Errno::NETDOWN, _) => ConnectFailure::NoRoute,
+        (Errno::HOSTUNREACH | Errno::HOSTDOWN | Errno::NONET, _) => ConnectFailure::Unreachable,
+        (Errno::NOENT | Errno::NOTDIR, _) => ConnectFailure::Missing,
+        (Errno::ACCESS | Errno::PERM, _) => ConnectFailure::Forbidden,
+        (Errno::AFNOSUPPORT, _) => ConnectFailure::NoAddress,
+        (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM, _) => ConnectFailure::NoSocket,
+        (Errno::AGAIN, Address::Unix(_)) => ConnectFailure::Busy,
+        (Errno::ADDRNOTAVAIL, Address::Ip(address)) if !has_address_for(*address) => {
+            ConnectFailure::NoAddress
+        }
+        (Errno::ADDRNOTAVAIL | Errno::ADDRINUSE | Errno::AGAIN, _) => ConnectFailure::NoPort,
+        (error, _) => ConnectFailure::Other(error.raw_os_error()),
+    }
 }
 
-/// Takes the error of a connect or a connection that failed.
+/// Whether this host has an address to reach this one from. A TCP connect says `EADDRNOTAVAIL` both
+/// for want of that and for want of a port; one of UDP sends nothing, and has ports of its own.
+#[cold]
+fn has_address_for(address: SocketAddr) -> bool {
+    let probe = socket_with(family(address.ip()), SocketType::DGRAM, FLAGS, None);
+    let result = probe.and_then(|probe| connect(&probe, &address));
+    !matches!(result, Err(Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::AFNOSUPPORT))
+}
+
+/// The system's error for a failure, for texts that name it as the system does.
 #[must_use]
-pub fn take_error(socket: BorrowedFd<'_>) -> Option<Errno> {
+pub fn system_error(failure: ConnectFailure) -> io::Error {
+    let error = match failure {
+        ConnectFailure::Refused | ConnectFailure::Loop => Errno::CONNREFUSED,
+        ConnectFailure::TimedOut => Errno::TIMEDOUT,
+        ConnectFailure::Reset => Errno::CONNRESET,
+        ConnectFailure::NoRoute => Errno::NETUNREACH,
+        ConnectFailure::Unreachable => Errno::HOSTUNREACH,
+        ConnectFailure::Missing => Errno::NOENT,
+        ConnectFailure::Forbidden => Errno::ACCESS,
+        ConnectFailure::NoAddress | ConnectFailure::Unresolved | ConnectFailure::NoPort => {
+            Errno::ADDRNOTAVAIL
+        }
+        ConnectFailure::Busy => Errno::AGAIN,
+        ConnectFailure::NoSocket => Errno::MFILE,
+        ConnectFailure::Other(number) => return io::Error::from_raw_os_error(number),
+    };
+    error.into()
+}
+
+/// Why a connect or a connection failed that its poller says has failed.
+#[must_use]
+pub fn take_failure(socket: BorrowedFd<'_>, address: &Address) -> ConnectFailure {
     match sockopt::socket_error(socket) {
-        Ok(result) => result.err(),
-        Err(error) => Some(error),
+        Ok(Err(error)) | Err(error) => connect_failure(error, address),
+        Ok(Ok(())) => ConnectFailure::Refused,
     }
 }
 
@@ -194,6 +242,18 @@ pub fn take_error(socket: BorrowedFd<'_>) -> Option<Errno> {
 pub fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
     let address: SocketAddrAny = getsockname(socket).ok()?;
     SocketAddr::try_from(address).ok()
+}
+
+/// The peer's address; `None` for a Unix socket, or one that is not connected.
+#[must_use]
+pub fn peer_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SocketAddr::try_from(getpeername(socket).ok()??).ok()
+}
+
+/// Whether an IPv6 listener takes IPv4 clients too.
+#[must_use]
+pub fn is_dual_stack(listener: BorrowedFd<'_>) -> bool {
+    sockopt::ipv6_v6only(listener) == Ok(false)
 }
 
 /// Receives into `buffer`; zero is end of file.

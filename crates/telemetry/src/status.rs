@@ -87,6 +87,9 @@ pub struct SessionRow {
     pub client: String,
     /// The backend that serves it, or that is being connected to.
     pub backend: Option<String>,
+    /// The backend's address and port that it is connected to; none before that, and for a Unix
+    /// socket.
+    pub backend_address: Option<String>,
     /// `connecting`, `open` or `ending`.
     pub phase: String,
     /// Bytes from the client to the backend.

@@ -7,6 +7,7 @@
 
 mod address;
 mod backend;
+mod connect;
 mod instant;
 mod limit;
 mod listener;
@@ -15,6 +16,7 @@ mod timeouts;
 
 pub use address::{Address, Source};
 pub use backend::BackendId;
+pub use connect::ConnectFailure;
 pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;

@@ -128,7 +128,7 @@ impl Reporter for BalanceReporter {
             | Event::SourceUnusable { .. }
             | Event::Request { .. }
             | Event::Trouble(_)
-            | Event::TroubleOver => {}
+            | Event::TroubleOver(_) => {}
         }
     }
 

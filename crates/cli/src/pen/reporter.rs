@@ -6,10 +6,10 @@ use crate::bare_reason;
 use balancing::{Backend, BackendChange};
 use classics::pen::replies::dump;
 use control::{Instance, Reporter};
-use dataplane::Event;
+use dataplane::{Event, Trouble};
 use std::sync::Arc;
 use telemetry::{Level, Line};
-use terms::Address;
+use terms::{Address, ConnectFailure};
 
 /// Hears of events on the control thread.
 pub struct PenReporter {
@@ -27,15 +27,15 @@ impl PenReporter {
         self.operation.messages().say(text);
     }
 
-    fn blacklisted(&self, backend: &Backend, instance: &Instance, error: Option<&std::io::Error>) {
+    fn blacklisted(&self, backend: &Backend, instance: &Instance, failure: Option<ConnectFailure>) {
         let number = server_number(&instance.pool(0), backend);
-        let timed_out = error.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut);
-        if timed_out {
+        if matches!(failure, Some(ConnectFailure::TimedOut | ConnectFailure::Busy)) {
             self.say(&format!("blacklisting server {number} because of connect timeout"));
             return;
         }
-        if let Some(error) = error {
-            self.say(&format!("Connect failed: {}", bare_reason(error)));
+        if let Some(failure) = failure {
+            let error = sys::net::system_error(failure);
+            self.say(&format!("Connect failed: {}", bare_reason(&error)));
         }
         self.say(&format!("blacklisting server {number} because of connect failure"));
     }
@@ -53,16 +53,20 @@ impl Reporter for PenReporter {
                 let ascii = self.operation.settings().ascii;
                 self.dumps.push_str(&dump(bytes, ascii));
             }
-            Event::Backend { backend, change: BackendChange::Quarantined, error, .. } => {
-                self.blacklisted(backend, instance, error.as_ref());
+            Event::Backend { backend, change: BackendChange::Quarantined, failure, .. } => {
+                self.blacklisted(backend, instance, *failure);
             }
             Event::SourceUnusable { fault, .. } => {
                 self.say(&format!("transparent: connecting from our own address: {fault}"));
             }
-            Event::Trouble(_) => {
-                self.say("out of descriptors, memory or local ports; accepting waits");
+            Event::Trouble(Trouble::Descriptors) => {
+                self.say("out of descriptors or memory; accepting waits");
             }
-            Event::TroubleOver => self.say("accepting again"),
+            Event::Trouble(Trouble::Ports) => {
+                self.say("no local port is free towards a server; its clients wait");
+            }
+            Event::TroubleOver(Trouble::Descriptors) => self.say("accepting again"),
+            Event::TroubleOver(Trouble::Ports) => self.say("local ports are free again"),
             Event::Ended(_)
             | Event::Backend { .. }
             | Event::Block { .. }

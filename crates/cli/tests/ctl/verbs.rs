@@ -116,6 +116,7 @@ fn status_and_sessions_as_json() {
         "listener": format!("127.0.0.1:{port}"),
         "client": client.0.local_addr().unwrap().to_string(),
         "backend": a.to_string(),
+        "backend_address": a.to_string(),
         "phase": "open",
         "sent_bytes": 0,
         "received_bytes": 2,

@@ -7,6 +7,7 @@ mod support;
 
 mod admitting;
 mod choosing;
+mod failing;
 mod log;
 mod loops;
 mod memory;

@@ -45,9 +45,15 @@ pub fn settings() -> Settings {
 
 /// A pool of these backends in one tier.
 pub fn pool(addresses: &[SocketAddr]) -> Pool {
-    let backends = addresses.iter().map(|&address| {
+    pool_of(addresses.iter().map(|&address| vec![Address::Ip(address)]).collect())
+}
+
+/// A pool of backends with several addresses each.
+pub fn pool_of(backends: Vec<Vec<Address>>) -> Pool {
+    let backends = backends.into_iter().map(|addresses| {
+        let name = addresses.first().map(ToString::to_string).unwrap_or_default();
         let state = Arc::new(BackendState::new(2, AdminState::Enabled, Limit::None));
-        Arc::new(Backend::new(address.to_string(), vec![Address::Ip(address)], state))
+        Arc::new(Backend::new(name, addresses, state))
     });
     let health = HealthLimits { quarantine: Duration::ZERO, ..HealthLimits::default() };
     Pool {
@@ -117,6 +123,11 @@ impl Rig {
             }
         }
         ended.unwrap()
+    }
+
+    /// How many connects failed, of what was told and not awaited.
+    pub fn failures(&self) -> usize {
+        self.seen.iter().filter(|event| matches!(event, Event::ConnectFailed(_))).count()
     }
 
     /// What was told and not awaited.

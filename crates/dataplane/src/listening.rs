@@ -1,0 +1,175 @@
+//! A worker's listening sockets: taking clients, and pausing when there is no room for more.
+
+use crate::event::Trouble;
+use crate::listener::{Connecting, Listener};
+use crate::shared::Incoming;
+use crate::token::Token;
+use crate::tools::Tools;
+use slab::Slab;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+use sys::net;
+use terms::{Instant, ListenerId};
+
+/// The sockets that a worker accepts on.
+#[derive(Default)]
+pub(crate) struct Listening {
+    sockets: Slab<ListeningSocket>,
+    /// When to look whether accepting may go on that paused for want of something.
+    retry_at: Option<Instant>,
+}
+
+/// A listening socket and whether it is being watched.
+struct ListeningSocket {
+    listener: Arc<Listener>,
+    socket: OwnedFd,
+    watched: bool,
+}
+
+/// How long to wait before looking whether a shortage is over.
+const RETRY: Duration = Duration::from_millis(100);
+
+impl Listening {
+    /// Accepts clients on this socket, too.
+    pub fn add(
+        &mut self,
+        listener: Arc<Listener>,
+        socket: OwnedFd,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let index = self.sockets.insert(ListeningSocket { listener, socket, watched: false });
+        self.watch(index, tools, now);
+    }
+
+    /// When to call [`Self::retry`].
+    pub fn due(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Watches a socket. If the system has no room for that (`ENOSPC`, `ENOMEM`), it is tried again.
+    fn watch(&mut self, index: usize, tools: &mut Tools, now: Instant) {
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        if !socket.watched {
+            let token = Token::Listener(index).to_number();
+            socket.watched = tools.poller.add_listener(&socket.socket, token).is_ok();
+        }
+        if !socket.watched {
+            self.retry_at = Some(now + RETRY);
+            tools.shortages.note(Trouble::Descriptors, &mut tools.outbox, now);
+        }
+    }
+
+    fn unwatch(&mut self, index: usize, tools: &Tools) {
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        if socket.watched {
+            let _ = tools.poller.remove(&socket.socket);
+            socket.watched = false;
+        }
+    }
+
+    /// Takes one client, if there is one and there is room for it.
+    pub fn accept(&mut self, index: usize, tools: &mut Tools, now: Instant) -> Option<Incoming> {
+        // An order to stop listening may have come just before, in the same turn.
+        let socket = self.sockets.get(index).filter(|socket| socket.watched)?;
+        let listener = Arc::clone(&socket.listener);
+        if tools.shared.is_full() {
+            tools.run_out_of_descriptors(now);
+            return None;
+        }
+        if !listener.has_room() {
+            self.pause_listener(&listener, tools, now);
+            return None;
+        }
+        match net::accept(self.sockets[index].socket.as_fd()) {
+            Ok((socket, client)) => {
+                listener.begin_session();
+                let connecting = Connecting::new(&listener);
+                if !listener.has_room() {
+                    self.pause_listener(&listener, tools, now);
+                }
+                Some(Incoming { listener, socket, client, connecting })
+            }
+            // The client, or the way to it, went away; the next one may be well.
+            Err(error) if net::is_lost_client(error) => None,
+            Err(_) => {
+                tools.run_out_of_descriptors(now);
+                None
+            }
+        }
+    }
+
+    /// Stops accepting for a listener that has as many sessions as it may have.
+    fn pause_listener(&mut self, listener: &Listener, tools: &mut Tools, now: Instant) {
+        listener.pause();
+        for index in self.indices_of(listener.id()) {
+            self.unwatch(index, tools);
+        }
+        // A session may have ended just before the pause could be seen.
+        if listener.has_room() {
+            self.resume(listener.id(), tools, now);
+        }
+    }
+
+    /// Accepts again for a listener that was paused by one of its limits, if there is room.
+    pub fn resume(&mut self, listener: ListenerId, tools: &mut Tools, now: Instant) {
+        for index in self.indices_of(listener) {
+            let listener = &self.sockets[index].listener;
+            if listener.has_room() {
+                listener.unpause();
+                self.watch(index, tools, now);
+            }
+        }
+    }
+
+    fn indices(&self) -> Vec<usize> {
+        self.sockets.iter().map(|(index, _)| index).collect()
+    }
+
+    fn indices_of(&self, listener: ListenerId) -> Vec<usize> {
+        let sockets = self.sockets.iter();
+        sockets.filter(|(_, it)| it.listener.id() == listener).map(|(index, _)| index).collect()
+    }
+
+    /// Closes the sockets of one listener, or all.
+    pub fn stop(&mut self, listener: Option<ListenerId>) {
+        // Closing a socket unwatches it.
+        self.sockets.retain(|_, it| listener.is_some_and(|listener| it.listener.id() != listener));
+        if self.sockets.is_empty() {
+            self.retry_at = None;
+        }
+    }
+
+    /// Stops accepting for a moment, if we ran short of what that needs.
+    pub fn pause_if_short(&mut self, tools: &mut Tools, now: Instant) {
+        if std::mem::take(&mut tools.must_pause) {
+            for index in self.indices() {
+                self.unwatch(index, tools);
+            }
+            self.retry_at = Some(now + RETRY);
+        }
+    }
+
+    /// Accepts again as soon as there is room; the shortage is over when room stays.
+    pub fn retry(&mut self, tools: &mut Tools, now: Instant) {
+        if self.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        tools.shared.measure_descriptors();
+        if tools.shared.is_full() {
+            self.retry_at = Some(now + RETRY);
+            return;
+        }
+        self.retry_at = None;
+        for index in self.indices() {
+            if !self.sockets[index].listener.is_paused() {
+                self.watch(index, tools, now);
+            }
+        }
+        if !tools.shortages.is_calm(Trouble::Descriptors, now) {
+            self.retry_at = Some(now + RETRY);
+        }
+        tools.shortages.end_if_calm(Trouble::Descriptors, &mut tools.outbox, now);
+    }
+}

@@ -1,0 +1,160 @@
+//! The second part of a session's life: bytes flow, and it comes to an end.
+
+use crate::connect::start_over;
+use crate::searches::Searches;
+use crate::session::{Next, Session, State};
+use crate::tools::{BUDGET, Tools};
+use crate::wire::{Rewriting, SocketWire, Watch};
+use relay::{Pumped, Verdict, pump};
+use std::os::fd::AsFd;
+use std::time::Duration;
+use sys::net;
+use terms::{CloseReason, Cut, Instant, Side, Timeouts};
+
+/// Sessions that last longer have their peers asked for signs of life. Most do not, and are
+/// spared the calls and the kernel's timers.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
+/// How long to wait after the system had no memory for a read or a write.
+const MEMORY_RETRY: Duration = Duration::from_millis(20);
+
+/// When a session that has just been connected is to be looked at first.
+pub(crate) fn first_look(session: &Session, now: Instant) -> Instant {
+    let deadline = session.link.deadline(&session.listener.settings().timeouts);
+    let lasting = now + KEEP_ALIVE_AFTER;
+    deadline.map_or(lasting, |deadline| deadline.min(lasting))
+}
+
+/// Moves what can be moved, and sees what the session has come to.
+pub(crate) fn go_on(
+    session: &mut Session,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    now: Instant,
+) -> Next {
+    let client = session.client();
+    let settings = session.listener.settings();
+    let observe = settings.observe;
+    let downstream = session.downstream.as_fd();
+    let State::Relaying { lease, upstream, .. } = &mut session.state else { return Next::Event };
+    let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
+    let mut wire = SocketWire {
+        sockets: [downstream, upstream.socket.as_fd()],
+        is_unix: [client.is_none(), upstream.is_unix],
+        buffer: &mut tools.buffer,
+        extras: &mut session.extras,
+        pipes: &mut tools.pipes,
+        tally: lease.backend().state.tally(tools.worker),
+        upstream_writes: &mut upstream.writes,
+        passing: 0,
+        rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
+            forwarded,
+            output: &mut tools.rewritten,
+            is_passing: false,
+        }),
+        watch: (observe.blocks || observe.requests).then(|| Watch {
+            observe,
+            client,
+            backend: lease.backend(),
+            end_reported: &mut session.end_reported,
+            events: &mut tools.outbox.events,
+        }),
+    };
+    let pumped = pump(&mut session.link, &mut wire, BUDGET, now);
+    if forwarded.is_some() {
+        session.extras.get_or_insert_default().forwarded = forwarded;
+        tools.clear_rewritten();
+    }
+    match pumped {
+        Pumped::Busy => Next::Turn,
+        Pumped::Starved => Next::By(now + MEMORY_RETRY),
+        Pumped::Idle => settle(session, searches, tools, &settings.timeouts, now),
+    }
+}
+
+/// Acts on the verdict once neither direction can move.
+fn settle(
+    session: &mut Session,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    timeouts: &Timeouts,
+    now: Instant,
+) -> Next {
+    session.give_back_pipes(&mut tools.pipes);
+    match session.link.verdict(timeouts) {
+        Verdict::Open => {
+            if let State::Relaying { search, .. } = &mut session.state
+                && search.is_some()
+                && !session.link.is_untouched()
+                && let Some(search) = search.take()
+            {
+                searches.finish(search);
+            }
+            look_at_victim(session, now);
+            session.link.deadline(timeouts).map_or(Next::Event, Next::By)
+        }
+        Verdict::Close(reason) => Next::End(reason, None),
+        Verdict::Leave(reason) => Next::End(reason, Some(Cut::Close)),
+        Verdict::Abort { victim: Side::Downstream, .. } if start_over(session, searches, now) => {
+            Next::Turn
+        }
+        Verdict::Abort { victim, reason } => {
+            session.change(|state| match state {
+                State::Relaying { search, lease, upstream } => {
+                    if let Some(search) = search {
+                        searches.finish(search);
+                    }
+                    let upstream = (victim == Side::Upstream).then_some(upstream);
+                    State::Resetting { victim, reason, lease, upstream }
+                }
+                state => state,
+            });
+            wait_for_victim(session, reason, timeouts, now)
+        }
+    }
+}
+
+/// Resets the victim if it has acknowledged everything or stopped to, else looks again later.
+pub(crate) fn wait_for_victim(
+    session: &mut Session,
+    reason: CloseReason,
+    timeouts: &Timeouts,
+    now: Instant,
+) -> Next {
+    look_at_victim(session, now);
+    match session.link.next_look(timeouts, now) {
+        Some(at) => Next::At(at),
+        None => Next::End(reason, Some(Cut::Reset)),
+    }
+}
+
+/// A relaying session's timer fired.
+pub(crate) fn handle_deadline(
+    session: &mut Session,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    now: Instant,
+) -> Next {
+    let settings = session.listener.settings();
+    look_at_victim(session, now);
+    match session.link.expired(&settings.timeouts, now) {
+        Some(reason @ (CloseReason::BackendReset | CloseReason::ClientReset)) => {
+            Next::End(reason, Some(Cut::Reset))
+        }
+        Some(reason) => Next::End(reason, Some(settings.cut)),
+        None => {
+            session.keep_alive();
+            go_on(session, searches, tools, now) // it may have waited for memory
+        }
+    }
+}
+
+/// Sees whether the victim of a reset still reads what was written to it.
+fn look_at_victim(session: &mut Session, now: Instant) {
+    let Some(victim) = session.link.victim() else { return };
+    let socket = match victim {
+        Side::Downstream => Some(session.downstream()),
+        Side::Upstream => session.upstream().map(|upstream| upstream.socket.as_fd()),
+    };
+    let bytes = socket.map_or(0, net::unacknowledged);
+    session.link.on_unacknowledged(bytes, now);
+}

@@ -1,0 +1,351 @@
+//! A worker's sessions, with the timers and turns that lead to them.
+
+use crate::event::{Ended, Event, SessionInfo, Trace};
+use crate::searches::{Searches, Searching};
+use crate::session::{Next, Session, State};
+use crate::shared::Incoming;
+use crate::token::{Token, is_number_of};
+use crate::tools::Tools;
+use crate::{answering, connect, relaying};
+use balancing::Client;
+use relay::{Deadlines, Incarnation, Ready};
+use slab::Slab;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use sys::net;
+use terms::{CloseReason, Cut, Instant, ListenerId, Side};
+
+/// A worker's sessions.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    slab: Slab<Session>,
+    searches: Searches,
+    deadlines: Deadlines,
+    /// Sessions with more to do at once, and an empty list to take turns with it.
+    again: Vec<usize>,
+    resting: Vec<usize>,
+    fired: Vec<usize>,
+    /// Sessions begun so far; numbers them.
+    begun: u64,
+}
+
+impl Sessions {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Keys are below this.
+    pub fn keys_end(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// Whether some have more to do at once.
+    pub fn are_busy(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// A moment before which no timer fires.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// The number of a session that has yet to begin: all before have lower ones.
+    pub fn next_number(&self, tools: &Tools) -> u64 {
+        self.begun * tools.shared.workers.len() as u64 + tools.worker as u64 + 1
+    }
+
+    /// Starts a session for a client just accepted.
+    pub fn begin(&mut self, incoming: Incoming, tools: &mut Tools, now: Instant) {
+        let Incoming { listener, socket, client, connecting } = incoming;
+        let number = self.next_number(tools);
+        self.begun += 1;
+        let settings = listener.settings();
+        if settings.observe.steps {
+            tools.outbox.tell(Event::Trace(Trace::Accepted { client }));
+        }
+        let state = if settings.dummy {
+            drop(connecting);
+            State::Answering { answered: false }
+        } else {
+            let pool = Arc::clone(&listener.pool());
+            let mut client = Client::new(client);
+            client.country = client.address.and_then(|address| listener.country(&pool, address));
+            let seed = tools.shared.seed ^ number;
+            let search = Searching::new(pool, client, seed, connecting);
+            State::Seeking { search: self.searches.begin(search) }
+        };
+        let session = Session::new(number, state, listener, (socket, client), now);
+        let key = self.slab.insert(session);
+        if settings.dummy {
+            tools.shared.made_room(&self.slab[key].listener);
+            let next = answering::begin(&self.slab[key], now);
+            self.apply(key, next, tools, now);
+        } else {
+            self.go_on(key, tools, now);
+        }
+        // Last, so that the client's first bytes find the connect under way.
+        if let Some(session) = self.slab.get(key) {
+            let token = Token::downstream(key, number).to_number();
+            if tools.poller.add_stream(session.downstream(), token).is_err() {
+                tools.run_out_of_descriptors(now);
+                let next = session.cut(CloseReason::NoSocket);
+                self.apply(key, next, tools, now);
+            }
+        }
+    }
+
+    /// Passes an event on to its session, if that is still there.
+    #[inline]
+    pub fn handle_event(
+        &mut self,
+        (key, side, number, incarnation): (usize, Side, u64, Incarnation),
+        event: sys::epoll::Event,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let Some(session) = self.slab.get_mut(key) else { return };
+        if !is_number_of(number, session.number) {
+            return;
+        }
+        let ready = Ready {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            hangup: event.is_hangup(),
+            urgent: event.is_urgent(),
+            failed: event.is_failed(),
+        };
+        if side == Side::Upstream {
+            self.handle_upstream(key, incarnation, ready, tools, now);
+            return;
+        }
+        session.link.handle_ready(side, ready);
+        match session.state {
+            State::Relaying { .. } | State::Answering { .. } => self.go_on(key, tools, now),
+            State::Resetting { victim: Side::Downstream, reason, .. } if ready.failed => {
+                self.end(key, reason, None, tools, now);
+            }
+            State::Resetting { .. } | State::Changing => {}
+            State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
+                if ready.failed {
+                    self.end(key, CloseReason::ClientReset, Some(Cut::Reset), tools, now);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn handle_upstream(
+        &mut self,
+        key: usize,
+        incarnation: Incarnation,
+        ready: Ready,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let session = &mut self.slab[key];
+        match &session.state {
+            State::Connecting { .. } => {
+                let searches = &mut self.searches;
+                if connect::handle_event(session, incarnation, ready, searches, tools, now) {
+                    self.deadlines.set(key, relaying::first_look(session, now));
+                }
+                self.go_on(key, tools, now);
+            }
+            State::Relaying { upstream, .. } if upstream.incarnation == incarnation => {
+                session.link.handle_ready(Side::Upstream, ready);
+                self.go_on(key, tools, now);
+            }
+            &State::Resetting { victim: Side::Upstream, reason, .. } if ready.failed => {
+                self.end(key, reason, None, tools, now);
+            }
+            // What an earlier connection left behind, or nothing that is waited for.
+            State::Relaying { .. } | State::Resetting { .. } | State::Seeking { .. } => {}
+            State::Waiting { .. } | State::Answering { .. } | State::Changing => {}
+        }
+    }
+
+    /// Does what there is to do for a session, whatever its state.
+    fn go_on(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(session) = self.slab.get_mut(key) else { return };
+        session.queued = false;
+        let next = match session.state {
+            State::Relaying { .. } => relaying::go_on(session, &mut self.searches, tools, now),
+            State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
+                connect::seek(session, key, &mut self.searches, tools, now)
+            }
+            State::Answering { .. } => answering::go_on(session, tools, now),
+            State::Resetting { .. } | State::Changing => Next::Event,
+        };
+        self.apply(key, next, tools, now);
+    }
+
+    /// Sees to what a session needs next.
+    fn apply(&mut self, key: usize, next: Next, tools: &mut Tools, now: Instant) {
+        match next {
+            Next::Event => {}
+            Next::At(moment) => self.deadlines.set(key, moment),
+            Next::By(moment) => self.deadlines.set_by(key, moment),
+            Next::Turn => self.queue(key),
+            Next::TurnAt(moment) => {
+                self.deadlines.set(key, moment);
+                self.queue(key);
+            }
+            Next::End(reason, cut) => self.end(key, reason, cut, tools, now),
+        }
+    }
+
+    fn queue(&mut self, key: usize) {
+        let session = &mut self.slab[key];
+        if !session.queued {
+            session.queued = true;
+            self.again.push(key);
+        }
+    }
+
+    /// Gives those a turn that asked for one.
+    pub fn take_turns(&mut self, tools: &mut Tools, now: Instant) {
+        std::mem::swap(&mut self.again, &mut self.resting);
+        let mut keys = std::mem::take(&mut self.resting);
+        for key in keys.drain(..) {
+            self.go_on(key, tools, now);
+        }
+        self.resting = keys;
+    }
+
+    /// Looks at the sessions whose timers have fired.
+    pub fn expire(&mut self, tools: &mut Tools, now: Instant) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.deadlines.expire(now, &mut fired);
+        for key in fired.drain(..) {
+            self.handle_deadline(key, tools, now);
+        }
+        self.fired = fired;
+    }
+
+    fn handle_deadline(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(session) = self.slab.get_mut(key) else { return };
+        let next = match session.state {
+            State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
+                connect::handle_deadline(session, &mut self.searches, now);
+                connect::seek(session, key, &mut self.searches, tools, now)
+            }
+            State::Relaying { .. } => {
+                relaying::handle_deadline(session, &mut self.searches, tools, now)
+            }
+            State::Answering { .. } => answering::handle_deadline(session),
+            State::Resetting { reason, .. } => {
+                let settings = session.listener.settings();
+                relaying::wait_for_victim(session, reason, &settings.timeouts, now)
+            }
+            State::Changing => Next::Event,
+        };
+        self.apply(key, next, tools, now);
+    }
+
+    /// One session for a list, if there is one at this key that began before session `before`.
+    pub fn info(
+        &mut self,
+        key: usize,
+        before: u64,
+        tools: &Tools,
+        now: Instant,
+    ) -> Option<SessionInfo> {
+        let session = self.slab.get(key).filter(|session| session.number < before)?;
+        Some(session.info(tools.worker, &mut self.searches, now))
+    }
+
+    /// Has a session notice that its listener's settings have changed.
+    pub fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
+        if self.slab.get(key).is_some_and(|session| session.listener.id() == listener) {
+            self.go_on(key, tools, now);
+        }
+    }
+
+    /// Ends the session at this key for a reason that neither peer gave, if it is to be; returns
+    /// whether it was there.
+    pub fn cut(
+        &mut self,
+        key: usize,
+        is_meant: impl Fn(u64) -> bool,
+        reason: CloseReason,
+        tools: &mut Tools,
+        now: Instant,
+    ) -> bool {
+        let Some(session) = self.slab.get(key).filter(|it| is_meant(it.number)) else {
+            return false;
+        };
+        let next = session.cut(reason);
+        self.apply(key, next, tools, now);
+        true
+    }
+
+    /// Closes both connections and tells of it.
+    fn end(
+        &mut self,
+        key: usize,
+        reason: CloseReason,
+        cut: Option<Cut>,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        self.deadlines.clear(key);
+        let mut session = self.slab.remove(key);
+        session.give_back_pipes(&mut tools.pipes);
+        for pipe in session.extras.take().into_iter().flat_map(|extras| extras.pipes).flatten() {
+            tools.pipes.discard(pipe);
+        }
+        for socket in session.sockets() {
+            match cut {
+                Some(Cut::Reset) => net::reset_on_close(socket),
+                Some(Cut::Close) => close_orderly(socket, &mut tools.buffer),
+                None => {}
+            }
+        }
+        let ended = ended(&session, reason, now);
+        let listener = Arc::clone(&session.listener);
+        if let Some(affinity) = &listener.pool().affinity {
+            let client = session.client_address();
+            affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
+        }
+        if let Some(search) = session.close() {
+            self.searches.finish(search);
+        }
+        tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
+        listener.end_session();
+        tools.shared.made_room(&listener);
+        tools.outbox.tell(Event::Ended(ended));
+    }
+}
+
+/// What is told of a session that ends.
+fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
+    let (sent_bytes, received_bytes) = session.link.bytes();
+    let connect = session.connect_micros;
+    Ended {
+        session: session.number,
+        listener: session.listener.id(),
+        client: session.client(),
+        backend: session.lease().map(|lease| Arc::clone(lease.backend())),
+        source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
+        reason,
+        sent_bytes,
+        received_bytes,
+        connect: (connect != u32::MAX).then(|| Duration::from_micros(connect.into())),
+        duration: now.since(session.started),
+    }
+}
+
+/// Says end of file, and takes what is there to be read, which would turn the close into a reset.
+fn close_orderly(socket: BorrowedFd<'_>, buffer: &mut [u8]) {
+    net::finish(socket);
+    for _ in 0..ORDERLY_READS_MAX {
+        if !matches!(net::receive(socket, buffer), Ok(count) if count > 0) {
+            break;
+        }
+    }
+}
+
+const ORDERLY_READS_MAX: usize = 8;
