@@ -2,6 +2,7 @@
 //! checks how the sources are put together.
 
 mod docs;
+mod interleavings;
 mod markdown;
 mod pen;
 mod prose;
@@ -29,6 +30,8 @@ enum Chore {
     },
     /// Fail when the sources break a rule of their structure: what pure crates may use
     Structure,
+    /// Play every order in which workers can step the atomics they share
+    Loom,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Docs { check: false } => docs::write(),
         Chore::Docs { check: true } => docs::check(),
         Chore::Structure => purity::check(),
+        Chore::Loom => interleavings::play(),
     }
 }
 

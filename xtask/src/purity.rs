@@ -34,7 +34,7 @@ fn faults_of(folder: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     }
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
     let manifest: toml::Table = manifest.parse()?;
-    for section in ["dependencies", "build-dependencies", "target"] {
+    for section in ["dependencies", "build-dependencies"] {
         for (dependency, _) in
             manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten()
         {

@@ -1,9 +1,9 @@
 //! A backend: its address, and what all workers know about it.
 
 use crate::health::{Health, HealthLimits, Outcome};
+use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::{AccessList, AdminState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use terms::{Address, BackendId, Instant, Limit};
 

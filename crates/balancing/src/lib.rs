@@ -14,9 +14,12 @@ mod backend;
 mod client;
 mod hash;
 mod health;
+#[cfg(all(loom, test))]
+mod interleavings;
 mod model;
 mod policy;
 mod pool;
+mod sync;
 mod tier;
 
 pub use access::{AccessEntry, AccessList, Subject, Verdict};

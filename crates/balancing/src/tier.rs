@@ -3,8 +3,8 @@
 use crate::backend::Backend;
 use crate::health::HealthLimits;
 use crate::model::{FailoverScope, Policy};
+use crate::sync::{AtomicU32, Ordering::Relaxed};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use terms::Instant;
 
 /// Backends that are tried together before the next tier is considered.
