@@ -239,9 +239,9 @@ pub struct WhichInstance {
     #[arg(id = "ctl-admin", long = "admin", value_name = "PATH", global = true)]
     #[arg(conflicts_with = "ctl-listen")]
     pub admin: Option<PathBuf>,
-    /// Use the instance with this listener: a port, or an address as shown by `ctl status`, such
-    /// as *:80, [::1]:80 or unix:/path [default: the only one running]
+    /// Use the instance with this listener.
     #[arg(id = "ctl-listen", long = "listen", value_name = "LISTEN", global = true)]
+    #[arg(help = WHICH_HELP)]
     pub listen: Option<ListenName>,
 }
 
@@ -439,6 +439,8 @@ const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port 
 const BACKEND_HELP: &str = "Backends: host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
      unix:/path. The word ! ends a tier; % ends a tier that selects by client address. A tier is \
      used while no backend in the tiers before it is available";
+const WHICH_HELP: &str = "Use the instance with this listener: a port, or an address as shown by \
+     `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]";
 const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
 
 const CHOOSING: &str = "Choosing a backend";
