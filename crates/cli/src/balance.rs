@@ -9,14 +9,17 @@ use classics::balance::{
     BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
 };
 use config::{Bind, Config, Family};
-use control::{Prepared, Setup, Signals, StartError, admin_socket_path, can_listen, first_ipv4};
+use control::{
+    Exit, Prepared, Setup, Signals, StartError, admin_socket_path, can_listen, first_ipv4,
+};
 use dataplane::Observe;
 use reporter::BalanceReporter;
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use sys::process::service_port;
+use sys::process::{Directory, close_inherited, service_port};
+use tokio::signal::unix::SignalKind;
 
 /// Runs balance(1). Behind `evenkeel` the word `--print-config` is understood too.
 pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCode {
@@ -74,7 +77,7 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
 
 /// Where the instance's admin socket is: named by port and `-b` text, as the original names it.
 fn socket(instance: &Instance) -> PathBuf {
-    admin_socket_path(&format!("balance.{}.{}", instance.port, instance.bind_text))
+    admin_socket_path(&format!("balance.{}.{}", instance.port, instance.bind_text), None)
 }
 
 fn config_of(proxy: &BalanceProxy) -> Result<Config, BalanceError> {
@@ -84,6 +87,9 @@ fn config_of(proxy: &BalanceProxy) -> Result<Config, BalanceError> {
 }
 
 fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
+    if !proxy.args.foreground {
+        close_inherited();
+    }
     let config = config_of(proxy).map_err(|error| match bind_error(proxy) {
         // The original finds a port in use before it looks at its channels.
         Some(bind_error) => bind_error,
@@ -100,7 +106,8 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
             blocks: args.dump && args.foreground,
             ..Observe::default()
         },
-        signals: Signals::Classic,
+        signals: signals(),
+        directory: Directory::Root,
         refuse_loops: false,
         companion: None,
     };
@@ -112,6 +119,23 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
         complain(&debug::active_channels(&listener));
     }
     prepared.run().map_err(in_old_words)
+}
+
+/// The default action of TERM, INT, HUP, QUIT, USR2 and ALRM, except that open sessions continue until
+/// they end; USR1 does nothing.
+fn signals() -> Signals {
+    Signals {
+        shut_down: vec![
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+            SignalKind::quit(),
+            SignalKind::user_defined2(),
+            SignalKind::alarm(),
+        ],
+        ignored: vec![(SignalKind::user_defined1(), None)],
+        exit: Exit::Signal,
+    }
 }
 
 fn bind_error(proxy: &BalanceProxy) -> Option<BalanceError> {

@@ -10,7 +10,6 @@ mod messages;
 mod numbers;
 mod operation;
 mod penctl;
-mod pid_file;
 mod reporter;
 mod traffic;
 
@@ -22,7 +21,7 @@ use classics::pen::replies::server_table;
 use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use companion::PenCompanion;
 use config::Bind;
-use control::{Prepared, Setup, Signals, StartError, admin_socket_path};
+use control::{Exit, Prepared, Setup, Signals, StartError, admin_socket_path};
 use door::Door;
 use messages::Messages;
 use operation::{Operation, observed, run_file, run_line};
@@ -33,7 +32,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use sys::process::{service_port, user_id};
+use sys::process::{Directory, close_inherited, service_port, user_id};
+use tokio::signal::unix::SignalKind;
 use traffic::network_target;
 
 /// Runs pen(1). Behind `evenkeel` the word `--print-config` is understood too.
@@ -125,6 +125,9 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
 }
 
 fn serve(settings: PenSettings) -> Result<u8, Failure> {
+    if !settings.foreground {
+        close_inherited();
+    }
     let messages = Messages::new(settings.foreground);
     if settings.debug > 0 {
         Messages::new(true).say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
@@ -155,11 +158,24 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         admin,
         reporter: Box::new(PenReporter::new(Arc::clone(&operation))),
         observe,
-        signals: Signals::Pen,
+        signals: signals(),
+        directory: Directory::Kept, // relative paths go on meaning the same
         refuse_loops: false,
         companion: Some(Box::new(PenCompanion::new(operation, door, log, pid_file))),
     };
     Prepared::new(setup).and_then(Prepared::run).map_err(in_old_words)
+}
+
+/// TERM, INT and QUIT end at once. HUP, USR1 and USR2 are the companion's, who is not there from the
+/// very first; all others have their default action. Source: pen(1).
+fn signals() -> Signals {
+    let companions =
+        [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+    Signals {
+        shut_down: vec![SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()],
+        ignored: companions.map(|kind| (kind, None)).to_vec(),
+        exit: Exit::Status,
+    }
 }
 
 /// Where the admin socket goes: named by what is listened on, and for a second process that shares
@@ -167,9 +183,10 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
 fn admin_path(settings: &PenSettings) -> PathBuf {
     let listen = settings.listen.as_ref().map(|listen| listen.text.replace('/', "-"));
     let name = format!("pen.{}", listen.unwrap_or_default());
-    let path = admin_socket_path(&name);
+    let user = settings.user.as_deref();
+    let path = admin_socket_path(&name, user);
     match UnixStream::connect(&path) {
-        Ok(_) => admin_socket_path(&format!("{name}.{}", std::process::id())),
+        Ok(_) => admin_socket_path(&format!("{name}.{}", std::process::id()), user),
         Err(_) => path,
     }
 }

@@ -2,14 +2,19 @@
 
 use crate::output::complain;
 use config::{Bind, Config, ExitStatus, LogFormat};
-use control::{LogReporter, Prepared, Setup, Signals, admin_socket_path};
+use control::{Exit, LogReporter, Prepared, Setup, Signals, admin_socket_path};
 use dataplane::Observe;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use sys::process::{Directory, close_inherited};
 use telemetry::LineFormat;
+use tokio::signal::unix::SignalKind;
 
 /// Serves with the native log until the end.
 pub fn serve(config: Config) -> anyhow::Result<u8> {
+    if config.process.daemon {
+        close_inherited();
+    }
     let format = match config.process.log_format {
         LogFormat::Text => LineFormat::Text,
         LogFormat::Json => LineFormat::Json,
@@ -21,11 +26,27 @@ pub fn serve(config: Config) -> anyhow::Result<u8> {
         admin,
         reporter,
         observe: Observe::default(),
-        signals: Signals::Native,
+        signals: signals(),
+        directory: Directory::Root,
         refuse_loops: true,
         companion: None,
     };
     Ok(Prepared::new(setup)?.run()?)
+}
+
+/// TERM and INT shut down within the deadline, with status 0. Signals that make other programs reload
+/// or reopen something change nothing, but do not end the process either.
+fn signals() -> Signals {
+    let no_file = "SIGHUP ignored: there is no configuration file to reload";
+    Signals {
+        shut_down: vec![SignalKind::terminate(), SignalKind::interrupt()],
+        ignored: vec![
+            (SignalKind::hangup(), Some(no_file)),
+            (SignalKind::user_defined1(), Some("SIGUSR1 ignored: nothing to do")),
+            (SignalKind::user_defined2(), Some("SIGUSR2 ignored: nothing to do")),
+        ],
+        exit: Exit::Status,
+    }
 }
 
 /// The admin socket's place when none is given: named after what is listened on, and after the
@@ -35,10 +56,11 @@ fn admin_path(config: &Config) -> PathBuf {
         Bind::Tcp { host: None, port, .. } => port.to_string(),
         bind => bind.to_string(),
     });
+    let user = config.process.user.as_deref();
     let name = format!("evenkeel.{}", binds.collect::<Vec<_>>().join(","));
     match config.listeners.iter().any(|listener| listener.shared_port) {
-        true => admin_socket_path(&format!("{name}.{}", std::process::id())),
-        false => admin_socket_path(&name),
+        true => admin_socket_path(&format!("{name}.{}", std::process::id()), user),
+        false => admin_socket_path(&name, user),
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::net::UnixListener;
 pub(crate) struct Desk {
     pub instance: Mutex<Instance>,
     pub reporter: Mutex<Box<dyn Reporter>>,
-    pub names: tokio::sync::Mutex<Names>,
+    pub names: Names,
     /// Told when a command asks for the end.
     pub shutdown: tokio::sync::Notify,
     pub socket: Mutex<AdminSocket>,
@@ -43,11 +43,12 @@ impl Desk {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops listening, for clients and for commands: the next start can have both places.
+    /// Stops listening for clients, and gives the admin socket's name up: the next instance can have
+    /// both.
     pub fn shut_down(&self) {
         // Refused only if it has been done already.
         let _ = self.instance().apply(&Command::Shutdown {}, Vec::new());
-        self.socket().release();
+        self.socket().retire();
     }
 
     /// Tells, once, that there is no country database though one is needed.
@@ -81,7 +82,7 @@ impl Desk {
         ];
         self.note(Level::Info, "command", &fields);
         if result.is_ok() && matches!(command, Command::Shutdown {}) {
-            self.socket().release();
+            self.socket().retire();
             self.shutdown.notify_one();
         }
         result
@@ -96,7 +97,7 @@ impl Desk {
         };
         let parsed = config::operand::parse_endpoint(endpoint, &sys::process::service_port)
             .map_err(|error| CommandError::InvalidEndpoint(error.to_string()))?;
-        Ok(self.names.lock().await.look_up(&parsed).await.addresses)
+        Ok(self.names.look_up(&parsed).await.addresses)
     }
 }
 

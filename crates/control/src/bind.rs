@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use sys::files::OwnFile;
 use terms::Address;
 
 /// Why a start failed. Nothing is left behind.
@@ -107,14 +108,25 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
 }
 
 /// Listens on every address that a listener's `bind` stands for.
-pub(crate) fn listen(listener: &config::Listener) -> Result<Vec<OwnedFd>, StartError> {
+pub(crate) fn listen(listener: &config::Listener) -> Result<Sockets, StartError> {
     listen_on(&listener.bind, listener.shared_port)
 }
 
-fn listen_on(bind: &Bind, shared_port: bool) -> Result<Vec<OwnedFd>, StartError> {
+/// What listens on a `bind`.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    pub fds: Vec<OwnedFd>,
+    /// That of a Unix socket, which is to go when nobody listens any more.
+    pub file: Option<OwnFile>,
+}
+
+fn listen_on(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
     let failed = |source| StartError::Listen { bind: bind.to_string(), source };
     match bind {
-        Bind::Unix(path) => Ok(vec![sys::net::listen_unix(path).map_err(failed)?]),
+        Bind::Unix(path) => {
+            let fds = vec![sys::net::listen_unix(path).map_err(failed)?];
+            Ok(Sockets { fds, file: Some(OwnFile::at(path).map_err(failed)?) })
+        }
         Bind::Tcp { host: None, port, family } => {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
             let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
@@ -128,7 +140,7 @@ fn listen_on(bind: &Bind, shared_port: bool) -> Result<Vec<OwnedFd>, StartError>
                     result => result,
                 },
             };
-            Ok(vec![socket.map_err(failed)?])
+            Ok(Sockets { fds: vec![socket.map_err(failed)?], file: None })
         }
         Bind::Tcp { host: Some(host), port, family } => {
             let addresses = resolve(host, *port)
@@ -144,7 +156,8 @@ fn listen_on(bind: &Bind, shared_port: bool) -> Result<Vec<OwnedFd>, StartError>
             };
             let listen = |address| sys::net::listen_tcp(address, mapped(&address), shared_port);
             let wanted = addresses.into_iter().filter(wanted);
-            wanted.map(listen).collect::<io::Result<_>>().map_err(failed)
+            let fds = wanted.map(listen).collect::<io::Result<_>>().map_err(failed)?;
+            Ok(Sockets { fds, file: None })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The running configuration, and the commands that change it.
 
-use crate::bind::{StartError, listen};
+use crate::bind::{Sockets, StartError, listen};
 use crate::countries::CountryBook;
 use crate::snapshot::{first_pool, next_pool, settings};
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier, Totals};
@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use sys::files::OwnFile;
+use sys::process::service_port;
 use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
 use terms::{Address, CloseReason, Limit, ListenerId};
 
@@ -30,6 +32,8 @@ struct Listening {
     /// What it is bound to, in words: every line of the log has it.
     name: String,
     listener: Arc<Listener>,
+    /// That of a Unix socket; it goes when this does.
+    file: Option<OwnFile>,
 }
 
 /// A backend and where it is.
@@ -44,7 +48,7 @@ struct Found {
 pub(crate) struct Bound {
     config: config::Listener,
     pool: Pool,
-    sockets: Vec<OwnedFd>,
+    sockets: Sockets,
 }
 
 impl Bound {
@@ -60,7 +64,7 @@ impl Bound {
 
     /// What it listens on.
     pub fn sockets(&self) -> &[OwnedFd] {
-        &self.sockets
+        &self.sockets.fds
     }
 }
 
@@ -88,11 +92,11 @@ impl Instance {
             let settings = settings(&config, observe, countries.find(&config.pool));
             let listener = Arc::new(Listener::new(id, settings, pool));
             id = id.next();
-            for socket in sockets {
+            for socket in sockets.fds {
                 plane.listen(Arc::clone(&listener), socket);
             }
             let name = config.bind.to_string();
-            listeners.push(Listening { config, name, listener });
+            listeners.push(Listening { config, name, listener, file: sockets.file });
         }
         let started = sys::clock::now();
         let baselines = HashMap::new();
@@ -119,9 +123,10 @@ impl Instance {
                 // First the new sockets: without them everything stays as it is.
                 let sockets = listen(wanted)?;
                 self.plane.stop_listening_on(listening.listener.id());
-                for socket in sockets {
+                for socket in sockets.fds {
                     self.plane.listen(Arc::clone(&listening.listener), socket);
                 }
+                listening.file = sockets.file;
                 listening.name = wanted.bind.to_string();
             }
             let running = Arc::clone(&listening.listener.pool());
@@ -239,10 +244,8 @@ impl Instance {
     fn stop_listening(&mut self) {
         self.shutting_down = true;
         self.plane.stop_listening();
-        for listening in &self.listeners {
-            if let config::Bind::Unix(path) = &listening.config.bind {
-                let _ = std::fs::remove_file(path); // nobody is behind it any more
-            }
+        for listening in &mut self.listeners {
+            listening.file = None; // nobody is behind it any more
         }
     }
 
@@ -338,7 +341,7 @@ impl Instance {
         for listening in &self.listeners {
             for (_, _, backend) in listening.listener.pool().backends() {
                 if let Ok(endpoint @ Endpoint::Tcp { host: Host::Name(_), .. }) =
-                    config::operand::parse_endpoint(&backend.name, &|_| None)
+                    config::operand::parse_endpoint(&backend.name, &service_port)
                 {
                     named.push((backend.name.clone(), endpoint));
                 }

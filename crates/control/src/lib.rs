@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod backlog;
 mod bind;
 mod client;
 mod countries;
@@ -17,10 +18,12 @@ mod loops;
 mod names;
 mod operator;
 mod report;
-mod run;
 mod runtime_dir;
+mod serving;
+mod signals;
 mod snapshot;
 mod socket;
+mod start;
 
 pub use bind::{StartError, can_listen, first_ipv4};
 pub use client::{Client, ClientError};
@@ -28,5 +31,6 @@ pub use instance::Instance;
 pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use operator::Operator;
 pub use report::{LogReporter, Reporter};
-pub use run::{Companion, Prepared, Setup, Signals};
-pub use runtime_dir::{ROOT_RUNTIME_DIR, admin_socket_path, read_pid, runtime_dir, sockets_in};
+pub use runtime_dir::{ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, read_pid, runtime_dir};
+pub use signals::{Exit, Signals};
+pub use start::{Companion, Prepared, Setup};

@@ -1,34 +1,50 @@
-//! Names that stand for backends, resolved again when their time has come or a connect failed.
+//! Names that stand for backends, looked up again when their TTL expires or a connect failed.
 //!
-//! The first look-up, at start, asks the system as every other program does. Later ones ask DNS
+//! The first lookup, at the start, asks the system as every other program does. Later ones ask DNS
 //! themselves, since the system does not tell how long an answer holds; names that only the
 //! system knows (NIS, mDNS) are asked for there again, at a fixed pace.
 
 use crate::admin::Desk;
 use config::{Endpoint, Host};
 use hickory_resolver::TokioResolver;
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use hickory_resolver::config::ResolveHosts;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 use telemetry::{Level, Value};
 use terms::Address;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long an answer of the system, or a failure, holds.
 const UNKNOWN_TTL: Duration = Duration::from_secs(30);
 /// However short or long an answer says that it holds.
 const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(3600);
+/// How long a lookup may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many lookups may be under way at once.
+const LOOKUPS_MAX: usize = 16;
+/// How often to look for names that commands have brought.
+const NEWS_LOOK: Duration = Duration::from_secs(5);
 
-/// Looks names up; made when the first name needs it.
+/// Looks names up. Lookups do not wait for one another.
 #[derive(Default)]
 pub(crate) struct Names {
-    resolver: Option<TokioResolver>,
+    dns: Mutex<Dns>,
 }
 
-/// What a look-up found, and how long that holds.
+/// Made when the first name needs it, and again when the system's settings change.
+#[derive(Default)]
+struct Dns {
+    resolver: Option<TokioResolver>,
+    /// When the settings were changed last; `None` if there are none, or not yet looked at.
+    changed: Option<SystemTime>,
+}
+
+/// What a lookup found, and how long that holds.
 pub(crate) struct Answer {
     /// Empty if nothing was found: what was known before is then kept.
     pub addresses: Vec<Address>,
@@ -36,8 +52,8 @@ pub(crate) struct Answer {
 }
 
 impl Names {
-    /// Looks an endpoint up anew.
-    pub async fn look_up(&mut self, endpoint: &Endpoint) -> Answer {
+    /// Looks an endpoint up anew, within ten seconds.
+    pub async fn look_up(&self, endpoint: &Endpoint) -> Answer {
         match endpoint {
             Endpoint::Unix(path) => {
                 Answer { addresses: vec![Address::Unix(path.clone())], valid_for: TTL_MAX }
@@ -46,24 +62,28 @@ impl Names {
                 let address = Address::Ip(SocketAddr::new(*address, *port));
                 Answer { addresses: vec![address], valid_for: TTL_MAX }
             }
-            Endpoint::Tcp { host: Host::Name(name), port } => self.look_up_name(name, *port).await,
+            Endpoint::Tcp { host: Host::Name(name), port } => {
+                let found = timeout(LOOKUP_TIMEOUT, self.look_up_name(name, *port)).await;
+                found.unwrap_or(Answer { addresses: Vec::new(), valid_for: UNKNOWN_TTL })
+            }
         }
     }
 
-    async fn look_up_name(&mut self, name: &str, port: u16) -> Answer {
-        if self.resolver.is_none() {
-            // Without a usable resolv.conf only the system's own way is left.
-            let builder = TokioResolver::builder_tokio().ok();
-            self.resolver = builder.and_then(|builder| builder.build().ok());
+    async fn look_up_name(&self, name: &str, port: u16) -> Answer {
+        let with_port = |ip| Address::Ip(SocketAddr::new(ip, port));
+        let hosts = read(HOSTS).await;
+        let found = in_hosts(&hosts, name);
+        if !found.is_empty() {
+            let addresses = found.into_iter().map(with_port).collect();
+            return Answer { addresses, valid_for: UNKNOWN_TTL };
         }
-        if let Some(resolver) = &self.resolver
+        if let Some(resolver) = self.resolver()
             && let Ok(found) = resolver.lookup_ip(name).await
         {
             let until = found.valid_until();
             let valid_for = until.saturating_duration_since(std::time::Instant::now());
-            let addresses = found.iter().map(|ip| Address::Ip(SocketAddr::new(ip, port)));
-            let valid_for = valid_for.clamp(TTL_MIN, TTL_MAX);
-            return Answer { addresses: addresses.collect(), valid_for };
+            let addresses = found.iter().map(with_port).collect();
+            return Answer { addresses, valid_for: valid_for.clamp(TTL_MIN, TTL_MAX) };
         }
         let found = tokio::net::lookup_host((name, port)).await;
         let mut addresses: Vec<_> =
@@ -71,38 +91,115 @@ impl Names {
         addresses.dedup();
         Answer { addresses, valid_for: UNKNOWN_TTL }
     }
+
+    /// `None` without usable settings: only the system's own way is left then.
+    fn resolver(&self) -> Option<TokioResolver> {
+        let mut dns = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = std::fs::metadata(RESOLV_CONF).and_then(|it| it.modified()).ok();
+        // Under another root directory the settings may be out of reach; the old ones stay.
+        if changed.is_some() && changed != dns.changed {
+            dns.changed = changed;
+            let mut builder = TokioResolver::builder_tokio().ok()?;
+            // It would read the file once and for all.
+            builder.options_mut().use_hosts_file = ResolveHosts::Never;
+            dns.resolver = builder.build().ok().or(dns.resolver.take());
+        }
+        dns.resolver.clone()
+    }
 }
 
-/// Looks at each named backend again when its answer expires or a connect to it has failed.
+const HOSTS: &str = "/etc/hosts";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+async fn read(path: &'static str) -> String {
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path).unwrap_or_default());
+    String::from_utf8_lossy(&read.await.unwrap_or_default()).into_owned()
+}
+
+/// The addresses that hosts(5) gives a name, in the order of its lines.
+fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
+    let name = name.trim_end_matches('.');
+    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let mut found = Vec::new();
+    for line in lines {
+        let mut words = line.split_ascii_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
+        if words.any(|word| word.eq_ignore_ascii_case(name)) && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+/// Backends to which connects have failed, for [`keep_names`].
+#[derive(Default)]
+pub(crate) struct Failures {
+    /// Each of them once, however often it fails.
+    names: Mutex<BTreeSet<String>>,
+    news: Notify,
+}
+
+impl Failures {
+    /// Adds backends by name.
+    pub fn add<'a>(&self, failed: impl Iterator<Item = &'a str>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in failed {
+            if !names.contains(name) {
+                names.insert(name.to_owned());
+                self.news.notify_one();
+            }
+        }
+    }
+
+    fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// When a name was looked up, and until when the answer holds.
+#[derive(Clone, Copy)]
+struct LookedUp {
+    when: Instant,
+    until: Instant,
+}
+
+/// Looks each named backend up again when its answer expires or a connect to it has failed.
 ///
 /// An empty answer changes nothing: the last known addresses stay.
-pub(crate) async fn keep_names(desk: Arc<Desk>, mut failures: UnboundedReceiver<String>) {
-    let mut looked_up: HashMap<String, (Instant, Instant)> = HashMap::new(); // when, valid until
+pub(crate) async fn keep_names(desk: Arc<Desk>, failures: Arc<Failures>) {
+    let mut looked_up: HashMap<String, LookedUp> = HashMap::new();
+    let mut under_way: JoinSet<(String, Answer)> = JoinSet::new();
     loop {
+        let now = Instant::now();
         let named = desk.instance().named_backends();
         looked_up.retain(|name, _| named.iter().any(|(other, _)| other == name));
         for (name, endpoint) in named {
-            let due = looked_up.get(&name).is_none_or(|(_, until)| *until <= Instant::now());
-            if due {
-                let answer = desk.names.lock().await.look_up(&endpoint).await;
-                let now = Instant::now();
-                looked_up.insert(name.clone(), (now, now + answer.valid_for));
-                apply(&desk, &name, &answer);
+            let is_due = looked_up.get(&name).is_none_or(|it| it.until <= now);
+            if is_due && under_way.len() < LOOKUPS_MAX {
+                // Not again before this lookup is over.
+                let until = now + 2 * LOOKUP_TIMEOUT;
+                looked_up.insert(name.clone(), LookedUp { when: now, until });
+                let desk = Arc::clone(&desk);
+                under_way.spawn(async move { (name, desk.names.look_up(&endpoint).await) });
             }
         }
-        let next = looked_up.values().map(|(_, until)| *until).min();
-        let idle = Instant::now() + UNKNOWN_TTL; // commands may have added names
+        // Due names that have found no room wait for the next answer.
+        let next = looked_up.values().map(|it| it.until).filter(|it| *it > now).min();
+        let news = now + NEWS_LOOK;
         tokio::select! {
-            () = sleep_until(next.unwrap_or(idle)) => {}
-            Some(failed) = failures.recv() => {
-                let mut failed = Some(failed);
-                while let Some(name) = failed {
-                    if let Some((when, until)) = looked_up.get_mut(&name) {
-                        *until = (*until).min(*when + TTL_MIN);
+            Some(Ok((name, answer))) = under_way.join_next() => {
+                let when = Instant::now();
+                looked_up.insert(name.clone(), LookedUp { when, until: when + answer.valid_for });
+                apply(&desk, &name, &answer);
+            }
+            () = failures.news.notified() => {
+                for name in failures.take() {
+                    if let Some(it) = looked_up.get_mut(&name) {
+                        it.until = it.until.min(it.when + TTL_MIN);
                     }
-                    failed = failures.try_recv().ok();
                 }
             }
+            () = sleep_until(next.map_or(news, |next| next.min(news))) => {}
         }
     }
 }
@@ -113,5 +210,36 @@ fn apply(desk: &Desk, name: &str, answer: &Answer) {
         let addresses = addresses.join(" ");
         let fields = [("backend", Value::Text(&name)), ("addresses", Value::Text(&addresses))];
         desk.note(Level::Info, "backend has new addresses", &fields);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: &[&str]) {
+        let hosts = "127.0.0.1 localhost\n# 10.0.0.9 app\n10.0.0.1\tapp App.test # 10.0.0.8 db\n\
+                     ::2 app.test\nnot-an-address db\n10.0.0.3 db db\n10.0.0.3 db";
+        let found: Vec<_> = in_hosts(hosts, name).iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+
+    #[test]
+    fn hosts_are_read_as_hosts_5_says() {
+        check("localhost", &["127.0.0.1"]);
+        check("app", &["10.0.0.1"]);
+        check("app.TEST.", &["10.0.0.1", "::2"]);
+        check("db", &["10.0.0.3"]);
+        check("10.0.0.1", &[]);
+        check("nobody", &[]);
+    }
+
+    #[test]
+    fn failures_of_a_backend_wait_once() {
+        let failures = Failures::default();
+        (0..1000).for_each(|_| failures.add(["a", "b"].into_iter()));
+        assert_eq!(failures.take().len(), 2);
+        assert!(failures.take().is_empty());
     }
 }

@@ -1,8 +1,10 @@
 //! Where running instances can be found.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use sys::process::User;
 
 /// The directory of the admin sockets of instances that root has started.
 pub const ROOT_RUNTIME_DIR: &str = "/run/evenkeel";
@@ -25,11 +27,13 @@ pub fn runtime_dir() -> PathBuf {
     }
 }
 
-/// The admin socket of the instance called `name` in the runtime directory.
+/// The admin socket of the instance called `name`, in the runtime directory. If the instance is to
+/// run as another user, who could remove nothing from there, it is in that user's own directory
+/// inside of it, named by the user's number.
 ///
 /// Characters that a file name cannot have are written as `%XX`.
 #[must_use]
-pub fn admin_socket_path(name: &str) -> PathBuf {
+pub fn admin_socket_path(name: &str, user: Option<&str>) -> PathBuf {
     let mut file = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b".:-_".contains(&byte) {
@@ -38,15 +42,54 @@ pub fn admin_socket_path(name: &str) -> PathBuf {
             file.push_str(&format!("%{byte:02X}"));
         }
     }
-    runtime_dir().join(file + ".sock")
+    // An unknown user is reported when the instance starts.
+    let user = user.and_then(|user| User::find(user).ok());
+    let dir = user.map_or_else(runtime_dir, |user| user_dir(user.uid()));
+    dir.join(file + ".sock")
 }
 
-/// The admin sockets in a runtime directory, by name; none where there is no such directory.
+fn user_dir(uid: u32) -> PathBuf {
+    runtime_dir().join(uid.to_string())
+}
+
+/// The admin sockets that this user may have something to do with, by name: those in the runtime
+/// directory, and those of instances that root has started for this user. For root, also those of
+/// instances that run as other users.
 ///
 /// # Errors
-/// When the directory cannot be read, or belongs to somebody who is neither this user nor root and
-/// could pass anything off as an instance. To root, every user's directory is open.
-pub fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// When the runtime directory cannot be read and there are no others, or when it belongs to
+/// somebody who is neither this user nor root and could pass anything off as an instance. To
+/// root, every user's directory is open.
+pub fn admin_sockets() -> io::Result<Vec<PathBuf>> {
+    let uid = sys::process::user_id();
+    let given = [user_dir(uid), Path::new(ROOT_RUNTIME_DIR).join(uid.to_string())];
+    let mut sockets: Vec<_> =
+        given.iter().flat_map(|dir| sockets_in(dir).unwrap_or_default()).collect();
+    match sockets_in(&runtime_dir()) {
+        Err(error) if sockets.is_empty() => return Err(error),
+        found => sockets.extend(found.unwrap_or_default()),
+    }
+    if uid == 0 {
+        sockets.extend(user_dirs().iter().flat_map(|dir| sockets_in(dir).unwrap_or_default()));
+    }
+    sockets.sort();
+    sockets.dedup();
+    Ok(sockets)
+}
+
+/// The directories of users in the runtime directory.
+fn user_dirs() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(runtime_dir()).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| is_user_dir(path)).collect()
+}
+
+fn is_user_dir(dir: &Path) -> bool {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    dir.parent() == Some(&runtime_dir()) && name.is_some_and(|name| name.parse::<u32>().is_ok())
+}
+
+/// The admin sockets in one directory; none where there is no such directory.
+fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -54,23 +97,42 @@ pub fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     if sys::process::user_id() != 0 {
         check_owner(dir)?;
     }
-    let mut sockets: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
-        .collect();
-    sockets.sort();
-    Ok(sockets)
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|it| it == "sock")).collect())
 }
 
-/// Makes the directory of a socket, for its owner alone, unless it is there.
+/// Makes the directory of a socket, for its owner alone, unless it is there. One that
+/// [`admin_socket_path`] has chosen for `owner` is given to that user.
 ///
 /// # Errors
 /// Also when it belongs to somebody else, who could read along.
-pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_dir(dir: &Path, owner: Option<&User>) -> io::Result<()> {
+    let Some(owner) = owner.filter(|owner| dir == user_dir(owner.uid())) else {
+        create(dir)?;
+        return check_owner(dir);
+    };
+    let runtime = runtime_dir();
+    create(&runtime)?;
+    check_owner(&runtime)?;
+    let mode = runtime.metadata()?.permissions().mode();
+    if mode & PASS_THROUGH != PASS_THROUGH {
+        std::fs::set_permissions(&runtime, Permissions::from_mode(mode | PASS_THROUGH))?;
+    }
+    create(dir)?;
+    match check_owner(dir) {
+        Err(_) if std::fs::symlink_metadata(dir)?.uid() == owner.uid() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => lchown(dir, Some(owner.uid()), Some(owner.gid())),
+    }
+}
+
+/// Entering a directory without reading it.
+const PASS_THROUGH: u32 = 0o011;
+
+fn create(dir: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => check_owner(dir),
+        _ => Ok(()),
     }
 }
 
@@ -82,6 +144,34 @@ fn check_owner(dir: &Path) -> io::Result<()> {
     let message = format!("{} belongs to user {owner}", dir.display());
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
+
+/// Whether every file in the socket's directory is ours: it is the runtime directory, or a user's in
+/// it.
+pub(crate) fn is_in_runtime_dir(socket: &Path) -> bool {
+    socket.parent().is_some_and(|dir| dir == runtime_dir() || is_user_dir(dir))
+}
+
+/// Where this process's socket is while it drains; `None` if `socket` is such a place already.
+pub(crate) fn draining_path(socket: &Path) -> Option<PathBuf> {
+    let stem = socket.file_stem()?.to_string_lossy();
+    let name = format!("{stem}{DRAINING}{}.sock", std::process::id());
+    (!stem.contains(DRAINING)).then(|| socket.with_file_name(name))
+}
+
+/// The sockets of instances that drain, or died when they did, and had this place before.
+pub(crate) fn draining_siblings(socket: &Path) -> Vec<PathBuf> {
+    let Some(stem) = socket.file_stem() else { return Vec::new() };
+    let start = format!("{}{DRAINING}", stem.to_string_lossy());
+    let dir = socket.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let mut sockets = sockets_in(dir.unwrap_or(Path::new("."))).unwrap_or_default();
+    let is_sibling = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start))
+    };
+    sockets.retain(is_sibling);
+    sockets
+}
+
+const DRAINING: &str = ".draining.";
 
 /// Where the process id stands beside an admin socket, for the time after a sudden death.
 pub(crate) fn pid_path(socket: &Path) -> PathBuf {

@@ -1,72 +1,102 @@
-//! The admin socket's file: claimed at the start, gone when nobody listens any more.
+//! The admin socket's file: made at the start, renamed when the instance drains, gone at the end.
 
 use crate::bind::StartError;
-use crate::runtime_dir::{make_dir, pid_path};
+use crate::runtime_dir::{draining_path, draining_siblings, is_in_runtime_dir, make_dir, pid_path};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use sys::files::{OwnFile, PidFile};
+use sys::process::User;
+use tokio::task::AbortHandle;
 
-/// The admin socket of this process; its file goes when it does.
+/// The admin socket of this process. Its file is removed when this is dropped.
 pub(crate) struct AdminSocket {
-    path: PathBuf,
+    file: OwnFile,
+    /// Whether the directory is ours, so that there may be a pid file.
+    is_in_runtime_dir: bool,
+    /// Only for a better message after a sudden death; see [`crate::read_pid`].
+    pid_file: Option<PidFile>,
     listener: Option<UnixListener>,
+    /// The task that serves it.
+    serving: Option<AbortHandle>,
 }
 
 impl AdminSocket {
-    /// Listens where only this process's user can connect.
-    pub fn claim(path: PathBuf) -> Result<Self, StartError> {
-        let bind = || -> io::Result<UnixListener> {
+    /// Listens at `path`, where only this user can connect, and `owner` after
+    /// [`AdminSocket::give_to`].
+    pub fn claim(path: &Path, owner: Option<&User>) -> Result<Self, StartError> {
+        let claim = || -> io::Result<Self> {
             if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-                make_dir(dir)?;
+                make_dir(dir, owner)?;
             }
-            let listener = UnixListener::from(sys::net::listen_unix(&path)?);
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-            Ok(listener)
+            remove_stale_siblings(path);
+            let listener = UnixListener::from(sys::net::listen_unix_private(path)?);
+            let file = OwnFile::at(path)?;
+            Ok(Self {
+                file,
+                is_in_runtime_dir: is_in_runtime_dir(path),
+                pid_file: None,
+                listener: Some(listener),
+                serving: None,
+            })
         };
-        match bind() {
-            Ok(listener) => {
-                // Going into the background changes the directory.
-                let path = std::path::absolute(&path).unwrap_or(path);
-                Ok(Self { path, listener: Some(listener) })
-            }
-            Err(source) => Err(StartError::Admin { path, source }),
+        claim().map_err(|source| StartError::Admin { path: path.to_owned(), source })
+    }
+
+    /// Notes the process id beside a socket in the runtime directory.
+    pub fn note_pid(&mut self) {
+        if self.is_in_runtime_dir {
+            self.pid_file = PidFile::write(&pid_path(self.path()), "\n").ok();
         }
     }
 
-    pub fn note_pid(&self) {
-        // Only for a better message after a sudden death; see `read_pid`.
-        let _ = std::fs::write(pid_path(&self.path), format!("{}\n", std::process::id()));
+    pub fn give_to(&self, user: &User) -> io::Result<()> {
+        self.file.give_to(user)
     }
 
-    pub fn give_to(&self, user: &str) -> io::Result<()> {
-        sys::process::give_to(&self.path, user)
-    }
-
-    /// Removes the files, so that another instance can take the name.
-    pub fn release(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.path);
-            let _ = std::fs::remove_file(pid_path(&self.path));
-            self.path = PathBuf::new();
-        }
-    }
-}
-
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-impl AdminSocket {
     /// The listening socket, once.
     pub fn take_listener(&mut self) -> Option<UnixListener> {
         self.listener.take()
     }
 
-    /// Where it is; empty once released.
+    /// Which task serves it from now on.
+    pub fn served_by(&mut self, task: AbortHandle) {
+        self.serving = Some(task);
+    }
+
+    /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
+    }
+
+    /// Lets another instance have the name. This one is reachable under another name while it
+    /// drains, or not at all if this user cannot rename the file. Does nothing a second time.
+    pub fn retire(&mut self) {
+        let Some(path) = draining_path(self.path()) else { return };
+        self.pid_file = None;
+        if self.file.rename(path.file_name().unwrap_or_default()).is_err() {
+            // A file behind which nobody listens does not keep the next instance from starting.
+            let _ = self.file.remove();
+            self.listener = None;
+            if let Some(task) = self.serving.take() {
+                task.abort();
+            }
+        }
+    }
+
+    /// Removes the file.
+    pub fn release(&mut self) {
+        self.pid_file = None;
+        let _ = self.file.remove();
+    }
+}
+
+/// Removes what earlier instances of the same name have left if they died while they drained.
+fn remove_stale_siblings(path: &Path) {
+    for path in draining_siblings(path) {
+        let refused = UnixStream::connect(&path).map_err(|error| error.kind());
+        if matches!(refused, Err(io::ErrorKind::ConnectionRefused)) {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Safe wrappers over the operating system: events, sockets, pipes, clocks, processes.
+//! Safe wrappers over the operating system: events, sockets, files, pipes, clocks, processes.
 //!
 //! The only crate with `unsafe` code. Everything takes and returns safe types; nothing here
 //! decides anything. Most calls go through `rustix`; what it lacks stands in functions a few
@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod epoll;
+pub mod files;
 pub mod interfaces;
 pub mod net;
 pub mod pipe;

@@ -1,5 +1,6 @@
 //! Stream sockets, never blocking.
 
+use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
@@ -38,7 +39,19 @@ pub fn listen_tcp(address: SocketAddr, dual_stack: bool, shared: bool) -> io::Re
 
 /// Listens on a Unix socket, replacing a file that nobody listens on any more.
 pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
+    listen_unix_with(path, None)
+}
+
+/// As [`listen_unix`], for this user alone: nobody else can connect, not even at first.
+pub fn listen_unix_private(path: &Path) -> io::Result<OwnedFd> {
+    listen_unix_with(path, Some(Mode::RUSR | Mode::WUSR))
+}
+
+fn listen_unix_with(path: &Path, mode: Option<Mode>) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    if let Some(mode) = mode {
+        fchmod(&socket, mode)?; // binding makes the file with it (unix(7))
+    }
     let address = SocketAddrUnix::new(path)?;
     match bind(&socket, &address) {
         Err(Errno::ADDRINUSE) if is_stale(path, &address)? => {

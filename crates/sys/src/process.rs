@@ -144,15 +144,20 @@ impl User {
         let name = CString::new(user)?;
         let (uid, gid) = look_up(&name)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {user}")))?;
-        let mut groups = vec![0; GROUPS_MAX];
-        let mut count = GROUPS_MAX as libc::c_int;
-        // SAFETY: the name ends in NUL and lives through the call; `groups` has room for `count`
-        // entries, and the call writes no more than so many.
-        let found =
-            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
-        // Negative: there are more, and the first of them were written.
-        groups.truncate(usize::try_from(found).unwrap_or(GROUPS_MAX));
+        let groups = groups_of(&name, gid);
         Ok(Self { uid, gid, groups })
+    }
+
+    /// The user's number.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The number of its first group.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        self.gid
     }
 
     /// Becomes this user for good, and loses the groups and capabilities that this process had.
@@ -196,8 +201,30 @@ fn keep_foreign_sources() -> io::Result<()> {
     Ok(thread::set_capabilities(None, sets)?)
 }
 
-/// More groups than this are not taken over; the kernel's own limit is 65,536.
-const GROUPS_MAX: usize = 1024;
+/// All groups of a user: `gid` and those that name it as a member.
+fn groups_of(name: &CStr, gid: libc::gid_t) -> Vec<libc::gid_t> {
+    let mut groups = vec![0; 64];
+    loop {
+        let mut count = libc::c_int::try_from(groups.len()).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the name ends in NUL and lives through the call; `groups` has room for `count`
+        // entries, and the call writes no more than that.
+        let found =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        if let Ok(found) = usize::try_from(found) {
+            groups.truncate(found);
+            return groups;
+        }
+        // There are more: `count` says how many, except in some C libraries.
+        let wanted = usize::try_from(count).unwrap_or(0).max(groups.len() * 2);
+        if wanted > GROUPS_MAX {
+            return groups;
+        }
+        groups.resize(wanted, 0);
+    }
+}
+
+/// The kernel allows a process 65,536 groups (`NGROUPS_MAX`).
+const GROUPS_MAX: usize = 1 << 17;
 
 /// Makes `directory` the root directory, and the current one (chroot(2)).
 ///
@@ -216,10 +243,13 @@ fn look_up(name: &CStr) -> Option<(libc::uid_t, libc::gid_t)> {
     Some((entry.pw_uid, entry.pw_gid))
 }
 
-/// Gives a file to this user.
-pub fn give_to(path: &Path, user: &str) -> io::Result<()> {
-    let User { uid, gid, .. } = User::find(user)?;
-    std::os::unix::fs::chown(path, Some(uid), Some(gid))
+/// Closes every file descriptor but the three standard ones: those that whoever started this
+/// process has left open. To be called by a daemon before it opens anything itself.
+pub fn close_inherited() {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: plain numbers. Nothing in this process owns a descriptor from `FIRST` on yet, which
+    // the caller sees to. Before Linux 5.9 the call fails and nothing is closed.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
 }
 
 /// Gives up for good what `setuid` programs could give: no program started from here gains

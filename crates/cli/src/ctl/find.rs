@@ -4,7 +4,7 @@
 use super::Failure;
 use config::ExitStatus;
 use config::native::WhichInstance;
-use control::{Client, ClientError, ROOT_RUNTIME_DIR, runtime_dir, sockets_in};
+use control::{Client, ClientError, ROOT_RUNTIME_DIR, admin_sockets, runtime_dir};
 use std::io;
 use std::path::Path;
 use telemetry::Status;
@@ -18,7 +18,7 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
         return connect(path);
     }
     let dir = runtime_dir();
-    let paths = sockets_in(&dir).map_err(|error| Failure {
+    let paths = admin_sockets().map_err(|error| Failure {
         status: ExitStatus::Failure,
         message: match error.kind() {
             io::ErrorKind::PermissionDenied => {
@@ -28,17 +28,22 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
         },
     })?;
     let mut running = Vec::new();
+    let mut draining = Vec::new();
     let mut foreign = None;
     for path in paths {
         let client = connect(&path)?;
         match client.status() {
+            // On its way out: only meant if it is named.
+            Ok(status) if status.shutting_down => draining.push((path, status)),
             Ok(status) => running.push((client, status)),
             Err(error @ ClientError::Forbidden { .. }) => foreign = Some(error),
             Err(_) => {}
         }
     }
     if let Some(name) = &which.listen {
-        running.retain(|(_, status)| status.listeners.iter().any(|it| name.fits(&it.bind)));
+        let fits = |status: &Status| status.listeners.iter().any(|it| name.fits(&it.bind));
+        running.retain(|(_, status)| fits(status));
+        draining.retain(|(_, status)| fits(status));
     }
     let names = listeners(&running);
     match (running.pop(), running.is_empty(), foreign) {
@@ -47,7 +52,14 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
             "several instances are running ({names}); choose one with --listen or --admin PATH"
         ))),
         (None, _, Some(error)) => Err(error.into()),
-        (None, _, None) => Err(nothing_found(which, &dir)),
+        (None, _, None) => Err(match draining.first() {
+            Some((path, status)) => unavailable(format!(
+                "the only instance found is draining (pid {}); choose it with --admin {}",
+                status.pid,
+                path.display()
+            )),
+            None => nothing_found(which, &dir),
+        }),
     }
 }
 

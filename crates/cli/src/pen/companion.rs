@@ -2,7 +2,6 @@
 
 use super::door::Door;
 use super::operation::Operation;
-use super::pid_file::PidFile;
 use classics::pen::PenError;
 use control::{Companion, Operator, StartError};
 use std::future::Future;
@@ -10,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use sys::files::PidFile;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A log to be opened, at `address` if it is no file.
@@ -45,7 +45,7 @@ impl Companion for PenCompanion {
             opened.map_err(failed(PenError::LogFile(text.clone())))?;
         }
         if let Some(path) = &self.pid_path {
-            let written = PidFile::write(path);
+            let written = PidFile::write(path, ""); // without a line end, as the original
             let error = PenError::PidFile(path.display().to_string());
             self.pid_file = Some(written.map_err(failed(error))?);
         }

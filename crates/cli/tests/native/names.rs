@@ -1,8 +1,11 @@
 //! Names that stand for backends, in a network namespace with a name server of its own.
 
-use crate::support::{Place, Program, skip_unless};
-use std::path::PathBuf;
+use crate::support::{Done, Place, Program, skip_unless, until};
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 /// A network namespace whose programs ask 127.0.0.1 for names; removed when dropped.
 struct Namespace {
@@ -12,7 +15,9 @@ struct Namespace {
 impl Namespace {
     /// `None` where there is no root, no `ip` or no dnsmasq.
     fn new() -> Option<Self> {
-        let name = format!("evenkeel-{}", std::process::id());
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let name = format!("evenkeel-{}-{number}", std::process::id());
         let namespace = Self { name };
         let has = |program: &str| {
             Command::new(program).arg("--version").output().is_ok_and(|it| it.status.success())
@@ -23,6 +28,7 @@ impl Namespace {
         }
         std::fs::create_dir_all(namespace.etc()).ok()?;
         std::fs::write(namespace.etc().join("resolv.conf"), "nameserver 127.0.0.1\n").ok()?;
+        std::fs::write(namespace.etc().join("hosts"), "").ok()?;
         let up = namespace.command(&["ip", "link", "set", "lo", "up"]).status();
         up.is_ok_and(|status| status.success()).then_some(namespace)
     }
@@ -39,6 +45,45 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// A namespace, or the reason why the test is skipped.
+    fn or_skip() -> Option<Self> {
+        let namespace = Self::new();
+        let needs = "this needs root, ip (iproute2) and dnsmasq (dnsmasq-base)";
+        if skip_unless(namespace.is_some(), needs) { None } else { namespace }
+    }
+
+    /// Starts evenkeel inside, and returns when it is ready.
+    fn evenkeel(&self, place: &Place, words: &str) -> Program {
+        let evenkeel = place.command("evenkeel", "");
+        let mut all = vec![evenkeel.get_program().to_str().unwrap()];
+        all.extend(words.split(' '));
+        let mut command = self.command(&all);
+        let evenkeel = Program::spawn(command.env("EVENKEEL_RUNTIME_DIR", place.runtime()));
+        evenkeel.log.wait("admin socket");
+        evenkeel
+    }
+
+    /// Starts a name server inside that knows what `hosts` says, with a TTL of a second.
+    fn name_server(&self, hosts: &Path) -> Program {
+        let option = format!("--addn-hosts={}", hosts.display());
+        let words = "dnsmasq --keep-in-foreground --log-facility=- --no-resolv --no-hosts \
+            --local-ttl=1 --listen-address=127.0.0.1 --bind-interfaces --pid-file= --user=root";
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        words.push(&option);
+        let names = Program::spawn(&mut self.command(&words));
+        names.log.wait("read");
+        names
+    }
+
+    /// Has a backend tried, which fails.
+    fn fail_once(&self, evenkeel: &Program) {
+        let before = evenkeel.log.with("session ended").len();
+        self.command(&["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8000; cat <&3"]).output().unwrap();
+        evenkeel.log.wait_nth("session ended", before);
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         run(&["ip", "netns", "del", &self.name]);
@@ -51,35 +96,70 @@ fn run(words: &[&str]) -> bool {
 }
 
 #[test]
-fn a_name_is_looked_up_again_when_its_time_to_live_is_over() {
-    let namespace = Namespace::new();
-    if skip_unless(namespace.is_some(), "this needs root, ip (iproute2) and dnsmasq (dnsmasq-base)")
-    {
-        return;
-    }
-    let namespace = namespace.unwrap();
+fn a_name_is_looked_up_again_when_its_ttl_expires() {
+    let Some(namespace) = Namespace::or_skip() else { return };
     let place = Place::new();
     let hosts = place.file("hosts");
     std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
-    let option = format!("--addn-hosts={}", hosts.display());
-    let words = "dnsmasq --keep-in-foreground --log-facility=- --no-resolv --no-hosts \
-                 --local-ttl=1 --listen-address=127.0.0.1 --bind-interfaces --pid-file= --user=root";
-    let mut words: Vec<&str> = words.split_whitespace().collect();
-    words.push(&option);
-    let mut names = Program::spawn(&mut namespace.command(&words));
-    names.log.wait("read");
-
-    let evenkeel = place.command("evenkeel", "");
-    let mut words = vec![evenkeel.get_program().to_str().unwrap()];
-    words.extend(["127.0.0.1:8000", "app.test:9000"]);
-    let mut command = namespace.command(&words);
-    let evenkeel = Program::spawn(command.env("EVENKEEL_RUNTIME_DIR", place.runtime()));
-    evenkeel.log.wait("admin socket");
+    let mut names = namespace.name_server(&hosts);
+    let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 app.test:9000");
     assert_eq!(place.backend(0, 0)["addresses"][0], "127.0.0.2:9000");
 
     std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
-    names.signal(rustix::process::Signal::HUP);
+    names.signal(Signal::HUP);
     evenkeel.log.wait("addresses=127.0.0.3:9000");
     assert_eq!(place.backend(0, 0)["addresses"][0], "127.0.0.3:9000");
-    names.kill();
+}
+
+#[test]
+fn a_name_of_an_added_backend_is_looked_up_again() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = place.file("hosts");
+    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
+    let mut names = namespace.name_server(&hosts);
+    let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 127.0.0.9:9000");
+    place.ctl("add 0 app.test:http").check(0);
+    assert_eq!(place.backend(0, 1)["addresses"][0], "127.0.0.2:80");
+
+    std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
+    names.signal(Signal::HUP);
+    evenkeel.log.wait("addresses=127.0.0.3:80");
+}
+
+#[test]
+fn a_change_of_the_hosts_file_is_seen_at_the_next_lookup() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = namespace.etc().join("hosts");
+    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
+    let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 app.test:9000");
+    assert_eq!(place.backend(0, 0)["addresses"][0], "127.0.0.2:9000");
+    std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
+    until("the other address", || {
+        namespace.fail_once(&evenkeel); // a failed connect makes it look again
+        place.backend(0, 0)["addresses"][0] == "127.0.0.3:9000"
+    });
+}
+
+#[test]
+fn an_address_does_not_wait_for_names_when_dns_is_dead() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = place.file("hosts");
+    std::fs::write(&hosts, "").unwrap();
+    let mut names = namespace.name_server(&hosts);
+    names.signal(Signal::STOP); // takes questions and never answers
+    let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 127.0.0.9:9000");
+    std::thread::scope(|scope| {
+        let dead = scope.spawn(|| place.ctl("add 0 app.test:9000"));
+        let begin = Instant::now();
+        until("a lookup to be under way", || begin.elapsed() > Duration::from_millis(300));
+        let begin = Instant::now();
+        place.ctl("add 0 127.0.0.8:9000").check(0);
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        let dead: Done = dead.join().unwrap();
+        assert_ne!(dead.status, 0);
+    });
+    drop(evenkeel);
 }

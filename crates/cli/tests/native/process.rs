@@ -1,8 +1,12 @@
 //! The process: arguments, exit statuses, signals, files, the background.
 
-use crate::support::{Backend, Client, Done, End, Place, Program, ask, port, until};
+use crate::support::{Backend, Client, Done, End, Place, Program, ask, port, skip_unless, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::fs::Permissions;
+use std::io::Read;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -65,6 +69,21 @@ fn hangup_does_not_end_it() {
 }
 
 #[test]
+fn signals_without_a_meaning_change_nothing_and_say_so() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel = place.native(&format!("{port} {a}"));
+    for (signal, says) in [
+        (Signal::HUP, "SIGHUP ignored: there is no configuration file to reload"),
+        (Signal::USR1, "SIGUSR1 ignored: nothing to do"),
+        (Signal::USR2, "SIGUSR2 ignored: nothing to do"),
+    ] {
+        evenkeel.signal(signal);
+        evenkeel.log.wait(says);
+        assert_eq!(ask(&port), "a");
+    }
+}
+
+#[test]
 fn a_pid_file_is_there_as_long_as_the_process() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let mut evenkeel = place.native(&format!("{port} {a} --pid-file its.pid"));
@@ -73,6 +92,82 @@ fn a_pid_file_is_there_as_long_as_the_process() {
     evenkeel.signal(Signal::TERM);
     evenkeel.wait();
     assert!(!place.file("its.pid").exists());
+}
+
+#[test]
+fn an_ending_instance_leaves_the_pid_file_of_the_next_one() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut old = place.native(&format!("{port} {a} --pid-file its.pid"));
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    old.signal(Signal::TERM);
+    until("the old one to let go of the port", || place.sockets().is_empty());
+    let new = place.native(&format!("{port} {a} --pid-file its.pid"));
+    drop(client);
+    assert_eq!(old.wait().code(), Some(0));
+    let written = std::fs::read_to_string(place.file("its.pid")).unwrap();
+    assert_eq!(written, format!("{}\n", new.pid().as_raw_nonzero()));
+}
+
+#[test]
+fn a_pid_file_does_not_overwrite_what_is_none() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    std::fs::write(place.file("letter"), "Dear Ann").unwrap();
+    std::fs::write(place.file("empty"), "").unwrap();
+    std::os::unix::fs::symlink(place.file("empty"), place.file("link")).unwrap();
+    for name in ["letter", "link"] {
+        let done = place.run("evenkeel", &format!("{port} {a} --pid-file {name}")).check(1);
+        assert!(done.stderr.contains(name), "{}", done.stderr);
+    }
+    assert_eq!(std::fs::read_to_string(place.file("letter")).unwrap(), "Dear Ann");
+    assert_eq!(std::fs::read_to_string(place.file("empty")).unwrap(), "");
+}
+
+#[test]
+fn under_another_root_directory_only_its_own_files_go() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    // In the new root directory, other files have the paths of its pid file and of its listener.
+    let paths = ["its.pid", "front.sock"].map(|name| place.file(name));
+    let root = place.file("root");
+    let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap());
+    std::fs::create_dir_all(inside(&paths[0]).parent().unwrap()).unwrap();
+    paths.iter().for_each(|path| std::fs::write(inside(path), "").unwrap());
+    let front = paths[1].display();
+    let words = format!("unix:{front} {a} --pid-file its.pid --root root");
+    let mut evenkeel = place.native(&words);
+    assert!(paths.iter().all(|path| path.exists()), "{port}");
+    evenkeel.signal(Signal::TERM);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+    for path in &paths {
+        assert!(!path.exists(), "{}", path.display());
+        assert!(inside(path).exists(), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_failed_start_leaves_no_listeners_file() {
+    let (place, a) = (Place::new(), Backend::named("a"));
+    let front = place.file("front");
+    let words = format!("unix:{} {a} --pid-file no/such/dir", front.display());
+    place.run("evenkeel", &words).check(1);
+    assert!(!front.exists());
+}
+
+#[test]
+fn a_daemon_keeps_nothing_open_that_its_caller_had() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let (mut reads, inherited) = std::io::pipe().unwrap();
+    rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
+    let mut command = place.command("evenkeel", &format!("{port} {a} --daemon"));
+    let done = Done::run(&mut command, "");
+    drop(inherited);
+    done.check(0);
+    let mut all = Vec::new();
+    reads.read_to_end(&mut all).unwrap(); // returns when nobody holds the other end
+    assert_eq!(ask(&port), "a");
 }
 
 #[test]
@@ -243,6 +338,89 @@ fn the_next_instance_starts_while_the_old_one_drains() {
 }
 
 #[test]
+fn a_draining_instance_can_be_reached_under_another_name() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut old = place.native(&format!("{port} {a}"));
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    old.signal(Signal::TERM);
+    let line = old.log.wait("waiting for open sessions to end");
+    let path = line.split("admin=").nth(1).unwrap();
+    assert_eq!(place.all_sockets(), [Path::new(path)]);
+    let status = place.ctl(&format!("--admin {path} status --json")).check(0);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["shutting_down"], true);
+    assert!(place.ctl("status").check(69).stderr.contains(path), "it is named");
+    let _new = place.native(&format!("{port} {a}"));
+    let pid = place.status()["pid"].clone();
+    let status = place.ctl("status --json").check(0);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["pid"], pid, "the one that is not draining is meant");
+    drop(client);
+    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(place.all_sockets(), place.sockets());
+}
+
+#[test]
+fn an_instance_of_another_user_can_be_restarted_and_controlled_by_that_user() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    std::fs::set_permissions(place.file(""), Permissions::from_mode(0o755)).unwrap();
+    let words = format!("{port} {a} --user nobody");
+    for admin in ["", " --admin its.sock"] {
+        let mut old = place.native(&format!("{words}{admin}"));
+        let client = Client::connect(&port);
+        client.expect("a\n");
+        if admin.is_empty() {
+            let done = Done::run(&mut place.as_nobody("evenkeel", "ctl status --json"), "");
+            assert!(done.check(0).stdout.contains("\"shutting_down\": false"));
+        }
+        place.ctl(&format!("{} status", admin.trim())).check(0);
+        old.signal(Signal::TERM);
+        old.log.wait("waiting for open sessions to end");
+        let mut new = place.native(&format!("{words}{admin}"));
+        let status = place.ctl(&format!("{} status --json", admin.trim())).check(0);
+        assert!(status.stdout.contains("\"shutting_down\": false"), "{}", status.stdout);
+        client.send("still mine");
+        client.expect("still mine");
+        drop(client);
+        assert_eq!(old.wait().code(), Some(0));
+        assert_eq!(ask(&port), "a");
+        new.signal(Signal::TERM);
+        assert_eq!(new.wait().code(), Some(0));
+        assert_eq!(place.all_sockets(), [] as [std::path::PathBuf; 0]);
+    }
+}
+
+#[test]
+fn a_pid_file_that_the_user_cannot_remove_is_emptied() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    for _ in 0..2 {
+        let mut evenkeel = place.native(&format!("{port} {a} --user nobody --pid-file its.pid"));
+        let written = std::fs::read_to_string(place.file("its.pid")).unwrap();
+        assert_eq!(written, format!("{}\n", evenkeel.pid().as_raw_nonzero()));
+        evenkeel.signal(Signal::TERM);
+        assert_eq!(evenkeel.wait().code(), Some(0));
+        assert_eq!(std::fs::read_to_string(place.file("its.pid")).unwrap(), "");
+    }
+}
+
+#[test]
+fn no_file_of_a_stranger_is_written_beside_an_admin_socket() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    std::fs::write(place.file("its.pid"), "4711\n").unwrap();
+    let mut evenkeel = place.native(&format!("{port} {a} --admin its.sock"));
+    evenkeel.signal(Signal::TERM);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(place.file("its.pid")).unwrap(), "4711\n");
+}
+
+#[test]
 fn what_a_sudden_death_leaves_does_not_prevent_a_start() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let words = format!("{port} {a}");
@@ -270,7 +448,7 @@ fn a_name_in_use_is_not_taken_over() {
 
 #[test]
 fn privileges_are_dropped() {
-    if crate::support::skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
         return;
     }
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));

@@ -104,10 +104,19 @@ impl Place {
         self.run("evenkeel", &format!("ctl {words}"))
     }
 
-    /// The admin sockets.
+    /// The admin sockets of instances that are not draining.
     pub fn sockets(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.runtime()).into_iter().flatten().flatten();
-        let paths = entries.map(|entry| entry.path());
+        let mut sockets = self.all_sockets();
+        sockets.retain(|path| !path.display().to_string().contains(".draining."));
+        sockets
+    }
+
+    /// The admin sockets, those of draining instances and of instances of other users included.
+    pub fn all_sockets(&self) -> Vec<PathBuf> {
+        let entries = |dir| fs::read_dir(dir).into_iter().flatten().flatten();
+        let entries = |dir| entries(dir).map(|entry| entry.path());
+        let users = entries(self.runtime()).filter(|path| path.is_dir());
+        let paths = entries(self.runtime()).chain(users.flat_map(entries));
         paths.filter(|path| path.extension().is_some_and(|it| it == "sock")).collect()
     }
 
@@ -152,7 +161,7 @@ const NOBODY: u32 = 65_534;
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for socket in self.sockets() {
+        for socket in self.all_sockets() {
             kill_daemon(&socket, &self.runtime());
         }
     }

@@ -1,0 +1,77 @@
+//! What workers have reported and the control thread has not taken yet.
+
+use dataplane::Event;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How many bytes of events may wait before further ones are dropped.
+const EVENTS_BYTES_MAX: usize = 32 << 20;
+
+/// The receiving end of the channel in which workers report events.
+pub(crate) struct Backlog {
+    batches: UnboundedReceiver<Vec<Event>>,
+    size: Arc<Size>,
+}
+
+/// The sending end; each worker gets a sink of its own.
+pub(crate) struct Sinks {
+    batches: UnboundedSender<Vec<Event>>,
+    size: Arc<Size>,
+}
+
+#[derive(Default)]
+struct Size {
+    bytes: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl Backlog {
+    /// An empty one.
+    pub fn new() -> (Sinks, Self) {
+        let (sender, receiver) = unbounded_channel();
+        let size = Arc::new(Size::default());
+        (Sinks { batches: sender, size: Arc::clone(&size) }, Self { batches: receiver, size })
+    }
+
+    /// The next batch, as soon as there is one. `None` when there are no workers any more.
+    pub async fn next(&mut self) -> Option<Vec<Event>> {
+        let batch = self.batches.recv().await?;
+        self.size.bytes.fetch_sub(held_bytes(&batch), Relaxed);
+        Some(batch)
+    }
+
+    /// The batches that wait now; more may come meanwhile.
+    pub fn waiting(&mut self) -> Vec<Vec<Event>> {
+        let waiting: Vec<_> =
+            (0..self.batches.len()).map_while(|_| self.batches.try_recv().ok()).collect();
+        let bytes = waiting.iter().map(|batch| held_bytes(batch)).sum();
+        self.size.bytes.fetch_sub(bytes, Relaxed);
+        waiting
+    }
+
+    /// How many events were dropped since this was asked last.
+    pub fn take_dropped(&self) -> usize {
+        self.size.dropped.swap(0, Relaxed)
+    }
+}
+
+impl Sinks {
+    /// A worker's sink: never blocks, and drops events rather than grow.
+    pub fn sink(&self) -> Box<dyn FnMut(Vec<Event>) + Send> {
+        let (size, batches) = (Arc::clone(&self.size), self.batches.clone());
+        Box::new(move |batch| {
+            let bytes = held_bytes(&batch);
+            if size.bytes.fetch_add(bytes, Relaxed) > EVENTS_BYTES_MAX {
+                size.bytes.fetch_sub(bytes, Relaxed);
+                size.dropped.fetch_add(batch.len(), Relaxed);
+            } else {
+                let _ = batches.send(batch);
+            }
+        })
+    }
+}
+
+fn held_bytes(batch: &[Event]) -> usize {
+    batch.iter().map(|event| size_of::<Event>() + event.copied_bytes()).sum()
+}

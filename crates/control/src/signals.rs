@@ -1,0 +1,72 @@
+//! What signals do to a running instance.
+
+use std::task::Poll;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What signals mean to a personality. Signals named nowhere keep their default action.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// Those that shut the instance down. A second one ends it without waiting for sessions.
+    pub shut_down: Vec<SignalKind>,
+    /// Those that change nothing, with a line for the log. Without one, the signal is the
+    /// companion's affair.
+    pub ignored: Vec<(SignalKind, Option<&'static str>)>,
+    /// How the process exits after a signal.
+    pub exit: Exit,
+}
+
+/// How the process exits after a signal has shut it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With status 0.
+    Status,
+    /// Killed by the signal, as if it had not been caught.
+    Signal,
+}
+
+/// A signal that has come.
+pub(crate) enum Came {
+    /// One that shuts down, by number.
+    ShutDown(i32),
+    /// One that changes nothing, with its line for the log.
+    Ignored(&'static str),
+}
+
+/// The signals that are caught.
+pub(crate) struct Caught {
+    streams: Vec<(Meaning, Signal)>,
+}
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    ShutDown(i32),
+    Ignored(Option<&'static str>),
+}
+
+impl Caught {
+    /// Catches them from now on. Needs a runtime.
+    pub fn new(signals: &Signals) -> Self {
+        let shut_down = signals.shut_down.iter();
+        let shut_down = shut_down.map(|&kind| (Meaning::ShutDown(kind.as_raw_value()), kind));
+        let ignored = signals.ignored.iter().map(|&(kind, line)| (Meaning::Ignored(line), kind));
+        let catch = |(meaning, kind)| Some((meaning, signal(kind).ok()?));
+        Self { streams: shut_down.chain(ignored).filter_map(catch).collect() }
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Came {
+        std::future::poll_fn(|context| {
+            for (meaning, stream) in &mut self.streams {
+                while stream.poll_recv(context).is_ready() {
+                    match *meaning {
+                        Meaning::ShutDown(number) => return Poll::Ready(Came::ShutDown(number)),
+                        Meaning::Ignored(Some(line)) => return Poll::Ready(Came::Ignored(line)),
+                        Meaning::Ignored(None) => {}
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}

@@ -1,0 +1,209 @@
+//! A start: everything that can fail, then the order in which a process becomes what it is to be.
+
+use crate::admin::Desk;
+use crate::backlog::Backlog;
+use crate::bind::StartError;
+use crate::countries::CountryBook;
+use crate::instance::{Bound, Instance, bind_listener};
+use crate::loops;
+use crate::names::Names;
+use crate::operator::Operator;
+use crate::report::Reporter;
+use crate::serving::{Beside, Ending, Serving};
+use crate::signals::{Caught, Signals};
+use crate::socket::AdminSocket;
+use config::Config;
+use dataplane::{DataPlane, Observe, Options};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use sys::files::PidFile;
+use sys::process::{Directory, Keep, User};
+
+/// What a personality asks for beside its configuration.
+pub struct Setup {
+    /// Everything about listeners and the process.
+    pub config: Config,
+    /// Where to put the admin socket.
+    pub admin: PathBuf,
+    /// Who says what happens.
+    pub reporter: Box<dyn Reporter>,
+    /// What is observed beside ended sessions.
+    pub observe: Observe,
+    /// What signals mean.
+    pub signals: Signals,
+    /// Where a process in the background is.
+    pub directory: Directory,
+    /// Whether a backend that is one of the listening addresses fails the start. The classics
+    /// document examples that refer to their own port.
+    pub refuse_loops: bool,
+    /// What runs beside the control plane, if anything.
+    pub companion: Option<Box<dyn Companion>>,
+}
+
+/// What a personality does beside serving: files and sockets of its own, a control protocol,
+/// signals with a meaning of their own.
+pub trait Companion: Send {
+    /// Opens what is to be opened by the user the process runs as, under its root directory.
+    /// Whoever started the process still waits for it, and sees the error.
+    ///
+    /// # Errors
+    /// What could not be opened; the start then fails.
+    fn open(&mut self) -> Result<(), StartError>;
+
+    /// Runs until the process ends, on the control thread: it must not block.
+    fn run(self: Box<Self>, operator: Operator) -> Beside;
+}
+
+/// A start that has succeeded as far as the user can see: everything is bound and claimed.
+pub struct Prepared {
+    config: Config,
+    bound: Vec<Bound>,
+    workers: usize,
+    admin: AdminSocket,
+    reporter: Box<dyn Reporter>,
+    observe: Observe,
+    signals: Signals,
+    directory: Directory,
+    companion: Option<Box<dyn Companion>>,
+    user: Option<(String, User)>,
+    countries: CountryBook,
+}
+
+impl Prepared {
+    /// Resolves names, listens, and claims the admin socket.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left behind.
+    pub fn new(setup: Setup) -> Result<Self, StartError> {
+        let Setup { config, reporter, observe, signals, directory, companion, .. } = setup;
+        sys::process::raise_descriptor_limit();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = config.process.workers.unwrap_or(cores).max(1);
+        let bind = |listener| bind_listener(listener, workers);
+        let bound: Vec<_> = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
+        if setup.refuse_loops {
+            loops::refuse(&bound)?;
+        }
+        // Looked up now: under another root directory there may be no list of users.
+        let user = config.process.user.as_deref().map(find_user).transpose()?;
+        let owner = user.as_ref().map(|(_, user)| user);
+        let admin = AdminSocket::claim(&setup.admin, owner)?;
+        let mut countries = CountryBook::default();
+        for listener in &config.listeners {
+            countries.find(&listener.pool); // under another root directory it may be out of reach
+        }
+        Ok(Self {
+            config,
+            bound,
+            workers,
+            admin,
+            reporter,
+            observe,
+            signals,
+            directory,
+            companion,
+            user,
+            countries,
+        })
+    }
+
+    /// What the user the process becomes must keep of root's privileges.
+    fn keep(&self) -> Keep {
+        let foreign = |listener: &config::Listener| listener.source == terms::Source::Client;
+        match self.config.listeners.iter().any(foreign) {
+            true => Keep::ForeignSources,
+            false => Keep::Nothing,
+        }
+    }
+
+    /// Serves until the instance is shut down, and returns the exit status.
+    ///
+    /// # Errors
+    /// When going into the background, writing the process id, or becoming the user fails.
+    pub fn run(mut self) -> Result<u8, StartError> {
+        let system = |what| move |source| StartError::System { what, source };
+        let keep = self.keep();
+        let process = &self.config.process;
+        // Going into the background may change the directory.
+        let pid_path = process.pid_file.as_ref().map(|path| absolute(path));
+        let detach = || sys::process::detach(self.directory);
+        let background = process.daemon.then(detach).transpose();
+        let background = background.map_err(system("in the background"))?;
+        let pid_file = pid_path.map(write_pid).transpose()?;
+        self.admin.note_pid();
+        change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
+        sys::process::renounce_privileges();
+        if let Some(companion) = &mut self.companion {
+            companion.open()?;
+        }
+        let (sinks, backlog) = Backlog::new();
+        let options = Options { workers: self.workers, spin: process.spin };
+        let plane = DataPlane::start(options, |_| sinks.sink()).map_err(system("the workers"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(system("the control plane"))?;
+        let instance = Instance::start(plane, self.bound, self.observe, self.countries);
+        let desk = Arc::new(Desk {
+            instance: Mutex::new(instance),
+            reporter: Mutex::new(self.reporter),
+            names: Names::default(),
+            shutdown: tokio::sync::Notify::new(),
+            socket: Mutex::new(self.admin),
+        });
+        let caught = {
+            let _inside = runtime.enter();
+            Caught::new(&self.signals)
+        };
+        let companion = self.companion.map(|it| it.run(Operator::new(Arc::clone(&desk))));
+        let serving = Serving { desk, backlog, caught, exit: self.signals.exit };
+        if let Some(background) = background {
+            background.ready().map_err(system("in the background"))?;
+        }
+        let ending = runtime.block_on(serving.until_the_end(companion));
+        drop(pid_file);
+        match ending {
+            Ending::Status(status) => Ok(status),
+            Ending::Signal(signal) => sys::process::die_of(signal),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn write_pid(path: PathBuf) -> Result<PidFile, StartError> {
+    PidFile::write(&path, "\n").map_err(|source| StartError::PidFile { path, source })
+}
+
+fn find_user(name: &str) -> Result<(String, User), StartError> {
+    match User::find(name) {
+        Ok(user) => Ok((name.to_owned(), user)),
+        Err(source) => Err(StartError::User { user: name.to_owned(), source }),
+    }
+}
+
+/// Changes the root directory and the user, where that is asked for.
+fn change_identity(
+    root: Option<&Path>,
+    user: Option<&(String, User)>,
+    admin: &AdminSocket,
+    keep: Keep,
+) -> Result<(), StartError> {
+    let failed = |name: &str| {
+        let user = name.to_owned();
+        |source| StartError::User { user, source }
+    };
+    if let Some((name, user)) = user {
+        admin.give_to(user).map_err(failed(name))?;
+    }
+    if let Some(root) = root {
+        let failed = |source| StartError::Root { path: root.to_owned(), source };
+        sys::process::change_root(root).map_err(failed)?;
+    }
+    match user {
+        Some((name, user)) => user.assume(keep).map_err(failed(name)),
+        None => Ok(()),
+    }
+}
