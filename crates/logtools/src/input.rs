@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::output::complain;
+
 /// The longest line that is taken, without its newline: 1 MiB.
 pub const LINE_MAX: usize = 1 << 20;
 
@@ -60,9 +62,11 @@ impl Complaints {
         }
         // A progress line may stand there.
         let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}{program}: {error}");
+        complain(&format!("{clear}{program}: {error}"));
         if self.0 == COMPLAINTS_MAX {
-            eprintln!("{program}: further lines of this kind are skipped without a message");
+            complain(&format!(
+                "{program}: further lines of this kind are skipped without a message"
+            ));
         }
     }
 }
@@ -109,6 +113,9 @@ impl Lines {
         } else {
             let file = File::open(name).map_err(failed)?;
             let meta = file.metadata().map_err(failed)?;
+            if meta.is_dir() {
+                return Err(failed(io::ErrorKind::IsADirectory.into()));
+            }
             if meta.is_file() {
                 progress.0[1].fetch_add(meta.len(), Ordering::Relaxed);
             }

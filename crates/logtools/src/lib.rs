@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use options::{Tool, called_as};
+use output::complain;
 
 /// A program of this crate.
 pub struct Personality {
@@ -58,7 +59,7 @@ pub fn dispatch(words: impl Iterator<Item = OsString>) -> ExitCode {
         }
     }
     let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.tool.name).collect();
-    eprintln!("logtools: name one of the tools: {}", names.join(", "));
+    complain(&format!("logtools: name one of the tools: {}", names.join(", ")));
     ExitCode::from(2)
 }
 

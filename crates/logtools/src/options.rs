@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::output::{complain, print};
+
 /// One option: how it is spelled, what it takes and what it is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Opt {
@@ -134,16 +136,34 @@ impl Tool {
         page
     }
 
-    /// Answers `--help` and `--version`, which every tool has; `None` when neither was asked for.
-    pub fn answer(&self, args: &Args) -> Option<ExitCode> {
+    /// Does what every tool does first: splits the command line and answers `--help` and
+    /// `--version`. Otherwise runs `program` with the name it was called by.
+    pub fn run(
+        &self,
+        argv0: &str,
+        args: impl IntoIterator<Item = OsString>,
+        program: impl FnOnce(&str, &Args) -> Result<ExitCode, UsageError>,
+    ) -> ExitCode {
+        let name = called_as(argv0);
+        let done = self.parse(args).and_then(|args| match self.answer(&args) {
+            Some(text) => Ok(print(name, &text)),
+            None => program(name, &args),
+        });
+        done.unwrap_or_else(|error| {
+            complain(&format!("{name}: {error}\n{name}: try '{name} --help'"));
+            ExitCode::from(2)
+        })
+    }
+
+    /// What to print for `--help` and `--version`; `None` when neither was given.
+    fn answer(&self, args: &Args) -> Option<String> {
         if args.has("help") {
-            print(&self.help());
+            Some(self.help())
         } else if args.has("version") {
-            print(&format!("{} (Evenkeel) {}\n", self.name, env!("CARGO_PKG_VERSION")));
+            Some(format!("{} (Evenkeel) {}\n", self.name, env!("CARGO_PKG_VERSION")))
         } else {
-            return None;
+            None
         }
-        Some(ExitCode::SUCCESS)
     }
 
     /// Its options, and those that every tool has.
@@ -205,11 +225,32 @@ impl Args {
         let value = self.parse::<Span>(long, "a duration such as 500ms, 2s or 10m")?;
         Ok(value.map(|span| span.0))
     }
+
+    /// As [`duration`](Self::duration) with a sign: whether a minus stands before the value, and
+    /// the duration.
+    pub fn signed_duration(&self, long: &str) -> Result<Option<(bool, Duration)>, UsageError> {
+        let value = self.parse::<SignedSpan>(long, "a duration such as 90s, 2h or -5400")?;
+        Ok(value.map(|SignedSpan(is_negative, span)| (is_negative, span.0)))
+    }
 }
 
 /// A duration in the words that all of Evenkeel uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
+
+/// A duration, and whether a minus stands before it.
+struct SignedSpan(bool, Span);
+
+impl FromStr for SignedSpan {
+    type Err = UsageError;
+
+    fn from_str(text: &str) -> Result<Self, UsageError> {
+        match text.strip_prefix('-') {
+            Some(rest) => Ok(Self(true, rest.parse()?)),
+            None => Ok(Self(false, text.parse()?)),
+        }
+    }
+}
 
 impl FromStr for Span {
     type Err = UsageError;
@@ -231,20 +272,9 @@ impl FromStr for Span {
     }
 }
 
-/// Prints a usage error the way all our tools do, and gives status 2.
-pub fn usage_failure(name: &str, error: &UsageError) -> ExitCode {
-    eprintln!("{name}: {error}\n{name}: try '{name} --help'");
-    ExitCode::from(2)
-}
-
 /// The program's name as the user called it: the last part of `argv0`.
 pub fn called_as(argv0: &str) -> &str {
     argv0.rsplit('/').next().unwrap_or(argv0)
-}
-
-/// Prints, and takes a closed pipe for an answer.
-pub fn print(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }
 
 const COMMON: &[Opt] = &[

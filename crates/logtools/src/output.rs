@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
+use std::process::ExitCode;
 
 use crate::input::Compression;
 
@@ -65,6 +66,27 @@ impl Write for Output {
             Sink::Zstd(encoder) => encoder.flush(),
         }
     }
+}
+
+/// Prints `text` as the whole output of the program `name`. The exit code says whether that worked.
+pub fn print(name: &str, text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !is_closed_pipe(&error) {
+                complain(&format!("{name}: cannot write to standard output: {error}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line to standard error, with a line end if it has none. If that fails, there is nowhere
+/// left to say so.
+pub fn complain(text: &str) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = io::stderr().lock().write_all(format!("{text}{end}").as_bytes());
 }
 
 /// Whether the reader of our output has gone.

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::options::{Tool, UsageError, called_as, opt, usage_failure};
+use crate::options::{Tool, UsageError, opt};
+use crate::output::complain;
 
 /// Everything about the program's command line.
 pub static TOOL: Tool = Tool {
@@ -36,38 +37,31 @@ are not noticed; the first one that cannot be sent is reported on standard error
 
 /// Runs the program. `args` are those after its name.
 pub fn main(argv0: &str, args: impl Iterator<Item = OsString>) -> ExitCode {
-    let name = called_as(argv0);
-    let args = match TOOL.parse(args) {
-        Ok(args) => args,
-        Err(error) => return usage_failure(name, &error),
-    };
-    if let Some(status) = TOOL.answer(&args) {
-        return status;
-    }
-    let max = match args.parse::<usize>("max", "a number of bytes") {
-        Ok(Some(0)) => {
-            return usage_failure(name, &UsageError("--max must be at least 1".to_owned()));
-        }
-        Ok(max) => max.unwrap_or(usize::MAX),
-        Err(error) => return usage_failure(name, &error),
-    };
-    let words: Vec<_> = args.operands.iter().map(|w| w.to_string_lossy().into_owned()).collect();
-    let [server, port, from @ ..] = &words[..] else {
-        eprintln!("Usage: {name} server_ip server_port [my_ip]");
-        return ExitCode::FAILURE;
-    };
-    let target = Target { server: server.clone(), port: port.clone(), from: from.first().cloned() };
-    let sent = target.open().and_then(|sender| {
-        let pieces = args.has("legacy").then_some(LEGACY_MAX);
-        sender.send_all(io::stdin().lock(), max, pieces).map_err(SendError::Input)
-    });
-    match sent {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    TOOL.run(argv0, args, |name, args| {
+        let max = match args.parse::<usize>("max", "a number of bytes")? {
+            Some(0) => return Err(UsageError("--max must be at least 1".to_owned())),
+            max => max.unwrap_or(usize::MAX),
+        };
+        let words: Vec<_> =
+            args.operands.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+        let [server, port, from @ ..] = &words[..] else {
+            complain(&format!("Usage: {name} server_ip server_port [my_ip]"));
+            return Ok(ExitCode::FAILURE);
+        };
+        let from = from.first().cloned();
+        let sent = Target { server: server.clone(), port: port.clone(), from }.open();
+        let sent = sent.and_then(|sender| {
+            let pieces = args.has("legacy").then_some(LEGACY_MAX);
+            sender.send_all(io::stdin().lock(), max, pieces).map_err(SendError::Input)
+        });
+        Ok(match sent {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("{name}: {error}"));
+                ExitCode::FAILURE
+            }
+        })
+    })
 }
 
 /// Why nothing was sent. Status 1.
@@ -163,7 +157,7 @@ impl Sender {
     /// Says so once, and looks the name up again when sending has failed for long.
     fn failed(&mut self, error: &io::Error, failing: &mut Option<Instant>) {
         let Some(since) = failing else {
-            eprintln!("penlog: cannot send to {}: {error}; going on", self.to);
+            complain(&format!("penlog: cannot send to {}: {error}; going on", self.to));
             *failing = Some(Instant::now());
             return;
         };

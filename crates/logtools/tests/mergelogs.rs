@@ -269,6 +269,9 @@ fn zones_offsets_and_clocks_that_are_off() {
     // The classic's users in a zone of two hours give -t 7200, which corrects nothing here.
     let mut local = logs.command("-j 5 -t 10800 -p pen.log 10.0.0.1:www");
     assert_eq!(stdout(&run(local.env("TZ", "EET-2"), b"")), found);
+    // West of UTC the offset is negative.
+    let mut local = logs.command("-j 5 -t -1800 -p pen.log 10.0.0.1:www");
+    assert_eq!(stdout(&run(local.env("TZ", "NST1:30"), b"")), found);
 }
 
 #[test]

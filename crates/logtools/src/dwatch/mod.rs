@@ -20,11 +20,13 @@ pub mod state;
 pub mod tell;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::options::{Args, Tool, UsageError, called_as, opt, usage_failure};
+use crate::options::{Args, Tool, UsageError, opt};
+use crate::output::{complain, print};
 use config::Config;
 use pass::Supervisor;
 use state::State;
@@ -106,41 +108,30 @@ From cron, and as a unit of systemd:
 
 /// Runs the program. `args` are those after its name.
 pub fn main(argv0: &str, args: impl Iterator<Item = OsString>) -> ExitCode {
-    let name = called_as(argv0);
-    let args = match TOOL.parse(args) {
-        Ok(args) => args,
-        Err(error) => return usage_failure(name, &error),
-    };
-    if let Some(status) = TOOL.answer(&args) {
-        return status;
-    }
-    let settings = match Settings::new(&args) {
-        Ok(settings) => settings,
-        Err(error) => return usage_failure(name, &error),
-    };
-    let config = match settings.read_config() {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            return ExitCode::from(2);
+    TOOL.run(argv0, args, |name, args| {
+        let settings = Settings::new(args)?;
+        let failed = |error: &dyn Display, status| {
+            complain(&format!("{name}: {error}"));
+            Ok(ExitCode::from(status))
+        };
+        let config = match settings.read_config() {
+            Ok(config) => config,
+            Err(error) => return failed(&error, 2),
+        };
+        if args.has("check") {
+            let (file, count) = (settings.file.display(), config.watch.len());
+            return Ok(print(name, &format!("{file}: {count} to watch, no errors\n")));
         }
-    };
-    if args.has("check") {
-        println!("{}: {} to watch, no errors", settings.file.display(), config.watch.len());
-        return ExitCode::SUCCESS;
-    }
-    let state = match State::open(&settings.state) {
-        Ok(state) => state,
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let supervisor = Supervisor::new(config, settings, state);
-    if let Some(program) = args.value("reset") {
-        return supervisor.reset(&program.to_string_lossy());
-    }
-    supervisor.run()
+        let state = match State::open(&settings.state) {
+            Ok(state) => state,
+            Err(error) => return failed(&error, 1),
+        };
+        let supervisor = Supervisor::new(config, settings, state);
+        Ok(match args.value("reset") {
+            Some(program) => supervisor.reset(&program.to_string_lossy()),
+            None => supervisor.run(),
+        })
+    })
 }
 
 /// What the command line means.

@@ -1,5 +1,6 @@
 //! Performs what was decided: one pass over all programs, or pass after pass.
 
+use std::io::{self, Write};
 use std::process::{Child, ExitCode};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,6 +14,7 @@ use super::decide::{Action, Change, Health, Trouble};
 use super::state::State;
 use super::tell::{self, News};
 use super::{Settings, probes};
+use crate::output::complain;
 
 /// Everything a running dwatch works with.
 pub(crate) struct Supervisor {
@@ -58,14 +60,17 @@ impl Supervisor {
         let mut state = locked(&self.state);
         if !self.config.watch.contains_key(name) {
             let known: Vec<&str> = self.config.watch.keys().map(String::as_str).collect();
-            eprintln!("dwatch: nothing called '{name}' is watched; known: {}", known.join(", "));
+            complain(&format!(
+                "dwatch: nothing called '{name}' is watched; known: {}",
+                known.join(", ")
+            ));
             return ExitCode::from(2);
         }
         state.memories.remove(name);
         match state.save() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("dwatch: {error}");
+                complain(&format!("dwatch: {error}"));
                 ExitCode::FAILURE
             }
         }
@@ -89,7 +94,7 @@ impl Supervisor {
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
-                eprintln!("dwatch: cannot wait for signals: {error}");
+                complain(&format!("dwatch: cannot wait for signals: {error}"));
                 return ExitCode::FAILURE;
             }
         };
@@ -115,14 +120,14 @@ impl Supervisor {
             match again {
                 Ok(true) => match self.settings.read_config() {
                     Ok(config) => self.config = config,
-                    Err(error) => eprintln!("dwatch: {error}\ndwatch: going on as before"),
+                    Err(error) => complain(&format!("dwatch: {error}\ndwatch: going on as before")),
                 },
                 Ok(false) => {
                     tell::systemd("STOPPING=1");
                     return ExitCode::SUCCESS;
                 }
                 Err(error) => {
-                    eprintln!("dwatch: cannot wait for signals: {error}");
+                    complain(&format!("dwatch: cannot wait for signals: {error}"));
                     return ExitCode::FAILURE;
                 }
             }
@@ -130,7 +135,7 @@ impl Supervisor {
     }
 
     /// Until a signal: `true` to read the configuration again, `false` to end.
-    async fn signals(&self) -> std::io::Result<bool> {
+    async fn signals(&self) -> io::Result<bool> {
         let mut hup = signal(SignalKind::hangup())?;
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
@@ -151,7 +156,7 @@ impl Supervisor {
     fn pass(&self, name: &str, watch: &Watch, children: &mut Vec<Child>) -> bool {
         let health = probes::check(name, watch);
         if self.settings.debug {
-            eprintln!("dwatch: {name}: {health:?}");
+            complain(&format!("dwatch: {name}: {health:?}"));
         }
         let mut well = health == Health::Well;
         let trouble = health.trouble();
@@ -181,7 +186,7 @@ impl Supervisor {
             && let Err(error) = state.save()
         {
             // Without a memory it might be started again and again.
-            eprintln!("dwatch: {name}: nothing is done, since {error}");
+            complain(&format!("dwatch: {name}: nothing is done, since {error}"));
             return vec![];
         }
         actions
@@ -195,7 +200,7 @@ impl Supervisor {
         }
         let ended = commands::run(command, &environment(name, trouble), watch.command_timeout);
         if let Some(failure) = failure(ended) {
-            eprintln!("dwatch: {name}: stop: {failure}");
+            complain(&format!("dwatch: {name}: stop: {failure}"));
         }
     }
 
@@ -223,10 +228,10 @@ impl Supervisor {
             Ok(Started::Running(child)) => children.push(child),
             Ok(Started::Ended(ended)) => {
                 if let Some(failure) = failure(Ok(ended)) {
-                    eprintln!("dwatch: {name}: start: {failure}");
+                    complain(&format!("dwatch: {name}: start: {failure}"));
                 }
             }
-            Err(error) => eprintln!("dwatch: {name}: start: {error}"),
+            Err(error) => complain(&format!("dwatch: {name}: start: {error}")),
         }
         loop {
             if probes::check(name, watch) == Health::Well {
@@ -252,7 +257,7 @@ impl Supervisor {
         let starts = locked(&self.state).memories.get(name).map_or(0, |m| m.starts.len());
         let news = News { name, change, trouble, starts };
         if change == Change::GaveUp || self.settings.interval.is_some() {
-            eprintln!("dwatch: {}", news.text());
+            complain(&format!("dwatch: {}", news.text()));
         } else {
             self.say(&news.text());
         }
@@ -260,13 +265,14 @@ impl Supervisor {
             return;
         }
         for failure in tell::all(&news, &self.config.notify, watch) {
-            eprintln!("dwatch: {failure}");
+            complain(&format!("dwatch: {failure}"));
         }
     }
 
     fn say(&self, text: &str) {
         if self.settings.verbose || self.settings.dry_run {
-            println!("{text}");
+            // A watchdog goes on without a reader.
+            let _ = writeln!(io::stdout(), "{text}");
         }
     }
 }
@@ -280,7 +286,7 @@ pub(super) fn environment(name: &str, trouble: &Trouble) -> Vec<(&'static str, S
     ]
 }
 
-fn failure(ended: std::io::Result<Ended>) -> Option<String> {
+fn failure(ended: io::Result<Ended>) -> Option<String> {
     match ended {
         Ok(Ended::Status(0)) => None,
         Ok(Ended::Status(status)) => Some(format!("status {status}")),

@@ -16,19 +16,18 @@ use std::process::ExitCode;
 use super::origins::Correction;
 use super::settings::TOOL;
 use crate::lines::{Millis, stamp};
-use crate::options::{Args, print};
-use crate::output::Output;
+use crate::options::Args;
+use crate::output::{Output, complain, print};
 
 /// Runs as the classic program did.
 pub fn main(args: &Args) -> ExitCode {
     if args.operands.is_empty() {
-        print(&TOOL.help());
-        return ExitCode::SUCCESS;
+        return print(TOOL.name, &TOOL.help());
     }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("{message}");
+            complain(&message);
             ExitCode::FAILURE
         }
     }

@@ -26,8 +26,7 @@ use std::process::ExitCode;
 
 use crate::input::{Complaints, InputError, Lines, Progress};
 use crate::lines::access::Access;
-use crate::options::{called_as, usage_failure};
-use crate::output::{Output, is_closed_pipe};
+use crate::output::{Output, complain, is_closed_pipe};
 use emit::{Emitter, Resolved};
 use merge::{Log, Merge, Reject};
 use origins::{Answer, Origins, Servers, pen_key};
@@ -38,34 +37,22 @@ pub use settings::TOOL;
 
 /// Runs the program. `args` are those after its name.
 pub fn main(argv0: &str, args: impl Iterator<Item = OsString>) -> ExitCode {
-    let name = called_as(argv0);
-    let args = match TOOL.parse(args) {
-        Ok(args) => args,
-        Err(error) => return usage_failure(name, &error),
-    };
-    if let Some(status) = TOOL.answer(&args) {
-        return status;
-    }
-    if args.has("legacy") {
-        return match settings::only_classic(&args) {
-            Ok(()) => legacy::main(&args),
-            Err(error) => usage_failure(name, &error),
-        };
-    }
-    let settings = match Settings::new(&args) {
-        Ok(settings) => settings,
-        Err(error) => return usage_failure(name, &error),
-    };
-    match run(settings) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            if !error.is_quiet() {
-                eprintln!("{name}: {error}");
-            }
-            ExitCode::FAILURE
+    TOOL.run(argv0, args, |name, args| {
+        if args.has("legacy") {
+            settings::only_classic(args)?;
+            return Ok(legacy::main(args));
         }
-    }
+        Ok(match run(Settings::new(args)?) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                if !error.is_quiet() {
+                    complain(&format!("{name}: {error}"));
+                }
+                ExitCode::FAILURE
+            }
+        })
+    })
 }
 
 /// Why nothing, or not everything, could be merged. Status 1.
@@ -187,11 +174,11 @@ fn run(settings: Settings) -> Result<bool, MergeError> {
     // What could not be written was not merged, and nobody reads on.
     finished?;
     if !settings.quiet {
-        eprintln!("{}", job.report.summary());
+        complain(&job.report.summary());
     }
     if settings.stats {
         let name = |i| String::from_utf8_lossy(job.servers.name(i as u16)).into_owned();
-        eprint!("{}", job.report.statistics(name));
+        complain(&job.report.statistics(name));
     }
     kept
 }

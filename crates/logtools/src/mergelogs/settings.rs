@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::Duration;
 
 use super::MergeError;
 use super::merge::Format;
@@ -194,7 +195,10 @@ impl Settings {
             },
             correction: Correction::new(
                 signed_seconds(args, "pen-offset")?.unwrap_or(0),
-                seconds(args, "offset")?,
+                args.signed_duration("offset")?.map(|(is_negative, duration)| {
+                    let offset = millis(duration);
+                    if is_negative { -offset } else { offset }
+                }),
             ),
             skews: args.values("skew").map(skew).collect::<Result<_, _>>()?,
             format: format(args.value("format"))?,
@@ -289,7 +293,11 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 fn seconds(args: &Args, long: &str) -> Result<Option<Millis>, UsageError> {
-    Ok(args.duration(long)?.map(|d| d.as_millis().min(FOREVER as u128) as Millis))
+    Ok(args.duration(long)?.map(millis))
+}
+
+fn millis(duration: Duration) -> Millis {
+    duration.as_millis().min(FOREVER as u128) as Millis
 }
 
 fn signed_seconds(args: &Args, long: &str) -> Result<Option<Millis>, UsageError> {
@@ -399,7 +407,8 @@ mod tests {
         for line in [
             "-j -1 a:b",
             "-j x a:b",
-            "-t -5 a:b",
+            "-t -soon a:b",
+            "-t --5 a:b",
             "-t soon a:b",
             "--sort -1 a:b",
             "--skew a:b",
@@ -409,6 +418,10 @@ mod tests {
             "",
         ] {
             assert!(settings(line).is_err(), "{line}");
+        }
+        for (offset, millis) in [("-5400", -5_400_000), ("-90m", -5_400_000), ("7200", 7_200_000)] {
+            let good = settings(&format!("-p x -t {offset} a:b")).unwrap();
+            assert_eq!(good.correction.classic, Some(millis), "{offset}");
         }
         let good = settings("-p x -j 2 --pen-offset=-1.5 --skew ::1=3 a:b").unwrap();
         assert_eq!(good.windows.requests, 2_000);

@@ -15,7 +15,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::daemon::{self, User};
-use crate::options::{Args, Tool, UsageError, called_as, opt, print, usage_failure};
+use crate::options::{Args, Tool, UsageError, opt};
+use crate::output::{complain, print};
 use crate::syslog;
 use service::{Service, Signals};
 
@@ -104,36 +105,26 @@ TERM, INT: write what is buffered, remove the pid file, exit with status 0.",
 
 /// Runs the program. `args` are those after its name.
 pub fn main(argv0: &str, args: impl Iterator<Item = OsString>) -> ExitCode {
-    let name = called_as(argv0);
-    let args = match TOOL.parse(args) {
-        Ok(args) => args,
-        Err(error) => return usage_failure(name, &error),
-    };
-    if let Some(status) = TOOL.answer(&args) {
-        return status;
-    }
-    if args.has("legacy") && listen(&args).is_none() {
-        print(&TOOL.help());
-        return ExitCode::SUCCESS;
-    }
-    let settings = match Settings::new(&args) {
-        Ok(settings) => settings,
-        Err(error) => return usage_failure(name, &error),
-    };
-    if !settings.foreground && !daemon::is_background() {
-        return daemon::respawn().unwrap_or_else(|error| {
-            eprintln!("{name}: cannot go to the background: {error}");
-            ExitCode::FAILURE
-        });
-    }
-    match run(&settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            syslog::send(name, 3, &error.to_string());
-            ExitCode::FAILURE
+    TOOL.run(argv0, args, |name, args| {
+        if args.has("legacy") && listen(args).is_none() {
+            return Ok(print(name, &TOOL.help()));
         }
-    }
+        let settings = Settings::new(args)?;
+        if !settings.foreground && !daemon::is_background() {
+            return Ok(daemon::respawn().unwrap_or_else(|error| {
+                complain(&format!("{name}: cannot go to the background: {error}"));
+                ExitCode::FAILURE
+            }));
+        }
+        Ok(match run(&settings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("{name}: {error}"));
+                syslog::send(name, 3, &error.to_string());
+                ExitCode::FAILURE
+            }
+        })
+    })
 }
 
 /// Why the program could not start. Status 1.

@@ -16,7 +16,7 @@ use super::announced::{self, Announced, Noted};
 use super::{Settings, StartError};
 use crate::lines::access::{Access, Layout};
 use crate::mergelogs::emit::{Resolved, as_json};
-use crate::output::is_closed_pipe;
+use crate::output::{complain, is_closed_pipe};
 use crate::syslog;
 
 /// Opens the port on all addresses, or takes the sockets that systemd passes. IPv6 may be
@@ -326,7 +326,7 @@ impl<'a> Service<'a> {
 
     fn say(&self, severity: u8, message: &str) {
         if self.settings.foreground {
-            eprintln!("penlogd: {message}");
+            complain(&format!("penlogd: {message}"));
         } else {
             syslog::send("penlogd", severity, message);
         }

@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::input::Compression;
-use crate::options::{Args, Opt, Tool, UsageError, called_as, opt, usage_failure};
-use crate::output::is_closed_pipe;
+use crate::options::{Args, Opt, Tool, UsageError, called_as, opt};
+use crate::output::{complain, is_closed_pipe};
 use lookup::Asking;
 use names::Skip;
 
@@ -129,31 +129,21 @@ pub static SPLITWR: Tool = Tool {
     sections: SECTIONS,
 };
 
-/// Runs the program. `args` are those after its name.
+/// Runs the program, which goes by two names. `args` are those after its name.
 pub fn main(argv0: &str, args: impl Iterator<Item = OsString>) -> ExitCode {
-    let name = called_as(argv0);
-    let tool = if name == SPLITWR.name { &SPLITWR } else { &TOOL };
-    let args = match tool.parse(args) {
-        Ok(args) => args,
-        Err(error) => return usage_failure(name, &error),
-    };
-    if let Some(status) = tool.answer(&args) {
-        return status;
-    }
-    let settings = match Settings::new(&args, tool.name) {
-        Ok(settings) => settings,
-        Err(error) => return usage_failure(name, &error),
-    };
-    match pipeline::run(&settings) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            if !matches!(&error, ResolveError::Output(e) if is_closed_pipe(e)) {
-                eprintln!("{name}: {error}");
+    let tool = if called_as(argv0) == SPLITWR.name { &SPLITWR } else { &TOOL };
+    tool.run(argv0, args, |name, args| {
+        Ok(match pipeline::run(&Settings::new(args, tool.name)?) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                if !matches!(&error, ResolveError::Output(e) if is_closed_pipe(e)) {
+                    complain(&format!("{name}: {error}"));
+                }
+                ExitCode::FAILURE
             }
-            ExitCode::FAILURE
-        }
-    }
+        })
+    })
 }
 
 /// Why the copying stopped. Status 1.

@@ -15,7 +15,7 @@ use super::lookup::{Outcome, Rate, Resolving};
 use super::names::{Field, address_field};
 use super::{ResolveError, Settings};
 use crate::input::{Complaints, InputError, Lines, Progress};
-use crate::output::Output;
+use crate::output::{Output, complain};
 
 /// Copies everything; `false` when not all of the input could be read.
 pub fn run(settings: &Settings) -> Result<bool, ResolveError> {
@@ -77,20 +77,20 @@ impl Counts {
                 [] => Resolving::servers(&settings.asking).iter().map(IpAddr::to_string).collect(),
                 servers => servers.iter().map(ToString::to_string).collect(),
             };
-            eprintln!(
+            complain(&format!(
                 "{}: no answer from {} for {} of {addresses} addresses; they stay as they are",
                 settings.name,
                 servers.join(", "),
                 timed_out + given_up
-            );
+            ));
         }
         if settings.stats {
-            eprintln!(
+            complain(&format!(
                 "{}: {lines} lines, {addresses} addresses: {named} with a name, {nameless} \
                  without, {cached} known from the cache, {timed_out} timed out, {given_up} not \
                  looked up after that, {failed} with a broken answer",
                 settings.name
-            );
+            ));
         }
     }
 }
