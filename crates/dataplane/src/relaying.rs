@@ -4,7 +4,7 @@ use crate::connect::start_over;
 use crate::searches::Searches;
 use crate::session::{Next, Session, State};
 use crate::tools::{BUDGET, Tools};
-use crate::wire::{Rewriting, SocketWire, Watch};
+use crate::wire::{Ends, Inspected, Plain, Rewriting, Watch};
 use relay::{Pumped, Verdict, pump};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -37,29 +37,38 @@ pub(crate) fn go_on(
     let downstream = session.downstream.as_fd();
     let State::Relaying { lease, upstream, .. } = &mut session.state else { return Next::Event };
     let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
-    let mut wire = SocketWire {
-        sockets: [downstream, upstream.socket.as_fd()],
-        is_unix: [client.is_none(), upstream.is_unix],
+    let mut ends = Ends {
+        transports: [
+            Plain::downstream(downstream, client.is_none()),
+            Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes),
+        ],
         buffer: &mut tools.buffer,
+        passing: 0,
         extras: &mut session.extras,
         pipes: &mut tools.pipes,
         tally: lease.backend().state.tally(tools.worker),
-        upstream_writes: &mut upstream.writes,
-        passing: 0,
-        rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
-            forwarded,
-            output: &mut tools.rewritten,
-            is_passing: false,
-        }),
-        watch: (observe.blocks || observe.requests).then(|| Watch {
-            observe,
-            client,
-            backend: lease.backend(),
-            end_reported: &mut session.end_reported,
-            events: &mut tools.outbox.events,
-        }),
     };
-    let pumped = pump(&mut session.link, &mut wire, BUDGET, now);
+    let is_watched = observe.blocks || observe.requests;
+    let pumped = if is_watched || forwarded.is_some() {
+        let mut inspected = Inspected {
+            inner: ends,
+            rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
+                forwarded,
+                output: &mut tools.rewritten,
+                is_passing: false,
+            }),
+            watch: is_watched.then(|| Watch {
+                observe,
+                client,
+                backend: lease.backend(),
+                end_reported: &mut session.end_reported,
+                events: &mut tools.outbox.events,
+            }),
+        };
+        pump(&mut session.link, &mut inspected, BUDGET, now)
+    } else {
+        pump(&mut session.link, &mut ends, BUDGET, now)
+    };
     if forwarded.is_some() {
         session.extras.get_or_insert_default().forwarded = forwarded;
         tools.clear_rewritten();
