@@ -65,7 +65,7 @@ impl Attempt {
     }
 
     /// Whether the pool's access list denied the client, so that only the reject backend can take
-    /// it. Meaningless before the first [`Pool::next_backend`].
+    /// it. Meaningless before the first [`crate::Pool::next_backend`].
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.is_denied
