@@ -3,8 +3,8 @@
 use rustix::time::{ClockId, clock_gettime};
 use terms::Instant;
 
-/// Now, on a clock that never goes back. Its origin lies a hundred years before the system's start,
-/// so that moments before the process can be told.
+/// The current time, on a clock that never goes back. Its origin is a hundred years before boot, so
+/// that times before the start of the process can be expressed.
 #[must_use]
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::Monotonic);
@@ -16,7 +16,7 @@ pub fn now() -> Instant {
 /// A hundred years: more than any number of seconds that fits `pen`'s settings.
 const BEFORE_BOOT_SECONDS: u64 = 100 * 365 * 24 * 3600;
 
-/// Now, as the calendar has it: nanoseconds since 1970 (UTC).
+/// The current calendar time: nanoseconds since 1970 (UTC).
 #[must_use]
 pub fn wall_nanos() -> i64 {
     let time = clock_gettime(ClockId::Realtime);

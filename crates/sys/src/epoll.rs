@@ -12,7 +12,7 @@ pub struct Poller {
     events: Vec<epoll::Event>,
 }
 
-/// What became ready.
+/// The events of a wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     /// The token given to [`Poller::add_stream`] or [`Poller::add_listener`].
@@ -27,14 +27,14 @@ impl Poller {
         Ok(Self { epoll, events: Vec::with_capacity(capacity) })
     }
 
-    /// Watches a stream for everything, once per change.
+    /// Watches a stream for all events, reporting each change once.
     pub fn add_stream(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         let flags =
             EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
-    /// Watches a listener or a wake-up for as long as there is something to take.
+    /// Watches a listener or a waker, and reports it for as long as there is something to take.
     pub fn add_listener(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
     }
@@ -44,10 +44,10 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Waits until something is ready, at most `timeout` (for ever if `None`).
+    /// Waits until something is ready, for at most `timeout` (forever if `None`).
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.events.clear();
-        // The kernel counts in milliseconds: rounding up means never waking too early.
+        // The kernel counts milliseconds: rounding up avoids waking too early.
         let timeout = timeout.map(|timeout| {
             let millis = timeout.as_nanos().div_ceil(1_000_000).min(1 << 30) as i64;
             Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
@@ -66,13 +66,13 @@ impl Poller {
         }
     }
 
-    /// How many events the last wait found.
+    /// The number of events of the last wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether the last wait found nothing.
+    /// Whether the last wait found no event.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -90,7 +90,7 @@ impl Poller {
 }
 
 impl Event {
-    /// Bytes or an end can be read, or a connection accepted.
+    /// Bytes or an end of file can be read, or a connection can be accepted.
     #[must_use]
     pub fn is_readable(self) -> bool {
         self.flags.intersects(EventFlags::IN)
@@ -133,11 +133,11 @@ impl Waker {
 
     /// Wakes the worker now, or as soon as it waits.
     pub fn wake(&self) {
-        // Failing means that the counter is full: it is awake.
+        // Fails only if the counter is full, and then the worker is awake.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
-    /// Takes the wake-ups so far.
+    /// Clears the wake-ups so far.
     pub fn clear(&self) {
         let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Every IP address of every network interface, loopback included.
 ///
 /// # Errors
-/// When the kernel cannot be asked.
+/// If the kernel does not return them.
 pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
     let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: the pointer names a local variable, which the call fills with a list or leaves alone.

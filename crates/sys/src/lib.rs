@@ -1,8 +1,8 @@
 //! Safe wrappers over the operating system: events, sockets, files, pipes, clocks, processes.
 //!
-//! The only crate with `unsafe` code. Everything takes and returns safe types; nothing here
-//! decides anything. Most calls go through `rustix`; what it lacks stands in functions a few
-//! lines long.
+//! The only crate with `unsafe` code. All functions take and return safe types, and none makes
+//! decisions. Most calls go through `rustix`; calls that it lacks are in functions a few lines
+//! long.
 
 #![expect(unsafe_code, reason = "this crate exists to hold all of it")]
 

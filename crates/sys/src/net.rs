@@ -1,4 +1,4 @@
-//! Stream sockets, never blocking.
+//! Non-blocking stream sockets.
 
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
@@ -17,10 +17,11 @@ use terms::{Address, ConnectFailure};
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// Listens on a TCP address. Accepted connections inherit: no delay, urgent bytes in line.
+/// Listens on a TCP address. Accepted connections inherit two options: no delay, and urgent bytes
+/// in line.
 ///
-/// `dual_stack` lets an IPv6 socket take IPv4 clients too, `shared` lets other processes listen on
-/// the same port (`SO_REUSEPORT`, socket(7)).
+/// `dual_stack` lets an IPv6 socket accept IPv4 clients, too. `shared` lets other processes listen
+/// on the same port (`SO_REUSEPORT`, socket(7)).
 pub fn listen_tcp(address: SocketAddr, dual_stack: bool, shared: bool) -> io::Result<OwnedFd> {
     let socket = socket_with(family(address.ip()), SocketType::STREAM, FLAGS, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -37,7 +38,7 @@ pub fn listen_tcp(address: SocketAddr, dual_stack: bool, shared: bool) -> io::Re
     Ok(socket)
 }
 
-/// Listens on a Unix socket, replacing a file that nobody listens on any more.
+/// Listens on a Unix socket. Replaces a socket file on which no process listens any more.
 pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
     listen_unix_with(path, None)
 }
@@ -64,7 +65,7 @@ fn listen_unix_with(path: &Path, mode: Option<Mode>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whether the socket file was left behind by a process that is gone.
+/// Whether a process that no longer exists has left the socket file behind.
 fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     use std::os::unix::fs::FileTypeExt;
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
@@ -74,10 +75,10 @@ fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     Ok(connect(&probe, address) == Err(Errno::CONNREFUSED))
 }
 
-/// The kernel cuts it down to `net.core.somaxconn`.
+/// The kernel limits it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// Takes the next connection. `None` for the address of a Unix socket's client.
+/// Accepts the next connection. The address is `None` for a client of a Unix socket.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
     let (socket, address) = acceptfrom_with(listener, FLAGS)?;
     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
@@ -87,14 +88,14 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddr>),
     Ok((socket, address))
 }
 
-/// Has a Unix socket deliver urgent bytes at their place among the others. Unlike a TCP socket, it
-/// does not inherit this from its listener. Linux knows urgent bytes on Unix sockets since 5.15;
-/// before, there are none to lose.
+/// Makes a Unix socket deliver urgent bytes in line. Unlike a TCP socket, it does not inherit this
+/// from its listener. Linux has urgent bytes on Unix sockets since 5.15; before that, there are
+/// none to lose.
 fn keep_urgent_in_line(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_socket_oobinline(socket, true);
 }
 
-/// Whether accepting failed because of the client alone, so that the next may follow at once.
+/// Whether accepting failed only because of the client, so that the next client can follow at once.
 /// Source: accept(2), "Error handling".
 #[must_use]
 pub fn is_lost_client(error: Errno) -> bool {
@@ -114,7 +115,7 @@ pub fn is_lost_client(error: Errno) -> bool {
     )
 }
 
-/// Begins to connect. The descriptor becomes writable or failed when it is decided.
+/// Starts a connect. The descriptor becomes writable, or fails, when the result is known.
 ///
 /// Beside the socket: why the system chose its local address although `source` is
 /// [`Source::Foreign`].
@@ -167,10 +168,10 @@ fn connect_result(result: Result<(), Errno>) -> Result<(), Errno> {
 pub enum Source {
     /// The system chooses.
     System,
-    /// This one; if this host does not have it, the system chooses, as with balance's `-B`.
+    /// This address. If the host does not have it, the system chooses, as with balance's `-B`.
     Own(IpAddr),
-    /// This one, although this host does not have it (`IP_TRANSPARENT`, ip(7)). Needs
-    /// `CAP_NET_RAW` or `CAP_NET_ADMIN`; without, the system chooses.
+    /// This address, although the host does not have it (`IP_TRANSPARENT`, ip(7)). Needs
+    /// `CAP_NET_RAW` or `CAP_NET_ADMIN`; without it, the system chooses.
     Foreign(IpAddr),
 }
 
@@ -269,7 +270,7 @@ pub fn is_dual_stack(listener: BorrowedFd<'_>) -> bool {
     sockopt::ipv6_v6only(listener) == Ok(false)
 }
 
-/// Receives into `buffer`; zero is end of file.
+/// Receives into `buffer`. Zero means end of file.
 #[inline]
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
@@ -280,7 +281,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
     }
 }
 
-/// Sends what the socket takes of `bytes`.
+/// Sends as many of the `bytes` as the socket takes.
 #[inline]
 pub fn transmit(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     loop {
@@ -302,28 +303,28 @@ pub fn is_at_mark(socket: BorrowedFd<'_>) -> bool {
     query_int(socket, SIOCATMARK) == Some(1)
 }
 
-/// Bytes written that the peer has not acknowledged yet (`SIOCOUTQ`, tcp(7)).
+/// The number of bytes that the peer has not acknowledged yet (`SIOCOUTQ`, tcp(7)).
 #[must_use]
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
     query_int(socket, libc::TIOCOUTQ).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
 }
 
-/// Tells the peer that nothing more will come.
+/// Sends an end of file to the peer.
 pub fn finish(socket: BorrowedFd<'_>) {
     let _ = shutdown(socket, Shutdown::Write);
 }
 
-/// Sends small pieces at once instead of waiting for more.
+/// Makes the socket send small pieces at once instead of waiting for more.
 pub fn set_no_delay(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
 }
 
-/// Has the kernel ask a silent peer from time to time whether it is still there.
+/// Makes the kernel probe a silent peer from time to time.
 pub fn keep_alive(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_socket_keepalive(socket, true);
 }
 
-/// Makes closing the socket a reset.
+/// Makes closing the socket send a reset.
 pub fn reset_on_close(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
@@ -332,10 +333,10 @@ fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
-/// `SIOCATMARK` of Linux, the same on all its architectures but two that have no other users.
+/// `SIOCATMARK` of Linux, which has this value on all architectures that matter.
 const SIOCATMARK: libc::Ioctl = 0x8905;
 
-/// Asks for an integer that a socket `ioctl` writes.
+/// Reads an integer by a socket `ioctl`.
 fn query_int(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Option<libc::c_int> {
     let mut value: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed, so open for the whole call; both requests used here

@@ -1,4 +1,4 @@
-//! Kernel pipes that bulk data passes through without touching our memory.
+//! Kernel pipes, through which bulk data passes without being copied to our memory.
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -13,15 +13,15 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// A pipe that holds `capacity` bytes if the system allows so much, else what it gives.
+    /// A pipe that holds `capacity` bytes, or fewer if the system does not allow so many.
     pub fn new(capacity: usize) -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Refused where an ordinary user's budget is spent (pipe(7), pipe-user-pages-soft).
+        // Refused if an ordinary user's budget is spent (pipe(7), pipe-user-pages-soft).
         let _ = fcntl_setpipe_size(&write, capacity);
         Ok(Self { read, write })
     }
 
-    /// Moves up to `size` bytes from `socket` into the pipe; zero is end of file.
+    /// Moves up to `size` bytes from `socket` into the pipe. Zero means end of file.
     #[inline]
     pub fn fill(&self, socket: BorrowedFd<'_>, size: usize) -> Result<usize, Errno> {
         move_bytes(socket, &self.write, size)

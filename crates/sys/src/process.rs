@@ -1,4 +1,4 @@
-//! The process itself: its limits, its user, its terminal.
+//! The process itself: its limits, its user and its terminal.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -8,21 +8,21 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Raises the soft limit of open descriptors to the hard one; tells how many that is.
+/// Raises the soft limit of open file descriptors to the hard one, and returns it.
 pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     descriptor_limit()
 }
 
-/// How many descriptors this process may have open now.
+/// The maximum number of file descriptors that this process may have open now.
 #[must_use]
 pub fn descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-/// The port of a TCP service name, from the system's list.
+/// The port of a TCP service, from the system's list.
 #[must_use]
 pub fn service_port(name: &str) -> Option<u16> {
     let name = CString::new(name).ok()?;
@@ -34,28 +34,29 @@ pub fn service_port(name: &str) -> Option<u16> {
     Some(u16::from_be(port as u16))
 }
 
-/// A process that has left for the background, and whose caller still waits to hear how the start
-/// went.
+/// A process that has gone into the background, and whose caller still waits for the result of the
+/// start.
 #[derive(Debug)]
 pub struct Background {
     caller: OwnedFd,
     null: std::fs::File,
 }
 
-/// Where a process in the background is.
+/// The working directory of a process in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directory {
-    /// In `/`, so that it holds no file system.
+    /// `/`, so that the process keeps no file system in use.
     Root,
-    /// Where it was started.
+    /// The directory in which it was started.
     Kept,
 }
 
-/// Goes into the background: what returns is a child of the process, in a session of its own. The process itself waits for [`Background::ready`] and ends with status 0; if the
-/// child ends before, then with the child's status.
+/// Goes into the background. A child of the process returns from this call, in a session of its
+/// own. The process itself waits for [`Background::ready`] and exits with status 0, or, if the
+/// child ends before that, with the child's status.
 ///
 /// # Errors
-/// When the system has no room for another process. Then nothing has changed.
+/// If the system has no room for another process. Then nothing has changed.
 ///
 /// # Panics
 /// If this process has more than one thread: the child would be without the others.
@@ -85,7 +86,7 @@ pub fn detach(directory: Directory) -> io::Result<Background> {
     Ok(Background { caller, null })
 }
 
-/// The status to leave with: 0 once the child is ready, else the child's.
+/// The status to exit with: 0 once the child is ready, otherwise the child's.
 fn await_ready(news: &OwnedFd, child: i32) -> i32 {
     let heard = rustix::io::retry_on_intr(|| rustix::io::read(news, &mut [0; 1]));
     if heard == Ok(1) {
@@ -102,15 +103,15 @@ fn await_ready(news: &OwnedFd, child: i32) -> i32 {
 }
 
 impl Background {
-    /// Puts the three standard descriptors on `/dev/null`, and lets the caller go.
+    /// Redirects the three standard descriptors to `/dev/null`, and releases the caller.
     ///
     /// # Errors
-    /// When the system has no room for that.
+    /// If the system has no room for that.
     pub fn ready(self) -> io::Result<()> {
         rustix::stdio::dup2_stdin(&self.null)?;
         rustix::stdio::dup2_stdout(&self.null)?;
         rustix::stdio::dup2_stderr(&self.null)?;
-        // A caller that was killed in the meantime wants no news.
+        // The caller may have been killed in the meantime.
         let _ = rustix::io::write(&self.caller, &[0]);
         Ok(())
     }
@@ -121,17 +122,17 @@ impl Background {
 pub struct User {
     uid: libc::uid_t,
     gid: libc::gid_t,
-    /// Every group it is in.
+    /// All groups of the user.
     groups: Vec<libc::gid_t>,
 }
 
-/// What is kept of root's privileges.
+/// The privileges of root that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Nothing.
     Nothing,
     /// Connecting from foreign addresses (`IP_TRANSPARENT`, ip(7)): `CAP_NET_RAW`, or
-    /// `CAP_NET_ADMIN` where this process has only that.
+    /// `CAP_NET_ADMIN` if the process has only that.
     ForeignSources,
 }
 
@@ -139,7 +140,7 @@ impl User {
     /// Looks a user up.
     ///
     /// # Errors
-    /// `NotFound` if there is none of this name.
+    /// `NotFound` if there is no user of this name.
     pub fn find(user: &str) -> io::Result<Self> {
         let name = CString::new(user)?;
         let (uid, gid) = look_up(&name)
@@ -160,7 +161,7 @@ impl User {
         self.gid
     }
 
-    /// Becomes this user for good, and loses the groups and capabilities that this process had.
+    /// Changes to this user for good, and gives up the groups and capabilities of this process.
     ///
     /// # Errors
     /// `PermissionDenied` if this process may not.
@@ -190,7 +191,7 @@ impl User {
     }
 }
 
-/// Gives up all capabilities but the one that [`Keep::ForeignSources`] names.
+/// Gives up all capabilities except the one for [`Keep::ForeignSources`].
 fn keep_foreign_sources() -> io::Result<()> {
     let permitted = thread::capabilities(None)?.permitted;
     let wanted = [CapabilitySet::NET_RAW, CapabilitySet::NET_ADMIN];
@@ -226,7 +227,7 @@ fn groups_of(name: &CStr, gid: libc::gid_t) -> Vec<libc::gid_t> {
 /// The kernel allows a process 65,536 groups (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 1 << 17;
 
-/// Makes `directory` the root directory, and the current one (chroot(2)).
+/// Changes the root directory and the working directory to `directory` (chroot(2)).
 ///
 /// # Errors
 /// `NotFound` if there is no such directory; `PermissionDenied` if this process may not.
@@ -252,14 +253,14 @@ pub fn close_inherited() {
     unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
 }
 
-/// Gives up for good what `setuid` programs could give: no program started from here gains
-/// privileges.
+/// Gives up for good the privileges that `setuid` programs could give: no program started from here
+/// gains any.
 pub fn renounce_privileges() {
     let _ = thread::set_no_new_privs(true);
 }
 
-/// Gives back the memory of code and constants that only the start has used: what is needed again
-/// is mapped again from the page cache.
+/// Releases the memory of code and constants that only the start has used. Pages that are needed
+/// again are mapped again from the page cache.
 pub fn forget_startup_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
@@ -288,13 +289,13 @@ pub fn forget_startup_code() {
     }
 }
 
-/// The user id this process acts with.
+/// The effective user id of this process.
 #[must_use]
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Ends this process as if `signal` had not been caught, so that the parent sees it.
+/// Ends this process by `signal`, as if it had not been caught, so that the parent sees it.
 pub fn die_of(signal: i32) -> ! {
     // SAFETY: restores the default action and raises; both take plain numbers. If the signal
     // does not end the process, the exit below does.
@@ -305,7 +306,7 @@ pub fn die_of(signal: i32) -> ! {
     }
 }
 
-/// Connects to the system log, in which this process is called `ident`. To be called before
+/// Connects to the system log, in which this process is called `ident`. Call it before
 /// [`change_root`], which puts the system log out of reach.
 pub fn open_syslog(ident: &'static CStr, facility: Facility) {
     let facility = match facility {
@@ -317,7 +318,7 @@ pub fn open_syslog(ident: &'static CStr, facility: Facility) {
     unsafe { libc::openlog(ident.as_ptr(), options, facility) }
 }
 
-/// Writes one line to the system log; see [`open_syslog`]. Blocks while the log takes no more.
+/// Writes a line to the system log; see [`open_syslog`]. Blocks while the log accepts nothing.
 pub fn syslog(priority: Priority, text: &[u8]) {
     let text: Vec<u8> = text.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
     let Ok(text) = CString::new(text) else { return };
@@ -334,7 +335,7 @@ pub fn syslog(priority: Priority, text: &[u8]) {
 }
 
 /// A standard stream, written without the locks and buffers of [`std::io`]: a thread that is stuck
-/// in a write keeps nobody else from writing.
+/// in a write does not keep others from writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -344,7 +345,7 @@ pub enum Stream {
 }
 
 impl io::Write for Stream {
-    /// Waits also where another process has made the stream non-blocking.
+    /// Waits even if another process has made the stream non-blocking.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let fd = match self {
             Self::Out => rustix::stdio::stdout(),
@@ -371,22 +372,22 @@ impl io::Write for Stream {
 pub enum Priority {
     /// An operator must act.
     Error,
-    /// We coped.
+    /// Something went wrong, and the process coped.
     Warning,
     /// Normal but significant.
     Notice,
-    /// Lifecycle.
+    /// The life cycle of the process.
     Info,
     /// Details.
     Debug,
 }
 
 impl Priority {
-    /// Every one, the most urgent first.
+    /// All levels, the most urgent first.
     pub const ALL: [Self; 5] = [Self::Error, Self::Warning, Self::Notice, Self::Info, Self::Debug];
 }
 
-/// Which part of the system a line of the system log is from.
+/// The kind of program that writes a line of the system log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Facility {
     /// A daemon.
