@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use config::Config;
+use config::{Config, Host};
 use config::native::NativeCli;
 use classics::pen::{Names, PenArgs, PenCommand, PenSettings, PenctlArgs};
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 const NAMES: Names<'static> = Names {
-    hosts: &|name| (name.len() < 4).then(|| IpAddr::from([10, 0, 0, 1])),
+    hosts: &|name| (name.len() < 4).then(|| Host::Address(IpAddr::from([10, 0, 0, 1]))),
     services: &services,
 };
 

@@ -6,10 +6,11 @@
 use classics::pen::replies::{ServerFacts, StatusFacts, html_status, servers, usr1_report};
 use classics::pen::{Effect, Names, PenCommand, PenSettings, lines};
 use libfuzzer_sys::fuzz_target;
+use config::Host;
 use std::net::IpAddr;
 
 const NAMES: Names<'static> = Names {
-    hosts: &|name| (name.len() < 4).then(|| IpAddr::from([10, 0, 0, 1])),
+    hosts: &|name| (name.len() < 4).then(|| Host::Address(IpAddr::from([10, 0, 0, 1]))),
     services: &|name| (name == "http").then_some(80),
 };
 

@@ -21,6 +21,7 @@ mod error;
 mod options;
 mod penctl;
 pub mod replies;
+mod script;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,10 @@ pub use commands::{COMMANDS, CommandRow};
 pub use error::PenError;
 pub use options::{EXAMPLE, OPTIONS, SYNOPSIS, usage};
 pub use penctl::{PENCTL_USAGE, PenctlArgs, PenctlError, PenctlTarget};
+pub use script::{
+    FactsNeeded, Needs, Order, Ran, ReadFile, SCRIPT_BYTES_MAX, SCRIPT_FILES_MAX, Script,
+    Surroundings,
+};
 pub use settings::{FastClose, PenServer, PenSettings, ServerAddress};
 pub use write::{Clock, lines};
 

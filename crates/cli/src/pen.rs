@@ -4,13 +4,17 @@
 //! and reports all end there.
 
 mod companion;
+mod desk;
 mod door;
 mod facts;
+mod load;
 mod messages;
+mod names;
 mod numbers;
 mod operation;
 mod penctl;
 mod reporter;
+mod threads;
 mod traffic;
 
 pub use penctl::main as penctl_main;
@@ -20,21 +24,23 @@ use crate::output::{OutputError, complain, finish, print};
 use classics::pen::replies::server_table;
 use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use companion::PenCompanion;
-use config::Bind;
+use config::{Bind, Host};
 use control::{Exit, Prepared, Setup, Signals, StartError, admin_socket_path};
 use door::Door;
+use load::{Loaded, Stage};
 use messages::Messages;
-use operation::{Operation, observed, run_file, run_line};
+use names::first_address;
+use operation::{Told, observed, run_early};
 use reporter::PenReporter;
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use sys::process::{Directory, close_inherited, service_port, user_id};
 use tokio::signal::unix::SignalKind;
-use traffic::network_target;
+use tokio::sync::watch;
+use traffic::LogPlace;
 
 /// Runs pen(1). Behind `evenkeel` the word `--print-config` is understood too.
 pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCode {
@@ -81,18 +87,24 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     for remark in &args.remarks {
         complain(remark);
     }
-    let names = Names { hosts: &first_address, services: &service_port };
-    // Whatever is said before the fork is said on standard error.
-    let messages = match print_config {
-        true => Messages::without_answers(), // what is printed is to be run as it is
-        false => Messages::new(true),
-    };
+    // Whatever is said before the fork is said on standard error; what is printed is to be run as
+    // it is.
+    let messages = Messages::direct(!print_config);
+    let stage = if print_config { Stage::Print } else { Stage::Start };
     let mut settings = PenSettings::new(&args, |settings, line| {
-        run_line(settings, line.as_bytes(), names, &messages);
+        run_early(settings, &Loaded::line(line.as_bytes(), &stage), &messages);
     });
     if let Some(file) = settings.config_file.clone() {
-        run_file(&mut settings, Path::new(&file), names, &messages);
+        match Loaded::file(&file, &stage) {
+            Ok(loaded) => run_early(&mut settings, &loaded, &messages),
+            Err(reason) => messages.say(&reason),
+        }
     }
+    let hosts = |name: &str| match print_config {
+        true => Some(Host::Name(name.to_owned())),
+        false => first_address(name).map(Host::Address),
+    };
+    let names = Names { hosts: &hosts, services: &service_port };
     let servers = settings.take_listener(&args.operands, names)?;
     settings.take_servers(servers, names)?;
     if print_config {
@@ -128,40 +140,44 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
     if !settings.foreground {
         close_inherited();
     }
-    let messages = Messages::new(settings.foreground);
+    let direct = Messages::direct(true);
     if settings.debug > 0 {
-        Messages::new(true).say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
+        direct.say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
         for line in server_table(&settings) {
-            Messages::new(true).say(&line);
+            direct.say(&line);
         }
     }
-    let door = open_door(&settings, &Messages::new(true))?;
-    let log = match &settings.log {
-        Some(text) => Some((text.clone(), log_address(text)?)),
-        None => None,
-    };
+    let door = open_door(&settings, &direct)?;
+    let find = |text: &String| LogPlace::find(text).map_err(|_| PenError::LogHost(text.clone()));
+    let log = settings.log.as_ref().map(find).transpose()?;
     let mut config = settings.to_config();
     // The companion writes it, as pen's user and under its root directory.
     config.process.pid_file = None;
-    let pid_file = settings.pid_file.as_ref().map(PathBuf::from);
-    let admin = admin_path(&settings);
-    let observe = observed(&settings);
-    let operation = Arc::new(Operation::new(settings, messages));
     for listener in &config.listeners {
         if let Bind::Unix(path) = &listener.bind {
             // Whatever is there, as the original does: who binds next has it.
             let _ = std::fs::remove_file(path);
         }
     }
+    let messages = Messages::running(settings.foreground);
+    let (told, tells) = watch::channel(Told::default());
     let setup = Setup {
         config,
-        admin,
-        reporter: Box::new(PenReporter::new(Arc::clone(&operation))),
-        observe,
+        admin: admin_path(&settings),
+        reporter: Box::new(PenReporter::new(messages.clone(), tells)),
+        observe: observed(&settings),
         signals: signals(),
         directory: Directory::Kept, // relative paths go on meaning the same
         refuse_loops: false,
-        companion: Some(Box::new(PenCompanion::new(operation, door, log, pid_file))),
+        companion: Some(Box::new(PenCompanion {
+            pid_path: settings.pid_file.as_ref().map(PathBuf::from),
+            settings,
+            messages,
+            told,
+            door,
+            log,
+            pid_file: None,
+        })),
     };
     Prepared::new(setup).and_then(Prepared::run).map_err(in_old_words)
 }
@@ -224,20 +240,6 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
 /// Where we could not listen, and why, behind what the original says.
 fn unbound(what: &str, error: &std::io::Error) -> Failure {
     Failure::Start(format!("{}: {what}: {}", PenError::Bind, bare_reason(error)))
-}
-
-/// Where a log goes that is no file.
-fn log_address(text: &str) -> Result<Option<SocketAddr>, PenError> {
-    let Some((host, port)) = network_target(text) else { return Ok(None) };
-    match first_address(host) {
-        Some(address) if port != 0 => Ok(Some(SocketAddr::new(address, port))),
-        _ => Err(PenError::LogHost(text.to_owned())),
-    }
-}
-
-/// The first address of a host, as the system knows it. Blocks.
-fn first_address(host: &str) -> Option<IpAddr> {
-    (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).next()
 }
 
 /// What went wrong, as the original says it.

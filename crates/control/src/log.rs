@@ -62,6 +62,23 @@ struct State {
     is_closed: bool,
     /// Until the thread is started.
     thread: Option<Thread>,
+    next_file: Option<NextFile>,
+}
+
+/// What [`LogWriter::switch`] asks for.
+struct NextFile {
+    /// How much of what waits still goes to the file before.
+    after: usize,
+    open: OpenFile,
+}
+
+type OpenFile = Box<dyn FnOnce() -> Option<File> + Send>;
+
+/// What there is to do for the thread.
+enum Work {
+    /// Write text, after which so many lines were dropped.
+    Write(u64),
+    Switch(OpenFile),
 }
 
 /// What only the thread uses.
@@ -104,11 +121,17 @@ impl LogWriter {
             return;
         }
         parts.iter().for_each(|part| state.waiting.extend_from_slice(part));
-        if let Some(thread) = state.thread.take() {
-            start(queue, thread);
-        } else if state.is_idle {
-            queue.work.notify_one();
-        }
+        queue.wake(&mut state);
+    }
+
+    /// Writes everything from now on to the file that `open` gives; without one, to the same as
+    /// before. The thread calls `open` when it has written what it was given before.
+    pub fn switch(&self, open: impl FnOnce() -> Option<File> + Send + 'static) {
+        let queue = &self.0.0;
+        let mut state = queue.lock();
+        let after = state.waiting.len();
+        state.next_file = Some(NextFile { after, open: Box::new(open) });
+        queue.wake(&mut state);
     }
 
     /// Waits until all text is written, but no longer than a second: nobody may be reading it.
@@ -131,7 +154,7 @@ impl LogWriter {
 
 impl State {
     fn is_behind(&self) -> bool {
-        !self.waiting.is_empty() || self.in_hand > 0
+        !self.waiting.is_empty() || self.in_hand > 0 || self.next_file.is_some()
     }
 }
 
@@ -156,11 +179,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for text, and swaps it for `text`, which is empty. Returns how many lines were dropped
-    /// after it; `None` when no more will come.
-    fn take(&self, text: &mut Vec<u8>) -> Option<u64> {
+    /// Sees to it that the thread looks for work.
+    fn wake(self: &Arc<Self>, state: &mut State) {
+        if let Some(thread) = state.thread.take() {
+            start(self, thread);
+        } else if state.is_idle {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for work, and puts text to write into `text`, which is empty. Returns `None` when no
+    /// more will come.
+    fn take(&self, text: &mut Vec<u8>) -> Option<Work> {
         let mut state = self.lock();
-        while state.waiting.is_empty() && state.lost == 0 {
+        while state.waiting.is_empty() && state.lost == 0 && state.next_file.is_none() {
             if state.is_closed {
                 return None;
             }
@@ -168,9 +200,19 @@ impl Queue {
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.is_idle = false;
         }
-        std::mem::swap(&mut state.waiting, text);
+        match state.next_file.take() {
+            None => std::mem::swap(&mut state.waiting, text),
+            Some(NextFile { after: 0, open }) => {
+                state.in_hand = 1; // see `Thread::run`
+                return Some(Work::Switch(open));
+            }
+            Some(next) => {
+                text.extend(state.waiting.drain(..next.after));
+                state.next_file = Some(NextFile { after: 0, ..next });
+            }
+        }
         state.in_hand = text.len() + 1; // one for the news of lost lines, see `Thread::run`
-        Some(std::mem::take(&mut state.lost))
+        Some(Work::Write(std::mem::take(&mut state.lost)))
     }
 
     fn written(&self, bytes: usize) {
@@ -183,8 +225,15 @@ impl Thread {
     fn run(&mut self, queue: &Queue) {
         let mut text = Vec::new();
         let mut lost = 0;
-        while let Some(dropped) = queue.take(&mut text) {
-            lost += self.write_all(queue, &text) + dropped;
+        while let Some(work) = queue.take(&mut text) {
+            match work {
+                Work::Write(dropped) => lost += self.write_all(queue, &text) + dropped,
+                Work::Switch(open) => {
+                    if let Some(file) = open() {
+                        self.target = LogTarget::File(file);
+                    }
+                }
+            }
             if lost > 0 && self.write_chunk((self.tell_lost)(lost).as_bytes()).is_ok() {
                 lost = 0;
             }
@@ -273,6 +322,24 @@ mod tests {
         let least = LOG_BYTES_MAX >> 10;
         let pipe = 64; // lines that the pipe itself holds
         assert!((least..=least + pipe).contains(&kept.len()), "{}", kept.len());
+    }
+
+    #[test]
+    fn a_switch_comes_between_what_is_written_before_and_after() {
+        let (writer, old) = rig();
+        let (new, file) = pipe().unwrap();
+        writer.switch(|| None);
+        (0..1000).for_each(|_| writer.write("before\n"));
+        writer.switch(|| Some(File::from(std::os::fd::OwnedFd::from(file))));
+        (0..1000).for_each(|_| writer.write("after\n"));
+        assert!(writer.finish());
+        drop(writer);
+        let check = |reader, expected| {
+            let lines: Vec<_> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+            assert!(lines.len() == 1000 && lines.iter().all(|line| line == expected));
+        };
+        check(old, "before");
+        check(new, "after");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "this crate exists to hold all of it")]
 
+pub mod bounded_files;
 pub mod clock;
 pub mod epoll;
 pub mod files;

@@ -8,8 +8,8 @@ use config::{Bind, Family, Host};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-/// Finds the first address of a host by name.
-pub type Hosts<'a> = &'a dyn Fn(&str) -> Option<IpAddr>;
+/// Finds the first address of a host by name, or keeps the name where nothing is to be looked up.
+pub type Hosts<'a> = &'a dyn Fn(&str) -> Option<Host>;
 
 /// What only the machine knows: addresses of hosts and ports of services.
 #[derive(Clone, Copy)]
@@ -20,7 +20,7 @@ pub struct Names<'a> {
     pub services: Services<'a>,
 }
 
-/// What is listened on: as it was written, and what that means. No name is left in it.
+/// What is listened on: as it was written, and what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PenListen {
     /// The text, which the commands `listen` and `write` show.
@@ -71,13 +71,13 @@ impl PenListen {
 
 fn listen_host(text: Option<&str>, names: Names<'_>) -> Result<(Option<Host>, Family), PenError> {
     let Some(text) = text else { return Ok((None, Family::V4)) };
-    let address = host_address(text, names);
-    let address = address.ok_or_else(|| PenError::BadListenAddress(text.to_owned()))?;
-    Ok(match address {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => (None, Family::V4),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (None, Family::V6),
-        IpAddr::V4(_) => (Some(Host::Address(address)), Family::V4),
-        IpAddr::V6(_) => (Some(Host::Address(address)), Family::V6),
+    let host = host(text, names).ok_or_else(|| PenError::BadListenAddress(text.to_owned()))?;
+    Ok(match host {
+        Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => (None, Family::V4),
+        Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => (None, Family::V6),
+        Host::Address(IpAddr::V4(_)) => (Some(host), Family::V4),
+        Host::Address(IpAddr::V6(_)) => (Some(host), Family::V6),
+        Host::Name(_) => (Some(host), Family::Any),
     })
 }
 
@@ -88,9 +88,18 @@ pub fn host_and_port(text: &str) -> Option<(&str, &str)> {
     Some((inside.unwrap_or(host), port))
 }
 
-/// A host as an address: written as one, perhaps in brackets, or looked up.
+/// A host: written as an address, perhaps in brackets, or by name.
+fn host(text: &str, names: Names<'_>) -> Option<Host> {
+    let look_up = || name_needs_look_up(text).then(|| (names.hosts)(text)).flatten();
+    literal(text).map(Host::Address).or_else(look_up)
+}
+
+/// The same where only an address will do.
 pub(super) fn host_address(text: &str, names: Names<'_>) -> Option<IpAddr> {
-    literal(text).or_else(|| name_needs_look_up(text).then(|| (names.hosts)(text)).flatten())
+    match host(text, names)? {
+        Host::Address(address) => Some(address),
+        Host::Name(_) => None,
+    }
 }
 
 /// Where a server is; `None` when the host is not to be had.
@@ -99,7 +108,10 @@ pub(super) fn server_address(text: &str, names: Names<'_>) -> Option<ServerAddre
         unix_path(text)?;
         return Some(ServerAddress::Unix(text.to_owned()));
     }
-    host_address(text, names).map(ServerAddress::Ip)
+    host(text, names).map(|host| match host {
+        Host::Address(address) => ServerAddress::Ip(address),
+        Host::Name(name) => ServerAddress::Name(name),
+    })
 }
 
 /// Whether somebody has to be asked about a host.

@@ -119,8 +119,7 @@ impl PenSettings {
             PenCommand::Mode => reply(self.mode()),
             PenCommand::Pid => effect(Effect::Show(Show::Pid)),
             PenCommand::Recent(seconds) => {
-                let seconds = seconds.map_or(300, |seconds| u32::try_from(seconds).unwrap_or(0));
-                effect(Effect::Show(Show::Recent(seconds)))
+                effect(Effect::Show(Show::Recent(recent_seconds(*seconds))))
             }
             PenCommand::Servers => effect(Effect::Show(Show::Servers)),
             PenCommand::Socket(number) => effect(Effect::Show(Show::Socket(*number))),
@@ -284,6 +283,11 @@ impl PenSettings {
         let words = words.map(|(word, on)| format!("{}{word}", if on { "" } else { "no " }));
         words.join(" ") + "\n"
     }
+}
+
+/// How many seconds `recent` looks back.
+pub(super) fn recent_seconds(seconds: Option<i32>) -> u32 {
+    seconds.map_or(300, |seconds| u32::try_from(seconds).unwrap_or(0))
 }
 
 /// A number as a place in a table; one that no table has for a negative one.

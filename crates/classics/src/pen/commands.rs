@@ -155,7 +155,8 @@ pub const COMMANDS: [CommandRow; 55] = [
         "include",
         "FILE",
         "",
-        "Carry out the commands of a file. Their answers go to standard output.",
+        "Carry out the commands of a file in one step. Their answers go to standard output. Only \
+         regular files are read, of at most 16 MiB with all that they include.",
         |words| words.text().map_or(PenCommand::Nothing, PenCommand::Include),
     ),
     switch(
@@ -176,7 +177,8 @@ pub const COMMANDS: [CommandRow; 55] = [
         "log",
         "[FILE|HOST:PORT]",
         "where to, if anywhere",
-        "Log what clients send, to a file or as datagrams. With no in front, stop.",
+        "Log what clients send, to a file or as datagrams. A FIFO needs no reader yet. With no in \
+         front, stop.",
         |words| PenCommand::Log(words.text()),
     )
     .or_no(|_| PenCommand::NoLog),

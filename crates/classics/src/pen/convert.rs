@@ -104,11 +104,11 @@ impl PenSettings {
     }
 
     fn backend(&self, server: &PenServer) -> Backend {
+        // A port must be one, also where it is never used.
+        let tcp = |host| Endpoint::Tcp { host, port: server.port.max(1) };
         let endpoint = match &server.address {
-            ServerAddress::Ip(address) => {
-                // A port must be one, also where it is never used.
-                Endpoint::Tcp { host: Host::Address(*address), port: server.port.max(1) }
-            }
+            ServerAddress::Ip(address) => tcp(Host::Address(*address)),
+            ServerAddress::Name(name) => tcp(Host::Name(name.clone())),
             ServerAddress::Unix(path) => Endpoint::Unix(PathBuf::from(path)),
         };
         let limits = Limits {

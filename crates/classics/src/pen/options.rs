@@ -43,7 +43,8 @@ pub const OPTIONS: [OptionRow; 42] = [
         None,
         "commands to start with, read again on HUP",
         "A file of commands as penctl(1) takes them, one to a line. It is read at the start and \
-         again on the signal HUP, and it is where the command write puts the settings.",
+         again on the signal HUP, each time in one step, and it is where the command write puts \
+         the settings. At the start it may be a pipe that ends within 10 seconds.",
     ),
     value(
         'G',

@@ -123,6 +123,8 @@ pub struct PenServer {
 pub enum ServerAddress {
     /// At an address.
     Ip(IpAddr),
+    /// At a host whose name is kept, because the settings are only printed.
+    Name(String),
     /// At the path of a Unix socket.
     Unix(String),
 }
@@ -358,6 +360,7 @@ impl PenServer {
     pub(super) fn is_out_of_use(&self) -> bool {
         match &self.address {
             ServerAddress::Ip(address) => address.is_unspecified() || self.port == 0,
+            ServerAddress::Name(_) => self.port == 0,
             ServerAddress::Unix(_) => false,
         }
     }
@@ -367,7 +370,7 @@ impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            Self::Unix(path) => f.write_str(path),
+            Self::Name(text) | Self::Unix(text) => f.write_str(text),
         }
     }
 }

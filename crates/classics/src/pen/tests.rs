@@ -8,8 +8,8 @@ mod texts;
 use super::replies::*;
 use super::*;
 use balancing::{Client, FailoverScope, Policy};
-use config::Config;
 use config::operand::Services;
+use config::{Config, Host};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,8 +22,9 @@ const SERVICES: Services<'static> = &|name| match name {
 };
 const NAMES: Names<'static> = Names {
     hosts: &|name| match name {
-        "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
-        "six" => Some("2001:db8::6".parse().unwrap()),
+        "localhost" => Some(Host::Address(IpAddr::from([127, 0, 0, 1]))),
+        "six" => Some(Host::Address("2001:db8::6".parse().unwrap())),
+        "kept" => Some(Host::Name("kept".to_owned())),
         _ => None,
     },
     services: SERVICES,

@@ -3,11 +3,10 @@
 //! Nobody is waited for longer than [`PATIENCE`], and [`CLIENTS_MAX`] are kept at one time: for one
 //! more, the one that has been there longest is closed. Its command is carried out all the same.
 
-use super::operation::Operation;
+use super::desk::Desk;
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -35,7 +34,7 @@ const RETRY: Duration = Duration::from_millis(200);
 
 impl Door {
     /// Serves until the process ends.
-    pub async fn serve(self, operation: Arc<Operation>) -> io::Result<()> {
+    pub async fn serve(self, desk: &Desk) -> io::Result<()> {
         let mut clients = Clients::default();
         match self {
             Self::Tcp(listener) => {
@@ -44,7 +43,8 @@ impl Door {
                 loop {
                     match listener.accept().await {
                         Ok((stream, client)) => {
-                            clients.admit(stream, Some(client.ip().to_canonical()), &operation);
+                            let client = client.ip().to_canonical();
+                            clients.admit(stream, Some(client), desk).await;
                         }
                         Err(_) => sleep(RETRY).await,
                     }
@@ -55,7 +55,7 @@ impl Door {
                 let listener = UnixListener::from_std(listener)?;
                 loop {
                     match listener.accept().await {
-                        Ok((stream, _)) => clients.admit(stream, None, &operation),
+                        Ok((stream, _)) => clients.admit(stream, None, desk).await,
                         Err(_) => sleep(RETRY).await,
                     }
                 }
@@ -69,11 +69,11 @@ impl Door {
 struct Clients(VecDeque<oneshot::Sender<()>>);
 
 impl Clients {
-    fn admit<S>(&mut self, stream: S, client: Option<IpAddr>, operation: &Arc<Operation>)
+    async fn admit<S>(&mut self, stream: S, client: Option<IpAddr>, desk: &Desk)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if !operation.admits(client) {
+        if !desk.admits(client).await {
             return;
         }
         self.0.retain(|client| !client.is_closed());
@@ -82,10 +82,10 @@ impl Clients {
         }
         let (keep, closed) = oneshot::channel();
         self.0.push_back(keep);
-        let operation = Arc::clone(operation);
+        let desk = desk.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(stream, operation) => {}
+                () = converse(stream, desk) => {}
                 _ = closed => {}
             }
         });
@@ -93,7 +93,7 @@ impl Clients {
 }
 
 /// Reads one chunk, carries out its first line, and answers.
-async fn converse<S>(mut stream: S, operation: Arc<Operation>)
+async fn converse<S>(mut stream: S, desk: Desk)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -101,7 +101,7 @@ where
     let Ok(Ok(count @ 1..)) = timeout(PATIENCE, stream.read(&mut chunk)).await else { return };
     chunk.truncate(count);
     // A task of its own: a command is not left half done because its client goes away.
-    let reply = tokio::spawn(async move { operation.carry_out(&chunk).await });
+    let reply = tokio::spawn(async move { desk.carry_out(chunk).await });
     let Ok(reply) = reply.await else { return };
     for piece in reply.chunks(PIECE_BYTES) {
         match timeout(PATIENCE, stream.write_all(piece)).await {

@@ -2,8 +2,8 @@
 
 use super::numbers::ConnectionNumbers;
 use balancing::{Backend, Pool};
-use classics::pen::PenSettings;
-use classics::pen::replies::{ClientFacts, ConnectionFacts, ServerFacts, StatusFacts};
+use classics::pen::replies::{self, ClientFacts, ConnectionFacts, ServerFacts, StatusFacts};
+use classics::pen::{FactsNeeded, PenSettings, Show};
 use control::Operator;
 use dataplane::SessionInfo;
 use std::collections::HashMap;
@@ -22,21 +22,12 @@ pub struct Facts {
     last: usize,
 }
 
-/// Which clients are asked for: there may be a million.
-#[derive(Clone, Copy)]
-pub enum Clients {
-    Nobody,
-    /// Those of so many seconds.
-    Recent(u32),
-    Everybody,
-}
-
-/// Asks the instance.
+/// Asks the instance, which may take time where there are many clients.
 pub fn gather(
     operator: &Operator,
     settings: &PenSettings,
     numbers: &mut ConnectionNumbers,
-    wanted: Clients,
+    wanted: FactsNeeded,
 ) -> Facts {
     let pool = operator.pool();
     let sessions = operator.sessions();
@@ -108,15 +99,17 @@ fn clients(
     operator: &Operator,
     pool: &Pool,
     sessions: &[SessionInfo],
-    wanted: Clients,
+    wanted: FactsNeeded,
 ) -> Vec<ClientFacts> {
     let Some(table) = &pool.affinity else { return Vec::new() };
     let now = operator.now();
     let rows = match wanted {
-        Clients::Nobody => return Vec::new(),
+        FactsNeeded::Nothing | FactsNeeded::Connections => return Vec::new(),
         // One second more, since ages are compared in whole seconds.
-        Clients::Recent(seconds) => table.recent(now - Duration::from_secs(u64::from(seconds) + 1)),
-        Clients::Everybody => table.rows(),
+        FactsNeeded::RecentClients(seconds) => {
+            table.recent(now - Duration::from_secs(u64::from(seconds) + 1))
+        }
+        FactsNeeded::AllClients => table.rows(),
     };
     let mut open: HashMap<Option<IpAddr>, (u64, u64)> = HashMap::new();
     for session in sessions {
@@ -162,6 +155,18 @@ impl Facts {
         let mut owners =
             connections.filter(|it| number >= 0 && [it.downfd, it.upfd].contains(&number));
         owners.next().map(|connection| connection.number)
+    }
+
+    /// An answer.
+    pub fn answer(&self, settings: &PenSettings, show: Show, clock: &str) -> String {
+        match show {
+            Show::Servers => replies::servers(settings, &self.servers),
+            Show::Connection(number) => replies::connection(&self.connection(number)),
+            Show::Socket(number) => replies::socket(number, self.socket(number)),
+            Show::Recent(seconds) => replies::recent(&self.clients, seconds),
+            Show::Pid => replies::pid(std::process::id()),
+            Show::Status => replies::html_status(settings, &self.status(clock)),
+        }
     }
 
     /// All of it, for a report.

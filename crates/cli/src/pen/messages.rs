@@ -1,57 +1,92 @@
 //! What pen tells people: on standard error with the time, or in the system log.
 
+use crate::output;
+use control::{LogTarget, LogWriter};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::io::Write;
-use sys::process::{Facility, Priority, open_syslog, syslog};
+use sys::process::{Facility, Priority, open_syslog};
 
-/// Says things where somebody may read them.
+/// Says things where somebody may read them. Once pen runs, nothing here waits for the reader.
 #[derive(Clone)]
 pub struct Messages {
-    foreground: bool,
+    outlet: Outlet,
     /// Found out at the start: under another root directory there may be no zone to find.
     zone: TimeZone,
-    /// Whether standard output is for something else than answers.
-    quiet: bool,
+}
+
+#[derive(Clone)]
+enum Outlet {
+    /// Written at once: before the start, when there is no thread that could do it.
+    Direct { answers: bool },
+    /// Written by threads.
+    Foreground { stdout: LogWriter, stderr: LogWriter },
+    /// In the system log.
+    Background(LogWriter),
 }
 
 impl Messages {
-    /// On standard error in the foreground, else in the system log.
-    pub fn new(foreground: bool) -> Self {
-        if !foreground {
+    /// Before the start: on standard error, and answers on standard output if they are wanted.
+    pub fn direct(answers: bool) -> Self {
+        Self::new(Outlet::Direct { answers })
+    }
+
+    /// For a pen that runs. Nothing may be said before it is in the background, and its user's.
+    pub fn running(foreground: bool) -> Self {
+        Self::new(if foreground {
+            let writer = |target| LogWriter::new(target, |lines| format!("{}\n", dropped(lines)));
+            Outlet::Foreground {
+                stdout: writer(LogTarget::Stdout),
+                stderr: writer(LogTarget::Stderr),
+            }
+        } else {
             open_syslog(c"pen", Facility::User);
-        }
-        Self { foreground, zone: TimeZone::system(), quiet: false }
+            Outlet::Background(LogWriter::new(LogTarget::Syslog, dropped))
+        })
     }
 
-    /// On standard error, and answers nowhere.
-    pub fn without_answers() -> Self {
-        Self { quiet: true, ..Self::new(true) }
+    fn new(outlet: Outlet) -> Self {
+        Self { outlet, zone: TimeZone::system() }
     }
 
-    /// Answers to lines of files and options go to standard output.
+    /// Answers to lines of files and options go to standard output. In the background nobody has
+    /// that.
     pub fn answer(&self, text: &str) {
-        if !text.is_empty() && !self.quiet {
-            // Nobody is left to be told that standard output is closed.
-            let mut stdout = std::io::stdout().lock();
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        match &self.outlet {
+            _ if text.is_empty() => {}
+            // There is nobody to tell that standard output is closed.
+            Outlet::Direct { answers: true } => drop(output::print(text)),
+            Outlet::Foreground { stdout, .. } => stdout.write(text),
+            Outlet::Direct { answers: false } | Outlet::Background(_) => {}
         }
     }
 
     /// One message.
     pub fn say(&self, text: &str) {
-        if self.foreground {
-            self.print(&format!("{}: {text}\n", self.clock()));
-        } else {
-            syslog(Priority::Debug, text.as_bytes());
+        match &self.outlet {
+            Outlet::Direct { .. } => output::complain(&format!("{}: {text}", self.clock())),
+            Outlet::Foreground { stderr, .. } => {
+                stderr.write(format!("{}: {text}\n", self.clock()));
+            }
+            Outlet::Background(syslog) => syslog.line(Priority::Debug, text),
         }
     }
 
     /// Text without a time in front, as dumps of traffic are. Nowhere in the background.
-    pub fn print(&self, text: &str) {
-        if self.foreground {
-            // Nobody is left to be told that standard error is closed.
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    pub fn dump(&self, text: &str) {
+        if let Outlet::Foreground { stderr, .. } = &self.outlet {
+            stderr.write(text);
+        }
+    }
+
+    /// Waits for what is still to be written, but not for long.
+    pub fn finish(&self) {
+        match &self.outlet {
+            Outlet::Direct { .. } => {}
+            Outlet::Foreground { stdout, stderr } => {
+                stdout.finish();
+                stderr.finish();
+            }
+            Outlet::Background(syslog) => drop(syslog.finish()),
         }
     }
 
@@ -61,4 +96,8 @@ impl Messages {
         let now = now.unwrap_or_default().to_zoned(self.zone.clone());
         now.strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
+}
+
+fn dropped(lines: u64) -> String {
+    format!("pen: {lines} lines dropped: they were not read in time")
 }

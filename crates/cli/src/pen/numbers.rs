@@ -1,10 +1,11 @@
 //! Connection numbers: small and reused, as the original's table has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Gives sessions the numbers of a table: the lowest free one counted from the last one given.
 ///
-/// Sessions get theirs when somebody asks, since nothing else shows them.
+/// Sessions get theirs when somebody asks, since nothing else shows them. It costs what the
+/// sessions cost, however large the table is said to be.
 #[derive(Default)]
 pub struct ConnectionNumbers {
     by_session: HashMap<u64, usize>,
@@ -27,19 +28,12 @@ impl ConnectionNumbers {
             self.next = 0;
         }
         let size = size.max(self.by_session.len() + strangers.len());
-        let mut taken = vec![false; size];
-        for &number in self.by_session.values() {
-            if number < size {
-                taken[number] = true;
-            }
-        }
+        let mut taken: HashSet<usize> = self.by_session.values().copied().collect();
         for session in strangers {
             let start = self.next;
-            let free = (0..size).map(|step| (start + step) % size).find(|&it| !taken[it]);
+            let free = (0..size).map(|step| (start + step) % size).find(|it| !taken.contains(it));
             let number = free.unwrap_or(size); // there are at least as many numbers as sessions
-            if let Some(taken) = taken.get_mut(number) {
-                *taken = true;
-            }
+            taken.insert(number);
             self.next = number;
             self.by_session.insert(session, number);
         }
@@ -85,6 +79,11 @@ mod tests {
     fn numbers_stay_and_are_given_again() {
         check(&[&[1, 2, 3], &[2, 3, 4], &[3, 4, 5]], 500, &[&[0, 1, 2], &[1, 2, 3], &[2, 3, 4]]);
         check(&[&[1, 2, 3], &[2, 3, 4]], 3, &[&[0, 1, 2], &[1, 2, 0]]);
+    }
+
+    #[test]
+    fn a_huge_table_costs_nothing() {
+        check(&[&[1, 2], &[2, 3]], usize::MAX / 2, &[&[0, 1], &[1, 2]]);
     }
 
     #[test]

@@ -1,217 +1,111 @@
-//! Carries out pen's commands, whether they come in a file, at the control port or by a signal.
+//! Carries out pen's commands, whether they come among the options, in a file, at the control port
+//! or by a signal.
 //!
-//! `classics::pen` says what a command changes and answers; here that is made what runs. Nothing
-//! blocks but reads and writes of small files, and no lock is held while names are looked up.
+//! `classics::pen` says what commands change and answer; here that is made what runs. A running
+//! pen's settings belong to one task, [`Operation::run`], which waits for nothing but the instance.
+//! What may take time has been done before, see `load`, or is done afterwards, by who asked.
 
-use super::facts::{Clients, Facts, gather};
+use super::desk::{Desk, Request};
+use super::facts::{Facts, gather};
+use super::load::{Loaded, write_files};
 use super::messages::Messages;
 use super::numbers::ConnectionNumbers;
-use super::traffic::{TrafficLog, network_target};
-use crate::bare_reason;
-use balancing::Client;
-use classics::pen::{Applied, Effect, Names, PenCommand, PenListen, PenSettings, Show};
-use classics::pen::{lines, replies};
+use super::traffic::TrafficLog;
+use classics::pen::{FactsNeeded, Order, PenSettings, Ran, Surroundings, replies};
 use config::{BackendSelector, Command};
 use control::Operator;
 use dataplane::Observe;
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use sys::process::service_port;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
-/// A running pen: its settings and what they act on. Used on the control thread alone; the locks
-/// are held for moments.
+/// A running pen: its settings and what they act on.
 pub struct Operation {
-    settings: Mutex<PenSettings>,
-    numbers: Mutex<ConnectionNumbers>,
-    traffic: Mutex<TrafficLog>,
+    settings: PenSettings,
+    numbers: ConnectionNumbers,
     messages: Messages,
-    operator: OnceLock<Operator>,
+    operator: Operator,
+    /// For the reporter.
+    told: watch::Sender<Told>,
 }
 
-/// Files that include files: more levels than this are a circle.
-const INCLUDES_MAX: usize = 16;
-
-/// What is left to be done after some commands.
+/// What the reporter must know of the settings.
 #[derive(Default)]
-struct Pending {
-    /// The settings have changed, and what runs has not.
-    reconfigure: bool,
-    includes: usize,
+pub struct Told {
+    pub log: TrafficLog,
+    pub ascii: bool,
+    pub blacklist: i32,
+}
+
+impl Told {
+    pub fn new(settings: &PenSettings, log: TrafficLog) -> Self {
+        Self { log, ascii: settings.ascii, blacklist: settings.blacklist }
+    }
 }
 
 impl Operation {
-    /// Before the start: [`Self::begin`] follows.
-    pub fn new(settings: PenSettings, messages: Messages) -> Self {
-        Self {
-            settings: Mutex::new(settings),
-            numbers: Mutex::default(),
-            traffic: Mutex::default(),
-            messages,
-            operator: OnceLock::new(),
+    pub fn new(
+        settings: PenSettings,
+        messages: Messages,
+        operator: Operator,
+        told: watch::Sender<Told>,
+    ) -> Self {
+        Self { settings, numbers: ConnectionNumbers::default(), messages, operator, told }
+    }
+
+    /// Carries out what is requested, and reports at USR1, until the process ends.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, desk: Desk) {
+        let kinds = [SignalKind::user_defined1(), SignalKind::user_defined2()];
+        let mut signals = kinds.map(|kind| signal(kind).ok());
+        if signals.iter().any(Option::is_none) {
+            self.messages.say("USR1 and USR2 cannot be caught");
+        }
+        let [user1, user2] = &mut signals;
+        loop {
+            tokio::select! {
+                Some(request) = requests.recv() => match request {
+                    Request::Ask(question) => question(&self.settings),
+                    Request::Run(loaded, answer) => {
+                        let _ = answer.send(self.carry_out(&loaded).await);
+                    }
+                },
+                () = received(user1) => self.report(&desk),
+                () = received(user2) => std::process::abort(), // for a core dump, as documented
+            }
         }
     }
 
-    /// The instance runs.
-    pub fn begin(&self, operator: Operator) {
-        let _ = self.operator.set(operator); // there is one start
-    }
-
-    pub fn messages(&self) -> &Messages {
-        &self.messages
-    }
-
-    pub fn traffic(&self) -> MutexGuard<'_, TrafficLog> {
-        lock(&self.traffic)
-    }
-
-    pub fn settings(&self) -> MutexGuard<'_, PenSettings> {
-        lock(&self.settings)
-    }
-
-    /// Whether this client may use the control port.
-    pub fn admits(&self, client: Option<IpAddr>) -> bool {
-        let client = Client { address: client, ..Client::default() };
-        let admitted = self.settings().control_access().permits(&client);
-        if !admitted {
-            self.messages.say("do_ctrl: not from there");
-        }
-        admitted
-    }
-
-    /// Carries out the first line of what a control client sent; gives the answer.
-    pub async fn carry_out(&self, chunk: &[u8]) -> Vec<u8> {
-        let mut pending = Pending::default();
-        let answer = self.run(&PenCommand::parse(chunk), &mut pending).await;
-        self.settle(&mut pending);
-        answer.into_bytes()
-    }
-
-    /// HUP: opens the log anew, and reads the configuration file again.
-    pub async fn reload(&self) {
-        let reopened = self.traffic().reopen();
-        if let Err(error) = reopened {
-            let text = self.settings().log.clone().unwrap_or_default();
-            self.messages.say(&format!(
-                "Can't open logfile {text}, going on in the old: {}",
-                bare_reason(&error)
-            ));
-        }
-        let file = self.settings().config_file.clone();
-        if let Some(file) = file {
-            let mut pending = Pending::default();
-            self.run_file(&file, &mut pending).await;
-            self.settle(&mut pending);
-        }
-    }
-
-    /// USR1: the status page, or a report in words.
-    pub fn report(&self) {
-        let Some(facts) = self.facts(Clients::Everybody) else { return };
+    /// Carries out commands in one step: the settings that they make are what runs afterwards, or
+    /// what ran before goes on where it cannot be listened on another address. What is left for the
+    /// caller is to write the files.
+    async fn carry_out(&mut self, loaded: &Loaded) -> Ran {
+        let facts = self.facts(loaded.facts);
         let clock = self.messages.clock();
-        let settings = self.settings();
-        if settings.web_stats.is_some() {
-            let page = replies::html_status(&settings, &facts.status(&clock));
-            self.write_page(&settings, &page);
-        } else {
-            for message in replies::usr1_report(&settings, &facts.status(&clock)) {
-                self.messages.say(&message);
-            }
+        let mut settings = self.settings.clone();
+        let mut ran = run(&mut settings, loaded, &facts, &clock, true);
+        if ran.has_changed && !self.publish(&settings) {
+            settings = self.settings.clone();
+            ran = run(&mut settings, loaded, &facts, &clock, false);
+            self.publish(&settings);
         }
-    }
-
-    /// A box, since files include files, and a future cannot contain itself.
-    fn run_file<'a>(
-        &'a self,
-        path: &'a str,
-        pending: &'a mut Pending,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(async move {
-            let Ok(text) = std::fs::read(path) else {
-                self.messages.say(&format!("Can't read config file '{path}'"));
-                return;
-            };
-            for line in lines(&text) {
-                let answer = self.run(&PenCommand::parse(line), pending).await;
-                self.messages.answer(&answer);
-            }
-        })
-    }
-
-    async fn run(&self, command: &PenCommand, pending: &mut Pending) -> String {
-        let found = look_up(command.hosts_to_resolve()).await;
-        let Applied { mut reply, diagnostics, effects } = {
-            let hosts = |name: &str| found.get(name).copied();
-            let names = Names { hosts: &hosts, services: &service_port };
-            self.settings().apply(command, names)
+        self.settings = settings;
+        let log = match &ran.log {
+            Some(Some(text)) => loaded.log(text).unwrap_or_default(),
+            Some(None) => TrafficLog::Nowhere,
+            None => self.told.borrow().log.clone(),
         };
-        for text in diagnostics {
-            self.messages.say(&text);
+        self.told.send_replace(Told::new(&self.settings, log));
+        ran.said.iter().for_each(|text| self.messages.say(text));
+        self.messages.answer(&ran.printed);
+        for order in &ran.orders {
+            self.order(*order).await;
         }
-        for effect in effects {
-            reply.push_str(&self.perform(effect, pending).await);
-        }
-        reply
+        ran
     }
 
-    async fn perform(&self, effect: Effect, pending: &mut Pending) -> String {
-        if effect == Effect::Reconfigure {
-            pending.reconfigure = true;
-            return String::new();
-        }
-        if !matches!(effect, Effect::Include(_)) {
-            self.settle(pending); // what follows may be about what was just changed
-        }
-        match effect {
-            Effect::Reconfigure => {}
-            Effect::Quarantine { server, seconds } => {
-                let backend = BackendSelector::Place { tier: 0, index: server };
-                self.order(Command::Quarantine { backend, seconds }).await;
-            }
-            Effect::CloseConnection(number) => {
-                self.facts(Clients::Nobody); // numbers the sessions of this moment
-                let session = lock(&self.numbers).session(number);
-                if let Some(session) = session {
-                    self.order(Command::KillSession { session }).await;
-                }
-            }
-            Effect::Exit => self.order(Command::Shutdown {}).await,
-            Effect::Write(path) => {
-                let text = self.settings().write(&path, &self.messages.clock());
-                write_file(&path, &text, &self.messages);
-            }
-            Effect::Include(path) if pending.includes < INCLUDES_MAX => {
-                pending.includes += 1;
-                self.run_file(&path, pending).await;
-                pending.includes -= 1;
-            }
-            Effect::Include(path) => {
-                self.messages.say(&format!("include: '{path}' is included too deeply"));
-            }
-            Effect::Listen(listen) => return self.listen(listen),
-            Effect::Log(text) => return self.log(text).await,
-            Effect::Show(show) => return self.show(show),
-        }
-        String::new()
-    }
-
-    /// Makes the settings what runs, if they have changed.
-    fn settle(&self, pending: &mut Pending) {
-        if std::mem::take(&mut pending.reconfigure) {
-            self.reconfigure();
-        }
-    }
-
-    fn reconfigure(&self) -> bool {
-        let Some(operator) = self.operator.get() else { return false };
-        let (config, observe) = {
-            let settings = self.settings();
-            (settings.to_config(), observed(&settings))
-        };
-        operator.observe(observe);
-        match operator.reconfigure(&config) {
+    /// Makes settings what runs; whether that worked.
+    fn publish(&self, settings: &PenSettings) -> bool {
+        self.operator.observe(observed(settings));
+        match self.operator.reconfigure(&settings.to_config()) {
             Ok(()) => true,
             Err(error) => {
                 self.messages.say(&error.to_string());
@@ -220,93 +114,79 @@ impl Operation {
         }
     }
 
-    async fn order(&self, command: Command) {
-        let Some(operator) = self.operator.get() else { return };
-        if let Err(error) = operator.command(command).await {
+    async fn order(&mut self, order: Order) {
+        let command = match order {
+            Order::Quarantine { server, seconds } => {
+                let backend = BackendSelector::Place { tier: 0, index: server };
+                Command::Quarantine { backend, seconds }
+            }
+            Order::CloseConnection(number) => match self.numbers.session(number) {
+                Some(session) => Command::KillSession { session },
+                None => return,
+            },
+            Order::Exit => Command::Shutdown {},
+        };
+        if let Err(error) = self.operator.command(command).await {
             self.messages.say(&error.to_string());
         }
     }
 
-    /// Listens elsewhere; the old socket stays if that fails.
-    fn listen(&self, listen: PenListen) -> String {
-        let before = self.settings().listen.clone();
-        let reply = self.settings().set_listen(listen);
-        if self.reconfigure() {
-            return reply;
-        }
-        match before {
-            Some(before) => self.settings().set_listen(before),
-            None => String::new(),
-        }
-    }
-
-    /// Logs elsewhere, or not at all; the old log stays if that fails.
-    async fn log(&self, text: Option<String>) -> String {
-        let opened = match &text {
-            None => {
-                self.traffic().close();
-                Ok(())
+    /// USR1: the status page, or a report in words.
+    fn report(&mut self, desk: &Desk) {
+        let facts = self.facts(FactsNeeded::AllClients);
+        let clock = self.messages.clock();
+        let status = facts.status(&clock);
+        let Some(path) = self.settings.web_stats.clone() else {
+            for message in replies::usr1_report(&self.settings, &status) {
+                self.messages.say(&message);
             }
-            Some(text) => match network_target(text) {
-                None => self.traffic().open(text, None).map_err(|error| bare_reason(&error)),
-                Some((host, port)) => match look_up(vec![host]).await.get(host) {
-                    Some(_) if port == 0 => Err("no such port".to_owned()),
-                    Some(address) => {
-                        let address = SocketAddr::new(*address, port);
-                        let opened = self.traffic().open(text, Some(address));
-                        opened.map_err(|error| bare_reason(&error))
-                    }
-                    None => Err("no such host".to_owned()),
-                },
-            },
+            return;
         };
-        let reply = match opened {
-            Ok(()) => self.settings().set_log(text),
-            Err(error) => {
-                let text = text.unwrap_or_default();
-                self.messages.say(&format!("Can't open logfile {text}: {error}"));
-                let before = self.settings().log.clone();
-                self.settings().set_log(before)
-            }
-        };
-        self.reconfigure();
-        reply
+        let page = replies::html_status(&self.settings, &status);
+        let desk = desk.clone();
+        tokio::spawn(async move { desk.write(vec![(path, page)]).await });
     }
 
-    fn show(&self, show: Show) -> String {
-        if show == Show::Pid {
-            return replies::pid(std::process::id());
-        }
-        let clients = match show {
-            Show::Recent(seconds) => Clients::Recent(seconds),
-            Show::Status => Clients::Everybody,
-            _ => Clients::Nobody,
-        };
-        let Some(facts) = self.facts(clients) else { return String::new() };
-        let settings = self.settings();
-        match show {
-            Show::Servers => replies::servers(&settings, &facts.servers),
-            Show::Connection(number) => replies::connection(&facts.connection(number)),
-            Show::Socket(number) => replies::socket(number, facts.socket(number)),
-            Show::Recent(seconds) => replies::recent(&facts.clients, seconds),
-            Show::Pid => String::new(),
-            Show::Status => {
-                let page = replies::html_status(&settings, &facts.status(&self.messages.clock()));
-                self.write_page(&settings, &page);
-                page
-            }
+    fn facts(&mut self, wanted: FactsNeeded) -> Facts {
+        match wanted {
+            FactsNeeded::Nothing => Facts::default(),
+            wanted => gather(&self.operator, &self.settings, &mut self.numbers, wanted),
         }
     }
+}
 
-    fn facts(&self, clients: Clients) -> Option<Facts> {
-        let operator = self.operator.get()?;
-        Some(gather(operator, &self.settings(), &mut lock(&self.numbers), clients))
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
+}
 
-    fn write_page(&self, settings: &PenSettings, page: &str) {
-        if let Some(path) = &settings.web_stats {
-            write_file(path, page, &self.messages);
-        }
+fn run(
+    settings: &mut PenSettings,
+    loaded: &Loaded,
+    facts: &Facts,
+    clock: &str,
+    may_listen: bool,
+) -> Ran {
+    loaded.with_names(|names| {
+        let show = |settings: &PenSettings, show| facts.answer(settings, show, clock);
+        let log_fault = |text: &str| loaded.log_fault(text);
+        let with = Surroundings { names, clock, show: &show, log_fault: &log_fault, may_listen };
+        settings.run(&loaded.script, &with)
+    })
+}
+
+/// Carries out commands before the start, when there is nothing that could be changed but the
+/// settings. An `exit` ends the process.
+pub fn run_early(settings: &mut PenSettings, loaded: &Loaded, messages: &Messages) {
+    let ran = run(settings, loaded, &Facts::default(), &messages.clock(), true);
+    ran.said.iter().for_each(|text| messages.say(text));
+    messages.answer(&ran.printed);
+    messages.answer(&ran.reply);
+    write_files(&ran.writes, messages);
+    if ran.orders.contains(&Order::Exit) {
+        std::process::exit(0);
     }
 }
 
@@ -314,99 +194,4 @@ impl Operation {
 pub fn observed(settings: &PenSettings) -> Observe {
     let requests = settings.log.is_some();
     Observe { requests, blocks: settings.dumps_data(), ..Observe::default() }
-}
-
-fn write_file(path: &str, text: &str, messages: &Messages) {
-    if let Err(error) = std::fs::write(path, text) {
-        messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Looks names up without blocking; those that are not found are left out.
-async fn look_up(names: Vec<&str>) -> HashMap<String, IpAddr> {
-    let mut found = HashMap::new();
-    for name in names {
-        if let Ok(mut addresses) = tokio::net::lookup_host((name, 0)).await
-            && let Some(address) = addresses.next()
-        {
-            found.insert(name.to_owned(), address.ip());
-        }
-    }
-    found
-}
-
-/// Carries out a line before the start, when nothing runs that it could act on.
-pub fn run_line(settings: &mut PenSettings, line: &[u8], names: Names<'_>, messages: &Messages) {
-    run_early(settings, &PenCommand::parse(line), names, messages, 0);
-}
-
-/// Carries out a file before the start.
-pub fn run_file(settings: &mut PenSettings, path: &Path, names: Names<'_>, messages: &Messages) {
-    run_file_early(settings, path, names, messages, 0);
-}
-
-fn run_file_early(
-    settings: &mut PenSettings,
-    path: &Path,
-    names: Names<'_>,
-    messages: &Messages,
-    depth: usize,
-) {
-    let Ok(text) = std::fs::read(path) else {
-        messages.say(&format!("Can't read config file '{}'", path.display()));
-        return;
-    };
-    for line in lines(&text) {
-        run_early(settings, &PenCommand::parse(line), names, messages, depth);
-    }
-}
-
-fn run_early(
-    settings: &mut PenSettings,
-    command: &PenCommand,
-    names: Names<'_>,
-    messages: &Messages,
-    depth: usize,
-) {
-    let Applied { mut reply, diagnostics, effects } = settings.apply(command, names);
-    for text in diagnostics {
-        messages.say(&text);
-    }
-    for effect in effects {
-        match effect {
-            Effect::Listen(listen) => reply.push_str(&settings.set_listen(listen)),
-            Effect::Log(text) => reply.push_str(&settings.set_log(text)),
-            Effect::Write(path) => {
-                let text = settings.write(&path, &messages.clock());
-                write_file(&path, &text, messages);
-            }
-            Effect::Include(path) if depth < INCLUDES_MAX => {
-                run_file_early(settings, Path::new(&path), names, messages, depth + 1);
-            }
-            Effect::Include(path) => {
-                messages.say(&format!("include: '{path}' is included too deeply"));
-            }
-            Effect::Show(Show::Servers) => reply.push_str(&replies::servers(settings, &[])),
-            Effect::Show(Show::Pid) => reply.push_str(&replies::pid(std::process::id())),
-            Effect::Show(Show::Connection(number)) => {
-                let none = Facts::default();
-                reply.push_str(&replies::connection(&none.connection(number)));
-            }
-            Effect::Show(Show::Socket(number)) => reply.push_str(&replies::socket(number, None)),
-            Effect::Exit => {
-                messages.answer(&reply);
-                std::process::exit(0);
-            }
-            // There are no clients or connections yet, and blacklists begin with the start.
-            Effect::Show(Show::Recent(_) | Show::Status)
-            | Effect::Reconfigure
-            | Effect::Quarantine { .. }
-            | Effect::CloseConnection(_) => {}
-        }
-    }
-    messages.answer(&reply);
 }

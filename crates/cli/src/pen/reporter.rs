@@ -1,56 +1,78 @@
 //! What pen says of what happens: the traffic log, dumps, and who was blacklisted.
 
 use super::facts::server_number;
-use super::operation::Operation;
+use super::messages::Messages;
+use super::operation::Told;
 use crate::bare_reason;
 use balancing::{Backend, BackendChange};
 use classics::pen::replies::dump;
 use control::{Instance, Reporter};
 use dataplane::{Event, Trouble};
-use std::sync::Arc;
 use telemetry::{Level, Line};
 use terms::{Address, ConnectFailure};
+use tokio::sync::watch;
 
 /// Hears of events on the control thread.
 pub struct PenReporter {
-    operation: Arc<Operation>,
+    messages: Messages,
+    told: watch::Receiver<Told>,
+    /// Entries of this batch, for the traffic log.
+    entries: Vec<u8>,
     /// Dumps of this batch.
     dumps: String,
 }
 
+/// How much text is gathered before it is handed over.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
+
 impl PenReporter {
-    pub fn new(operation: Arc<Operation>) -> Self {
-        Self { operation, dumps: String::new() }
+    pub fn new(messages: Messages, told: watch::Receiver<Told>) -> Self {
+        Self { messages, told, entries: Vec::new(), dumps: String::new() }
     }
 
     fn say(&self, text: &str) {
-        self.operation.messages().say(text);
+        self.messages.say(text);
     }
 
     fn blacklisted(&self, backend: &Backend, instance: &Instance, failure: Option<ConnectFailure>) {
         let number = server_number(&instance.pool(0), backend);
-        if matches!(failure, Some(ConnectFailure::TimedOut | ConnectFailure::Busy)) {
+        let failure = failure.unwrap_or(ConnectFailure::Refused); // a connect is what failed
+        if matches!(failure, ConnectFailure::TimedOut | ConnectFailure::Busy) {
             self.say(&format!("blacklisting server {number} because of connect timeout"));
             return;
         }
-        if let Some(failure) = failure {
-            let error = sys::net::system_error(failure);
+        let error = sys::net::system_error(failure);
+        if let Some(errno) = error.raw_os_error().filter(|_| is_seen_at_once(backend, failure)) {
+            let seconds = self.told.borrow().blacklist;
+            self.say(&format!("Server {number} failed, retry in {seconds} sec: {errno}"));
+            self.say(&format!("blacklisting server {number} because connect error {errno}"));
+        } else {
             self.say(&format!("Connect failed: {}", bare_reason(&error)));
+            self.say(&format!("blacklisting server {number} because of connect failure"));
         }
-        self.say(&format!("blacklisting server {number} because of connect failure"));
     }
+}
+
+/// Whether the system call that begins a connect fails with this; otherwise it fails later. The
+/// original has different words for the two.
+fn is_seen_at_once(backend: &Backend, failure: ConnectFailure) -> bool {
+    let is_unix = backend.addresses.iter().any(|it| matches!(it, Address::Unix(_)));
+    is_unix || matches!(failure, ConnectFailure::NoRoute | ConnectFailure::NoAddress)
 }
 
 impl Reporter for PenReporter {
     fn event(&mut self, event: &Event, instance: &Instance) {
+        if self.entries.len().max(self.dumps.len()) >= GATHERED_BYTES_MAX {
+            self.flush();
+        }
         match event {
             Event::Request { client, backend, bytes, .. } => {
                 let client = client.map(|client| client.ip().to_canonical());
                 let server = backend.addresses.first().map(shown).unwrap_or_default();
-                self.operation.traffic().add(client, &server, bytes);
+                self.told.borrow().log.add(&mut self.entries, client, &server, bytes);
             }
             Event::Block { bytes: Some(bytes), .. } if !bytes.is_empty() => {
-                let ascii = self.operation.settings().ascii;
+                let ascii = self.told.borrow().ascii;
                 self.dumps.push_str(&dump(bytes, ascii));
             }
             Event::Backend { backend, change: BackendChange::Quarantined, failure, .. } => {
@@ -82,12 +104,22 @@ impl Reporter for PenReporter {
         }
     }
 
+    fn dropped(&mut self, events: u64) {
+        self.say(&format!("{events} events dropped: they came faster than they could be logged"));
+    }
+
     fn flush(&mut self) {
-        self.operation.traffic().flush();
+        self.told.borrow().log.write(&mut self.entries);
         if !self.dumps.is_empty() {
-            self.operation.messages().print(&self.dumps);
+            self.messages.dump(&self.dumps);
             self.dumps.clear();
         }
+    }
+
+    fn finish(&mut self) {
+        self.flush();
+        self.told.borrow().log.finish();
+        self.messages.finish();
     }
 }
 

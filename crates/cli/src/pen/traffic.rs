@@ -1,38 +1,46 @@
 //! The traffic log: one entry per piece of data read from a client.
 
+use super::messages::Messages;
+use super::names::first_address;
+use crate::bare_reason;
 use classics::pen::host_and_port;
 use classics::pen::replies::{log_datagram, log_line};
-use std::fs::File;
-use std::io::{self, Write};
+use control::{LogTarget, LogWriter};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Where entries go.
-#[derive(Default)]
-pub struct TrafficLog {
-    target: Option<Target>,
-    /// Entries of this batch, for a file.
-    waiting: Vec<u8>,
-}
-
-enum Target {
-    File {
-        path: String,
-        file: File,
-    },
+/// Where a log is, before it is opened.
+pub enum LogPlace {
+    File(PathBuf),
     /// penlogd, or whoever listens there.
-    Network {
-        socket: UdpSocket,
-    },
+    Network(SocketAddr),
 }
 
-impl TrafficLog {
-    /// Sends entries to a file, or to `host:port` at `address`.
+impl LogPlace {
+    /// Looks up the host of `host:port`: that is every text with a colon, unless it begins with a
+    /// slash. Blocks.
     ///
     /// # Errors
-    /// When it cannot be opened; then entries go where they went before.
-    pub fn open(&mut self, text: &str, address: Option<SocketAddr>) -> io::Result<()> {
-        let target = match address {
-            Some(address) => {
+    /// In words.
+    pub fn find(text: &str) -> Result<Self, String> {
+        let Some((host, port)) = host_and_port(text).filter(|_| !text.starts_with('/')) else {
+            return Ok(Self::File(PathBuf::from(text)));
+        };
+        let port = sys::process::service_port(port).or_else(|| port.parse().ok());
+        let address = first_address(host).ok_or("no such host")?;
+        let port = port.filter(|port| *port != 0).ok_or("no such port")?;
+        Ok(Self::Network(SocketAddr::new(address, port)))
+    }
+
+    /// Opens it. Entries that are dropped because nobody reads them are reported in `messages`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(&self, messages: &Messages) -> io::Result<TrafficLog> {
+        match self {
+            Self::Network(address) => {
                 let any: IpAddr = match address {
                     SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                     SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -40,69 +48,84 @@ impl TrafficLog {
                 let socket = UdpSocket::bind((any, 0))?;
                 socket.connect(address)?;
                 socket.set_nonblocking(true)?;
-                Target::Network { socket }
+                Ok(TrafficLog::Network(Arc::new(socket)))
             }
-            None => {
-                let file = File::options().append(true).create(true).open(text)?;
-                Target::File { path: text.to_owned(), file }
+            Self::File(path) => {
+                let file = sys::bounded_files::open_log(path)?;
+                let messages = messages.clone();
+                let writer = LogWriter::new(LogTarget::File(file), move |lines| {
+                    messages
+                        .say(&format!("{lines} log entries dropped: they could not be written"));
+                    String::new()
+                });
+                Ok(TrafficLog::File(writer))
             }
-        };
-        self.flush();
-        self.target = Some(target);
-        Ok(())
-    }
-
-    /// Opens the file anew, after it was renamed.
-    ///
-    /// # Errors
-    /// When it cannot be opened; entries then go on into the old one.
-    pub fn reopen(&mut self) -> io::Result<()> {
-        match &self.target {
-            Some(Target::File { path, .. }) => {
-                let path = path.clone();
-                self.open(&path, None)
-            }
-            Some(Target::Network { .. }) | None => Ok(()),
         }
     }
+}
 
-    /// Stops logging.
-    pub fn close(&mut self) {
-        self.flush();
-        self.target = None;
+/// Finds a log and opens it. Blocks.
+///
+/// # Errors
+/// In words.
+pub fn open_log(text: &str, messages: &Messages) -> Result<TrafficLog, String> {
+    LogPlace::find(text)?.open(messages).map_err(|error| bare_reason(&error))
+}
+
+/// Where entries go. Nothing here waits for whoever reads them.
+#[derive(Clone, Default)]
+pub enum TrafficLog {
+    #[default]
+    Nowhere,
+    File(LogWriter),
+    Network(Arc<UdpSocket>),
+}
+
+impl TrafficLog {
+    /// Opens a file anew, at `path`, after it was renamed. If it cannot be opened, entries go on
+    /// into the old one, and `messages` say so.
+    pub fn reopen(&self, path: &str, messages: &Messages) {
+        let Self::File(writer) = self else { return };
+        let (path, messages) = (path.to_owned(), messages.clone());
+        writer.switch(move || {
+            let opened = sys::bounded_files::open_log(Path::new(&path));
+            let failed = |error| {
+                let reason = bare_reason(&error);
+                messages.say(&format!("Can't open logfile {path}, going on in the old: {reason}"));
+            };
+            opened.map_err(failed).ok()
+        });
     }
 
-    /// Adds an entry.
-    pub fn add(&mut self, client: Option<IpAddr>, server: &str, bytes: &[u8]) {
-        match &self.target {
-            Some(Target::File { .. }) => {
+    /// Sends an entry, or adds it to `waiting` for [`Self::write`].
+    pub fn add(&self, waiting: &mut Vec<u8>, client: Option<IpAddr>, server: &str, bytes: &[u8]) {
+        match self {
+            Self::File(_) => {
                 let seconds = u64::try_from(sys::clock::wall_nanos() / 1_000_000_000).unwrap_or(0);
-                self.waiting.extend(log_line(client, seconds, server, bytes));
+                waiting.extend(log_line(client, seconds, server, bytes));
             }
-            Some(Target::Network { socket }) => {
+            Self::Network(socket) => {
                 // A datagram that the receiver cannot take is lost, as every other one.
                 let _ = socket.send(&log_datagram(client, server, bytes));
             }
-            None => {}
+            Self::Nowhere => {}
         }
     }
 
     /// Writes what was added.
-    pub fn flush(&mut self) {
-        if let Some(Target::File { file, .. }) = &mut self.target
-            && !self.waiting.is_empty()
+    pub fn write(&self, waiting: &mut Vec<u8>) {
+        if let Self::File(writer) = self
+            && !waiting.is_empty()
         {
-            // Nobody is left to be told of a full disk; the original goes on, too.
-            let _ = file.write_all(&self.waiting);
+            writer.write(&*waiting);
         }
-        self.waiting.clear();
+        waiting.clear();
     }
-}
 
-/// Host and port of a log that is no file: everything with a colon, unless it begins with a
-/// slash. The port is zero where it is none.
-pub fn network_target(text: &str) -> Option<(&str, u16)> {
-    let (host, port) = host_and_port(text).filter(|_| !text.starts_with('/'))?;
-    let port = sys::process::service_port(port).or_else(|| port.parse().ok());
-    Some((host, port.unwrap_or(0)))
+    /// Waits for what is still to be written, but not for long.
+    pub fn finish(&self) {
+        if let Self::File(writer) = self {
+            writer.finish();
+        }
+    }
 }

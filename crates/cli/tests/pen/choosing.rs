@@ -204,3 +204,13 @@ fn a_server_blacklisted_by_command_keeps_its_connections_and_comes_back() {
         is_there && a.accepted() > before
     });
 }
+
+#[test]
+fn a_unix_server_that_is_missing_is_reported_as_pen_does() {
+    let (a, place) = (Backend::named("a"), crate::support::Place::new());
+    let missing = place.file("missing");
+    let pen = Pen::start_in(place, "-r -b 20", &format!("{a} {}", missing.display()));
+    assert_eq!(pen.ask(2), "a a");
+    pen.program.log.wait(": Server 1 failed, retry in 20 sec: 2");
+    pen.program.log.wait(": blacklisting server 1 because connect error 2");
+}

@@ -13,6 +13,7 @@ mod control;
 mod counting;
 mod countries;
 mod data;
+mod files;
 mod http;
 mod ipv6;
 mod load;
@@ -46,12 +47,28 @@ impl Pen {
     /// The same where a test has put files before.
     #[track_caller]
     fn start_in(place: Place, options: &str, servers: &str) -> Self {
+        Self::spawn(Program::spawn, place, options, servers)
+    }
+
+    /// The same with output that nobody reads.
+    #[track_caller]
+    fn start_unread(options: &str, servers: &str) -> Self {
+        Self::spawn(Program::spawn_unread, Place::new(), options, servers)
+    }
+
+    #[track_caller]
+    fn spawn(
+        spawn: impl FnOnce(&mut std::process::Command) -> Program,
+        place: Place,
+        options: &str,
+        servers: &str,
+    ) -> Self {
         let (port, control) = (port(), port());
         let words = format!(
             "-f {} -C 127.0.0.1:{control} {options} 127.0.0.1:{port} {servers}",
             as_oneself()
         );
-        let program = Program::spawn(&mut place.command("pen", &words));
+        let program = spawn(&mut place.command("pen", &words));
         let mut pen = Self { program, port, control, place };
         pen.wait_listening();
         pen

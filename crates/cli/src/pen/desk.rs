@@ -1,0 +1,131 @@
+//! How everybody else reaches the task that owns pen's settings.
+
+use super::load::{Loaded, Stage, write_files};
+use super::messages::Messages;
+use super::operation::Told;
+use super::threads::Threads;
+use balancing::Client;
+use classics::pen::{PenSettings, Ran, Script};
+use std::net::IpAddr;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What the owner of the settings is asked to do.
+pub enum Request {
+    /// Look something up in the settings.
+    Ask(Box<dyn FnOnce(&PenSettings) + Send>),
+    /// Carry commands out.
+    Run(Box<Loaded>, oneshot::Sender<Ran>),
+}
+
+/// Requests that may wait.
+const REQUESTS_MAX: usize = 32;
+
+/// Asks the owner of the settings. Does what takes time itself, before and afterwards.
+#[derive(Clone)]
+pub struct Desk {
+    requests: mpsc::Sender<Request>,
+    messages: Messages,
+    told: watch::Receiver<Told>,
+    threads: Threads,
+}
+
+impl Desk {
+    /// A desk, and where its requests arrive.
+    pub fn new(messages: Messages, told: watch::Receiver<Told>) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, arrive) = mpsc::channel(REQUESTS_MAX);
+        (Self { requests, messages, told, threads: Threads::default() }, arrive)
+    }
+
+    pub fn messages(&self) -> &Messages {
+        &self.messages
+    }
+
+    /// Whether this client may use the control port.
+    pub async fn admits(&self, client: Option<IpAddr>) -> bool {
+        let client = Client { address: client, ..Client::default() };
+        let list = self.ask(|settings| settings.control_access()).await;
+        let admitted = list.is_some_and(|list| list.permits(&client));
+        if !admitted {
+            self.messages.say("do_ctrl: not from there");
+        }
+        admitted
+    }
+
+    /// Carries out the first line of what a control client sent; gives the answer.
+    pub async fn carry_out(&self, chunk: Vec<u8>) -> Vec<u8> {
+        let stage = Stage::Running(self.messages.clone());
+        let loaded = match Script::takes_time(&chunk) {
+            false => Ok(Loaded::line(&chunk, &stage)),
+            true => self.threads.run(move || Loaded::line(&chunk, &stage)).await,
+        };
+        self.run(loaded).await.into_bytes()
+    }
+
+    /// At every HUP: opens the log anew, and carries out the configuration file again. One after
+    /// the other, so that the last one counts.
+    pub async fn heed_hangups(self) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            self.messages.say("HUP cannot be caught");
+            return;
+        };
+        while hangup.recv().await.is_some() {
+            self.reload().await;
+        }
+    }
+
+    async fn reload(&self) {
+        let files = |settings: &PenSettings| (settings.log.clone(), settings.config_file.clone());
+        let Some((log, file)) = self.ask(files).await else { return };
+        if let Some(path) = log {
+            self.told.borrow().log.reopen(&path, &self.messages);
+        }
+        if let Some(file) = file {
+            let stage = Stage::Running(self.messages.clone());
+            let loaded = self.threads.run(move || Loaded::file(&file, &stage)).await;
+            match loaded {
+                Ok(Err(reason)) => self.messages.say(&reason),
+                Ok(Ok(loaded)) => drop(self.run(Ok(loaded)).await),
+                Err(reason) => drop(self.run(Err(reason)).await),
+            }
+        }
+    }
+
+    /// Has commands carried out that were loaded, and writes the files that they write.
+    async fn run(&self, loaded: Result<Loaded, String>) -> String {
+        let loaded = match loaded {
+            Ok(loaded) => Box::new(loaded),
+            Err(reason) => {
+                self.messages.say(&format!("commands were not carried out: {reason}"));
+                return String::new();
+            }
+        };
+        let (answer, answered) = oneshot::channel();
+        let _ = self.requests.send(Request::Run(loaded, answer)).await;
+        let Ok(ran) = answered.await else { return String::new() };
+        self.write(ran.writes).await;
+        ran.reply
+    }
+
+    /// Writes files.
+    pub async fn write(&self, files: Vec<(String, String)>) {
+        if files.is_empty() {
+            return;
+        }
+        let messages = self.messages.clone();
+        if let Err(reason) = self.threads.run(move || write_files(&files, &messages)).await {
+            self.messages.say(&format!("Can't write files: {reason}"));
+        }
+    }
+
+    /// Asks the settings; `None` when pen is ending.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&PenSettings) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let ask = move |settings: &PenSettings| drop(answer.send(question(settings)));
+        self.requests.send(Request::Ask(Box::new(ask))).await.ok()?;
+        answered.await.ok()
+    }
+}
