@@ -1,4 +1,4 @@
-//! The half of a start that can fail in front of the user: names and sockets.
+//! The part of a start that can fail while the user is watching: names and sockets.
 
 use config::{Bind, Endpoint, Family, Host};
 use std::io;
@@ -11,28 +11,28 @@ use terms::Address;
 /// Why a start failed. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A host to listen on has no address.
-    #[error("cannot resolve {host} to listen on")]
+    /// The host of a listening address cannot be resolved.
+    #[error("cannot resolve the listening address {host}")]
     ResolveListener {
         /// As configured.
         host: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// None of the backends has an address.
-    #[error("cannot resolve any backend; the first is {host}")]
+    /// None of the backends can be resolved.
+    #[error("cannot resolve any backend; the first one is {host}")]
     ResolveBackend {
         /// The first one's host.
         host: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The address cannot be listened on.
+    /// A listening address cannot be bound.
     #[error("cannot listen on {bind}{}", bind_hint(bind, source))]
     Listen {
         /// As configured.
         bind: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A backend is an address that this process itself listens on.
@@ -45,52 +45,52 @@ pub enum StartError {
         /// The listener, as configured.
         bind: String,
     },
-    /// The admin socket cannot be made.
+    /// The admin socket cannot be created.
     #[error("cannot create the admin socket {}; choose another path with --admin", path.display())]
     Admin {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The process id cannot be written.
-    #[error("cannot write the process id to {}", path.display())]
+    /// The pid file cannot be written.
+    #[error("cannot write the pid file {}", path.display())]
     PidFile {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The root directory cannot be changed.
     #[error("cannot change the root directory to {}", path.display())]
     Root {
-        /// To where.
+        /// The new root directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The personality's companion could not open what it needs.
+    /// The personality's companion cannot open a file that it needs.
     #[error("{what}")]
     Companion {
-        /// What, in the personality's words.
+        /// What failed, in the personality's words.
         what: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The user cannot be become.
+    /// The process cannot change to that user.
     #[error("cannot change to user {user}")]
     User {
-        /// Who.
+        /// The name of the user.
         user: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The system has no room for another process or thread.
+    /// The system cannot create another process or thread.
     #[error("cannot start {what}")]
     System {
-        /// What was to be started.
+        /// What could not be started.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -98,10 +98,12 @@ pub enum StartError {
 fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse if bind.starts_with("unix:") => {
-            " (another program does, or a file is in the way; `ss -lxp` shows which)"
+            " (another program uses it, or a file is in the way; `ss -lxp` shows which)"
         }
-        io::ErrorKind::AddrInUse => " (another program does; `ss -ltnp` shows which)",
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
+        io::ErrorKind::AddrInUse => " (another program uses it; `ss -ltnp` shows which)",
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 require root or CAP_NET_BIND_SERVICE)"
+        }
         io::ErrorKind::AddrNotAvailable => " (this machine does not have the address)",
         _ => "",
     }

@@ -24,6 +24,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod start;
+mod unserved;
 
 pub use bind::{StartError, can_listen, first_ipv4};
 pub use client::{Client, ClientError};

@@ -3,6 +3,7 @@
 use crate::Instance;
 use crate::instance::plain;
 use crate::log::{LogTarget, LogWriter};
+use crate::unserved::{Unserved, Warning};
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
 use sys::process::{Facility, Priority, open_syslog};
@@ -20,6 +21,8 @@ pub trait Reporter: Send {
         let message = "events dropped: they came faster than they could be logged";
         self.note(&Line { level: Level::Warn, message, fields });
     }
+    /// Ten seconds have passed: say what was held back.
+    fn tick(&mut self, _instance: &Instance) {}
     /// A batch is over: write what was gathered.
     fn flush(&mut self) {}
     /// The process is about to exit: wait for what is still to be written, but not for long.
@@ -34,6 +37,7 @@ pub struct LogReporter {
     stamp: Stamp,
     out: String,
     writer: LogWriter,
+    unserved: Unserved,
 }
 
 impl LogReporter {
@@ -61,7 +65,8 @@ impl LogReporter {
                 }
             }
         });
-        Self { format, to_syslog, stamp: Stamp::default(), out: String::new(), writer }
+        let (stamp, out, unserved) = (Stamp::default(), String::new(), Unserved::default());
+        Self { format, to_syslog, stamp, out, writer, unserved }
     }
 
     fn ended(&mut self, ended: &Ended, instance: &Instance) {
@@ -91,6 +96,10 @@ impl LogReporter {
         }
         fields.push(("duration", Value::Time(ended.duration)));
         self.note(&Line { level: Level::Info, message: "session ended", fields: &fields });
+        let now = sys::clock::now();
+        if let Some(warning) = self.unserved.add(ended.listener, ended.reason, now) {
+            self.unserved(&warning, instance);
+        }
         if let Some(backend) = &ended.backend
             && backend.state.admin() == AdminState::Draining
             && backend.state.sessions() == 0
@@ -98,6 +107,19 @@ impl LogReporter {
             let fields = [("backend", Value::Text(&backend.name))];
             self.note(&Line { level: Level::Info, message: "backend drained", fields: &fields });
         }
+    }
+}
+
+impl LogReporter {
+    fn unserved(&mut self, warning: &Warning, instance: &Instance) {
+        let listener = instance.listener_name(warning.listener);
+        let fields = [
+            ("listener", Value::Text(&listener)),
+            ("reason", Value::Text(&warning.reason)),
+            ("sessions", Value::Count(warning.sessions)),
+        ];
+        let message = "no backend has served these sessions";
+        self.note(&Line { level: Level::Warn, message, fields: &fields });
     }
 }
 
@@ -168,6 +190,13 @@ impl Reporter for LogReporter {
         } else {
             line.write(self.format, sys::clock::wall_nanos(), &mut self.stamp, &mut self.out);
         }
+    }
+
+    fn tick(&mut self, instance: &Instance) {
+        for warning in self.unserved.due(sys::clock::now()) {
+            self.unserved(&warning, instance);
+        }
+        self.flush();
     }
 
     fn flush(&mut self) {

@@ -5,12 +5,14 @@ use crate::backlog::Backlog;
 use crate::names::{Failures, keep_names};
 use crate::signals::{Came, Caught, Exit};
 use dataplane::Event;
+use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Level, Value};
 use terms::CloseReason;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 /// The control plane at work.
 pub(crate) struct Serving {
@@ -18,6 +20,8 @@ pub(crate) struct Serving {
     pub backlog: Backlog,
     pub caught: Caught,
     pub exit: Exit,
+    /// Listeners whose `--source` cannot be used, with the address and the reason.
+    pub unusable_sources: Vec<(String, IpAddr, io::Error)>,
 }
 
 /// How the process ends.
@@ -70,8 +74,11 @@ impl Serving {
     }
 
     async fn until_shutdown(&mut self, failures: &Failures) -> Ending {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = ticks.tick() => self.desk.reporter().tick(&self.desk.instance()),
                 Some(batch) = self.backlog.next() => {
                     self.report(&batch);
                     failures.add(batch.iter().filter_map(|event| match event {
@@ -134,6 +141,15 @@ impl Serving {
 
     fn log_start(&self) {
         self.desk.note_country_error();
+        for (listener, source, error) in &self.unusable_sources {
+            let fields = [
+                ("listener", Value::Text(listener)),
+                ("source", Value::Text(source)),
+                ("error", Value::Text(error)),
+            ];
+            let message = "source address unusable; the system chooses one while that is so";
+            self.desk.note(Level::Warn, message, &fields);
+        }
         let status = self.desk.instance().status();
         for listener in &status.listeners {
             let tiers = listener.tiers.iter().map(|tier| {
@@ -183,6 +199,9 @@ impl Serving {
 
 /// How long after the start nothing of it goes on any more.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// How often the reporter is asked for what it has held back.
+const TICK: Duration = Duration::from_secs(10);
 
 /// How often to look whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

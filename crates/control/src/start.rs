@@ -14,6 +14,8 @@ use crate::signals::{Caught, Signals};
 use crate::socket::AdminSocket;
 use config::Config;
 use dataplane::{DataPlane, Observe, Options};
+use std::io;
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use sys::files::PidFile;
@@ -136,6 +138,7 @@ impl Prepared {
         if let Some(companion) = &mut self.companion {
             companion.open()?;
         }
+        let unusable_sources = self.config.listeners.iter().filter_map(unusable_source).collect();
         let (sinks, backlog) = Backlog::new();
         let options = Options { workers: self.workers, spin: process.spin };
         let plane = DataPlane::start(options, |_| sinks.sink()).map_err(system("the workers"))?;
@@ -156,7 +159,8 @@ impl Prepared {
             Caught::new(&self.signals)
         };
         let companion = self.companion.map(|it| it.run(Operator::new(Arc::clone(&desk))));
-        let serving = Serving { desk, backlog, caught, exit: self.signals.exit };
+        let exit = self.signals.exit;
+        let serving = Serving { desk, backlog, caught, exit, unusable_sources };
         if let Some(background) = background {
             background.ready().map_err(system("in the background"))?;
         }
@@ -167,6 +171,14 @@ impl Prepared {
             Ending::Signal(signal) => sys::process::die_of(signal),
         }
     }
+}
+
+/// A listener's source address, if this machine does not have it now. It may come later, as one that
+/// two machines share does, so the start goes on.
+fn unusable_source(listener: &config::Listener) -> Option<(String, IpAddr, io::Error)> {
+    let terms::Source::Fixed(source) = listener.source else { return None };
+    let error = UdpSocket::bind((source, 0)).err()?;
+    Some((listener.bind.to_string(), source, error))
 }
 
 fn absolute(path: &Path) -> PathBuf {

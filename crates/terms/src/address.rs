@@ -19,7 +19,8 @@ pub enum Source {
     /// The system chooses.
     #[default]
     System,
-    /// This address. If the host does not have it, it is not used (balance(1), `-B`).
+    /// This address. While the host does not have it, the system chooses (balance(1), `-B`); the
+    /// native start says so with a warning.
     Fixed(IpAddr),
     /// The client's own address (`IP_TRANSPARENT`, ip(7)). Needs `CAP_NET_ADMIN` or
     /// `CAP_NET_RAW`. Without it, or if the address family differs, the system chooses.

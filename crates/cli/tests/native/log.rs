@@ -298,3 +298,33 @@ fn a_daemon_under_another_root_directory_logs_to_the_system_log() {
     assert!(lines.contains("listening"), "{lines}");
     place.run("evenkeel", "ctl --admin its.sock shutdown").check(0);
 }
+
+#[test]
+fn clients_that_no_backend_serves_are_a_warning_but_not_each() {
+    let (place, port, down) = (Place::new(), port(), Backend::refusing());
+    let evenkeel = place.native(&format!("{port} {down} --quarantine 0"));
+    for _ in 0..20 {
+        assert_eq!(ask(&port), "reset");
+    }
+    evenkeel.log.wait_nth("session ended", 19);
+    let warnings = evenkeel.log.with("warn no backend has served these sessions");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let expected = format!("listener=*:{port} reason=connect-refused sessions=1");
+    assert!(warnings[0].ends_with(&expected), "{warnings:?}");
+    let rest = evenkeel.log.wait("sessions=19");
+    assert!(rest.contains("warn no backend has served these sessions"), "{rest}");
+}
+
+#[test]
+fn an_unusable_source_address_is_a_warning_at_the_start() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a} --source 192.0.2.1"));
+    let line = evenkeel.log.wait("source address unusable");
+    assert!(line.contains(" warn "), "{line}");
+    assert!(line.contains(&format!("listener=*:{port} source=192.0.2.1 error=")), "{line}");
+    assert_eq!(ask(&port), "a");
+    let fine = Place::new();
+    let port = crate::support::port();
+    let evenkeel = fine.native(&format!("{port} {a} --source 127.0.0.1"));
+    assert_eq!(evenkeel.log.with("source address").len(), 0);
+}
