@@ -15,22 +15,22 @@ pub static TOOL: Tool = Tool {
     about: "send a web server's log to penlogd, line by line",
     synopsis: &["[OPTION]... SERVER PORT [MYIP]"],
     description: "\
-Sends each line of standard input as one UDP datagram to PORT of SERVER, where penlogd runs. Made to
-be started by a web server:
+Sends each line of standard input as one UDP datagram to PORT of SERVER, where penlogd runs. A web
+server starts it:
 
     CustomLog \"|penlog loghost 10514\" common
 
 SERVER and MYIP are names or addresses, IPv4 or IPv6; PORT is a number or a service name. MYIP is the
-address to send from: penlogd tells web servers apart by it, so it must be the one that the
-balancer's configuration has for this server.",
+address to send from. penlogd tells web servers apart by it, so it must be the address that this
+server has in the balancer's configuration.",
     options: &[
-        opt(' ', "max", "BYTES", "Cut longer lines here, keeping the newline. Default and maximum 65507 (65487 over IPv6); a classic penlogd takes 1023."),
-        opt(' ', "legacy", "", "Do as the classic program 0.34.1 did: lines over 1023 bytes go out in pieces."),
+        opt(' ', "max", "BYTES", "Cut lines that are longer, keeping the newline. Default and maximum 65507 (65487 over IPv6); a classic penlogd takes 1023."),
+        opt(' ', "legacy", "", "Behave as the classic program 0.34.1: send lines of more than 1023 bytes in pieces."),
     ],
     sections: &[
         ("exit status", "\
-0: the input has ended; 1: SERVER or MYIP cannot be used; 2: wrong usage. Datagrams that get lost
-are not noticed; the first one that cannot be sent is reported on standard error."),
+0: the input has ended; 1: SERVER or MYIP cannot be used; 2: wrong usage. Lost
+datagrams are not noticed; the first one that cannot be sent is reported on standard error."),
         ("see also", "penlogd(1), mergelogs(1)"),
     ],
 };

@@ -34,32 +34,33 @@ use state::State;
 /// Everything about the program's command line.
 pub static TOOL: Tool = Tool {
     name: "dwatch",
-    about: "watch programs and start those that died",
+    about: "watch programs and start those that have died",
     synopsis: &["[OPTION]..."],
     description: "\
-Checks the programs in its configuration file and starts those that are not well: one pass for cron,
-or with -i again and again in the foreground. Where systemd or another supervisor starts a program,
-let that restart it (Restart=on-failure, WatchdogSec=); dwatch is for what they do not start, and for
-checks they do not know.
+Checks the programs in its configuration file and starts those that are not well: in one pass, for
+cron, or with -i continuously in the foreground. If systemd or another supervisor starts a program,
+let it also restart the program (Restart=on-failure). dwatch is for programs that no supervisor
+starts, and for checks that a supervisor cannot make.
 
-A program that is not well is started after what is left of it was stopped. It then has its grace; the
-pause after each failed start is doubled; and after too many starts dwatch gives up, says so once, and
-leaves the program alone until it was well once. Two dwatch never work with the same state file, and
-every check is repeated right before a start, so that nothing is started twice.",
+Before a program that is not well is started, what is left of it is stopped. After a start it has its
+grace period, and the pause after each failed start is doubled. After too many starts, dwatch gives
+up, says so once, and ignores the program until it has been well once. Two instances of dwatch never
+work with the same state file, and every check is repeated right before a start, so that nothing is
+started twice.",
     options: &[
-        opt('f', "file", "FILE", "The configuration. Default /etc/dwatch.conf."),
-        opt(' ', "once", "", "One pass and out, for cron. This is the default."),
-        opt('i', "interval", "SECONDS", "Stay in the foreground and check this often. HUP reads the configuration again."),
-        opt('v', "verbose", "", "Say on standard output what is done. Otherwise a pass is silent but for giving up and failures."),
-        opt('n', "dry-run", "", "Only say what would be done."),
+        opt('f', "file", "FILE", "The configuration file. Default /etc/dwatch.conf."),
+        opt(' ', "once", "", "Make one pass and exit, for cron. This is the default."),
+        opt('i', "interval", "SECONDS", "Stay in the foreground and check this often. HUP rereads the configuration."),
+        opt('v', "verbose", "", "Report on standard output what is done. Otherwise a pass reports only failures and giving up."),
+        opt('n', "dry-run", "", "Only report what would be done."),
         opt(' ', "check", "", "Only check the configuration."),
-        opt(' ', "state", "FILE", "What is remembered between passes. Default /run/dwatch.state."),
+        opt(' ', "state", "FILE", "The file for what is remembered between passes. Default /run/dwatch.state."),
         opt(' ', "reset", "NAME", "Forget that dwatch gave up on this program."),
-        opt('d', "debug", "", "Say on standard error what was checked."),
+        opt('d', "debug", "", "Report on standard error what was checked."),
     ],
     sections: &[
         ("configuration", "\
-TOML. Each [watch.NAME] is a program; it is well when all checks that are given are passed.
+TOML. Each [watch.NAME] is a program. It is well if it passes all checks that are given.
 
     [notify]                             # optional, about all changes
     mail = 'root'                        # through sendmail -t
@@ -90,8 +91,8 @@ TOML. Each [watch.NAME] is a program; it is well when all checks that are given 
 
 Commands are run by /bin/sh in a process group of their own, with standard input, output and error on
 /dev/null, and see DWATCH_NAME, DWATCH_REASON and DWATCH_COUNT (processes that are running); alert and
-notify also DWATCH_CHANGE: down, up, gave-up or too-many. A start command may be the daemon itself: it is left running once all is well."),
-        ("exit status", "0: all is well, or was mended. 1: something is still not well, or another dwatch is at work. 2: wrong usage or configuration."),
+notify also DWATCH_CHANGE: down, up, gave-up or too-many. A start command may be the daemon itself: it keeps running once all is well."),
+        ("exit status", "0: all is well, or well again. 1: something is still not well, or another dwatch is running. 2: wrong usage or configuration."),
         ("examples", "\
 From cron, and as a unit of systemd:
 

@@ -1,4 +1,4 @@
-//! The command line of mergelogs: its table, and what it means.
+//! The command line of mergelogs: its options, and their meaning.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -23,111 +23,111 @@ pub static TOOL: Tool = Tool {
 Reads the balancer's log and the access logs of all servers, merges the access logs by time, and
 replaces the balancer's address in each line by that of the client. The result goes to standard
 output, with all time stamps in UTC; a summary goes to standard error. Inputs may be compressed
-with gzip or zstd, and may be of any size: only what lies within the window is held in memory.
+with gzip or zstd and may have any size: only what lies within the window is held in memory.
 
 The balancer's log may be pen's log, Evenkeel's session log as text or JSON, or a log of PROXY
 protocol headers. pen's log is matched by server and request: of all equal requests to the server
-within the window the one nearest in time wins. The others are matched by the balancer's port if
-the access log has it (CLIENT:PORT as the first field, or a port field in JSON), otherwise by time,
-and then only when all connections in question were of the same client.
+within the window, the one nearest in time is used. The other logs are matched by the balancer's
+port if the access log has it (CLIENT:PORT as the first field, or a port field in JSON). Otherwise
+they are matched by time, but only if all connections in question are of the same client.
 
-SERVER is the server's address as the balancer logs it; an IPv6 address, or an address with port,
-is put into brackets. LOG is a file, - for standard input, or a pattern such as access_log*. The
-same server may be named any number of times, for rotated logs. A line without a client carries the
+SERVER is the server's address as the balancer logs it; write an IPv6 address, or an address with a
+port, in brackets. LOG is a file, - for standard input, or a pattern such as access_log*. The same
+server may be named several times, for rotated logs. A line whose client is not found carries the
 server's address.
 
-Where the servers understand the PROXY protocol let them log the true client themselves; this
-program is for those that do not, and for old logs.",
+If the servers can log the true client themselves, let them: docs/logtools.md shows how. This
+program is for servers that cannot, and for existing logs.",
     options: &[
         opt(
             'p',
             "pen-log",
             "FILE",
-            "The balancer's log; - for standard input. May be given several times, for rotated logs and for several balancers.",
+            "The balancer's log, or - for standard input. May be given several times, for rotated logs and for several balancers.",
         ),
         opt(
             'j',
             "window",
             "SECONDS",
-            "How far an entry of the balancer's log may be from a line. Default 600 for requests and 2 for connections.",
+            "The largest distance in time between a line and its entry in the balancer's log. Default 600 for requests and 2 for connections.",
         ),
         opt(
             't',
             "offset",
             "SECONDS",
-            "Taken off the balancer's stamps, less the local zone's offset from UTC: what users of the classic program give, since that one reads access logs in the local zone. With TZ=UTC a plain correction.",
+            "Subtracted from the balancer's time stamps, after taking off the local zone's offset from UTC. This is what users of the classic program give, because it reads access logs in the local zone. With TZ=UTC it is a plain correction.",
         ),
         opt(
             ' ',
             "pen-offset",
             "SECONDS",
-            "Taken off the balancer's stamps, whatever the local zone.",
+            "Subtracted from the balancer's time stamps, whatever the local zone.",
         ),
         opt(
             ' ',
             "skew",
             "SERVER=SECONDS",
-            "By how much a server's clock is fast; taken off its stamps. May be given for several servers.",
+            "How far a server's clock is ahead; subtracted from its time stamps. May be given for several servers.",
         ),
         opt(
             ' ',
             "lookahead",
             "SECONDS",
-            "How long the longest session lasts: how far a session log, which is in the order of ends, is read ahead. Default 600.",
+            "The duration of the longest session: how far a session log, which is ordered by the ends of sessions, is read ahead. Default 600.",
         ),
         opt(
             'c',
             "no-cache",
             "",
-            "Search the whole balancer's log for every line, without any window.",
+            "Search the balancer's whole log for each line, without a window.",
         ),
         opt(
             ' ',
             "one-to-one",
             "",
-            "Let each entry of the balancer's log serve one line, best pairs first. Tells clients apart that fetch the same page in the same second, but finds nobody for the later ones of pipelined requests.",
+            "Use each entry of the balancer's log for one line only, best pairs first. This tells apart clients that fetch the same page in the same second, but finds no client for all but the first of pipelined requests.",
         ),
         opt(
             ' ',
             "format",
             "FORMAT",
-            "The access logs' format: auto (default: JSON, common or combined, told by the line), common, combined, vhost_combined, json, or a pattern as in nginx's log_format or Apache's LogFormat.",
+            "The access logs' format: auto (the default: JSON, common or combined, recognised line by line), common, combined, vhost_combined, json, or a pattern as in nginx's log_format or Apache's LogFormat.",
         ),
-        opt(
-            ' ',
-            "sort",
-            "SECONDS",
-            "Put lines into order that come up to this late in their file.",
-        ),
-        opt(' ', "keep-stamps", "", "Leave time stamps as the servers wrote them."),
+        opt(' ', "sort", "SECONDS", "Sort lines that are up to this much too late in their file."),
+        opt(' ', "keep-stamps", "", "Keep time stamps as the servers wrote them."),
         opt(
             ' ',
             "json",
             "",
-            "Write JSON, an object per line: time, server, client, matched, logged_client, request, status, bytes, referer, agent.",
+            "Write a JSON object per line: time, server, client, matched, logged_client, request, status, bytes, referer, agent.",
         ),
-        opt('o', "output", "FILE", "Write to this file; its ending .gz or .zst compresses."),
+        opt(
+            'o',
+            "output",
+            "FILE",
+            "Write to this file; .gz or .zst at the end of its name compresses it.",
+        ),
         opt(' ', "compress", "KIND", "Compress the result: gzip or zstd."),
         opt(
             ' ',
             "rejects",
             "FILE",
-            "Keep lines that fit no format in this file. They are not in the result.",
+            "Write lines that do not fit the format to this file. They are not in the result.",
         ),
         opt(
             ' ',
             "stats",
             "",
-            "Say on standard error for each server how many lines matched, and by how much its clock differs from the balancer's (the median of all matches).",
+            "Report on standard error, for each server, how many lines matched, and how far its clock is from the balancer's (the median of all matches).",
         ),
-        opt('q', "quiet", "", "No summary and no progress line."),
-        opt('d', "debug", "", "Accepted for the classic's sake; --stats tells more."),
+        opt('q', "quiet", "", "Print no summary and no progress line."),
+        opt('d', "debug", "", "Accepted for compatibility; --stats reports more."),
         opt(' ', "output-json", "", "The same as --json."),
         opt(
             ' ',
             "legacy",
             "",
-            "Do as the classic program 0.34.1 did, byte for byte, with its faults: the line after the first one an hour early, requests of over 100 bytes and escaped ones unmatched, lines cut at 1023 bytes, entries from outside the window.",
+            "Behave as the classic program 0.34.1, byte for byte, with its bugs: the second line is an hour early, escaped requests and those of more than 100 bytes are not matched, lines are cut at 1023 bytes, and entries outside the window are used.",
         ),
     ],
     sections: &[

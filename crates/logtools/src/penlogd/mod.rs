@@ -26,13 +26,13 @@ pub static TOOL: Tool = Tool {
     about: "write one access log for all servers behind a balancer, with the true clients",
     synopsis: &["[OPTION]... PORT", "[OPTION]... ADDRESS:PORT"],
     description: "\
-Receives on a UDP port what balancers announce about their clients (pen -l HOST:PORT, or Evenkeel in
-its place) and the access-log lines that web servers send through penlog, one per datagram. In each
-line the first field, which is the balancer's address, is replaced by the client that last sent this
-request to the server the line comes from. Lines without an announcement are written as they come.
+Receives on a UDP port what balancers announce about their clients (pen -l HOST:PORT) and the
+access-log lines that web servers send through penlog, one per datagram. The first field of each
+line, which is the balancer's address, is replaced by the client that last sent this request to the
+server from which the line comes. Lines without an announcement are written unchanged.
 
-Anybody who can reach the port can write to the log. Give the networks of balancers and servers with
---allow, or listen on an internal address only.",
+Anybody who can reach the port can write to the log. List the networks of balancers and servers
+with --allow, or listen on an internal address only.",
     options: &[
         opt('f', "foreground", "", "Stay in the foreground."),
         opt(
@@ -45,54 +45,59 @@ Anybody who can reach the port can write to the log. Give the networks of balanc
             'b',
             "line-buffered",
             "",
-            "Write every line at once. Otherwise lines may wait for up to a second.",
+            "Write each line at once. Otherwise lines may wait for up to a second.",
         ),
-        opt('n', "remember", "N", "How many announcements are remembered. Default 1000."),
+        opt('n', "remember", "N", "The number of announcements to remember. Default 1000."),
         opt(
             'p',
             "pid-file",
             "FILE",
             "Write the process id to this file; it is removed at the end.",
         ),
-        opt('u', "user", "USER", "Become this user, with its groups, after the port is open."),
-        opt('j', "chroot", "DIR", "Make this directory the root; log and pid file are in it."),
+        opt('u', "user", "USER", "Change to this user, with its groups, after the port is open."),
+        opt(
+            'j',
+            "chroot",
+            "DIR",
+            "Change the root directory to this one, which contains log and pid file.",
+        ),
         opt(
             'd',
             "debug",
             "",
-            "Say what is received and dropped: on standard error with -f, else to syslog. Repeat for more.",
+            "Report what is received and dropped: on standard error with -f, otherwise to syslog. Repeat for more.",
         ),
         opt(
             ' ',
             "allow",
             "NET",
-            "Take datagrams only from this network or address. May be given several times. Default: from everywhere.",
+            "Accept datagrams only from this network or address. May be given several times. Default: from everywhere.",
         ),
         opt(
             ' ',
             "wait",
             "MS",
-            "Hold a line for up to this long until its announcement comes. Default 0.",
+            "Hold a line for up to this long until its announcement arrives. Default 0.",
         ),
         opt(' ', "max-age", "SECONDS", "Forget announcements that are older. Default: never."),
-        opt(' ', "json", "", "Write JSON, an object per line."),
+        opt(' ', "json", "", "Write a JSON object per line."),
         opt(
             ' ',
             "stats",
             "SECONDS",
-            "Say this often on standard error (without -f in syslog) what was received, matched, dropped, and lost by the kernel.",
+            "Report this often, on standard error (without -f in syslog), what was received, matched, dropped, and lost by the kernel.",
         ),
         opt(
             ' ',
             "legacy",
             "",
-            "Do as the classic program 0.34.1 did, with its faults: 99 bytes of a request, beginnings match, N-1 announcements, nothing written before 4 KiB, and an announcement for a server that has no IPv4 address ends the program. Never on a port that strangers can reach.",
+            "Behave as the classic program 0.34.1, with its bugs: only 99 bytes of a request are compared, prefixes match, N-1 announcements are remembered, nothing is written before 4 KiB, and an announcement for a server without an IPv4 address ends the program. Never use it on a port that strangers can reach.",
         ),
     ],
     sections: &[
         (
             "signals",
-            "HUP: close and reopen the log file; if that fails the old one is kept and the failure reported. \
+            "HUP: close and reopen the log file; if that fails, the old one is kept and the failure is reported. \
 TERM, INT: write what is buffered, remove the pid file, exit with status 0.",
         ),
         (

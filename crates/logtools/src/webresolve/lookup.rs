@@ -37,11 +37,11 @@ pub struct Asking {
     pub hosts: bool,
     /// Whether a name must lead back to the address.
     pub verify: bool,
-    /// How many look-ups are in flight.
+    /// The number of lookups in flight.
     pub parallel: usize,
 }
 
-/// A resolver that can be shared by all look-ups.
+/// A resolver that can be shared by all lookups.
 pub struct Resolving {
     resolver: TokioResolver,
     timeout: Duration,

@@ -1,11 +1,12 @@
-//! `webresolve` and `splitwr`: put names for addresses into access logs, with many look-ups in flight.
+//! `webresolve` and `splitwr`: put names for addresses into access logs, with many lookups in
+//! flight.
 //!
 //! ~~~text
 //!   reader thread --lines--> waiting lines, in order --text--> writer thread
 //!                               |          ^
 //!                        new addresses   names
 //!                               v          |
-//!                            look-ups in flight (rate limited)
+//!                            lookups in flight (rate limited)
 //! ~~~
 //!
 //! A line leaves when its address is decided and all lines before it have left. Each address is
@@ -30,18 +31,18 @@ use lookup::Asking;
 use names::Skip;
 
 const OPTIONS: &[Opt] = &[
-    opt('n', "parallel", "N", "Look-ups in flight. Default 64; 20 when called as splitwr."),
+    opt('n', "parallel", "N", "Lookups in flight. Default 64; 20 if called as splitwr."),
     opt(
         't',
         "timeout",
         "SECONDS",
-        "How long one address may take, with one repeat in it. Default 5.",
+        "The time allowed for one address, including one retry. Default 5.",
     ),
     opt(
         'c',
         "cache",
         "FILE",
-        "Remember names in this file between runs: at most 7 days, the lack of a name 1 day, less if the DNS says so.",
+        "Remember names in this file between runs: for at most 7 days, and the lack of a name for 1 day, or less if the DNS says so.",
     ),
     opt(
         ' ',
@@ -49,19 +50,19 @@ const OPTIONS: &[Opt] = &[
         "ADDRESS[:PORT]",
         "Ask this name server; may be given several times. Default: those in /etc/resolv.conf.",
     ),
-    opt(' ', "nameserver", "ADDRESS[:PORT]", "The same as --server."),
+    opt(' ', "nameserver", "ADDRESS[:PORT]", "Like --server."),
     opt(
         ' ',
         "rate",
         "N",
-        "At most N look-ups a second, with a small burst. Default 500; 0 for no limit, which is for name servers of your own.",
+        "At most N lookups a second, with a small burst. Default 500; 0 means no limit, which is for name servers of your own.",
     ),
-    opt(' ', "verify", "", "Use a name only if it leads back to the address."),
+    opt(' ', "verify", "", "Use a name only if it resolves to the address."),
     opt(
         ' ',
         "field",
         "N",
-        "Which word of the line is the address. Default 1; 2 after a virtual host.",
+        "The field of the line that has the address. Default 1; use 2 after a virtual host.",
     ),
     opt(' ', "skip", "NET", "Leave addresses of this network alone. May be given several times."),
     opt(
@@ -70,14 +71,19 @@ const OPTIONS: &[Opt] = &[
         "",
         "Look up private, loopback, link-local and documentation addresses too. Default: only if a name server is local.",
     ),
-    opt(' ', "no-hosts", "", "Do not look into /etc/hosts."),
-    opt('o', "output", "FILE", "Write to this file; its ending .gz or .zst compresses."),
+    opt(' ', "no-hosts", "", "Ignore /etc/hosts."),
+    opt(
+        'o',
+        "output",
+        "FILE",
+        "Write to this file; .gz or .zst at the end of its name compresses it.",
+    ),
     opt(' ', "compress", "KIND", "Compress the result: gzip or zstd."),
     opt(
         ' ',
         "stats",
         "",
-        "Say on standard error how many lines and addresses there were, and what became of them.",
+        "Report on standard error how many lines and addresses there were, and what became of them.",
     ),
 ];
 
@@ -90,8 +96,8 @@ time, stays.
 Only host names are written: letters, digits, - and _ in labels, in lower case. Anything else that
 the owner of an address may have put into the DNS is ignored. Of several names the smallest is taken.
 
-Each address is looked up once. When 50 look-ups in a row got no answer, the remaining addresses
-stay as they are, but for one look-up at a time that finds out whether answers come again.";
+Each address is looked up once. After 50 lookups in a row without an answer, the remaining addresses
+stay as they are, except for one lookup at a time that finds out whether answers arrive again.";
 
 const SECTIONS: &[(&str, &str)] = &[
     (
@@ -122,7 +128,7 @@ pub static TOOL: Tool = Tool {
 /// The same program under its other name.
 pub static SPLITWR: Tool = Tool {
     name: "splitwr",
-    about: "replace addresses by host names in access logs, with 20 look-ups at a time",
+    about: "replace addresses by host names in access logs, with 20 lookups at a time",
     synopsis: &["[OPTION]... [LOG]..."],
     description: DESCRIPTION,
     options: OPTIONS,
@@ -188,7 +194,7 @@ impl Settings {
             hosts: !args.has("no-hosts"),
             verify: args.has("verify"),
             parallel: args
-                .parse("parallel", "a number of look-ups")?
+                .parse("parallel", "a number of lookups")?
                 .unwrap_or(if name == SPLITWR.name { 20 } else { 64 }),
         };
         let field = args.parse("field", "the number of a word")?.unwrap_or(1);
@@ -211,7 +217,7 @@ impl Settings {
                 private: !args.has("private") && !local(),
             },
             logs: if args.operands.is_empty() { vec!["-".into()] } else { args.operands.clone() },
-            rate: args.parse("rate", "a number of look-ups a second")?.unwrap_or(500),
+            rate: args.parse("rate", "a number of lookups a second")?.unwrap_or(500),
             field,
             cache: args.value("cache").map(PathBuf::from),
             output: args.value("output").map(OsStr::to_owned),

@@ -1,4 +1,4 @@
-//! Lines in, look-ups in flight, lines out in the same order.
+//! Lines in, lookups in flight, lines out in the same order.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
@@ -118,7 +118,7 @@ struct Flow<'a> {
     flying: JoinSet<(IpAddr, Outcome)>,
     rate: Rate,
     started: Instant,
-    /// Look-ups in a row that nobody answered.
+    /// Lookups in a row without an answer.
     silent: u32,
     text: Vec<u8>,
     texts: mpsc::Sender<Vec<u8>>,
@@ -199,7 +199,7 @@ impl<'a> Flow<'a> {
         self.waiting.push_back(Waiting { line, field });
     }
 
-    /// Starts as many look-ups as may be in flight; gives how long the rate holds up the next.
+    /// Starts as many lookups as may be in flight; returns how long the rate delays the next one.
     fn start(&mut self) -> Option<Duration> {
         while self.silent >= SILENT_MAX && !self.flying.is_empty() {
             // Nobody answers: all but the one in flight stay as they are.
