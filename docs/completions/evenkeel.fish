@@ -91,8 +91,8 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "mergelogs" -d 'Merge
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penlog" -d 'Send a web server\'s log to penlogd, line by line'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "penlogd" -d 'Write one access log for all servers behind a balancer, with the true clients'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "webresolve" -d 'Replace addresses by host names in access logs'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "splitwr" -d 'Replace addresses by host names in access logs, with 20 look-ups at a time'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "dwatch" -d 'Watch programs and start those that died'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "splitwr" -d 'Replace addresses by host names in access logs, with 20 lookups at a time'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "dwatch" -d 'Watch programs and start those that have died'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -l port -d 'Port of the balancer; the web servers use the next free ports' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and not __fish_seen_subcommand_from status sessions enable disable drain limit quarantine reset add assign policy kill shutdown" -l admin -d 'Use the instance with this admin socket' -r -F
@@ -218,89 +218,89 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s h -d 'choose s
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s n -d 'accepted; changes nothing'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s r -d 'do not let clients return to their server'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s s -d 'no other server when the chosen one fails'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s p -l pen-log -d 'The balancer\'s log; - for standard input. May be given several times, for rotated logs and for several balancers.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s j -l window -d 'How far an entry of the balancer\'s log may be from a line. Default 600 for requests and 2 for connections.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s t -l offset -d 'Taken off the balancer\'s stamps, less the local zone\'s offset from UTC: what users of the classic program give, since that one reads access logs in the local zone. With TZ=UTC a plain correction.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l pen-offset -d 'Taken off the balancer\'s stamps, whatever the local zone.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l skew -d 'By how much a server\'s clock is fast; taken off its stamps. May be given for several servers.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l lookahead -d 'How long the longest session lasts: how far a session log, which is in the order of ends, is read ahead. Default 600.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l format -d 'The access logs\' format: auto (default: JSON, common or combined, told by the line), common, combined, vhost_combined, json, or a pattern as in nginx\'s log_format or Apache\'s LogFormat.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l sort -d 'Put lines into order that come up to this late in their file.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s o -l output -d 'Write to this file; its ending .gz or .zst compresses.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s p -l pen-log -d 'The balancer\'s log, or - for standard input. May be given several times, for rotated logs and for several balancers.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s j -l window -d 'The largest distance in time between a line and its entry in the balancer\'s log. Default 600 for requests and 2 for connections.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s t -l offset -d 'Subtracted from the balancer\'s time stamps, after taking off the local zone\'s offset from UTC. This is what users of the classic program give, because it reads access logs in the local zone. With TZ=UTC it is a plain correction.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l pen-offset -d 'Subtracted from the balancer\'s time stamps, whatever the local zone.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l skew -d 'How far a server\'s clock is ahead; subtracted from its time stamps. May be given for several servers.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l lookahead -d 'The duration of the longest session: how far a session log, which is ordered by the ends of sessions, is read ahead. Default 600.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l format -d 'The access logs\' format: auto (the default: JSON, common or combined, recognised line by line), common, combined, vhost_combined, json, or a pattern as in nginx\'s log_format or Apache\'s LogFormat.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l sort -d 'Sort lines that are up to this much too late in their file.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s o -l output -d 'Write to this file; .gz or .zst at the end of its name compresses it.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l compress -d 'Compress the result: gzip or zstd.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l rejects -d 'Keep lines that fit no format in this file. They are not in the result.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s c -l no-cache -d 'Search the whole balancer\'s log for every line, without any window.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l one-to-one -d 'Let each entry of the balancer\'s log serve one line, best pairs first. Tells clients apart that fetch the same page in the same second, but finds nobody for the later ones of pipelined requests.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l keep-stamps -d 'Leave time stamps as the servers wrote them.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l json -d 'Write JSON, an object per line: time, server, client, matched, logged_client, request, status, bytes, referer, agent.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l stats -d 'Say on standard error for each server how many lines matched, and by how much its clock differs from the balancer\'s (the median of all matches).'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s q -l quiet -d 'No summary and no progress line.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s d -l debug -d 'Accepted for the classic\'s sake; --stats tells more.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l rejects -d 'Write lines that do not fit the format to this file. They are not in the result.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s c -l no-cache -d 'Search the balancer\'s whole log for each line, without a window.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l one-to-one -d 'Use each entry of the balancer\'s log for one line only, best pairs first. This tells apart clients that fetch the same page in the same second, but finds no client for all but the first of pipelined requests.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l keep-stamps -d 'Keep time stamps as the servers wrote them.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l json -d 'Write a JSON object per line: time, server, client, matched, logged_client, request, status, bytes, referer, agent.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l stats -d 'Report on standard error, for each server, how many lines matched, and how far its clock is from the balancer\'s (the median of all matches).'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s q -l quiet -d 'Print no summary and no progress line.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s d -l debug -d 'Accepted for compatibility; --stats reports more.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l output-json -d 'The same as --json.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l legacy -d 'Do as the classic program 0.34.1 did, byte for byte, with its faults: the line after the first one an hour early, requests of over 100 bytes and escaped ones unmatched, lines cut at 1023 bytes, entries from outside the window.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -l legacy -d 'Behave as the classic program 0.34.1, byte for byte, with its bugs: the second line is an hour early, escaped requests and those of more than 100 bytes are not matched, lines are cut at 1023 bytes, and entries outside the window are used.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s h -l help -d 'Print this help and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand mergelogs" -s V -l version -d 'Print the version and exit.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -l max -d 'Cut longer lines here, keeping the newline. Default and maximum 65507 (65487 over IPv6); a classic penlogd takes 1023.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -l legacy -d 'Do as the classic program 0.34.1 did: lines over 1023 bytes go out in pieces.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -l max -d 'Cut lines that are longer, keeping the newline. Default and maximum 65507 (65487 over IPv6); a classic penlogd takes 1023.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -l legacy -d 'Behave as the classic program 0.34.1: send lines of more than 1023 bytes in pieces.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -s h -l help -d 'Print this help and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlog" -s V -l version -d 'Print the version and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s l -l log -d 'Append to this file. Default: standard output. HUP closes and reopens it.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s n -l remember -d 'How many announcements are remembered. Default 1000.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s n -l remember -d 'The number of announcements to remember. Default 1000.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s p -l pid-file -d 'Write the process id to this file; it is removed at the end.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s u -l user -d 'Become this user, with its groups, after the port is open.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s j -l chroot -d 'Make this directory the root; log and pid file are in it.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l allow -d 'Take datagrams only from this network or address. May be given several times. Default: from everywhere.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l wait -d 'Hold a line for up to this long until its announcement comes. Default 0.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s u -l user -d 'Change to this user, with its groups, after the port is open.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s j -l chroot -d 'Change the root directory to this one, which contains log and pid file.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l allow -d 'Accept datagrams only from this network or address. May be given several times. Default: from everywhere.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l wait -d 'Hold a line for up to this long until its announcement arrives. Default 0.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l max-age -d 'Forget announcements that are older. Default: never.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l stats -d 'Say this often on standard error (without -f in syslog) what was received, matched, dropped, and lost by the kernel.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l stats -d 'Report this often, on standard error (without -f in syslog), what was received, matched, dropped, and lost by the kernel.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s f -l foreground -d 'Stay in the foreground.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s b -l line-buffered -d 'Write every line at once. Otherwise lines may wait for up to a second.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s d -l debug -d 'Say what is received and dropped: on standard error with -f, else to syslog. Repeat for more.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l json -d 'Write JSON, an object per line.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l legacy -d 'Do as the classic program 0.34.1 did, with its faults: 99 bytes of a request, beginnings match, N-1 announcements, nothing written before 4 KiB, and an announcement for a server that has no IPv4 address ends the program. Never on a port that strangers can reach.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s b -l line-buffered -d 'Write each line at once. Otherwise lines may wait for up to a second.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s d -l debug -d 'Report what is received and dropped: on standard error with -f, otherwise to syslog. Repeat for more.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l json -d 'Write a JSON object per line.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -l legacy -d 'Behave as the classic program 0.34.1, with its bugs: only 99 bytes of a request are compared, prefixes match, N-1 announcements are remembered, nothing is written before 4 KiB, and an announcement for a server without an IPv4 address ends the program. Never use it on a port that strangers can reach.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s h -l help -d 'Print this help and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand penlogd" -s V -l version -d 'Print the version and exit.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s n -l parallel -d 'Look-ups in flight. Default 64; 20 when called as splitwr.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s t -l timeout -d 'How long one address may take, with one repeat in it. Default 5.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s c -l cache -d 'Remember names in this file between runs: at most 7 days, the lack of a name 1 day, less if the DNS says so.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s n -l parallel -d 'Lookups in flight. Default 64; 20 if called as splitwr.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s t -l timeout -d 'The time allowed for one address, including one retry. Default 5.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s c -l cache -d 'Remember names in this file between runs: for at most 7 days, and the lack of a name for 1 day, or less if the DNS says so.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l server -d 'Ask this name server; may be given several times. Default: those in /etc/resolv.conf.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l nameserver -d 'The same as --server.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l rate -d 'At most N look-ups a second, with a small burst. Default 500; 0 for no limit, which is for name servers of your own.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l field -d 'Which word of the line is the address. Default 1; 2 after a virtual host.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l nameserver -d 'Like --server.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l rate -d 'At most N lookups a second, with a small burst. Default 500; 0 means no limit, which is for name servers of your own.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l field -d 'The field of the line that has the address. Default 1; use 2 after a virtual host.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l skip -d 'Leave addresses of this network alone. May be given several times.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s o -l output -d 'Write to this file; its ending .gz or .zst compresses.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s o -l output -d 'Write to this file; .gz or .zst at the end of its name compresses it.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l compress -d 'Compress the result: gzip or zstd.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l verify -d 'Use a name only if it leads back to the address.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l verify -d 'Use a name only if it resolves to the address.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l private -d 'Look up private, loopback, link-local and documentation addresses too. Default: only if a name server is local.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l no-hosts -d 'Do not look into /etc/hosts.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l stats -d 'Say on standard error how many lines and addresses there were, and what became of them.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l no-hosts -d 'Ignore /etc/hosts.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -l stats -d 'Report on standard error how many lines and addresses there were, and what became of them.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s h -l help -d 'Print this help and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand webresolve" -s V -l version -d 'Print the version and exit.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s n -l parallel -d 'Look-ups in flight. Default 64; 20 when called as splitwr.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s t -l timeout -d 'How long one address may take, with one repeat in it. Default 5.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s c -l cache -d 'Remember names in this file between runs: at most 7 days, the lack of a name 1 day, less if the DNS says so.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s n -l parallel -d 'Lookups in flight. Default 64; 20 if called as splitwr.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s t -l timeout -d 'The time allowed for one address, including one retry. Default 5.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s c -l cache -d 'Remember names in this file between runs: for at most 7 days, and the lack of a name for 1 day, or less if the DNS says so.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l server -d 'Ask this name server; may be given several times. Default: those in /etc/resolv.conf.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l nameserver -d 'The same as --server.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l rate -d 'At most N look-ups a second, with a small burst. Default 500; 0 for no limit, which is for name servers of your own.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l field -d 'Which word of the line is the address. Default 1; 2 after a virtual host.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l nameserver -d 'Like --server.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l rate -d 'At most N lookups a second, with a small burst. Default 500; 0 means no limit, which is for name servers of your own.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l field -d 'The field of the line that has the address. Default 1; use 2 after a virtual host.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l skip -d 'Leave addresses of this network alone. May be given several times.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s o -l output -d 'Write to this file; its ending .gz or .zst compresses.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s o -l output -d 'Write to this file; .gz or .zst at the end of its name compresses it.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l compress -d 'Compress the result: gzip or zstd.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l verify -d 'Use a name only if it leads back to the address.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l verify -d 'Use a name only if it resolves to the address.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l private -d 'Look up private, loopback, link-local and documentation addresses too. Default: only if a name server is local.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l no-hosts -d 'Do not look into /etc/hosts.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l stats -d 'Say on standard error how many lines and addresses there were, and what became of them.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l no-hosts -d 'Ignore /etc/hosts.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -l stats -d 'Report on standard error how many lines and addresses there were, and what became of them.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s h -l help -d 'Print this help and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand splitwr" -s V -l version -d 'Print the version and exit.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s f -l file -d 'The configuration. Default /etc/dwatch.conf.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s i -l interval -d 'Stay in the foreground and check this often. HUP reads the configuration again.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l state -d 'What is remembered between passes. Default /run/dwatch.state.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s f -l file -d 'The configuration file. Default /etc/dwatch.conf.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s i -l interval -d 'Stay in the foreground and check this often. HUP rereads the configuration.' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l state -d 'The file for what is remembered between passes. Default /run/dwatch.state.' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l reset -d 'Forget that dwatch gave up on this program.' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l once -d 'One pass and out, for cron. This is the default.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s v -l verbose -d 'Say on standard output what is done. Otherwise a pass is silent but for giving up and failures.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s n -l dry-run -d 'Only say what would be done.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l once -d 'Make one pass and exit, for cron. This is the default.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s v -l verbose -d 'Report on standard output what is done. Otherwise a pass reports only failures and giving up.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s n -l dry-run -d 'Only report what would be done.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -l check -d 'Only check the configuration.'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s d -l debug -d 'Say on standard error what was checked.'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s d -l debug -d 'Report on standard error what was checked.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s h -l help -d 'Print this help and exit.'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand dwatch" -s V -l version -d 'Print the version and exit.'
 # This file belongs to Evenkeel and is replaced by `evenkeel install`.
