@@ -66,13 +66,23 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     }
     match mode {
         Mode::Proxy(proxy) if print_config => {
-            print(&format!("{}\n", config_of(&proxy)?.to_command_line()))?;
+            print(&as_native(&proxy)?)?;
             Ok(0)
         }
         Mode::Proxy(proxy) => Ok(serve(&proxy)?),
         Mode::Shell(instance) => Ok(shell::dialogue(&socket(&instance))),
         Mode::OneShot { instance, command } => Ok(shell::one_shot(&socket(&instance), &command)),
     }
+}
+
+/// The native command line of this proxy, with comments on what it lacks. Names stay names: nothing
+/// is looked up.
+fn as_native(proxy: &BalanceProxy) -> Result<String, BalanceError> {
+    let comment = proxy.source_name().map(|name| {
+        format!("# not expressible: -B {name}, because --source takes an address, not a name\n")
+    });
+    let command = proxy.to_config(&service_port)?.to_command_line();
+    Ok(format!("{}{command}\n", comment.unwrap_or_default()))
 }
 
 /// Where the instance's admin socket is: named by port and `-b` text, as the original names it.

@@ -126,6 +126,11 @@ impl BalanceProxy {
         Ok(Config { listeners: vec![listener], process })
     }
 
+    /// What `-B` gives, when it is a name.
+    pub fn source_name(&self) -> Option<&str> {
+        self.args.source.as_deref().filter(|text| address(text).is_none())
+    }
+
     fn tier(&self, group: &TierWords<'_>, services: Services<'_>) -> Result<Tier, BalanceError> {
         if group.operands.is_empty() {
             return Err(BalanceError::EmptyGroup);
@@ -145,7 +150,7 @@ impl BalanceProxy {
 
 /// The names that [`resolve`] will ask for, without repetitions: `-B` first, then the channels.
 pub fn hosts_to_resolve<'a>(proxy: &'a BalanceProxy, config: &'a Config) -> Vec<&'a str> {
-    let mut names: Vec<&str> = source_name(proxy).into_iter().collect();
+    let mut names: Vec<&str> = proxy.source_name().into_iter().collect();
     for backend in config.listeners.iter().flat_map(backends) {
         if let Endpoint::Tcp { host: Host::Name(name), .. } = &backend.endpoint
             && !names.contains(&name.as_str())
@@ -169,7 +174,7 @@ pub fn resolve(
         let unknown = || BalanceError::UnknownAddress(name.to_owned());
         first_ipv4(name).map(IpAddr::V4).ok_or_else(unknown)
     };
-    let source = source_name(proxy).map(look_up).transpose()?;
+    let source = proxy.source_name().map(look_up).transpose()?;
     for listener in &mut config.listeners {
         if let Some(source) = source {
             listener.source = Source::Fixed(source);
@@ -187,11 +192,6 @@ pub fn resolve(
 
 fn backends(listener: &Listener) -> impl Iterator<Item = &Backend> {
     listener.pool.tiers.iter().flat_map(|tier| &tier.backends)
-}
-
-/// What `-B` gives, when it is a name.
-fn source_name(proxy: &BalanceProxy) -> Option<&str> {
-    proxy.args.source.as_deref().filter(|text| address(text).is_none())
 }
 
 /// `host[:port[:maxc]]`, cut at the first two colons, or the same with an IPv6 address in

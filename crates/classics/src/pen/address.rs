@@ -102,6 +102,11 @@ pub(super) fn host_address(text: &str, names: Names<'_>) -> Option<IpAddr> {
     }
 }
 
+/// Whether a host is a name that is kept, where names are not looked up.
+pub(super) fn is_kept(text: &str, names: Names<'_>) -> bool {
+    matches!(host(text, names), Some(Host::Name(_)))
+}
+
 /// Where a server is; `None` when the host is not to be had.
 pub(super) fn server_address(text: &str, names: Names<'_>) -> Option<ServerAddress> {
     if text.contains('/') {

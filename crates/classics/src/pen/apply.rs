@@ -1,6 +1,6 @@
 //! What commands do to the settings, what they answer, and what is left for the caller to do.
 
-use super::address::{host_address, port_number, server_address};
+use super::address::{host_address, is_kept, port_number, server_address};
 use super::settings::{FastClose, optional_line};
 use super::{MAX_ENTRIES, MAX_SERVERS, Names, PenCommand, PenListen, PenSettings};
 use super::{PenServer, ServerAddress, ServerChange, Value};
@@ -127,7 +127,10 @@ impl PenSettings {
                 self.source = host_address(text, names);
                 let complaint = format!("unable to set source address to '{text}'");
                 let reply = if self.source.is_none() { complaint } else { String::new() };
-                Applied { reply, ..effect(Effect::Reconfigure) }
+                let kept = self.source.is_none() && is_kept(text, names);
+                let diagnostics = kept.then(|| format!("source {text}: only an address will do"));
+                let diagnostics = diagnostics.into_iter().collect();
+                Applied { reply, diagnostics, ..effect(Effect::Reconfigure) }
             }
             PenCommand::Status if self.web_stats.is_some() => effect(Effect::Show(Show::Status)),
             PenCommand::Status => reply("Unable to create webstats\n".to_owned()),

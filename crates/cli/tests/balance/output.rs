@@ -210,3 +210,12 @@ fn a_dump_that_nobody_reads_neither_grows_nor_stops_anything() {
     balance.signal(Signal::TERM);
     balance.wait();
 }
+
+#[test]
+fn names_are_printed_as_they_were_given() {
+    let place = Place::new();
+    let words = "balance --print-config -B c.invalid 8080 a.invalid:1 b.invalid";
+    let printed = place.run("evenkeel", words).check(0).stdout;
+    assert!(printed.contains(" a.invalid:1 b.invalid:8080"), "{printed}");
+    assert!(printed.contains("# not expressible: -B c.invalid"), "{printed}");
+}

@@ -247,6 +247,17 @@ fn answers_to_options_are_not_printed_before_the_line() {
 }
 
 #[test]
+fn names_are_printed_as_they_were_given() {
+    let place = Place::new();
+    let line = "-e b.invalid:4 -O 'server 1 address c.invalid port 5' a.invalid:1 d.invalid:2";
+    let printed = print(&place, &words(line));
+    let (_, line) = parts(&printed);
+    for word in ["a.invalid:1", "d.invalid:2", "c.invalid:5", "b.invalid:4"] {
+        assert!(line.contains(word), "{word} is not in {line}");
+    }
+}
+
+#[test]
 fn what_only_pen_has_is_said_in_comments() {
     check_comment("-l pen.log 1 127.0.0.1:2", "pen.log");
     check_comment("-C 127.0.0.1:9 1 127.0.0.1:2", "127.0.0.1:9");

@@ -125,6 +125,7 @@ fn bad_arguments_are_told_to_the_log() {
     complain("server 0 address no.such", "unknown or invalid address [no.such]");
     complain("server 70000 port 1", "server 70000: there can be 65536 servers");
     complain("listen no.such:80", "Can't convert address 'no.such'");
+    complain("source kept", "source kept: only an address will do");
     complain("write", "write: no file");
     complain("mode", "");
 }
