@@ -180,3 +180,34 @@ fn a_pause_of_the_process_cuts_nobody_whose_data_waits() {
     kill_process(evenkeel.pid(), Signal::CONT).unwrap();
     clients.iter().for_each(|client| client.expect("2"));
 }
+
+/// A worker's own thread, to be made to fail alone.
+fn worker_thread(evenkeel: &Program) -> String {
+    let threads = format!("/proc/{}/task", evenkeel.pid().as_raw_nonzero());
+    let mut threads = std::fs::read_dir(threads).unwrap().map(|thread| thread.unwrap().path());
+    let worker = threads.find(|thread| {
+        std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.starts_with("worker"))
+    });
+    worker.unwrap().file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_listener_that_cannot_be_watched_for_a_moment_is_not_deaf_for_ever() {
+    let has_strace = std::process::Command::new("strace").arg("-V").output().is_ok();
+    if skip_unless(has_strace, "strace, which makes system calls fail, is not installed") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a} --workers 1 --max-sessions 1"));
+    let first = Client::connect(&port);
+    first.expect("a\n");
+    // The listener is watched again when the first session ends, and that fails three times.
+    let mut strace = std::process::Command::new("strace");
+    let inject = "inject=epoll_ctl:error=ENOSPC:when=1..3";
+    let strace = Program::spawn(strace.args(["-p", &worker_thread(&evenkeel), "-e", inject]));
+    strace.log.wait("attached");
+    drop(first);
+    assert_eq!(crate::support::ask(&port), "a");
+    assert_eq!(strace.log.with("(INJECTED)").len(), 3);
+    evenkeel.log.wait("the shortage is over");
+}

@@ -107,3 +107,12 @@ fn fault_31_more_connections_than_at_the_start_are_safe() {
     assert_eq!(pen.ctl("conn_max 5"), "2000\n", "it never shrinks");
     pen.check_alive();
 }
+
+/// Each failure was one call deeper in the one before, until the stack was full.
+#[test]
+fn a_thousand_servers_that_fail_at_once_lead_to_the_last() {
+    let a = Backend::named("a");
+    let missing: Vec<_> = (0..1000).map(|number| format!("/nonexistent/{number}")).collect();
+    let pen = Pen::start("-r -S 1001", &format!("{} {a}", missing.join(" ")));
+    assert_eq!(pen.ask(1), "a");
+}
