@@ -1,4 +1,4 @@
-//! Work on all sessions, done in slices so that no turn is long.
+//! Work that goes through all sessions, in slices so that no turn takes long.
 
 use crate::event::SessionInfo;
 use crate::sessions::Sessions;
@@ -7,26 +7,26 @@ use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 use terms::{CloseReason, Instant, ListenerId};
 
-/// Work that goes through all sessions, in the order it was asked for.
+/// Chores, in the order they were asked for.
 #[derive(Default)]
 pub(crate) struct Chores {
     queue: VecDeque<Chore>,
-    /// The key at which the first one goes on.
+    /// The key at which the first one continues.
     next_key: usize,
 }
 
-/// What is to be done. Sessions that begin later are not concerned: their numbers are not below
-/// `before`.
+/// Something to be done for all sessions. `before` leaves out those that began after the order:
+/// their numbers are not below it.
 pub(crate) enum Chore {
-    /// List them.
+    /// List the sessions.
     List { before: u64, found: Vec<SessionInfo>, reply: Sender<Vec<SessionInfo>> },
-    /// Have those of a listener notice that its settings have changed.
+    /// Apply changed settings to the sessions of a listener.
     Refresh { listener: ListenerId },
-    /// End one, or all, and say how many.
+    /// End one session, or all, and reply with the number.
     Cut { before: u64, only: Option<u64>, reason: CloseReason, count: usize, reply: Sender<usize> },
 }
 
-/// Sessions looked at in one turn.
+/// Sessions handled in one turn.
 const SLICE: usize = 256;
 
 impl Chores {
@@ -34,7 +34,7 @@ impl Chores {
         self.queue.push_back(chore);
     }
 
-    /// Whether there is something to go on with.
+    /// Whether any is left to do.
     pub fn are_waiting(&self) -> bool {
         !self.queue.is_empty()
     }
@@ -76,7 +76,7 @@ impl Chore {
             Self::List { found, reply, .. } => drop(reply.send(found)),
             Self::Refresh { .. } => {}
             Self::Cut { count, reply, .. } => {
-                tools.outbox.flush_now(); // what is told of them comes before the answer
+                tools.outbox.flush_now(); // the events before the reply
                 let _ = reply.send(count);
             }
         }

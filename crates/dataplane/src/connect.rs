@@ -1,6 +1,6 @@
 //! The first part of a session's life: choosing a backend and connecting to it.
 //!
-//! What comes next is for the search's rules to say (`relay::Search`); here it is done.
+//! `relay::Search` has the rules; this module carries its steps out.
 
 use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
@@ -15,11 +15,10 @@ use std::sync::Arc;
 use sys::net;
 use terms::{Address, ConnectFailure, Instant, Side, Source, SpliceMode};
 
-/// Steps that a search takes in one turn: some twenty backends that fail at once. Others have their
-/// turn before the next.
+/// Steps that a search may take in one turn, enough for some twenty backends that fail at once.
 const STEPS_PER_TURN: usize = 64;
 
-/// Goes on with the search as far as it goes without waiting.
+/// Continues the search until it has to wait, or has had its share of the turn.
 pub(crate) fn seek(
     session: &mut Session,
     key: usize,
@@ -33,7 +32,7 @@ pub(crate) fn seek(
         | State::Waiting { search, .. }
         | State::Connecting { search, .. }) = &session.state
         else {
-            return Next::Turn; // it is past that
+            return Next::Turn; // connected by now
         };
         match searches.get(search).rules.next_step(&settings.timeouts) {
             SearchStep::Choose => choose(session, searches, tools, &settings, now),
@@ -141,7 +140,8 @@ fn tell_fault(fault: Option<SourceFault>, listener: &Listener, tools: &mut Tools
     }
 }
 
-/// The local address of a connection to this one, and why it is not as wished.
+/// The local address for a connection to this backend, and the fault if it is not the one asked
+/// for.
 fn source(
     settings: &Settings,
     client: &Client,
@@ -160,7 +160,7 @@ fn source(
     }
 }
 
-/// Reports a backend that failed, and gives its place back.
+/// Reports a backend that failed, and returns its place.
 fn report(
     session: &mut Session,
     failure: ConnectFailure,
@@ -194,8 +194,7 @@ fn report(
     });
 }
 
-/// Takes in what an event told of a connection to a backend that had not answered yet. Returns
-/// whether the session relays now.
+/// Handles an event of a connect in progress. Returns whether the session is connected now.
 pub(crate) fn handle_event(
     session: &mut Session,
     incarnation: Incarnation,
@@ -210,7 +209,7 @@ pub(crate) fn handle_event(
     let address = &lease.backend().addresses[rules.address()];
     let socket = upstream.socket.as_fd();
     if !rules.is_current(incarnation) {
-        return false; // what an earlier connection left behind
+        return false; // left behind by an earlier connection
     }
     if ready.failed {
         let failure = net::take_failure(socket, address);
@@ -226,13 +225,13 @@ pub(crate) fn handle_event(
     false
 }
 
-/// Whether a socket is connected to itself, as may happen where nobody listens on a local port that
-/// the system then takes for the connection's own (RFC 9293, "simultaneous open").
+/// Whether a socket is connected to itself. That happens if nobody listens on a local port, and the
+/// system chooses the same port for the connection (RFC 9293, "simultaneous open").
 fn is_own_end(socket: BorrowedFd<'_>, address: &Address) -> bool {
     matches!(address, Address::Ip(address) if net::local_address(socket) == Some(*address))
 }
 
-/// A timer fired before the backend answered.
+/// Handles a timer that fired before the backend answered.
 pub(crate) fn handle_deadline(session: &mut Session, searches: &mut Searches, now: Instant) {
     let settings = session.listener.settings();
     let (State::Waiting { search, .. } | State::Connecting { search, .. }) = &session.state else {
@@ -242,7 +241,7 @@ pub(crate) fn handle_deadline(session: &mut Session, searches: &mut Searches, no
     drop_if_over(session, searches);
 }
 
-/// Closes a socket whose connect is over, unless it has succeeded.
+/// Closes the socket of a connect that failed.
 fn drop_if_over(session: &mut Session, searches: &mut Searches) {
     session.change(|state| match state {
         State::Connecting { search, lease, upstream }
@@ -254,7 +253,7 @@ fn drop_if_over(session: &mut Session, searches: &mut Searches) {
     });
 }
 
-/// The backend answered: relaying begins.
+/// Begins to relay, since the backend has answered.
 fn connected(
     session: &mut Session,
     searches: &mut Searches,
@@ -290,8 +289,8 @@ fn connected(
     }
 }
 
-/// The backend reset the connection: if that is as if it had not answered, the search goes on.
-/// Returns whether it does.
+/// Continues the search after a reset by the backend, if that counts as a failed connect. Returns
+/// whether it does.
 pub(crate) fn start_over(session: &mut Session, searches: &mut Searches, now: Instant) -> bool {
     let settings = session.listener.settings();
     let State::Relaying { search: Some(search), .. } = &session.state else { return false };

@@ -1,4 +1,4 @@
-//! What workers tell the control plane.
+//! What workers report to the control plane.
 
 use balancing::{Backend, BackendChange};
 use std::io;
@@ -12,40 +12,40 @@ use terms::{CloseReason, ConnectFailure, ListenerId, Side};
 pub enum Event {
     /// A session ended.
     Ended(Ended),
-    /// A backend's health or admin state changed by itself.
+    /// A backend's health changed, or a failure disabled it.
     Backend {
-        /// Whose pool it is in.
+        /// The listener whose pool it is in.
         listener: ListenerId,
-        /// Which.
+        /// The backend.
         backend: Arc<Backend>,
-        /// Tier and place in it.
+        /// Its tier, and its place in that.
         place: (usize, usize),
-        /// How.
+        /// What changed.
         change: BackendChange,
-        /// Why, if a connect failed.
+        /// Why the connect failed, if one did.
         failure: Option<ConnectFailure>,
     },
-    /// All addresses of a backend failed: its name may stand for others by now.
+    /// All addresses of a backend failed. Its name may have others by now.
     ConnectFailed(Arc<Backend>),
-    /// We ran short of something; told once until it is over.
+    /// A shortage began. Reported once, until [`Event::TroubleOver`].
     Trouble(Trouble),
-    /// That shortage is over.
+    /// A shortage is over.
     TroubleOver(Trouble),
     /// A step of a session, where [`crate::Observe::steps`] asks for it.
     Trace(Trace),
-    /// Connections to backends do not have their clients' addresses, though they should; told
-    /// once of each kind of fault until the setting changes.
+    /// Connections to backends should come from their clients' addresses, and cannot. Each kind of
+    /// fault is reported once, until the setting changes.
     SourceUnusable {
-        /// Where the client came in.
+        /// The client's listener.
         listener: ListenerId,
-        /// Why not.
+        /// The reason.
         fault: SourceFault,
     },
     /// A piece of data read from a client, where [`crate::Observe::requests`] asks for it.
     Request {
-        /// Who sent it; `None` through a Unix socket.
+        /// The client; `None` for a Unix socket.
         client: Option<SocketAddr>,
-        /// Who gets it.
+        /// The backend that gets it.
         backend: Arc<Backend>,
         /// As it is passed on, at most the first [`REQUEST_BYTES_MAX`] bytes.
         bytes: Box<[u8]>,
@@ -54,11 +54,11 @@ pub enum Event {
     },
     /// A block read, where [`crate::Observe::blocks`] asks for it.
     Block {
-        /// Who sent it.
+        /// The sender's side.
         from: Side,
-        /// Whose session it is; `None` through a Unix socket.
+        /// The session's client; `None` for a Unix socket.
         client: Option<SocketAddr>,
-        /// Who serves it.
+        /// The session's backend.
         backend: Arc<Backend>,
         /// The bytes; `None` for a reset, empty for an end of file.
         bytes: Option<Vec<u8>>,
@@ -82,13 +82,13 @@ impl Event {
 pub struct Ended {
     /// Its number, unique in the process.
     pub session: u64,
-    /// Where it came in.
+    /// The listener that accepted it.
     pub listener: ListenerId,
-    /// Who connected; `None` through a Unix socket.
+    /// The client's address; `None` for a Unix socket.
     pub client: Option<SocketAddr>,
-    /// Who served it.
+    /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
-    /// Our address towards the backend.
+    /// The local address of the connection to the backend.
     pub source: Option<SocketAddr>,
     /// Why it ended.
     pub reason: CloseReason,
@@ -102,7 +102,7 @@ pub struct Ended {
     pub duration: Duration,
 }
 
-/// As much of a piece of data is told by [`Event::Request`].
+/// How much of a piece of data [`Event::Request`] has at most.
 pub const REQUEST_BYTES_MAX: usize = 1024;
 
 /// Why a connection to a backend cannot have the client's address.
@@ -136,12 +136,12 @@ impl std::fmt::Display for SourceFault {
     }
 }
 
-/// What we ran short of.
+/// What the process is short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// File descriptors or memory: accepting pauses, and sessions wait that need a socket.
+    /// File descriptors or memory: accepting pauses, and sessions that need a socket wait.
     Descriptors,
-    /// Local ports towards a backend: the sessions wait that are to go there, and no others.
+    /// Local ports for connections to some backend: only sessions for that backend wait.
     Ports,
 }
 
@@ -185,16 +185,16 @@ pub enum Trace {
 pub struct SessionInfo {
     /// Its number.
     pub session: u64,
-    /// Which worker has it.
+    /// The worker that has it.
     pub worker: usize,
-    /// Where it came in.
+    /// The listener that accepted it.
     pub listener: ListenerId,
-    /// Who connected.
+    /// The client's address; `None` for a Unix socket.
     pub client: Option<SocketAddr>,
-    /// Who serves it, or is being connected to.
+    /// The backend that serves it, or is being connected to.
     pub backend: Option<Arc<Backend>>,
-    /// Which of the backend's addresses it is connected to; `None` before that, and for a Unix
-    /// socket.
+    /// The backend's address that it is connected to; `None` while it connects to none, and for a
+    /// Unix socket.
     pub backend_address: Option<SocketAddr>,
     /// `connecting`, `open` or `ending`.
     pub phase: &'static str,

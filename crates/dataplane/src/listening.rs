@@ -1,4 +1,4 @@
-//! A worker's listening sockets: taking clients, and pausing when there is no room for more.
+//! A worker's listening sockets: accepting clients, and pausing while there is no room for more.
 
 use crate::event::Trouble;
 use crate::listener::{Connecting, Listener};
@@ -16,7 +16,7 @@ use terms::{Instant, ListenerId};
 #[derive(Default)]
 pub(crate) struct Listening {
     sockets: Slab<ListeningSocket>,
-    /// When to look whether accepting may go on that paused for want of something.
+    /// When to try again after a shortage made accepting pause.
     retry_at: Option<Instant>,
 }
 
@@ -27,11 +27,11 @@ struct ListeningSocket {
     watched: bool,
 }
 
-/// How long to wait before looking whether a shortage is over.
+/// How long to wait before that.
 const RETRY: Duration = Duration::from_millis(100);
 
 impl Listening {
-    /// Accepts clients on this socket, too.
+    /// Begins to accept clients on another socket.
     pub fn add(
         &mut self,
         listener: Arc<Listener>,
@@ -48,7 +48,7 @@ impl Listening {
         self.retry_at
     }
 
-    /// Watches a socket. If the system has no room for that (`ENOSPC`, `ENOMEM`), it is tried again.
+    /// Watches a socket. If the system cannot (`ENOSPC`, `ENOMEM`), it is tried again later.
     fn watch(&mut self, index: usize, tools: &mut Tools, now: Instant) {
         let Some(socket) = self.sockets.get_mut(index) else { return };
         if !socket.watched {
@@ -69,7 +69,7 @@ impl Listening {
         }
     }
 
-    /// Takes one client, if there is one and there is room for it.
+    /// Accepts one client, if there is one and there is room for it.
     pub fn accept(&mut self, index: usize, tools: &mut Tools, now: Instant) -> Option<Incoming> {
         // An order to stop listening may have come just before, in the same turn.
         let socket = self.sockets.get(index).filter(|socket| socket.watched)?;
@@ -91,7 +91,7 @@ impl Listening {
                 }
                 Some(Incoming { listener, socket, client, connecting })
             }
-            // The client, or the way to it, went away; the next one may be well.
+            // This client is gone, or cannot be reached; the next may be fine.
             Err(error) if net::is_lost_client(error) => None,
             Err(_) => {
                 tools.run_out_of_descriptors(now);
@@ -100,7 +100,7 @@ impl Listening {
         }
     }
 
-    /// Stops accepting for a listener that has as many sessions as it may have.
+    /// Stops accepting for a listener that has reached a limit of its own.
     fn pause_listener(&mut self, listener: &Listener, tools: &mut Tools, now: Instant) {
         listener.pause();
         for index in self.indices_of(listener.id()) {
@@ -112,7 +112,7 @@ impl Listening {
         }
     }
 
-    /// Accepts again for a listener that was paused by one of its limits, if there is room.
+    /// Accepts again for a listener that was paused by a limit of its own, if there is room.
     pub fn resume(&mut self, listener: ListenerId, tools: &mut Tools, now: Instant) {
         for index in self.indices_of(listener) {
             let listener = &self.sockets[index].listener;
@@ -141,7 +141,7 @@ impl Listening {
         }
     }
 
-    /// Stops accepting for a moment, if we ran short of what that needs.
+    /// Stops accepting for a moment, if a session found no file descriptor or memory.
     pub fn pause_if_short(&mut self, tools: &mut Tools, now: Instant) {
         if std::mem::take(&mut tools.must_pause) {
             for index in self.indices() {
@@ -151,7 +151,7 @@ impl Listening {
         }
     }
 
-    /// Accepts again as soon as there is room; the shortage is over when room stays.
+    /// Accepts again if there is room. The shortage is over when there has been room for a while.
     pub fn retry(&mut self, tools: &mut Tools, now: Instant) {
         if self.retry_at.is_none_or(|at| now < at) {
             return;

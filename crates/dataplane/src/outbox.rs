@@ -4,14 +4,14 @@ use crate::event::Event;
 use std::time::Duration;
 use terms::Instant;
 
-/// Gathers events, so that the control plane is woken once for many.
+/// Gathers events into batches, so that many of them wake the control plane once.
 pub(crate) struct Outbox {
     pub events: Vec<Event>,
     since: Option<Instant>,
     sink: Box<dyn FnMut(Vec<Event>) + Send>,
 }
 
-/// A batch is this many events, or what has come in so long.
+/// A batch is complete with this many events, or at this age.
 const EVENTS_MAX: usize = 256;
 const AGE_MAX: Duration = Duration::from_millis(10);
 
@@ -24,12 +24,13 @@ impl Outbox {
         self.events.push(event);
     }
 
-    /// When the oldest event has waited for long enough.
+    /// When the current batch is to be flushed.
     pub fn due(&self) -> Option<Instant> {
         self.since.map(|since| since + AGE_MAX)
     }
 
-    /// Gives a batch on if it is time. Only ends of sessions wait; operators want the rest at once.
+    /// Passes the batch on if it is complete. Only ends of sessions wait; anything else is passed on
+    /// at once, together with them.
     pub fn flush(&mut self, now: Instant) {
         if self.events.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! The second part of a session's life: bytes flow, and it comes to an end.
+//! The second part of a session's life: relaying, and the decision to end.
 
 use crate::connect::start_over;
 use crate::searches::Searches;
@@ -11,20 +11,20 @@ use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, Cut, Instant, Side, Timeouts};
 
-/// Sessions that last longer have their peers asked for signs of life. Most do not, and are
-/// spared the calls and the kernel's timers.
+/// Keep-alive is switched on for sessions that last this long. Most do not, which saves the calls
+/// and the kernel's timers.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// How long to wait after the system had no memory for a read or a write.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 
-/// When a session that has just been connected is to be looked at first.
+/// When the timer of a session that was just connected is to fire.
 pub(crate) fn first_look(session: &Session, now: Instant) -> Instant {
     let deadline = session.link.deadline(&session.listener.settings().timeouts);
     let lasting = now + KEEP_ALIVE_AFTER;
     deadline.map_or(lasting, |deadline| deadline.min(lasting))
 }
 
-/// Moves what can be moved, and sees what the session has come to.
+/// Moves what can be moved, and acts on the outcome.
 pub(crate) fn go_on(
     session: &mut Session,
     searches: &mut Searches,
@@ -122,7 +122,7 @@ fn settle(
     }
 }
 
-/// Resets the victim if it has acknowledged everything or stopped to, else looks again later.
+/// Resets the victim once it has acknowledged everything, or has stopped to; otherwise waits.
 pub(crate) fn wait_for_victim(
     session: &mut Session,
     reason: CloseReason,
@@ -136,7 +136,7 @@ pub(crate) fn wait_for_victim(
     }
 }
 
-/// A relaying session's timer fired.
+/// Handles the timer of a session that relays.
 pub(crate) fn handle_deadline(
     session: &mut Session,
     searches: &mut Searches,
@@ -157,7 +157,7 @@ pub(crate) fn handle_deadline(
     }
 }
 
-/// Sees whether the victim of a reset still reads what was written to it.
+/// Notes how much the victim of a reset has not acknowledged yet, if there is a victim.
 fn look_at_victim(session: &mut Session, now: Instant) {
     let Some(victim) = session.link.victim() else { return };
     let socket = match victim {

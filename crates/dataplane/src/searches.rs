@@ -1,4 +1,4 @@
-//! What connecting needs and relaying does not.
+//! What a session needs while it connects, and no longer.
 
 use crate::event::Trace;
 use crate::listener::Connecting;
@@ -8,9 +8,9 @@ use slab::Slab;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// How a session goes on if its backend fails.
+/// A session's search for a backend: where it goes on if a connect fails.
 pub(crate) struct Searching {
-    /// Its rules.
+    /// What to do next.
     pub rules: Search,
     pub pool: Arc<Pool>,
     pub attempt: Attempt,
@@ -18,17 +18,17 @@ pub(crate) struct Searching {
     pub connecting: Option<Connecting>,
 }
 
-/// The searches of a worker's sessions, in one block of memory that is given back when the last
-/// one is over: thousands may begin at once, and none lasts.
+/// The searches of a worker's sessions, in one block of memory that is freed when the last one is
+/// over: thousands may begin at once, and none lasts long.
 #[derive(Default)]
 pub(crate) struct Searches(Slab<Searching>);
 
-/// Names a search; a session has one until its first byte. Not to be copied: whoever has it may be
-/// sure that the search is there.
+/// Identifies a search; a session has one until its first byte. It cannot be copied, so whoever
+/// holds it can rely on the search being there.
 #[derive(Debug)]
 pub(crate) struct SearchKey(NonZeroU32);
 
-/// Room for so many searches is kept.
+/// Memory for this many searches is kept.
 const KEPT: usize = 256;
 
 impl Searches {
@@ -66,7 +66,7 @@ impl Searching {
         self.attempt.place()
     }
 
-    /// What is told of the connect that begins.
+    /// The trace of a connect that begins.
     pub fn trace(&self) -> Trace {
         let (tier, index) = self.attempt.place().unwrap_or_default();
         // The reject backend is behind all tiers.

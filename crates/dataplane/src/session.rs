@@ -17,10 +17,10 @@ use terms::{CloseReason, Cut, Instant, Side};
 pub(crate) struct Session {
     pub number: u64,
     pub state: State,
-    /// Whether it is in the list of sessions with more to do.
+    /// Whether it is in the list of sessions that asked for another turn.
     pub queued: bool,
     pub end_reported: bool,
-    /// Whether it has lasted long enough to ask its peers for signs of life.
+    /// Whether keep-alive has been switched on.
     kept_alive: bool,
     pub listener: Arc<Listener>,
     /// Address and port: half as large as a `SocketAddr`.
@@ -33,7 +33,7 @@ pub(crate) struct Session {
     pub connect_micros: u32,
 }
 
-/// Where a session stands, and what it holds there.
+/// The states of a session's life, with what it holds in each.
 ///
 /// ~~~text
 ///   accepted --> Seeking --offer--> Waiting --socket--> Connecting --answer--> Relaying --> gone
@@ -45,19 +45,19 @@ pub(crate) struct Session {
 /// ~~~
 #[derive(Debug)]
 pub(crate) enum State {
-    /// For a backend to be chosen.
+    /// A backend is to be chosen.
     Seeking { search: SearchKey },
-    /// For a socket, or its turn, to connect to the backend that was chosen.
+    /// A backend was chosen; the session waits for a socket, or for its turn, to connect to it.
     Waiting { search: SearchKey, lease: Lease },
-    /// For the backend to answer.
+    /// A connect is in progress.
     Connecting { search: SearchKey, lease: Lease, upstream: Upstream },
-    /// Bytes flow. The search is kept until the first of them, after which it is too late.
+    /// Bytes flow. The search is kept until the first byte; after it, no other backend can take over.
     Relaying { search: Option<SearchKey>, lease: Lease, upstream: Upstream },
-    /// We answer the client ourselves.
+    /// The client is answered here, without a backend.
     Answering { answered: bool },
-    /// Everything was written to `victim`, which is reset once it has acknowledged it.
+    /// `victim` is reset as soon as it has acknowledged everything that was written to it.
     Resetting { victim: Side, reason: CloseReason, lease: Lease, upstream: Option<Upstream> },
-    /// On the way from one state to the next; never between two calls.
+    /// Only inside [`Session::change`].
     Changing,
 }
 
@@ -65,37 +65,38 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub socket: OwnedFd,
-    /// What tells it from the session's earlier ones.
+    /// Distinguishes it from the session's earlier connections.
     pub incarnation: Incarnation,
-    /// Writes so far, up to two: the second one asks for no delay.
+    /// Writes so far, counted up to two: the second one switches on `TCP_NODELAY`.
     pub writes: u8,
     pub is_unix: bool,
 }
 
-/// What few sessions have.
+/// What only few sessions have.
 #[derive(Default)]
 pub(crate) struct Extras {
-    /// Pipes that bulk passes through, by the side the bytes come from.
+    /// Pipes for bulk data, by the side that the bytes come from.
     pub pipes: [Option<Pipe>; 2],
     /// What finds the client's HTTP requests, where they are given headers.
     pub forwarded: Option<Box<Forwarded>>,
 }
 
-/// What a session needs after it was looked at.
+/// What a session needs next.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing but an event.
+    /// Nothing, until an event comes.
     Event,
-    /// To be looked at at this moment, and not when its timer said before.
+    /// Its timer set to this moment, whatever it was set to.
     At(Instant),
-    /// To be looked at by this moment; a timer that fires early is set again.
+    /// Its timer to fire by this moment. One that fires earlier stays as it is, and is set again
+    /// then.
     By(Instant),
-    /// Another turn at once, after others had theirs.
+    /// Another turn, after others have had theirs.
     Turn,
-    /// The same, and to be looked at at this moment.
+    /// Another turn, and its timer set to this moment.
     TurnAt(Instant),
-    /// To end; `cut` is what peers see that have not ended by themselves.
+    /// To end. The [`Cut`] is what peers see that have not ended by themselves.
     End(CloseReason, Option<Cut>),
 }
 
@@ -130,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Goes from one state to another.
+    /// Replaces the state by what `next` makes of it.
     pub fn change(&mut self, next: impl FnOnce(State) -> State) {
         let state = std::mem::replace(&mut self.state, State::Changing);
         self.state = next(state);
@@ -177,20 +178,20 @@ impl Session {
         }
     }
 
-    /// Both connections, as far as they are there.
+    /// The client's connection, and the backend's if there is one.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let upstream = self.upstream().map(|upstream| upstream.socket.as_fd());
         [Some(self.downstream()), upstream].into_iter().flatten()
     }
 
-    /// Has peers of a session that lasts asked for signs of life, once.
+    /// Switches keep-alive on for both connections, once.
     pub fn keep_alive(&mut self) {
         if !std::mem::replace(&mut self.kept_alive, true) {
             self.sockets().for_each(net::keep_alive);
         }
     }
 
-    /// An idle session holds no pipe.
+    /// Returns empty pipes to the pool: an idle session holds none.
     pub fn give_back_pipes(&mut self, pipes: &mut Pipes) {
         let Some(extras) = &mut self.extras else { return };
         for from in [Side::Downstream, Side::Upstream] {
@@ -205,7 +206,7 @@ impl Session {
         }
     }
 
-    /// Closes its sockets and gives the backend's place back; the search is left to be finished.
+    /// Closes its sockets and returns the backend's place. The search is left to be finished.
     pub fn close(self) -> Option<SearchKey> {
         match self.state {
             State::Seeking { search }
@@ -216,7 +217,7 @@ impl Session {
         }
     }
 
-    /// Ends a session for a reason that neither peer gave.
+    /// How to end a session for a reason that neither peer gave.
     pub fn cut(&self, reason: CloseReason) -> Next {
         Next::End(reason, Some(self.listener.settings().cut))
     }

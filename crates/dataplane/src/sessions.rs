@@ -1,4 +1,4 @@
-//! A worker's sessions, with the timers and turns that lead to them.
+//! A worker's sessions, their timers, and their turns.
 
 use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::searches::{Searches, Searching};
@@ -23,36 +23,36 @@ pub(crate) struct Sessions {
     slab: Slab<Session>,
     searches: Searches,
     deadlines: Deadlines,
-    /// Sessions with more to do at once, and an empty list to take turns with it.
+    /// Sessions that asked for another turn, and an empty list that replaces it during the turns.
     again: Vec<usize>,
     resting: Vec<usize>,
     fired: Vec<usize>,
-    /// Sessions begun so far; numbers them.
+    /// Sessions begun so far, from which their numbers follow.
     begun: u64,
 }
 
 impl Sessions {
-    /// How many there are.
+    /// The number of sessions.
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Keys are below this.
+    /// A bound that all keys are below.
     pub fn keys_end(&self) -> usize {
         self.slab.capacity()
     }
 
-    /// Whether some have more to do at once.
+    /// Whether any asked for another turn.
     pub fn are_busy(&self) -> bool {
         !self.again.is_empty()
     }
 
-    /// A moment before which no timer fires.
+    /// A time before which no timer fires.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// The number of a session that has yet to begin: all before have lower ones.
+    /// The number of the next session to begin. Those before have lower ones.
     pub fn next_number(&self, tools: &Tools) -> u64 {
         self.begun * tools.shared.workers.len() as u64 + tools.worker as u64 + 1
     }
@@ -97,7 +97,7 @@ impl Sessions {
         }
     }
 
-    /// Passes an event on to its session, if that is still there.
+    /// Passes an event on to its session, unless that has ended.
     #[inline]
     pub fn handle_event(
         &mut self,
@@ -161,13 +161,13 @@ impl Sessions {
             &State::Resetting { victim: Side::Upstream, reason, .. } if ready.failed => {
                 self.end(key, reason, None, tools, now);
             }
-            // What an earlier connection left behind, or nothing that is waited for.
+            // Left behind by an earlier connection, or nothing to act on.
             State::Relaying { .. } | State::Resetting { .. } | State::Seeking { .. } => {}
             State::Waiting { .. } | State::Answering { .. } | State::Changing => {}
         }
     }
 
-    /// Does what there is to do for a session, whatever its state.
+    /// Does whatever is to be done for a session in its state.
     fn go_on(&mut self, key: usize, tools: &mut Tools, now: Instant) {
         let Some(session) = self.slab.get_mut(key) else { return };
         session.queued = false;
@@ -182,7 +182,7 @@ impl Sessions {
         self.apply(key, next, tools, now);
     }
 
-    /// Sees to what a session needs next.
+    /// Provides what a session needs next.
     fn apply(&mut self, key: usize, next: Next, tools: &mut Tools, now: Instant) {
         match next {
             Next::Event => {}
@@ -205,7 +205,7 @@ impl Sessions {
         }
     }
 
-    /// Gives those a turn that asked for one.
+    /// Gives a turn to each session that asked for one.
     pub fn take_turns(&mut self, tools: &mut Tools, now: Instant) {
         std::mem::swap(&mut self.again, &mut self.resting);
         let mut keys = std::mem::take(&mut self.resting);
@@ -215,7 +215,7 @@ impl Sessions {
         self.resting = keys;
     }
 
-    /// Looks at the sessions whose timers have fired.
+    /// Handles the timers that are due.
     pub fn expire(&mut self, tools: &mut Tools, now: Instant) {
         let mut fired = std::mem::take(&mut self.fired);
         self.deadlines.expire(now, &mut fired);
@@ -245,7 +245,8 @@ impl Sessions {
         self.apply(key, next, tools, now);
     }
 
-    /// One session for a list, if there is one at this key that began before session `before`.
+    /// The session at this key, for a list; `None` if there is none, or its number is not below
+    /// `before`.
     pub fn info(
         &mut self,
         key: usize,
@@ -257,15 +258,15 @@ impl Sessions {
         Some(session.info(tools.worker, &mut self.searches, now))
     }
 
-    /// Has a session notice that its listener's settings have changed.
+    /// Applies changed settings to the session at this key, if it is one of this listener.
     pub fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
         if self.slab.get(key).is_some_and(|session| session.listener.id() == listener) {
             self.go_on(key, tools, now);
         }
     }
 
-    /// Ends the session at this key for a reason that neither peer gave, if it is to be; returns
-    /// whether it was there.
+    /// Ends the session at this key for a reason that neither peer gave, if there is one and it is
+    /// meant. Returns whether it ended.
     pub fn cut(
         &mut self,
         key: usize,
@@ -282,7 +283,7 @@ impl Sessions {
         true
     }
 
-    /// Closes both connections and tells of it.
+    /// Closes both connections and reports the end.
     fn end(
         &mut self,
         key: usize,
@@ -320,7 +321,7 @@ impl Sessions {
     }
 }
 
-/// What is told of a session that ends.
+/// The report of a session that ends.
 fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
     let (sent_bytes, received_bytes) = session.link.bytes();
     let connect = session.connect_micros;
@@ -338,7 +339,7 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
     }
 }
 
-/// Says end of file, and takes what is there to be read, which would turn the close into a reset.
+/// Sends an end of file, and reads what is there: unread bytes would turn the close into a reset.
 fn close_orderly(socket: BorrowedFd<'_>, buffer: &mut [u8]) {
     net::finish(socket);
     for _ in 0..ORDERLY_READS_MAX {

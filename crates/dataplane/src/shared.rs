@@ -1,4 +1,4 @@
-//! What workers share among themselves, and how they are reached.
+//! What workers share with each other, and the orders they take.
 
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use sys::epoll::Waker;
 use terms::{Address, CloseReason, ListenerId};
 
-/// What workers share among themselves.
+/// What workers share with each other.
 pub(crate) struct Shared {
     pub workers: Vec<Handle>,
     /// Sessions that the descriptor limit allows, over all workers.
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub pipes_most: usize,
     /// Makes random choices differ from one process to the next.
     pub seed: u64,
-    /// Where we listen ourselves; changes when a listener is begun or ended.
+    /// The TCP addresses that we listen on; changes when a listener begins or ends.
     doors: ArcSwap<Vec<Door>>,
 }
 
@@ -47,21 +47,21 @@ pub(crate) struct Handle {
     waker: Waker,
 }
 
-/// What a worker is told.
+/// What a worker can be asked to do.
 pub(crate) enum Order {
     /// Accept clients here.
     Listen(Arc<Listener>, OwnedFd),
-    /// Stop accepting; close the sockets of one listener, or all, then say so.
+    /// Close the sockets of one listener, or all, then reply.
     StopListening(Option<ListenerId>, Sender<()>),
     /// Serve this client.
     Begin(Incoming),
-    /// A session ended or was connected elsewhere: a paused listener may go on.
+    /// A session ended or connected, on any worker: a paused listener may accept again.
     Resume(ListenerId),
     /// The settings of a listener have changed.
     Refresh(ListenerId),
     /// List the open sessions.
     List(Sender<Vec<SessionInfo>>),
-    /// End one session, or all, and say how many.
+    /// End one session, or all, and reply with the number.
     Cut(Option<u64>, CloseReason, Sender<usize>),
 }
 
@@ -84,7 +84,8 @@ impl Shared {
         shared
     }
 
-    /// The worker with the fewest sessions, one more counted for it; `own` among equals.
+    /// Finds the worker with the fewest sessions, preferring `own` among equals, and counts one
+    /// more for it.
     pub fn claim_least_loaded(&self, own: usize) -> usize {
         let load = |index: usize| self.workers[index].sessions.load(Relaxed);
         let others = (0..self.workers.len()).filter(|&index| index != own);
@@ -99,14 +100,15 @@ impl Shared {
         &self.workers[(listener.number() % self.workers.len() as u64) as usize]
     }
 
-    /// A session ended or is connected: where that makes room, accepting goes on.
+    /// Has accepting go on where a session that ended or connected has made room.
     pub fn made_room(&self, listener: &Listener) {
         if listener.may_resume() {
             self.home(listener.id()).order(Order::Resume(listener.id()));
         }
     }
 
-    /// Works out anew how many sessions the descriptor limit allows, which may have changed.
+    /// Reads the file descriptor limit again, which may have changed, and works out how many
+    /// sessions it allows.
     pub fn measure_descriptors(&self) {
         let limit = sys::process::descriptor_limit();
         // Pipes were counted out at the start; under a lower limit they must leave room, too.
@@ -115,26 +117,26 @@ impl Shared {
         self.sessions_most.store(u32::try_from(room).unwrap_or(u32::MAX), Relaxed);
     }
 
-    /// Whether there are as many sessions as descriptors allow.
+    /// Whether there are as many sessions as file descriptors allow.
     pub fn is_full(&self) -> bool {
         let open: u32 = self.workers.iter().map(|worker| worker.sessions.load(Relaxed)).sum();
         open >= self.sessions_most.load(Relaxed)
     }
 
-    /// Notes that a listener is reached at this address.
+    /// Adds an address that a listener is reached at.
     pub fn open_door(&self, listener: ListenerId, address: SocketAddr, is_dual_stack: bool) {
         let door = Door { listener, address, is_dual_stack };
         self.doors.rcu(|doors| doors.iter().copied().chain([door]).collect::<Vec<_>>());
     }
 
-    /// Notes that a listener, or all, is reached no more.
+    /// Removes the addresses of a listener, or all.
     pub fn close_doors(&self, listener: Option<ListenerId>) {
         let stays = |door: &&Door| listener.is_some_and(|listener| door.listener != listener);
         self.doors.rcu(|doors| doors.iter().filter(stays).copied().collect::<Vec<_>>());
     }
 
-    /// Whether a connection to this address would come back to ourselves. Of the addresses that a
-    /// listener on all of them has, only the loopback ones are known here.
+    /// Whether a connection to this address would come back to ourselves. For a wildcard listener,
+    /// only loopback addresses are known to; the start checks the others.
     pub fn is_our_own(&self, address: &Address) -> bool {
         match address {
             Address::Ip(address) => self.doors.load().iter().any(|door| door.takes(*address)),
@@ -168,20 +170,20 @@ impl Handle {
         &self.waker
     }
 
-    /// Gives the worker something to do; never waits for it.
+    /// Sends the worker an order, without waiting for it.
     pub fn order(&self, order: Order) {
         if self.orders.send(order).is_ok() && !self.pending.swap(true, SeqCst) {
             self.waker.wake();
         }
     }
 
-    /// Whether orders have come since this was last asked; by the worker itself, before it takes
+    /// Whether orders have come since the last call. Called by the worker itself, before it takes
     /// them.
     pub fn take_call(&self) -> bool {
         self.pending.swap(false, SeqCst)
     }
 
-    /// Takes the wake-up; by the worker itself, before it takes orders.
+    /// Clears the wake-up. Called by the worker itself, before it takes orders.
     pub fn answer_wake_up(&self) {
         self.waker.clear();
         // What was just cleared may have been the call for an order that came since the turn

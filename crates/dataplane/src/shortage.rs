@@ -1,4 +1,4 @@
-//! What the process runs short of, told once each until it is over.
+//! Shortages, each reported once until it is over.
 
 use crate::event::{Event, Trouble};
 use crate::outbox::Outbox;
@@ -16,14 +16,14 @@ pub(crate) struct Shortages {
 const CALM: Duration = Duration::from_secs(2);
 
 impl Shortages {
-    /// Notes a shortage met now.
+    /// Notes that something could not be had, and reports it if that is news.
     pub fn note(&mut self, trouble: Trouble, outbox: &mut Outbox, now: Instant) {
         if self.slot(trouble).replace(now).is_none() {
             outbox.tell(Event::Trouble(trouble));
         }
     }
 
-    /// Whether it has not been met for a while.
+    /// Whether that has not happened for a while.
     pub fn is_calm(&self, trouble: Trouble, now: Instant) -> bool {
         let since = match trouble {
             Trouble::Descriptors => self.descriptors,
@@ -32,15 +32,15 @@ impl Shortages {
         since.is_none_or(|since| now.since(since) >= CALM)
     }
 
-    /// Says that a shortage is over, if there was one and it is [calm](Self::is_calm).
+    /// Reports that a shortage is over, if there was one and it is [calm](Self::is_calm).
     pub fn end_if_calm(&mut self, trouble: Trouble, outbox: &mut Outbox, now: Instant) {
         if self.is_calm(trouble, now) && self.slot(trouble).take().is_some() {
             outbox.tell(Event::TroubleOver(trouble));
         }
     }
 
-    /// When to look whether the want of ports is over. That of descriptors is for whoever accepts
-    /// to see.
+    /// When to check whether the shortage of ports is over. That of file descriptors is over when
+    /// accepting goes on.
     pub fn due(&self) -> Option<Instant> {
         self.ports.map(|since| since + CALM)
     }

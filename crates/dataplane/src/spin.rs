@@ -6,16 +6,16 @@ use sys::clock;
 use sys::epoll::Poller;
 use terms::Instant;
 
-/// Polling without sleeping while events come closely.
+/// Polls without sleeping while events come in quick succession.
 pub(crate) struct Spin {
     /// How long to poll after the last event.
     length: Duration,
     last_event: Instant,
-    /// Whether the last two events came closely enough to expect another one soon.
+    /// Whether the last two events came close enough together to expect another soon.
     worthwhile: bool,
 }
 
-/// Events this many spin lengths apart still count as close.
+/// Events up to this many spin lengths apart count as close.
 const GAPS: u32 = 10;
 
 impl Spin {

@@ -1,9 +1,9 @@
-//! What the poller reports events by.
+//! How the poller's events say where they belong.
 
 use relay::Incarnation;
 use terms::Side;
 
-/// Whose event it is, as one number.
+/// Where an event belongs, as one number.
 ///
 /// ~~~text
 ///   sessions   0 | incarnation (8) | session number, low bits (23) | key (31) | side (1)
@@ -11,9 +11,10 @@ use terms::Side;
 ///   the waker  all ones
 /// ~~~
 ///
-/// A key is a place in a slab, which may have another user by the time an event is looked at; so
-/// may the side of a session, which changes backends. What is stale is told by the rest: both
-/// repeat only after more changes than one batch of events can see.
+/// A key is a place in a slab, which another session may occupy by the time that an event is
+/// handled. A session's upstream side may be another connection by then. The session number and
+/// the incarnation show that an event is stale: each repeats only after more changes than one
+/// batch of events can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     Waker,

@@ -1,4 +1,4 @@
-//! What all sessions of a worker use in turn.
+//! What a worker's sessions use one after another.
 
 use crate::event::Trouble;
 use crate::outbox::Outbox;
@@ -10,25 +10,25 @@ use std::sync::Arc;
 use sys::epoll::Poller;
 use terms::Instant;
 
-/// A worker's one poller, one buffer and so on; none of it belongs to a session.
+/// A worker's poller, buffer, pipes and so on. None of it belongs to one session.
 pub(crate) struct Tools {
-    /// Which worker.
+    /// The worker's number.
     pub worker: usize,
     pub shared: Arc<Shared>,
     pub poller: Poller,
     pub buffer: Box<[u8]>,
-    /// What a client's bytes were rewritten to, on their way out.
+    /// A client's bytes as they were rewritten, until they are written.
     pub rewritten: Vec<u8>,
     pub pipes: Pipes,
     pub outbox: Outbox,
     pub shortages: Shortages,
-    /// Whether accepting is to pause, since there is no descriptor or memory for a session.
+    /// Whether accepting is to pause, for want of file descriptors or memory.
     pub must_pause: bool,
 }
 
 /// Bytes a session may move before others have their turn.
 pub(crate) const BUDGET: usize = READ_BYTES_MAX;
-/// Room for rewritten requests is kept up to so many bytes; a burst of tiny ones needs more.
+/// How much memory for rewritten requests is kept, in bytes. A burst of tiny ones needs more.
 const REWRITTEN_KEPT: usize = 64 << 10;
 
 impl Tools {
@@ -48,7 +48,7 @@ impl Tools {
         }
     }
 
-    /// There is no descriptor or memory for something: gives back what can be spared, and has
+    /// Deals with a lack of file descriptors or memory: gives back what can be spared, and has
     /// accepting pause.
     pub fn run_out_of_descriptors(&mut self, now: Instant) {
         self.pipes.shrink();
@@ -57,7 +57,7 @@ impl Tools {
         self.shortages.note(Trouble::Descriptors, &mut self.outbox, now);
     }
 
-    /// There is no local port towards a backend, which only those who want to go there feel.
+    /// Deals with a lack of local ports towards a backend, which concerns only sessions for it.
     pub fn run_out_of_ports(&mut self, now: Instant) {
         self.shortages.note(Trouble::Ports, &mut self.outbox, now);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use sys::epoll::Poller;
 use terms::Instant;
 
-/// One data-plane thread's state, each part of which owns its own.
+/// One data-plane thread. Each part of its state is a type of its own.
 pub(crate) struct Worker {
     orders: Orders,
     tools: Tools,
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
 
 /// Events taken in one turn.
 const EVENTS_MAX: usize = 256;
-/// One client is accepted for so many sessions served.
+/// For so many events in a turn, one more client is accepted.
 const SESSIONS_PER_ACCEPT: usize = 8;
 
 impl Worker {
@@ -57,7 +57,7 @@ impl Worker {
     pub fn run(mut self) {
         loop {
             if let Err(error) = self.turn() {
-                // Only a broken program makes epoll_wait fail; going on would spin.
+                // Only a bug makes epoll_wait fail; continuing would spin.
                 panic!("worker {}: waiting for events failed: {error}", self.tools.worker);
             }
         }
@@ -116,9 +116,9 @@ impl Worker {
         &self.tools.shared.workers[self.tools.worker]
     }
 
-    /// Whether timers may fire. A full batch leaves events behind, which may be what a timer waits
-    /// for, as after a pause of the process. They are seen within as many turns as it takes to see
-    /// every connection once; those that keep coming hold up no timer for longer.
+    /// Whether timers may fire. A full batch of events leaves others behind, and one of those may be
+    /// what a timer waits for, as after a pause of the process. They have been seen after as many
+    /// turns as it takes to see every connection once; later ones hold back no timer.
     fn may_expire(&mut self) -> bool {
         let is_full = self.tools.poller.len() >= EVENTS_MAX;
         let turns_most = 2 + 2 * self.sessions.len() / EVENTS_MAX;
@@ -127,9 +127,9 @@ impl Worker {
         !is_held
     }
 
-    /// Takes clients: one, since most come alone, and more where many sessions are served between
-    /// two looks at the listener, so that neither those waiting nor those served starve. Each goes
-    /// to the worker with the fewest sessions.
+    /// Accepts clients and gives each to the worker with the fewest sessions. Usually one, since
+    /// most come alone, but more in a turn with many events, so that neither the clients that wait
+    /// nor those being served starve.
     fn accept(&mut self, index: usize, now: Instant) {
         let share = 1 + self.tools.poller.len() / SESSIONS_PER_ACCEPT;
         for _ in 0..share {

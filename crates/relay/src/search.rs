@@ -4,7 +4,7 @@
 use std::time::Duration;
 use terms::{CloseReason, ConnectFailure, Instant, Timeouts};
 
-/// Where a session stands on its way to a backend that answers.
+/// A session's search for a backend that answers.
 ///
 /// ~~~text
 ///            .------------ Failed <-- last address --.
@@ -16,9 +16,9 @@ use terms::{CloseReason, ConnectFailure, Instant, Timeouts};
 ///         GivenUp
 /// ~~~
 ///
-/// The worker asks for the [`Search::next_step`], performs it, and tells what came of it by the
-/// `on_*` methods. What is heard of a socket comes with the [`Incarnation`] it was opened under;
-/// what an earlier socket left behind in a queue of events is not heard.
+/// The worker asks for the [`Search::next_step`], performs it, and passes the result in through the
+/// `on_*` methods. Whatever concerns a socket comes with the [`Incarnation`] that the socket was
+/// opened under. What an earlier socket left behind in a batch of events is ignored.
 #[derive(Debug)]
 pub struct Search {
     state: State,
@@ -29,7 +29,7 @@ pub struct Search {
     failed: u16,
     /// When the current connect began, or the connection.
     since: Instant,
-    /// Set while attempts at one address find no socket.
+    /// Set while no socket can be had for the current address.
     wait: Option<Wait>,
     last_failure: Option<ConnectFailure>,
 }
@@ -52,14 +52,14 @@ struct Wait {
     pause: Duration,
 }
 
-/// Tells a session's sockets to its backends apart: each has another one than the last 255.
+/// Distinguishes the sockets that a session opens one after another; repeats after 256.
 ///
-/// Closing a socket takes back what its poller has not reported, so that only the rest of one
-/// batch can be stale.
+/// Closing a socket discards events that its poller has not reported, so only the rest of the
+/// current batch can be stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incarnation(u8);
 
-/// What to do next on the way to a backend.
+/// What to do next in a [`Search`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SearchStep {
     /// Take a place at the next backend: [`Search::on_offer`] or [`Search::on_none_left`].
@@ -67,9 +67,9 @@ pub enum SearchStep {
     /// Open a socket and connect to this address of the backend: [`Search::on_started`] or
     /// [`Search::on_failed`].
     Connect(usize),
-    /// The backend failed: report that and give its place back, then [`Search::on_reported`].
+    /// The backend failed: report that and return its place, then call [`Search::on_reported`].
     Report(ConnectFailure),
-    /// Nothing, until an event or this moment: [`Search::on_deadline`].
+    /// Wait for an event, at most until this moment: then call [`Search::on_deadline`].
     Wait(Instant),
     /// Relay: the backend has answered.
     Relay,
@@ -77,7 +77,7 @@ pub enum SearchStep {
     GiveUp(CloseReason),
 }
 
-/// The first wait for a socket; each further one is twice as long, up to the longest.
+/// The first pause before another attempt to get a socket. It doubles up to the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -88,13 +88,13 @@ impl Incarnation {
         Self(self.0.wrapping_add(1))
     }
 
-    /// As a number, to be carried by an event.
+    /// As a number that an event can carry.
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0
     }
 
-    /// The one that an event carries.
+    /// From the number that an event carried.
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         Self(number)
@@ -131,7 +131,7 @@ impl Search {
         }
     }
 
-    /// What the next socket is opened under.
+    /// The incarnation to open the next socket under.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
@@ -143,7 +143,7 @@ impl Search {
         self.address.into()
     }
 
-    /// A backend was offered, with so many addresses; `preferred` is to be tried first.
+    /// A backend was offered. It has so many addresses, of which `preferred` is to be tried first.
     pub fn on_offer(&mut self, addresses: usize, preferred: usize) {
         self.addresses = u16::try_from(addresses).unwrap_or(u16::MAX);
         self.address = preferred.checked_rem(addresses).map_or(0, |address| address as u16);
@@ -154,7 +154,7 @@ impl Search {
         };
     }
 
-    /// No backend was offered; `is_denied` if that is because the client may not be served.
+    /// No backend was offered. `is_denied` says whether that is because the client is denied.
     pub fn on_none_left(&mut self, is_denied: bool) {
         self.state = State::GivenUp(match self.last_failure {
             Some(ConnectFailure::TimedOut | ConnectFailure::Busy) => CloseReason::ConnectTimeout,
@@ -164,7 +164,7 @@ impl Search {
         });
     }
 
-    /// A connect has begun.
+    /// The connect is in progress.
     pub fn on_started(&mut self, now: Instant) {
         if self.state == State::Opening {
             self.state = State::Connecting;
@@ -173,8 +173,8 @@ impl Search {
         }
     }
 
-    /// The connect of this incarnation failed. A shortage is waited for, at one address and within
-    /// the connect time-out; anything else leads to the next address, then to the next backend.
+    /// The connect of this incarnation failed. A shortage is waited out, within the connect
+    /// time-out; anything else leads to the next address, and after the last to the next backend.
     pub fn on_failed(
         &mut self,
         incarnation: Incarnation,
@@ -193,7 +193,7 @@ impl Search {
         }
     }
 
-    /// The connect of this incarnation succeeded; whether that is news.
+    /// The connect of this incarnation succeeded. Returns whether it was the current one.
     pub fn on_answered(&mut self, incarnation: Incarnation, now: Instant) -> bool {
         let is_news = self.state == State::Connecting && self.is_current(incarnation);
         if is_news {
@@ -203,7 +203,7 @@ impl Search {
         is_news
     }
 
-    /// Time has passed. Says nothing before the moment that [`SearchStep::Wait`] names.
+    /// The time of [`SearchStep::Wait`] may have come. Changes nothing if it has not.
     pub fn on_deadline(&mut self, timeouts: &Timeouts, now: Instant) {
         match self.state {
             State::Connecting if now.since(self.since) >= timeouts.connect => {
@@ -214,7 +214,7 @@ impl Search {
         }
     }
 
-    /// The failure was reported, and the backend's place given back.
+    /// The failure was reported, and the backend's place returned.
     pub fn on_reported(&mut self) {
         if let State::Failed(failure) = self.state {
             self.last_failure = Some(failure);
@@ -222,9 +222,9 @@ impl Search {
         }
     }
 
-    /// The backend reset the connection before the first byte. Soon after connecting this is as if
-    /// it had not answered; the result is whether it is. A backend that ends silent connections
-    /// after a while is well: then the reset is the client's.
+    /// The backend reset the connection before the first byte. Returns whether that counts as a
+    /// failed connect, which it does within the connect time-out after connecting. A backend that
+    /// resets silent connections later is healthy, and the reset is passed on to the client.
     pub fn on_reset(&mut self, timeouts: &Timeouts, now: Instant) -> bool {
         let is_soon = self.state == State::Connected && now.since(self.since) < timeouts.connect;
         if is_soon {
@@ -234,7 +234,7 @@ impl Search {
         is_soon
     }
 
-    /// Whether what is heard of this incarnation's socket is of the connect under way.
+    /// Whether this is the incarnation of the connect in progress.
     #[must_use]
     pub fn is_current(&self, incarnation: Incarnation) -> bool {
         matches!(self.state, State::Opening | State::Connecting) && incarnation == self.incarnation
@@ -251,7 +251,7 @@ impl Search {
         }
     }
 
-    /// Tries the same address again after a pause, unless that has gone on for too long.
+    /// Tries the same address again after a pause, unless the connect time-out is over.
     fn wait(&mut self, failure: ConnectFailure, timeouts: &Timeouts, now: Instant) {
         let wait = match self.wait {
             Some(Wait { since, pause }) => Wait { since, pause: (pause * 2).min(PAUSE_MAX) },
