@@ -12,6 +12,13 @@ pub const LOG_BYTES_MAX: usize = 8 << 20;
 /// How long [`LogWriter::finish`] waits for text that is still to be written.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
+/// A busy log is written in pieces of so much time: waking the thread for each line would cost more
+/// than writing it. A line that comes after a pause is written at once.
+const PIECE_TIME: Duration = Duration::from_millis(10);
+
+/// This much text is not left to gather.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// At most this much is written by one system call, so that room is found as the reader reads.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -59,6 +66,8 @@ struct State {
     /// Lines dropped and not yet reported.
     lost: u64,
     is_idle: bool,
+    /// Whether somebody waits for what is written.
+    is_urgent: bool,
     is_closed: bool,
     /// Until the thread is started.
     thread: Option<Thread>,
@@ -138,17 +147,13 @@ impl LogWriter {
     /// Returns whether everything was written.
     pub fn finish(&self) -> bool {
         let queue = &self.0.0;
-        let deadline = Instant::now() + FINISH_WITHIN;
         let mut state = queue.lock();
-        while state.is_behind() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = queue.progress.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        state.is_urgent = true;
+        queue.work.notify_one();
+        let waited = queue.progress.wait_timeout_while(state, FINISH_WITHIN, |it| it.is_behind());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.is_urgent = false;
+        !state.is_behind()
     }
 }
 
@@ -183,7 +188,7 @@ impl Queue {
     fn wake(self: &Arc<Self>, state: &mut State) {
         if let Some(thread) = state.thread.take() {
             start(self, thread);
-        } else if state.is_idle {
+        } else if state.is_idle || state.waiting.len() >= PIECE_BYTES {
             self.work.notify_one();
         }
     }
@@ -219,6 +224,15 @@ impl Queue {
         self.lock().in_hand -= bytes;
         self.progress.notify_all();
     }
+
+    /// Lets text gather until `time`, unless somebody waits for it.
+    fn gather_until(&self, time: Instant) {
+        let left = time.saturating_duration_since(Instant::now());
+        let may_wait = |state: &mut State| {
+            state.waiting.len() < PIECE_BYTES && !state.is_urgent && !state.is_closed
+        };
+        drop(self.work.wait_timeout_while(self.lock(), left, may_wait));
+    }
 }
 
 impl Thread {
@@ -226,6 +240,7 @@ impl Thread {
         let mut text = Vec::new();
         let mut lost = 0;
         while let Some(work) = queue.take(&mut text) {
+            let begun = Instant::now();
             match work {
                 Work::Write(dropped) => lost += self.write_all(queue, &text) + dropped,
                 Work::Switch(open) => {
@@ -238,6 +253,7 @@ impl Thread {
                 lost = 0;
             }
             queue.written(1);
+            queue.gather_until(begun + PIECE_TIME);
             text.clear();
             text.shrink_to(CHUNK_BYTES);
         }

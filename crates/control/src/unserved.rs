@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_first_is_reported_at_once_and_the_others_in_one_line() {
         let (mut unserved, listener) = (Unserved::default(), ListenerId::new(0));
-        let mut add = |unserved: &mut Unserved, reason, seconds| {
+        let add = |unserved: &mut Unserved, reason, seconds| {
             unserved.add(listener, reason, at(seconds)).map(|it| it.sessions)
         };
         let refused = CloseReason::ConnectRefused;
