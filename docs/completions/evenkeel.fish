@@ -177,7 +177,7 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s H -d 'let 
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s M -d 'accepted; changes nothing'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s p -d 'dump all data to standard output'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s A -d 'directory of CA certificates' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s B -d 'where clients go that may not be served' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s B -d 'where to send denied clients' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s C -d 'listen for penctl(1) here, or on /path' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s E -d 'TLS certificate; not in this version' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s F -d 'commands to start with, read again on HUP' -r

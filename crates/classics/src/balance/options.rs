@@ -8,14 +8,14 @@ pub const OPTIONS: [OptionRow; 13] = [
     flag(
         '6',
         "listen on an IPv6 socket, for IPv4 clients too",
-        "Listen on an IPv6 socket that accepts IPv4 clients too; they appear as ::ffff:a.b.c.d. \
+        "Listen on an IPv6 socket that also accepts IPv4 clients; they appear as ::ffff:a.b.c.d. \
          Not possible together with an IPv4 address in -b.",
     ),
     flag(
         'a',
         "disable a channel that cannot be reached",
-        "A channel whose connect fails is disabled, and stays so until it is enabled by hand. \
-         Two lines say so, on standard error or to syslog.",
+        "Disable a channel whose connect fails, until it is enabled by hand. Two lines report \
+         this, on standard error or to syslog.",
     ),
     value(
         'b',
@@ -30,7 +30,7 @@ pub const OPTIONS: [OptionRow; 13] = [
         "host",
         None,
         "connect to channels from this local address",
-        "The local address of outgoing connections, looked up once at the start. An address that \
+        "The local address for outgoing connections, resolved once at the start. An address that \
          this machine does not have is ignored.",
     ),
     value(
@@ -38,20 +38,19 @@ pub const OPTIONS: [OptionRow; 13] = [
         "cmd",
         None,
         "send one command to a running instance",
-        "Run one command of the control shell against a running instance, print its answer and \
-         leave.",
+        "Run one command of the control shell on a running instance, print the answer and exit.",
     ),
     flag(
         'd',
         "tell on standard error what is going on",
-        "Tell on standard error which channel every client is given, and why. A daemon has no \
-         standard error and tells nothing.",
+        "Report on standard error which channel each client gets, and why. A daemon has no \
+         standard error and reports nothing.",
     ),
     flag(
         'f',
         "stay in the foreground",
-        "Stay in the foreground. Without it the program returns once the port is bound and the \
-         channels are understood, and goes on in the background.",
+        "Stay in the foreground. Without this option, the program continues in the background \
+         once the port is bound and the channels are understood.",
     ),
     flag(
         'i',
@@ -61,35 +60,35 @@ pub const OPTIONS: [OptionRow; 13] = [
     flag(
         'H',
         "let clients of an unusable hashed channel move on",
-        "In a hash group, go on to the next channel when the one a client belongs to is disabled, \
-         full or does not answer. Without it such a client goes to the next group.",
+        "In a hash group, try the next channel if the client's channel is disabled, full or does \
+         not answer. Without this option, such a client goes to the next group.",
     ),
     flag(
         'M',
         "accepted; changes nothing",
-        "Accepted for the sake of old scripts. The original chose its kind of shared memory with \
-         it; here an instance is found either way.",
+        "Accepted without effect, for old scripts. In the original it selects the kind of shared \
+         memory.",
     ),
     flag(
         'p',
         "dump all data to standard output",
-        "Write every block of data to standard output in readable form. Without effect in a \
-         daemon, and slow: data is not passed through kernel pipes then.",
+        "Write each block of data to standard output in readable form. Has no effect in a \
+         daemon, and is slow, because data then does not pass through kernel pipes.",
     ),
     value(
         't',
         "sec",
         Some("5"),
         "give up connecting to a channel after sec seconds",
-        "How many seconds one attempt to connect to a channel may take, from 1.",
+        "For how many seconds to try to connect to a channel, from 1.",
     ),
     value(
         'T',
         "sec",
         Some("0"),
         "end connections idle for sec seconds",
-        "End a connection on which nothing has moved in either direction for this many seconds, \
-         from 1. Without the option, never.",
+        "End a connection after this many seconds without data in either direction, from 1. \
+         Without this option, never.",
     ),
 ];
 

@@ -41,10 +41,10 @@ pub const COMMANDS: [CommandRow; 55] = [
         "acl",
         "N permit|deny ADDR [MASK] | ADDR/LEN | country XX",
         "",
-        "Append an entry to access list N, from 0 to 9. The first entry that matches a client \
-         decides; if none does, the opposite of the last entry holds; an empty list permits. An \
-         IPv4 address has a mask, by default 255.255.255.255, or a prefix length; an IPv6 \
-         address a prefix length, by default 128. With no in front, empty the list.",
+        "Append an entry to access list N, from 0 to 9. The first match decides; without one, \
+         the opposite of the last entry applies; an empty list permits. An IPv4 address has a \
+         mask, by default 255.255.255.255, or a prefix length; an IPv6 address has a prefix \
+         length, by default 128. With no before it, empty the list.",
         |words| words.acl(),
     )
     .or_no(|words| words.number().map_or(PenCommand::Nothing, PenCommand::ClearAcl)),
@@ -58,22 +58,23 @@ pub const COMMANDS: [CommandRow; 55] = [
         "blacklist",
         "[SEC]",
         "the seconds",
-        "For how many seconds a server gets no clients after a connect to it failed. A change \
-         holds for servers that are out already, too.",
+        "For how many seconds a server gets no clients after a connect to it has failed. A \
+         change also applies to servers that are blacklisted already.",
         |words| PenCommand::Value(Value::Blacklist, words.number()),
     ),
     row(
         "client_acl",
         "[N]",
         "the number",
-        "Which access list says who may be served. A number that is no list is taken for 0.",
+        "The access list that decides which clients are served. A number that is not a list \
+         counts as 0.",
         |words| PenCommand::Value(Value::ClientAcl, words.number()),
     ),
     row(
         "clients_max",
         "[N]",
         "the number",
-        "How many clients are remembered; it never shrinks.",
+        "The maximum number of clients remembered. It never shrinks.",
         |words| PenCommand::Value(Value::ClientsMax, words.number()),
     ),
     row("close", "N", "what was done", "End connection N.", |words| {
@@ -83,7 +84,7 @@ pub const COMMANDS: [CommandRow; 55] = [
         "conn_max",
         "[N]",
         "the number",
-        "How many connections there may be at one time; it never shrinks.",
+        "The maximum number of open connections. It never shrinks.",
         |words| PenCommand::Value(Value::ConnMax, words.number()),
     ),
     row(
@@ -94,46 +95,44 @@ pub const COMMANDS: [CommandRow; 55] = [
          are 0 for none, 1 connecting, 2 connected, 6 the server has finished, 10 the client has.",
         |words| PenCommand::Connection(words.number().unwrap_or(0)),
     ),
-    row("control", "", "the address", "Show where penctl(1) is listened for.", |_| {
-        PenCommand::Control
-    }),
+    row("control", "", "the address", "Show the control port's address.", |_| PenCommand::Control),
     row(
         "control_acl",
         "[N]",
         "the number",
-        "Which access list says who may use the control port. A number that is no list is taken \
-         for 0.",
+        "The access list that decides who may use the control port. A number that is not a list \
+         counts as 0.",
         |words| PenCommand::Value(Value::ControlAcl, words.number()),
     ),
-    row("debug", "[N]", "the number", "How much is told, as with that many -d.", |words| {
+    row("debug", "[N]", "the number", "The amount of messages, as with this many -d.", |words| {
         PenCommand::Value(Value::Debug, words.number())
     }),
     row(
         "dsr_if",
         "IF",
         "",
-        "Direct server return through an interface. This version does not do it: with it among \
-         the options or in the file the start is refused, later it changes nothing.",
+        "Direct server return through an interface. This version does not support it: the start \
+         is refused if it is among the options or in the file, and later it has no effect.",
         |words| words.text().map_or(PenCommand::Nothing, PenCommand::DsrIf),
     ),
-    nothing("dsr_ip", "IP", "Accepted; changes nothing."),
+    nothing("dsr_ip", "IP", "Accepted without effect."),
     switch(
         "dummy",
-        "Answer every client with a small HTTP page, and ask no server.",
+        "Answer every client with a small HTTP page, without a server.",
         |_| PenCommand::Switch(Switch::Dummy, true),
         |_| PenCommand::Switch(Switch::Dummy, false),
     ),
-    nothing("epoll", "", "Accepted; changes nothing."),
+    nothing("epoll", "", "Accepted without effect."),
     row("exit", "", "", "End the program, if it was started with -X.", |_| PenCommand::Exit),
     switch(
         "hash",
-        "Choose a server by the client's address; with roundrobin, by address and port.",
+        "Select a server by the client's address; with roundrobin, by address and port.",
         |_| PenCommand::Switch(Switch::Hash, true),
         |_| PenCommand::Switch(Switch::Hash, false),
     ),
     switch(
         "http",
-        "Give HTTP requests the headers X-Forwarded-Proto and X-Forwarded-For.",
+        "Add the headers X-Forwarded-Proto and X-Forwarded-For to HTTP requests.",
         |_| PenCommand::Switch(Switch::Http, true),
         |_| PenCommand::Switch(Switch::Http, false),
     ),
@@ -141,7 +140,7 @@ pub const COMMANDS: [CommandRow; 55] = [
         "idle_timeout",
         "[SEC]",
         "`Idle timeout: SEC seconds`",
-        "End connections without traffic for so many seconds; 0 for never.",
+        "End connections after this many seconds without traffic; 0 for never.",
         |words| PenCommand::Value(Value::IdleTimeout, words.number()),
     ),
     row(
@@ -161,24 +160,24 @@ pub const COMMANDS: [CommandRow; 55] = [
     ),
     switch(
         "keepalive",
-        "Accepted, and remembered. Connections that are silent are always watched over.",
+        "Accepted, and remembered. Silent connections are always probed.",
         |_| PenCommand::Switch(Switch::Keepalive, true),
         |_| PenCommand::Switch(Switch::Keepalive, false),
     ),
-    nothing("kqueue", "", "Accepted; changes nothing."),
+    nothing("kqueue", "", "Accepted without effect."),
     row(
         "listen",
         "[ADDR]",
         "the address",
-        "Listen somewhere else from now on. Open connections go on.",
+        "Listen on another address from now on. Open connections continue.",
         |words| PenCommand::Listen(words.text()),
     ),
     row(
         "log",
         "[FILE|HOST:PORT]",
         "where to, if anywhere",
-        "Log what clients send, to a file or as datagrams. A FIFO needs no reader yet. With no in \
-         front, stop.",
+        "Log what clients send, to a file or as datagrams. A FIFO needs no reader yet. With no \
+         before it, stop logging.",
         |words| PenCommand::Log(words.text()),
     )
     .or_no(|_| PenCommand::NoLog),
@@ -189,16 +188,12 @@ pub const COMMANDS: [CommandRow; 55] = [
         "Show which of hash, roundrobin, stubborn, weight and prio are on.",
         |_| PenCommand::Mode,
     ),
-    nothing("peek", "", "Accepted; changes nothing.").or_no(|_| PenCommand::Nothing),
-    row(
-        "pending_max",
-        "[N]",
-        "",
-        "How many connects to servers may be under way at one time, from 1.",
-        |words| PenCommand::Value(Value::PendingMax, words.number()),
-    ),
+    nothing("peek", "", "Accepted without effect.").or_no(|_| PenCommand::Nothing),
+    row("pending_max", "[N]", "", "The maximum number of connects in progress, from 1.", |words| {
+        PenCommand::Value(Value::PendingMax, words.number())
+    }),
     row("pid", "", "the number", "Show the process id.", |_| PenCommand::Pid),
-    nothing("poll", "", "Accepted; changes nothing."),
+    nothing("poll", "", "Accepted without effect."),
     switch(
         "prio",
         "Choose the server with the lowest prio.",
@@ -214,11 +209,11 @@ pub const COMMANDS: [CommandRow; 55] = [
     ),
     switch(
         "roundrobin",
-        "Choose for every connection anew, also for clients that are remembered.",
+        "Choose a server for every connection, even of clients that are remembered.",
         |_| PenCommand::Switch(Switch::Roundrobin, true),
         |_| PenCommand::Switch(Switch::Roundrobin, false),
     ),
-    nothing("select", "", "Accepted; changes nothing."),
+    nothing("select", "", "Accepted without effect."),
     row(
         "server",
         "N [KEY VALUE]...",
@@ -247,7 +242,7 @@ pub const COMMANDS: [CommandRow; 55] = [
         "source",
         "IP",
         "a complaint about a bad address",
-        "The local address of connections to servers from now on; a bad address ends that.",
+        "The local address for connections to servers from now on. A bad address ends this.",
         |words| words.text().map_or(PenCommand::Nothing, PenCommand::Source),
     ),
     tls("ssl_ciphers", "[LIST]", |_| PenCommand::Tls("ssl_ciphers")),
@@ -264,7 +259,7 @@ pub const COMMANDS: [CommandRow; 55] = [
     ),
     switch(
         "stubborn",
-        "Close a client whose server cannot be used instead of trying others.",
+        "Close a client whose server is unavailable, instead of trying others.",
         |_| PenCommand::Switch(Switch::Stubborn, true),
         |_| PenCommand::Switch(Switch::Stubborn, false),
     ),
@@ -272,15 +267,15 @@ pub const COMMANDS: [CommandRow; 55] = [
         "tarpit_acl",
         "[N]",
         "`tarpit_acl = -1`",
-        "Which access list says whom to trap. This version has no tarpit.",
+        "The access list of clients to trap. This version has no tarpit.",
         |words| PenCommand::Value(Value::TarpitAcl, words.number()),
     ),
     row(
         "tcp_fastclose",
         "up|down|both|off",
         "",
-        "Whose end of data ends a connection at once: the server's (up), the client's (down), \
-         either's (both), or nobody's.",
+        "Which end of file ends a connection at once: the server's (up), the client's (down), \
+         either one (both), or none (off).",
         |words| PenCommand::TcpFastclose(words.text()),
     ),
     switch(
@@ -293,14 +288,14 @@ pub const COMMANDS: [CommandRow; 55] = [
         "timeout",
         "[SEC]",
         "the seconds",
-        "How many seconds an attempt to connect to a server may take.",
+        "For how many seconds to try to connect to a server.",
         |words| PenCommand::Value(Value::Timeout, words.number()),
     ),
     row(
         "tracking",
         "[SEC]",
         "the seconds",
-        "How long a client is remembered with its server; 0 for ever.",
+        "For how many seconds a client is remembered with its server; 0 for ever.",
         |words| PenCommand::Value(Value::Tracking, words.number()),
     ),
     switch(
@@ -351,7 +346,7 @@ const fn nothing(name: &'static str, arguments: &'static str, long: &'static str
 }
 
 const fn tls(name: &'static str, arguments: &'static str, build: Build) -> CommandRow {
-    row(name, arguments, "", "TLS, which this version does not do; it changes nothing.", build)
+    row(name, arguments, "", "Accepted without effect: this version does not support TLS.", build)
 }
 
 impl CommandRow {

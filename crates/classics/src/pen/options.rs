@@ -9,24 +9,24 @@ pub const OPTIONS: [OptionRow; 42] = [
         "dir",
         None,
         "directory of CA certificates",
-        "A directory of certificates in hashed form that client certificates are checked against. \
-         Without -E there is nothing to check, and it changes nothing.",
+        "A directory of hashed certificates, against which client certificates are checked. \
+         Without -E it has no effect.",
     ),
     value(
         'B',
         "host[:port]",
         None,
-        "where clients go that may not be served",
-        "The abuse server: clients that the client access list denies are sent there instead of \
-         being refused. Access list 0 holds for it as for any server.",
+        "where to send denied clients",
+        "The abuse server. Clients that the client access list denies are sent there instead of \
+         being refused. Access list 0 applies to it as to any server.",
     ),
     value(
         'C',
         "[addr:]port",
         None,
         "listen for penctl(1) here, or on /path",
-        "Where penctl(1) is listened for: a port, an address and a port, or the path of a Unix \
-         socket. Started by root, -u must be given too.",
+        "The control port for penctl(1): a port, an address and a port, or the path of a Unix \
+         socket. If root starts pen, -u must be given, too.",
     ),
     flag('D', "accepted; changes nothing", OBSOLETE),
     value(
@@ -34,68 +34,68 @@ pub const OPTIONS: [OptionRow; 42] = [
         "file",
         None,
         "TLS certificate; not in this version",
-        "The certificate of a TLS listener. This version does not do TLS towards clients and \
-         refuses to start with it.",
+        "The certificate of a TLS listener. This version does not support TLS towards clients \
+         and refuses to start with this option.",
     ),
     value(
         'F',
         "file",
         None,
         "commands to start with, read again on HUP",
-        "A file of commands as penctl(1) takes them, one to a line. It is read at the start and \
-         again on the signal HUP, each time in one step, and it is where the command write puts \
-         the settings. At the start it may be a pipe that ends within 10 seconds.",
+        "A file of commands of penctl(1), one per line. It is applied at the start and again on \
+         the signal HUP, each time in one step. The command write puts the settings there. At \
+         the start it may be a pipe that ends within 10 seconds.",
     ),
     value(
         'G',
         "file",
         None,
         "file of CA certificates",
-        "As -A, with all certificates in one file.",
+        "Like -A, with all certificates in one file.",
     ),
     flag(
         'H',
         "tell servers the client's address in HTTP headers",
-        "Give HTTP requests the headers X-Forwarded-Proto and X-Forwarded-For, unless they have \
-         them already.",
+        "Add the headers X-Forwarded-Proto and X-Forwarded-For to HTTP requests that do not have \
+         them.",
     ),
     value(
         'K',
         "file",
         None,
         "key of the TLS certificate",
-        "The private key that belongs to the certificate of -E. Without -E it changes nothing.",
+        "The private key of the certificate of -E. Without -E it has no effect.",
     ),
     value(
         'L',
         "protocol",
         Some("ssl23"),
         "oldest TLS protocol: ssl23, ssl2, ssl3 or tls1",
-        "Without -E it changes nothing, but the name must be one of these.",
+        "Without -E it has no effect, but the name must be valid.",
     ),
     flag(
         'N',
         "as -h -r",
-        "The same as -h -r: the client's address and port decide, and nothing is remembered.",
+        "Like -h -r: the client's address and port select the server, and nothing is remembered.",
     ),
     value(
         'O',
         "command",
         None,
         "carry out a command now",
-        "Carry out a command of penctl(1) at this place among the options; its answer goes to \
+        "Carry out a command of penctl(1) at this point among the options. Its answer goes to \
          standard output.",
     ),
     flag(
         'P',
         "accepted; changes nothing",
-        "Accepted for the sake of old scripts. The original chose poll(2) with it.",
+        "Accepted for old scripts. In the original it selects poll(2).",
     ),
     flag('Q', "accepted; changes nothing", OBSOLETE),
     flag(
         'R',
         "require client certificates",
-        "Serve only clients with a valid certificate. Without -E it changes nothing.",
+        "Serve only clients with a valid certificate. Without -E it has no effect.",
     ),
     value('S', "n", None, "accepted; changes nothing", OBSOLETE),
     value(
@@ -103,80 +103,96 @@ pub const OPTIONS: [OptionRow; 42] = [
         "sec",
         Some("0"),
         "how long a client is remembered, 0 for ever",
-        "How many seconds after its last connection began a client is remembered with its server.",
+        "For how many seconds after its last connection began a client is remembered with its \
+         server; 0 for no limit.",
     ),
     flag(
         'U',
         "balance UDP; not in this version",
-        "Balance UDP datagrams. This version does not do it and refuses to start with it.",
+        "Balance UDP datagrams. This version does not support that and refuses to start with \
+         this option.",
     ),
     flag(
         'W',
         "choose servers by weight",
-        "A new client gets the server with the fewest connections for its weight; servers of \
+        "A new client gets the server with the fewest connections for its weight. Servers of \
          weight 0 get none.",
     ),
-    flag('X', "allow the command exit", "Let penctl(1) end the program with the command exit."),
-    flag('Z', "TLS compatibility mode", "Accepted; nothing needs it any more."),
+    flag(
+        'X',
+        "allow the command exit",
+        "Allow penctl(1) to end the program with the command \
+     exit.",
+    ),
+    flag('Z', "TLS compatibility mode", "Accepted without effect."),
     flag(
         'a',
         "dump traffic as text instead of hexadecimal",
-        "Show the traffic that -ddd dumps as text, with a point for what cannot be printed.",
+        "Show the traffic dumped by -ddd as text, with a dot for each byte that cannot be \
+         printed.",
     ),
     value(
         'b',
         "sec",
         Some("30"),
         "leave a server out this long after a failure",
-        "For how many seconds a server gets no clients after a connect to it failed; 0 for none.",
+        "For how many seconds a server gets no clients after a connect to it has failed; 0 \
+         disables this.",
     ),
     value(
         'c',
         "n",
         Some("2048"),
         "how many clients are remembered",
-        "How many clients are remembered. When there are more, the one seen longest ago goes.",
+        "The maximum number of clients remembered. When the table is full, the least recently \
+         seen client is dropped.",
     ),
     flag(
         'd',
         "tell what is going on; repeat for more",
-        "Once: the table of servers, and what happens to them. Three times: dumps of all traffic \
-         on standard error, in the foreground only.",
+        "Given once: print the table of servers, and what happens to them. Given three times: \
+         dump all traffic to standard error, in the foreground only.",
     ),
     value(
         'e',
         "host[:port]",
         None,
         "emergency server",
-        "Where clients go when no other server can take them.",
+        "The emergency server, used when no other server is available.",
     ),
-    flag('f', "stay in the foreground", "Stay in the foreground, and tell on standard error."),
+    flag(
+        'f',
+        "stay in the foreground",
+        "Stay in the foreground, and write messages to standard \
+     error.",
+    ),
     flag(
         'h',
         "choose servers by the client's address",
-        "A new client gets a server by its address; with -r, every connection by address and port.",
+        "The address of a new client selects its server; with -r, address and port of every \
+         connection do.",
     ),
     value(
         'i',
         "name",
         None,
         "Windows only",
-        "A service name on Windows. Elsewhere it says so and leaves.",
+        "A service name on Windows. On other systems, pen says so and exits.",
     ),
     value(
         'j',
         "dir",
         None,
         "root directory to take (chroot)",
-        "Make this the root directory before giving up privileges. Paths used later are seen from \
-         inside: log, pid file, status page and configuration.",
+        "Change the root directory to this one before giving up privileges. Paths used later are \
+         relative to it: log, pid file, status page and configuration.",
     ),
     value(
         'l',
         "file",
         None,
         "log what clients send, to a file or host:port",
-        "Write a line for every piece of data that a client sends, to a file or as datagrams to \
+        "Write a line for each piece of data that a client sends, to a file, or as datagrams to \
          penlogd(1) at host:port.",
     ),
     value(
@@ -184,56 +200,58 @@ pub const OPTIONS: [OptionRow; 42] = [
         "n",
         Some("100"),
         "accepted; changes nothing",
-        "How many clients the original accepts at a time. Less than 1 is answered with a remark.",
+        "Accepted without effect. In the original: how many clients are accepted at a time. Less \
+         than 1 gives a warning.",
     ),
     flag('n', "accepted; changes nothing", OBSOLETE),
-    value('o', "command", None, "as -O", "The same as -O."),
+    value('o', "command", None, "as -O", "Like -O."),
     value(
         'p',
         "file",
         None,
         "write the process id to this file",
-        "Where the process id is written, without a newline; removed at the end.",
+        "Write the process id to this file, without a newline. The file is removed at the end.",
     ),
     value(
         'q',
         "n",
         Some("500"),
         "accepted; changes nothing",
-        "How many clients may wait to be accepted, which here is as many as the system allows. Less \
-         than 50 is answered with a remark.",
+        "Accepted without effect: as many clients may wait to be accepted as the system allows. \
+         Less than 50 gives a warning.",
     ),
     flag(
         'r',
         "do not let clients return to their server",
-        "Choose for every connection anew, also for clients that are remembered.",
+        "Choose a server for every connection, even of clients that are remembered.",
     ),
     flag(
         's',
         "no other server when the chosen one fails",
-        "Close a client whose server cannot be used instead of trying others.",
+        "Close a client whose server is unavailable, instead of trying others.",
     ),
     value(
         't',
         "sec",
         Some("3"),
         "give up connecting to a server after this long",
-        "How many seconds an attempt to connect to a server may take, from 1.",
+        "For how many seconds to try to connect to a server, from 1.",
     ),
-    value('u', "user", None, "run as this user", "Become this user once everything is open."),
+    value('u', "user", None, "run as this user", "Change to this user once everything is open."),
     value(
         'w',
         "file",
         None,
         "HTML status page",
-        "Where the HTML status page is written on the signal USR1 and the command status.",
+        "The file to which the HTML status page is written on the signal USR1 and by the command \
+         status.",
     ),
     value(
         'x',
         "n",
         Some("500"),
         "connections at one time",
-        "How many connections there may be at one time; then clients wait to be accepted.",
+        "The maximum number of open connections. Further clients wait to be accepted.",
     ),
 ];
 
@@ -278,4 +296,4 @@ pub(super) fn obsolete_remark(letter: char) -> Option<String> {
     Some(format!("{reason}\nmaking the -{letter} option obsolete"))
 }
 
-const OBSOLETE: &str = "Accepted with a remark for the sake of old scripts.";
+const OBSOLETE: &str = "Accepted with a warning, for old scripts.";
