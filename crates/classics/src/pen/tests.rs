@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod meaning;
+mod script;
 mod texts;
 
 use super::replies::*;
