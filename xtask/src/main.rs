@@ -1,6 +1,7 @@
 //! Chores: `cargo xtask docs` renders documents from the option tables, `cargo xtask structure`
 //! checks how the sources are put together.
 
+mod api;
 mod docs;
 mod interleavings;
 mod markdown;
