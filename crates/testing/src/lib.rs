@@ -1,8 +1,32 @@
-//! What the tests of several crates need: seeded simulations.
+//! What the tests of several crates need: seeded simulations, country databases, and networks of
+//! namespaces.
 //!
 //! Only `[dev-dependencies]` name this crate, and it uses none of the others.
 #![forbid(unsafe_code)]
 
+mod mmdb;
+mod network;
 mod simulation;
 
+pub use mmdb::Mmdb;
+pub use network::Network;
 pub use simulation::{Rng, sweep};
+
+/// Whether a test that needs something special must be skipped; says so. With
+/// `EVENKEEL_TEST_ALL=1` a skip is a failure.
+///
+/// # Panics
+/// If the test must not be skipped.
+#[track_caller]
+#[must_use]
+pub fn skip_unless(has_it: bool, reason: &str) -> bool {
+    if has_it {
+        return false;
+    }
+    assert!(
+        std::env::var_os("EVENKEEL_TEST_ALL").is_none_or(|value| value != "1"),
+        "EVENKEEL_TEST_ALL is set, but this cannot be tested: {reason}"
+    );
+    eprintln!("SKIPPED: {reason}");
+    true
+}

@@ -1,4 +1,4 @@
-//! A country database written by the test: a MaxMind DB file of IPv4 networks, as its
+//! A country database that the test writes: a MaxMind DB file of IPv4 networks, as its
 //! specification (version 2) describes it.
 
 use std::net::Ipv4Addr;
@@ -21,6 +21,10 @@ enum Record {
 
 impl Mmdb {
     /// A file in which these networks, as address and prefix length, have these countries.
+    ///
+    /// # Panics
+    /// If an address is not one of IPv4, or if there are more networks than fit.
+    #[must_use]
     pub fn file(networks: &[(&str, u32, &str)]) -> Vec<u8> {
         let mut file = Self { nodes: vec![[Record::Nothing; 2]], ..Self::default() };
         for (network, prefix, code) in networks {
@@ -30,7 +34,7 @@ impl Mmdb {
     }
 
     fn add(&mut self, network: &str, prefix: u32, code: &str) {
-        let bits = network.parse::<Ipv4Addr>().unwrap().to_bits();
+        let bits = network.parse::<Ipv4Addr>().expect("an IPv4 address").to_bits();
         let offset = self.data.len();
         map(&mut self.data, 1);
         string(&mut self.data, "country");
@@ -62,7 +66,7 @@ impl Mmdb {
                 Record::Node(node) => *node,
                 Record::Data(offset) => count + 16 + offset,
             };
-            out.extend(&u32::try_from(value).unwrap().to_be_bytes()[1..]);
+            out.extend(&u32::try_from(value).expect("few records").to_be_bytes()[1..]);
         }
         out.extend([0; 16]);
         out.extend(&self.data);
@@ -80,7 +84,7 @@ impl Mmdb {
         }
         string(&mut out, "node_count");
         out.push(6 << 5 | 4);
-        out.extend(u32::try_from(count).unwrap().to_be_bytes());
+        out.extend(u32::try_from(count).expect("few nodes").to_be_bytes());
         string(&mut out, "build_epoch");
         out.extend([4, 2, 0, 0, 0, 1]); // four bytes of an unsigned 64-bit number
         string(&mut out, "database_type");
@@ -98,7 +102,7 @@ fn map(out: &mut Vec<u8>, pairs: u8) {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
-    match u8::try_from(text.len()).unwrap() {
+    match u8::try_from(text.len()).expect("short texts") {
         short @ 0..29 => out.push(2 << 5 | short),
         long => out.extend([2 << 5 | 29, long - 29]),
     }

@@ -1,15 +1,15 @@
 //! Three network namespaces: a client's, the balancer's and a backend's, with the routing that a
 //! balancer needs whose backends see the clients' own addresses.
 
-use super::Client;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 /// The namespaces, removed when it is dropped.
 pub struct Network {
@@ -17,14 +17,16 @@ pub struct Network {
     id: String,
 }
 
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(15);
 const ROLES: [&str; 3] = ["client", "balancer", "backend"];
 
 impl Network {
-    /// The client is 192.0.2.1 and 2001:db8:1::1, the backend 198.51.100.1 and 2001:db8:2::1; the
+    /// Makes the namespaces. The client is 192.0.2.1 and 2001:db8:1::1, the backend 198.51.100.1 and 2001:db8:2::1; the
     /// balancer is .254 and ::fe in both networks.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why this machine cannot have them.
     pub fn new() -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
@@ -77,14 +79,19 @@ impl Network {
         run(&["-n", &name].into_iter().chain(words.split(' ')).collect::<Vec<_>>())
     }
 
-    /// Does something in a namespace. Sockets made and programs started there stay there.
+    /// Does something in a namespace. Sockets, threads and programs that it starts stay there.
+    ///
+    /// # Panics
+    /// If `what` does, or if the namespace is gone.
     pub fn within<T: Send>(&self, role: &str, what: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(format!("/run/netns/{}", self.name(role))).unwrap();
+        let file = File::open(format!("/run/netns/{}", self.name(role)));
+        let file = file.expect("a namespace lives as long as its network");
         // A thread of its own, since a thread never gets back.
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 let network = Some(LinkNameSpaceType::Network);
-                move_into_link_name_space(file.as_fd(), network).unwrap();
+                move_into_link_name_space(file.as_fd(), network)
+                    .expect("root may enter namespaces");
                 what()
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -92,6 +99,7 @@ impl Network {
     }
 
     /// Whether anybody listens on a port there.
+    #[must_use]
     pub fn is_listening(&self, role: &str, port: u16) -> bool {
         let port = format!(":{port:04X} ");
         self.within(role, || {
@@ -104,9 +112,14 @@ impl Network {
         })
     }
 
-    /// Tells each client of this address of the backend the address it comes from.
+    /// Starts a server at this address of the backend, which tells each client the address that
+    /// it comes from.
+    ///
+    /// # Panics
+    /// If the address is taken.
     pub fn tell_addresses(&self, backend: &str) {
-        let listener = self.within("backend", || TcpListener::bind(backend).unwrap());
+        let listener =
+            self.within("backend", || TcpListener::bind(backend).expect("a free address"));
         thread::spawn(move || {
             while let Ok((mut stream, client)) = listener.accept() {
                 let _ = writeln!(stream, "{}", client.ip());
@@ -114,11 +127,21 @@ impl Network {
         });
     }
 
-    /// The first line that the client gets from there.
+    /// The first line that the client gets from this address.
+    ///
+    /// # Panics
+    /// If there is none.
     #[track_caller]
+    #[must_use]
     pub fn ask(&self, address: &str) -> String {
-        let address: SocketAddr = address.parse().unwrap();
-        self.within("client", || Client::try_to(address).unwrap().line())
+        let address: SocketAddr = address.parse().expect("an address and a port");
+        self.within("client", || {
+            let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).expect("an answer");
+            line.trim_end().to_owned()
+        })
     }
 }
 

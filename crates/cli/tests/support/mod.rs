@@ -7,17 +7,14 @@
 
 mod backend;
 mod client;
-mod countries;
-mod network;
 mod place;
 mod program;
 
 pub use backend::Backend;
 pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
-pub use countries::Mmdb;
-pub use network::Network;
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
+pub use testing::{Mmdb, Network, skip_unless};
 
 use fidelity::{Claim, wait_until};
 use std::fmt;
@@ -51,21 +48,6 @@ impl fmt::Display for Port {
 #[track_caller]
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     assert!(wait_until(Instant::now() + PATIENCE, is_so), "waited in vain: {what}");
-}
-
-/// Whether a test that needs something special must be skipped. With `EVENKEEL_TEST_ALL=1` a
-/// skip is a failure.
-#[track_caller]
-pub fn skip_unless(has_it: bool, reason: &str) -> bool {
-    if has_it {
-        return false;
-    }
-    assert!(
-        std::env::var_os("EVENKEEL_TEST_ALL").is_none_or(|value| value != "1"),
-        "EVENKEEL_TEST_ALL is set, but this cannot be tested: {reason}"
-    );
-    eprintln!("SKIPPED: {reason}");
-    true
 }
 
 /// Whether this machine has `::1`.
