@@ -1,4 +1,4 @@
-//! The admin socket: HTTP and JSON, for the owner of the process alone.
+//! The admin socket: HTTP and JSON, for the owner of the process only.
 
 use crate::instance::Instance;
 use crate::names::Names;
@@ -20,12 +20,12 @@ use telemetry::{Level, Line, Value};
 use terms::Address;
 use tokio::net::UnixListener;
 
-/// What requests and the main loop share; both run on the one control thread.
+/// What requests and the main loop share. Both run on the control thread.
 pub(crate) struct Desk {
     pub instance: Mutex<Instance>,
     pub reporter: Mutex<Box<dyn Reporter>>,
     pub names: Names,
-    /// Told when a command asks for the end.
+    /// Notified when a command requests the shutdown.
     pub shutdown: tokio::sync::Notify,
     pub socket: Mutex<AdminSocket>,
 }
@@ -43,15 +43,15 @@ impl Desk {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops listening for clients, and gives the admin socket's name up: the next instance can have
-    /// both.
+    /// Stops listening for clients, and gives up the admin socket's name: the next instance can
+    /// have both.
     pub fn shut_down(&self) {
         // Refused only if it has been done already.
         let _ = self.instance().apply(&Command::Shutdown {}, Vec::new());
         self.socket().retire();
     }
 
-    /// Tells, once, that there is no country database though one is needed.
+    /// Reports, once, that a country database is needed and missing.
     pub fn note_country_error(&self) {
         let error = self.instance().take_country_error();
         if let Some(error) = error {
@@ -66,7 +66,7 @@ impl Desk {
         reporter.flush();
     }
 
-    /// Carries a command out, and reports who asked for what.
+    /// Carries out a command, and reports who sent it.
     pub async fn command(&self, command: Command, who: Who) -> Result<config::Reply, CommandError> {
         let addresses = self.look_up(&command).await?;
         let result = self.instance().apply(&command, addresses);
@@ -88,7 +88,7 @@ impl Desk {
         result
     }
 
-    /// The addresses of the endpoint that a command brings, if it brings one.
+    /// The addresses of the endpoint in a command, if it has one.
     async fn look_up(&self, command: &Command) -> Result<Vec<Address>, CommandError> {
         let (Command::AddBackend { endpoint, .. } | Command::SetEndpoint { endpoint, .. }) =
             command
@@ -101,12 +101,12 @@ impl Desk {
     }
 }
 
-/// Who is at the other end of an admin connection.
+/// The sender of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Who(Option<u32>);
 
 impl Who {
-    /// The personality's own control protocol, whose clients have no user id.
+    /// A client of the personality's own control protocol, which has no user ids.
     pub fn companion() -> Self {
         Self(None)
     }
@@ -187,7 +187,7 @@ async fn unknown() -> Response {
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 
-/// Answers that the router makes by itself get the shape of the others.
+/// Gives the router's own answers the shape of the others.
 async fn same_shape(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;

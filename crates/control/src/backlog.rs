@@ -1,11 +1,11 @@
-//! What workers have reported and the control thread has not taken yet.
+//! Events that workers have reported and the control thread has not yet taken.
 
 use dataplane::Event;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How many bytes of events may wait before further ones are dropped.
+/// The maximum number of bytes of waiting events. Further events are dropped.
 const EVENTS_BYTES_MAX: usize = 32 << 20;
 
 /// The receiving end of the channel in which workers report events.
@@ -14,7 +14,7 @@ pub(crate) struct Backlog {
     size: Arc<Size>,
 }
 
-/// The sending end; each worker gets a sink of its own.
+/// The sending end. Each worker gets its own sink.
 pub(crate) struct Sinks {
     batches: UnboundedSender<Vec<Event>>,
     size: Arc<Size>,
@@ -34,14 +34,14 @@ impl Backlog {
         (Sinks { batches: sender, size: Arc::clone(&size) }, Self { batches: receiver, size })
     }
 
-    /// The next batch, as soon as there is one. `None` when there are no workers any more.
+    /// The next batch, as soon as there is one; `None` when no workers are left.
     pub async fn next(&mut self) -> Option<Vec<Event>> {
         let batch = self.batches.recv().await?;
         self.size.bytes.fetch_sub(held_bytes(&batch), Relaxed);
         Some(batch)
     }
 
-    /// The batches that wait now; more may come meanwhile.
+    /// The batches that are waiting now. More may arrive meanwhile.
     pub fn waiting(&mut self) -> Vec<Vec<Event>> {
         let waiting: Vec<_> =
             (0..self.batches.len()).map_while(|_| self.batches.try_recv().ok()).collect();
@@ -50,14 +50,14 @@ impl Backlog {
         waiting
     }
 
-    /// How many events were dropped since this was asked last.
+    /// The number of events dropped since the last call.
     pub fn take_dropped(&self) -> usize {
         self.size.dropped.swap(0, Relaxed)
     }
 }
 
 impl Sinks {
-    /// A worker's sink: never blocks, and drops events rather than grow.
+    /// A worker's sink. It never blocks, and drops events instead of growing.
     pub fn sink(&self) -> Box<dyn FnMut(Vec<Event>) + Send> {
         let (size, batches) = (Arc::clone(&self.size), self.batches.clone());
         Box::new(move |batch| {

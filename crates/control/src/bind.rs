@@ -109,16 +109,16 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on every address that a listener's `bind` stands for.
+/// Listens on all addresses of a listener's `bind`.
 pub(crate) fn listen(listener: &config::Listener) -> Result<Sockets, StartError> {
     listen_on(&listener.bind, listener.shared_port)
 }
 
-/// What listens on a `bind`.
+/// The sockets of a `bind`.
 #[derive(Default)]
 pub(crate) struct Sockets {
     pub fds: Vec<OwnedFd>,
-    /// That of a Unix socket, which is to go when nobody listens any more.
+    /// The file of a Unix socket, to be removed when the listener ends.
     pub file: Option<OwnFile>,
 }
 
@@ -164,7 +164,7 @@ fn listen_on(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
     }
 }
 
-/// Whether `bind` could be listened on right now.
+/// Whether listening on `bind` is possible now.
 ///
 /// # Errors
 /// Why not.
@@ -177,7 +177,7 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     errno == Some(sys::Errno::AFNOSUPPORT) || errno == Some(sys::Errno::ADDRNOTAVAIL)
 }
 
-/// Every address of a host, as the system's own programs would find them. Blocks.
+/// All addresses of a host, as the system's own programs find them. Blocks.
 pub(crate) fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
     match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
@@ -189,7 +189,7 @@ pub(crate) fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Every address of a backend. Blocks.
+/// All addresses of a backend. Blocks.
 pub(crate) fn resolve_endpoint(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
     match endpoint {
         Endpoint::Unix(path) => Ok(vec![Address::Unix(path.clone())]),
@@ -199,7 +199,7 @@ pub(crate) fn resolve_endpoint(endpoint: &Endpoint) -> io::Result<Vec<Address>> 
     }
 }
 
-/// The first IPv4 address of a name, as balance(1) takes it. Blocks.
+/// The first IPv4 address of a name, which balance(1) uses. Blocks.
 #[must_use]
 pub fn first_ipv4(name: &str) -> Option<Ipv4Addr> {
     (name, 0).to_socket_addrs().ok()?.find_map(|address| match address.ip() {

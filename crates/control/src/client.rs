@@ -1,4 +1,4 @@
-//! Speaking to a running instance over its admin socket.
+//! A client for the admin socket of a running instance.
 
 use config::{Command, CommandError, Reply};
 use http_body_util::{BodyExt, Full};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use telemetry::{SessionRow, Status};
 use tokio::net::UnixStream;
 
-/// A running instance, asked one thing at a time. Blocks.
+/// A running instance. Requests are made one at a time, and block.
 pub struct Client {
     path: PathBuf,
     runtime: tokio::runtime::Runtime,
@@ -21,7 +21,7 @@ pub struct Client {
 /// Why an instance did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens there.
+    /// No process listens there.
     #[error("no instance answers at {}", path.display())]
     NotRunning {
         /// The admin socket.
@@ -29,7 +29,7 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
-    /// The socket belongs to somebody else.
+    /// The socket belongs to another user.
     #[error("that instance runs as another user: {} is not open to this one", path.display())]
     Forbidden {
         /// The admin socket.
@@ -37,7 +37,7 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
-    /// It answered something that is not understood.
+    /// The answer was not understood.
     #[error("the instance at {} gave no usable answer: {detail}", path.display())]
     Protocol {
         /// The admin socket.
@@ -45,25 +45,25 @@ pub enum ClientError {
         /// What was wrong.
         detail: String,
     },
-    /// It refused the command.
+    /// The instance refused the command.
     #[error(transparent)]
     Refused(#[from] CommandError),
 }
 
-/// How long an answer may take.
+/// The time-out for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// A client of the instance with this admin socket, which is not asked anything yet.
+    /// A client of the instance with this admin socket. Nothing is sent yet.
     ///
     /// # Errors
-    /// When this process cannot have another descriptor.
+    /// If this process has no file descriptor left.
     pub fn new(path: &Path) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { path: path.to_owned(), runtime })
     }
 
-    /// Everything about the instance.
+    /// The status of the instance.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -71,7 +71,7 @@ impl Client {
         self.read(Method::GET, "/v1/status", Bytes::new())
     }
 
-    /// Its open sessions.
+    /// The open sessions.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -79,10 +79,10 @@ impl Client {
         self.read(Method::GET, "/v1/sessions", Bytes::new())
     }
 
-    /// Has it carry out a command.
+    /// Sends a command.
     ///
     /// # Errors
-    /// See [`ClientError`]; [`ClientError::Refused`] says why nothing was changed.
+    /// See [`ClientError`]. [`ClientError::Refused`] has the reason why nothing was changed.
     pub fn command(&self, command: &Command) -> Result<Reply, ClientError> {
         #[derive(Deserialize)]
         struct Done {

@@ -13,18 +13,18 @@ use std::sync::Arc;
 /// Source: the MaxMind DB File Format Specification, version 2.
 pub(crate) struct CountryFile(Reader<Vec<u8>>);
 
-/// The database, read when the first access list asks for a country.
+/// The database, read when the first access list has a rule about countries.
 #[derive(Default)]
 pub(crate) struct CountryBook {
     file: Option<Arc<CountryFile>>,
-    /// Why there is none, until somebody was told.
+    /// Why there is none, until it has been reported.
     error: Option<String>,
     is_missing: bool,
 }
 
 impl CountryBook {
-    /// The database, if this pool needs one and it is to be had. Without it, entries with
-    /// countries match nobody.
+    /// The database, if this pool needs one and it is available. Without it, country rules match
+    /// nobody.
     pub fn find(&mut self, pool: &config::Pool) -> Option<Arc<dyn Countries>> {
         if !pool.needs_countries() {
             return None;
@@ -42,13 +42,13 @@ impl CountryBook {
         self.file.clone().map(|file| file as Arc<dyn Countries>)
     }
 
-    /// Why there is no database, the first time.
+    /// Why there is no database; returned once.
     pub fn take_error(&mut self) -> Option<String> {
         self.error.take()
     }
 }
 
-/// Where distributions and updaters put country databases.
+/// The files where distributions and updaters put country databases.
 const KNOWN_PLACES: [&str; 6] = [
     "/var/lib/GeoIP/GeoLite2-Country.mmdb",
     "/usr/share/GeoIP/GeoLite2-Country.mmdb",
@@ -59,7 +59,7 @@ const KNOWN_PLACES: [&str; 6] = [
 ];
 
 impl CountryFile {
-    /// Reads the database that `EVENKEEL_COUNTRIES` names, or else the first there is in
+    /// Reads the database that `EVENKEEL_COUNTRIES` names, or else the first existing one of
     /// [`KNOWN_PLACES`].
     pub fn find() -> io::Result<Self> {
         if let Some(path) = std::env::var_os("EVENKEEL_COUNTRIES") {

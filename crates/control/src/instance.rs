@@ -15,28 +15,28 @@ use sys::process::service_port;
 use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
 use terms::{Address, CloseReason, Limit, ListenerId};
 
-/// Everything that runs, as the control plane holds it.
+/// The running listeners and backends, as the control plane holds them.
 pub struct Instance {
     plane: DataPlane,
     listeners: Vec<Listening>,
-    /// What counters said when they were last reset, by the state they belong to.
+    /// The values of the counters at the last reset.
     baselines: HashMap<usize, Totals>,
     started: terms::Instant,
     shutting_down: bool,
     countries: CountryBook,
 }
 
-/// One listener with what commands need to know of its configuration.
+/// A listener, with the parts of its configuration that commands need.
 struct Listening {
     config: config::Listener,
-    /// What it is bound to, in words: every line of the log has it.
+    /// The listening address as text, for log lines.
     name: String,
     listener: Arc<Listener>,
-    /// That of a Unix socket; it goes when this does.
+    /// The file of a Unix socket, removed with the listener.
     file: Option<OwnFile>,
 }
 
-/// A backend and where it is.
+/// A backend and its addresses.
 struct Found {
     listener: ListenerId,
     tier: usize,
@@ -44,7 +44,7 @@ struct Found {
     backend: Arc<Backend>,
 }
 
-/// A listener not yet given to workers.
+/// A listener that has not been given to workers yet.
 pub(crate) struct Bound {
     config: config::Listener,
     pool: Pool,
@@ -62,7 +62,7 @@ impl Bound {
         &self.config
     }
 
-    /// What it listens on.
+    /// The listening address.
     pub fn sockets(&self) -> &[OwnedFd] {
         &self.sockets.fds
     }
@@ -79,7 +79,7 @@ pub(crate) fn bind_listener(
 }
 
 impl Instance {
-    /// Gives the listeners to the workers.
+    /// Hands the listeners to the workers.
     pub(crate) fn start(
         plane: DataPlane,
         bound: Vec<Bound>,
@@ -141,12 +141,12 @@ impl Instance {
         Ok(())
     }
 
-    /// Why there is no country database though one is needed, the first time.
+    /// Why a country database is needed and missing; returned once.
     pub(crate) fn take_country_error(&mut self) -> Option<String> {
         self.countries.take_error()
     }
 
-    /// Changes what is observed of sessions.
+    /// Changes what is observed about sessions.
     pub(crate) fn observe(&mut self, observe: Observe) {
         for listening in &self.listeners {
             if listening.listener.settings().observe != observe {
@@ -163,7 +163,7 @@ impl Instance {
         self.listening(listener).map_or("", |it| &it.name)
     }
 
-    /// The one that commands mean which do not say.
+    /// The listener of commands that do not name one.
     fn first_listener(&self) -> ListenerId {
         self.listeners[0].listener.id()
     }
@@ -172,11 +172,11 @@ impl Instance {
         self.listeners.iter().find(|it| it.listener.id() == listener)
     }
 
-    /// Whether the command was carried out, and how.
+    /// Carries out a command, and returns whether anything changed.
     ///
     /// # Errors
-    /// Says why not; then nothing has changed. `addresses` are those of the command's endpoint,
-    /// if it has one.
+    /// The reason, if the command was refused; nothing has changed then. `addresses` are those of
+    /// the command's endpoint, if it has one.
     pub(crate) fn apply(
         &mut self,
         command: &Command,
@@ -249,7 +249,7 @@ impl Instance {
         }
     }
 
-    /// How long sessions may go on after a shutdown.
+    /// How long sessions may continue after a shutdown.
     pub(crate) fn shutdown_limit(&self) -> Option<std::time::Duration> {
         let limits = self.listeners.iter().map(|it| it.config.timeouts.shutdown);
         limits.max_by_key(|limit| limit.unwrap_or(std::time::Duration::MAX)).flatten()
@@ -335,7 +335,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Every backend whose host is a name, with the endpoint it was configured with.
+    /// All backends whose host is a name, each with its configured endpoint.
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
         let mut named = Vec::new();
         for listening in &self.listeners {
@@ -350,7 +350,7 @@ impl Instance {
         named
     }
 
-    /// Gives every backend called `name` other addresses; tells whether they are other ones.
+    /// Gives all backends called `name` these addresses; returns whether they are new.
     pub(crate) fn set_addresses(&self, name: &str, addresses: &[Address]) -> bool {
         let mut changed = false;
         for listening in &self.listeners {
@@ -369,7 +369,7 @@ impl Instance {
         changed
     }
 
-    /// A report of everything.
+    /// The status report.
     #[must_use]
     pub fn status(&self) -> Status {
         let now = sys::clock::now();
@@ -426,7 +426,7 @@ impl Instance {
         }
     }
 
-    /// Every open session, oldest first.
+    /// All open sessions, the oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionRow> {
         let mut sessions = self.plane.list();
@@ -447,10 +447,10 @@ impl Instance {
     }
 }
 
-/// Tiers beyond this number are a slip of the finger.
+/// Tier numbers beyond this are typing mistakes.
 const TIERS_MAX: usize = 1024;
 
-/// A tier that may be one to be: those in between come to be too, empty.
+/// A tier, which may be new. Tiers in between are created, empty.
 fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
     if tier >= TIERS_MAX {
         return Err(CommandError::TierOutOfRange(tier));
@@ -461,7 +461,7 @@ fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
     Ok(&mut pool.tiers[tier])
 }
 
-/// Whether two answers agree; their order changes from one look-up to the next.
+/// Whether two answers agree. Their order may differ from one lookup to the next.
 fn same_set(one: &[Address], other: &[Address]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }
@@ -471,7 +471,7 @@ pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// The word an enum of the model is written with.
+/// The word for a value of an enum of the model.
 fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,

@@ -1,9 +1,9 @@
-//! The control plane: owns the running configuration, publishes snapshots, serves the admin
-//! socket, resolves names, heeds signals, and reports what happens.
+//! The control plane: owns the running configuration, publishes snapshots, serves the admin socket,
+//! resolves names, handles signals, and reports what happens.
 //!
-//! A start has two halves. [`Prepared::new`] does everything that can fail in front of the user:
-//! resolve, bind, claim the admin socket. [`Prepared::run`] goes into the background if asked,
-//! drops privileges, starts the workers and serves until the end. Start reading there.
+//! A start has two halves. [`Prepared::new`] does everything that can fail while the user is
+//! watching: resolve, bind, and claim the admin socket. [`Prepared::run`] goes into the background
+//! if requested, drops privileges, starts the workers and serves until the end. Start there.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Writing a log without ever waiting for whoever reads it.
+//! Writes a log without ever waiting for its reader.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use sys::process::{Priority, Stream, syslog};
 
-/// How much text may wait to be written, in bytes. What comes beyond that is dropped.
+/// The maximum number of bytes that wait to be written. Further text is dropped.
 pub const LOG_BYTES_MAX: usize = 8 << 20;
 
-/// How long [`LogWriter::finish`] waits for text that is still to be written.
+/// How long [`LogWriter::finish`] waits for unwritten text.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
 /// A busy log is written in pieces of so much time: waking the thread for each line would cost more
@@ -19,10 +19,10 @@ const PIECE_TIME: Duration = Duration::from_millis(10);
 /// This much text is not left to gather.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// At most this much is written by one system call, so that room is found as the reader reads.
+/// The maximum number of bytes per system call, so that room appears as the reader reads.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Where a log is written to.
+/// The target of a log.
 #[derive(Debug)]
 pub enum LogTarget {
     /// Standard output.
@@ -37,9 +37,9 @@ pub enum LogTarget {
 
 /// Writes text from a thread of its own, in the order in which it was given.
 ///
-/// Giving it text never blocks: [`LOG_BYTES_MAX`] bytes may wait, what comes beyond that is
-/// dropped, and the number of lines dropped is written once writing works again. Clones write to
-/// the same target. After the last one is dropped, the thread writes what is left and ends.
+/// Giving it text never blocks: [`LOG_BYTES_MAX`] bytes may wait, further text is dropped, and the
+/// number of dropped lines is written once writing works again. Clones write to the same target.
+/// After the last one is dropped, the thread writes what is left and ends.
 ///
 /// The first text starts the thread. A process must have no threads when it goes into the
 /// background or changes its user, so nothing may be written before that.
@@ -51,7 +51,7 @@ struct Handle(Arc<Queue>);
 
 struct Queue {
     state: Mutex<State>,
-    /// There is text, or no more will come.
+    /// There is text, or no more will arrive.
     work: Condvar,
     /// Some text was written.
     progress: Condvar,
@@ -74,18 +74,18 @@ struct State {
     next_file: Option<NextFile>,
 }
 
-/// What [`LogWriter::switch`] asks for.
+/// What [`LogWriter::switch`] requests.
 struct NextFile {
-    /// How much of what waits still goes to the file before.
+    /// How much of the waiting text still goes to the previous file.
     after: usize,
     open: OpenFile,
 }
 
 type OpenFile = Box<dyn FnOnce() -> Option<File> + Send>;
 
-/// What there is to do for the thread.
+/// What the thread is to do.
 enum Work {
-    /// Write text, after which so many lines were dropped.
+    /// Write text, after which this many lines were dropped.
     Write(u64),
     Switch(OpenFile),
 }
@@ -98,7 +98,7 @@ struct Thread {
 
 impl LogWriter {
     /// A writer to `target`. `tell_lost` makes the text, newline included, that is written after
-    /// so many lines were dropped.
+    /// this many lines were dropped.
     pub fn new(target: LogTarget, tell_lost: impl Fn(u64) -> String + Send + 'static) -> Self {
         let is_syslog = matches!(target, LogTarget::Syslog);
         let thread = Some(Thread { target, tell_lost: Box::new(tell_lost) });
@@ -133,8 +133,8 @@ impl LogWriter {
         queue.wake(&mut state);
     }
 
-    /// Writes everything from now on to the file that `open` gives; without one, to the same as
-    /// before. The thread calls `open` when it has written what it was given before.
+    /// Writes everything from now on to the file that `open` returns; without one, to the same
+    /// target as before. The thread calls `open` when it has written what it was given before.
     pub fn switch(&self, open: impl FnOnce() -> Option<File> + Send + 'static) {
         let queue = &self.0.0;
         let mut state = queue.lock();
@@ -143,7 +143,7 @@ impl LogWriter {
         queue.wake(&mut state);
     }
 
-    /// Waits until all text is written, but no longer than a second: nobody may be reading it.
+    /// Waits until all text is written, but for at most a second, because nobody may be reading it.
     /// Returns whether everything was written.
     pub fn finish(&self) -> bool {
         let queue = &self.0.0;
@@ -170,7 +170,7 @@ impl Drop for Handle {
     }
 }
 
-/// Without a thread the text waits in vain; the process has other troubles then.
+/// Without a thread the text is never written; but then the process has other problems.
 fn start(queue: &Arc<Queue>, mut thread: Thread) {
     let queue = Arc::clone(queue);
     let builder = std::thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES);
@@ -184,7 +184,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the thread looks for work.
+    /// Wakes the thread.
     fn wake(self: &Arc<Self>, state: &mut State) {
         if let Some(thread) = state.thread.take() {
             start(self, thread);
@@ -193,8 +193,8 @@ impl Queue {
         }
     }
 
-    /// Waits for work, and puts text to write into `text`, which is empty. Returns `None` when no
-    /// more will come.
+    /// Waits for work, and puts the text to be written into `text`, which is empty. Returns `None`
+    /// when no more will arrive.
     fn take(&self, text: &mut Vec<u8>) -> Option<Work> {
         let mut state = self.lock();
         while state.waiting.is_empty() && state.lost == 0 && state.next_file.is_none() {

@@ -1,4 +1,4 @@
-//! Backends that are the balancer itself: each connection to one would make another.
+//! Backends that are the balancer itself. Each connection to one would cause another.
 
 use crate::bind::StartError;
 use crate::instance::Bound;
@@ -27,7 +27,7 @@ pub(crate) fn refuse(bound: &[Bound]) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whether a connection to `address` would come in at this listener.
+/// Whether a connection to `address` would arrive at this listener.
 fn is_served_by(address: &Address, listener: &Bound, own: &[IpAddr]) -> bool {
     match (address, &listener.config().bind) {
         (Address::Unix(path), config::Bind::Unix(bind)) => is_same_file(path, bind),

@@ -1,8 +1,8 @@
-//! Names that stand for backends, looked up again when their TTL expires or a connect failed.
+//! Names of backends, looked up again when their TTL expires or a connect has failed.
 //!
-//! The first lookup, at the start, asks the system as every other program does. Later ones ask DNS
-//! themselves, since the system does not tell how long an answer holds; names that only the
-//! system knows (NIS, mDNS) are asked for there again, at a fixed pace.
+//! The first lookup, at the start, uses the system's resolver, as other programs do. Later lookups
+//! query DNS, because the system does not report TTLs. Names that only the system knows (NIS, mDNS)
+//! are looked up there again, at a fixed interval.
 
 use crate::admin::Desk;
 use config::{Endpoint, Host};
@@ -18,41 +18,42 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long an answer of the system, or a failure, holds.
+/// How long an answer of the system, or a failure, is valid.
 const UNKNOWN_TTL: Duration = Duration::from_secs(30);
-/// However short or long an answer says that it holds.
+/// The bounds for the TTL of an answer.
 const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(3600);
 /// How long a lookup may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many lookups may be under way at once.
+/// The maximum number of lookups at a time.
 const LOOKUPS_MAX: usize = 16;
-/// How often to look for names that commands have brought.
+/// How often to look for names that commands have added.
 const NEWS_LOOK: Duration = Duration::from_secs(5);
 
-/// Looks names up. Lookups do not wait for one another.
+/// Looks up names. Lookups do not wait for one another.
 #[derive(Default)]
 pub(crate) struct Names {
     dns: Mutex<Dns>,
 }
 
-/// Made when the first name needs it, and again when the system's settings change.
+/// Created when the first name needs it, and again when the system's settings change.
 #[derive(Default)]
 struct Dns {
     resolver: Option<TokioResolver>,
-    /// When the settings were changed last; `None` if there are none, or not yet looked at.
+    /// When the settings were last changed; `None` if there are none, or if they have not been read
+    /// yet.
     changed: Option<SystemTime>,
 }
 
-/// What a lookup found, and how long that holds.
+/// The result of a lookup, and how long it is valid.
 pub(crate) struct Answer {
-    /// Empty if nothing was found: what was known before is then kept.
+    /// Empty if nothing was found; the known addresses are then kept.
     pub addresses: Vec<Address>,
     pub valid_for: Duration,
 }
 
 impl Names {
-    /// Looks an endpoint up anew, within ten seconds.
+    /// Looks up an endpoint, within ten seconds.
     pub async fn look_up(&self, endpoint: &Endpoint) -> Answer {
         match endpoint {
             Endpoint::Unix(path) => {
@@ -92,7 +93,7 @@ impl Names {
         Answer { addresses, valid_for: UNKNOWN_TTL }
     }
 
-    /// `None` without usable settings: only the system's own way is left then.
+    /// `None` without usable settings; then only the system's resolver is left.
     fn resolver(&self) -> Option<TokioResolver> {
         let mut dns = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = std::fs::metadata(RESOLV_CONF).and_then(|it| it.modified()).ok();
@@ -134,7 +135,7 @@ fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
 /// Backends to which connects have failed, for [`keep_names`].
 #[derive(Default)]
 pub(crate) struct Failures {
-    /// Each of them once, however often it fails.
+    /// Each name once, however often it fails.
     names: Mutex<BTreeSet<String>>,
     news: Notify,
 }
@@ -156,7 +157,7 @@ impl Failures {
     }
 }
 
-/// When a name was looked up, and until when the answer holds.
+/// When a name was looked up, and until when the answer is valid.
 #[derive(Clone, Copy)]
 struct LookedUp {
     when: Instant,
@@ -165,7 +166,7 @@ struct LookedUp {
 
 /// Looks each named backend up again when its answer expires or a connect to it has failed.
 ///
-/// An empty answer changes nothing: the last known addresses stay.
+/// An empty answer changes nothing: the last known addresses stay in use.
 pub(crate) async fn keep_names(desk: Arc<Desk>, failures: Arc<Failures>) {
     let mut looked_up: HashMap<String, LookedUp> = HashMap::new();
     let mut under_way: JoinSet<(String, Answer)> = JoinSet::new();

@@ -1,4 +1,4 @@
-//! How a personality's companion reaches the instance it runs beside.
+//! How a personality's companion reaches its instance.
 
 use crate::admin::{Desk, Who};
 use crate::bind::StartError;
@@ -8,7 +8,7 @@ use dataplane::{Observe, SessionInfo};
 use std::sync::Arc;
 use terms::Instant;
 
-/// Asks the running instance, and changes it.
+/// Queries and changes the running instance.
 #[derive(Clone)]
 pub struct Operator {
     desk: Arc<Desk>,
@@ -19,39 +19,39 @@ impl Operator {
         Self { desk }
     }
 
-    /// Carries a command out.
+    /// Carries out a command.
     ///
     /// # Errors
-    /// Says why it was not; then nothing has changed.
+    /// The reason, if it was refused; nothing has changed then.
     pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
         self.desk.command(command, Who::companion()).await
     }
 
-    /// Makes `config` the running configuration; open sessions go on.
+    /// Makes `config` the running configuration. Open sessions continue.
     ///
-    /// Backends keep what is counted and known of them by tier and place. Addresses are to be
-    /// literal: names are looked up by who makes the configuration.
+    /// Backends keep their counters and their health by tier and place. Addresses must be literal:
+    /// the caller looks up names.
     ///
     /// # Errors
-    /// When a new address cannot be listened on; then nothing has changed.
+    /// If listening on a new address fails; nothing has changed then.
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let result = self.desk.instance().reconfigure(config);
         self.desk.note_country_error();
         result
     }
 
-    /// Changes what is observed of sessions.
+    /// Changes what is observed about sessions.
     pub fn observe(&self, observe: Observe) {
         self.desk.instance().observe(observe);
     }
 
-    /// The pool of the first listener as it is now.
+    /// The current pool of the first listener.
     #[must_use]
     pub fn pool(&self) -> Arc<Pool> {
         self.desk.instance().pool(0)
     }
 
-    /// Every open session, oldest first.
+    /// All open sessions, the oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         let mut sessions = self.desk.instance().plane().list();
@@ -59,7 +59,7 @@ impl Operator {
         sessions
     }
 
-    /// Now, as the instance reckons.
+    /// The current time of the instance.
     #[must_use]
     pub fn now(&self) -> Instant {
         sys::clock::now()

@@ -1,4 +1,4 @@
-//! Telling people what happens.
+//! Reports what happens.
 
 use crate::Instance;
 use crate::instance::plain;
@@ -9,13 +9,13 @@ use dataplane::{Ended, Event, Trouble};
 use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 
-/// Hears of everything that happens, and says what its personality says of it.
+/// Receives everything that happens, and reports it in the way of its personality.
 pub trait Reporter: Send {
     /// Something happened in the data plane.
     fn event(&mut self, event: &Event, instance: &Instance);
     /// Something happened in the control plane: a start, a command, an end.
     fn note(&mut self, line: &Line<'_>);
-    /// So many events were dropped, because they came faster than they could be reported.
+    /// This many events were dropped, because they arrived faster than they could be reported.
     fn dropped(&mut self, events: u64) {
         let fields = &[("events", Value::Count(events))];
         let message = "events dropped: they came faster than they could be logged";
@@ -23,9 +23,9 @@ pub trait Reporter: Send {
     }
     /// Ten seconds have passed: say what was held back.
     fn tick(&mut self, _instance: &Instance) {}
-    /// A batch is over: write what was gathered.
+    /// A batch is complete: write what was gathered.
     fn flush(&mut self) {}
-    /// The process is about to exit: wait for what is still to be written, but not for long.
+    /// The process is about to exit: wait for unwritten lines, but not for long.
     fn finish(&mut self) {}
 }
 
@@ -41,8 +41,8 @@ pub struct LogReporter {
 }
 
 impl LogReporter {
-    /// A log in this format. Connects to the system log if lines are to go there, which must
-    /// happen before the process changes its root directory.
+    /// A log in this format. If lines go to the system log, this connects to it, which must happen
+    /// before the process changes its root directory.
     #[must_use]
     pub fn new(format: LineFormat, to_syslog: bool) -> Self {
         let target = match to_syslog {

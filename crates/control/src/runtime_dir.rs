@@ -1,4 +1,4 @@
-//! Where running instances can be found.
+//! The places of running instances' admin sockets.
 
 use std::fs::Permissions;
 use std::io;
@@ -52,14 +52,14 @@ fn user_dir(uid: u32) -> PathBuf {
     runtime_dir().join(uid.to_string())
 }
 
-/// The admin sockets that this user may have something to do with, by name: those in the runtime
-/// directory, and those of instances that root has started for this user. For root, also those of
-/// instances that run as other users.
+/// The admin sockets of interest to this user, by name: those in the runtime directory, and those
+/// of instances that root has started for this user. For root, also those of instances that run as
+/// other users.
 ///
 /// # Errors
-/// When the runtime directory cannot be read and there are no others, or when it belongs to
-/// somebody who is neither this user nor root and could pass anything off as an instance. To
-/// root, every user's directory is open.
+/// If the runtime directory cannot be read and there are no other sockets, or if it belongs to a
+/// user other than this one and root, who could pass off anything as an instance. To root, every
+/// user's directory is open.
 pub fn admin_sockets() -> io::Result<Vec<PathBuf>> {
     let uid = sys::process::user_id();
     let given = [user_dir(uid), Path::new(ROOT_RUNTIME_DIR).join(uid.to_string())];
@@ -88,7 +88,7 @@ fn is_user_dir(dir: &Path) -> bool {
     dir.parent() == Some(&runtime_dir()) && name.is_some_and(|name| name.parse::<u32>().is_ok())
 }
 
-/// The admin sockets in one directory; none where there is no such directory.
+/// The admin sockets in a directory; none if the directory does not exist.
 fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -101,11 +101,11 @@ fn sockets_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths.filter(|path| path.extension().is_some_and(|it| it == "sock")).collect())
 }
 
-/// Makes the directory of a socket, for its owner alone, unless it is there. One that
+/// Creates the directory of a socket, for its owner only, unless it exists. One that
 /// [`admin_socket_path`] has chosen for `owner` is given to that user.
 ///
 /// # Errors
-/// Also when it belongs to somebody else, who could read along.
+/// Also if it belongs to another user, who could intercept requests.
 pub(crate) fn make_dir(dir: &Path, owner: Option<&User>) -> io::Result<()> {
     let Some(owner) = owner.filter(|owner| dir == user_dir(owner.uid())) else {
         create(dir)?;
@@ -151,14 +151,14 @@ pub(crate) fn is_in_runtime_dir(socket: &Path) -> bool {
     socket.parent().is_some_and(|dir| dir == runtime_dir() || is_user_dir(dir))
 }
 
-/// Where this process's socket is while it drains; `None` if `socket` is such a place already.
+/// The path of this process's socket while it drains; `None` if `socket` is such a path already.
 pub(crate) fn draining_path(socket: &Path) -> Option<PathBuf> {
     let stem = socket.file_stem()?.to_string_lossy();
     let name = format!("{stem}{DRAINING}{}.sock", std::process::id());
     (!stem.contains(DRAINING)).then(|| socket.with_file_name(name))
 }
 
-/// The sockets of instances that drain, or died when they did, and had this place before.
+/// The sockets of instances that had this path before and are draining, or died while draining.
 pub(crate) fn draining_siblings(socket: &Path) -> Vec<PathBuf> {
     let Some(stem) = socket.file_stem() else { return Vec::new() };
     let start = format!("{}{DRAINING}", stem.to_string_lossy());
@@ -173,7 +173,8 @@ pub(crate) fn draining_siblings(socket: &Path) -> Vec<PathBuf> {
 
 const DRAINING: &str = ".draining.";
 
-/// Where the process id stands beside an admin socket, for the time after a sudden death.
+/// The path of the file with the process id, beside an admin socket. It matters after a sudden
+/// death.
 pub(crate) fn pid_path(socket: &Path) -> PathBuf {
     socket.with_extension("pid")
 }

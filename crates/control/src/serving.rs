@@ -1,4 +1,4 @@
-//! The control plane at work, from the first line of the log to the last.
+//! The control plane while it serves, from the first line of the log to the last.
 
 use crate::admin::{Desk, serve};
 use crate::backlog::Backlog;
@@ -27,11 +27,11 @@ pub(crate) struct Serving {
 /// How the process ends.
 pub(crate) enum Ending {
     Status(u8),
-    /// As if this signal had not been caught.
+    /// By this signal, as if it had not been caught.
     Signal(i32),
 }
 
-/// What a personality does beside serving.
+/// What a personality does besides serving.
 pub(crate) type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Serving {
@@ -103,7 +103,7 @@ impl Serving {
         }
     }
 
-    /// Waits for sessions to end, as long as configured; a further signal cuts the wait short.
+    /// Waits for sessions to end, for as long as configured. A further signal ends the wait.
     async fn drain(&mut self) {
         let limit = self.desk.instance().shutdown_limit();
         let deadline = limit.map(|limit| Instant::now() + limit);
@@ -197,11 +197,11 @@ impl Serving {
     }
 }
 
-/// How long after the start nothing of it goes on any more.
+/// How long after the start everything that belongs to it is over.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// How often the reporter is asked for what it has held back.
 const TICK: Duration = Duration::from_secs(10);
 
-/// How often to look whether the last session has ended.
+/// How often to check whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -3,13 +3,13 @@
 use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What signals mean to a personality. Signals named nowhere keep their default action.
+/// What signals mean to a personality. Other signals keep their default action.
 #[derive(Clone, Debug)]
 pub struct Signals {
-    /// Those that shut the instance down. A second one ends it without waiting for sessions.
+    /// Signals that shut down the instance. A second one ends it without waiting for sessions.
     pub shut_down: Vec<SignalKind>,
-    /// Those that change nothing, with a line for the log. Without one, the signal is the
-    /// companion's affair.
+    /// Signals that change nothing, each with a line for the log. Without a line, the companion
+    /// handles the signal.
     pub ignored: Vec<(SignalKind, Option<&'static str>)>,
     /// How the process exits after a signal.
     pub exit: Exit,
@@ -24,11 +24,11 @@ pub enum Exit {
     Signal,
 }
 
-/// A signal that has come.
+/// A received signal.
 pub(crate) enum Came {
-    /// One that shuts down, by number.
+    /// A signal that shuts down, by number.
     ShutDown(i32),
-    /// One that changes nothing, with its line for the log.
+    /// A signal that changes nothing, with its line for the log.
     Ignored(&'static str),
 }
 
@@ -44,7 +44,7 @@ enum Meaning {
 }
 
 impl Caught {
-    /// Catches them from now on. Needs a runtime.
+    /// Catches the signals from now on. Needs a runtime.
     pub fn new(signals: &Signals) -> Self {
         let shut_down = signals.shut_down.iter();
         let shut_down = shut_down.map(|&kind| (Meaning::ShutDown(kind.as_raw_value()), kind));
@@ -53,7 +53,7 @@ impl Caught {
         Self { streams: shut_down.chain(ignored).filter_map(catch).collect() }
     }
 
-    /// The next one.
+    /// The next signal.
     pub async fn next(&mut self) -> Came {
         std::future::poll_fn(|context| {
             for (meaning, stream) in &mut self.streams {

@@ -1,4 +1,4 @@
-//! From a configuration to what the data plane serves from: pools and settings.
+//! Turns a configuration into what the data plane uses: pools and settings.
 
 use crate::bind::{StartError, resolve_endpoint};
 use balancing::{AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use terms::Address;
 
-/// Builds a pool with nothing counted yet. A name that does not resolve is left without an
-/// address, to be tried again; only a pool none of whose names resolves is refused.
+/// Builds a pool with no counts. A name that does not resolve gets no address and is tried again
+/// later. A pool is refused only if none of its names resolves.
 pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
     let mut unresolved = None;
     let mut reachable = 0;
@@ -39,14 +39,14 @@ pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, 
     }
 }
 
-/// A backend with nothing counted yet.
+/// A backend with no counts.
 fn begin_backend(config: &config::Backend, addresses: Vec<Address>, workers: usize) -> Backend {
     let state = BackendState::new(workers, admin_state(config), config.limits.sessions_max);
     state.set_sessions_max_affine(config.limits.sessions_max_affine);
     describe(config, addresses, Arc::new(state))
 }
 
-/// What a configuration says of a backend, with a state that may be older.
+/// A backend as configured, with a state that may be older.
 fn describe(
     config: &config::Backend,
     addresses: Vec<Address>,
@@ -60,7 +60,7 @@ fn describe(
     }
 }
 
-/// A pool of these backends under the configured rules. `table` is what is remembered already.
+/// A pool of these backends with the configured rules. `table` is the existing affinity table.
 fn rules(
     config: &config::Pool,
     tiers: Vec<Tier>,
@@ -91,8 +91,8 @@ fn rules(
     }
 }
 
-/// The pool that follows `running`, which was made of `old`. Backends keep what is counted and
-/// known of them by tier and place; only what differs between the configurations is changed, since
+/// The pool that follows `running`, which was made from `old`. Backends keep their counters and
+/// their health by tier and place. Only what differs between the configurations is changed, because
 /// commands may have changed the rest.
 pub(crate) fn next_pool(
     old: &config::Pool,
@@ -148,8 +148,8 @@ fn admin_state(config: &config::Backend) -> AdminState {
     if config.disabled { AdminState::Disabled } else { AdminState::Enabled }
 }
 
-/// The address of an endpoint that needs no look-up; none for a name, until `keep_names` has
-/// looked it up.
+/// The address of an endpoint that needs no lookup; none for a name, until `keep_names` has looked
+/// it up.
 fn literal(endpoint: &Endpoint) -> Vec<Address> {
     match endpoint {
         Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
@@ -160,7 +160,7 @@ fn literal(endpoint: &Endpoint) -> Vec<Address> {
     }
 }
 
-/// How sessions of a listener are treated.
+/// The settings for the sessions of a listener.
 pub(crate) fn settings(
     config: &config::Listener,
     observe: Observe,

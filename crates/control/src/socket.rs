@@ -1,4 +1,5 @@
-//! The admin socket's file: made at the start, renamed when the instance drains, gone at the end.
+//! The admin socket's file: created at the start, renamed when the instance drains, removed at the
+//! end.
 
 use crate::bind::StartError;
 use crate::runtime_dir::{draining_path, draining_siblings, is_in_runtime_dir, make_dir, pid_path};
@@ -12,9 +13,9 @@ use tokio::task::AbortHandle;
 /// The admin socket of this process. Its file is removed when this is dropped.
 pub(crate) struct AdminSocket {
     file: OwnFile,
-    /// Whether the directory is ours, so that there may be a pid file.
+    /// Whether the directory is ours, so that a pid file may be in it.
     is_in_runtime_dir: bool,
-    /// Only for a better message after a sudden death; see [`crate::read_pid`].
+    /// Improves the message after a sudden death; see [`crate::read_pid`].
     pid_file: Option<PidFile>,
     listener: Option<UnixListener>,
     /// The task that serves it.
@@ -43,7 +44,7 @@ impl AdminSocket {
         claim().map_err(|source| StartError::Admin { path: path.to_owned(), source })
     }
 
-    /// Notes the process id beside a socket in the runtime directory.
+    /// Writes the process id beside a socket in the runtime directory.
     pub fn note_pid(&mut self) {
         if self.is_in_runtime_dir {
             self.pid_file = PidFile::write(&pid_path(self.path()), "\n").ok();
@@ -59,18 +60,19 @@ impl AdminSocket {
         self.listener.take()
     }
 
-    /// Which task serves it from now on.
+    /// Sets the task that serves it from now on.
     pub fn served_by(&mut self, task: AbortHandle) {
         self.serving = Some(task);
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Lets another instance have the name. This one is reachable under another name while it
-    /// drains, or not at all if this user cannot rename the file. Does nothing a second time.
+    /// Releases the name for another instance. This instance stays reachable under another name
+    /// while it drains, or not at all if this user cannot rename the file. A second call does
+    /// nothing.
     pub fn retire(&mut self) {
         let Some(path) = draining_path(self.path()) else { return };
         self.pid_file = None;
@@ -91,7 +93,7 @@ impl AdminSocket {
     }
 }
 
-/// Removes what earlier instances of the same name have left if they died while they drained.
+/// Removes what earlier instances of the same name left behind if they died while draining.
 fn remove_stale_siblings(path: &Path) {
     for path in draining_siblings(path) {
         let refused = UnixStream::connect(&path).map_err(|error| error.kind());

@@ -1,4 +1,5 @@
-//! A start: everything that can fail, then the order in which a process becomes what it is to be.
+//! A start: first everything that can fail, then the steps that make the process a daemon, in
+//! order.
 
 use crate::admin::Desk;
 use crate::backlog::Backlog;
@@ -21,42 +22,43 @@ use std::sync::{Arc, Mutex};
 use sys::files::PidFile;
 use sys::process::{Directory, Keep, User};
 
-/// What a personality asks for beside its configuration.
+/// What a personality requires besides its configuration.
 pub struct Setup {
-    /// Everything about listeners and the process.
+    /// The configuration of listeners and the process.
     pub config: Config,
-    /// Where to put the admin socket.
+    /// The path of the admin socket.
     pub admin: PathBuf,
-    /// Who says what happens.
+    /// The reporter of what happens.
     pub reporter: Box<dyn Reporter>,
-    /// What is observed beside ended sessions.
+    /// What is observed besides ended sessions.
     pub observe: Observe,
     /// What signals mean.
     pub signals: Signals,
-    /// Where a process in the background is.
+    /// The working directory of a process in the background.
     pub directory: Directory,
-    /// Whether a backend that is one of the listening addresses fails the start. The classics
+    /// Whether the start fails if a backend is one of the listening addresses. The classics
     /// document examples that refer to their own port.
     pub refuse_loops: bool,
     /// What runs beside the control plane, if anything.
     pub companion: Option<Box<dyn Companion>>,
 }
 
-/// What a personality does beside serving: files and sockets of its own, a control protocol,
-/// signals with a meaning of their own.
+/// What a personality does besides serving: its own files and sockets, a control protocol, signals
+/// with a special meaning.
 pub trait Companion: Send {
-    /// Opens what is to be opened by the user the process runs as, under its root directory.
-    /// Whoever started the process still waits for it, and sees the error.
+    /// Opens the files that the user of the process is to open, under its root directory. The
+    /// process that started this one still waits, and sees the error.
     ///
     /// # Errors
-    /// What could not be opened; the start then fails.
+    /// The file that could not be opened. The start then fails.
     fn open(&mut self) -> Result<(), StartError>;
 
-    /// Runs until the process ends, on the control thread: it must not block.
+    /// Runs until the process ends, on the control thread. It must not block.
     fn run(self: Box<Self>, operator: Operator) -> Beside;
 }
 
-/// A start that has succeeded as far as the user can see: everything is bound and claimed.
+/// A start that has succeeded as far as the user can see: all sockets are bound, and the admin
+/// socket is claimed.
 pub struct Prepared {
     config: Config,
     bound: Vec<Bound>,
@@ -109,7 +111,7 @@ impl Prepared {
         })
     }
 
-    /// What the user the process becomes must keep of root's privileges.
+    /// The privileges of root that the process must keep after changing the user.
     fn keep(&self) -> Keep {
         let foreign = |listener: &config::Listener| listener.source == terms::Source::Client;
         match self.config.listeners.iter().any(foreign) {
@@ -121,7 +123,7 @@ impl Prepared {
     /// Serves until the instance is shut down, and returns the exit status.
     ///
     /// # Errors
-    /// When going into the background, writing the process id, or becoming the user fails.
+    /// If going into the background, writing the process id, or changing the user fails.
     pub fn run(mut self) -> Result<u8, StartError> {
         let system = |what| move |source| StartError::System { what, source };
         let keep = self.keep();
@@ -196,7 +198,7 @@ fn find_user(name: &str) -> Result<(String, User), StartError> {
     }
 }
 
-/// Changes the root directory and the user, where that is asked for.
+/// Changes the root directory and the user, if configured.
 fn change_identity(
     root: Option<&Path>,
     user: Option<&(String, User)>,
