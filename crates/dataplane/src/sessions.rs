@@ -158,7 +158,10 @@ impl Sessions {
                 session.link.handle_ready(Side::Upstream, ready);
                 self.go_on(key, tools, now);
             }
-            &State::Resetting { victim: Side::Upstream, reason, .. } if ready.failed => {
+            State::Resetting {
+                victim: Side::Upstream, reason, upstream: Some(upstream), ..
+            } if upstream.incarnation == incarnation && ready.failed => {
+                let reason = *reason;
                 self.end(key, reason, None, tools, now);
             }
             // Left behind by an earlier connection, or nothing to act on.
