@@ -44,6 +44,6 @@ pub const VERSION: &str =
 pub struct Instance {
     /// The listening port.
     pub port: u16,
-    /// The text behind `-b`, or `0.0.0.0`.
+    /// The text given with `-b`, or `0.0.0.0`.
     pub bind_text: String,
 }

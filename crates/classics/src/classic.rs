@@ -25,8 +25,8 @@ impl OptionRow {
     }
 }
 
-/// Takes `--print-config` off the words behind `evenkeel balance` or `evenkeel pen`; true when it
-/// was the first.
+/// Removes `--print-config` from the words after `evenkeel balance` or `evenkeel pen`. Returns
+/// whether it was the first of them.
 ///
 /// The classics have no long options, so it is known nowhere else, and not to a link with a
 /// classic's name.
@@ -70,7 +70,7 @@ pub(crate) enum Typed<'a> {
 pub(crate) enum GetoptError {
     /// No such option.
     InvalidOption(char),
-    /// Nothing behind an option that needs a value.
+    /// An option that needs a value is the last word.
     MissingValue(char),
 }
 

@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use sys::process::{Directory, close_inherited, service_port};
 use tokio::signal::unix::SignalKind;
 
-/// Runs balance(1). Behind `evenkeel` the word `--print-config` is understood too.
-pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCode {
-    let print_config = behind_evenkeel && take_print_config(&mut words);
+/// Runs balance(1). After `evenkeel`, the word `--print-config` is understood too.
+pub fn main(argv0: &str, mut words: &[String], after_evenkeel: bool) -> ExitCode {
+    let print_config = after_evenkeel && take_print_config(&mut words);
     match run(argv0, words, print_config) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Balance(error)) => {
@@ -75,8 +75,8 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     }
 }
 
-/// The native command line of this proxy, with comments on what it lacks. Names stay names: nothing
-/// is looked up.
+/// The native command line of this proxy, with comments on what it lacks. Names are kept; nothing
+/// is resolved.
 fn as_native(proxy: &BalanceProxy) -> Result<String, BalanceError> {
     let comment = proxy.source_name().map(|name| {
         format!("# not expressible: -B {name}, because --source takes an address, not a name\n")

@@ -1,7 +1,7 @@
 //! `pen` and `penctl`: parse, convert, run, and map errors to the original's words and statuses.
 //!
-//! A start is in this file. What goes on beside serving is [`operation`]: control lines, signals
-//! and reports all end there.
+//! This file has the start. [`operation`] carries out commands while pen runs: control lines,
+//! signals and reports all end there.
 
 mod companion;
 mod desk;
@@ -42,9 +42,9 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use traffic::LogPlace;
 
-/// Runs pen(1). Behind `evenkeel` the word `--print-config` is understood too.
-pub fn main(argv0: &str, mut words: &[String], behind_evenkeel: bool) -> ExitCode {
-    let print_config = behind_evenkeel && take_print_config(&mut words);
+/// Runs pen(1). After `evenkeel`, the word `--print-config` is understood too.
+pub fn main(argv0: &str, mut words: &[String], after_evenkeel: bool) -> ExitCode {
+    let print_config = after_evenkeel && take_print_config(&mut words);
     match run(argv0, words, print_config) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Pen(error)) => {
@@ -87,8 +87,7 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     for remark in &args.remarks {
         complain(remark);
     }
-    // Whatever is said before the fork is said on standard error; what is printed is to be run as
-    // it is.
+    // Messages before the fork go to standard error. A printed configuration can be run as it is.
     let messages = Messages::direct(!print_config);
     let stage = if print_config { Stage::Print } else { Stage::Start };
     let mut settings = PenSettings::new(&args, |settings, line| {
@@ -118,7 +117,7 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
     serve(settings)
 }
 
-/// What these settings ask for beside a configuration, and where that is to be had natively.
+/// What these settings ask for besides a configuration, and the native equivalent.
 fn only_pen_has(settings: &PenSettings) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(text) = &settings.control {
@@ -160,11 +159,11 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         }
     }
     let messages = Messages::running(settings.foreground);
-    let (told, tells) = watch::channel(Told::default());
+    let (told, heard) = watch::channel(Told::default());
     let setup = Setup {
         config,
         admin: admin_path(&settings),
-        reporter: Box::new(PenReporter::new(messages.clone(), tells)),
+        reporter: Box::new(PenReporter::new(messages.clone(), heard)),
         observe: observed(&settings),
         signals: signals(),
         directory: Directory::Kept, // relative paths go on meaning the same
@@ -237,7 +236,7 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
     listener.map(|it| Some(Door::Tcp(it))).map_err(failed)
 }
 
-/// Where we could not listen, and why, behind what the original says.
+/// Where we could not listen, and why, after the original's words.
 fn unbound(what: &str, error: &std::io::Error) -> Failure {
     Failure::Start(format!("{}: {what}: {}", PenError::Bind, bare_reason(error)))
 }

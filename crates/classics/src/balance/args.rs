@@ -53,7 +53,7 @@ pub enum Mode {
 }
 
 impl BalanceArgs {
-    /// Reads the words behind the program's name as getopt(3) does: letters may be clustered,
+    /// Reads the words after the program's name as getopt(3) does: letters may be clustered,
     /// values attached, options may stand anywhere before `--`, and the last of a kind wins.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ fn seconds(text: &str) -> Result<u32, BalanceError> {
     number.filter(|seconds| *seconds > 0).ok_or(BalanceError::Usage)
 }
 
-/// A service, or the leading number, and whether there is more behind the number: `80x` names an
+/// A service, or the leading number, and whether anything follows the number: `80x` names an
 /// instance, and fails only when it is to be listened on.
 fn listening_port(text: &str, services: Services<'_>) -> Option<(u16, bool)> {
     let service = if text.is_empty() { None } else { services(text) };

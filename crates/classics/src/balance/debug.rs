@@ -1,4 +1,4 @@
-//! What `-d` tells, and the few notices the classic gives without being asked.
+//! What `-d` prints, and the few notices that the classic prints without it.
 //!
 //! Only [`banner`] goes to standard output; the rest to standard error. Every text ends with its
 //! newline, except [`trying`], whose line the result completes.

@@ -1,4 +1,4 @@
-//! What balance(1) says when it cannot start, and the status it leaves with.
+//! What balance(1) prints when it cannot start, and its exit status.
 
 use super::options::usage;
 use config::ExitStatus;

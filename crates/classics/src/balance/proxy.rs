@@ -20,7 +20,7 @@ const BACKEND_HALF_CLOSE: Duration = Duration::from_secs(1);
 pub struct BalanceProxy {
     /// The name it will have for `-i` and `-c`.
     pub instance: Instance,
-    /// Whether the port was a number with something behind it, which cannot be listened on.
+    /// Whether the port was a number followed by something else, which cannot be listened on.
     pub port_has_junk: bool,
     /// Channels and separators as typed.
     pub channels: Vec<String>,
@@ -32,7 +32,7 @@ impl BalanceProxy {
     /// What to listen on; bind this before the channels are looked at.
     ///
     /// # Errors
-    /// [`BalanceError::Resolve`] for what the resolver would refuse: trailing junk behind the
+    /// [`BalanceError::Resolve`] for what the resolver would refuse: trailing junk after the
     /// port, `-6` with an IPv4 address, an empty `-b`.
     pub fn bind(&self) -> Result<Bind, BalanceError> {
         let refuse = |reason: &str| Err(BalanceError::Resolve(reason.to_owned()));

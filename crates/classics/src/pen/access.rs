@@ -1,4 +1,4 @@
-//! Entries of access lists as commands write them, and a list that is made when it is asked for.
+//! Entries of access lists as commands write them, and a list that is made on demand.
 
 use crate::classic::leading_number;
 use balancing::{AccessEntry, AccessList, Country, Subject, Verdict};
@@ -41,7 +41,7 @@ impl PartialEq for Entries {
     }
 }
 
-/// Reads what stands behind `acl N`; the complaint goes to the log. `None`: nothing is said.
+/// Reads what follows `acl N`. The complaint goes to the log; with `None`, nothing is logged.
 pub(super) fn parse_entry<'a>(
     mut words: impl Iterator<Item = &'a str>,
 ) -> Result<AccessEntry, Option<String>> {
@@ -80,7 +80,7 @@ fn ipv6(text: &str) -> Result<Subject, Option<String>> {
     Ok(Subject::v6(address, prefix))
 }
 
-/// An address and its mask, or a prefix length behind a slash, which the original refuses.
+/// An address and its mask, or a prefix length after a slash, which the original refuses.
 fn ipv4(text: &str, mask: Option<&str>) -> Result<Subject, Option<String>> {
     let (address, mask) = match text.split_once('/') {
         Some((address, prefix)) => {

@@ -81,7 +81,7 @@ fn listen_host(text: Option<&str>, names: Names<'_>) -> Result<(Option<Host>, Fa
     })
 }
 
-/// What stands before and behind the last colon; the host without its brackets.
+/// The parts before and after the last colon; the host without its brackets.
 pub fn host_and_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.rsplit_once(':')?;
     let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -107,7 +107,7 @@ pub(super) fn is_kept(text: &str, names: Names<'_>) -> bool {
     matches!(host(text, names), Some(Host::Name(_)))
 }
 
-/// Where a server is; `None` when the host is not to be had.
+/// Where a server is; `None` if the host has no address.
 pub(super) fn server_address(text: &str, names: Names<'_>) -> Option<ServerAddress> {
     if text.contains('/') {
         unix_path(text)?;
@@ -119,7 +119,7 @@ pub(super) fn server_address(text: &str, names: Names<'_>) -> Option<ServerAddre
     })
 }
 
-/// Whether somebody has to be asked about a host.
+/// Whether a host has to be resolved.
 pub(super) fn name_needs_look_up(text: &str) -> bool {
     let hopeless = |c: char| c.is_whitespace() || c.is_control() || "[]/:%".contains(c);
     literal(text).is_none() && !text.is_empty() && text.len() <= 255 && !text.contains(hopeless)
@@ -166,12 +166,12 @@ pub(super) fn parse_server(
     Ok(server)
 }
 
-/// A number as a port; zero, which is never used, for one that is none.
+/// A number as a port; zero, which is never used, if it is not a valid port.
 pub(super) fn port_number(number: Option<i32>) -> u16 {
     number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
 }
 
-/// Up to four numbers between colons; nothing counts behind one that is missing or has junk.
+/// Up to four numbers between colons. Reading stops at one that is missing or followed by junk.
 fn numbers(text: &str) -> [i32; 4] {
     let mut numbers = [0; 4];
     for (number, field) in numbers.iter_mut().zip(text.split(':')) {

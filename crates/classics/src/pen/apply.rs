@@ -1,4 +1,4 @@
-//! What commands do to the settings, what they answer, and what is left for the caller to do.
+//! What commands do to the settings, what they reply, and what is left to the caller.
 
 use super::address::{host_address, is_kept, port_number, server_address};
 use super::settings::{FastClose, optional_line};
@@ -6,48 +6,46 @@ use super::{MAX_ENTRIES, MAX_SERVERS, Names, PenCommand, PenListen, PenSettings}
 use super::{PenServer, ServerAddress, ServerChange, Value};
 use balancing::AccessEntry;
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
-    /// What is answered, with its line end. To penctl(1), or to standard output.
+    /// The reply with its line end, to penctl(1) or to standard output.
     pub reply: String,
-    /// What goes to standard error or the log, a line each.
+    /// Lines for standard error or the log.
     pub diagnostics: Vec<String>,
-    /// What the caller must do, in order.
+    /// What is left to do, in order.
     pub effects: Vec<Effect>,
 }
 
-/// Something only the caller can do.
+/// Something that takes more than the settings. [`PenSettings::run`] carries it out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Make [`PenSettings::to_config`] what runs. Several in a row are as good as one.
     Reconfigure,
-    /// Leave a server out for so many seconds from now; zero ends it.
+    /// Skip a server for a number of seconds from now; zero ends this.
     Quarantine {
         /// Its number.
         server: usize,
         /// Seconds.
         seconds: u32,
     },
-    /// End the connection in this place, if there is one.
+    /// End the connection with this number, if there is one.
     CloseConnection(usize),
     /// End the program with status 0.
     Exit,
     /// Write [`PenSettings::write`] to this file.
     Write(String),
-    /// Carry out the commands of this file; answers go to standard output. The caller sees to it
-    /// that files which include one another come to an end.
+    /// Run the commands of this file, with replies to standard output.
     Include(String),
-    /// Listen there, and if that works answer with what [`PenSettings::set_listen`] gives.
+    /// Listen there, and reply with what [`PenSettings::set_listen`] returns.
     Listen(PenListen),
-    /// Log there from now on, or nowhere, and if that works answer with what
-    /// [`PenSettings::set_log`] gives.
+    /// Log there from now on, or nowhere, and reply with what [`PenSettings::set_log`] returns.
     Log(Option<String>),
-    /// Answer with something that is known at run time.
+    /// Reply with something that is only known at run time.
     Show(Show),
 }
 
-/// What is to be shown; the texts are in [`super::replies`].
+/// What to show; the texts are in [`super::replies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
     /// The servers and their counters.

@@ -11,7 +11,7 @@ pub struct PenArgs {
     pub options: Vec<PenOption>,
     /// Everything that is not an option: what to listen on, then servers.
     pub operands: Vec<String>,
-    /// What standard error is told before anything else, in lines.
+    /// Lines that are printed on standard error before anything else.
     pub remarks: Vec<String>,
 }
 
@@ -25,11 +25,11 @@ pub struct PenOption {
 }
 
 impl PenArgs {
-    /// Reads the words behind the program's name as getopt(3) does.
+    /// Reads the words after the program's name as getopt(3) does.
     ///
     /// # Errors
     /// An unknown option, a missing value, `-t` below 1, an unknown protocol, `-i`. Several of
-    /// these leave with status 0.
+    /// these exit with status 0.
     pub fn parse<S: AsRef<str>>(argv0: &str, words: &[S]) -> Result<Self, PenError> {
         let mut args = Self::default();
         for typed in Getopt::new(&OPTIONS, words) {
@@ -54,7 +54,7 @@ impl PenArgs {
     }
 }
 
-/// What is to be said about an option that stands alone, or why it cannot stand.
+/// The remark on a single option, or why it is refused.
 fn remark(letter: char, value: &str) -> Result<Option<String>, PenError> {
     let number = leading_number(value).unwrap_or(0);
     Ok(match letter {

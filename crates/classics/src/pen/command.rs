@@ -9,17 +9,17 @@ use balancing::AccessEntry;
 use std::str::Split;
 
 /// A command. Numbers are as typed: they may be out of range. A number that is missing is `None`
-/// where that asks for the value, and 0 elsewhere, as the original reads it.
+/// where the command asks for the value, and 0 elsewhere, as in the original.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PenCommand {
-    /// Nothing to do and nothing to say: an empty line, a comment, a word that means nothing
-    /// any more, one that lacks an argument, `no` before an unknown word.
+    /// Nothing to do and no reply: an empty line, a comment, a word that has no meaning any
+    /// more, one that lacks an argument, `no` before an unknown word.
     Nothing,
     /// A word that is no command.
     Unknown(String),
-    /// Something that is on or off.
+    /// A switch to turn on or off.
     Switch(Switch, bool),
-    /// A number to ask for, or to change and ask for.
+    /// A number to show, or to change and show.
     Value(Value, Option<i32>),
     /// `acl N ...`: an entry, or what to complain of.
     Acl {
@@ -139,7 +139,7 @@ pub enum Value {
     Tracking,
 }
 
-/// One pair behind `server N`.
+/// One pair after `server N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerChange {
     /// `acl`
@@ -222,7 +222,7 @@ fn find(word: &str) -> Option<&'static CommandRow> {
     COMMANDS.iter().find(|row| row.name == word)
 }
 
-/// The words behind a command's name.
+/// The words after a command's name.
 pub struct Words<'a>(Split<'a, char>);
 
 impl<'a> Iterator for Words<'a> {

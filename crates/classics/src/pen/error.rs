@@ -1,4 +1,4 @@
-//! What pen(1) says when it cannot start, and the status it leaves with.
+//! What pen(1) prints when it cannot start, and its exit status.
 
 use super::options::usage;
 use config::ExitStatus;
@@ -6,10 +6,10 @@ use config::ExitStatus;
 /// Why pen(1) did not start. Displays as the original's words for standard error, without a
 /// newline and sometimes empty; see [`PenError::stdout`] for what else is printed.
 ///
-/// The variants that nothing here makes are for the caller that binds, becomes and opens.
+/// Some variants are only made by the caller, which binds, changes users and opens files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PenError {
-    /// A letter that is no option.
+    /// The letter is not an option.
     #[error("{argv0}: invalid option -- '{letter}'")]
     InvalidOption {
         /// The program's name as it was called.
@@ -17,7 +17,7 @@ pub enum PenError {
         /// The letter.
         letter: char,
     },
-    /// An option at the end that needs a value.
+    /// The last option needs a value.
     #[error("{argv0}: option requires an argument -- '{letter}'")]
     MissingValue {
         /// The program's name as it was called.
@@ -31,10 +31,10 @@ pub enum PenError {
     /// `-i`.
     #[error("Windows only")]
     WindowsOnly,
-    /// A name behind `-L` that is no protocol.
+    /// The name given with `-L` is not a protocol.
     #[error("protocol version {0} not known")]
     UnknownProtocol(String),
-    /// What this version does not do.
+    /// This version does not support the feature.
     #[error("{what}, which this version of Evenkeel does not do yet; {advice}")]
     NotYet {
         /// What was asked for, as the subject of a sentence.
@@ -42,19 +42,19 @@ pub enum PenError {
         /// What to do instead.
         advice: &'static str,
     },
-    /// Not a port to listen on.
+    /// The port to listen on is invalid.
     #[error("Port {0} out of range")]
     PortOutOfRange(i32),
-    /// What to listen on is no address.
+    /// The address to listen on is invalid.
     #[error("Can't convert address '{0}'")]
     BadListenAddress(String),
-    /// The system did not let us listen.
+    /// The address could not be bound.
     #[error("can't bind local address")]
     Bind,
-    /// A server's host is not to be had.
+    /// A server's host has no address.
     #[error("unknown or invalid address [{0}]")]
     UnknownAddress(String),
-    /// No such user.
+    /// The user does not exist.
     #[error("Can't getpwnam({0})")]
     UnknownUser(String),
     /// The root directory cannot be changed.
@@ -66,13 +66,13 @@ pub enum PenError {
     /// The log file cannot be opened.
     #[error("Can't open logfile {0}")]
     LogFile(String),
-    /// The host that logs go to is not to be had.
+    /// The host of the log has no address.
     #[error("Bogus host {0}")]
     LogHost(String),
 }
 
 impl PenError {
-    /// What standard output is given.
+    /// The text for standard output.
     pub fn stdout(&self) -> Option<String> {
         match self {
             Self::InvalidOption { .. } | Self::MissingValue { .. } | Self::Usage => Some(usage()),
@@ -80,7 +80,7 @@ impl PenError {
         }
     }
 
-    /// The status that scripts know it by: bad usage is a success.
+    /// The exit status, as scripts know it: bad usage is a success.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::InvalidOption { .. }

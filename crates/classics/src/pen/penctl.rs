@@ -50,7 +50,7 @@ pub enum PenctlError {
 }
 
 impl PenctlArgs {
-    /// Reads the words behind the program's name.
+    /// Reads the words after the program's name.
     ///
     /// # Errors
     /// [`PenctlError::Usage`], [`PenctlError::NoPort`] and [`PenctlError::Overlong`].

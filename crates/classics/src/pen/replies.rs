@@ -1,14 +1,14 @@
-//! What pen tells of its state: answers that need facts of the moment, the reports of USR1, the
-//! status page, the log of traffic, and dumps.
+//! What pen reports of its state: replies that depend on the running instance, the report of
+//! USR1, the status page, the traffic log, and dumps.
 //!
-//! Everything here is text of the original that scripts take apart. Facts come as plain values.
+//! Scripts parse these texts, so they are the original's. Facts come as plain values.
 
 use super::{PenServer, PenSettings};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-/// What is known of a server at run time.
+/// The run-time facts of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerFacts {
     /// Open connections.
@@ -17,8 +17,8 @@ pub struct ServerFacts {
     pub sent: u64,
     /// Bytes that it sent.
     pub received: u64,
-    /// When it failed last, in seconds of the epoch; 0 for never. Left out by a command for T
-    /// seconds it is now + T - `blacklist`.
+    /// When it last failed, in seconds since the epoch; 0 for never. After a command that skips
+    /// the server for T seconds, it is now + T - `blacklist`.
     pub failed_at: i64,
 }
 
@@ -128,7 +128,7 @@ pub fn recent(clients: &[ClientFacts], seconds: u32) -> String {
     text
 }
 
-/// What `-d` tells at the start, a message each.
+/// The messages of `-d` at the start.
 pub fn server_table(settings: &PenSettings) -> Vec<String> {
     let line = |(number, server): (usize, &PenServer)| {
         let PenServer { address, port, max, hard, weight, prio, .. } = server;
@@ -138,8 +138,8 @@ pub fn server_table(settings: &PenSettings) -> Vec<String> {
     std::iter::once("servers:".to_owned()).chain(servers).collect()
 }
 
-/// What USR1 tells where there is no status page, a message each; some have several lines and
-/// end with an empty one.
+/// The messages of USR1 if there is no status page. Some have several lines and end with an
+/// empty one.
 pub fn usr1_report(settings: &PenSettings, facts: &StatusFacts<'_>) -> Vec<String> {
     let count = settings.servers().len();
     let mut messages =

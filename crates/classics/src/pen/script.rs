@@ -1,9 +1,9 @@
-//! Commands that are carried out in one step: a line, or a file with everything it includes.
+//! Commands that take effect in one step: a line, or a file with everything it includes.
 //!
-//! First everything that can take time: [`Script::line`] and [`Script::file`] have the caller read
-//! files, and [`Script::needs`] says what else to look up and to open. Then
-//! [`PenSettings::run`] carries the commands out on a copy of the settings. It waits for nothing,
-//! and gives back what the caller makes what runs, at once or not at all.
+//! What can take time comes first: the caller reads files for [`Script::line`] and
+//! [`Script::file`], then resolves and opens what [`Script::needs`] lists. After that,
+//! [`PenSettings::run`] runs the commands on a copy of the settings without waiting for anything.
+//! The caller then applies the result as a whole, or not at all.
 
 use super::apply::recent_seconds;
 use super::settings::optional_line;
@@ -15,14 +15,14 @@ use std::ops::ControlFlow;
 pub const SCRIPT_BYTES_MAX: usize = 16 << 20;
 /// Files that one file includes, directly or not.
 pub const SCRIPT_FILES_MAX: usize = 1000;
-/// Files that include files: more levels than this are a circle.
+/// Levels of files that include files. More than this are a circle.
 const DEPTH_MAX: usize = 16;
-/// Bytes of replies and of messages that one script gives. What is beyond is dropped.
+/// Bytes of replies and messages from one script. Further ones are dropped.
 const SAID_BYTES_MAX: usize = 1 << 20;
 /// Files that one script writes.
 const WRITES_MAX: usize = 100;
 
-/// Reads a file, given the number of bytes that it may have. The error is a reason in words.
+/// Reads a file of at most a number of bytes. The error is a reason in words.
 pub type ReadFile<'a> = &'a mut dyn FnMut(&str, usize) -> Result<Vec<u8>, String>;
 
 /// Commands, with the files that they include.
@@ -60,13 +60,13 @@ pub enum FactsNeeded {
     AllClients,
 }
 
-/// What there is when a script runs.
+/// What a script needs when it runs.
 pub struct Surroundings<'a> {
     /// What was looked up for [`Needs::hosts`].
     pub names: Names<'a>,
     /// The time, as [`super::Clock`] has it.
     pub clock: &'a str,
-    /// Gives an answer that needs facts of the moment.
+    /// Returns a reply that depends on the running instance.
     pub show: &'a dyn Fn(&PenSettings, Show) -> String,
     /// Why a log of [`Needs::logs`] cannot be written; `None` if it can.
     pub log_fault: &'a dyn Fn(&str) -> Option<String>,
@@ -75,7 +75,7 @@ pub struct Surroundings<'a> {
     pub may_listen: bool,
 }
 
-/// What came of a script.
+/// The result of a script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ran {
     /// The answer to whoever sent the line.
@@ -86,26 +86,26 @@ pub struct Ran {
     pub said: Vec<String>,
     /// Files to be written, with their contents, in order.
     pub writes: Vec<(String, String)>,
-    /// Where traffic is logged from now on, if that changes: a log that can be written, or none.
+    /// Where traffic is logged from now on, if that changes: an opened log, or none.
     pub log: Option<Option<String>>,
-    /// The settings may mean something else than before.
+    /// The configuration may have changed.
     pub has_changed: bool,
-    /// What remains to be done when the settings are what runs, in order.
+    /// What to do after the settings have been applied, in order.
     pub orders: Vec<Order>,
     said_bytes: usize,
 }
 
-/// Something that is done to what runs.
+/// A change of the running instance that is not a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Leave a server out for so many seconds from now; zero ends it.
+    /// Skip a server for a number of seconds from now; zero ends this.
     Quarantine {
         /// Its number.
         server: usize,
         /// Seconds.
         seconds: u32,
     },
-    /// End the connection in this place, if there is one.
+    /// End the connection with this number, if there is one.
     CloseConnection(usize),
     /// End the program with status 0. Always the last order.
     Exit,
@@ -140,7 +140,7 @@ impl Script {
         opens || !command.hosts_to_resolve().is_empty()
     }
 
-    /// What must be there before this runs.
+    /// What must be available before this runs.
     pub fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         self.add_needs(&mut needs);
@@ -218,7 +218,7 @@ impl Loader<'_> {
 }
 
 impl PenSettings {
-    /// Carries a script out on these settings, which should be a copy of those that run.
+    /// Runs a script on these settings, which should be a copy of the running ones.
     pub fn run(&mut self, script: &Script, with: &Surroundings<'_>) -> Ran {
         let mut ran = Ran::default();
         let _ = self.run_script(script, with, &mut ran);

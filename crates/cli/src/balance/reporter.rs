@@ -133,7 +133,7 @@ impl Reporter for BalanceReporter {
     }
 
     fn note(&mut self, _: &Line<'_>) {
-        // The original tells of no start, stop, connection or command.
+        // The original reports no start, stop, connection or command.
     }
 
     fn dropped(&mut self, events: u64) {

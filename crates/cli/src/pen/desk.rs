@@ -1,4 +1,4 @@
-//! How everybody else reaches the task that owns pen's settings.
+//! The way to the task that owns pen's settings.
 
 use super::load::{Loaded, Stage, write_files};
 use super::messages::Messages;
@@ -10,18 +10,18 @@ use std::net::IpAddr;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// What the owner of the settings is asked to do.
+/// A request to the owner of the settings.
 pub enum Request {
-    /// Look something up in the settings.
+    /// Read something from the settings.
     Ask(Box<dyn FnOnce(&PenSettings) + Send>),
-    /// Carry commands out.
+    /// Run commands.
     Run(Box<Loaded>, oneshot::Sender<Ran>),
 }
 
 /// Requests that may wait.
 const REQUESTS_MAX: usize = 32;
 
-/// Asks the owner of the settings. Does what takes time itself, before and afterwards.
+/// Sends requests to the owner of the settings, and does everything that takes time itself.
 #[derive(Clone)]
 pub struct Desk {
     requests: mpsc::Sender<Request>,
@@ -52,7 +52,7 @@ impl Desk {
         admitted
     }
 
-    /// Carries out the first line of what a control client sent; gives the answer.
+    /// Runs the first line of what a control client sent, and returns the reply.
     pub async fn carry_out(&self, chunk: Vec<u8>) -> Vec<u8> {
         let stage = Stage::Running(self.messages.clone());
         let loaded = match Script::takes_time(&chunk) {
@@ -62,8 +62,8 @@ impl Desk {
         self.run(loaded).await.into_bytes()
     }
 
-    /// At every HUP: opens the log anew, and carries out the configuration file again. One after
-    /// the other, so that the last one counts.
+    /// At every HUP, reopens the log and runs the configuration file again. One HUP after the
+    /// other, so that the last one counts.
     pub async fn heed_hangups(self) {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else {
             self.messages.say("HUP cannot be caught");
@@ -91,7 +91,7 @@ impl Desk {
         }
     }
 
-    /// Has commands carried out that were loaded, and writes the files that they write.
+    /// Has loaded commands run, and writes their files.
     async fn run(&self, loaded: Result<Loaded, String>) -> String {
         let loaded = match loaded {
             Ok(loaded) => Box::new(loaded),
@@ -118,7 +118,7 @@ impl Desk {
         }
     }
 
-    /// Asks the settings; `None` when pen is ending.
+    /// Reads from the settings; `None` when pen is ending.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&PenSettings) -> T + Send + 'static,

@@ -1,5 +1,5 @@
-//! Everything about commands that can take time: reading files, looking names up, opening logs,
-//! and writing files. It blocks, so a running pen does it in threads of its own.
+//! The parts of commands that can take time: reading files, resolving names, opening logs, and
+//! writing files. All of it blocks, so a running pen does it in separate threads.
 
 use super::messages::Messages;
 use super::names::first_addresses;
@@ -19,16 +19,16 @@ pub enum Stage {
     /// Before the start. Files may be pipes, as a shell makes them, and logs are opened later, as
     /// the user that pen becomes.
     Start,
-    /// Before the start, only to print what the settings mean: names are kept.
+    /// Before the start, to print what the settings mean: names are kept.
     Print,
-    /// While pen runs; the messages are told of log entries that are dropped.
+    /// While pen runs. The messages report dropped log entries.
     Running(Messages),
 }
 
 /// How long a pipe that is read before the start may take to end.
 const PIPE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Commands with everything they need: carrying them out waits for nothing.
+/// Commands with everything they need, so that running them waits for nothing.
 pub struct Loaded {
     pub script: Script,
     pub facts: FactsNeeded,
@@ -66,7 +66,7 @@ impl Loaded {
         Self { script, facts: needs.facts, hosts, keeps_names, logs }
     }
 
-    /// Has `f` look at the names that were looked up.
+    /// Passes the resolved names to `f`.
     pub fn with_names<T>(&self, f: impl FnOnce(Names<'_>) -> T) -> T {
         let hosts = |name: &str| match self.keeps_names {
             true => Some(Host::Name(name.to_owned())),

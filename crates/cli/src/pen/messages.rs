@@ -1,4 +1,4 @@
-//! What pen tells people: on standard error with the time, or in the system log.
+//! Messages to people: on standard error with the time, or in the system log.
 
 use crate::output;
 use control::{LogTarget, LogWriter};
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sys::process::{Facility, Priority, open_syslog};
 
-/// Says things where somebody may read them. Once pen runs, nothing here waits for the reader.
+/// Writes messages. While pen runs, nothing here waits for a reader.
 #[derive(Clone)]
 pub struct Messages {
     outlet: Outlet,
@@ -25,12 +25,13 @@ enum Outlet {
 }
 
 impl Messages {
-    /// Before the start: on standard error, and answers on standard output if they are wanted.
+    /// Before the start: on standard error, and replies on standard output if they are wanted.
     pub fn direct(answers: bool) -> Self {
         Self::new(Outlet::Direct { answers })
     }
 
-    /// For a pen that runs. Nothing may be said before it is in the background, and its user's.
+    /// For a running pen. Nothing may be written before it is in the background and has changed
+    /// its user.
     pub fn running(foreground: bool) -> Self {
         Self::new(if foreground {
             let writer = |target| LogWriter::new(target, |lines| format!("{}\n", dropped(lines)));
@@ -48,8 +49,8 @@ impl Messages {
         Self { outlet, zone: TimeZone::system() }
     }
 
-    /// Answers to lines of files and options go to standard output. In the background nobody has
-    /// that.
+    /// Replies to the commands of files and options go to standard output; in the background,
+    /// nowhere.
     pub fn answer(&self, text: &str) {
         match &self.outlet {
             _ if text.is_empty() => {}

@@ -1,10 +1,10 @@
-//! Looking names up, as the system's own programs do. Everything here blocks.
+//! Resolving names as the system's own programs do. Everything here blocks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Mutex;
 
-/// Names that are looked up at the same time.
+/// Names that are resolved at the same time.
 const AT_ONCE: usize = 16;
 
 /// The first address of a host.
@@ -12,8 +12,8 @@ pub fn first_address(host: &str) -> Option<IpAddr> {
     (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).next()
 }
 
-/// The first addresses of many hosts; those that have none are left out. One that takes long holds
-/// up few of the others.
+/// The first addresses of many hosts, except those that have none. A slow name delays few of the
+/// others.
 pub fn first_addresses(hosts: &BTreeSet<String>) -> HashMap<String, IpAddr> {
     let left = Mutex::new(hosts.iter());
     let next = || left.lock().ok().and_then(|mut left| left.next());

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Gives sessions the numbers of a table: the lowest free one counted from the last one given.
 ///
-/// Sessions get theirs when somebody asks, since nothing else shows them. It costs what the
-/// sessions cost, however large the table is said to be.
+/// Sessions get their numbers on demand, since nothing else shows them. The cost depends on the
+/// number of sessions, not on the size of the table.
 #[derive(Default)]
 pub struct ConnectionNumbers {
     by_session: HashMap<u64, usize>,
@@ -44,7 +44,7 @@ impl ConnectionNumbers {
         self.by_session.get(&session).copied()
     }
 
-    /// The session behind a number.
+    /// The session with a number.
     pub fn session(&self, number: usize) -> Option<u64> {
         self.by_session.iter().find(|(_, it)| **it == number).map(|(session, _)| *session)
     }
@@ -59,7 +59,7 @@ impl ConnectionNumbers {
 mod tests {
     use super::*;
 
-    /// Assigns in turn, and tells the numbers after each.
+    /// Assigns in turn, and compares the numbers after each round.
     #[track_caller]
     fn check(rounds: &[&[u64]], size: usize, expected: &[&[usize]]) {
         let mut numbers = ConnectionNumbers::default();

@@ -1,9 +1,8 @@
-//! Carries out pen's commands, whether they come among the options, in a file, at the control port
-//! or by a signal.
+//! Runs pen's commands, from options, files, the control port or signals.
 //!
-//! `classics::pen` says what commands change and answer; here that is made what runs. A running
+//! `classics::pen` defines what commands change and reply; here the result is applied. A running
 //! pen's settings belong to one task, [`Operation::run`], which waits for nothing but the instance.
-//! What may take time has been done before, see `load`, or is done afterwards, by who asked.
+//! Whatever may take time happens before (see `load`) or afterwards, in the task that asked.
 
 use super::desk::{Desk, Request};
 use super::facts::{Facts, gather};
@@ -28,7 +27,7 @@ pub struct Operation {
     told: watch::Sender<Told>,
 }
 
-/// What the reporter must know of the settings.
+/// The settings that the reporter needs.
 #[derive(Default)]
 pub struct Told {
     pub log: TrafficLog,
@@ -52,7 +51,7 @@ impl Operation {
         Self { settings, numbers: ConnectionNumbers::default(), messages, operator, told }
     }
 
-    /// Carries out what is requested, and reports at USR1, until the process ends.
+    /// Carries out requests, and reports at USR1, until the process ends.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, desk: Desk) {
         let kinds = [SignalKind::user_defined1(), SignalKind::user_defined2()];
         let mut signals = kinds.map(|kind| signal(kind).ok());
@@ -74,9 +73,8 @@ impl Operation {
         }
     }
 
-    /// Carries out commands in one step: the settings that they make are what runs afterwards, or
-    /// what ran before goes on where it cannot be listened on another address. What is left for the
-    /// caller is to write the files.
+    /// Runs commands in one step: their settings are applied as a whole. If a new address cannot be
+    /// listened on, they run again without it. Writing files is left to the caller.
     async fn carry_out(&mut self, loaded: &Loaded) -> Ran {
         let facts = self.facts(loaded.facts);
         let clock = self.messages.clock();
@@ -102,7 +100,7 @@ impl Operation {
         ran
     }
 
-    /// Makes settings what runs; whether that worked.
+    /// Applies settings, and returns whether that worked.
     fn publish(&self, settings: &PenSettings) -> bool {
         self.operator.observe(observed(settings));
         match self.operator.reconfigure(&settings.to_config()) {
@@ -177,8 +175,8 @@ fn run(
     })
 }
 
-/// Carries out commands before the start, when there is nothing that could be changed but the
-/// settings. An `exit` ends the process.
+/// Runs commands before the start, when there are only settings to change. An `exit` ends the
+/// process.
 pub fn run_early(settings: &mut PenSettings, loaded: &Loaded, messages: &Messages) {
     let ran = run(settings, loaded, &Facts::default(), &messages.clock(), true);
     ran.said.iter().for_each(|text| messages.say(text));
@@ -190,7 +188,7 @@ pub fn run_early(settings: &mut PenSettings, loaded: &Loaded, messages: &Message
     }
 }
 
-/// What the log and the dumps of these settings need to be told.
+/// What must be observed for the log and the dumps of these settings.
 pub fn observed(settings: &PenSettings) -> Observe {
     let requests = settings.log.is_some();
     Observe { requests, blocks: settings.dumps_data(), ..Observe::default() }

@@ -1,4 +1,4 @@
-//! What pen says of what happens: the traffic log, dumps, and who was blacklisted.
+//! pen's reports of what happens: the traffic log, dumps, and blacklisted servers.
 
 use super::facts::server_number;
 use super::messages::Messages;
@@ -12,7 +12,7 @@ use telemetry::{Level, Line};
 use terms::{Address, ConnectFailure};
 use tokio::sync::watch;
 
-/// Hears of events on the control thread.
+/// Receives events on the control thread.
 pub struct PenReporter {
     messages: Messages,
     told: watch::Receiver<Told>,
@@ -97,7 +97,7 @@ impl Reporter for PenReporter {
         }
     }
 
-    /// pen tells of no start, stop, connection or command, but of what should not be.
+    /// pen reports no start, stop, connection or command, but warnings and errors.
     fn note(&mut self, line: &Line<'_>) {
         if line.level != Level::Info {
             self.say(&line.without_time());

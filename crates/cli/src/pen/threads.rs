@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-/// A few threads; nobody waits for one that hangs.
+/// A few threads. Nothing waits for one that hangs.
 #[derive(Clone)]
 pub struct Threads(Arc<Semaphore>);
 
@@ -21,10 +21,10 @@ impl Default for Threads {
 }
 
 impl Threads {
-    /// Does `work` in a thread.
+    /// Runs `work` in a thread.
     ///
     /// # Errors
-    /// When it takes too long or there is no thread: in words. The work may still come to an end.
+    /// In words, when the work takes too long or no thread is available. The work may still finish.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
