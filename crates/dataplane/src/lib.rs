@@ -1,9 +1,9 @@
-//! Worker threads, one event loop per core, performing what the pure crates decide.
+//! Worker threads, one event loop per core, which perform what the pure crates decide.
 //!
-//! A [`DataPlane`] is given listening sockets with their [`Listener`]s and tells what happens as
-//! batches of [`Event`]s. It knows nothing of configuration text, names or admin sockets. A session
-//! belongs to one worker; everything that workers share is listed in `ARCHITECTURE.md`.
-//! Start reading at `worker.rs`, which has the turn; a session's life is drawn in `session.rs`.
+//! A [`DataPlane`] receives listening sockets with their [`Listener`]s and reports what happens as
+//! batches of [`Event`]s. It knows nothing about configuration text, names or admin sockets. A
+//! session belongs to one worker; everything that workers share is listed in `ARCHITECTURE.md`.
+//! Start at `worker.rs`, which has the turn; `session.rs` draws a session's life.
 
 #![forbid(unsafe_code)]
 

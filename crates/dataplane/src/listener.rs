@@ -1,4 +1,4 @@
-//! One listener and everything behind it, as all workers see it.
+//! A listener and its pool, as all workers see them.
 
 use crate::event::SourceFault;
 use arc_swap::{ArcSwap, Guard};
@@ -11,13 +11,13 @@ use std::sync::atomic::{
 };
 use terms::{Cut, ListenerId, Source, SpliceMode, Timeouts};
 
-/// A listener's settings, its pool, and what is counted for it.
+/// A listener's settings, its pool and its counters.
 #[derive(Debug)]
 pub struct Listener {
     id: ListenerId,
-    /// How sessions are treated; replaced while they go on.
+    /// The settings for sessions. Replaced while sessions continue.
     settings: ArcSwap<Settings>,
-    /// The current snapshot of where sessions go.
+    /// The current snapshot of the pool.
     pool: ArcSwap<Pool>,
     /// Open sessions.
     sessions: AtomicU32,
@@ -27,56 +27,57 @@ pub struct Listener {
     connecting: AtomicU32,
     /// Whether accepting waits until sessions have ended.
     paused: AtomicBool,
-    /// A bit for each kind of [`crate::SourceFault`] that was told of under these settings.
+    /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
 }
 
-/// How a listener's sessions are treated.
+/// The settings for a listener's sessions.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// When things take too long.
+    /// The time-outs.
     pub timeouts: Timeouts,
-    /// Open sessions after which accepting pauses.
+    /// The number of open sessions at which accepting pauses.
     pub sessions_max: Option<u32>,
-    /// Connects under way after which accepting pauses.
+    /// The number of connects in progress at which accepting pauses.
     pub connecting_max: Option<u32>,
-    /// Local address of connections to backends.
+    /// The local address for connections to backends.
     pub source: Source,
     /// Whether bulk data passes through pipes.
     pub splice: SpliceMode,
-    /// What peers see of a session that we end ourselves.
+    /// What peers see when the balancer ends a session.
     pub cut: Cut,
-    /// Whether HTTP requests are given `X-Forwarded-Proto` and `X-Forwarded-For`. Holds for
+    /// Whether `X-Forwarded-Proto` and `X-Forwarded-For` are added to HTTP requests. Applies to
     /// sessions that begin later.
     pub forwarded_headers: bool,
-    /// Whether clients are answered here with a fixed page, and no backend is asked. Holds for
-    /// sessions that begin later.
+    /// Whether clients are answered with a fixed page, without a backend. Applies to sessions that
+    /// begin later.
     pub dummy: bool,
-    /// Where addresses are registered, if that is known; asked where an access list wants it.
+    /// Where addresses are registered, if that is known. Used if an access list needs it.
     pub countries: Option<Arc<dyn Countries>>,
-    /// What is told beside the end of each session.
+    /// What is reported besides the end of each session.
     pub observe: Observe,
 }
 
 /// Knows where addresses are registered.
 pub trait Countries: Send + Sync + std::fmt::Debug {
-    /// The country of an address, if it is known. Called by workers: must neither wait nor be slow.
+    /// The country of an address, if it is known. Workers call this, so it must be fast and never
+    /// wait.
     fn country(&self, address: IpAddr) -> Option<Country>;
 }
 
-/// What is told beside the end of each session.
+/// What is reported besides the end of each session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observe {
-    /// Every step of choosing and connecting ([`crate::Trace`]).
+    /// Each step of choosing and connecting ([`crate::Trace`]).
     pub steps: bool,
-    /// Every block of data. Blocks are then at most 32 kB, and nothing is spliced.
+    /// Each block of data. Blocks then have at most 32 kB, and nothing is spliced.
     pub blocks: bool,
-    /// The beginning of every piece of data from a client ([`crate::Event::Request`]). What comes
-    /// from clients is then not spliced.
+    /// The beginning of each piece of data from a client ([`crate::Event::Request`]). Data from
+    /// clients is then not spliced.
     pub requests: bool,
 }
 
-/// A session whose backend has not answered yet; counted for as long as this lives.
+/// A session whose backend has not answered yet. It is counted for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Connecting(Arc<Listener>);
 
@@ -96,9 +97,9 @@ impl Drop for Connecting {
 impl Listener {
     /// Whether another session may begin.
     ///
-    /// Whoever pauses a listener asks once more afterwards, and whoever makes room looks
-    /// afterwards whether it is paused. One of the two sees the other's step, since all of them
-    /// are in one order (`SeqCst`).
+    /// Whoever pauses a listener checks again afterwards, and whoever makes room checks afterwards
+    /// whether it is paused. One of the two sees the other's step, because all of them are in one
+    /// order (`SeqCst`).
     pub(crate) fn has_room(&self) -> bool {
         let settings = self.settings();
         let below = |count: &AtomicU32, most: Option<u32>| {
@@ -113,7 +114,7 @@ impl Listener {
         self.paused.load(SeqCst) && self.has_room()
     }
 
-    /// How sessions are treated now. Cheap, and held for one event at most.
+    /// The current settings. Cheap; hold them for one event at most.
     #[must_use]
     pub fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
@@ -127,14 +128,14 @@ impl Listener {
         }
     }
 
-    /// Whether a fault of this kind was not told of yet under these settings.
+    /// Whether a fault of this kind has not been reported yet under these settings.
     pub(crate) fn is_news(&self, fault: &SourceFault) -> bool {
         let (told, bit) = (&self.source_faults_told, fault.bit());
         // Looking first spares every session a write to what workers share.
         told.load(Relaxed) & bit == 0 && told.fetch_or(bit, Relaxed) & bit == 0
     }
 
-    /// Where a new client's address is registered, if a rule of this pool asks for that.
+    /// Where a new client's address is registered, if a rule of this pool needs that.
     pub(crate) fn country(&self, pool: &Pool, client: IpAddr) -> Option<Country> {
         let settings = self.settings();
         let countries = settings.countries.as_ref()?;
@@ -143,19 +144,19 @@ impl Listener {
         wanted.then(|| countries.country(client.to_canonical()))?
     }
 
-    /// The name by which events call it.
+    /// The id by which events name it.
     #[must_use]
     pub const fn id(&self) -> ListenerId {
         self.id
     }
 
-    /// Where new sessions go now. Cheap; clone the `Arc` to keep it for longer than a moment.
+    /// The current pool for new sessions. Cheap; clone the `Arc` to keep it for longer.
     #[must_use]
     pub fn pool(&self) -> Guard<Arc<Pool>> {
         self.pool.load()
     }
 
-    /// Sends new sessions to another pool; open ones keep theirs.
+    /// Sends new sessions to another pool. Open sessions keep theirs.
     pub fn publish_pool(&self, pool: Pool) {
         self.pool.store(Arc::new(pool));
     }
@@ -172,23 +173,23 @@ impl Listener {
         self.sessions_total.load(Relaxed)
     }
 
-    /// Counts a session just accepted.
+    /// Counts a new session.
     pub(crate) fn begin_session(&self) {
         self.sessions_total.fetch_add(1, Relaxed);
         self.sessions.fetch_add(1, SeqCst);
     }
 
-    /// Counts a session that is over.
+    /// Counts the end of a session.
     pub(crate) fn end_session(&self) {
         self.sessions.fetch_sub(1, SeqCst);
     }
 
-    /// Says that accepting waits until sessions have ended.
+    /// Records that accepting waits until sessions have ended.
     pub(crate) fn pause(&self) {
         self.paused.store(true, SeqCst);
     }
 
-    /// Says that accepting goes on.
+    /// Records that accepting continues.
     pub(crate) fn unpause(&self) {
         self.paused.store(false, SeqCst);
     }
@@ -204,7 +205,7 @@ impl Listener {
         self.connecting.load(Relaxed)
     }
 
-    /// A listener with nothing counted yet.
+    /// A listener without counts.
     #[must_use]
     pub fn new(id: ListenerId, settings: Settings, pool: Pool) -> Self {
         Self {

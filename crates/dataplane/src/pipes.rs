@@ -1,9 +1,10 @@
-//! A worker's pipes: made when bulk needs them, kept for the next bulk, never held by the idle.
+//! A worker's pipes: created when bulk data needs them, kept for reuse, never held by idle
+//! sessions.
 
 use relay::READ_BYTES_MAX;
 use sys::pipe::Pipe;
 
-/// Pipes not in use, and how many there may be in all.
+/// The pipes that are not in use, and the maximum number of pipes.
 #[derive(Debug)]
 pub struct Pipes {
     idle: Vec<Pipe>,
@@ -12,7 +13,7 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// None yet, and never more than `most`: past that, streams are copied.
+    /// No pipes yet, and never more than `most`: beyond that, streams are copied.
     pub fn new(most: usize) -> Self {
         Self { idle: Vec::new(), made: 0, most }
     }
@@ -41,7 +42,7 @@ impl Pipes {
         self.made -= 1;
     }
 
-    /// Closes idle pipes, since descriptors run short.
+    /// Closes unused pipes, because file descriptors are short.
     pub fn shrink(&mut self) {
         self.made -= self.idle.len();
         self.idle.clear();

@@ -14,12 +14,12 @@ use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, ListenerId};
 
-/// How to run the data plane.
+/// The options of the data plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Threads, at least one.
+    /// The number of threads, at least one.
     pub workers: usize,
-    /// Keep polling this long after the last event before sleeping.
+    /// How long to poll after the last event before sleeping.
     pub spin: Option<Duration>,
 }
 
@@ -28,14 +28,14 @@ pub struct DataPlane {
     shared: Arc<Shared>,
 }
 
-/// How long an answer of a worker may take: never more than a few short turns.
+/// The time-out for a worker's answer, which never takes more than a few short turns.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DataPlane {
-    /// Starts the workers. Each gives its events to a sink of its own, which must not block.
+    /// Starts the workers. Each passes its events to its own sink, which must not block.
     ///
     /// # Errors
-    /// When the system has no room for the threads or their descriptors.
+    /// If the system has no room for the threads or their descriptors.
     pub fn start(
         options: Options,
         mut sink: impl FnMut(usize) -> Box<dyn FnMut(Vec<Event>) + Send>,
@@ -74,7 +74,7 @@ impl DataPlane {
         Ok(Self { shared })
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.workers.len()
@@ -101,8 +101,8 @@ impl DataPlane {
         self.shared.home(listener.id()).order(Order::Listen(listener, socket));
     }
 
-    /// Gives a listener other settings, open sessions included. Accepting goes on where it was
-    /// paused by a limit that is higher now.
+    /// Replaces a listener's settings, also for open sessions. Accepting continues if it was paused
+    /// by a limit that is higher now.
     pub fn publish(&self, listener: &Listener, settings: Settings) {
         listener.set_settings(settings);
         for worker in &self.shared.workers {
@@ -116,7 +116,7 @@ impl DataPlane {
     }
 
     /// Closes the listening sockets of one listener; they are closed when this returns. Open
-    /// sessions go on, and the listener may [listen](Self::listen) again.
+    /// sessions continue, and the listener may [listen](Self::listen) again.
     pub fn stop_listening_on(&self, listener: ListenerId) {
         self.close_listeners(Some(listener));
     }
@@ -133,7 +133,7 @@ impl DataPlane {
         }
     }
 
-    /// Lists the open sessions, in no order.
+    /// Lists the open sessions, in no particular order.
     #[must_use]
     pub fn list(&self) -> Vec<SessionInfo> {
         let (sender, lists) = channel();
@@ -157,8 +157,8 @@ impl DataPlane {
     }
 }
 
-/// Ends the process when a worker panics: its sessions are lost, and a balancer that goes on
-/// without it would leave clients waiting. (The release build ends by itself.)
+/// Ends the process if a worker panics: the worker's sessions are lost, and a balancer without it
+/// would leave clients waiting. (The release build ends by itself.)
 struct EndWithWorker;
 
 impl Drop for EndWithWorker {

@@ -18,11 +18,11 @@ use terms::{Address, CloseReason, ListenerId};
 /// What workers share with each other.
 pub(crate) struct Shared {
     pub workers: Vec<Handle>,
-    /// Sessions that the descriptor limit allows, over all workers.
+    /// The number of sessions that the descriptor limit allows, over all workers.
     sessions_most: AtomicU32,
     /// Pipes each worker may have.
     pub pipes_most: usize,
-    /// Makes random choices differ from one process to the next.
+    /// A seed that makes random choices differ between processes.
     pub seed: u64,
     /// The TCP addresses that we listen on; changes when a listener begins or ends.
     doors: ArcSwap<Vec<Door>>,
@@ -73,7 +73,7 @@ pub(crate) struct Incoming {
     pub connecting: Connecting,
 }
 
-/// Descriptors for everything that is not a session: listeners, admin connections, logs.
+/// File descriptors for everything that is not a session: listeners, admin connections, logs.
 const RESERVED_DESCRIPTORS: usize = 64;
 
 impl Shared {

@@ -1,4 +1,4 @@
-//! Waiting for events, with or without sleeping.
+//! Waits for events, with or without sleeping.
 
 use std::io;
 use std::time::Duration;

@@ -7,8 +7,8 @@
 //!                   (where asked for)      pipes, counting
 //! ~~~
 //!
-//! Which layers there are is known when a session is pumped, and compiled for each combination: a
-//! session that nobody inspects pays nothing for those that are.
+//! The layers are known when a session is pumped, and each combination is compiled, so that
+//! sessions pay nothing for layers that they do not have.
 
 mod ends;
 mod inspected;
@@ -25,12 +25,13 @@ pub(crate) use rewrite::Rewriting;
 use relay::{Fault, Received, Urgent};
 use sys::pipe::Pipe;
 
-/// One side's connection: moves bytes, and knows nothing of sessions.
+/// One side's connection. It moves bytes and knows nothing about sessions.
 pub(crate) trait Transport {
-    /// Reads into `buffer`; no bytes are the end. What a transport has received but not handed out
-    /// makes no event, so [`Received::is_short`] is false for as long as there is more to read.
+    /// Reads into `buffer`; zero bytes mean end of file. Data that a transport has received but not
+    /// handed out causes no event, so [`Received::is_short`] is false for as long as there is more
+    /// to read.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Fault>;
-    /// Writes what is taken of `bytes`.
+    /// Writes as many of the `bytes` as are taken.
     fn transmit(&mut self, bytes: &[u8]) -> Result<usize, Fault>;
     /// Moves up to `size` bytes into `pipe`. [`Fault::NoPipe`] if they must pass through memory.
     fn fill(&mut self, pipe: &Pipe, size: usize) -> Result<usize, Fault>;
@@ -40,7 +41,7 @@ pub(crate) trait Transport {
     fn receive_urgent(&mut self) -> Urgent;
     /// Writes an urgent byte.
     fn transmit_urgent(&mut self, byte: u8) -> Result<(), Fault>;
-    /// Says that nothing more will come. [`Fault::WouldBlock`] if that must wait until the peer
-    /// takes more bytes.
+    /// Sends an end of file. [`Fault::WouldBlock`] if that must wait until the peer takes more
+    /// data.
     fn finish(&mut self) -> Result<(), Fault>;
 }

@@ -1,21 +1,21 @@
-//! When each session is to be looked at again: a hashed, hierarchical timing wheel.
+//! The time at which each session is next due: a hashed, hierarchical timing wheel.
 //!
-//! Setting and clearing cost a few steps whatever the number of sessions, and nothing is kept for
-//! a session whose timer was cleared. Source: Varghese and Lauck, "Hashed and Hierarchical Timing
-//! Wheels", 1987.
+//! Setting and clearing a timer cost a few steps, whatever the number of sessions, and nothing is
+//! kept for a cleared timer. Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels",
+//! 1987.
 
 use terms::Instant;
 
-/// One timer per key; keys are small integers, as a slab gives them.
+/// One timer per key. Keys are small integers, such as a slab's.
 ///
-/// Timers fire in order of their tick, at or up to one tick (1 ms) after their deadline.
+/// Timers fire in order of their ticks, at their deadline or up to one tick (1 ms) after it.
 #[derive(Debug)]
 pub struct Deadlines {
     /// The tick up to which timers have fired.
     tick: u64,
-    /// First key of each slot's list, by level.
+    /// The first key of each slot's list, by level.
     slots: Vec<u32>,
-    /// A bit for each slot of a level whose list is not empty.
+    /// One bit for each slot of a level, set if its list is not empty.
     occupied: [u64; LEVELS as usize],
     nodes: Vec<Node>,
     armed: usize,
@@ -33,7 +33,7 @@ struct Node {
 const NONE: u32 = u32::MAX;
 const LEVEL_BITS: u32 = 6;
 const SLOTS: u64 = 1 << LEVEL_BITS;
-/// 64^5 ms are 12 days; later deadlines wait in the last level and are sorted in when it turns.
+/// 64^5 ms are 12 days. Later deadlines wait in the last level and are sorted when it turns.
 const LEVELS: u32 = 5;
 
 impl Default for Deadlines {
@@ -57,7 +57,7 @@ impl Deadlines {
         self.armed += 1;
     }
 
-    /// Sets the timer of `key` unless it fires by `deadline` already.
+    /// Sets the timer of `key`, unless it already fires by `deadline`.
     pub fn set_by(&mut self, key: usize, deadline: Instant) {
         if !self.is_set(key) || self.nodes[key].tick > tick_of(deadline) {
             self.set(key, deadline);
@@ -78,9 +78,9 @@ impl Deadlines {
         self.nodes.get(key).is_some_and(|node| node.slot != NONE)
     }
 
-    /// A moment before which no timer fires; `None` if none is set.
+    /// A time before which no timer fires; `None` if none is set.
     ///
-    /// Never later than the first deadline, and earlier than it when that is far away.
+    /// Never later than the first deadline, but possibly earlier if that is far away.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         if self.armed == 0 {
@@ -89,7 +89,7 @@ impl Deadlines {
         (0..LEVELS).filter_map(|level| self.next_turn(level)).min().map(Instant::from_millis)
     }
 
-    /// Takes out the timers whose time has come by `now`, appending their keys to `fired`.
+    /// Removes the timers that are due by `now`, and appends their keys to `fired`.
     pub fn expire(&mut self, now: Instant, fired: &mut Vec<usize>) {
         let target = now.as_millis();
         while self.armed > 0 && self.tick < target {
@@ -110,7 +110,7 @@ impl Deadlines {
         self.tick = self.tick.max(target);
     }
 
-    /// Empties the slot of `level` that the current tick points at, into lower levels or `fired`.
+    /// Moves the timers of the current slot of `level` to lower levels or to `fired`.
     fn turn(&mut self, level: u32, fired: &mut Vec<usize>) {
         let slot = slot_of(level, self.tick);
         let mut key = std::mem::replace(&mut self.slots[slot], NONE);
@@ -129,7 +129,7 @@ impl Deadlines {
         }
     }
 
-    /// The next tick after the current one at which a slot of `level` that is not empty turns.
+    /// The next tick after the current one at which a non-empty slot of `level` turns.
     fn next_turn(&self, level: u32) -> Option<u64> {
         let shift = level * LEVEL_BITS;
         let after = (self.tick >> shift) + 1;
@@ -250,7 +250,7 @@ mod tests {
     }
 
     proptest! {
-        /// The oracle is a sorted map.
+        /// The reference is a sorted map.
         #[test]
         fn fires_exactly_what_is_due(ops in prop::collection::vec(op(), 1..200)) {
             let mut deadlines = Deadlines::default();

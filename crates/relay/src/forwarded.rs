@@ -1,15 +1,15 @@
-//! Tells backends of HTTP/1 whose request they get: `X-Forwarded-Proto` and `X-Forwarded-For`.
+//! Adds the client's address to HTTP/1 requests: `X-Forwarded-Proto` and `X-Forwarded-For`.
 //!
-//! A [`Forwarded`] goes over the bytes from one client, piece by piece as they come, finds the end
-//! of each request's head, and inserts there what is missing. Bodies are followed (RFC 9112,
-//! sections 6 and 7), so that what looks like a request inside one is left alone. Whatever is not
-//! surely HTTP/1 passes untouched, and so does everything after it: a tunnel (`CONNECT`,
-//! `Upgrade`), HTTP/2, a head that does not parse, and a body whose length could be understood in
-//! two ways, which is how requests are smuggled past a proxy.
+//! A [`Forwarded`] reads the bytes from one client piece by piece, finds the end of each request's
+//! head, and inserts the missing headers there. It follows bodies (RFC 9112, sections 6 and 7), so
+//! that text inside a body that looks like a request is left alone. Data that is not certainly
+//! HTTP/1 passes unchanged, and so does everything after it: a tunnel (`CONNECT`, `Upgrade`),
+//! HTTP/2, a head that does not parse, and a body whose length is ambiguous, which is how requests
+//! are smuggled past a proxy.
 //!
-//! Only the end of a line of a head is held back, at most three bytes, until the byte after it
-//! tells whether the head ends there: the headers go in front of it. Nobody can answer half a head,
-//! and an end of file or anything unexpected sets it free. Source: pen(1), `-H`.
+//! Only the end of a head's line is held back, at most three bytes, until the next byte shows
+//! whether the head ends there; the headers go before it. Nobody can answer half a head, and an end
+//! of file or anything unexpected releases the bytes. Source: pen(1), `-H`.
 
 mod head;
 
@@ -23,12 +23,12 @@ pub struct Forwarded {
     client: Option<IpAddr>,
     state: State,
     head: Head,
-    /// The end of the last line of a head, and perhaps half an empty line.
+    /// The end of a head's last line, and perhaps half of an empty line.
     held: [u8; HELD_MAX],
     held_len: u8,
 }
 
-/// What the next byte belongs to.
+/// The part that the next byte belongs to.
 ///
 /// ~~~text
 ///   Start -> Method -> Target -> Version -> (LineEnd) -> LineStart -> Name -> Value
@@ -42,23 +42,23 @@ pub struct Forwarded {
 enum State {
     Untouched,
     Start,
-    /// Behind the CR of an empty line between requests.
+    /// After the CR of an empty line between requests.
     StartLf,
     Method,
     Target {
         is_empty: bool,
     },
-    /// So many bytes of `HTTP/1.x` were seen.
+    /// After this many bytes of `HTTP/1.x`.
     Version(u8),
-    /// Behind a CR in a head, which is held back.
+    /// After a CR in a head, which is held back.
     LineEnd,
-    /// Behind a line of a head, whose end is held back.
+    /// After a line of a head, whose end is held back.
     LineStart,
-    /// Behind the CR of what may be the empty line.
+    /// After the CR of a line that may be empty.
     HeadEnd,
     Name,
     Value,
-    /// So many bytes of a body are to come.
+    /// Before this many bytes of a body.
     Counted(u64),
     ChunkSize {
         size: u64,
@@ -77,14 +77,14 @@ enum State {
 
 /// A line end and half of another.
 const HELD_MAX: usize = 3;
-/// Heads without an end by then pass untouched, as does everything after them.
+/// Longer heads pass unchanged, and so does everything after them.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Reads while a head may come: headers make a piece grow sevenfold at the very most.
+/// The size of reads while a head may follow: headers make a piece grow at most sevenfold.
 const HEAD_READ_BYTES: usize = 64 << 10;
 const VERSION: &[u8] = b"HTTP/1.";
 
 impl Forwarded {
-    /// For the requests of this client; one of a Unix socket has no address to be told.
+    /// For the requests of this client. A client of a Unix socket has no address.
     #[must_use]
     pub fn new(client: Option<IpAddr>) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Forwarded {
         }
     }
 
-    /// How much to read at once, of `size` bytes.
+    /// How many of `size` bytes to read at once.
     #[must_use]
     pub fn read_size(&self, size: usize) -> usize {
         match self.state {
@@ -115,7 +115,7 @@ impl Forwarded {
         self.held_len > 0
     }
 
-    /// Whether `input` passes as it is, and then takes note of it. Otherwise it is to be
+    /// Whether `input` passes unchanged, and is now taken into account. Otherwise it must be
     /// [rewritten](Self::rewrite).
     pub fn passes(&mut self, input: &[u8]) -> bool {
         match &mut self.state {
@@ -128,7 +128,7 @@ impl Forwarded {
         }
     }
 
-    /// Appends to `output` what `input` becomes.
+    /// Appends the rewritten `input` to `output`.
     pub fn rewrite(&mut self, mut input: &[u8], output: &mut Vec<u8>) {
         while let Some((&byte, rest)) = input.split_first() {
             let count = match self.state {
@@ -154,7 +154,8 @@ impl Forwarded {
         }
     }
 
-    /// Appends what was held back: nothing more will come, or nothing that is understood.
+    /// Appends the bytes that were held back, because nothing more will arrive, or nothing that is
+    /// understood.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         output.extend_from_slice(&self.held[..usize::from(self.held_len)]);
         self.held_len = 0;
@@ -240,7 +241,7 @@ impl Forwarded {
         })
     }
 
-    /// What follows the empty line.
+    /// The state after the empty line.
     fn after_head(&self) -> State {
         match self.head.body() {
             Body::None => State::Start,
@@ -289,8 +290,8 @@ impl Forwarded {
         })
     }
 
-    /// Appends the headers that are missing. Each goes behind the end of the line before it, so
-    /// that the head's own last line end follows them.
+    /// Appends the missing headers. Each follows the end of the line before it, so that the head's
+    /// own last line end comes after them.
     fn insert(&mut self, output: &mut Vec<u8>) {
         // Writing to a vector does not fail.
         if !self.head.has(Field::ForwardedProto) {

@@ -1,9 +1,9 @@
-//! What one session does next: order, half-close, reset, buffers, time-outs.
+//! Decides what a session does next: order, half-close, reset, buffers, time-outs.
 //!
-//! Pure: [`Link`] decides, [`pump`] performs its steps on a [`Wire`], which is the worker's system
-//! calls or a simulation's queues. [`Search`] is the way to a backend that answers, before that.
-//! [`Deadlines`] holds the timers. Choosing a backend is `balancing`'s business; descriptors and
-//! events are `dataplane`'s. Start reading at [`Link`].
+//! Pure: A [`Search`] finds a backend that answers. Then a [`Link`] decides, and [`pump`] performs
+//! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
+//! [`Deadlines`] holds the timers. `balancing` chooses backends; descriptors and events belong to
+//! `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]
 

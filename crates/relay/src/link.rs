@@ -1,13 +1,13 @@
-//! A session's two connections while bytes flow between them.
+//! A session's two connections while data flows between them.
 
 use crate::Received;
 use crate::stream::{End, READ_LOG2_MAX, Stream};
 use std::time::Duration;
 use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 
-/// Relays between a client and a backend: holds the state, and says what to do next.
+/// Relays between a client and a backend: holds the state, and decides what to do next.
 ///
-/// The worker tells what it saw ([`Link::handle_ready`], the `on_*` methods), asks for each
+/// The worker reports what it saw ([`Link::handle_ready`], the `on_*` methods), asks for each
 /// direction's [`Link::next_step`] until both wait, and then for the [`Link::verdict`]. Directions
 /// are named after the side the bytes come *from*.
 ///
@@ -16,20 +16,20 @@ use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 /// it; nothing is read while bytes are held back, so that a slow reader slows its sender.
 #[derive(Debug)]
 pub struct Link {
-    /// What is known of the client's and the backend's connection.
+    /// What is known about the client's and the backend's connection.
     ready: [Ready; 2],
     /// Bytes from the client, bytes from the backend.
     streams: [Stream; 2],
     mode: SpliceMode,
     /// Whose end of file was read first.
     first_end: Option<Side>,
-    /// What the victim of a reset had not acknowledged when last looked.
+    /// How much the victim of a reset had not acknowledged at the last look.
     unacknowledged: u32,
     last_activity: Instant,
 }
 
-/// Sticky facts about one connection. Edge-triggered events come once, so each is kept until an
-/// operation says otherwise.
+/// Facts about one connection. Edge-triggered events come only once, so each fact is kept until an
+/// operation disproves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
     /// A read may yield bytes or an end.
@@ -40,40 +40,40 @@ pub struct Ready {
     pub hangup: bool,
     /// An urgent byte is announced.
     pub urgent: bool,
-    /// The connection has failed: what was received before is still to be read.
+    /// The connection has failed. What was received before can still be read.
     pub failed: bool,
 }
 
 /// What to do next for one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Read up to so many bytes and write them at once.
+    /// Read up to this many bytes and write them at once.
     Copy(usize),
-    /// Move up to so many bytes through a pipe.
+    /// Move up to this many bytes through a pipe.
     Splice(usize),
     /// Write the bytes held back in memory.
     FlushResidue,
     /// Write the bytes held back in the pipe.
     FlushPipe,
-    /// Read on up to the urgent mark, then read the urgent byte.
+    /// Read up to the urgent mark, then read the urgent byte.
     ReadUrgent,
     /// Write this urgent byte.
     WriteUrgent(u8),
-    /// Tell the other side that nothing more will come.
+    /// Send an end of file to the other side.
     Finish,
-    /// Nothing until an event comes.
+    /// Wait for an event.
     Wait,
 }
 
-/// What the link as a whole has come to.
+/// The state of the link as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It goes on.
     Open,
     /// Both directions have ended: close both connections.
     Close(CloseReason),
-    /// One direction has ended, nothing is held back, and the other is not waited for: end both
-    /// connections in order.
+    /// One direction has ended, nothing is held back, and the configuration does not wait for the
+    /// other: end both connections in order.
     Leave(CloseReason),
     /// One connection was reset, and everything it had sent was written: once `victim`'s send
     /// queue is empty, reset it too.
@@ -85,12 +85,12 @@ pub enum Verdict {
     },
 }
 
-/// Between two looks at a send queue that does not empty; the longer it takes, the fewer.
+/// The time between two looks at a send queue that does not empty. It grows the longer that takes.
 const LOOK_MIN: Duration = Duration::from_millis(2);
 const LOOK_MAX: Duration = Duration::from_millis(50);
 
 impl Link {
-    /// A link between connections of which so much is known already.
+    /// A link between two connections, with what is known about them.
     #[must_use]
     pub fn new(downstream: Ready, upstream: Ready, mode: SpliceMode, now: Instant) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Link {
         }
     }
 
-    /// Takes in what an event told of `side`'s connection.
+    /// Takes in what an event reported about `side`'s connection.
     pub fn handle_ready(&mut self, side: Side, event: Ready) {
         let ready = &mut self.ready[side as usize];
         // A hangup and a failure are for the next read to find.
@@ -114,7 +114,7 @@ impl Link {
         ready.failed |= event.failed;
     }
 
-    /// The backend has answered: silence counts from now on.
+    /// The backend has answered: silence is measured from now on.
     pub fn on_connected(&mut self, now: Instant) {
         self.last_activity = now;
     }
@@ -152,7 +152,7 @@ impl Link {
         }
     }
 
-    /// What the link has come to; ask when both directions wait.
+    /// The state of the link. Ask when both directions wait.
     #[must_use]
     pub fn verdict(&self, timeouts: &Timeouts) -> Verdict {
         for side in [Side::Upstream, Side::Downstream] {
@@ -185,14 +185,14 @@ impl Link {
         Verdict::Open
     }
 
-    /// A read had nothing for now, so an urgent byte that was announced has been read too.
+    /// A read found nothing for now, so an announced urgent byte has been read, too.
     pub fn on_drained(&mut self, from: Side) {
         let ready = &mut self.ready[from as usize];
         ready.readable = false;
         ready.urgent = false;
     }
 
-    /// A read into memory gave at least one byte.
+    /// A read into memory returned at least one byte.
     pub fn on_copied(&mut self, from: Side, received: Received, now: Instant) {
         let ready = &mut self.ready[from as usize];
         self.last_activity = now;
@@ -209,7 +209,7 @@ impl Link {
         }
     }
 
-    /// A read into the pipe gave `count` bytes, at least one.
+    /// A read into the pipe moved `count` bytes, at least one.
     pub fn on_spliced(&mut self, from: Side, count: usize, now: Instant) {
         self.last_activity = now;
         let stream = &mut self.streams[from as usize];
@@ -217,12 +217,12 @@ impl Link {
         stream.learn_spliced(count, self.mode);
     }
 
-    /// There is no pipe to be had.
+    /// No pipe is available.
     pub fn on_no_pipe(&mut self, from: Side) {
         self.streams[from as usize].stop_splicing();
     }
 
-    /// A read told end of file.
+    /// A read found the end of file.
     pub fn on_ended(&mut self, from: Side) {
         let stream = &mut self.streams[from as usize];
         self.ready[from as usize].readable = false;
@@ -279,8 +279,8 @@ impl Link {
         self.last_activity = now; // what a full socket left is found by the next write
     }
 
-    /// Nothing of `bytes` could be written for want of memory: they are held back, and written as
-    /// soon as the caller comes back.
+    /// None of `bytes` could be written, because the system is short of memory. They are held back,
+    /// and written at the next call.
     pub fn on_unwritten(&mut self, from: Side, bytes: &[u8]) {
         self.streams[from as usize].hold(bytes);
     }
@@ -291,15 +291,15 @@ impl Link {
         self.last_activity = now;
     }
 
-    /// A write found no room at all.
+    /// A write found no room.
     pub fn on_blocked(&mut self, from: Side) {
         self.ready[from.other() as usize].writable = false;
     }
 
     /// A write of `unsent` failed for good: the connection written to was reset.
     ///
-    /// What that side sent before is still to be read, and ends as a reset. What could not be
-    /// written is kept for another backend, in case nothing was passed on yet.
+    /// What that side sent before can still be read, and ends as a reset. What could not be written
+    /// is kept for another backend, in case nothing has been passed on yet.
     pub fn on_write_lost(&mut self, from: Side, unsent: &[u8]) {
         let stream = &mut self.streams[from as usize];
         stream.output = End::Lost;
@@ -320,9 +320,10 @@ impl Link {
         self.last_activity = now;
     }
 
-    /// How much of what was written to the [victim](Self::victim) its kernel has not acknowledged.
+    /// How many of the bytes written to the [victim](Self::victim) its kernel has not acknowledged.
     ///
-    /// Less than at the last look means that the victim is still reading, so `linger` starts anew.
+    /// Fewer than at the last look means that the victim is still reading, so `linger` starts
+    /// again.
     pub fn on_unacknowledged(&mut self, bytes: usize, now: Instant) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if bytes < self.unacknowledged {
@@ -331,8 +332,8 @@ impl Link {
         self.unacknowledged = bytes;
     }
 
-    /// When to look again at what the [victim](Self::victim) has not acknowledged; `None`: reset it
-    /// now, since it has all of it, or has taken nothing of it for `linger`.
+    /// When to look again at what the [victim](Self::victim) has not acknowledged; `None` means to
+    /// reset it now, because it has everything, or has taken nothing for `linger`.
     #[must_use]
     pub fn next_look(&self, timeouts: &Timeouts, now: Instant) -> Option<Instant> {
         let waited = now.since(self.last_activity);
@@ -352,7 +353,7 @@ impl Link {
         self.streams[from as usize].in_pipe as usize
     }
 
-    /// Bytes that came from `from` and were not passed on yet.
+    /// Bytes that came from `from` and have not been passed on yet.
     #[must_use]
     pub fn held(&self, from: Side) -> usize {
         let stream = &self.streams[from as usize];
@@ -360,13 +361,13 @@ impl Link {
         stream.residue().len() + self.in_pipe(from) + urgent
     }
 
-    /// Whether `side` has ended, be it in order or by a reset.
+    /// Whether `side` has ended, in order or by a reset.
     #[must_use]
     pub fn has_ended(&self, side: Side) -> bool {
         self.streams[side as usize].input != End::Open
     }
 
-    /// When bytes or an end last passed.
+    /// When data or an end of file last passed.
     #[must_use]
     pub fn last_activity(&self) -> Instant {
         self.last_activity
@@ -378,14 +379,14 @@ impl Link {
         (self.streams[0].bytes, self.streams[1].bytes)
     }
 
-    /// Whether nothing was passed on yet, so that another backend can still take over.
+    /// Whether nothing has been passed on yet, so that another backend can still take over.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         let [up, down] = &self.streams;
         up.bytes == 0 && up.in_pipe == 0 && up.output != End::Finished && down.is_untouched()
     }
 
-    /// A link from the same client to another backend, with what the client has said so far.
+    /// A link from the same client to another backend, with what the client has sent so far.
     ///
     /// Only for a link that [is untouched](Self::is_untouched).
     #[must_use]
@@ -398,13 +399,13 @@ impl Link {
         link
     }
 
-    /// Whether what comes from this side may have to be sent to another backend. It then stays out
-    /// of the pipe, from which it could not be taken back.
+    /// Whether data from this side may have to be sent to another backend. It then does not go into
+    /// the pipe, from which it could not be recovered.
     fn may_need_again(&self, from: Side) -> bool {
         from == Side::Downstream && self.is_untouched()
     }
 
-    /// The connection that is to be reset because the other one was.
+    /// The connection to be reset because the other one was.
     #[must_use]
     pub fn victim(&self) -> Option<Side> {
         [Side::Downstream, Side::Upstream].into_iter().find(|side| self.is_lost(side.other()))
@@ -423,7 +424,7 @@ impl Link {
         self.limit(timeouts).map(|(limit, _)| self.last_activity + limit)
     }
 
-    /// Why the session is to end now, if it has been silent for too long.
+    /// Why the session must end now, if it has been silent for too long.
     #[must_use]
     pub fn expired(&self, timeouts: &Timeouts, now: Instant) -> Option<CloseReason> {
         let (limit, reason) = self.limit(timeouts)?;
@@ -459,12 +460,13 @@ fn reset_reason(side: Side) -> CloseReason {
 }
 
 impl Stream {
-    /// Whether nothing more will ever pass, since the input finished and all of it was written.
+    /// Whether nothing more will ever pass, because the input has finished and all of it was
+    /// written.
     fn is_over(&self) -> bool {
         self.output == End::Finished || self.input == End::Finished && self.holds_nothing()
     }
 
-    /// Whether the input has come to its end and nothing of it is held back.
+    /// Whether the input has ended and none of it is held back.
     fn is_drained(&self) -> bool {
         self.output == End::Lost || self.input != End::Open && self.holds_nothing()
     }

@@ -1,60 +1,60 @@
-//! Performs a link's steps on whatever can read and write.
+//! Performs a link's steps on a [`Wire`].
 
 use crate::{Link, Step};
 use terms::{Instant, Side};
 
-/// A session's two connections, as the worker's system calls or a simulation's queues.
+/// A session's two connections: the worker's system calls, or a simulation's queues.
 pub trait Wire {
     /// Reads up to `size` bytes from `side`.
     fn read(&mut self, side: Side, size: usize) -> Result<Received, Fault>;
-    /// What the last read, be it of ordinary bytes, an urgent one, an end of file or a failure,
-    /// gave to be passed on: what was received, unless the wire changes it.
+    /// What is to be passed on after the last read, whether that was of ordinary bytes, an urgent
+    /// byte, an end of file or a failure: what was received, unless the wire changes it.
     fn passing(&self) -> &[u8];
-    /// Writes what is [passing](Self::passing) to `side`; tells how many bytes it took.
+    /// Writes what is [passing](Self::passing) to `side`; returns how many bytes it took.
     fn write_passing(&mut self, side: Side) -> Result<usize, Fault>;
-    /// Writes `bytes` to `side`; tells how many it took.
+    /// Writes `bytes` to `side`; returns how many it took.
     fn write(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Fault>;
-    /// Moves up to `size` bytes from `side` into its pipe, which is empty. Zero is end of file or
-    /// an urgent mark.
+    /// Moves up to `size` bytes from `side` into its pipe, which is empty. Zero means end of file
+    /// or an urgent mark.
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault>;
     /// Moves up to `size` bytes from the pipe of `from` to the other side.
     fn splice_out(&mut self, from: Side, size: usize) -> Result<usize, Fault>;
     /// Reads the urgent byte, if everything before it was read. A wire keeps urgent bytes in line
-    /// with the others (`SO_OOBINLINE`), so that one not noticed in time is not lost either.
+    /// (`SO_OOBINLINE`), so that one that is not noticed in time is not lost.
     fn read_urgent(&mut self, side: Side) -> Urgent;
     /// Writes an urgent byte to `side`.
     fn write_urgent(&mut self, side: Side, byte: u8) -> Result<(), Fault>;
-    /// Tells `side` that nothing more will come. [`Fault::WouldBlock`] if it cannot be told yet:
-    /// it is tried again when `side` can be written to.
+    /// Sends an end of file to `side`. [`Fault::WouldBlock`] if that is not possible yet; it is
+    /// tried again when `side` is writable.
     fn finish(&mut self, side: Side) -> Result<(), Fault>;
 }
 
-/// What a read took from a connection, whatever of it is passed on.
+/// What a read took from a connection, regardless of what is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Bytes; zero is end of file.
+    /// The number of bytes; zero means end of file.
     pub bytes: usize,
-    /// There was less than could have been taken, so that nothing is left.
+    /// Less was there than could have been taken, so nothing is left.
     pub is_short: bool,
 }
 
 /// Why nothing was read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not now; an event will tell when.
+    /// Not now. An event will follow when it is possible.
     WouldBlock,
-    /// The system is short of memory: not now, and no event will tell when.
+    /// The system is short of memory: not now, and no event will follow.
     NoMemory,
-    /// There is no pipe to be had.
+    /// No pipe is available.
     NoPipe,
     /// The connection has failed.
     Lost,
 }
 
-/// What asking for an urgent byte gave.
+/// The result of reading an urgent byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgent {
-    /// Other bytes come first, or it was read over.
+    /// Other bytes come first, or the urgent byte was already read.
     NotAtMark,
     /// This.
     Byte(u8),
@@ -63,15 +63,15 @@ pub enum Urgent {
 /// When [`pump`] is to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pumped {
-    /// After the next event: both directions wait.
+    /// After the next event, because both directions wait.
     Idle,
-    /// As soon as others were served, so that a bulk stream does not hold them up.
+    /// As soon as other sessions were served, so that a bulk stream does not delay them.
     Busy,
-    /// After a moment even without an event: the system is short of memory.
+    /// After a short time, even without an event, because the system is short of memory.
     Starved,
 }
 
-/// A step that the system had no memory for. Nothing was lost.
+/// A step for which the system had no memory. Nothing was lost.
 struct Starved;
 
 /// Performs steps until both directions wait or about `budget` bytes were moved.
@@ -141,7 +141,7 @@ fn perform(
     Ok(0)
 }
 
-/// Takes in that nothing of what the link holds back was written.
+/// Reports to the link that none of its held-back data was written.
 fn unwritten(link: &mut Link, from: Side, fault: Fault) -> Result<(), Starved> {
     match fault {
         Fault::Lost => link.on_write_lost(from, &[]),
@@ -184,7 +184,7 @@ fn copy(
     Ok(bytes)
 }
 
-/// Writes what the last read gave to be passed on; what is not taken is held back.
+/// Writes what is to be passed on after the last read. What is not taken is held back.
 fn pass_on(link: &mut Link, wire: &mut impl Wire, from: Side) -> Result<(), Starved> {
     if wire.passing().is_empty() {
         return Ok(());

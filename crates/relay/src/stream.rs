@@ -1,15 +1,15 @@
-//! One direction of a session: how much to read next, what is held back, how it ends.
+//! One direction of a session: how much to read next, what is held back, and how it ends.
 
 use terms::SpliceMode;
 
-/// The bytes going one way.
+/// The data in one direction.
 ///
 /// ~~~text
 ///   input:   Open --end of file--> Ended          Open --reset--> Lost
 ///   output:  Open --shutdown-----> Finished       Open --reset--> Lost
 /// ~~~
 ///
-/// Input comes to an end on its own; output only after everything before it was written.
+/// Input ends by itself; output ends only after everything before it was written.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub input: End,
@@ -24,7 +24,7 @@ pub(crate) struct Stream {
     pace: Pace,
 }
 
-/// What became of one end of a stream.
+/// The state of one end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Open,
@@ -43,11 +43,12 @@ struct Residue {
 /// How large reads are, and whether they go through a pipe.
 #[derive(Debug)]
 struct Pace {
-    /// The next read's size as a power of two.
+    /// The size of the next read, as a power of two.
     read_log2: u8,
     /// Large reads in a row while copying; small ones while splicing.
     streak: u8,
-    /// Large reads in a row that make a stream bulk; more after each time splicing did not pay.
+    /// Large reads in a row after which a stream is bulk. More after each time splicing did not pay
+    /// off.
     patience: u8,
     splicing: bool,
 }
@@ -121,7 +122,7 @@ impl Stream {
         self.urgent_byte = other.urgent_byte.take();
     }
 
-    /// Learns from a read of `count` bytes into memory.
+    /// Adapts to a read of `count` bytes into memory.
     pub fn learn_copied(&mut self, count: usize, mode: SpliceMode) {
         let pace = &mut self.pace;
         if count == 1 << pace.read_log2 {
@@ -136,7 +137,7 @@ impl Stream {
         }
     }
 
-    /// Learns from a read of `count` bytes into a pipe.
+    /// Adapts to a read of `count` bytes into a pipe.
     pub fn learn_spliced(&mut self, count: usize, mode: SpliceMode) {
         let pace = &mut self.pace;
         pace.streak = if count >= BULK_BYTES { 0 } else { pace.streak.saturating_add(1) };
@@ -145,7 +146,7 @@ impl Stream {
         }
     }
 
-    /// Goes back to copying: splicing does not pay here, or there is no pipe.
+    /// Returns to copying: splicing does not pay off here, or there is no pipe.
     pub fn stop_splicing(&mut self) {
         let pace = &mut self.pace;
         pace.splicing = false;

@@ -1,5 +1,5 @@
-//! Both ends of a session: what is read from one is in the worker's buffer or in a pipe, and what
-//! is written to one is counted.
+//! Both ends of a session. Data read from one end is in the worker's buffer or in a pipe, and data
+//! written to an end is counted.
 
 use super::Transport;
 use crate::pipes::Pipes;
@@ -8,14 +8,14 @@ use balancing::Tally;
 use relay::{Fault, Received, Urgent, Wire};
 use terms::Side;
 
-/// Two connections that bytes pass between unseen.
+/// Two connections between which data passes unseen.
 pub(crate) struct Ends<'a, T> {
     /// By [`Side`].
     pub transports: [T; 2],
     pub buffer: &'a mut [u8],
-    /// Bytes of the buffer that the last read gave to be passed on.
+    /// The bytes of the buffer that are to be passed on after the last read.
     pub passing: usize,
-    /// Where the session's own pipes are.
+    /// The session's own pipes.
     pub extras: &'a mut Option<Box<Extras>>,
     pub pipes: &'a mut Pipes,
     pub tally: &'a Tally,

@@ -1,15 +1,16 @@
-//! The layer around a wire whose bytes are looked at.
+//! The layer around a wire whose data is inspected.
 
 use super::{Rewriting, Watch};
 use relay::{Fault, Received, Urgent, Wire};
 use terms::Side;
 
-/// Bytes that are reported as they come, then rewritten, then reported as they go.
+/// A wire whose data is reported when it arrives, then rewritten, then reported when it is passed
+/// on.
 pub(crate) struct Inspected<'a, W> {
     pub inner: W,
-    /// What rewrites the client's bytes, if anything.
+    /// The rewriting of the client's data, if any.
     pub rewriting: Option<Rewriting<'a>>,
-    /// Who wants to see what is read, if anybody.
+    /// The observer of the data, if any.
     pub watch: Option<Watch<'a>>,
 }
 

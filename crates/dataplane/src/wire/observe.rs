@@ -1,4 +1,4 @@
-//! Reports data on its way: `balance -p`, and pen's debugging.
+//! Reports data that passes: `balance -p`, and pen's debugging.
 
 use crate::event::{Event, REQUEST_BYTES_MAX};
 use crate::listener::Observe;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use terms::Side;
 
-/// What is reported of a session's data, and as whose.
+/// What is reported about a session's data, and for which session.
 pub(crate) struct Watch<'a> {
     pub observe: Observe,
     pub client: Option<SocketAddr>,
@@ -22,17 +22,17 @@ pub(crate) struct Watch<'a> {
 const BLOCK_BYTES_MAX: usize = 32_768;
 
 impl Watch<'_> {
-    /// How much to read at once, of `size`.
+    /// How much of `size` to read at once.
     pub fn read_size(&self, size: usize) -> usize {
         if self.observe.blocks { size.min(BLOCK_BYTES_MAX) } else { size }
     }
 
-    /// Whether what comes from this side must pass through memory.
+    /// Whether data from this side must pass through memory.
     pub fn sees(&self, from: Side) -> bool {
         self.observe.blocks || from == Side::Downstream
     }
 
-    /// Reports what a read gave, or that it failed.
+    /// Reports the result of a read, or its failure.
     pub fn tell_block(&mut self, from: Side, bytes: &[u8], result: Result<Received, Fault>) {
         if !self.observe.blocks {
             return;

@@ -1,4 +1,4 @@
-//! A TCP or Unix stream socket, as it is.
+//! A TCP or Unix stream socket without any layer.
 
 use super::Transport;
 use relay::{Fault, Received, Urgent};
@@ -7,13 +7,14 @@ use sys::Errno;
 use sys::net;
 use sys::pipe::Pipe;
 
-/// A socket without anything between it and the peer.
+/// A socket with nothing between it and the peer.
 pub(crate) struct Plain<'a> {
     socket: BorrowedFd<'a>,
     /// On a Unix socket, only `EAGAIN` means that nothing is left: a read also stops after bytes
     /// that descriptors or credentials were sent with (unix(7)).
     is_unix: bool,
-    /// Writes so far, where the second one asks for no delay: one message does not need it.
+    /// The number of writes so far, if the second one is to turn off delay: a single message does
+    /// not need that.
     writes: Option<&'a mut u8>,
 }
 

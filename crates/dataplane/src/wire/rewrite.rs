@@ -1,8 +1,8 @@
-//! Gives a client's HTTP requests their headers.
+//! Adds headers to a client's HTTP requests.
 
 use relay::{Fault, Forwarded, Received};
 
-/// What a client's bytes become on their way to the backend.
+/// The rewriting of a client's data on its way to the backend.
 pub(crate) struct Rewriting<'a> {
     pub forwarded: &'a mut Forwarded,
     pub output: &'a mut Vec<u8>,
@@ -11,7 +11,7 @@ pub(crate) struct Rewriting<'a> {
 }
 
 impl Rewriting<'_> {
-    /// What to pass on instead of what was read, if it was changed.
+    /// The data to pass on instead of what was read, if it was changed.
     pub fn output(&self) -> Option<&[u8]> {
         self.is_passing.then_some(self.output.as_slice())
     }
