@@ -1,6 +1,8 @@
 //! The process: arguments, exit statuses, signals, files, the background.
 
-use crate::support::{Backend, Client, Done, End, Place, Program, ask, port, skip_unless, until};
+use crate::support::{
+    Backend, Client, Done, End, PATIENCE, Place, Program, ask, port, skip_unless, until,
+};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs::Permissions;
 use std::io::Read;
@@ -8,6 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -165,8 +168,9 @@ fn a_daemon_keeps_nothing_open_that_its_caller_had() {
     let done = Done::run(&mut command, "");
     drop(inherited);
     done.check(0);
-    let mut all = Vec::new();
-    reads.read_to_end(&mut all).unwrap(); // returns when nobody holds the other end
+    let (over, is_over) = channel();
+    std::thread::spawn(move || over.send(reads.read(&mut [0]).unwrap()));
+    assert_eq!(is_over.recv_timeout(PATIENCE), Ok(0), "somebody still holds the other end");
     assert_eq!(ask(&port), "a");
 }
 
