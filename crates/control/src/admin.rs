@@ -1,5 +1,6 @@
 //! The admin socket: HTTP and JSON, for the owner of the process only.
 
+use crate::door::{Door, Limits};
 use crate::instance::Instance;
 use crate::names::Names;
 use crate::report::Reporter;
@@ -121,9 +122,9 @@ impl std::fmt::Display for Who {
     }
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Who {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+impl Connected<IncomingStream<'_, Door>> for Who {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self(Some(stream.io().uid))
     }
 }
 
@@ -138,7 +139,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>) {
         .with_state(desk);
     let service = routes.into_make_service_with_connect_info::<Who>();
     // Ends only with the process: accept errors are retried inside, after a pause.
-    let _ = axum::serve(listener, service).await;
+    let _ = axum::serve(Door::new(listener, Limits::USUAL), service).await;
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Response {

@@ -12,6 +12,7 @@ mod backlog;
 mod bind;
 mod client;
 mod countries;
+mod door;
 mod instance;
 mod log;
 mod loops;

@@ -151,3 +151,20 @@ fn an_ordinary_user_can_run_and_control_one() {
     assert_eq!(done.stdout, "done\n");
     Done::run(&mut place.as_nobody("evenkeel", "ctl shutdown"), "").check(0);
 }
+
+#[test]
+fn another_user_is_refused_even_where_the_file_would_let_them_in() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for (path, mode) in [(place.file(""), 0o755), (place.runtime(), 0o755), (place.socket(), 0o666)]
+    {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let words = format!("ctl --admin {} status", place.socket().display());
+    let done = Done::run(&mut place.as_nobody("evenkeel", &words), "").check(1);
+    assert_eq!(done.stdout, "");
+    place.ctl("status").check(0);
+}

@@ -1,0 +1,188 @@
+//! Who may come in by the admin socket, how many at once, and for how long without a word.
+
+use axum::serve::Listener;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot::{Receiver, Sender, channel};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// The admin socket as HTTP is served on it. Only this process's user and root are let in, whatever
+/// has become of the file's mode.
+pub(crate) struct Door {
+    listener: UnixListener,
+    limits: Limits,
+    /// Those that came in, oldest first. Dropping one closes its connection.
+    open: VecDeque<Sender<()>>,
+}
+
+/// What keeps clients from using up the process's file descriptors.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at once. A further one takes the place of the oldest.
+    pub connections: usize,
+    /// How long a connection may neither send nor take anything.
+    pub idle: Duration,
+}
+
+impl Limits {
+    /// Room for every operator, and time for the slowest command.
+    pub const USUAL: Self = Self { connections: 64, idle: Duration::from_secs(30) };
+}
+
+impl Door {
+    pub fn new(listener: UnixListener, limits: Limits) -> Self {
+        Self { listener, limits, open: VecDeque::new() }
+    }
+
+    fn let_in(&mut self, stream: UnixStream) -> Option<Visitor> {
+        let uid = stream.peer_cred().ok()?.uid();
+        if uid != 0 && uid != sys::process::user_id() {
+            return None;
+        }
+        self.open.retain(|visitor| !visitor.is_closed());
+        while self.open.len() >= self.limits.connections {
+            self.open.pop_front();
+        }
+        let (stay, sent_away) = channel();
+        self.open.push_back(stay);
+        let idle = self.limits.idle;
+        Some(Visitor { stream, uid, idle, deadline: Box::pin(sleep(idle)), sent_away })
+    }
+}
+
+impl Listener for Door {
+    type Io = Visitor;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (Visitor, ()) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Some(visitor) = self.let_in(stream) {
+                        return (visitor, ());
+                    }
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await, // most likely out of file descriptors
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection to the admin socket.
+pub(crate) struct Visitor {
+    stream: UnixStream,
+    /// The user at the other end.
+    pub uid: u32,
+    idle: Duration,
+    deadline: Pin<Box<Sleep>>,
+    sent_away: Receiver<()>,
+}
+
+impl Visitor {
+    /// Passes on what the stream said, except that waiting ends some time.
+    fn limit<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        said: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if said.is_ready() {
+            self.deadline.as_mut().reset(Instant::now() + self.idle);
+            return said;
+        }
+        let is_late = self.deadline.as_mut().poll(context).is_ready();
+        if is_late || Pin::new(&mut self.sent_away).poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Visitor {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.limit(context, read)
+    }
+}
+
+impl AsyncWrite for Visitor {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.limit(context, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// Serves nothing at a socket in `dir`, within `limits`.
+    fn serve(dir: &tempfile::TempDir, limits: Limits) -> tokio::runtime::Runtime {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let path = dir.path().join("admin");
+        runtime.block_on(async {
+            let listener = UnixListener::bind(path).unwrap();
+            let door = Door::new(listener, limits);
+            tokio::spawn(async { axum::serve(door, axum::Router::new()).await });
+        });
+        runtime
+    }
+
+    /// Waits until the other end closes the connection.
+    fn wait_for_end(stream: &mut std::os::unix::net::UnixStream) {
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_silent_connection_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { idle: Duration::from_millis(50), ..Limits::USUAL };
+        let _runtime = serve(&dir, limits);
+        let connect = || std::os::unix::net::UnixStream::connect(dir.path().join("admin"));
+        wait_for_end(&mut connect().unwrap());
+    }
+
+    #[test]
+    fn one_connection_too_many_takes_the_place_of_the_oldest() {
+        let dir = tempfile::tempdir().unwrap();
+        let _runtime = serve(&dir, Limits { connections: 2, ..Limits::USUAL });
+        let connect = || std::os::unix::net::UnixStream::connect(dir.path().join("admin"));
+        let [mut oldest, second, third] = [(); 3].map(|()| connect().unwrap());
+        wait_for_end(&mut oldest);
+        for mut stream in [second, third] {
+            stream.set_nonblocking(true).unwrap();
+            let open = stream.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(open, Err(io::ErrorKind::WouldBlock));
+        }
+    }
+}
