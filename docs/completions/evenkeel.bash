@@ -91,6 +91,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,quarantine)
                 cmd="evenkeel__subcmd__ctl__subcmd__quarantine"
                 ;;
+            evenkeel__subcmd__ctl,remove)
+                cmd="evenkeel__subcmd__ctl__subcmd__remove"
+                ;;
             evenkeel__subcmd__ctl,reset)
                 cmd="evenkeel__subcmd__ctl__subcmd__reset"
                 ;;
@@ -266,7 +269,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions enable disable drain limit quarantine reset add assign policy kill shutdown"
+            opts="-h --admin --listen --help status sessions enable disable drain limit quarantine reset add remove assign policy kill shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -468,6 +471,28 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__quarantine)
+            opts="-h --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__ctl__subcmd__remove)
             opts="-h --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -106,6 +106,14 @@ impl Pool {
         })
     }
 
+    /// Whether any access list asks where a client's address is registered, the reject backend's
+    /// included.
+    #[must_use]
+    pub fn needs_country(&self) -> bool {
+        let mut backends = self.backends().map(|(_, _, backend)| backend).chain(&self.reject);
+        self.access.needs_country() || backends.any(|backend| backend.access.needs_country())
+    }
+
     fn offer(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
         if attempt.is_denied {
             return self.offer_reject(attempt, now);

@@ -5,7 +5,7 @@ mod tables;
 
 use crate::output::{complain, finish};
 use config::native::{CtlArgs, CtlVerb, StatusArgs};
-use config::{BackendSelector, ExitStatus, Reply};
+use config::{BackendSelector, ExitStatus, Reply, Which};
 use control::{Client, ClientError};
 use find::choose;
 use logtools::status_html;
@@ -119,10 +119,15 @@ fn drain(
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'a BackendRow> {
-    let mut tiers = status.listeners.iter().flat_map(|listener| &listener.tiers);
-    match selector {
-        BackendSelector::Place { tier, index } => tiers.nth(*tier)?.backends.get(*index),
-        BackendSelector::Name(name) => {
+    let listeners = status.listeners.iter();
+    let mut listeners =
+        listeners.filter(|it| selector.pool.as_ref().is_none_or(|pool| it.pool == *pool));
+    match &selector.which {
+        Which::Place { tier, index } => {
+            listeners.find_map(|it| it.tiers.get(*tier)?.backends.get(*index))
+        }
+        Which::Name(name) => {
+            let tiers = listeners.flat_map(|it| &it.tiers);
             tiers.flat_map(|tier| &tier.backends).find(|row| row.name == *name)
         }
     }

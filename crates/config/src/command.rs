@@ -35,14 +35,24 @@ pub enum Command {
         /// The backend.
         backend: BackendSelector,
     },
-    /// Appends a disabled backend to a tier, which may be a new one.
+    /// Appends a disabled backend to a tier, or to a new one behind the last.
     AddBackend {
-        /// The tier's number. Tiers in between are created, empty.
+        /// The pool, if there are several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+        /// The tier's number. One more than the last creates a tier with the last one's policy.
         tier: usize,
         /// `host:port`, `[v6]:port` or `unix:/path`.
         endpoint: String,
     },
-    /// Gives a disabled backend another address. Open sessions continue.
+    /// Removes a backend. Its open sessions continue; the backends after it in its tier move up by
+    /// one place.
+    RemoveBackend {
+        /// Which.
+        backend: BackendSelector,
+    },
+    /// Gives a disabled backend another address and leaves everything else as it is. Open sessions
+    /// continue.
     SetEndpoint {
         /// The backend.
         backend: BackendSelector,
@@ -51,7 +61,10 @@ pub enum Command {
     },
     /// Changes a tier's policy.
     SetPolicy {
-        /// The tier's number; a new tier may be created.
+        /// The pool, if there are several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+        /// The tier's number.
         tier: usize,
         /// The policy.
         policy: Policy,
@@ -66,12 +79,22 @@ pub enum Command {
     Shutdown {},
 }
 
-/// Selects a backend: by place, `TIER.INDEX`, or by address as configured.
+/// Selects a backend: by place, `TIER.INDEX`, or by name or address, as shown in a status report.
+/// If there are several pools, `POOL/` before that selects one.
 ///
-/// The API also writes it as text: `"0.1"`, `"db1:5432"`.
+/// The API also writes it as text: `"0.1"`, `"db1:5432"`, `"web/0.1"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
-pub enum BackendSelector {
+pub struct BackendSelector {
+    /// The pool's name; if absent, all pools are searched.
+    pub pool: Option<String>,
+    /// Which of its backends.
+    pub which: Which,
+}
+
+/// Selects a backend within a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
     /// The tier's number and the backend's index in it, both from zero.
     Place {
         /// The tier.
@@ -79,7 +102,7 @@ pub enum BackendSelector {
         /// The index.
         index: usize,
     },
-    /// The name, as shown in a status report.
+    /// The name or an address, as shown in a status report.
     Name(String),
 }
 
@@ -112,20 +135,54 @@ pub enum CommandError {
     /// The address of a backend in service cannot change.
     #[error("backend {0} must be disabled before its address can change")]
     NotDisabled(String),
-    /// The tier number is too large.
-    #[error("tier {0} is out of range")]
-    TierOutOfRange(usize),
+    /// No such pool.
+    #[error("no pool {0}; `evenkeel ctl status` lists them")]
+    UnknownPool(String),
+    /// There are several pools, and the command does not select one.
+    #[error("there are several pools; write which, as in {0}/1")]
+    AmbiguousPool(String),
+    /// The tier does not exist, and its number is not the next one.
+    #[error("there is no tier {tier}; the next new tier is {next}")]
+    TierOutOfRange {
+        /// The requested number.
+        tier: usize,
+        /// The number of the next new tier.
+        next: usize,
+    },
+    /// The pool already has the maximum number of tiers.
+    #[error("a pool can have at most {0} tiers")]
+    TooManyTiers(usize),
+    /// The pool's backends are known by their numbers.
+    #[error(
+        "{0} cannot be removed, because balance and pen know backends by number; disable it instead"
+    )]
+    FixedPlaces(String),
     /// The process is shutting down.
     #[error("the balancer is shutting down")]
     ShuttingDown,
 }
 
+impl BackendSelector {
+    /// The backend at a place of the only pool.
+    #[must_use]
+    pub fn place(tier: usize, index: usize) -> Self {
+        Self { pool: None, which: Which::Place { tier, index } }
+    }
+}
+
 impl From<String> for BackendSelector {
     fn from(text: String) -> Self {
+        // The name of a pool has no colon, and every endpoint has one before a slash.
+        let (pool, text) = match text.split_once('/') {
+            Some((pool, rest)) if !pool.is_empty() && !pool.contains(':') => {
+                (Some(pool.to_owned()), rest.to_owned())
+            }
+            _ => (None, text),
+        };
         let place = text.split_once('.').and_then(|(tier, index)| {
-            Some(Self::Place { tier: tier.parse().ok()?, index: index.parse().ok()? })
+            Some(Which::Place { tier: tier.parse().ok()?, index: index.parse().ok()? })
         });
-        place.unwrap_or(Self::Name(text))
+        Self { pool, which: place.unwrap_or(Which::Name(text)) }
     }
 }
 
@@ -137,9 +194,12 @@ impl From<BackendSelector> for String {
 
 impl fmt::Display for BackendSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Place { tier, index } => write!(f, "{tier}.{index}"),
-            Self::Name(name) => f.write_str(name),
+        if let Some(pool) = &self.pool {
+            write!(f, "{pool}/")?;
+        }
+        match &self.which {
+            Which::Place { tier, index } => write!(f, "{tier}.{index}"),
+            Which::Name(name) => f.write_str(name),
         }
     }
 }

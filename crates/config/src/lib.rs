@@ -11,16 +11,22 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
+mod change;
 mod command;
 pub mod duration;
 mod exit;
+mod ids;
 mod model;
 pub mod native;
 pub mod operand;
 mod words;
 
-pub use command::{BackendSelector, Command, CommandError, Reply};
+pub use apply::Known;
+pub use change::{BackendSetting, Change, ListenerSetting, PoolSetting, ProcessSetting};
+pub use command::{BackendSelector, Command, CommandError, Reply, Which};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
+pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
     Process, Tier,

@@ -1,12 +1,12 @@
 //! The validated configuration, in the words of the glossary.
 
-use balancing::{AccessList, FailoverScope, Policy};
+use balancing::{AccessList, AdminState, FailoverScope, Policy};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
+use terms::{BackendId, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
 
 /// The complete configuration of a balancer.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Config {
 /// A bound local address feeding one pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
+    /// The listener's id, from the moment it is part of the running configuration.
+    pub id: Option<ListenerId>,
     /// The address to bind.
     pub bind: Bind,
     /// Whether other processes may listen on the same port, so that the kernel distributes clients
@@ -88,6 +90,8 @@ pub enum Host {
 /// All tiers behind a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
+    /// The name by which commands select the pool, unique in the configuration. Default `main`.
+    pub name: String,
     /// The tiers, in the order in which they are tried. May be empty in `balance`, which then
     /// serves nobody until a command adds backends.
     pub tiers: Vec<Tier>,
@@ -97,7 +101,9 @@ pub struct Pool {
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
-    /// What may be tried after a failure in a tier that becomes a hash tier while running.
+    /// What may be tried after a failure in a tier, unless its policy is `hash`.
+    pub failover: FailoverScope,
+    /// What may be tried after a failure in a tier whose policy is `hash`.
     pub hash_failover: FailoverScope,
     /// Whether quarantined backends are tried when no other is left. Default true.
     pub last_resort: bool,
@@ -107,6 +113,9 @@ pub struct Pool {
     pub reject: Option<Backend>,
     /// What is remembered about clients. Default: nothing.
     pub affinity: Option<Affinity>,
+    /// Whether tiers and backends are known by their numbers, as in the classics: none can be
+    /// removed, and a new tier may leave empty ones before it. Default false.
+    pub fixed_places: bool,
 }
 
 /// What is remembered about clients. Source: pen(1), "client tracking".
@@ -127,28 +136,28 @@ pub struct Affinity {
 pub struct Tier {
     /// How a backend is chosen.
     pub policy: Policy,
-    /// What may be tried after a backend of this tier has failed.
-    pub failover: FailoverScope,
-    /// The backends. Empty only if places must stay the same: a pen without servers still has its
-    /// emergency server in tier 1.
+    /// The backends. Empty if all were removed, or if places must stay the same: a pen without
+    /// servers still has its emergency server in tier 1.
     pub backends: Vec<Backend>,
 }
 
 /// One destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
+    /// The backend's id, from the moment it is part of the running configuration.
+    pub id: Option<BackendId>,
     /// The address.
     pub endpoint: Endpoint,
     /// The limits.
     pub limits: Limits,
-    /// The share of sessions under the policy `weighted`; zero, the default, means none.
+    /// The share of sessions under the policy `weighted`; zero means none. Default 1.
     pub weight: u32,
     /// The rank under the policy `priority`; the lowest is used first. Default 0.
     pub priority: i32,
     /// Which clients may be sent here. Default: all.
     pub access: Arc<AccessList>,
-    /// Whether the backend starts disabled, until an operator enables it. Default false.
-    pub disabled: bool,
+    /// Whether the backend takes new sessions. Default: enabled.
+    pub admin: AdminState,
 }
 
 /// The limits of a backend.
@@ -234,16 +243,43 @@ impl Backend {
     /// A backend with these limits and otherwise default values.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        let access = AccessList::everyone();
-        Self { endpoint, limits, weight: 0, priority: 0, access, disabled: false }
+        Self {
+            id: None,
+            endpoint,
+            limits,
+            weight: 1,
+            priority: 0,
+            access: AccessList::everyone(),
+            admin: AdminState::Enabled,
+        }
     }
 }
 
 impl Pool {
+    /// The name of a pool that is the only one.
+    pub const DEFAULT_NAME: &str = "main";
+
+    /// Every backend with its tier's number and its place in it.
+    pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Backend)> {
+        self.tiers.iter().enumerate().flat_map(|(number, tier)| {
+            let numbered = tier.backends.iter().enumerate();
+            numbered.map(move |(index, backend)| (number, index, backend))
+        })
+    }
+
+    /// What may be tried after a failure in a tier with this policy.
+    #[must_use]
+    pub fn failover_of(&self, policy: Policy) -> FailoverScope {
+        match policy {
+            Policy::Hash => self.hash_failover,
+            _ => self.failover,
+        }
+    }
+
     /// Whether any access list has a rule about countries.
     #[must_use]
     pub fn needs_countries(&self) -> bool {
-        let backends = self.tiers.iter().flat_map(|tier| &tier.backends).chain(&self.reject);
+        let backends = self.backends().map(|(_, _, backend)| backend).chain(&self.reject);
         let mut lists = backends.map(|backend| &backend.access).chain([&self.access]);
         lists.any(|list| list.needs_country())
     }
@@ -262,7 +298,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// Writes an operand of the native command line: `host:port`, and the numbers after it up to the
-/// last that is not zero.
+/// last that is not the default.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.endpoint.fmt(f)?;
@@ -273,7 +309,8 @@ impl fmt::Display for Backend {
             self.weight.into(),
             self.priority.into(),
         ];
-        let count = match (&self.endpoint, numbers.iter().rposition(|number| *number != 0)) {
+        let last = (0..numbers.len()).rfind(|&it| numbers[it] != crate::operand::DEFAULTS[it]);
+        let count = match (&self.endpoint, last) {
             (Endpoint::Tcp { .. }, last) => last.map_or(0, |last| last + 1),
             (Endpoint::Unix(path), last) => {
                 // A path that ends like numbers needs a number after it, even zero.

@@ -326,11 +326,18 @@ pub enum CtlVerb {
     },
     /// Add a disabled backend to a tier
     Add {
-        /// The tier's number, from 0
-        tier: usize,
+        /// The tier's number, from 0; one more than the last makes a new tier
+        #[arg(value_name = "[POOL/]TIER", value_parser = tier_place)]
+        tier: TierPlace,
         /// Its address.
         #[arg(help = ENDPOINT_HELP)]
         endpoint: String,
+    },
+    /// Remove a backend; its open sessions go on
+    Remove {
+        /// TIER.INDEX or address
+        #[arg(value_parser = selector)]
+        backend: BackendSelector,
     },
     /// Give a disabled backend another address
     Assign {
@@ -344,7 +351,8 @@ pub enum CtlVerb {
     /// Change a tier's policy to one that --policy takes
     Policy {
         /// The tier's number, from 0
-        tier: usize,
+        #[arg(value_name = "[POOL/]TIER", value_parser = tier_place)]
+        tier: TierPlace,
         /// The policy
         #[arg(value_parser = Policy::parser(), hide_possible_values = true)]
         policy: Policy,
@@ -356,6 +364,15 @@ pub enum CtlVerb {
     },
     /// Stop listening, let sessions finish, and exit
     Shutdown,
+}
+
+/// A tier as `ctl` is given it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierPlace {
+    /// The pool, where there are several.
+    pub pool: Option<String>,
+    /// The tier's number.
+    pub tier: usize,
 }
 
 impl CtlVerb {
@@ -379,13 +396,18 @@ impl CtlVerb {
                 seconds: u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             },
             Self::Reset { backend } => Command::ResetCounters { backend: backend.clone() },
-            Self::Add { tier, endpoint } => {
-                Command::AddBackend { tier: *tier, endpoint: endpoint.clone() }
-            }
+            Self::Add { tier, endpoint } => Command::AddBackend {
+                pool: tier.pool.clone(),
+                tier: tier.tier,
+                endpoint: endpoint.clone(),
+            },
+            Self::Remove { backend } => Command::RemoveBackend { backend: backend.clone() },
             Self::Assign { backend, endpoint } => {
                 Command::SetEndpoint { backend: backend.clone(), endpoint: endpoint.clone() }
             }
-            Self::Policy { tier, policy } => Command::SetPolicy { tier: *tier, policy: *policy },
+            Self::Policy { tier, policy } => {
+                Command::SetPolicy { pool: tier.pool.clone(), tier: tier.tier, policy: *policy }
+            }
             Self::Kill { session } => Command::KillSession { session: *session },
             Self::Shutdown => Command::Shutdown {},
         })
@@ -429,6 +451,15 @@ fn selector(text: &str) -> Result<BackendSelector, String> {
         return Err("a backend is TIER.INDEX or an address, as shown by `status`".to_owned());
     }
     Ok(text.to_owned().into())
+}
+
+fn tier_place(text: &str) -> Result<TierPlace, String> {
+    let (pool, tier) = match text.split_once('/') {
+        Some((pool, tier)) => (Some(pool.to_owned()), tier),
+        None => (None, text),
+    };
+    let tier = tier.parse().map_err(|_| "a tier is a number, from 0".to_owned())?;
+    Ok(TierPlace { pool, tier })
 }
 
 /// More threads than this are a typing mistake.

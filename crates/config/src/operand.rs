@@ -10,8 +10,8 @@
 //!
 //! A port is a number or a service name. A backend without a port takes the listening port; `max` is
 //! the maximum number of open sessions, zero for no limit; `max_affine` is the maximum for clients
-//! that are remembered with the backend; `weight` and `priority` are for the policies of these
-//! names. The last `:NUMBER` of a Unix backend is its `max`, and four numbers are all its fields. A
+//! that are remembered with the backend; `weight` (by default 1) and `priority` are for the policies of
+//! these names. The last `:NUMBER` of a Unix backend is its `max`, and four numbers are all its fields. A
 //! path that really ends in a number is therefore written with a `max` (`unix:/run/db:5432:0`).
 //! `a::2` is host `a` with `max` 2, although it could also be an IPv6 address: those need brackets.
 //! Looser forms that only balance(1) knows (`127.1`, `80x`) are in `classics::balance`; of these,
@@ -243,20 +243,25 @@ fn backend(
     with_fields(Endpoint::Tcp { host: parts.host, port }, parts.max.unwrap_or(""))
 }
 
-/// A backend with the numbers of `max:max_affine:weight:priority`. Missing and empty ones are 0.
+/// A backend with the numbers of `max:max_affine:weight:priority`. Missing and empty ones have their
+/// default.
 fn with_fields(endpoint: Endpoint, fields: &str) -> Result<Backend, Problem> {
-    let mut fields = fields.split(':').map(|field| if field.is_empty() { "0" } else { field });
-    let mut next = || fields.next().unwrap_or("0");
-    let sessions_max = Limit::from_number(limit(next())?);
+    let mut fields = fields.split(':');
+    let mut defaults = DEFAULTS.iter();
+    let mut next = || {
+        let default = defaults.next().map(ToString::to_string).unwrap_or_default();
+        fields.next().filter(|field| !field.is_empty()).map_or(default, str::to_owned)
+    };
+    let sessions_max = Limit::from_number(limit(&next())?);
     let affine = next();
     let sessions_max_affine =
-        u32::try_from(limit(affine)?).map_err(|_| Problem::Max(affine.to_owned()))?;
+        u32::try_from(limit(&affine)?).map_err(|_| Problem::Max(affine.clone()))?;
     let limits = Limits { sessions_max, sessions_max_affine };
     let (weight, priority) = (next(), next());
     let number = |text: &str| Problem::Number(text.to_owned());
-    let weight = weight.parse().map_err(|_| number(weight))?;
-    let priority = if is_limit(priority) { priority.parse().ok() } else { None }
-        .ok_or_else(|| number(priority))?;
+    let weight = weight.parse().map_err(|_| number(&weight))?;
+    let priority = if is_limit(&priority) { priority.parse().ok() } else { None }
+        .ok_or_else(|| number(&priority))?;
     match fields.next() {
         Some(_) => Err(Problem::TooManyParts),
         None => Ok(Backend { weight, priority, ..Backend::new(endpoint, limits) }),
@@ -443,6 +448,9 @@ impl fmt::Display for Role {
 
 const UNIX: &str = "unix:";
 /// The number of fields that can follow a backend's address.
-pub(crate) const NUMBERS: usize = 4;
+pub(crate) const NUMBERS: usize = DEFAULTS.len();
+/// The defaults of these fields: no limit, no other limit for remembered clients, weight 1,
+/// priority 0.
+pub(crate) const DEFAULTS: [i64; 4] = [0, 0, 1, 0];
 /// `sockaddr_un` has 108 bytes on Linux, the last of which ends the path.
 const MAX_UNIX_PATH: usize = 107;

@@ -165,15 +165,16 @@ async fn commands(
         Ok(reply) => Json(json!({ "reply": reply })).into_response(),
         Err(error) => {
             let status = match error {
-                CommandError::UnknownBackend(_) | CommandError::UnknownSession(_) => {
-                    StatusCode::NOT_FOUND
-                }
-                CommandError::InvalidEndpoint(_) | CommandError::TierOutOfRange(_) => {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                }
-                CommandError::AmbiguousBackend(_) | CommandError::NotDisabled(_) => {
-                    StatusCode::CONFLICT
-                }
+                CommandError::UnknownBackend(_)
+                | CommandError::UnknownPool(_)
+                | CommandError::UnknownSession(_) => StatusCode::NOT_FOUND,
+                CommandError::InvalidEndpoint(_)
+                | CommandError::TierOutOfRange { .. }
+                | CommandError::TooManyTiers(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                CommandError::AmbiguousBackend(_)
+                | CommandError::AmbiguousPool(_)
+                | CommandError::FixedPlaces(_)
+                | CommandError::NotDisabled(_) => StatusCode::CONFLICT,
                 CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut body = json!(error); // `error` and, for most, `detail`

@@ -1,8 +1,8 @@
 //! Reports what happens.
 
 use crate::Instance;
-use crate::instance::plain;
 use crate::log::{LogTarget, LogWriter};
+use crate::status::plain;
 use crate::unserved::{Unserved, Warning};
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};

@@ -1,20 +1,22 @@
-//! Turns a configuration into what the data plane uses: pools and settings.
+//! From a configuration to what the data plane serves from: pools and settings.
 
 use crate::bind::{StartError, resolve_endpoint};
-use balancing::{AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
-use config::{Endpoint, Host};
+use crate::instance::Listening;
+use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
+use config::{Config, Endpoint, Host};
 use dataplane::{Countries, Observe, Settings};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use terms::Address;
+use terms::{Address, BackendId};
 
-/// Builds a pool with no counts. A name that does not resolve gets no address and is tried again
-/// later. A pool is refused only if none of its names resolves.
+/// Builds a pool with nothing counted yet. A name that does not resolve is left without an
+/// address, to be tried again; only a pool none of whose names resolves is refused.
 pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
     let mut unresolved = None;
     let mut reachable = 0;
-    let mut begin = |config: &config::Backend| {
+    let begin = |config: &config::Backend| {
         let addresses = match resolve_endpoint(&config.endpoint) {
             Ok(addresses) => addresses,
             Err(source) => {
@@ -25,34 +27,28 @@ pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, 
         reachable += usize::from(!addresses.is_empty());
         Arc::new(begin_backend(config, addresses, workers))
     };
-    let tiers = config.tiers.iter().map(|tier| Tier {
-        policy: tier.policy,
-        failover: tier.failover,
-        backends: tier.backends.iter().map(&mut begin).collect(),
-        ..Tier::default()
-    });
-    let tiers = tiers.collect();
-    let reject = config.reject.as_ref().map(&mut begin);
+    let pool = build(config, None, begin);
     match unresolved {
         Some((host, source)) if reachable == 0 => Err(StartError::ResolveBackend { host, source }),
-        _ => Ok(rules(config, tiers, reject, None)),
+        _ => Ok(pool),
     }
 }
 
-/// A backend with no counts.
+/// A backend with nothing counted yet.
 fn begin_backend(config: &config::Backend, addresses: Vec<Address>, workers: usize) -> Backend {
-    let state = BackendState::new(workers, admin_state(config), config.limits.sessions_max);
+    let state = BackendState::new(workers, config.admin, config.limits.sessions_max);
     state.set_sessions_max_affine(config.limits.sessions_max_affine);
     describe(config, addresses, Arc::new(state))
 }
 
-/// A backend as configured, with a state that may be older.
+/// What a configuration says of a backend, with a state that may be older.
 fn describe(
     config: &config::Backend,
     addresses: Vec<Address>,
     state: Arc<BackendState>,
 ) -> Backend {
     Backend {
+        id: config.id.unwrap_or_default(),
         weight: config.weight,
         priority: config.priority,
         access: Arc::clone(&config.access),
@@ -60,7 +56,28 @@ fn describe(
     }
 }
 
-/// A pool of these backends with the configured rules. `table` is the existing affinity table.
+/// A pool under the configured rules, of backends that `backend` makes. What `running` remembers
+/// of turns and clients stays.
+fn build(
+    config: &config::Pool,
+    running: Option<&Pool>,
+    mut backend: impl FnMut(&config::Backend) -> Arc<Backend>,
+) -> Pool {
+    let tiers = config.tiers.iter().enumerate().map(|(number, tier)| {
+        let running = running.and_then(|running| running.tiers.get(number));
+        Tier {
+            policy: tier.policy,
+            failover: config.failover_of(tier.policy),
+            backends: tier.backends.iter().map(&mut backend).collect(),
+            cursor: running.map(|tier| Arc::clone(&tier.cursor)).unwrap_or_default(),
+        }
+    });
+    let tiers = tiers.collect();
+    let reject = config.reject.as_ref().map(backend);
+    rules(config, tiers, reject, running.and_then(|running| running.affinity.clone()))
+}
+
+/// A pool of these backends under the configured rules. `table` is what is remembered already.
 fn rules(
     config: &config::Pool,
     tiers: Vec<Tier>,
@@ -91,76 +108,96 @@ fn rules(
     }
 }
 
-/// The pool that follows `running`, which was made from `old`. Backends keep their counters and
-/// their health by tier and place. Only what differs between the configurations is changed, because
-/// commands may have changed the rest.
-pub(crate) fn next_pool(
-    old: &config::Pool,
-    running: &Pool,
-    wanted: &config::Pool,
+/// The pool that follows `running`, with the backends of `before` in the states they have.
+pub(crate) fn next_pool(before: &Before<'_>, running: &Pool, wanted: &config::Pool) -> Pool {
+    build(wanted, Some(running), |backend| before.next_backend(backend))
+}
+
+/// What there was before a change: backends keep what is counted and known of them, wherever they
+/// go, and only what differs is changed.
+pub(crate) struct Before<'a> {
+    backends: HashMap<BackendId, (&'a config::Backend, Arc<Backend>)>,
+    found: &'a [Address],
     workers: usize,
-) -> Pool {
-    let next = |wanted: &config::Backend, old: Option<(&config::Backend, &Backend)>| {
-        Arc::new(match old {
-            Some((was, running)) => next_backend(was, running, wanted),
-            None => begin_backend(wanted, literal(&wanted.endpoint), workers),
-        })
-    };
-    let tiers = wanted.tiers.iter().enumerate().map(|(number, tier)| {
-        let old = old.tiers.get(number).zip(running.tiers.get(number));
-        let backends = tier.backends.iter().enumerate().map(|(index, backend)| {
-            let old = old.and_then(|(config, running)| {
-                config.backends.get(index).zip(running.backends.get(index).map(Arc::as_ref))
-            });
-            next(backend, old)
-        });
-        Tier {
-            policy: tier.policy,
-            failover: tier.failover,
-            backends: backends.collect(),
-            cursor: old.map(|(_, running)| Arc::clone(&running.cursor)).unwrap_or_default(),
+}
+
+impl<'a> Before<'a> {
+    /// `running` are the listeners of `config`; `found` the addresses of a backend to come.
+    pub fn new(
+        config: &'a Config,
+        running: &[Listening],
+        found: &'a [Address],
+        workers: usize,
+    ) -> Self {
+        let mut backends = HashMap::new();
+        for (config, running) in config.listeners.iter().zip(running) {
+            let pool = running.listener.pool();
+            let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
+            let running: HashMap<_, _> = running.map(|it| (it.id, it)).collect();
+            for config in all_backends(&config.pool) {
+                if let Some(id) = config.id
+                    && let Some(running) = running.get(&id)
+                {
+                    backends.insert(id, (config, Arc::clone(running)));
+                }
+            }
         }
-    });
-    let tiers = tiers.collect();
-    let old_reject = old.reject.as_ref().zip(running.reject.as_deref());
-    let reject = wanted.reject.as_ref().map(|reject| next(reject, old_reject));
-    rules(wanted, tiers, reject, running.affinity.clone())
-}
-
-fn next_backend(was: &config::Backend, running: &Backend, wanted: &config::Backend) -> Backend {
-    let state = &running.state;
-    if was.limits != wanted.limits {
-        state.set_sessions_max(wanted.limits.sessions_max);
-        state.set_sessions_max_affine(wanted.limits.sessions_max_affine);
+        Self { backends, found, workers }
     }
-    if was.disabled != wanted.disabled {
-        state.set_admin(admin_state(wanted));
+
+    /// A pool of a listener that is new.
+    pub fn first_pool(&self, wanted: &config::Pool) -> Pool {
+        build(wanted, None, |backend| self.next_backend(backend))
     }
-    let addresses = if was.endpoint == wanted.endpoint {
-        running.addresses.clone()
-    } else {
-        literal(&wanted.endpoint)
-    };
-    describe(wanted, addresses, Arc::clone(state))
-}
 
-fn admin_state(config: &config::Backend) -> AdminState {
-    if config.disabled { AdminState::Disabled } else { AdminState::Enabled }
-}
-
-/// The address of an endpoint that needs no lookup; none for a name, until `keep_names` has looked
-/// it up.
-fn literal(endpoint: &Endpoint) -> Vec<Address> {
-    match endpoint {
-        Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
-        Endpoint::Tcp { host: Host::Address(address), port } => {
-            vec![Address::Ip(SocketAddr::new(*address, *port))]
+    fn next_backend(&self, wanted: &config::Backend) -> Arc<Backend> {
+        let Some((was, running)) = wanted.id.and_then(|id| self.backends.get(&id)) else {
+            let addresses = self.addresses(&wanted.endpoint);
+            return Arc::new(begin_backend(wanted, addresses, self.workers));
+        };
+        if *was == wanted {
+            return Arc::clone(running);
         }
-        Endpoint::Tcp { host: Host::Name(_), .. } => Vec::new(),
+        let state = &running.state;
+        if was.limits != wanted.limits {
+            state.set_sessions_max(wanted.limits.sessions_max);
+            state.set_sessions_max_affine(wanted.limits.sessions_max_affine);
+        }
+        if was.admin != wanted.admin {
+            state.set_admin(wanted.admin);
+        }
+        let addresses = if was.endpoint == wanted.endpoint {
+            running.addresses.clone()
+        } else {
+            self.addresses(&wanted.endpoint)
+        };
+        Arc::new(describe(wanted, addresses, Arc::clone(state)))
+    }
+
+    /// The addresses of an endpoint that is new; none for a name that nobody has looked up, until
+    /// `keep_names` does.
+    fn addresses(&self, endpoint: &Endpoint) -> Vec<Address> {
+        match endpoint {
+            Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
+            Endpoint::Tcp { host: Host::Address(address), port } => {
+                vec![Address::Ip(SocketAddr::new(*address, *port))]
+            }
+            Endpoint::Tcp { host: Host::Name(_), .. } => self.found.to_vec(),
+        }
     }
 }
 
-/// The settings for the sessions of a listener.
+/// The ids of all backends, reject backends included.
+pub(crate) fn backend_ids(config: &Config) -> HashSet<BackendId> {
+    let pools = config.listeners.iter().map(|it| &it.pool);
+    pools.flat_map(all_backends).filter_map(|backend| backend.id).collect()
+}
+
+fn all_backends(pool: &config::Pool) -> impl Iterator<Item = &config::Backend> {
+    pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject)
+}
+
+/// How sessions of a listener are treated.
 pub(crate) fn settings(
     config: &config::Listener,
     observe: Observe,

@@ -13,7 +13,7 @@ use crate::report::Reporter;
 use crate::serving::{Beside, Ending, Serving};
 use crate::signals::{Caught, Signals};
 use crate::socket::AdminSocket;
-use config::Config;
+use config::{Config, Ids};
 use dataplane::{DataPlane, Observe, Options};
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -61,6 +61,7 @@ pub trait Companion: Send {
 /// socket is claimed.
 pub struct Prepared {
     config: Config,
+    ids: Ids,
     bound: Vec<Bound>,
     workers: usize,
     admin: AdminSocket,
@@ -79,10 +80,12 @@ impl Prepared {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
-        let Setup { config, reporter, observe, signals, directory, companion, .. } = setup;
+        let Setup { mut config, reporter, observe, signals, directory, companion, .. } = setup;
         sys::process::raise_descriptor_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.process.workers.unwrap_or(cores).max(1);
+        let mut ids = Ids::default();
+        config.identify(None, &mut ids);
         let bind = |listener| bind_listener(listener, workers);
         let bound: Vec<_> = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
         if setup.refuse_loops {
@@ -98,6 +101,7 @@ impl Prepared {
         }
         Ok(Self {
             config,
+            ids,
             bound,
             workers,
             admin,
@@ -148,7 +152,8 @@ impl Prepared {
             .enable_all()
             .build()
             .map_err(system("the control plane"))?;
-        let instance = Instance::start(plane, self.bound, self.observe, self.countries);
+        let instance =
+            Instance::start(plane, self.config, self.ids, self.bound, self.observe, self.countries);
         let desk = Arc::new(Desk {
             instance: Mutex::new(instance),
             reporter: Mutex::new(self.reporter),

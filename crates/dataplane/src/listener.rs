@@ -139,9 +139,7 @@ impl Listener {
     pub(crate) fn country(&self, pool: &Pool, client: IpAddr) -> Option<Country> {
         let settings = self.settings();
         let countries = settings.countries.as_ref()?;
-        let mut lists = pool.backends().map(|(_, _, backend)| &backend.access);
-        let wanted = pool.access.needs_country() || lists.any(|list| list.needs_country());
-        wanted.then(|| countries.country(client.to_canonical()))?
+        pool.needs_country().then(|| countries.country(client.to_canonical()))?
     }
 
     /// The id by which events name it.

@@ -32,6 +32,8 @@ pub struct WorkerRow {
 pub struct ListenerRow {
     /// The listening address, as configured.
     pub bind: String,
+    /// The name of the pool behind it, for commands where there are several.
+    pub pool: String,
     /// Open sessions.
     pub sessions: u64,
     /// Sessions accepted since start.

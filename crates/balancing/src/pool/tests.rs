@@ -215,3 +215,17 @@ fn numbered(number: u32) -> Client {
     let address = Ipv4Addr::from_bits(number).into();
     Client { address: Some(address), ..Client::default() }
 }
+
+#[test]
+fn the_list_of_the_reject_backend_may_ask_for_a_country_too() {
+    let mut pool = pool("a", Duration::ZERO);
+    assert!(!pool.needs_country());
+    let country = crate::AccessEntry {
+        verdict: crate::Verdict::Deny,
+        subject: crate::Subject::Country(crate::Country(*b"SE")),
+    };
+    let access = Arc::new(AccessList::new(vec![country]));
+    let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
+    pool.reject = Some(Arc::new(Backend { access, ..Backend::new("r".into(), vec![], state) }));
+    assert!(pool.needs_country());
+}

@@ -86,9 +86,11 @@ impl BalanceProxy {
         };
         let tiers = groups.iter().map(|group| self.tier(group, services));
         let pool = Pool {
+            name: Pool::DEFAULT_NAME.to_owned(),
             tiers: tiers.collect::<Result<_, _>>()?,
             quarantine: Duration::ZERO,
             auto_disable: args.auto_disable,
+            failover: FailoverScope::WholeTier,
             hash_failover: if args.hash_failover {
                 FailoverScope::WholeTier
             } else {
@@ -98,6 +100,7 @@ impl BalanceProxy {
             access: AccessList::everyone(),
             reject: None,
             affinity: None,
+            fixed_places: true,
         };
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let default = Timeouts::default();
@@ -110,6 +113,7 @@ impl BalanceProxy {
             shutdown: None,
         };
         let listener = Listener {
+            id: None,
             bind,
             shared_port: false,
             pool,
@@ -135,16 +139,13 @@ impl BalanceProxy {
         if group.operands.is_empty() {
             return Err(BalanceError::EmptyGroup);
         }
-        let (policy, failover) = match group.end {
-            Some(Separator::Hash) if self.args.hash_failover => {
-                (Policy::Hash, FailoverScope::WholeTier)
-            }
-            Some(Separator::Hash) => (Policy::Hash, FailoverScope::LaterTiers),
-            Some(Separator::Turn) | None => (Policy::RoundRobin, FailoverScope::WholeTier),
+        let policy = match group.end {
+            Some(Separator::Hash) => Policy::Hash,
+            Some(Separator::Turn) | None => Policy::RoundRobin,
         };
         let channels = group.operands.iter();
         let channels = channels.map(|text| channel(text, self.instance.port, services));
-        Ok(Tier { policy, failover, backends: channels.collect::<Result<_, _>>()? })
+        Ok(Tier { policy, backends: channels.collect::<Result<_, _>>()? })
     }
 }
 

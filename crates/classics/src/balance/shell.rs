@@ -136,7 +136,7 @@ pub fn plan(
         };
         rows.iter().find(is_it)
     };
-    let place = |row: &ShowRow| BackendSelector::Place { tier: row.group, index: row.channel };
+    let place = |row: &ShowRow| BackendSelector::place(row.group, row.channel);
     let print = |answer: Answer| Step::Print(format!("{answer}\n"));
     match *command {
         ShellCommand::Quit => Step::Quit,
@@ -173,7 +173,7 @@ pub fn plan(
             Some(_) if rows.iter().filter(|row| row.group == group).count() >= MAX_CHANNELS => {
                 print(Answer::NoSlots)
             }
-            Some(endpoint) => Step::Send(Command::AddBackend { tier: group, endpoint }),
+            Some(endpoint) => Step::Send(Command::AddBackend { pool: None, tier: group, endpoint }),
         },
         ShellCommand::Assign { channel, ref target } => match (find(group, channel), target) {
             (None, _) => print(Answer::UnknownChannel),
@@ -197,9 +197,10 @@ pub fn plan(
                 Some(Some(row)) => Step::Print(render(row)),
             }
         }
-        ShellCommand::Hash => Step::Send(Command::SetPolicy { tier: group, policy: Policy::Hash }),
-        ShellCommand::RoundRobin => {
-            Step::Send(Command::SetPolicy { tier: group, policy: Policy::RoundRobin })
+        ShellCommand::Hash | ShellCommand::RoundRobin => {
+            let is_hash = *command == ShellCommand::Hash;
+            let policy = if is_hash { Policy::Hash } else { Policy::RoundRobin };
+            Step::Send(Command::SetPolicy { pool: None, tier: group, policy })
         }
     }
 }
@@ -237,7 +238,9 @@ pub fn answer(command: &ShellCommand, group: usize, reply: &Result<Reply, Comman
 /// A refusal in the original's words. It has one for channels by number, another for the rest.
 fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
     match error {
-        CommandError::UnknownBackend(_) | CommandError::AmbiguousBackend(_) => match command {
+        CommandError::UnknownBackend(_)
+        | CommandError::AmbiguousBackend(_)
+        | CommandError::FixedPlaces(_) => match command {
             ShellCommand::Enable(channel)
             | ShellCommand::Disable(channel)
             | ShellCommand::Reset(channel) => Answer::NoSuchChannel(*channel),
@@ -245,8 +248,12 @@ fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
         },
         CommandError::InvalidEndpoint(_) => Answer::InvalidAddress,
         CommandError::NotDisabled(_) => Answer::MustBeDisabled,
-        CommandError::TierOutOfRange(_) => Answer::ValueOutOfRange,
-        CommandError::UnknownSession(_) => Answer::SyntaxError,
+        CommandError::TierOutOfRange { .. } | CommandError::TooManyTiers(_) => {
+            Answer::ValueOutOfRange
+        }
+        CommandError::UnknownSession(_)
+        | CommandError::UnknownPool(_)
+        | CommandError::AmbiguousPool(_) => Answer::SyntaxError,
         CommandError::ShuttingDown => Answer::NoMaster,
     }
 }

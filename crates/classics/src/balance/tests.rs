@@ -247,8 +247,8 @@ fn an_original_is_a_setting_of_the_model() {
     assert_eq!(listener.pool.quarantine, Duration::ZERO);
     assert!(!listener.pool.auto_disable && config.process.daemon);
     let failover = |config: &Config| {
-        let tiers = config.listeners[0].pool.tiers.iter();
-        tiers.map(|tier| tier.failover).collect::<Vec<_>>()
+        let pool = &config.listeners[0].pool;
+        pool.tiers.iter().map(|tier| pool.failover_of(tier.policy)).collect::<Vec<_>>()
     };
     assert_eq!(failover(&config), [FailoverScope::LaterTiers, FailoverScope::WholeTier]);
 
@@ -354,7 +354,8 @@ proptest! {
 fn a_configuration_is_said_in_native_words() {
     let print = |line: &str| {
         let Ok(Mode::Proxy(proxy)) = start(line) else { panic!("{line} is no start") };
-        let config = proxy.to_config(SERVICES).unwrap();
+        let mut config = proxy.to_config(SERVICES).unwrap();
+        config.listeners[0].pool.fixed_places = false; // what balance is known by
         let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());
         let native = NativeCli::try_parse_from(words).unwrap().start;
         assert_eq!(native.to_config(SERVICES), Ok(config.clone()));

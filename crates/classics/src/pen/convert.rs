@@ -2,7 +2,7 @@
 
 use super::settings::FastClose;
 use super::{PenServer, PenSettings, ServerAddress};
-use balancing::{FailoverScope, Policy};
+use balancing::{AdminState, FailoverScope, Policy};
 use config::{Affinity, Backend, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +40,7 @@ impl PenSettings {
             None => Source::System,
         };
         Some(Listener {
+            id: None,
             bind: self.listen.as_ref()?.bind.clone(),
             shared_port: true,
             pool: self.pool(),
@@ -71,17 +72,19 @@ impl PenSettings {
         };
         let policy = self.policy();
         let backends = self.servers.iter().map(|server| self.backend(server)).collect();
-        let mut tiers = vec![Tier { policy, failover, backends }];
+        let mut tiers = vec![Tier { policy, backends }];
         if let Some(server) = &self.emergency {
             // Of one backend every policy chooses that, but by weight it needs one.
             let backends = vec![Backend { weight: 1, ..self.backend(server) }];
-            tiers.push(Tier { policy, failover, backends });
+            tiers.push(Tier { policy, backends });
         }
         Pool {
+            name: Pool::DEFAULT_NAME.to_owned(),
             tiers,
             quarantine: seconds(self.blacklist),
             auto_disable: false,
-            hash_failover: FailoverScope::WholeTier,
+            failover,
+            hash_failover: failover,
             last_resort: false,
             access: self.lists[self.client_acl].list(),
             reject: self.abuse.as_ref().map(|server| self.backend(server)),
@@ -90,6 +93,7 @@ impl PenSettings {
                 time_limit: Some(seconds(self.tracking)).filter(|limit| !limit.is_zero()),
                 sticky: !self.roundrobin,
             }),
+            fixed_places: true,
         }
     }
 
@@ -119,13 +123,18 @@ impl PenSettings {
                 _ => u32::try_from(server.hard).unwrap_or(0),
             },
         };
+        // Only where weights count is 0, which is pen's default, no share.
+        let weight = u32::try_from(server.weight).unwrap_or(0);
+        let weight = if self.policy() == Policy::Weighted { weight } else { weight.max(1) };
         Backend {
-            endpoint,
-            limits,
-            weight: u32::try_from(server.weight).unwrap_or(0),
+            weight,
             priority: server.prio,
             access: self.access_list(server.acl),
-            disabled: server.is_out_of_use(),
+            admin: match server.is_out_of_use() {
+                true => AdminState::Disabled,
+                false => AdminState::Enabled,
+            },
+            ..Backend::new(endpoint, limits)
         }
     }
 

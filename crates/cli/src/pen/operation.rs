@@ -115,7 +115,7 @@ impl Operation {
     async fn order(&mut self, order: Order) {
         let command = match order {
             Order::Quarantine { server, seconds } => {
-                let backend = BackendSelector::Place { tier: 0, index: server };
+                let backend = BackendSelector::place(0, server);
                 Command::Quarantine { backend, seconds }
             }
             Order::CloseConnection(number) => match self.numbers.session(number) {

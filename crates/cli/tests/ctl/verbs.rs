@@ -85,6 +85,7 @@ fn status_and_sessions_as_json() {
         "workers": [{ "sessions": 1 }],
         "listeners": [{
             "bind": format!("127.0.0.1:{port}"),
+            "pool": "main",
             "sessions": 1,
             "sessions_total": 1,
             "tiers": [{
@@ -276,18 +277,81 @@ fn add_and_assign() {
     seen.sort();
     assert_eq!(seen, ["a", "c"]);
 
-    // A tier that is new, behind an empty one.
-    done(&place, &format!("add 2 {b}"));
-    done(&place, "enable 2.0");
+    // A new tier, which can only be the next one.
+    let says = "there is no tier 2; the next new tier is 1";
+    refused(&place, &format!("add 2 {b}"), says);
+    done(&place, &format!("add 1 {b}"));
+    done(&place, "enable 1.0");
     done(&place, "disable 0.0");
     done(&place, "disable 0.1");
     assert_eq!(ask(&port), "b");
     place.ctl("status").check(0);
-    refused(&place, "add 99999 127.0.0.1:1", "tier 99999 is out of range");
+    refused(&place, "policy 5 hash", "there is no tier 5; the next new tier is 2");
     let bad = place.ctl("add 0 127.0.0.1").check(1).stderr;
     assert!(bad.contains("no usable address"), "{bad}");
     let bad = place.ctl("add 0 name.invalid:80").check(1).stderr;
     assert!(bad.contains("no usable address name.invalid:80"), "{bad}");
+}
+
+#[test]
+fn another_address_keeps_limit_and_counters() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let _evenkeel = place.native(&format!("{port} {a}:7"));
+    assert_eq!(ask(&port), "a");
+    done(&place, "disable 0.0");
+    done(&place, &format!("assign 0.0 {b}"));
+    done(&place, "enable 0.0");
+    assert_eq!(ask(&port), "b");
+    let backend = place.backend(0, 0);
+    assert_eq!((&backend["name"], &backend["sessions_max"]), (&json!(b.to_string()), &json!(7)));
+    assert_eq!(backend["attempts_total"], 2);
+}
+
+#[test]
+fn remove() {
+    let (place, port) = (Place::new(), port());
+    let [a, b, c] = ["a", "b", "c"].map(Backend::named);
+    let _evenkeel = place.native(&format!("{port} {a} {b} {c}"));
+    let held = Client::connect(&port);
+    held.expect("a\n");
+    done(&place, "remove 0.0");
+    // Its session goes on, and the list of sessions still has it.
+    held.send("still served");
+    held.expect("still served");
+    let sessions: Value =
+        serde_json::from_str(&place.ctl("sessions --json").check(0).stdout).unwrap();
+    assert_eq!(sessions[0]["backend"], a.to_string());
+    assert_eq!(place.backend(0, 0)["name"], b.to_string());
+    let mut seen = [ask(&port), ask(&port)];
+    seen.sort();
+    assert_eq!(seen, ["b", "c"]);
+    let unknown = format!("no backend {a}; `evenkeel ctl status` lists them");
+    refused(&place, &format!("remove {a}"), &unknown);
+    done(&place, &format!("remove {b}"));
+    done(&place, "remove 0.0");
+    assert_eq!(ask(&port), "reset");
+    // The tier is still there for another one, whose counters are its own.
+    done(&place, &format!("add 0 {a}"));
+    assert_eq!(place.backend(0, 0)["attempts_total"], 0);
+    done(&place, "enable 0.0");
+    assert_eq!(ask(&port), "a");
+}
+
+#[test]
+fn an_auto_disabled_backend_can_be_enabled_at_once() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let down = Backend::refusing();
+    let _evenkeel = place.native(&format!("{port} {down} ! {a} --auto-disable"));
+    assert_eq!(ask(&port), "a");
+    until("it to be disabled", || place.backend(0, 0)["admin"] == "disabled");
+    // An unrelated command leaves it so.
+    done(&place, &format!("add 0 {b}"));
+    assert_eq!(place.backend(0, 0)["admin"], "disabled");
+    already(&place, "disable 0.0");
+    done(&place, "enable 0.0");
+    assert_eq!(place.backend(0, 0)["admin"], "enabled");
 }
 
 #[test]

@@ -74,6 +74,15 @@ fn weighted_shares_sessions_by_weight() {
 }
 
 #[test]
+fn weighted_without_weights_shares_equally() {
+    let (place, port) = (Place::new(), port());
+    let (_three, words) = three(["", ":5", ":0:0:2"]);
+    let _evenkeel = place.native(&format!("{port} {words} --policy weighted"));
+    let (answers, _held) = ask_and_stay(&port, 8);
+    assert_eq!(answers, "a b c c a b c c");
+}
+
+#[test]
 fn priority_takes_the_smallest_that_is_there() {
     let (place, port) = (Place::new(), port());
     let ([a, b, c], words) = three([":0:0:1:5", ":0:0:1:-1", ":0:0:1:3"]);

@@ -227,3 +227,30 @@ fn fault_33_the_order_of_words_does_not_matter() {
     pen.set(&["server 3 address 127.0.0.8"]);
     assert_eq!(pen.server(3)[1..5].join(" "), "addr 127.0.0.8 port 81");
 }
+
+#[test]
+fn what_ctl_and_penctl_change_stays_whatever_the_other_does() {
+    let [a, b] = ["a", "b"].map(Backend::named);
+    let pen = Pen::start("-r", &format!("{a} {b}"));
+    let admin = |index| pen.place.backend(0, index)["admin"].clone();
+    pen.place.ctl("disable 0.1").check(0);
+    for command in ["blacklist 5", "server 0 max 3", "tracking 9", "prio"] {
+        pen.ctl(command);
+    }
+    assert_eq!(admin(1), "disabled");
+    assert_eq!(pen.ask(3), "a a a");
+    assert_eq!(pen.place.backend(0, 0)["sessions_max"], 3);
+    // And what penctl said, ctl does not take back.
+    pen.place.ctl("limit 0.1 9").check(0);
+    pen.place.ctl("enable 0.1").check(0);
+    assert_eq!(pen.place.backend(0, 0)["sessions_max"], 3);
+    pen.set(&["server 0 address 0.0.0.0"]);
+    assert_eq!((admin(0), admin(1)), ("disabled".into(), "enabled".into()));
+    assert_eq!(pen.ask(2), "b b");
+    pen.place.ctl("drain 0.1").check(0);
+    assert_eq!(admin(0), "disabled");
+    assert_eq!(pen.place.backend(0, 1)["sessions_max"], 9);
+    // penctl calls servers by their numbers, so all must stay.
+    let refused = pen.place.ctl("remove 0.0").check(1).stderr;
+    assert!(refused.contains("0.0 cannot be removed"), "{refused}");
+}

@@ -39,10 +39,13 @@ impl NativeArgs {
         let operand = self.listen.as_deref().ok_or(NativeError::NoListener)?;
         let bind = parse_listen(operand, services)?;
         let listener = Listener {
+            id: None,
             pool: Pool {
+                name: Pool::DEFAULT_NAME.to_owned(),
                 tiers: self.tiers(&bind, services)?,
                 quarantine: self.quarantine.0,
                 auto_disable: self.auto_disable,
+                failover: self.failover,
                 hash_failover: self.hash_failover,
                 last_resort: !self.no_last_resort,
                 access: Arc::new(self.access.list()),
@@ -52,6 +55,7 @@ impl NativeArgs {
                     time_limit: self.affinity_time.0,
                     sticky: !self.affinity_count_only,
                 }),
+                fixed_places: false,
             },
             bind,
             shared_port: self.share_port,
@@ -107,13 +111,9 @@ impl NativeArgs {
                 Some(Separator::Hash) => Policy::Hash,
                 Some(Separator::Turn) | None => self.policy,
             };
-            let failover = match policy {
-                Policy::Hash => self.hash_failover,
-                _ => self.failover,
-            };
             let backends = words.operands.iter();
             let backends = backends.map(|it| parse_backend(it, default_port, services));
-            tiers.push(Tier { policy, failover, backends: backends.collect::<Result<_, _>>()? });
+            tiers.push(Tier { policy, backends: backends.collect::<Result<_, _>>()? });
         }
         if tiers.is_empty() {
             return Err(NativeError::NoBackends { listen: bind.to_string() });

@@ -4,7 +4,7 @@ use super::access;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{Backend, Bind, Config, Family, Listener, LogFormat, Pool, Process};
-use balancing::{FailoverScope, Policy};
+use balancing::{AdminState, FailoverScope, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
 use std::time::Duration;
@@ -75,17 +75,12 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
     }
     let plain = || pool.tiers.iter().filter(|tier| tier.policy != Policy::Hash);
     let first = plain().next();
-    if first.is_some_and(|first| {
-        plain().any(|tier| (tier.policy, tier.failover) != (first.policy, first.failover))
-    }) {
-        all.push("tiers have several policies or failover scopes".to_owned());
+    if first.is_some_and(|first| plain().any(|tier| tier.policy != first.policy)) {
+        all.push("tiers have several policies".to_owned());
     }
     for (number, tier) in pool.tiers.iter().enumerate() {
         if tier.backends.is_empty() {
             all.push(format!("tier {number} has no backends"));
-        }
-        if tier.policy == Policy::Hash && tier.failover != pool.hash_failover {
-            all.push(format!("tier {number} has a failover scope of its own"));
         }
         for (index, backend) in tier.backends.iter().enumerate() {
             let name = format!("backend {number}.{index} ({})", backend.endpoint);
@@ -100,7 +95,7 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
 }
 
 fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, is_asked: bool) {
-    if backend.disabled {
+    if backend.admin != AdminState::Enabled {
         all.push(format!("{name} is out of service"));
     }
     if is_asked && !backend.access.entries().is_empty() {
@@ -148,9 +143,7 @@ fn listener_options(words: &mut Words, listener: &Listener) {
     words.choice("--policy", policy.unwrap_or_default(), Policy::default());
     words.option("--quarantine", listener.pool.quarantine, Pool::DEFAULT_QUARANTINE, span);
     words.flag("--no-last-resort", !listener.pool.last_resort);
-    let failover = tiers.iter().find(|tier| tier.policy != Policy::Hash);
-    let failover = failover.map_or_else(FailoverScope::default, |tier| tier.failover);
-    words.choice("--failover", failover, FailoverScope::default());
+    words.choice("--failover", listener.pool.failover, FailoverScope::default());
     words.choice("--hash-failover", listener.pool.hash_failover, FailoverScope::default());
     words.flag("--auto-disable", listener.pool.auto_disable);
     if let Some(affinity) = listener.pool.affinity {

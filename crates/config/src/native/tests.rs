@@ -171,22 +171,31 @@ fn ctl_verbs_are_commands() {
     ctl("--listen 80 sessions --json", "Sessions { json: true, wide: false } None Some(Port(80))");
     ctl("status --admin /s", "Some(\"/s\") None");
     ctl("status --admin /s --listen 80", "cannot be used with");
-    ctl("enable 0.1", "SetAdminState { backend: Place { tier: 0, index: 1 }, state: Enabled }");
-    ctl("disable db1:80", "backend: Name(\"db1:80\"), state: Disabled }");
-    ctl("drain [::1]:80", "backend: Name(\"[::1]:80\"), state: Draining }");
+    ctl(
+        "enable 0.1",
+        "SetAdminState { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, state: Enabled }",
+    );
+    ctl("disable db1:80", "which: Name(\"db1:80\") }, state: Disabled }");
+    ctl("drain [::1]:80", "which: Name(\"[::1]:80\") }, state: Draining }");
     ctl("drain 0.1 --wait 5m", "state: Draining }");
     ctl("drain 0.1 --wait long", "a duration is a whole number and a unit");
     ctl("status --json --wide", "cannot be used with");
     ctl("limit 0.0 -1", "sessions_max: AtMost(0) }");
     ctl("limit 0.0", "required arguments");
-    ctl("quarantine 0.1 5m", "Quarantine { backend: Place { tier: 0, index: 1 }, seconds: 300 }");
+    ctl(
+        "quarantine 0.1 5m",
+        "Quarantine { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, seconds: 300 }",
+    );
     ctl("quarantine db1:80 0", "seconds: 0 }");
     ctl("quarantine 0.1 1500ms", "seconds: 2 }");
     ctl("quarantine 0.1 long", "a duration is a whole number and a unit");
     ctl("reset 0.0", "ResetCounters");
-    ctl("add 1 db1:80", "AddBackend { tier: 1, endpoint: \"db1:80\" }");
+    ctl("add 1 db1:80", "AddBackend { pool: None, tier: 1, endpoint: \"db1:80\" }");
+    ctl("add web/1 db1:80", "AddBackend { pool: Some(\"web\"), tier: 1, endpoint: \"db1:80\" }");
+    ctl("add x db1:80", "a tier is a number, from 0");
+    ctl("remove 0.1", "RemoveBackend");
     ctl("assign 0.0 db1:80", "SetEndpoint");
-    ctl("policy 0 random", "SetPolicy { tier: 0, policy: Random }");
+    ctl("policy 0 random", "SetPolicy { pool: None, tier: 0, policy: Random }");
     ctl("policy 0 best", "possible values: round-robin");
     ctl("kill 7", "KillSession { session: 7 }");
     ctl("shutdown", "Shutdown");

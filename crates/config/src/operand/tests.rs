@@ -122,7 +122,9 @@ fn a_backend_has_up_to_four_numbers() {
     backend("db1:80:::3", "db1:80:0:0:3");
     backend("db1:80:-1:0:0:-4", "db1:80:-1:0:0:-4");
     backend("[::1]:80:1:2:3:4", "[::1]:80:1:2:3:4");
-    backend("db1:80:1:0:0:0", "db1:80:1");
+    backend("db1:80:1:0:1:0", "db1:80:1");
+    backend("db1:80:1:0:0:0", "db1:80:1:0:0"); // of weight 0: no share
+    backend("db1:80::::4", "db1:80:0:0:1:4");
     backend("unix:/db:1:2:3:4", "unix:/db:1:2:3:4");
     backend("unix:/db:0:0:3:0", "unix:/db:0:0:3:0");
     backend("unix:/db:9:1:2:3:4", "unix:/db:9:1:2:3:4");

@@ -101,14 +101,14 @@ fn lines_are_words_between_blanks() {
 
 #[test]
 fn channels_are_put_in_and_out_of_service() {
-    let enable = "-> SetAdminState { backend: Place { tier: 0, index: 1 }, state: Enabled }";
+    let enable = "-> SetAdminState { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, state: Enabled }";
     check("enable 1", enable);
     check("enable +1", enable);
     check("enable 01 and more", enable);
     check_in(
         1,
         "disable 0",
-        "-> SetAdminState { backend: Place { tier: 1, index: 0 }, state: Disabled }",
+        "-> SetAdminState { backend: BackendSelector { pool: None, which: Place { tier: 1, index: 0 } }, state: Disabled }",
     );
     check("disable 2", "no such channel 2");
     check("disable -1", "no such channel -1");
@@ -122,16 +122,19 @@ fn channels_are_put_in_and_out_of_service() {
 
 #[test]
 fn counters_and_limits() {
-    check("reset 0", "-> ResetCounters { backend: Place { tier: 0, index: 0 } }");
+    check(
+        "reset 0",
+        "-> ResetCounters { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 0 } } }",
+    );
     check("reset 5", "no such channel 5");
     check("reset", "syntax error");
     check(
         "maxc 1 5",
-        "-> SetSessionsMax { backend: Place { tier: 0, index: 1 }, sessions_max: AtMost(5) }",
+        "-> SetSessionsMax { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, sessions_max: AtMost(5) }",
     );
     check(
         "maxc 1 -5",
-        "-> SetSessionsMax { backend: Place { tier: 0, index: 1 }, sessions_max: AtMost(0) }",
+        "-> SetSessionsMax { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, sessions_max: AtMost(0) }",
     );
     check("maxc 64 5", "unknown channel");
     check("maxc -1 5", "unknown channel");
@@ -144,7 +147,7 @@ fn counters_and_limits() {
 #[test]
 fn channels_come_and_change() {
     let added = |tier: usize, endpoint: &str| {
-        format!("-> AddBackend {{ tier: {tier}, endpoint: {endpoint:?} }}")
+        format!("-> AddBackend {{ pool: None, tier: {tier}, endpoint: {endpoint:?} }}")
     };
     check("create 127.0.0.1 81", &added(0, "127.0.0.1:81"));
     check_in(31, "create 127.1 smtp", &added(31, "127.0.0.1:25"));
@@ -163,7 +166,7 @@ fn channels_come_and_change() {
 
     check(
         "assign 1 127.0.0.1 smtp",
-        "-> SetEndpoint { backend: Place { tier: 0, index: 1 }, endpoint: \"127.0.0.1:25\" }",
+        "-> SetEndpoint { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, endpoint: \"127.0.0.1:25\" }",
     );
     // Tested in the original's order.
     check("assign 2", "unknown channel");
@@ -196,8 +199,8 @@ fn groups() {
     check("group 257", "value out of range"); // group 1 in the original
     check("group", "syntax error");
     check("group x", "syntax error");
-    check_in(3, "hash", "-> SetPolicy { tier: 3, policy: Hash }");
-    check("rr", "-> SetPolicy { tier: 0, policy: RoundRobin }");
+    check_in(3, "hash", "-> SetPolicy { pool: None, tier: 3, policy: Hash }");
+    check("rr", "-> SetPolicy { pool: None, tier: 0, policy: RoundRobin }");
 }
 
 #[test]

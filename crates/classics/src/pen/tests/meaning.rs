@@ -39,7 +39,12 @@ fn a_pool_has_places_for_all_servers() {
         .tiers
         .iter()
         .flat_map(|tier| &tier.backends)
-        .map(|backend| format!("{backend}{}", if backend.disabled { " off" } else { "" }))
+        .map(|backend| {
+            format!(
+                "{backend}{}",
+                if backend.admin == balancing::AdminState::Disabled { " off" } else { "" }
+            )
+        })
         .collect();
     let all = shown.join(", ");
     assert!(
@@ -51,7 +56,7 @@ fn a_pool_has_places_for_all_servers() {
         config::Limits { sessions_max: terms::Limit::AtMost(1), sessions_max_affine: 2 }
     );
     assert_eq!((pool.tiers[0].backends[0].weight, pool.tiers[0].backends[0].priority), (3, 4));
-    assert_eq!(pool.tiers[0].failover, FailoverScope::Nothing);
+    assert_eq!(pool.failover_of(pool.tiers[0].policy), FailoverScope::Nothing);
     assert_eq!(pool.reject.as_ref().unwrap().endpoint.to_string(), "[::9]:9");
     assert_eq!(pool.quarantine, Duration::from_secs(7));
     let affinity = pool.affinity.unwrap();
@@ -164,11 +169,11 @@ fn a_pen_has_a_native_equivalent() {
         "-rsH -T 60 -x 9 -e 127.0.0.9 -B 127.0.0.8:8 -u me -j /j -p /p 80 127.0.0.1",
         "acl 1 deny 10.0.0.0 255.0.0.0;client_acl 1;tcp_fastclose up;transparent;log /l",
         "evenkeel --policy rotation --quarantine 30s --no-last-resort --failover nothing \
-         --affinity 2048 --affinity-time 1m --affinity-count-only --deny 10.0.0.0/8 \
+         --hash-failover nothing --affinity 2048 --affinity-time 1m --affinity-count-only --deny 10.0.0.0/8 \
          --reject 127.0.0.8:8 --max-sessions 9 --max-connecting 100 --share-port \
          --connect-timeout 3s --backend-half-close-timeout now --shutdown-timeout 0s --transparent \
          --forwarded-headers --splice never --cut close --daemon --pid-file /j/p --user me --root /j \
-         0.0.0.0:80 127.0.0.1:80 ! 127.0.0.9:80:0:0:1",
+         0.0.0.0:80 127.0.0.1:80 ! 127.0.0.9:80",
     );
 }
 

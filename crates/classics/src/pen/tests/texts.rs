@@ -190,8 +190,9 @@ proptest! {
         let mut config = settings_of(&lines).to_config();
         let pool = &mut config.listeners[0].pool;
         for backend in pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
-            (backend.disabled, backend.access) = (false, Default::default());
+            (backend.admin, backend.access) = Default::default();
         }
+        config.listeners[0].pool.fixed_places = false;
         config.listeners[0].dummy = false;
         prop_assume!(config.inexpressible().is_empty());
         let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());

@@ -65,6 +65,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
             bind: "*:65535".to_owned(),
             sessions: 1,
             sessions_total: u64::MAX,
+            pool: "main".to_owned(),
             tiers: vec![TierRow { policy: "least-sessions".to_owned(), backends }],
         }],
     }

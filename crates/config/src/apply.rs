@@ -1,0 +1,167 @@
+//! What a command makes of a configuration.
+
+use crate::operand::{Services, parse_endpoint};
+use crate::{
+    Backend, BackendSelector, Command, CommandError, Config, Endpoint, Limits, Pool, Tier, Which,
+};
+use balancing::AdminState;
+use terms::BackendId;
+
+/// What a command may need that the configuration does not have.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The id for a backend that is added.
+    pub new_backend: BackendId,
+    /// Those backends that a look-up found at this address.
+    pub at: &'a dyn Fn(&str) -> Vec<BackendId>,
+    /// Ports of services by name.
+    pub services: Services<'a>,
+}
+
+/// Tiers of one pool. Every session that finds no backend passes through all of them.
+const TIERS_MAX: usize = 1024;
+
+impl Config {
+    /// The configuration after a command. Commands that change something else, such as
+    /// [`Command::KillSession`], leave it as it is.
+    ///
+    /// # Errors
+    /// Says why the command cannot be carried out; [`CommandError::UnknownSession`] and
+    /// [`CommandError::ShuttingDown`] are not for the configuration to know.
+    pub fn apply(&self, command: &Command, known: &Known<'_>) -> Result<Self, CommandError> {
+        let mut next = self.clone();
+        match command {
+            Command::SetAdminState { backend, state } => next.find(backend, known)?.admin = *state,
+            Command::SetSessionsMax { backend, sessions_max } => {
+                next.find(backend, known)?.limits.sessions_max = *sessions_max;
+            }
+            Command::AddBackend { pool, tier, endpoint } => {
+                let backend = Backend {
+                    id: Some(known.new_backend),
+                    admin: AdminState::Disabled,
+                    ..Backend::new(read_endpoint(endpoint, known)?, Limits::default())
+                };
+                open_tier(next.pool_mut(pool.as_deref())?, *tier)?.backends.push(backend);
+            }
+            Command::RemoveBackend { backend } => next.remove(backend, known)?,
+            Command::SetEndpoint { backend: selector, endpoint } => {
+                let backend = next.find(selector, known)?;
+                if backend.admin == AdminState::Enabled {
+                    return Err(CommandError::NotDisabled(selector.to_string()));
+                }
+                backend.endpoint = read_endpoint(endpoint, known)?;
+            }
+            Command::SetPolicy { pool, tier, policy } => {
+                let pool = next.pool_mut(pool.as_deref())?;
+                let (tier, next) = (*tier, pool.tiers.len());
+                let tier = match pool.fixed_places {
+                    true => open_tier(pool, tier)?,
+                    false => {
+                        let found = pool.tiers.get_mut(tier);
+                        found.ok_or(CommandError::TierOutOfRange { tier, next })?
+                    }
+                };
+                tier.policy = *policy;
+            }
+            Command::Quarantine { backend, .. } | Command::ResetCounters { backend } => {
+                next.find(backend, known)?;
+            }
+            Command::KillSession { .. } | Command::Shutdown {} => {}
+        }
+        Ok(next)
+    }
+
+    /// The id of the backend that a command means.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBackend`] or [`CommandError::AmbiguousBackend`].
+    pub fn backend_id(
+        &self,
+        selector: &BackendSelector,
+        known: &Known<'_>,
+    ) -> Result<BackendId, CommandError> {
+        let pools = self.listeners.iter().map(|it| &it.pool);
+        let pools = pools.filter(|pool| selector.pool.as_ref().is_none_or(|it| *it == pool.name));
+        let at = match &selector.which {
+            Which::Name(name) => (known.at)(name),
+            Which::Place { .. } => Vec::new(),
+        };
+        let fits = |(tier, index, backend): (usize, usize, &Backend)| {
+            let id = backend.id?;
+            let fits = match &selector.which {
+                Which::Place { tier: t, index: i } => (*t, *i) == (tier, index),
+                Which::Name(name) => at.contains(&id) || backend.endpoint.to_string() == *name,
+            };
+            fits.then_some(id)
+        };
+        let mut found = pools.flat_map(Pool::backends).filter_map(fits);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(CommandError::AmbiguousBackend(selector.to_string())),
+            (None, _) => Err(CommandError::UnknownBackend(selector.to_string())),
+        }
+    }
+
+    fn find(
+        &mut self,
+        selector: &BackendSelector,
+        known: &Known<'_>,
+    ) -> Result<&mut Backend, CommandError> {
+        let id = self.backend_id(selector, known)?;
+        self.backend_mut(id).ok_or_else(|| CommandError::UnknownBackend(selector.to_string()))
+    }
+
+    fn remove(
+        &mut self,
+        selector: &BackendSelector,
+        known: &Known<'_>,
+    ) -> Result<(), CommandError> {
+        let id = self.backend_id(selector, known)?;
+        for pool in self.listeners.iter_mut().map(|it| &mut it.pool) {
+            if pool.backends().any(|(_, _, backend)| backend.id == Some(id)) {
+                if pool.fixed_places {
+                    return Err(CommandError::FixedPlaces(selector.to_string()));
+                }
+                pool.tiers.iter_mut().for_each(|it| it.backends.retain(|it| it.id != Some(id)));
+            }
+        }
+        Ok(())
+    }
+
+    fn pool_mut(&mut self, name: Option<&str>) -> Result<&mut Pool, CommandError> {
+        let mut pools = self.listeners.iter_mut().map(|listener| &mut listener.pool);
+        match name {
+            Some(name) => pools
+                .find(|pool| pool.name == name)
+                .ok_or_else(|| CommandError::UnknownPool(name.to_owned())),
+            None => match (pools.next(), pools.next()) {
+                (Some(only), None) => Ok(only),
+                (Some(first), Some(_)) => Err(CommandError::AmbiguousPool(first.name.clone())),
+                (None, _) => Err(CommandError::UnknownPool(Pool::DEFAULT_NAME.to_owned())),
+            },
+        }
+    }
+}
+
+fn read_endpoint(text: &str, known: &Known<'_>) -> Result<Endpoint, CommandError> {
+    parse_endpoint(text, known.services)
+        .map_err(|error| CommandError::InvalidEndpoint(error.to_string()))
+}
+
+/// A tier that there is, or a new one: the next, which chooses as the last does, or any where tiers
+/// are called by fixed numbers.
+fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
+    let next = pool.tiers.len();
+    if tier == next || tier > next && pool.fixed_places {
+        if tier >= TIERS_MAX {
+            return Err(CommandError::TooManyTiers(TIERS_MAX));
+        }
+        let last = pool.tiers.last().filter(|_| !pool.fixed_places);
+        let policy = last.map(|last| last.policy).unwrap_or_default();
+        pool.tiers.resize_with(tier + 1, || Tier { policy, backends: Vec::new() });
+    }
+    pool.tiers.get_mut(tier).ok_or(CommandError::TierOutOfRange { tier, next })
+}
+
+#[cfg(test)]
+mod tests;

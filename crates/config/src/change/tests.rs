@@ -1,0 +1,139 @@
+use super::*;
+use crate::{Family, Host};
+use proptest::prelude::*;
+
+/// A backend whose settings follow from a number, so that equal numbers are equal backends.
+fn backend(id: u64, seed: u8) -> Backend {
+    let bit = |bit: u8| seed >> bit & 1 == 1;
+    let host = Host::Name(if bit(0) { "a" } else { "b" }.to_owned());
+    let limits = Limits {
+        sessions_max: if bit(1) { Limit::None } else { Limit::AtMost(3) },
+        sessions_max_affine: u32::from(bit(2)),
+    };
+    Backend {
+        id: Some(BackendId::new(id)),
+        weight: u32::from(bit(3)),
+        priority: i32::from(bit(4)),
+        admin: if bit(5) { AdminState::Enabled } else { AdminState::Draining },
+        ..Backend::new(Endpoint::Tcp { host, port: 80 }, limits)
+    }
+}
+
+fn listener(id: u64, tiers: Vec<Tier>, seed: u8) -> Listener {
+    let bit = |bit: u8| seed >> bit & 1 == 1;
+    let scope = if bit(0) { FailoverScope::WholeTier } else { FailoverScope::Nothing };
+    Listener {
+        id: Some(ListenerId::new(id)),
+        bind: Bind::Tcp { host: None, port: 80 + u16::from(bit(1)), family: Family::Any },
+        shared_port: bit(2),
+        pool: Pool {
+            name: if bit(3) { "main" } else { "other" }.to_owned(),
+            tiers,
+            quarantine: Duration::from_secs(seed.into()),
+            auto_disable: bit(4),
+            failover: scope,
+            hash_failover: scope,
+            last_resort: bit(5),
+            access: AccessList::everyone(),
+            reject: bit(6).then(|| backend(99, seed)),
+            affinity: bit(7).then_some(Affinity { clients_max: 5, time_limit: None, sticky: true }),
+            fixed_places: bit(2),
+        },
+        sessions_max: bit(3).then_some(5),
+        connecting_max: None,
+        timeouts: Timeouts { connect: Duration::from_secs(seed.into()), ..Timeouts::default() },
+        source: if bit(5) { Source::Client } else { Source::System },
+        forwarded_headers: bit(6),
+        dummy: bit(7),
+        splice: SpliceMode::Auto,
+        cut: if bit(1) { Cut::Close } else { Cut::Reset },
+    }
+}
+
+/// Up to three listeners of up to three tiers, over ids in any order that no two share.
+fn any_config() -> impl Strategy<Value = Config> {
+    let tier = prop::collection::vec(any::<u8>(), 0..4);
+    let tiers = prop::collection::vec((tier, any::<bool>()), 0..4);
+    let listeners = prop::collection::vec((tiers, any::<u8>()), 0..4);
+    let listener_ids = Just(vec![0u64, 1, 2, 3, 4]).prop_shuffle();
+    let backend_ids = Just((1u64..50).collect::<Vec<_>>()).prop_shuffle();
+    // Ids of neighbours are often alike, so that much is kept.
+    let backend_ids = prop_oneof![Just((1u64..50).collect::<Vec<_>>()), backend_ids];
+    let parts = (listeners, listener_ids, backend_ids, any::<bool>());
+    parts.prop_map(|(listeners, listener_ids, backend_ids, daemon)| {
+        let mut backend_ids = backend_ids.into_iter();
+        let listeners = listeners.into_iter().zip(listener_ids).map(|((tiers, seed), id)| {
+            let tiers = tiers.into_iter().map(|(seeds, hash)| {
+                let backends = seeds.into_iter().zip(&mut backend_ids);
+                let backends = backends.map(|(seed, id)| backend(id, seed)).collect();
+                let policy = if hash { Policy::Hash } else { Policy::RoundRobin };
+                Tier { policy, backends }
+            });
+            listener(id, tiers.collect(), seed)
+        });
+        let process = Process { daemon, ..Process::default() };
+        Config { listeners: listeners.collect(), process }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_differs_makes_one_the_other((before, wanted) in (any_config(), any_config())) {
+        prop_assert_eq!(before.with(before.diff(&wanted)), wanted);
+    }
+
+    #[test]
+    fn nothing_differs_from_itself(config in any_config()) {
+        prop_assert_eq!(config.diff(&config), vec![]);
+    }
+
+    /// What an operator did to the running configuration, and the file does not speak of, stays.
+    #[test]
+    fn a_difference_touches_only_what_it_names(before in any_config(), setting in any::<u32>()) {
+        let mut running = before.clone();
+        let Some(first) = before.listeners.iter().find_map(|it| it.pool.backends().next()) else {
+            return Ok(());
+        };
+        let id = first.2.id.expect("all have one");
+        let operator = running.backend_mut(id).expect("it is there");
+        operator.admin = AdminState::Disabled;
+        operator.limits.sessions_max = Limit::AtMost(1234);
+        let operator = operator.clone();
+        let mut wanted = before.clone();
+        wanted.backend_mut(id).expect("it is there").weight = setting;
+        let next = running.with(before.diff(&wanted));
+        let mut expected = running.clone();
+        *expected.backend_mut(id).expect("it is there") = Backend { weight: setting, ..operator };
+        prop_assert_eq!(next, expected);
+    }
+}
+
+fn with_tiers(tiers: &[&[u64]]) -> Config {
+    let tier = |ids: &&[u64]| Tier {
+        policy: Policy::RoundRobin,
+        backends: ids.iter().map(|id| backend(*id, 0)).collect(),
+    };
+    let listeners = vec![listener(0, tiers.iter().map(tier).collect(), 0)];
+    Config { listeners, process: Process::default() }
+}
+
+/// What becomes of `running` when a configuration goes from `before` to `wanted`.
+#[track_caller]
+fn check(before: &[&[u64]], wanted: &[&[u64]], running: &[&[u64]], expected: &[&[u64]]) {
+    let changes = with_tiers(before).diff(&with_tiers(wanted));
+    assert_eq!(with_tiers(running).with(changes), with_tiers(expected));
+}
+
+#[test]
+fn backends_that_an_operator_added_stay() {
+    check(&[&[1]], &[&[1, 2]], &[&[1, 9]], &[&[1, 2, 9]]);
+    check(&[&[1, 2]], &[&[1]], &[&[1, 2, 9]], &[&[1, 9]]);
+    check(&[&[1], &[2]], &[&[1]], &[&[1], &[2, 9]], &[&[1], &[9]]);
+    check(&[&[1], &[2]], &[&[1]], &[&[1], &[2], &[9]], &[&[1], &[9]]);
+    check(&[&[1]], &[&[1], &[2]], &[&[1], &[9]], &[&[1], &[2, 9]]);
+}
+
+#[test]
+fn backends_that_an_operator_removed_do_not_come_back() {
+    check(&[&[1, 2]], &[&[1, 2, 3]], &[&[1]], &[&[1, 3]]);
+}

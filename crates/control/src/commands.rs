@@ -1,0 +1,102 @@
+//! What becomes of a command.
+
+use crate::instance::Instance;
+use balancing::Backend;
+use config::{BackendSelector, Command, CommandError, Known, Reply};
+use std::sync::Arc;
+use std::time::Duration;
+use terms::{Address, BackendId, CloseReason};
+
+impl Instance {
+    /// Carries a command out. `addresses` are those of its endpoint, if it has one.
+    ///
+    /// # Errors
+    /// Says why not; then nothing has changed.
+    pub(crate) fn apply(
+        &mut self,
+        command: &Command,
+        addresses: Vec<Address>,
+    ) -> Result<Reply, CommandError> {
+        if self.shutting_down {
+            return Err(CommandError::ShuttingDown);
+        }
+        self.note_auto_disabled();
+        let mut ids = self.ids.clone();
+        let new_backend = ids.backend();
+        let next = self.knowing(new_backend, |known| self.config.apply(command, known))?;
+        match command {
+            Command::AddBackend { endpoint, .. } | Command::SetEndpoint { endpoint, .. }
+                if addresses.is_empty() =>
+            {
+                return Err(CommandError::InvalidEndpoint(endpoint.clone()));
+            }
+            Command::AddBackend { .. } => self.ids = ids,
+            Command::Quarantine { backend, seconds } => {
+                let length = Duration::from_secs((*seconds).into());
+                self.quarantine(self.backend_id(backend)?, length);
+                return Ok(Reply::Done);
+            }
+            Command::ResetCounters { backend } => {
+                let id = self.backend_id(backend)?;
+                if let Some(backend) = self.running(id) {
+                    self.baselines.insert(id, backend.state.totals());
+                }
+                return Ok(Reply::Done);
+            }
+            Command::KillSession { session } => {
+                return match self.plane.cut(Some(*session), CloseReason::Admin) {
+                    0 => Err(CommandError::UnknownSession(*session)),
+                    _ => Ok(Reply::Done),
+                };
+            }
+            Command::Shutdown {} => {
+                self.stop_listening();
+                return Ok(Reply::Done);
+            }
+            _ => {}
+        }
+        if next == self.config {
+            return Ok(Reply::Unchanged);
+        }
+        self.commit(next, Vec::new(), &addresses);
+        Ok(Reply::Done)
+    }
+
+    fn quarantine(&self, id: BackendId, length: Duration) {
+        for listening in &self.listeners {
+            let pool = listening.listener.pool();
+            if let Some((_, _, backend)) = pool.backends().find(|(_, _, it)| it.id == id) {
+                backend.state.quarantine_for(length, &pool.health, sys::clock::now());
+            }
+        }
+    }
+
+    fn backend_id(&self, selector: &BackendSelector) -> Result<BackendId, CommandError> {
+        self.knowing(BackendId::default(), |known| self.config.backend_id(selector, known))
+    }
+
+    /// Calls `ask` with what a configuration does not know by itself.
+    fn knowing<T>(&self, new_backend: BackendId, ask: impl FnOnce(&Known<'_>) -> T) -> T {
+        let at = |text: &str| self.backends_at(text);
+        ask(&Known { new_backend, at: &at, services: &sys::process::service_port })
+    }
+
+    fn backends_at(&self, text: &str) -> Vec<BackendId> {
+        let mut found = Vec::new();
+        for listening in &self.listeners {
+            let pool = listening.listener.pool();
+            let is_there = |it: &Backend| it.addresses.iter().any(|it| it.to_string() == text);
+            let there = pool.backends().filter(|(_, _, backend)| is_there(backend));
+            found.extend(there.map(|(_, _, backend)| backend.id));
+        }
+        found
+    }
+
+    fn running(&self, id: BackendId) -> Option<Arc<Backend>> {
+        self.listeners.iter().find_map(|listening| {
+            let pool = listening.listener.pool();
+            let found = pool.backends().find(|(_, _, it)| it.id == id);
+            found.map(|(_, _, backend)| Arc::clone(backend))
+        })
+    }
+}

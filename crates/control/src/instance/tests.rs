@@ -1,0 +1,183 @@
+use super::*;
+use balancing::{AdminState, Attempt, Client};
+use config::native::NativeCli;
+use config::{BackendSelector, Command, CommandError, Reply};
+use dataplane::Options;
+use std::path::Path;
+use terms::Limit;
+
+/// What the options and backends come to behind a Unix socket at `path`.
+fn config(path: &Path, words: &str) -> Config {
+    let listen = format!("unix:{}", path.display());
+    let words = ["evenkeel", &listen].into_iter().chain(words.split_whitespace());
+    let cli = clap::Parser::try_parse_from(words).map(|cli: NativeCli| cli.start);
+    cli.unwrap().to_config(&|_| None).unwrap()
+}
+
+fn start(mut config: Config) -> Instance {
+    let mut ids = Ids::default();
+    config.identify(None, &mut ids);
+    let bound = config.listeners.iter().map(|it| bind_listener(it, 1).unwrap()).collect();
+    let plane = DataPlane::start(Options { workers: 1, spin: None }, |_| Box::new(drop)).unwrap();
+    let (observe, countries) = (Observe::default(), CountryBook::default());
+    Instance::start(plane, config, ids, bound, observe, countries)
+}
+
+fn admin(instance: &Instance, index: usize) -> AdminState {
+    instance.pool(0).tiers[0].backends[index].state.admin()
+}
+
+fn set_admin(index: usize, state: AdminState) -> Command {
+    Command::SetAdminState { backend: BackendSelector::place(0, index), state }
+}
+
+#[test]
+fn what_a_command_changed_a_companion_leaves_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let mut given = config(&path, "127.0.0.1:1 127.0.0.1:2");
+    let mut instance = start(given.clone());
+    let disable = set_admin(1, AdminState::Disabled);
+    assert_eq!(instance.apply(&disable, vec![]), Ok(Reply::Done));
+    let limit = Command::SetSessionsMax {
+        backend: BackendSelector::place(0, 0),
+        sessions_max: Limit::AtMost(7),
+    };
+    assert_eq!(instance.apply(&limit, vec![]), Ok(Reply::Done));
+    let policy =
+        Command::SetPolicy { pool: None, tier: 0, policy: balancing::Policy::LeastSessions };
+    assert_eq!(instance.apply(&policy, vec![]), Ok(Reply::Done));
+
+    given.listeners[0].pool.quarantine = Duration::from_secs(99);
+    given.listeners[0].pool.tiers[0].backends[0].weight = 5;
+    instance.reconfigure(&given).unwrap();
+    let pool = instance.pool(0);
+    assert_eq!(pool.health.quarantine, Duration::from_secs(99));
+    assert_eq!(pool.tiers[0].backends[0].weight, 5);
+    assert_eq!(admin(&instance, 1), AdminState::Disabled);
+    assert_eq!(pool.tiers[0].backends[0].state.sessions_max(), Limit::AtMost(7));
+    assert_eq!(pool.tiers[0].policy, balancing::Policy::LeastSessions);
+
+    // What the companion changes itself is its to change.
+    given.listeners[0].pool.tiers[0].backends[0].limits.sessions_max = Limit::AtMost(3);
+    given.listeners[0].pool.tiers[0].policy = balancing::Policy::Random;
+    instance.reconfigure(&given).unwrap();
+    let pool = instance.pool(0);
+    assert_eq!(pool.tiers[0].backends[0].state.sessions_max(), Limit::AtMost(3));
+    assert_eq!(pool.tiers[0].policy, balancing::Policy::Random);
+}
+
+#[test]
+fn what_a_companion_changed_a_command_leaves_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let mut given = config(&path, "127.0.0.1:1 127.0.0.1:2");
+    let mut instance = start(given.clone());
+    given.listeners[0].pool.tiers[0].backends[0].admin = AdminState::Disabled;
+    given.listeners[0].pool.tiers[0].backends[1].priority = 4;
+    instance.reconfigure(&given).unwrap();
+    assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), vec![]), Ok(Reply::Done));
+    assert_eq!(admin(&instance, 0), AdminState::Disabled);
+    let backend = Arc::clone(&instance.pool(0).tiers[0].backends[1]);
+    assert_eq!((backend.state.admin(), backend.priority), (AdminState::Draining, 4));
+    assert_eq!(instance.apply(&set_admin(0, AdminState::Disabled), vec![]), Ok(Reply::Unchanged));
+}
+
+#[test]
+fn a_backend_that_failed_and_was_disabled_is_so_for_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = "--auto-disable 127.0.0.1:1 127.0.0.1:2";
+    let mut instance = start(config(&dir.path().join("l"), words));
+    let pool = instance.pool(0);
+    let mut attempt = Attempt::new(Client::default(), 0);
+    let now = sys::clock::now();
+    let lease = pool.next_backend(&mut attempt, now).unwrap();
+    pool.report(&mut attempt, &lease, balancing::Outcome::Failure, now);
+    assert_eq!(admin(&instance, 0), AdminState::Disabled);
+    assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), vec![]), Ok(Reply::Done));
+    assert_eq!(admin(&instance, 0), AdminState::Disabled);
+    assert_eq!(instance.apply(&set_admin(0, AdminState::Enabled), vec![]), Ok(Reply::Done));
+    assert_eq!(admin(&instance, 0), AdminState::Enabled);
+}
+
+#[test]
+fn names_of_reject_backends_are_kept_fresh_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = "--reject localhost:9 127.0.0.1:1 localhost:2";
+    let instance = start(config(&dir.path().join("l"), words));
+    let named: Vec<_> = instance.named_backends().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(named, ["localhost:2", "localhost:9"]);
+    let elsewhere = [Address::Ip("10.0.0.9:9".parse().unwrap())];
+    assert!(instance.set_addresses("localhost:9", &elsewhere));
+    assert!(!instance.set_addresses("localhost:9", &elsewhere), "they are those already");
+    let pool = instance.pool(0);
+    assert_eq!(pool.reject.as_ref().unwrap().addresses, elsewhere);
+    assert_ne!(pool.tiers[0].backends[1].addresses, elsewhere);
+}
+
+#[test]
+fn counters_start_anew_with_a_reset_and_stay_with_their_backend() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut instance = start(config(&dir.path().join("l"), "127.0.0.1:1 127.0.0.1:2"));
+    let state = |instance: &Instance, index: usize| {
+        Arc::clone(&instance.pool(0).tiers[0].backends[index].state)
+    };
+    for index in [0, 1, 1] {
+        state(&instance, index).tally(0).count_attempt();
+    }
+    let attempts = |instance: &Instance| -> Vec<u64> {
+        let status = instance.status();
+        status.listeners[0].tiers[0].backends.iter().map(|it| it.attempts_total).collect()
+    };
+    let reset = Command::ResetCounters { backend: BackendSelector::place(0, 1) };
+    instance.apply(&reset, vec![]).unwrap();
+    assert_eq!(attempts(&instance), [1, 0]);
+    let remove = Command::RemoveBackend { backend: BackendSelector::place(0, 0) };
+    instance.apply(&remove, vec![]).unwrap();
+    state(&instance, 0).tally(0).count_attempt();
+    assert_eq!(attempts(&instance), [1]);
+    let address = || vec![Address::Ip("127.0.0.1:3".parse().unwrap())];
+    let add = Command::AddBackend { pool: None, tier: 0, endpoint: "127.0.0.1:3".to_owned() };
+    instance.apply(&add, address()).unwrap();
+    assert_eq!(attempts(&instance), [1, 0]);
+}
+
+#[test]
+fn a_change_that_cannot_be_made_as_a_whole_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["a", "b"].map(|name| dir.path().join(name));
+    let mut instance = start(config(&first, "127.0.0.1:1"));
+    let before = instance.status();
+    let mut wanted = config(&first, "127.0.0.1:1");
+    wanted.listeners[0].pool.tiers[0].backends[0].limits.sessions_max = Limit::AtMost(1);
+    wanted.listeners.push(config(&second, "127.0.0.1:2").listeners.remove(0));
+    wanted.listeners[1].pool.name = "second".to_owned();
+    let nowhere = dir.path().join("missing/c");
+    let mut hopeless = wanted.clone();
+    hopeless.listeners.push(config(&nowhere, "127.0.0.1:3").listeners.remove(0));
+    assert!(matches!(instance.reconfigure(&hopeless), Err(StartError::Listen { .. })));
+    assert_eq!(instance.status().listeners, before.listeners);
+    assert!(!second.exists());
+
+    instance.reconfigure(&wanted).unwrap();
+    let binds = |instance: &Instance| -> Vec<String> {
+        instance.status().listeners.into_iter().map(|it| it.bind).collect()
+    };
+    let name = |path: &Path| format!("unix:{}", path.display());
+    assert_eq!(binds(&instance), [name(&first), name(&second)]);
+    std::os::unix::net::UnixStream::connect(&second).unwrap();
+    wanted.listeners.pop();
+    instance.reconfigure(&wanted).unwrap();
+    assert_eq!(binds(&instance), [name(&first)]);
+    assert!(!second.exists());
+}
+
+#[test]
+fn a_name_without_an_address_is_no_backend() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut instance = start(config(&dir.path().join("l"), "127.0.0.1:1"));
+    let add = Command::AddBackend { pool: None, tier: 0, endpoint: "nowhere:80".to_owned() };
+    let refused = Err(CommandError::InvalidEndpoint("nowhere:80".to_owned()));
+    assert_eq!(instance.apply(&add, vec![]), refused);
+    assert_eq!(instance.pool(0).tiers[0].backends.len(), 1);
+}

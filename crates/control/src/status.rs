@@ -1,0 +1,100 @@
+//! What an instance reports of itself.
+
+use crate::instance::{Instance, Listening};
+use balancing::{Backend, HealthLimits};
+use std::net::SocketAddr;
+use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+use terms::Instant;
+
+impl Instance {
+    /// A report of everything.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let now = sys::clock::now();
+        let workers = self.plane.sessions_by_worker();
+        let listeners = self.config.listeners.iter().zip(&self.listeners);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: now.since(self.started).as_secs(),
+            shutting_down: self.shutting_down,
+            workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
+            listeners: listeners.map(|(config, it)| self.listener_row(config, it, now)).collect(),
+        }
+    }
+
+    fn listener_row(
+        &self,
+        config: &config::Listener,
+        listening: &Listening,
+        now: Instant,
+    ) -> ListenerRow {
+        let listener = &listening.listener;
+        let pool = listener.pool();
+        let tiers = pool.tiers.iter().map(|tier| {
+            let backends = tier.backends.iter();
+            TierRow {
+                policy: word(&tier.policy),
+                backends: backends.map(|it| self.backend_row(it, &pool.health, now)).collect(),
+            }
+        });
+        ListenerRow {
+            bind: listening.name.clone(),
+            pool: config.pool.name.clone(),
+            sessions: listener.sessions().into(),
+            sessions_total: listener.sessions_total(),
+            tiers: tiers.collect(),
+        }
+    }
+
+    fn backend_row(&self, backend: &Backend, limits: &HealthLimits, now: Instant) -> BackendRow {
+        let state = &backend.state;
+        let baseline = self.baselines.get(&backend.id).copied().unwrap_or_default();
+        let totals = state.totals().since(baseline);
+        BackendRow {
+            name: backend.name.clone(),
+            addresses: backend.addresses.iter().map(ToString::to_string).collect(),
+            admin: word(&state.admin()),
+            health: state.health().name(limits, now).to_owned(),
+            sessions: state.sessions().into(),
+            sessions_max: state.sessions_max(),
+            attempts_total: totals.attempts,
+            failures_total: totals.failures,
+            sent_bytes_total: totals.sent_bytes,
+            received_bytes_total: totals.received_bytes,
+        }
+    }
+
+    /// Every open session, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionRow> {
+        let mut sessions = self.plane.list();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
+        let rows = sessions.into_iter().map(|it| SessionRow {
+            session: it.session,
+            worker: it.worker,
+            listener: self.listener_name(it.listener).to_owned(),
+            client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
+            backend: it.backend.map(|backend| backend.name.clone()),
+            backend_address: it.backend_address.map(|it| plain(it).to_string()),
+            phase: it.phase.to_owned(),
+            sent_bytes: it.sent_bytes,
+            received_bytes: it.received_bytes,
+            age_seconds: it.age.as_secs_f64(),
+        });
+        rows.collect()
+    }
+}
+
+/// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The word an enum of the model is written with.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
