@@ -2,6 +2,7 @@
 //! checks how the sources are put together.
 
 mod api;
+mod circles;
 mod docs;
 mod interleavings;
 mod markdown;
@@ -29,7 +30,7 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
-    /// Fail when the sources break a rule of their structure: what pure crates may use
+    /// Fail when pure crates are not pure, or when files import one another in a circle
     Structure,
     /// Play every order in which workers can step the atomics they share
     Loom,
@@ -39,7 +40,7 @@ fn main() -> anyhow::Result<()> {
     match Chores::parse().chore {
         Chore::Docs { check: false } => docs::write(),
         Chore::Docs { check: true } => docs::check(),
-        Chore::Structure => purity::check(),
+        Chore::Structure => purity::check().and_then(|()| circles::check()),
         Chore::Loom => interleavings::play(),
     }
 }
