@@ -5,29 +5,10 @@
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
 
 use relay::{Incarnation, Search, SearchStep};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use terms::{CloseReason, ConnectFailure, Instant, Timeouts};
-
-/// SplitMix64 (Steele et al., 2014).
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-}
+use testing::{Rng, sweep};
 
 /// What one address of a backend does with a connect.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,7 +94,7 @@ const NATURES: [Nature; 8] = [
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let backends = (0..rng.below(5)).map(|_| {
             let addresses = rng.below(4);
             (0..addresses).map(|_| NATURES[rng.below(NATURES.len())]).collect()
@@ -295,10 +276,11 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> End {
+fn run(seed: u64, step: &Cell<usize>) -> End {
     let mut world = World::new(seed);
     let mut search = Search::default();
-    for _ in 0..10_000 {
+    for number in 0..10_000 {
+        step.set(number);
         if world.rng.one_in(20) {
             world.run_short();
         }
@@ -355,14 +337,11 @@ fn check_end(world: &World, reason: CloseReason) -> End {
 
 #[test]
 fn every_session_is_served_or_ends_and_only_the_guilty_are_blamed() {
-    let env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    if let Some(seed) = env("EVENKEEL_SIM_SEED") {
-        run(seed);
-        return;
-    }
-    let mut ends: Vec<End> = Vec::new();
-    for seed in 0..env("EVENKEEL_SIM_SEEDS").unwrap_or(2000) {
-        ends.push(run(seed));
+    let ends: RefCell<Vec<End>> = RefCell::default();
+    sweep(2000, |seed, step| ends.borrow_mut().push(run(seed, step)));
+    let ends = ends.into_inner();
+    if ends.len() < 2000 {
+        return; // a replay
     }
     // The sweep must have seen everything that can become of a session.
     for reason in [CloseReason::NoSocket, CloseReason::NoBackend, CloseReason::ConnectRefused] {
