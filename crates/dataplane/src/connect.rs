@@ -93,7 +93,7 @@ fn connect(
         let incarnation = searching.rules.incarnation();
         let (source, mut fault) = source(settings, searching.attempt.client(), address);
         let token = Token::upstream(key, number, incarnation);
-        match open(address, source, token, tools, &mut fault) {
+        match open(address, source, token, tools, &mut fault, now) {
             Ok(socket) => {
                 searching.rules.on_started(now);
                 let is_unix = matches!(address, Address::Unix(_));
@@ -104,7 +104,7 @@ fn connect(
             Err(failure) => {
                 match failure {
                     ConnectFailure::NoSocket => tools.run_out_of_descriptors(now),
-                    ConnectFailure::NoPort => tools.run_out_of_ports(now),
+                    ConnectFailure::NoPort => tools.run_out_of_ports(address, source, now),
                     _ => {}
                 }
                 searching.rules.on_failed(incarnation, failure, &settings.timeouts, now);
@@ -121,9 +121,13 @@ fn open(
     token: Token,
     tools: &Tools,
     fault: &mut Option<SourceFault>,
+    now: Instant,
 ) -> Result<OwnedFd, ConnectFailure> {
     if tools.shared.is_our_own(address) {
         return Err(ConnectFailure::Loop);
+    }
+    if tools.portless.contains(address, source, now) {
+        return Err(ConnectFailure::NoPort);
     }
     let (socket, refused) = net::start_connect(address, source)?;
     let watched = tools.poller.add_stream(&socket, token.to_number());

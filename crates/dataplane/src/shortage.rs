@@ -3,7 +3,8 @@
 use crate::event::{Event, Trouble};
 use crate::outbox::Outbox;
 use std::time::Duration;
-use terms::Instant;
+use sys::net::Source;
+use terms::{Address, Instant};
 
 /// When each shortage was last met, until it is over.
 #[derive(Debug, Default)]
@@ -50,5 +51,59 @@ impl Shortages {
             Trouble::Descriptors => &mut self.descriptors,
             Trouble::Ports => &mut self.ports,
         }
+    }
+}
+
+/// Where there was no local port a moment ago.
+///
+/// The system looks at every port before it says so. Sessions that wait for one would have it do
+/// that again and again, at the cost of all others; this way only one of them asks at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Portless(Vec<(Address, Source, Instant)>);
+
+/// How long the answer is remembered.
+const REMEMBERED: Duration = Duration::from_millis(20);
+/// How many are remembered. Beyond this, the system is asked.
+const PORTLESS_MAX: usize = 64;
+
+impl Portless {
+    /// Whether there was no port for such a connection a moment ago.
+    pub fn contains(&self, address: &Address, source: Source, now: Instant) -> bool {
+        self.0.iter().any(|(known, from, since)| {
+            now.since(*since) < REMEMBERED && *from == source && known == address
+        })
+    }
+
+    /// Remembers that there is no port for such a connection.
+    pub fn add(&mut self, address: &Address, source: Source, now: Instant) {
+        self.0.retain(|(_, _, since)| now.since(*since) < REMEMBERED);
+        if self.0.len() < PORTLESS_MAX && !self.contains(address, source, now) {
+            self.0.push((address.clone(), source, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_session_at_a_time_asks_for_a_port() {
+        let address = |port| Address::Ip(([192, 0, 2, 1], port).into());
+        let at = Instant::from_millis;
+        let mut portless = Portless::default();
+        assert!(!portless.contains(&address(1), Source::System, at(100)));
+        portless.add(&address(1), Source::System, at(100));
+        assert!(portless.contains(&address(1), Source::System, at(119)));
+        assert!(!portless.contains(&address(2), Source::System, at(119)));
+        let own = Source::Own([192, 0, 2, 9].into());
+        assert!(!portless.contains(&address(1), own, at(119)));
+        // The answers of sessions that did not ask keep nobody from asking.
+        portless.add(&address(1), Source::System, at(119));
+        assert!(!portless.contains(&address(1), Source::System, at(120)));
+        for port in 0..1000 {
+            portless.add(&address(port), Source::System, at(130));
+        }
+        assert_eq!(portless.0.len(), PORTLESS_MAX);
     }
 }

@@ -4,11 +4,12 @@ use crate::event::Trouble;
 use crate::outbox::Outbox;
 use crate::pipes::Pipes;
 use crate::shared::Shared;
-use crate::shortage::Shortages;
+use crate::shortage::{Portless, Shortages};
 use relay::READ_BYTES_MAX;
 use std::sync::Arc;
 use sys::epoll::Poller;
-use terms::Instant;
+use sys::net::Source;
+use terms::{Address, Instant};
 
 /// A worker's poller, buffer, pipes and so on. None of it belongs to one session.
 pub(crate) struct Tools {
@@ -22,6 +23,7 @@ pub(crate) struct Tools {
     pub pipes: Pipes,
     pub outbox: Outbox,
     pub shortages: Shortages,
+    pub portless: Portless,
     /// Whether accepting is to pause, for want of file descriptors or memory.
     pub must_pause: bool,
 }
@@ -44,6 +46,7 @@ impl Tools {
             pipes,
             outbox,
             shortages: Shortages::default(),
+            portless: Portless::default(),
             must_pause: false,
         }
     }
@@ -58,7 +61,8 @@ impl Tools {
     }
 
     /// Deals with a lack of local ports towards a backend, which concerns only sessions for it.
-    pub fn run_out_of_ports(&mut self, now: Instant) {
+    pub fn run_out_of_ports(&mut self, address: &Address, source: Source, now: Instant) {
+        self.portless.add(address, source, now);
         self.shortages.note(Trouble::Ports, &mut self.outbox, now);
     }
 
