@@ -1,4 +1,4 @@
-//! `evenkeel ctl`: a running instance seen and changed from the shell.
+//! `evenkeel ctl`: shows and changes a running instance from the shell.
 
 mod find;
 mod tables;
@@ -65,7 +65,7 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Carries a verb out, and returns what to print.
+/// Carries out a verb, and returns what to print.
 fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
     match verb {
         CtlVerb::Status { json: true, .. } => Ok(json(&client.status()?)),
@@ -77,7 +77,7 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
     }
 }
 
-/// Sends the command of a verb, and returns a word about it.
+/// Sends a verb's command, and returns a word about the result.
 fn order(client: &Client, verb: &CtlVerb) -> Result<&'static str, Failure> {
     let Some(command) = verb.command() else { return Ok("") };
     Ok(match (client.command(&command)?, verb) {
@@ -115,7 +115,7 @@ fn drain(
     }
 }
 
-/// How often to look whether a backend is drained.
+/// How often to check whether a backend is drained.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'a BackendRow> {
@@ -133,7 +133,7 @@ fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'
     }
 }
 
-/// `text` without anything that a terminal would obey: whatever answers may say anything.
+/// `text` without control characters that a terminal would obey, because any process may answer.
 fn printable(text: &str) -> String {
     text.replace(|letter: char| letter.is_control() && letter != '\n', "?")
 }

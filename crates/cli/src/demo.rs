@@ -115,7 +115,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Does what the switch was asked.
+    /// Carries out a request to the switch.
     fn switch(&self, on: bool) -> std::io::Result<&'static str> {
         let is_off = self.stopping.load(Relaxed);
         match (is_off, on) {
@@ -134,7 +134,7 @@ impl Backend {
     }
 }
 
-/// The web page behind which backends are stopped and started: `/stop/NAME`, `/start/NAME`.
+/// The web page that stops and starts backends: `/stop/NAME`, `/start/NAME`.
 fn serve_switches(listener: &TcpListener, backends: Vec<Backend>) {
     let backends = Arc::new(backends);
     for stream in listener.incoming().flatten() {

@@ -17,13 +17,13 @@ pub const MARK: &str = "This file belongs to Evenkeel and is replaced by `evenke
 /// The rendered man pages and completions, by file name.
 const DOCUMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/documents.rs"));
 
-/// What became of one file.
+/// The result for one file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
     Created,
     Replaced,
     Unchanged,
-    /// Somebody else's file is there.
+    /// A file that is not ours is there.
     Foreign,
 }
 

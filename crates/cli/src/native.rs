@@ -52,7 +52,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage.code()))
 }
 
-/// What to say if the first word is nearly a verb and cannot be listened on.
+/// The message if the first word is nearly a verb and is not a listening address.
 fn misspelt_verb(word: &str) -> Option<String> {
     let is_bare = word.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '-');
     if !is_bare || word.starts_with('-') || service_port(word).is_some() {

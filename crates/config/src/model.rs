@@ -87,7 +87,7 @@ pub enum Host {
     Name(String),
 }
 
-/// All tiers behind a listener.
+/// All tiers of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// The name by which commands select the pool, unique in the configuration. Default `main`.

@@ -77,7 +77,7 @@ impl AdminSocket {
         let Some(path) = draining_path(self.path()) else { return };
         self.pid_file = None;
         if self.file.rename(path.file_name().unwrap_or_default()).is_err() {
-            // A file behind which nobody listens does not keep the next instance from starting.
+            // A file on which no process listens does not keep the next instance from starting.
             let _ = self.file.remove();
             self.listener = None;
             if let Some(task) = self.serving.take() {

@@ -69,7 +69,7 @@ impl Searching {
     /// The trace of a connect that begins.
     pub fn trace(&self) -> Trace {
         let (tier, index) = self.attempt.place().unwrap_or_default();
-        // The reject backend is behind all tiers.
+        // The reject backend comes after all tiers.
         let rules = self.pool.tiers.get(tier);
         let is_hash = rules.is_some_and(|rules| rules.policy == Policy::Hash);
         let hash = is_hash.then(|| self.attempt.client_hash());

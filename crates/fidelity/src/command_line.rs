@@ -16,7 +16,7 @@ pub struct Program<R> {
     pub usage: &'static str,
     /// Names of its cases and what they ask.
     pub cases: Vec<(&'static str, &'static str)>,
-    /// Runs the chosen ones and tells of each as it ends.
+    /// Runs the chosen ones and reports each as it ends.
     pub run: R,
 }
 

@@ -1,8 +1,8 @@
 //! Random commands and rubbish on pen's control port, from many sides at once.
 //!
-//! Every burst comes from its own seed, which a failure tells. After each, orders that undo the
-//! harm an operator may do (a denied client, a server moved away) are given, and then traffic must
-//! pass, `penctl pid` must name the same process, and its memory must stay within bounds.
+//! Every burst has its own seed, which a failure reports. After each, orders that undo the harm an
+//! operator may do (a denied client, a server moved away) are given, and then traffic must pass,
+//! `penctl pid` must name the same process, and its memory must stay within bounds.
 
 use std::{
     fs,

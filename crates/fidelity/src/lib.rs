@@ -51,7 +51,7 @@ pub fn run(options: &Options) -> Report {
     run_and_tell(options, |_| {})
 }
 
-/// [`run`], which tells of each outcome as soon as it is known.
+/// Like [`run`], but reports each outcome as soon as it is known.
 pub fn run_and_tell(options: &Options, mut tell: impl FnMut(&Outcome)) -> Report {
     let mut report = Report::default();
     for round in 1..=options.rounds {

@@ -140,7 +140,7 @@ impl Lines {
     }
 
     /// Moves to the next line; `false` at the end. After [`InputError::TooLong`] the next call
-    /// goes on behind that line, after [`InputError::Read`] there is no more.
+    /// continues after that line, and after [`InputError::Read`] nothing follows.
     pub fn advance(&mut self) -> Result<bool, InputError> {
         let mut searched = self.next;
         loop {

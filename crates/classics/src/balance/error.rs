@@ -35,7 +35,7 @@ pub enum BalanceError {
     /// More than 64 channels in a group, or 32 groups.
     #[error("MAXCHANNELS exceeded...")]
     TooMany,
-    /// A channel's host, or the `-B` address, is not to be had.
+    /// A channel's host, or the `-B` address, does not resolve.
     #[error("unknown or invalid address [{0}]")]
     UnknownAddress(String),
     /// A channel's port is neither a number nor a service.

@@ -8,15 +8,15 @@ use super::{PenCommand, Switch, Value};
 pub struct CommandRow {
     /// Its word.
     pub name: &'static str,
-    /// What stands behind the word; what may be left out is in brackets.
+    /// The arguments after the word. Optional ones are in brackets.
     pub arguments: &'static str,
     /// What is answered; empty for nothing.
     pub reply: &'static str,
     /// What it does, in sentences.
     pub long: &'static str,
-    /// Makes the command of the words behind its name; `None` where there is only a `no` form.
+    /// Makes the command from the words after its name; `None` if there is only a `no` form.
     pub(super) build: Option<Build>,
-    /// The same behind `no`; `None` where that does nothing.
+    /// Makes it from the words after `no`; `None` if that does nothing.
     pub(super) negated: Option<Build>,
 }
 

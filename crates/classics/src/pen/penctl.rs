@@ -38,7 +38,7 @@ pub enum PenctlError {
     /// No colon in front of a port.
     #[error("no port given")]
     NoPort,
-    /// The host is not to be had; the reason is the resolver's.
+    /// The host does not resolve; the reason is the resolver's.
     #[error("getaddrinfo: {0}")]
     Resolve(String),
     /// Nobody answers there.

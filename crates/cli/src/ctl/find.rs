@@ -1,5 +1,5 @@
-//! Which running instance is meant: the one at a socket, the one that listens somewhere, or the
-//! only one.
+//! Finds the selected instance: the one at a socket, the one with a listening address, or the only
+//! one.
 
 use super::Failure;
 use config::ExitStatus;
@@ -9,10 +9,10 @@ use std::io;
 use std::path::Path;
 use telemetry::Status;
 
-/// The instance that is meant.
+/// The selected instance.
 ///
 /// # Errors
-/// When there is none, or several fit.
+/// If there is none, or if several match.
 pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
     if let Some(path) = &which.admin {
         return connect(path);
@@ -88,7 +88,7 @@ fn nothing_found(which: &WhichInstance, dir: &Path) -> Failure {
     })
 }
 
-/// Whether the directory exists and this user may not look into it.
+/// Whether the directory exists but this user may not read it.
 fn is_closed(dir: &Path) -> bool {
     dir.read_dir().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }

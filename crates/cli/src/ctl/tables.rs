@@ -214,12 +214,13 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Every column as wide as its widest cell.
+    /// Makes every column as wide as its widest cell.
     fn in_full(&self) -> String {
         self.set(&self.widths())
     }
 
-    /// At most `width` wide, if cutting cells of the columns `elastic` in the middle can do that.
+    /// Makes the table at most `width` wide, if cutting cells of the columns `elastic` in the
+    /// middle achieves that.
     fn within(&self, width: usize, elastic: &[usize]) -> String {
         let mut widths = self.widths();
         loop {
@@ -260,10 +261,10 @@ impl Table<'_> {
 
 const GAP: &str = "  ";
 
-/// The narrowest that a column of addresses becomes.
+/// The minimum width of a column of addresses.
 const ELASTIC_MIN: usize = 12;
 
-/// A cell of at most `width` characters. The end is worth most: the port is there.
+/// A cell of at most `width` characters. Its end is the most useful part: the port is there.
 fn cut(cell: &str, width: usize) -> String {
     let length = cell.chars().count();
     if length <= width {

@@ -68,7 +68,7 @@ pub struct Watch {
     pub start: Option<String>,
     /// The command that stops what is left of it, run before `start`, and when there are too many.
     pub stop: Option<String>,
-    /// A command that is told about changes of this program, besides `notify`.
+    /// A command that is run on changes of this program, besides `notify`.
     pub alert: Option<String>,
     /// How long `start` and `stop` may take. Default 60 s.
     #[serde(default = "seconds::<60>", deserialize_with = "duration")]

@@ -50,7 +50,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// One connection through the balancer, from a log that tells who the client was.
+/// One connection through the balancer, from a log that has the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
     /// When it began.
@@ -75,8 +75,8 @@ pub enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Reads a line of pen's log, of our session log (text or JSON) or of a log with PROXY
-    /// headers. Each line is told by itself, so that files may hold several kinds.
+    /// Reads a line of pen's log, of our session log (text or JSON) or of a log with PROXY headers.
+    /// Each line is recognised by itself, so that a file may have several kinds.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         if line.first() == Some(&b'{') {
             return session::parse_json(line).map(Self::Connection);

@@ -283,7 +283,8 @@ fn create_rejects(name: &std::ffi::OsStr) -> Result<(String, BufWriter<File>), M
     }
 }
 
-/// Any number of inputs is open at once, so take as many descriptors as there are to be had.
+/// Any number of inputs can be open at once, so raise the limit of file descriptors as far as
+/// possible.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

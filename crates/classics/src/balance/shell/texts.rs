@@ -35,11 +35,11 @@ pub struct ShowRow {
 pub enum Answer {
     /// To `disable`.
     Disabled(i64),
-    /// To `disable`, when it was so.
+    /// To `disable`, if the channel is already disabled.
     AlreadyDisabled(i64),
     /// To `enable`.
     Enabled(i64),
-    /// To `enable`, when it was so.
+    /// To `enable`, if the channel is already enabled.
     AlreadyEnabled(i64),
     /// To `reset`.
     CountersReset(i64),
