@@ -4,7 +4,7 @@ use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
 use crate::{PERSONALITIES, Personality, ctl, demo};
-use clap::FromArgMatches;
+use clap::Parser;
 use config::ExitStatus;
 use config::native::{NativeArgs, NativeCli, Verb, command_tree};
 use logtools::options::distance;
@@ -19,11 +19,14 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     if let Some(personality) = first.and_then(Personality::find) {
         return personality.run(personality.name, rest.as_slice(), true);
     }
-    let all = std::iter::once(OsString::from("evenkeel")).chain(words.iter().cloned());
-    let matches = tree().try_get_matches_from(all);
-    let cli = match matches.and_then(|matches| NativeCli::from_arg_matches(&matches)) {
+    let all = || std::iter::once(OsString::from("evenkeel")).chain(words.iter().cloned());
+    let cli = match NativeCli::try_parse_from(all()) {
         Ok(cli) => cli,
-        Err(error) => return explain(&error, first),
+        // Only help names the personalities; a start does without them.
+        Err(error) => {
+            let error = tree().try_get_matches_from(all()).err().unwrap_or(error);
+            return explain(&error, first);
+        }
     };
     match cli.verb {
         None => start(&cli.start, first),
