@@ -13,18 +13,21 @@ pub const ROOT_RUNTIME_DIR: &str = "/run/evenkeel";
 /// else `$XDG_RUNTIME_DIR/evenkeel`; else `/tmp/evenkeel-UID`.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(dir) = from("EVENKEEL_RUNTIME_DIR") {
-        return dir.into();
+    if let Some(dir) = from_environment("EVENKEEL_RUNTIME_DIR") {
+        return dir;
     }
     let uid = sys::process::user_id();
     if uid == 0 {
         return ROOT_RUNTIME_DIR.into();
     }
-    match from("XDG_RUNTIME_DIR") {
-        Some(dir) => Path::new(&dir).join("evenkeel"),
+    match from_environment("XDG_RUNTIME_DIR") {
+        Some(dir) => dir.join("evenkeel"),
         None => format!("/tmp/evenkeel-{uid}").into(),
     }
+}
+
+fn from_environment(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The admin socket of the instance called `name`, in the runtime directory. If the instance is to
@@ -62,9 +65,11 @@ fn user_dir(uid: u32) -> PathBuf {
 /// user's directory is open.
 pub fn admin_sockets() -> io::Result<Vec<PathBuf>> {
     let uid = sys::process::user_id();
-    let given = [user_dir(uid), Path::new(ROOT_RUNTIME_DIR).join(uid.to_string())];
-    let mut sockets: Vec<_> =
-        given.iter().flat_map(|dir| sockets_in(dir).unwrap_or_default()).collect();
+    let mut sockets = sockets_in(&user_dir(uid)).unwrap_or_default();
+    if from_environment("EVENKEEL_RUNTIME_DIR").is_none() {
+        let given = Path::new(ROOT_RUNTIME_DIR).join(uid.to_string());
+        sockets.extend(sockets_in(&given).unwrap_or_default());
+    }
     match sockets_in(&runtime_dir()) {
         Err(error) if sockets.is_empty() => return Err(error),
         found => sockets.extend(found.unwrap_or_default()),
