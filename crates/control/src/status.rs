@@ -3,7 +3,7 @@
 use crate::instance::{Instance, Listening};
 use balancing::{Backend, HealthLimits};
 use std::net::SocketAddr;
-use telemetry::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+use telemetry::{BackendRow, Health, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
 use terms::Instant;
 
 impl Instance {
@@ -55,7 +55,7 @@ impl Instance {
             name: backend.name.clone(),
             addresses: backend.addresses.iter().map(ToString::to_string).collect(),
             admin: word(&state.admin()),
-            health: state.health().name(limits, now).to_owned(),
+            health: health(backend, limits, now),
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),
             attempts_total: totals.attempts,
@@ -83,6 +83,21 @@ impl Instance {
             age_seconds: it.age.as_secs_f64(),
         });
         rows.collect()
+    }
+}
+
+fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {
+    let health = backend.state.health();
+    match health {
+        _ if backend.addresses.is_empty() => Health::Unresolved,
+        balancing::Health::Healthy { failures: 0 } if backend.state.totals().attempts == 0 => {
+            Health::Unknown
+        }
+        balancing::Health::Healthy { .. } => Health::Healthy,
+        balancing::Health::Quarantined { .. } if health.is_left_out(limits, now) => {
+            Health::Quarantined
+        }
+        balancing::Health::Quarantined { .. } => Health::Probation,
     }
 }
 

@@ -9,4 +9,4 @@ mod line;
 mod status;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
-pub use status::{BackendRow, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+pub use status::{BackendRow, Health, ListenerRow, SessionRow, Status, TierRow, WorkerRow};

@@ -1,6 +1,7 @@
 //! The documents that the admin API returns.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use terms::Limit;
 
 /// An instance. Served as `GET /v1/status`.
@@ -60,8 +61,8 @@ pub struct BackendRow {
     pub addresses: Vec<String>,
     /// `enabled`, `disabled` or `draining`.
     pub admin: String,
-    /// `healthy`, `quarantined` or `probation`.
-    pub health: String,
+    /// What connects have shown.
+    pub health: Health,
     /// Open sessions and connects in progress.
     pub sessions: u64,
     /// The limit of sessions, as a number: zero for no limit, negative to admit none.
@@ -74,6 +75,34 @@ pub struct BackendRow {
     pub sent_bytes_total: u64,
     /// Bytes from the backend to clients.
     pub received_bytes_total: u64,
+}
+
+/// What is known of a backend's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Its name has no address yet.
+    Unresolved,
+    /// No connect has been tried.
+    Unknown,
+    /// It answers.
+    Healthy,
+    /// It failed, and is skipped for a while.
+    Quarantined,
+    /// It is tried again after a quarantine.
+    Probation,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unresolved => "unresolved",
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Quarantined => "quarantined",
+            Self::Probation => "probation",
+        })
+    }
 }
 
 /// An open session. `GET /v1/sessions` lists all of them.

@@ -85,11 +85,14 @@ const PLAIN_STATUS: [&str; 9] =
 
 fn plain_row(place: String, backend: &BackendRow) -> Vec<String> {
     // An operator's word counts for more than what connects have shown.
-    let state = if backend.admin == "enabled" { &backend.health } else { &backend.admin };
+    let state = match &*backend.admin {
+        "enabled" => backend.health.to_string(),
+        admin => admin.to_owned(),
+    };
     vec![
         place,
         backend.name.clone(),
-        state.clone(),
+        state,
         short(backend.sessions),
         limit(backend, short),
         short(backend.attempts_total),
@@ -110,7 +113,7 @@ fn wide_row(place: String, policy: &str, backend: &BackendRow) -> Vec<String> {
         backend.name.clone(),
         policy.to_owned(),
         backend.admin.clone(),
-        backend.health.clone(),
+        backend.health.to_string(),
         backend.sessions.to_string(),
         limit(backend, |limit| limit.to_string()),
         backend.attempts_total.to_string(),

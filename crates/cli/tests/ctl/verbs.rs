@@ -339,6 +339,16 @@ fn remove() {
 }
 
 #[test]
+fn a_backend_is_healthy_once_it_has_answered() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a} ! name.invalid:80"));
+    assert_eq!(place.backend(0, 0)["health"], "unknown");
+    assert_eq!(place.backend(1, 0)["health"], "unresolved");
+    assert_eq!(ask(&port), "a");
+    assert_eq!(place.backend(0, 0)["health"], "healthy");
+}
+
+#[test]
 fn an_auto_disabled_backend_can_be_enabled_at_once() {
     let (place, port) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(Backend::named);

@@ -1,5 +1,5 @@
 use super::*;
-use telemetry::{TierRow, WorkerRow};
+use telemetry::{Health, TierRow, WorkerRow};
 
 fn table(rows: &[[&str; 2]]) -> Table<'static> {
     let rows = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
@@ -44,7 +44,7 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
         name: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
         addresses: Vec::new(),
         admin: "enabled".to_owned(),
-        health: "quarantined".to_owned(),
+        health: Health::Quarantined,
         sessions,
         sessions_max,
         attempts_total: u64::MAX,
