@@ -20,7 +20,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use sys::files::PidFile;
-use sys::process::{Directory, Keep, User};
+use sys::process::{Directory, HeldSignals, Keep, User};
 
 /// What a personality requires besides its configuration.
 pub struct Setup {
@@ -72,6 +72,8 @@ pub struct Prepared {
     companion: Option<Box<dyn Companion>>,
     user: Option<(String, User)>,
     countries: CountryBook,
+    /// From before anybody can see that this instance listens until it can handle them.
+    held: HeldSignals,
 }
 
 impl Prepared {
@@ -81,6 +83,8 @@ impl Prepared {
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
         let Setup { mut config, reporter, observe, signals, directory, companion, .. } = setup;
+        let ignored = signals.ignored.iter();
+        let held = HeldSignals::new(ignored.map(|(kind, _)| kind.as_raw_value()));
         sys::process::raise_descriptor_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.process.workers.unwrap_or(cores).max(1);
@@ -112,6 +116,7 @@ impl Prepared {
             companion,
             user,
             countries,
+            held,
         })
     }
 
@@ -137,6 +142,9 @@ impl Prepared {
         let detach = || sys::process::detach(self.directory);
         let background = process.daemon.then(detach).transpose();
         let background = background.map_err(system("in the background"))?;
+        // What is visible from here on, such as the pid file, is removed by an orderly end.
+        let ending = self.signals.shut_down.iter();
+        let held = HeldSignals::new(ending.map(|kind| kind.as_raw_value()));
         let pid_file = pid_path.map(write_pid).transpose()?;
         self.admin.note_pid();
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
@@ -161,11 +169,13 @@ impl Prepared {
             shutdown: tokio::sync::Notify::new(),
             socket: Mutex::new(self.admin),
         });
-        let caught = {
+        let (caught, companion) = {
             let _inside = runtime.enter();
-            Caught::new(&self.signals)
+            let run = |it: Box<dyn Companion>| it.run(Operator::new(Arc::clone(&desk)));
+            (Caught::new(&self.signals), self.companion.map(run))
         };
-        let companion = self.companion.map(|it| it.run(Operator::new(Arc::clone(&desk))));
+        drop(held);
+        drop(self.held);
         let exit = self.signals.exit;
         let serving = Serving { desk, backlog, caught, exit, unusable_sources };
         if let Some(background) = background {

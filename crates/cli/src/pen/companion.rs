@@ -11,6 +11,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use sys::files::PidFile;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Pen's own part of a running instance.
@@ -50,6 +51,13 @@ impl Companion for PenCompanion {
     fn run(self: Box<Self>, operator: Operator) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Self { settings, messages, told, door, pid_file, .. } = *self;
         let (desk, requests) = Desk::new(messages.clone(), told.subscribe());
+        // From now on, so that a signal that came during the start is not lost.
+        let kinds =
+            [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+        let [hangup, user1, user2] = kinds.map(|kind| signal(kind).ok());
+        if hangup.is_none() || user1.is_none() || user2.is_none() {
+            messages.say("signals cannot be caught");
+        }
         let operation = Operation::new(settings, messages, operator, told);
         Box::pin(async move {
             let _pid_file = pid_file;
@@ -61,8 +69,10 @@ impl Companion for PenCompanion {
                     }
                 });
             }
-            tokio::spawn(desk.clone().heed_hangups());
-            operation.run(requests, desk).await;
+            if let Some(hangup) = hangup {
+                tokio::spawn(desk.clone().heed_hangups(hangup));
+            }
+            operation.run(requests, [user1, user2], desk).await;
         })
     }
 }

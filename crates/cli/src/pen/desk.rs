@@ -7,7 +7,7 @@ use super::threads::Threads;
 use balancing::Client;
 use classics::pen::{PenSettings, Ran, Script};
 use std::net::IpAddr;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A request to the owner of the settings.
@@ -64,11 +64,7 @@ impl Desk {
 
     /// At every HUP, reopens the log and runs the configuration file again. One HUP after the
     /// other, so that the last one counts.
-    pub async fn heed_hangups(self) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            self.messages.say("HUP cannot be caught");
-            return;
-        };
+    pub async fn heed_hangups(self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
             self.reload().await;
         }

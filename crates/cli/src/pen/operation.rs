@@ -14,7 +14,7 @@ use classics::pen::{FactsNeeded, Order, PenSettings, Ran, Surroundings, replies}
 use config::{BackendSelector, Command};
 use control::Operator;
 use dataplane::Observe;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
 /// A running pen: its settings and what they act on.
@@ -52,13 +52,12 @@ impl Operation {
     }
 
     /// Carries out requests, and reports at USR1, until the process ends.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, desk: Desk) {
-        let kinds = [SignalKind::user_defined1(), SignalKind::user_defined2()];
-        let mut signals = kinds.map(|kind| signal(kind).ok());
-        if signals.iter().any(Option::is_none) {
-            self.messages.say("USR1 and USR2 cannot be caught");
-        }
-        let [user1, user2] = &mut signals;
+    pub async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        [mut user1, mut user2]: [Option<Signal>; 2],
+        desk: Desk,
+    ) {
         loop {
             tokio::select! {
                 Some(request) = requests.recv() => match request {
@@ -67,8 +66,8 @@ impl Operation {
                         let _ = answer.send(self.carry_out(&loaded).await);
                     }
                 },
-                () = received(user1) => self.report(&desk),
-                () = received(user2) => std::process::abort(), // for a core dump, as documented
+                () = received(&mut user1) => self.report(&desk),
+                () = received(&mut user2) => std::process::abort(), // for a core dump, as documented
             }
         }
     }

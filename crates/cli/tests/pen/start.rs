@@ -243,3 +243,45 @@ fn serve_and_check_root(listen: &Port, program: &Program, root: &Path) {
         assert_eq!(fs::read_link(format!("/proc/{pid}/{link}")).unwrap(), root, "{link}");
     }
 }
+
+#[test]
+fn signals_right_after_it_listens_do_not_end_it() {
+    let (a, place) = (Backend::named("a"), Place::new());
+    let file = place.file("pen.cfg");
+    fs::write(&file, "blacklist 77\n").unwrap();
+    let mut pen = Pen::start_in(place, &format!("-F {}", file.display()), &format!("{a}"));
+    for _ in 0..10 {
+        let Pen { program, port, control, place } = pen;
+        drop(program);
+        fs::write(&file, "blacklist 77\n").unwrap();
+        let words = format!(
+            "-f {} -F {} -C 127.0.0.1:{control} 127.0.0.1:{port} {a}",
+            as_oneself(),
+            file.display()
+        );
+        let mut program = Program::spawn(&mut place.command("pen", &words));
+        while !program.has_ended() && !fidelity::procnet::is_listening(port.number()) {}
+        fs::write(&file, "blacklist 78\n").unwrap();
+        for signal in [Signal::HUP, Signal::USR1] {
+            program.signal(signal);
+        }
+        pen = Pen { program, port, control, place };
+        until("the file to be read again", || pen.ctl("blacklist") == "78\n");
+        pen.check_alive();
+    }
+}
+
+#[test]
+fn a_term_as_soon_as_the_pid_file_is_there_ends_it_in_order() {
+    let a = Backend::named("a");
+    for _ in 0..10 {
+        let (place, listen) = (Place::new(), port());
+        let words = format!("-f {} -p pen.pid 127.0.0.1:{listen} {a}", as_oneself());
+        let mut program = Program::spawn(&mut place.command("pen", &words));
+        let file = place.file("pen.pid");
+        while !program.has_ended() && !file.exists() {}
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().code(), Some(0));
+        assert!(!file.exists(), "a pid file is left");
+    }
+}
