@@ -113,7 +113,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --shutdown-timeout --source --transparent --forwarded-headers --splice --cut --workers --spin --daemon --pid-file --user --root --admin --log-format --print-config --help --version demo ctl status help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --shutdown-timeout --source --transparent --forwarded-headers --splice --cut --workers --spin --daemon --pid-file --user --root --admin --log-format --print-config --help --version demo ctl status help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -180,6 +180,14 @@ _evenkeel() {
                     return 0
                     ;;
                 --linger)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-alive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= shutdown-timeout= source= transparent forwarded-headers splice= cut= workers= spin= daemon pid-file= user= root= admin= log-format= print-config h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers splice= cut= workers= spin= daemon pid-file= user= root= admin= log-format= print-config h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -52,6 +52,8 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; 0 or never disables this, now ends it at once' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-half-close-timeout -d 'Like --half-close-timeout, if the backend has finished [default: the same value]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l linger -d 'How long to wait for the last bytes before a reset to be delivered' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l keep-alive -d 'Probe a silent peer after this long, up to three times, TIME/3 but at most 75s apart; 0 or never disables this [default: as the system does]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user-timeout -d 'Give up a peer that acknowledges no data for this long; 0 disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address for connections to backends' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l splice -d 'Relay bulk data through kernel pipes: auto, always or never' -r -f -a "auto\t''

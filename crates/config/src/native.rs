@@ -129,6 +129,13 @@ pub struct NativeArgs {
     /// How long to wait for the last bytes before a reset to be delivered
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     pub linger: Span,
+    /// Probe a silent peer after this long, up to three times, TIME/3 but at most 75s apart; 0 or
+    /// never disables this [default: as the system does]
+    #[arg(long, value_name = "TIME", help_heading = TIMES)]
+    pub keep_alive: Option<Patience>,
+    /// Give up a peer that acknowledges no data for this long; 0 disables this
+    #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
+    pub user_timeout: Patience,
     /// How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = TIMES)]
     pub shutdown_timeout: Deadline,

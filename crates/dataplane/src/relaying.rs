@@ -9,7 +9,7 @@ use relay::{Pumped, Verdict, pump};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use sys::net;
-use terms::{CloseReason, Cut, Instant, Side, Timeouts};
+use terms::{CloseReason, Cut, Instant, KeepAlive, Side, Timeouts};
 
 /// Keep-alive is switched on for sessions that last this long. Most do not, which saves the calls
 /// and the kernel's timers.
@@ -17,10 +17,17 @@ const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// How long to wait after the system had no memory for a read or a write.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 
-/// When the timer of a session that was just connected is to fire.
-pub(crate) fn first_look(session: &Session, now: Instant) -> Instant {
-    let deadline = session.link.deadline(&session.listener.settings().timeouts);
-    let lasting = now + KEEP_ALIVE_AFTER;
+/// Begins to relay for a session that was just connected; returns when its timer is to fire.
+pub(crate) fn begin(session: &Session, now: Instant) -> Instant {
+    let timeouts = &session.listener.settings().timeouts;
+    if let Some(limit) = timeouts.user_timeout {
+        session.sockets().for_each(|socket| net::set_user_timeout(socket, limit));
+    }
+    let deadline = session.link.deadline(timeouts);
+    let lasting = match timeouts.keep_alive {
+        KeepAlive::After(idle) => now + idle.min(KEEP_ALIVE_AFTER),
+        KeepAlive::System | KeepAlive::Never => now + KEEP_ALIVE_AFTER,
+    };
     deadline.map_or(lasting, |deadline| deadline.min(lasting))
 }
 

@@ -187,7 +187,8 @@ impl Session {
     /// Switches keep-alive on for both connections, once.
     pub fn keep_alive(&mut self) {
         if !std::mem::replace(&mut self.kept_alive, true) {
-            self.sockets().for_each(net::keep_alive);
+            let when = self.listener.settings().timeouts.keep_alive;
+            self.sockets().for_each(|socket| net::keep_alive(socket, when));
         }
     }
 

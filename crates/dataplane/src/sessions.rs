@@ -150,7 +150,7 @@ impl Sessions {
             State::Connecting { .. } => {
                 let searches = &mut self.searches;
                 if connect::handle_event(session, incarnation, ready, searches, tools, now) {
-                    self.deadlines.set(key, relaying::first_look(session, now));
+                    self.deadlines.set(key, relaying::begin(session, now));
                 }
                 self.go_on(key, tools, now);
             }

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
-use terms::{Address, ConnectFailure};
+use terms::{Address, ConnectFailure, KeepAlive};
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
@@ -319,9 +319,34 @@ pub fn set_no_delay(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
 }
 
-/// Makes the kernel probe a silent peer from time to time.
-pub fn keep_alive(socket: BorrowedFd<'_>) {
+/// Has the kernel probe a silent peer (tcp(7), `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT`).
+///
+/// Times are rounded up to whole seconds, and what the kernel does not take is brought into its
+/// range.
+pub fn keep_alive(socket: BorrowedFd<'_>, when: KeepAlive) {
+    match when {
+        KeepAlive::Never => return,
+        KeepAlive::System => {}
+        KeepAlive::After(idle) => {
+            let seconds = |time: Duration| time.as_millis().div_ceil(1000).clamp(1, 32_767) as u64;
+            let interval = (idle / KEEP_ALIVE_PROBES).min(KEEP_ALIVE_INTERVAL_MAX);
+            let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(seconds(idle)));
+            let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(seconds(interval)));
+            let _ = sockopt::set_tcp_keepcnt(socket, KEEP_ALIVE_PROBES);
+        }
+    }
     let _ = sockopt::set_socket_keepalive(socket, true);
+}
+
+const KEEP_ALIVE_PROBES: u32 = 3;
+/// The system's own interval.
+const KEEP_ALIVE_INTERVAL_MAX: Duration = Duration::from_secs(75);
+
+/// Has the kernel reset a connection whose peer acknowledges nothing for `limit` (tcp(7),
+/// `TCP_USER_TIMEOUT`). The kernel counts milliseconds, at most about 24 days.
+pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) {
+    let millis = limit.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX as u128);
+    let _ = sockopt::set_tcp_user_timeout(socket, millis as u32);
 }
 
 /// Makes closing the socket send a reset.

@@ -21,4 +21,4 @@ pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;
 pub use session::{CloseReason, Cut, Side, SpliceMode};
-pub use timeouts::Timeouts;
+pub use timeouts::{KeepAlive, Timeouts};

@@ -110,6 +110,8 @@ impl BalanceProxy {
             half_close: None,
             backend_half_close: Some(BACKEND_HALF_CLOSE),
             linger: default.linger,
+            keep_alive: default.keep_alive,
+            user_timeout: default.user_timeout,
             shutdown: None,
         };
         let listener = Listener {

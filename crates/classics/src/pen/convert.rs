@@ -153,6 +153,8 @@ impl PenSettings {
             half_close: by_client,
             backend_half_close: by_server,
             linger: default.linger,
+            keep_alive: default.keep_alive,
+            user_timeout: default.user_timeout,
             shutdown: at_once,
         }
     }

@@ -227,3 +227,32 @@ fn a_system_short_of_memory_delays_a_session_and_does_not_end_it() {
         assert!(failed >= 3, "{failed} calls failed");
     }
 }
+
+#[test]
+fn the_system_watches_over_peers_as_asked() {
+    let has_strace = std::process::Command::new("strace").arg("-V").output().is_ok();
+    if skip_unless(has_strace, "strace, which shows system calls, is not installed") {
+        return;
+    }
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let words = format!("{port} {echo} --keep-alive 1s --user-timeout 7s --workers 1");
+    let evenkeel = place.native(&words);
+    let pid = evenkeel.pid().as_raw_nonzero().to_string();
+    let mut strace = std::process::Command::new("strace");
+    let strace = Program::spawn(strace.args(["-f", "-p", &pid, "-e", "trace=setsockopt"]));
+    strace.log.wait("attached");
+    let short = Client::connect(&port);
+    short.send("a");
+    short.expect("a");
+    drop(short);
+    evenkeel.log.wait("session ended");
+    assert_eq!(strace.log.with("TCP_USER_TIMEOUT, [7000]").len(), 2, "one for each side");
+    assert!(strace.log.with("KEEP").is_empty(), "a short session is spared the calls");
+    let _long = Client::connect(&port);
+    for side in 0..2 {
+        strace.log.wait_nth("TCP_KEEPIDLE, [1]", side);
+        strace.log.wait_nth("TCP_KEEPINTVL, [1]", side);
+        strace.log.wait_nth("TCP_KEEPCNT, [3]", side);
+        strace.log.wait_nth("SO_KEEPALIVE, [1]", side);
+    }
+}

@@ -1,11 +1,12 @@
 //! Turns the options of the start form into the configuration they mean.
 
-use super::NativeArgs;
+use super::{NativeArgs, Patience};
+
 use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
 use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier};
 use balancing::Policy;
 use std::sync::Arc;
-use terms::{Source, Timeouts};
+use terms::{KeepAlive, Source, Timeouts};
 
 /// Why a native command line is invalid. The exit status is that of usage errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +71,12 @@ impl NativeArgs {
                     .unwrap_or(self.half_close_timeout)
                     .0,
                 linger: self.linger.0,
+                keep_alive: match self.keep_alive {
+                    None => KeepAlive::System,
+                    Some(Patience(None)) => KeepAlive::Never,
+                    Some(Patience(Some(idle))) => KeepAlive::After(idle),
+                },
+                user_timeout: self.user_timeout.0,
                 shutdown: self.shutdown_timeout.0,
             },
             source: match self.source {

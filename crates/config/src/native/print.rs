@@ -8,7 +8,7 @@ use balancing::{AdminState, FailoverScope, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
 use std::time::Duration;
-use terms::{Cut, Source, SpliceMode, Timeouts};
+use terms::{Cut, KeepAlive, Source, SpliceMode, Timeouts};
 
 impl Config {
     /// The arguments of `evenkeel` that mean this configuration: the options that differ from the
@@ -183,6 +183,13 @@ fn listener_times(words: &mut Words, times: &Timeouts) {
     let name = "--backend-half-close-timeout";
     words.option(name, times.backend_half_close, times.half_close, grace);
     words.option("--linger", times.linger, default.linger, span);
+    let keep_alive = match times.keep_alive {
+        KeepAlive::System => None,
+        KeepAlive::Never => Some(Patience(None)),
+        KeepAlive::After(idle) => Some(Patience(Some(idle))),
+    };
+    words.optional("--keep-alive", keep_alive);
+    words.option("--user-timeout", times.user_timeout, default.user_timeout, patience);
     let deadline = |limit| Deadline(limit).to_string();
     words.option("--shutdown-timeout", times.shutdown, default.shutdown, deadline);
 }

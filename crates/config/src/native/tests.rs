@@ -96,6 +96,11 @@ fn options_anywhere() {
     );
     check("--shutdown-timeout never 80 a", "evenkeel --shutdown-timeout never 80 a:80");
     check(
+        "--keep-alive 90 --user-timeout 20 80 a",
+        "evenkeel --keep-alive 90s --user-timeout 20s 80 a:80",
+    );
+    check("--keep-alive 0 --user-timeout 0 80 a", "evenkeel --keep-alive never 80 a:80");
+    check(
         "--source ::1 --splice always --cut close --workers 2 --spin 100us 80 a",
         "evenkeel --source ::1 --splice always --cut close --workers 2 --spin 100us 80 a:80",
     );
