@@ -1,4 +1,4 @@
-//! What a command makes of a configuration.
+//! Applies commands to a configuration.
 
 use crate::operand::{Services, parse_endpoint};
 use crate::{
@@ -7,18 +7,18 @@ use crate::{
 use balancing::AdminState;
 use terms::BackendId;
 
-/// What a command may need that the configuration does not have.
+/// What a command may need besides the configuration.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    /// The id for a backend that is added.
+    /// The id for an added backend.
     pub new_backend: BackendId,
-    /// Those backends that a look-up found at this address.
+    /// The backends that a lookup found at this address.
     pub at: &'a dyn Fn(&str) -> Vec<BackendId>,
-    /// Ports of services by name.
+    /// The ports of services, by name.
     pub services: Services<'a>,
 }
 
-/// Tiers of one pool. Every session that finds no backend passes through all of them.
+/// The maximum number of tiers in a pool. A session that finds no backend visits all of them.
 const TIERS_MAX: usize = 1024;
 
 impl Config {
@@ -26,8 +26,8 @@ impl Config {
     /// [`Command::KillSession`], leave it as it is.
     ///
     /// # Errors
-    /// Says why the command cannot be carried out; [`CommandError::UnknownSession`] and
-    /// [`CommandError::ShuttingDown`] are not for the configuration to know.
+    /// The reason why the command cannot be carried out. [`CommandError::UnknownSession`] and
+    /// [`CommandError::ShuttingDown`] are beyond the configuration's knowledge.
     pub fn apply(&self, command: &Command, known: &Known<'_>) -> Result<Self, CommandError> {
         let mut next = self.clone();
         match command {
@@ -71,7 +71,7 @@ impl Config {
         Ok(next)
     }
 
-    /// The id of the backend that a command means.
+    /// The id of the backend that a command selects.
     ///
     /// # Errors
     /// [`CommandError::UnknownBackend`] or [`CommandError::AmbiguousBackend`].
@@ -148,8 +148,8 @@ fn read_endpoint(text: &str, known: &Known<'_>) -> Result<Endpoint, CommandError
         .map_err(|error| CommandError::InvalidEndpoint(error.to_string()))
 }
 
-/// A tier that there is, or a new one: the next, which chooses as the last does, or any where tiers
-/// are called by fixed numbers.
+/// An existing tier, or a new one: the next one, with the policy of the last, or any one if tiers
+/// are known by fixed numbers.
 fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
     let next = pool.tiers.len();
     if tier == next || tier > next && pool.fixed_places {

@@ -1,7 +1,7 @@
-//! What differs between two configurations, and how to make one the other.
+//! The differences between two configurations, and how to apply them.
 //!
-//! [`Config::diff`] compares what has the same id, so that a change can also be made to a third
-//! configuration that has been changed otherwise: [`Config::with`] leaves alone what a change does not name.
+//! [`Config::diff`] compares listeners and backends with the same id, so that a change can also be
+//! applied to a third configuration: [`Config::with`] leaves alone what a change does not name.
 
 use crate::{
     Affinity, Backend, Bind, Config, Endpoint, Limits, Listener, LogFormat, Pool, Process, Tier,
@@ -16,65 +16,65 @@ use terms::{BackendId, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
 /// One difference between two configurations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Another setting of the process.
+    /// A setting of the process has another value.
     SetProcess(ProcessSetting),
-    /// No such listener any more.
+    /// A listener was removed.
     RemoveListener(ListenerId),
-    /// A listener that is new, with all behind it.
+    /// A listener was added, with its pool.
     AddListener {
         /// Its place in the list.
         at: usize,
         /// The listener.
         listener: Box<Listener>,
     },
-    /// Another setting of a listener.
+    /// A setting of a listener has another value.
     SetListener(ListenerId, ListenerSetting),
-    /// Another setting of a listener's pool.
+    /// A setting of a listener's pool has another value.
     SetPool(ListenerId, PoolSetting),
-    /// No such backend any more.
+    /// A backend was removed.
     RemoveBackend(BackendId),
-    /// No such tier any more, unless it has backends that are not known here.
+    /// A tier was removed, unless it has backends that are not known here.
     RemoveTier {
-        /// Whose pool.
+        /// The listener of the pool.
         listener: ListenerId,
         /// Its number.
         tier: usize,
     },
-    /// A tier that is new, and still empty; where there is one of that number, it stays.
+    /// A tier was added, still empty. An existing tier of that number stays.
     AddTier {
-        /// Whose pool.
+        /// The listener of the pool.
         listener: ListenerId,
         /// Its number.
         tier: usize,
-        /// How it chooses.
+        /// The policy.
         policy: Policy,
     },
-    /// Another policy of a tier.
+    /// A tier has another policy.
     SetPolicy {
-        /// Whose pool.
+        /// The listener of the pool.
         listener: ListenerId,
         /// Its number.
         tier: usize,
-        /// How it chooses.
+        /// The policy.
         policy: Policy,
     },
-    /// A backend that is new in its tier.
+    /// A backend was added to a tier.
     AddBackend {
-        /// Whose pool.
+        /// The listener of the pool.
         listener: ListenerId,
         /// The tier's number.
         tier: usize,
-        /// Its place in the tier; the last one if there are fewer.
+        /// Its place in the tier; the last place if the tier is shorter.
         at: usize,
         /// The backend.
         backend: Box<Backend>,
     },
-    /// Another setting of a backend.
+    /// A setting of a backend has another value.
     SetBackend(BackendId, BackendSetting),
 }
 
-/// Makes an enum of the settings of a part of the configuration, with what compares and sets them.
-/// The pattern has to name every field, so that a new one is not forgotten here.
+/// Makes an enum of the settings of a part of the configuration, with functions that compare and
+/// set them. The pattern must name every field, so that a new one is not forgotten.
 macro_rules! settings {
     (
         $(#[$doc:meta])* $Setting:ident of $Owner:ident as $pattern:pat,
@@ -208,7 +208,7 @@ settings! {
 }
 
 impl Config {
-    /// What has to be changed in `self` to have `wanted`; nothing where they are equal.
+    /// The changes that turn `self` into `wanted`; none if they are equal.
     ///
     /// Both must have been [identified](Config::identify).
     #[must_use]
@@ -222,7 +222,8 @@ impl Config {
             let id = wanted.id.filter(|id| kept.contains(id));
             id.and_then(|id| self.listeners.iter().find(|it| it.id == Some(id)))
         };
-        // What goes goes first everywhere: a backend may come back behind another listener.
+        // Everything that is removed goes first, because a backend may reappear behind another
+        // listener.
         for listener in &wanted.listeners {
             if let Some((before, id)) = before(listener).zip(listener.id) {
                 removals(id, &before.pool.tiers, &listener.pool.tiers, &mut changes);
@@ -246,8 +247,8 @@ impl Config {
         changes
     }
 
-    /// This configuration with these changes made to it. A change of what is not there changes
-    /// nothing.
+    /// This configuration with these changes applied. A change to something that does not exist has
+    /// no effect.
     #[must_use]
     pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
         let mut config = self.clone();
@@ -323,7 +324,7 @@ impl Config {
     }
 }
 
-/// Backends and tiers that go, from the end, so that each number is right when it is its turn.
+/// The removed backends and tiers, from the end, so that each number is still right at its turn.
 fn removals(listener: ListenerId, before: &[Tier], wanted: &[Tier], changes: &mut Vec<Change>) {
     for (tier, old) in before.iter().enumerate().rev() {
         let kept = kept_backends(Some(old), wanted.get(tier));
@@ -335,7 +336,7 @@ fn removals(listener: ListenerId, before: &[Tier], wanted: &[Tier], changes: &mu
     }
 }
 
-/// Backends and tiers that come or change, from the beginning.
+/// The added or changed backends and tiers, from the beginning.
 fn additions(listener: ListenerId, before: &[Tier], wanted: &[Tier], changes: &mut Vec<Change>) {
     for (number, tier) in wanted.iter().enumerate() {
         let (old, policy) = (before.get(number), tier.policy);
@@ -378,8 +379,8 @@ fn ids(listeners: &[Listener]) -> Vec<ListenerId> {
     listeners.iter().filter_map(|it| it.id).collect()
 }
 
-/// Those of `before` that are also in `wanted`, in the same order; what changes its place goes and
-/// comes back.
+/// The elements of `before` that are also in `wanted`, in the same order. An element that changes
+/// its place is removed and added again.
 fn kept<T: Copy + Ord>(before: &[T], wanted: &[T]) -> BTreeSet<T> {
     let places: BTreeMap<T, usize> =
         before.iter().enumerate().map(|(place, id)| (*id, place)).collect();

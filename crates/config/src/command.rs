@@ -35,7 +35,7 @@ pub enum Command {
         /// The backend.
         backend: BackendSelector,
     },
-    /// Appends a disabled backend to a tier, or to a new one behind the last.
+    /// Appends a disabled backend to a tier, or to a new one after the last.
     AddBackend {
         /// The pool, if there are several.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub enum Command {
 pub struct BackendSelector {
     /// The pool's name; if absent, all pools are searched.
     pub pool: Option<String>,
-    /// Which of its backends.
+    /// The backend in the pool.
     pub which: Which,
 }
 

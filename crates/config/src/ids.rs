@@ -1,9 +1,9 @@
-//! Ids of listeners and backends, given out once and never again.
+//! The ids of listeners and backends, which are never reused.
 
 use crate::{Backend, Config};
 use terms::{BackendId, ListenerId};
 
-/// Gives out the ids of one process.
+/// Assigns the ids of one process.
 #[derive(Clone, Debug)]
 pub struct Ids {
     backend: BackendId,
@@ -33,8 +33,8 @@ impl Ids {
 }
 
 impl Config {
-    /// Gives an id to every listener and backend that has none: that of its place in `before`, the
-    /// configuration that this one replaces, or else a new one.
+    /// Assigns an id to each listener and backend that has none: that of the same place in
+    /// `before`, the configuration that this one replaces, or else a new one.
     pub fn identify(&mut self, before: Option<&Self>, ids: &mut Ids) {
         for (number, listener) in self.listeners.iter_mut().enumerate() {
             let before = before.and_then(|before| before.listeners.get(number));

@@ -259,7 +259,7 @@ impl Pool {
     /// The name of a pool that is the only one.
     pub const DEFAULT_NAME: &str = "main";
 
-    /// Every backend with its tier's number and its place in it.
+    /// All backends, with the number of the tier and the place in it.
     pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Backend)> {
         self.tiers.iter().enumerate().flat_map(|(number, tier)| {
             let numbered = tier.backends.iter().enumerate();

@@ -1,4 +1,4 @@
-//! What becomes of a command.
+//! Carries out commands.
 
 use crate::instance::Instance;
 use balancing::Backend;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use terms::{Address, BackendId, CloseReason};
 
 impl Instance {
-    /// Carries a command out. `addresses` are those of its endpoint, if it has one.
+    /// Carries out a command. `addresses` are those of its endpoint, if it has one.
     ///
     /// # Errors
-    /// Says why not; then nothing has changed.
+    /// The reason, if the command was refused; nothing has changed then.
     pub(crate) fn apply(
         &mut self,
         command: &Command,
@@ -75,7 +75,7 @@ impl Instance {
         self.knowing(BackendId::default(), |known| self.config.backend_id(selector, known))
     }
 
-    /// Calls `ask` with what a configuration does not know by itself.
+    /// Calls `ask` with what the configuration does not know.
     fn knowing<T>(&self, new_backend: BackendId, ask: impl FnOnce(&Known<'_>) -> T) -> T {
         let at = |text: &str| self.backends_at(text);
         ask(&Known { new_backend, at: &at, services: &sys::process::service_port })

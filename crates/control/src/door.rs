@@ -1,4 +1,5 @@
-//! Who may come in by the admin socket, how many at once, and for how long without a word.
+//! Limits the connections to the admin socket: who may connect, how many at a time, and how long
+//! one may be idle.
 
 use axum::serve::Listener;
 use std::collections::VecDeque;
@@ -11,21 +12,21 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The admin socket as HTTP is served on it. Only this process's user and root are let in, whatever
-/// has become of the file's mode.
+/// The admin socket, on which HTTP is served. Only this process's user and root may connect,
+/// whatever the file's mode is.
 pub(crate) struct Door {
     listener: UnixListener,
     limits: Limits,
-    /// Those that came in, oldest first. Dropping one closes its connection.
+    /// The open connections, the oldest first. Dropping one closes its connection.
     open: VecDeque<Sender<()>>,
 }
 
-/// What keeps clients from using up the process's file descriptors.
+/// The limits that keep clients from using up the process's file descriptors.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections at once. A further one takes the place of the oldest.
+    /// The maximum number of connections. A further one replaces the oldest.
     pub connections: usize,
-    /// How long a connection may neither send nor take anything.
+    /// How long a connection may be idle.
     pub idle: Duration,
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// Passes on what the stream said, except that waiting ends some time.
+    /// Passes on the stream's result, but limits the time of waiting.
     fn limit<T>(
         &mut self,
         context: &mut Context<'_>,

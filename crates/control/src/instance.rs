@@ -1,8 +1,8 @@
-//! Everything that runs: the configuration in force, and what the data plane serves from it.
+//! The running instance: its configuration, and what the data plane serves from it.
 //!
-//! Every change is another [`Config`]. [`commands`](crate::commands) makes one of a command,
-//! [`Instance::reconfigure`] one of what a companion wants, and [`publish`](crate::publish) makes it
-//! what runs.
+//! Every change is another [`Config`]. [`commands`](crate::commands) makes one from a command,
+//! [`Instance::reconfigure`] one from what a companion wants, and [`publish`](crate::publish) makes
+//! it the running one.
 
 use crate::bind::{Sockets, StartError, listen};
 use crate::countries::CountryBook;
@@ -17,37 +17,37 @@ use std::time::Duration;
 use sys::files::OwnFile;
 use terms::{Address, BackendId, Instant, ListenerId};
 
-/// Everything that runs, as the control plane holds it.
+/// The running listeners and backends, as the control plane holds them.
 pub struct Instance {
     pub(crate) plane: DataPlane,
-    /// What runs. What the data plane decides by itself, which is to disable a backend that
-    /// failed, is taken over before each change.
+    /// The running configuration. The data plane's own decisions, which are to disable failed
+    /// backends, are taken over before each change.
     pub(crate) config: Config,
     pub(crate) ids: Ids,
     /// One for each listener of the configuration, in the same order.
     pub(crate) listeners: Vec<Listening>,
-    /// Those that are gone, while they have sessions.
+    /// Removed listeners that still have sessions.
     pub(crate) departed: Vec<Listening>,
-    /// What counters said when they were last reset.
+    /// The values of the counters at the last reset.
     pub(crate) baselines: HashMap<BackendId, Totals>,
     pub(crate) observe: Observe,
     pub(crate) started: Instant,
     pub(crate) shutting_down: bool,
     pub(crate) countries: CountryBook,
-    /// The last configuration a companion gave, the one of the start at first.
+    /// The last configuration from the companion; at first the one of the start.
     given: Config,
 }
 
-/// One listener at work.
+/// A running listener.
 pub(crate) struct Listening {
-    /// What it is bound to, in words: every line of the log has it.
+    /// The listening address as text, for log lines.
     pub name: String,
     pub listener: Arc<Listener>,
-    /// That of a Unix socket; it goes when this does.
+    /// The file of a Unix socket, removed with the listener.
     pub file: Option<OwnFile>,
 }
 
-/// A listener not yet given to workers.
+/// A listener that has not been given to workers yet.
 pub(crate) struct Bound {
     config: config::Listener,
     pool: Pool,
@@ -65,7 +65,7 @@ impl Bound {
         &self.config
     }
 
-    /// What it listens on.
+    /// The listening address.
     pub fn sockets(&self) -> &[OwnedFd] {
         &self.sockets.fds
     }
@@ -82,7 +82,7 @@ pub(crate) fn bind_listener(
 }
 
 impl Instance {
-    /// Gives the listeners of `config`, which are `bound`, to the workers.
+    /// Hands the listeners of `config`, which are `bound`, to the workers.
     pub(crate) fn start(
         plane: DataPlane,
         config: Config,
@@ -111,7 +111,7 @@ impl Instance {
         instance
     }
 
-    /// Has the workers accept clients of a listener that is new.
+    /// Makes the workers accept clients of a new listener.
     pub(crate) fn begin(
         &mut self,
         config: &config::Listener,
@@ -137,7 +137,7 @@ impl Instance {
         self.listeners.get(place).map(|it| Arc::clone(&it.listener.pool())).unwrap_or_default()
     }
 
-    /// Makes what `wanted` has changed since the last call part of what runs: see
+    /// Applies what has changed in `wanted` since the last call: see
     /// [`crate::Operator::reconfigure`].
     pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
         let mut wanted = wanted.clone();
@@ -149,7 +149,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Takes over what the data plane has decided by itself.
+    /// Takes over the data plane's own decisions.
     pub(crate) fn note_auto_disabled(&mut self) {
         for (config, listening) in self.config.listeners.iter_mut().zip(&self.listeners) {
             for (tier, index, backend) in listening.listener.pool().backends() {
@@ -162,12 +162,12 @@ impl Instance {
         }
     }
 
-    /// Why there is no country database though one is needed, the first time.
+    /// Why a country database is needed and missing; returned once.
     pub(crate) fn take_country_error(&mut self) -> Option<String> {
         self.countries.take_error()
     }
 
-    /// Changes what is observed of sessions.
+    /// Changes what is observed about sessions.
     pub(crate) fn observe(&mut self, observe: Observe) {
         if std::mem::replace(&mut self.observe, observe) == observe {
             return;
@@ -191,13 +191,13 @@ impl Instance {
         self.listeners.iter_mut().for_each(|it| it.file = None);
     }
 
-    /// How long sessions may go on after a shutdown.
+    /// How long sessions may continue after a shutdown.
     pub(crate) fn shutdown_limit(&self) -> Option<Duration> {
         let limits = self.config.listeners.iter().map(|it| it.timeouts.shutdown);
         limits.max_by_key(|limit| limit.unwrap_or(Duration::MAX)).flatten()
     }
 
-    /// Every backend whose host is a name, reject backends included.
+    /// All backends whose host is a name, reject backends included.
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
         let pools = self.config.listeners.iter().map(|it| &it.pool);
         let all = pools
@@ -208,7 +208,7 @@ impl Instance {
         named.map(|endpoint| (endpoint.to_string(), endpoint.clone())).collect()
     }
 
-    /// Gives every backend called `name` other addresses; returns whether they are other ones.
+    /// Gives all backends called `name` these addresses; returns whether they are new.
     pub(crate) fn set_addresses(&self, name: &str, addresses: &[Address]) -> bool {
         let mut changed = false;
         for listening in &self.listeners {
@@ -230,7 +230,7 @@ impl Instance {
     }
 }
 
-/// Whether two answers agree; their order changes from one look-up to the next.
+/// Whether two answers agree. Their order may differ from one lookup to the next.
 fn same_set(one: &[Address], other: &[Address]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }

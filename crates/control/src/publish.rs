@@ -1,7 +1,7 @@
-//! Makes a configuration the one that runs.
+//! Makes a configuration the running one.
 //!
-//! First everything that can fail is prepared, then everything is published: a change that is
-//! refused has changed nothing.
+//! First it prepares everything that can fail, then it publishes everything: a refused change has
+//! changed nothing.
 
 use crate::bind::{Sockets, StartError, listen};
 use crate::instance::{Instance, Listening};
@@ -9,14 +9,14 @@ use crate::snapshot::{Before, backend_ids, next_pool, settings};
 use config::{Config, Listener};
 use terms::{Address, ListenerId};
 
-/// Sockets for a listener that has none at its address yet.
+/// Sockets for listeners that have none at their address yet.
 type Ready = Vec<(Option<ListenerId>, Sockets)>;
 
 impl Instance {
-    /// Makes `next` what runs. Names of backends that are new are looked up later.
+    /// Makes `next` the running configuration. The names of new backends are looked up later.
     ///
     /// # Errors
-    /// When an address cannot be listened on; then nothing has changed.
+    /// If listening on an address fails; nothing has changed then.
     pub(crate) fn publish(&mut self, next: Config) -> Result<(), StartError> {
         let sockets = self.prepare(&next)?;
         self.commit(next, sockets, &[]);
@@ -35,7 +35,7 @@ impl Instance {
         Ok(sockets)
     }
 
-    /// Publishes what differs from the running configuration. `found` are the addresses of a
+    /// Publishes what differs from the running configuration. `found` has the addresses of a
     /// backend that is new or has another name.
     pub(crate) fn commit(&mut self, next: Config, mut sockets: Ready, found: &[Address]) {
         let config = std::mem::replace(&mut self.config, next.clone());

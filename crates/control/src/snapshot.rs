@@ -1,4 +1,4 @@
-//! From a configuration to what the data plane serves from: pools and settings.
+//! Turns a configuration into what the data plane uses: pools and settings.
 
 use crate::bind::{StartError, resolve_endpoint};
 use crate::instance::Listening;
@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use terms::{Address, BackendId};
 
-/// Builds a pool with nothing counted yet. A name that does not resolve is left without an
-/// address, to be tried again; only a pool none of whose names resolves is refused.
+/// Builds a pool with no counts. A name that does not resolve gets no address and is tried again
+/// later. A pool is refused only if none of its names resolves.
 pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
     let mut unresolved = None;
     let mut reachable = 0;
@@ -34,14 +34,14 @@ pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, 
     }
 }
 
-/// A backend with nothing counted yet.
+/// A backend with no counts.
 fn begin_backend(config: &config::Backend, addresses: Vec<Address>, workers: usize) -> Backend {
     let state = BackendState::new(workers, config.admin, config.limits.sessions_max);
     state.set_sessions_max_affine(config.limits.sessions_max_affine);
     describe(config, addresses, Arc::new(state))
 }
 
-/// What a configuration says of a backend, with a state that may be older.
+/// A backend as configured, with a state that may be older.
 fn describe(
     config: &config::Backend,
     addresses: Vec<Address>,
@@ -56,8 +56,8 @@ fn describe(
     }
 }
 
-/// A pool under the configured rules, of backends that `backend` makes. What `running` remembers
-/// of turns and clients stays.
+/// A pool with the configured rules, of backends that `backend` makes. It keeps the turns and
+/// clients of `running`.
 fn build(
     config: &config::Pool,
     running: Option<&Pool>,
@@ -77,7 +77,7 @@ fn build(
     rules(config, tiers, reject, running.and_then(|running| running.affinity.clone()))
 }
 
-/// A pool of these backends under the configured rules. `table` is what is remembered already.
+/// A pool of these backends with the configured rules. `table` is the existing affinity table.
 fn rules(
     config: &config::Pool,
     tiers: Vec<Tier>,
@@ -88,7 +88,7 @@ fn rules(
     let affinity = config.affinity.map(|wanted| {
         let clients_max = wanted.clients_max as usize;
         let begin = || {
-            // Random, so that nobody can choose addresses that meet in the table.
+            // Random, so that nobody can choose addresses that collide in the table.
             let seed = RandomState::new().hash_one(clients_max);
             Arc::new(Affinity::new(clients_max, wanted.time_limit, seed))
         };
@@ -108,13 +108,13 @@ fn rules(
     }
 }
 
-/// The pool that follows `running`, with the backends of `before` in the states they have.
+/// The pool that follows `running`, with the backends of `before` in their current states.
 pub(crate) fn next_pool(before: &Before<'_>, running: &Pool, wanted: &config::Pool) -> Pool {
     build(wanted, Some(running), |backend| before.next_backend(backend))
 }
 
-/// What there was before a change: backends keep what is counted and known of them, wherever they
-/// go, and only what differs is changed.
+/// The state before a change. Backends keep their counters and their health, wherever they move,
+/// and only what differs is changed.
 pub(crate) struct Before<'a> {
     backends: HashMap<BackendId, (&'a config::Backend, Arc<Backend>)>,
     found: &'a [Address],
@@ -122,7 +122,7 @@ pub(crate) struct Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    /// `running` are the listeners of `config`; `found` the addresses of a backend to come.
+    /// `running` has the listeners of `config`, and `found` the addresses of a backend to be added.
     pub fn new(
         config: &'a Config,
         running: &[Listening],
@@ -145,7 +145,7 @@ impl<'a> Before<'a> {
         Self { backends, found, workers }
     }
 
-    /// A pool of a listener that is new.
+    /// The pool of a new listener.
     pub fn first_pool(&self, wanted: &config::Pool) -> Pool {
         build(wanted, None, |backend| self.next_backend(backend))
     }
@@ -174,8 +174,7 @@ impl<'a> Before<'a> {
         Arc::new(describe(wanted, addresses, Arc::clone(state)))
     }
 
-    /// The addresses of an endpoint that is new; none for a name that nobody has looked up, until
-    /// `keep_names` does.
+    /// The addresses of a new endpoint; none for a name until `keep_names` has looked it up.
     fn addresses(&self, endpoint: &Endpoint) -> Vec<Address> {
         match endpoint {
             Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
@@ -197,7 +196,7 @@ fn all_backends(pool: &config::Pool) -> impl Iterator<Item = &config::Backend> {
     pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject)
 }
 
-/// How sessions of a listener are treated.
+/// The settings for the sessions of a listener.
 pub(crate) fn settings(
     config: &config::Listener,
     observe: Observe,

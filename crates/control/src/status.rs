@@ -1,4 +1,4 @@
-//! What an instance reports of itself.
+//! The reports of an instance.
 
 use crate::instance::{Instance, Listening};
 use balancing::{Backend, HealthLimits};
@@ -7,7 +7,7 @@ use telemetry::{BackendRow, Health, ListenerRow, SessionRow, Status, TierRow, Wo
 use terms::Instant;
 
 impl Instance {
-    /// A report of everything.
+    /// The status report.
     #[must_use]
     pub fn status(&self) -> Status {
         let now = sys::clock::now();
@@ -65,7 +65,7 @@ impl Instance {
         }
     }
 
-    /// Every open session, oldest first.
+    /// All open sessions, the oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionRow> {
         let mut sessions = self.plane.list();
@@ -106,7 +106,7 @@ pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// The word an enum of the model is written with.
+/// The word for a value of an enum of the model.
 fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,

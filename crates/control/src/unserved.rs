@@ -1,4 +1,5 @@
-//! Clients that got no backend: a warning each would flood the log when all backends are down.
+//! Clients that got no backend. One warning for each would flood the log when all backends are
+//! down.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub(crate) struct Warning {
 }
 
 impl Unserved {
-    /// Takes a session's end in. Returns a warning if it is the first of its kind for a while;
+    /// Records the end of a session. Returns a warning if it is the first of its kind for a while;
     /// later ones are counted until [`Unserved::due`].
     pub fn add(
         &mut self,
@@ -45,7 +46,7 @@ impl Unserved {
         Some(Warning { listener, reason, sessions: 1 })
     }
 
-    /// Warnings about the sessions counted since the last one, where that is long enough ago.
+    /// Warnings about the sessions counted since the last warning, if that was long enough ago.
     pub fn due(&mut self, now: Instant) -> Vec<Warning> {
         let mut due = Vec::new();
         self.kinds.retain(|&(listener, reason), count| {
