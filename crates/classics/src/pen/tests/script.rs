@@ -1,11 +1,11 @@
 //! Lines and files that are carried out in one step.
 
 use super::*;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Files by name; a script reads nothing else.
 fn reader(files: &[(&str, &str)]) -> impl FnMut(&str, usize) -> Result<Vec<u8>, String> {
-    let files: HashMap<String, Vec<u8>> =
+    let files: BTreeMap<String, Vec<u8>> =
         files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
     move |path, bytes_max| match files.get(path) {
         Some(text) if text.len() <= bytes_max => Ok(text.clone()),
