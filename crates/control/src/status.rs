@@ -77,6 +77,7 @@ impl Instance {
             client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
             backend: it.backend.map(|backend| backend.name.clone()),
             backend_address: it.backend_address.map(|it| plain(it).to_string()),
+            source: it.source.map(|it| plain(it).to_string()),
             phase: it.phase.to_owned(),
             sent_bytes: it.sent_bytes,
             received_bytes: it.received_bytes,

@@ -196,6 +196,8 @@ pub struct SessionInfo {
     /// The backend's address that it is connected to; `None` while it connects to none, and for a
     /// Unix socket.
     pub backend_address: Option<SocketAddr>,
+    /// Our own address of that connection; `None` as long as `backend_address` is.
+    pub source: Option<SocketAddr>,
     /// `connecting`, `open` or `ending`.
     pub phase: &'static str,
     /// Tier and place of the backend in the pool it was chosen from; known until its first byte

@@ -226,13 +226,16 @@ impl Session {
     pub fn info(&self, worker: usize, searches: &mut Searches, now: Instant) -> SessionInfo {
         let (sent_bytes, received_bytes) = self.link.bytes();
         let upstream = self.upstream();
+        let backend_address = upstream.and_then(|it| net::peer_address(it.socket.as_fd()));
+        let source = upstream.and_then(|it| net::local_address(it.socket.as_fd()));
         SessionInfo {
             session: self.number,
             worker,
             listener: self.listener.id(),
             client: self.client(),
             backend: self.lease().map(|lease| Arc::clone(lease.backend())),
-            backend_address: upstream.and_then(|it| net::peer_address(it.socket.as_fd())),
+            backend_address,
+            source: backend_address.and(source),
             phase: match self.state {
                 State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
                     "connecting"

@@ -121,6 +121,9 @@ pub struct SessionRow {
     /// The backend's address and port that it is connected to; none before that, and for a Unix
     /// socket.
     pub backend_address: Option<String>,
+    /// The balancer's own address and port towards the backend; `None` while there is no connection,
+    /// and for a Unix socket.
+    pub source: Option<String>,
     /// `connecting`, `open` or `ending`.
     pub phase: String,
     /// Bytes from the client to the backend.

@@ -135,7 +135,7 @@ pub fn sessions_text(sessions: &[SessionRow], is_wide: bool) -> String {
     match is_wide {
         true => Table {
             headings: &WIDE_SESSIONS,
-            numbers: 5,
+            numbers: 7,
             rows: sessions.iter().map(wide_session).collect(),
         }
         .in_full(),
@@ -155,7 +155,7 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
     vec![
         session.session.to_string(),
         session.client.clone(),
-        session.backend.clone().unwrap_or_else(|| "-".to_owned()),
+        known(session.backend_address.as_ref().or(session.backend.as_ref())),
         session.phase.clone(),
         short(session.sent_bytes),
         short(session.received_bytes),
@@ -163,21 +163,29 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
     ]
 }
 
-const WIDE_SESSIONS: [&str; 9] =
-    ["SESSION", "LISTENER", "CLIENT", "BACKEND", "PHASE", "WORKER", "SENT", "RECEIVED", "AGE"];
+const WIDE_SESSIONS: [&str; 11] = [
+    "SESSION", "LISTENER", "CLIENT", "SOURCE", "BACKEND", "ADDRESS", "PHASE", "WORKER", "SENT",
+    "RECEIVED", "AGE",
+];
 
 fn wide_session(session: &SessionRow) -> Vec<String> {
     vec![
         session.session.to_string(),
         session.listener.clone(),
         session.client.clone(),
-        session.backend.clone().unwrap_or_else(|| "-".to_owned()),
+        known(session.source.as_ref()),
+        known(session.backend.as_ref()),
+        known(session.backend_address.as_ref()),
         session.phase.clone(),
         session.worker.to_string(),
         session.sent_bytes.to_string(),
         session.received_bytes.to_string(),
         format!("{:.1}s", session.age_seconds),
     ]
+}
+
+fn known(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_else(|| "-".to_owned())
 }
 
 /// A count in at most five characters: `99999`, `1.2M`, `340G`.

@@ -111,6 +111,8 @@ fn status_and_sessions_as_json() {
         serde_json::from_str(&place.ctl("sessions --json").check(0).stdout).unwrap();
     assert!(sessions[0]["age_seconds"].as_f64().unwrap() < 60.0);
     sessions[0]["age_seconds"] = json!(0);
+    let source = sessions[0]["source"].as_str().unwrap().to_owned();
+    assert!(source.starts_with("127.0.0.1:") && source != a.to_string(), "{source}");
     let expected = json!([{
         "session": 1,
         "worker": 0,
@@ -118,6 +120,7 @@ fn status_and_sessions_as_json() {
         "client": client.0.local_addr().unwrap().to_string(),
         "backend": a.to_string(),
         "backend_address": a.to_string(),
+        "source": source,
         "phase": "open",
         "sent_bytes": 0,
         "received_bytes": 2,
@@ -135,12 +138,12 @@ fn status_and_sessions_as_json() {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(
         words(lines.next().unwrap()).join(" "),
-        "SESSION LISTENER CLIENT BACKEND PHASE WORKER SENT RECEIVED AGE"
+        "SESSION LISTENER CLIENT SOURCE BACKEND ADDRESS PHASE WORKER SENT RECEIVED AGE"
     );
     let row = words(lines.next().unwrap());
     assert_eq!(
-        &row[..8].join(" "),
-        &format!("1 127.0.0.1:{port} {} {a} open 0 0 2", client.0.local_addr().unwrap())
+        &row[..10].join(" "),
+        &format!("1 127.0.0.1:{port} {client_address} {source} {a} {a} open 0 0 2")
     );
     assert_eq!(lines.next(), None);
 }
