@@ -2,7 +2,7 @@
 
 use crate::door::{Door, Limits};
 use crate::instance::Instance;
-use crate::names::Names;
+use crate::lookup::Names;
 use crate::report::Reporter;
 use crate::socket::AdminSocket;
 use axum::extract::connect_info::{ConnectInfo, Connected};

@@ -16,6 +16,7 @@ mod countries;
 mod door;
 mod instance;
 mod log;
+mod lookup;
 mod loops;
 mod names;
 mod operator;

@@ -40,7 +40,8 @@ impl Instance {
     pub(crate) fn commit(&mut self, next: Config, mut sockets: Ready, found: &[Address]) {
         let config = std::mem::replace(&mut self.config, next.clone());
         let running = std::mem::take(&mut self.listeners);
-        let before = Before::new(&config, &running, found, self.plane.workers());
+        let pools: Vec<_> = running.iter().map(|it| it.listener.pool().clone()).collect();
+        let before = Before::new(&config, &pools, found, self.plane.workers());
         let mut running: Vec<_> = config.listeners.iter().zip(running).collect();
         for wanted in &next.listeners {
             let at = sockets.iter().position(|(id, _)| *id == wanted.id);

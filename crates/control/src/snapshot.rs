@@ -1,7 +1,6 @@
 //! Turns a configuration into what the data plane uses: pools and settings.
 
 use crate::bind::{StartError, resolve_endpoint};
-use crate::instance::Listening;
 use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
 use config::{Config, Endpoint, Host};
 use dataplane::{Countries, Observe, Settings};
@@ -122,16 +121,16 @@ pub(crate) struct Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    /// `running` has the listeners of `config`, and `found` the addresses of a backend to be added.
+    /// `running` has the pools of `config`'s listeners, and `found` the addresses of a backend to be
+    /// added.
     pub fn new(
         config: &'a Config,
-        running: &[Listening],
+        running: &[Arc<Pool>],
         found: &'a [Address],
         workers: usize,
     ) -> Self {
         let mut backends = HashMap::new();
-        for (config, running) in config.listeners.iter().zip(running) {
-            let pool = running.listener.pool();
+        for (config, pool) in config.listeners.iter().zip(running) {
             let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
             let running: HashMap<_, _> = running.map(|it| (it.id, it)).collect();
             for config in all_backends(&config.pool) {
