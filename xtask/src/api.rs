@@ -14,7 +14,7 @@ use config::{Command, CommandError, Reply};
 use document::Document;
 use shape::Shape;
 use std::path::Path;
-use telemetry::{SessionRow, Status};
+use telemetry::{Health, SessionRow, Status};
 
 /// Where the API is described exactly.
 const DESCRIPTION: &str = "docs/openapi.yaml";
@@ -32,7 +32,7 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
     };
     let commands = code::commands::<Command>()?;
     compare("Command", &commands)?;
-    compare("Status", &code::traced::<Status>()?)?;
+    compare("Status", &code::traced_with::<Status, Health>()?)?;
     compare("Session", &code::traced::<SessionRow>()?)?;
     compare("Reply", &code::traced::<Reply>()?)?;
     let errors = code::variants::<CommandError>("error")?;

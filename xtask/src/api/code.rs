@@ -12,9 +12,16 @@ const NOBODY: &str = "?";
 
 /// The shape of a struct, or of an enum of words.
 pub fn traced<T: DeserializeOwned>() -> anyhow::Result<Shape> {
+    traced_with::<T, ()>()
+}
+
+/// The shape of a struct that contains the enum of words `Word`.
+pub fn traced_with<T: DeserializeOwned, Word: DeserializeOwned>() -> anyhow::Result<Shape> {
     let mut tracer = Tracer::new(TracerConfig::default());
     let samples = Samples::new();
     let fault = |error: serde_reflection::Error| anyhow!("tracing a type: {error}");
+    // A struct shows one word of an enum in it, so the enum is traced by itself.
+    tracer.trace_type::<Word>(&samples).map_err(fault)?;
     let (format, _) = tracer.trace_type::<T>(&samples).map_err(fault)?;
     let registry = tracer.registry().map_err(fault)?;
     shape(&format, &registry)
