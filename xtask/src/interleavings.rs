@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use std::process::Command;
 
 /// Crates whose tests named `interleavings` run.
-const CRATES: [&str; 1] = ["balancing"];
+const CRATES: [&str; 2] = ["balancing", "dataplane"];
 /// How often a thread may be interrupted in one run. The authors of loom
 /// advise two or three; each more multiplies the time.
 const PREEMPTIONS_MAX: &str = "2";

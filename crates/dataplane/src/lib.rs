@@ -8,21 +8,26 @@
 #![forbid(unsafe_code)]
 
 mod answering;
+mod call;
 mod chores;
 mod connect;
 mod event;
+#[cfg(all(loom, test))]
+mod interleavings;
 mod listener;
 mod listening;
 mod outbox;
 mod pipes;
 mod plane;
 mod relaying;
+mod room;
 mod searches;
 mod session;
 mod sessions;
 mod shared;
 mod shortage;
 mod spin;
+mod sync;
 mod token;
 mod tools;
 mod wire;

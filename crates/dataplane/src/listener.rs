@@ -1,14 +1,12 @@
 //! A listener and its pool, as all workers see them.
 
 use crate::event::SourceFault;
+use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
 use balancing::{Country, Pool};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use terms::{Cut, ListenerId, Source, SpliceMode, Timeouts};
 
 /// A listener's settings, its pool and its counters.
@@ -19,14 +17,11 @@ pub struct Listener {
     settings: ArcSwap<Settings>,
     /// The current snapshot of the pool.
     pool: ArcSwap<Pool>,
-    /// Open sessions.
-    sessions: AtomicU32,
-    /// Sessions accepted since start.
+    /// Open sessions, those that are connecting (exactly the [`Connecting`]s alive), and whether
+    /// accepting waits until some have ended.
+    room: Room,
+    /// Sessions accepted since the start.
     sessions_total: AtomicU64,
-    /// Sessions whose backend has not answered yet: exactly the [`Connecting`]s alive.
-    connecting: AtomicU32,
-    /// Whether accepting waits until sessions have ended.
-    paused: AtomicBool,
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
 }
@@ -83,35 +78,31 @@ pub(crate) struct Connecting(Arc<Listener>);
 
 impl Connecting {
     pub fn new(listener: &Arc<Listener>) -> Self {
-        listener.connecting.fetch_add(1, SeqCst);
+        listener.room.begin_connecting();
         Self(Arc::clone(listener))
     }
 }
 
 impl Drop for Connecting {
     fn drop(&mut self) {
-        self.0.connecting.fetch_sub(1, SeqCst);
+        self.0.room.end_connecting();
     }
 }
 
 impl Listener {
     /// Whether another session may begin.
-    ///
-    /// Whoever pauses a listener checks again afterwards, and whoever makes room checks afterwards
-    /// whether it is paused. One of the two sees the other's step, because all of them are in one
-    /// order (`SeqCst`).
     pub(crate) fn has_room(&self) -> bool {
-        let settings = self.settings();
-        let below = |count: &AtomicU32, most: Option<u32>| {
-            most.is_none_or(|most| count.load(SeqCst) < most)
-        };
-        below(&self.sessions, settings.sessions_max)
-            && below(&self.connecting, settings.connecting_max)
+        self.room.has_room(self.limits())
     }
 
-    /// Whether accepting has paused and may go on.
+    /// Whether accepting has paused and may go on. To be asked after each step that makes room.
     pub(crate) fn may_resume(&self) -> bool {
-        self.paused.load(SeqCst) && self.has_room()
+        self.room.is_paused() && self.room.has_room(self.limits())
+    }
+
+    fn limits(&self) -> RoomLimits {
+        let settings = self.settings();
+        RoomLimits { sessions: settings.sessions_max, connecting: settings.connecting_max }
     }
 
     /// The current settings. Cheap; hold them for one event at most.
@@ -162,7 +153,7 @@ impl Listener {
     /// Open sessions.
     #[must_use]
     pub fn sessions(&self) -> u32 {
-        self.sessions.load(Relaxed)
+        self.room.sessions()
     }
 
     /// Sessions accepted since the start.
@@ -174,33 +165,34 @@ impl Listener {
     /// Counts a new session.
     pub(crate) fn begin_session(&self) {
         self.sessions_total.fetch_add(1, Relaxed);
-        self.sessions.fetch_add(1, SeqCst);
+        self.room.begin_session();
     }
 
     /// Counts the end of a session.
     pub(crate) fn end_session(&self) {
-        self.sessions.fetch_sub(1, SeqCst);
+        self.room.end_session();
     }
 
-    /// Records that accepting waits until sessions have ended.
+    /// Records that accepting waits until sessions have ended; ask [`Self::has_room`] once more
+    /// afterwards.
     pub(crate) fn pause(&self) {
-        self.paused.store(true, SeqCst);
+        self.room.pause();
     }
 
     /// Records that accepting continues.
     pub(crate) fn unpause(&self) {
-        self.paused.store(false, SeqCst);
+        self.room.unpause();
     }
 
     /// Whether accepting waits until sessions have ended.
     pub(crate) fn is_paused(&self) -> bool {
-        self.paused.load(Relaxed)
+        self.room.is_paused()
     }
 
     /// Sessions whose backend has not answered yet.
     #[must_use]
     pub fn connecting(&self) -> u32 {
-        self.connecting.load(Relaxed)
+        self.room.connecting()
     }
 
     /// A listener without counts.
@@ -210,10 +202,8 @@ impl Listener {
             id,
             settings: ArcSwap::from_pointee(settings),
             pool: ArcSwap::from_pointee(pool),
-            sessions: AtomicU32::new(0),
+            room: Room::new(),
             sessions_total: AtomicU64::new(0),
-            connecting: AtomicU32::new(0),
-            paused: AtomicBool::new(false),
             source_faults_told: AtomicU8::new(0),
         }
     }

@@ -1,5 +1,6 @@
 //! What workers share with each other, and the orders they take.
 
+use crate::call::Call;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
 use arc_swap::ArcSwap;
@@ -7,10 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU32,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
 use sys::epoll::Waker;
 use terms::{Address, CloseReason, ListenerId};
@@ -41,9 +39,8 @@ pub(crate) struct Handle {
     /// Its sessions, the ones being handed to it included.
     pub sessions: AtomicU32,
     orders: Sender<Order>,
-    /// Whether it has been woken for orders that it has not begun to take. Whoever finds it set
-    /// need not wake; so it is unset only before the orders are taken, never after.
-    pending: AtomicBool,
+    /// Answered before the orders are taken, never after.
+    call: Call,
     waker: Waker,
 }
 
@@ -158,12 +155,7 @@ impl Door {
 
 impl Handle {
     pub fn new(orders: Sender<Order>) -> io::Result<Self> {
-        Ok(Self {
-            sessions: AtomicU32::new(0),
-            orders,
-            pending: AtomicBool::new(false),
-            waker: Waker::new()?,
-        })
+        Ok(Self { sessions: AtomicU32::new(0), orders, call: Call::new(), waker: Waker::new()? })
     }
 
     pub fn waker(&self) -> &Waker {
@@ -172,7 +164,7 @@ impl Handle {
 
     /// Sends the worker an order, without waiting for it.
     pub fn order(&self, order: Order) {
-        if self.orders.send(order).is_ok() && !self.pending.swap(true, SeqCst) {
+        if self.orders.send(order).is_ok() && self.call.call() {
             self.waker.wake();
         }
     }
@@ -180,7 +172,7 @@ impl Handle {
     /// Whether orders have come since the last call. Called by the worker itself, before it takes
     /// them.
     pub fn take_call(&self) -> bool {
-        self.pending.swap(false, SeqCst)
+        self.call.answer()
     }
 
     /// Clears the wake-up. Called by the worker itself, before it takes orders.
@@ -188,7 +180,7 @@ impl Handle {
         self.waker.clear();
         // What was just cleared may have been the call for an order that came since the turn
         // began: without this nobody would ever call again.
-        self.pending.store(false, SeqCst);
+        self.call.answer();
     }
 }
 
