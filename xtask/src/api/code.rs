@@ -22,6 +22,8 @@ pub fn traced_with<T: DeserializeOwned, Word: DeserializeOwned>() -> anyhow::Res
     let fault = |error: serde_reflection::Error| anyhow!("tracing a type: {error}");
     // A struct shows one word of an enum in it, so the enum is traced by itself.
     tracer.trace_type::<Word>(&samples).map_err(fault)?;
+    // A type is asked until all of its own variants are known; an enum in a field is asked first.
+    tracer.trace_type::<telemetry::Health>(&samples).map_err(fault)?;
     let (format, _) = tracer.trace_type::<T>(&samples).map_err(fault)?;
     let registry = tracer.registry().map_err(fault)?;
     shape(&format, &registry)
