@@ -5,7 +5,7 @@
 
 use classics::balance::shell::{ShowRow, Step, answer, parse, plan};
 use config::operand::parse_endpoint;
-use config::{BackendSelector, Command, CommandError, Reply};
+use config::{BackendSelector, Command, CommandError, Reply, Which};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -65,7 +65,7 @@ fn check(sent: &Command, rows: &[ShowRow]) {
     else {
         return;
     };
-    let BackendSelector::Place { tier, index } = *backend else { panic!("{backend}") };
+    let Which::Place { tier, index } = backend.which else { panic!("{backend}") };
     assert!(rows.iter().any(|row| (row.group, row.channel) == (tier, index)));
     // What is sent must survive the wire.
     assert_eq!(BackendSelector::from(backend.to_string()), *backend);

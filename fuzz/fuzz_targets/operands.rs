@@ -60,10 +60,12 @@ fn balance(words: &[&str]) {
     assert!(names <= words.len());
     resolve(&proxy, &mut config, &|_| Some(Ipv4Addr::LOCALHOST)).expect("every name resolves");
     assert!(hosts_to_resolve(&proxy, &config).len() <= 1, "only -B keeps its name");
-    // The native form has no empty pools, and knows names by its own stricter rules.
-    let listener = &config.listeners[0];
+    // The native form has no empty pools, names backends by themselves and not by their places, and
+    // knows hosts by its own stricter rules.
+    let listener = &mut config.listeners[0];
     let named = matches!(&listener.bind, Bind::Tcp { host: Some(Host::Name(_)), .. });
     if !named && !listener.pool.tiers.is_empty() {
+        listener.pool.fixed_places = false;
         assert_eq!(parse_native(&config.to_arguments()).as_ref(), Some(&config));
     }
 }
