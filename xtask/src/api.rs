@@ -10,11 +10,14 @@ mod shape;
 mod tables;
 
 use anyhow::Context;
+use balancing::{AdminState, Policy};
+use code::words;
 use config::{Command, CommandError, Reply};
 use document::Document;
 use shape::Shape;
 use std::path::Path;
 use telemetry::{Health, SessionRow, Status};
+use terms::Phase;
 
 /// Where the API is described exactly.
 const DESCRIPTION: &str = "docs/openapi.yaml";
@@ -32,9 +35,10 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
     };
     let commands = code::commands::<Command>()?;
     compare("Command", &commands)?;
-    compare("Status", &code::traced_with::<Status, Health>()?)?;
-    compare("Session", &code::traced::<SessionRow>()?)?;
-    compare("Reply", &code::traced::<Reply>()?)?;
+    let status_words = [words::<Policy>, words::<AdminState>, words::<Health>];
+    compare("Status", &code::traced::<Status>(&status_words)?)?;
+    compare("Session", &code::traced::<SessionRow>(&[words::<Phase>])?)?;
+    compare("Reply", &code::traced::<Reply>(&[])?)?;
     let errors = code::variants::<CommandError>("error")?;
     compare("CommandErrorWord", &Shape::Words(errors.clone()))?;
     let mut found: Vec<_> =

@@ -34,7 +34,7 @@ impl Instance {
         let tiers = pool.tiers.iter().map(|tier| {
             let backends = tier.backends.iter();
             TierRow {
-                policy: word(&tier.policy),
+                policy: tier.policy,
                 backends: backends.map(|it| self.backend_row(it, &pool.health, now)).collect(),
             }
         });
@@ -54,7 +54,7 @@ impl Instance {
         BackendRow {
             name: backend.name.clone(),
             addresses: backend.addresses.iter().map(ToString::to_string).collect(),
-            admin: word(&state.admin()),
+            admin: state.admin(),
             health: health(backend, limits, now),
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),
@@ -78,7 +78,7 @@ impl Instance {
             backend: it.backend.map(|backend| backend.name.clone()),
             backend_address: it.backend_address.map(|it| plain(it).to_string()),
             source: it.source.map(|it| plain(it).to_string()),
-            phase: it.phase.to_owned(),
+            phase: it.phase,
             sent_bytes: it.sent_bytes,
             received_bytes: it.received_bytes,
             age_seconds: it.age.as_secs_f64(),
@@ -105,12 +105,4 @@ fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {
 /// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
 pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// The word for a value of an enum of the model.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }

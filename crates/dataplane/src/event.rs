@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{CloseReason, ConnectFailure, ListenerId, Side};
+use terms::{CloseReason, ConnectFailure, ListenerId, Phase, Side};
 
 /// Something that happened. `listener` names where it happened.
 #[derive(Debug)]
@@ -198,8 +198,8 @@ pub struct SessionInfo {
     pub backend_address: Option<SocketAddr>,
     /// Our own address of that connection; `None` as long as `backend_address` is.
     pub source: Option<SocketAddr>,
-    /// `connecting`, `open` or `ending`.
-    pub phase: &'static str,
+    /// How far it is.
+    pub phase: Phase,
     /// Tier and place of the backend in the pool it was chosen from; known until its first byte
     /// has passed.
     pub place: Option<(usize, usize)>,

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use sys::net;
 use sys::pipe::Pipe;
-use terms::{CloseReason, Cut, Instant, Side};
+use terms::{CloseReason, Cut, Instant, Phase, Side};
 
 /// A session's whole state: a plain value that could move to another worker between turns.
 pub(crate) struct Session {
@@ -238,11 +238,12 @@ impl Session {
             source: backend_address.and(source),
             phase: match self.state {
                 State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
-                    "connecting"
+                    Phase::Connecting
                 }
-                State::Relaying { .. } | State::Answering { answered: false } => "open",
-                State::Resetting { .. } | State::Answering { answered: true } => "ending",
-                State::Changing => "ending",
+                State::Relaying { .. } | State::Answering { answered: false } => Phase::Open,
+                State::Resetting { .. } | State::Answering { answered: true } | State::Changing => {
+                    Phase::Ending
+                }
             },
             place: self.search().and_then(|search| searches.get(search).place()),
             downstream_fd: self.downstream.as_raw_fd(),

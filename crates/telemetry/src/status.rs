@@ -1,8 +1,8 @@
 //! The documents that the admin API returns.
 
+use balancing::{AdminState, Policy};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use terms::Limit;
+use terms::{Limit, Phase};
 
 /// An instance. Served as `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub struct ListenerRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TierRow {
     /// The policy.
-    pub policy: String,
+    pub policy: Policy,
     /// The backends.
     pub backends: Vec<BackendRow>,
 }
@@ -59,8 +59,8 @@ pub struct BackendRow {
     pub name: String,
     /// The resolved addresses, the preferred one first.
     pub addresses: Vec<String>,
-    /// `enabled`, `disabled` or `draining`.
-    pub admin: String,
+    /// What the operator decided.
+    pub admin: AdminState,
     /// What connects have shown.
     pub health: Health,
     /// Open sessions and connects in progress.
@@ -93,18 +93,6 @@ pub enum Health {
     Probation,
 }
 
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unresolved => "unresolved",
-            Self::Unknown => "unknown",
-            Self::Healthy => "healthy",
-            Self::Quarantined => "quarantined",
-            Self::Probation => "probation",
-        })
-    }
-}
-
 /// An open session. `GET /v1/sessions` lists all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionRow {
@@ -124,8 +112,8 @@ pub struct SessionRow {
     /// The balancer's own address and port towards the backend; `None` while there is no connection,
     /// and for a Unix socket.
     pub source: Option<String>,
-    /// `connecting`, `open` or `ending`.
-    pub phase: String,
+    /// How far it is.
+    pub phase: Phase,
     /// Bytes from the client to the backend.
     pub sent_bytes: u64,
     /// Bytes from the backend to the client.

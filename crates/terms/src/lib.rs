@@ -20,5 +20,5 @@ pub use connect::ConnectFailure;
 pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;
-pub use session::{CloseReason, Cut, Side, SpliceMode};
+pub use session::{CloseReason, Cut, Phase, Side, SpliceMode};
 pub use timeouts::{KeepAlive, Timeouts};

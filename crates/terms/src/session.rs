@@ -25,6 +25,18 @@ pub enum Side {
     Upstream,
 }
 
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// A backend that answers is being looked for.
+    Connecting,
+    /// Both sides are connected, or the balancer itself is about to answer.
+    Open,
+    /// It is closed as soon as its last bytes have been sent.
+    Ending,
+}
+
 /// Who ended a session, and how. Logs, metrics and the API use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,23 +10,31 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A name that no variant or field has.
 const NOBODY: &str = "?";
 
-/// The shape of a struct, or of an enum of words.
-pub fn traced<T: DeserializeOwned>() -> anyhow::Result<Shape> {
-    traced_with::<T, ()>()
-}
+/// An enum of words: `words::<TheEnum>`.
+pub type Words = fn(&mut Tracer) -> anyhow::Result<()>;
 
-/// The shape of a struct that contains the enum of words `Word`.
-pub fn traced_with<T: DeserializeOwned, Word: DeserializeOwned>() -> anyhow::Result<Shape> {
+/// The shape of a struct, or of an enum of words. A struct shows one word of each enum in it, so
+/// its enums are traced by themselves, as `words`.
+pub fn traced<T: DeserializeOwned>(words: &[Words]) -> anyhow::Result<Shape> {
     let mut tracer = Tracer::new(TracerConfig::default());
-    let samples = Samples::new();
-    let fault = |error: serde_reflection::Error| anyhow!("tracing a type: {error}");
-    // A struct shows one word of an enum in it, so the enum is traced by itself.
-    tracer.trace_type::<Word>(&samples).map_err(fault)?;
-    // A type is asked until all of its own variants are known; an enum in a field is asked first.
-    tracer.trace_type::<telemetry::Health>(&samples).map_err(fault)?;
-    let (format, _) = tracer.trace_type::<T>(&samples).map_err(fault)?;
+    words.iter().try_for_each(|trace| trace(&mut tracer))?;
+    let format = trace::<T>(&mut tracer)?;
     let registry = tracer.registry().map_err(fault)?;
     shape(&format, &registry)
+}
+
+/// Traces an enum of words.
+pub fn words<T: DeserializeOwned>(tracer: &mut Tracer) -> anyhow::Result<()> {
+    trace::<T>(tracer).map(drop)
+}
+
+fn trace<T: DeserializeOwned>(tracer: &mut Tracer) -> anyhow::Result<Format> {
+    let (format, _) = tracer.trace_type::<T>(&Samples::new()).map_err(fault)?;
+    Ok(format)
+}
+
+fn fault(error: serde_reflection::Error) -> anyhow::Error {
+    anyhow!("tracing a type: {error}")
 }
 
 fn shape(format: &Format, registry: &Registry) -> anyhow::Result<Shape> {

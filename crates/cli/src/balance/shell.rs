@@ -1,6 +1,7 @@
 //! `balance -i` and `balance -c`: the dialogue with a running instance.
 
 use crate::output::{complain, print};
+use balancing::{AdminState, Policy};
 use classics::balance::shell::{
     Answer, NO_MASTER, ShowRow, Step, SyntaxError, answer, banner, no_master_with_pid, parse, plan,
     prompt,
@@ -165,9 +166,9 @@ fn rows(status: &Status) -> Vec<ShowRow> {
             let (address, port) = address.rsplit_once(':').unwrap_or((address, "0"));
             rows.push(ShowRow {
                 group,
-                hash: tier.policy == "hash",
+                hash: tier.policy == Policy::Hash,
                 channel,
-                enabled: backend.admin == "enabled",
+                enabled: backend.admin == AdminState::Enabled,
                 address: address.to_owned(),
                 port: port.parse().unwrap_or(0),
                 connections: backend.sessions,

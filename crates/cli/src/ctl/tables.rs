@@ -3,6 +3,8 @@
 //! The plain tables fit into [`WIDTH`] columns: counters are rounded, addresses that are too long
 //! are cut in the middle. The wide ones have every column in full.
 
+use balancing::{AdminState, Policy};
+use serde::Serialize;
 use telemetry::{BackendRow, ListenerRow, SessionRow, Status};
 use terms::Limit;
 
@@ -39,7 +41,7 @@ fn listener_text(listener: &ListenerRow, is_wide: bool) -> String {
     }
     let places = listener.tiers.iter().enumerate().flat_map(|(tier, row)| {
         let backends = row.backends.iter().enumerate();
-        backends.map(move |(index, backend)| (format!("{tier}.{index}"), &*row.policy, backend))
+        backends.map(move |(index, backend)| (format!("{tier}.{index}"), row.policy, backend))
     });
     let table = match is_wide {
         true => Table {
@@ -57,7 +59,7 @@ fn listener_text(listener: &ListenerRow, is_wide: bool) -> String {
 }
 
 fn policies(listener: &ListenerRow) -> String {
-    let words: Vec<_> = listener.tiers.iter().map(|tier| &*tier.policy).collect();
+    let words: Vec<_> = listener.tiers.iter().map(|tier| word(&tier.policy)).collect();
     words.join(" ! ")
 }
 
@@ -71,7 +73,7 @@ fn sessions(count: u64) -> String {
 /// Whether every backend that could serve has reached its limit.
 fn is_full(listener: &ListenerRow) -> bool {
     let backends = listener.tiers.iter().flat_map(|tier| &tier.backends);
-    let mut usable = backends.filter(|it| it.admin == "enabled").peekable();
+    let mut usable = backends.filter(|it| it.admin == AdminState::Enabled).peekable();
     usable.peek().is_some() && usable.all(has_reached_its_limit)
 }
 
@@ -85,9 +87,9 @@ const PLAIN_STATUS: [&str; 9] =
 
 fn plain_row(place: String, backend: &BackendRow) -> Vec<String> {
     // An operator's word counts for more than what connects have shown.
-    let state = match &*backend.admin {
-        "enabled" => backend.health.to_string(),
-        admin => admin.to_owned(),
+    let state = match backend.admin {
+        AdminState::Enabled => word(&backend.health),
+        admin => word(&admin),
     };
     vec![
         place,
@@ -107,13 +109,13 @@ const WIDE_STATUS: [&str; 11] = [
     "RECEIVED",
 ];
 
-fn wide_row(place: String, policy: &str, backend: &BackendRow) -> Vec<String> {
+fn wide_row(place: String, policy: Policy, backend: &BackendRow) -> Vec<String> {
     vec![
         place,
         backend.name.clone(),
-        policy.to_owned(),
-        backend.admin.clone(),
-        backend.health.to_string(),
+        word(&policy),
+        word(&backend.admin),
+        word(&backend.health),
         backend.sessions.to_string(),
         limit(backend, |limit| limit.to_string()),
         backend.attempts_total.to_string(),
@@ -156,7 +158,7 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
         session.session.to_string(),
         session.client.clone(),
         known(session.backend_address.as_ref().or(session.backend.as_ref())),
-        session.phase.clone(),
+        word(&session.phase),
         short(session.sent_bytes),
         short(session.received_bytes),
         age(session.age_seconds),
@@ -176,12 +178,20 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         known(session.source.as_ref()),
         known(session.backend.as_ref()),
         known(session.backend_address.as_ref()),
-        session.phase.clone(),
+        word(&session.phase),
         session.worker.to_string(),
         session.sent_bytes.to_string(),
         session.received_bytes.to_string(),
         format!("{:.1}s", session.age_seconds),
     ]
+}
+
+/// The API's word for a value.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
 }
 
 fn known(text: Option<&String>) -> String {

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use terms::Phase;
 
 /// Everything of one moment.
 #[derive(Default)]
@@ -79,8 +80,10 @@ fn connection(
     let client = info.client.map(|client| client.ip().to_canonical());
     let slot = pool.affinity.as_ref().and_then(|table| table.slot(client));
     let state = match info.phase {
-        "connecting" => 1,
-        _ => 2 + 4 * u32::from(info.backend_ended) + 8 * u32::from(info.client_ended),
+        Phase::Connecting => 1,
+        Phase::Open | Phase::Ending => {
+            2 + 4 * u32::from(info.backend_ended) + 8 * u32::from(info.client_ended)
+        }
     };
     Some(ConnectionFacts {
         number: numbers.number(info.session)?,

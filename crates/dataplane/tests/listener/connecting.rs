@@ -6,7 +6,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
-use terms::{Address, CloseReason, ConnectFailure};
+use terms::{Address, CloseReason, ConnectFailure, Phase};
 
 /// Once this many overflowed the stack of a worker.
 #[test]
@@ -31,7 +31,7 @@ fn a_backend_whose_queue_is_full_is_waited_for() {
     let filler = UnixStream::connect(&path).unwrap();
     let mut rig = Rig::new(settings(), pool_of(vec![vec![Address::Unix(path)]]));
     let mut client = rig.connect();
-    wait_until(|| rig.plane.list().iter().any(|it| it.phase == "connecting"));
+    wait_until(|| rig.plane.list().iter().any(|it| it.phase == Phase::Connecting));
     rig.settle();
     drop(listener.accept().unwrap());
     drop(filler);
@@ -117,7 +117,7 @@ fn a_list_has_the_address_that_was_connected_to() {
     let rig = Rig::new(settings(), pool_of(vec![addresses]));
     let client = rig.connect();
     let _served = accept(&backend);
-    wait_until(|| rig.plane.list().iter().any(|it| it.phase == "open"));
+    wait_until(|| rig.plane.list().iter().any(|it| it.phase == Phase::Open));
     let session = rig.plane.list().pop().unwrap();
     assert_eq!(session.backend_address, Some(two));
     assert_eq!(session.client, client.local_addr().ok());

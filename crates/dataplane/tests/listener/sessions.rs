@@ -8,7 +8,7 @@ use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
-use terms::{CloseReason, Source, SpliceMode};
+use terms::{CloseReason, Phase, Source, SpliceMode};
 
 #[test]
 fn requests_get_their_headers_however_they_come() {
@@ -173,7 +173,7 @@ fn a_list_has_descriptors_and_ends() {
     let rig = Rig::new(settings(), pool(&[address]));
     let client = rig.connect();
     let mut served = accept(&backend);
-    wait_until(|| rig.plane.list().iter().any(|it| it.phase == "open"));
+    wait_until(|| rig.plane.list().iter().any(|it| it.phase == Phase::Open));
     let open = rig.plane.list().pop().unwrap();
     assert!(open.downstream_fd > 2 && open.upstream_fd.is_some_and(|fd| fd > 2));
     assert_eq!(open.place, Some((0, 0)));

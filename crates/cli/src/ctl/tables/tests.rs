@@ -1,5 +1,6 @@
 use super::*;
 use telemetry::{Health, TierRow, WorkerRow};
+use terms::Phase;
 
 fn table(rows: &[[&str; 2]]) -> Table<'static> {
     let rows = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
@@ -43,7 +44,7 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
     BackendRow {
         name: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
         addresses: Vec::new(),
-        admin: "enabled".to_owned(),
+        admin: AdminState::Enabled,
         health: Health::Quarantined,
         sessions,
         sessions_max,
@@ -66,7 +67,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
             sessions: 1,
             sessions_total: u64::MAX,
             pool: "main".to_owned(),
-            tiers: vec![TierRow { policy: "least-sessions".to_owned(), backends }],
+            tiers: vec![TierRow { policy: Policy::LeastSessions, backends }],
         }],
     }
 }
@@ -88,7 +89,7 @@ fn the_largest_counters_fit_a_terminal() {
         backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         backend_address: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         source: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
-        phase: "connecting".to_owned(),
+        phase: Phase::Connecting,
         sent_bytes: u64::MAX,
         received_bytes: u64::MAX,
         age_seconds: 3.2e9,
