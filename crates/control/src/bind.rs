@@ -109,9 +109,20 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on all addresses of a listener's `bind`.
+/// Listens on all addresses of a listener's `bind`. Blocks if its host is a name.
 pub(crate) fn listen(listener: &config::Listener) -> Result<Sockets, StartError> {
     listen_on(&listener.bind, listener.shared_port)
+}
+
+/// Like [`listen`], without blocking: a name is refused.
+pub(crate) fn listen_at_once(listener: &config::Listener) -> Result<Sockets, StartError> {
+    match &listener.bind {
+        Bind::Tcp { host: Some(Host::Name(name)), .. } => {
+            let source = io::Error::other("a new listening address must be literal");
+            Err(StartError::ResolveListener { host: name.clone(), source })
+        }
+        _ => listen(listener),
+    }
 }
 
 /// The sockets of a `bind`.

@@ -5,17 +5,18 @@ use balancing::Backend;
 use config::{BackendSelector, Command, CommandError, Known, Reply};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, BackendId, CloseReason};
+use terms::{Address, BackendId};
 
 impl Instance {
-    /// Carries out a command. `addresses` are those of its endpoint, if it has one.
+    /// Carries out a command. `addresses` are those of its endpoint, if it has one. That a session
+    /// may be killed is only checked here: the caller [cuts](Instance::cut) it.
     ///
     /// # Errors
     /// The reason, if the command was refused; nothing has changed then.
     pub(crate) fn apply(
         &mut self,
         command: &Command,
-        addresses: Vec<Address>,
+        addresses: &[Address],
     ) -> Result<Reply, CommandError> {
         if self.shutting_down {
             return Err(CommandError::ShuttingDown);
@@ -43,12 +44,7 @@ impl Instance {
                 }
                 return Ok(Reply::Done);
             }
-            Command::KillSession { session } => {
-                return match self.plane.cut(Some(*session), CloseReason::Admin) {
-                    0 => Err(CommandError::UnknownSession(*session)),
-                    _ => Ok(Reply::Done),
-                };
-            }
+            Command::KillSession { .. } => return Ok(Reply::Done),
             Command::Shutdown {} => {
                 self.stop_listening();
                 return Ok(Reply::Done);
@@ -58,7 +54,7 @@ impl Instance {
         if next == self.config {
             return Ok(Reply::Unchanged);
         }
-        self.commit(next, Vec::new(), &addresses);
+        self.commit(next, Vec::new(), addresses);
         Ok(Reply::Done)
     }
 

@@ -4,18 +4,19 @@
 //! [`Instance::reconfigure`] one from what a companion wants, and [`publish`](crate::publish) makes
 //! it the running one.
 
+use crate::answers::Answers;
 use crate::bind::{Sockets, StartError, listen};
 use crate::countries::CountryBook;
 use crate::snapshot::{first_pool, settings};
 use balancing::{Pool, Totals};
 use config::{Config, Endpoint, Host, Ids};
-use dataplane::{DataPlane, Listener, Observe, Settings};
+use dataplane::{DataPlane, Listener, Observe, SessionInfo, Settings};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::files::OwnFile;
-use terms::{Address, BackendId, Instant, ListenerId};
+use terms::{Address, BackendId, CloseReason, Instant, ListenerId};
 
 /// The running listeners and backends, as the control plane holds them.
 pub struct Instance {
@@ -127,8 +128,23 @@ impl Instance {
         Listening { name: config.bind.to_string(), listener, file: sockets.file }
     }
 
-    pub(crate) fn plane(&self) -> &DataPlane {
-        &self.plane
+    /// The number of open sessions.
+    pub(crate) fn session_count(&self) -> usize {
+        self.plane.sessions()
+    }
+
+    /// Has the workers list the open sessions.
+    pub(crate) fn list(&self) -> Answers<Vec<SessionInfo>> {
+        let (reply, answers) = Answers::new();
+        self.plane.list(reply);
+        answers
+    }
+
+    /// Has the workers end one session, or all. Each answers with the number.
+    pub(crate) fn cut(&self, session: Option<u64>, reason: CloseReason) -> Answers<usize> {
+        let (reply, answers) = Answers::new();
+        self.plane.cut(session, reason, reply);
+        answers
     }
 
     /// The pool of the listener at this place of the configuration, as it is now.
@@ -185,6 +201,16 @@ impl Instance {
         all.find(|it| it.listener.id() == listener).map_or("", |it| &it.name)
     }
 
+    /// What all listeners are bound to, as configured, those with sessions left included.
+    pub(crate) fn listener_names(&self) -> HashMap<ListenerId, String> {
+        let all = self.listeners.iter().chain(&self.departed);
+        all.map(|it| (it.listener.id(), it.name.clone())).collect()
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
     pub(crate) fn stop_listening(&mut self) {
         self.shutting_down = true;
         self.plane.stop_listening();
@@ -236,4 +262,4 @@ fn same_set(one: &[Address], other: &[Address]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,11 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod answers;
+mod asking;
 mod backlog;
 mod bind;
 mod client;
 mod commands;
 mod countries;
+mod desk;
 mod door;
 mod instance;
 mod log;
@@ -20,6 +23,7 @@ mod lookup;
 mod loops;
 mod names;
 mod operator;
+mod owner;
 mod publish;
 mod report;
 mod runtime_dir;

@@ -4,11 +4,11 @@
 //! query DNS, because the system does not report TTLs. Names that only the system knows (NIS, mDNS)
 //! are looked up there again, at a fixed interval.
 
+use crate::desk::{Desk, Request};
 use config::{Endpoint, Host};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolveHosts;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use terms::Address;
 use tokio::time::timeout;
@@ -21,15 +21,9 @@ const TTL_MAX: Duration = Duration::from_secs(3600);
 /// How long a lookup may take.
 pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Looks up names. Lookups do not wait for one another.
+/// The resolver for DNS. Created when the first name needs it, and again when the system's settings change.
 #[derive(Default)]
-pub(crate) struct Names {
-    dns: Mutex<Dns>,
-}
-
-/// Created when the first name needs it, and again when the system's settings change.
-#[derive(Default)]
-struct Dns {
+pub(crate) struct Dns {
     resolver: Option<TokioResolver>,
     /// When the settings were last changed; `None` if there are none, or if they have not been read
     /// yet.
@@ -43,60 +37,59 @@ pub(crate) struct Answer {
     pub valid_for: Duration,
 }
 
-impl Names {
-    /// Looks up an endpoint, within ten seconds.
-    pub async fn look_up(&self, endpoint: &Endpoint) -> Answer {
-        match endpoint {
-            Endpoint::Unix(path) => {
-                Answer { addresses: vec![Address::Unix(path.clone())], valid_for: TTL_MAX }
-            }
-            Endpoint::Tcp { host: Host::Address(address), port } => {
-                let address = Address::Ip(SocketAddr::new(*address, *port));
-                Answer { addresses: vec![address], valid_for: TTL_MAX }
-            }
-            Endpoint::Tcp { host: Host::Name(name), port } => {
-                let found = timeout(LOOKUP_TIMEOUT, self.look_up_name(name, *port)).await;
-                found.unwrap_or(Answer { addresses: Vec::new(), valid_for: UNKNOWN_TTL })
-            }
+/// Looks up an endpoint, within ten seconds.
+pub(crate) async fn look_up(endpoint: &Endpoint, desk: &Desk) -> Answer {
+    match endpoint {
+        Endpoint::Unix(path) => {
+            Answer { addresses: vec![Address::Unix(path.clone())], valid_for: TTL_MAX }
+        }
+        Endpoint::Tcp { host: Host::Address(address), port } => {
+            let address = Address::Ip(SocketAddr::new(*address, *port));
+            Answer { addresses: vec![address], valid_for: TTL_MAX }
+        }
+        Endpoint::Tcp { host: Host::Name(name), port } => {
+            let found = timeout(LOOKUP_TIMEOUT, look_up_name(name, *port, desk)).await;
+            found.unwrap_or(Answer { addresses: Vec::new(), valid_for: UNKNOWN_TTL })
         }
     }
+}
 
-    async fn look_up_name(&self, name: &str, port: u16) -> Answer {
-        let with_port = |ip| Address::Ip(SocketAddr::new(ip, port));
-        let hosts = read(HOSTS).await;
-        let found = in_hosts(&hosts, name);
-        if !found.is_empty() {
-            let addresses = found.into_iter().map(with_port).collect();
-            return Answer { addresses, valid_for: UNKNOWN_TTL };
-        }
-        if let Some(resolver) = self.resolver()
-            && let Ok(found) = resolver.lookup_ip(name).await
-        {
-            let until = found.valid_until();
-            let valid_for = until.saturating_duration_since(std::time::Instant::now());
-            let addresses = found.iter().map(with_port).collect();
-            return Answer { addresses, valid_for: valid_for.clamp(TTL_MIN, TTL_MAX) };
-        }
-        let found = tokio::net::lookup_host((name, port)).await;
-        let mut addresses: Vec<_> =
-            found.map(|found| found.map(Address::Ip).collect()).unwrap_or_default();
-        addresses.dedup();
-        Answer { addresses, valid_for: UNKNOWN_TTL }
+async fn look_up_name(name: &str, port: u16, desk: &Desk) -> Answer {
+    let with_port = |ip| Address::Ip(SocketAddr::new(ip, port));
+    let hosts = read(HOSTS).await;
+    let found = in_hosts(&hosts, name);
+    if !found.is_empty() {
+        let addresses = found.into_iter().map(with_port).collect();
+        return Answer { addresses, valid_for: UNKNOWN_TTL };
     }
+    if let Some(resolver) = desk.ask(Request::Resolver).await.flatten()
+        && let Ok(found) = resolver.lookup_ip(name).await
+    {
+        let until = found.valid_until();
+        let valid_for = until.saturating_duration_since(std::time::Instant::now());
+        let addresses = found.iter().map(with_port).collect();
+        return Answer { addresses, valid_for: valid_for.clamp(TTL_MIN, TTL_MAX) };
+    }
+    let found = tokio::net::lookup_host((name, port)).await;
+    let mut addresses: Vec<_> =
+        found.map(|found| found.map(Address::Ip).collect()).unwrap_or_default();
+    addresses.dedup();
+    Answer { addresses, valid_for: UNKNOWN_TTL }
+}
 
+impl Dns {
     /// `None` without usable settings; then only the system's resolver is left.
-    fn resolver(&self) -> Option<TokioResolver> {
-        let mut dns = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn resolver(&mut self) -> Option<TokioResolver> {
         let changed = std::fs::metadata(RESOLV_CONF).and_then(|it| it.modified()).ok();
         // Under another root directory the settings may be out of reach; the old ones stay.
-        if changed.is_some() && changed != dns.changed {
-            dns.changed = changed;
+        if changed.is_some() && changed != self.changed {
+            self.changed = changed;
             let mut builder = TokioResolver::builder_tokio().ok()?;
             // It would read the file once and for all.
             builder.options_mut().use_hosts_file = ResolveHosts::Never;
-            dns.resolver = builder.build().ok().or(dns.resolver.take());
+            self.resolver = builder.build().ok().or(self.resolver.take());
         }
-        dns.resolver.clone()
+        self.resolver.clone()
     }
 }
 

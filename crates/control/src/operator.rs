@@ -1,21 +1,22 @@
 //! How a personality's companion reaches its instance.
 
-use crate::admin::{Desk, Who};
 use crate::bind::StartError;
+use crate::desk::{Desk, Request, Who};
 use balancing::Pool;
 use config::{Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
 use std::sync::Arc;
 use terms::Instant;
 
-/// Queries and changes the running instance.
+/// Queries and changes the running instance. When the process is about to exit, answers are empty
+/// and changes are ignored.
 #[derive(Clone)]
 pub struct Operator {
-    desk: Arc<Desk>,
+    desk: Desk,
 }
 
 impl Operator {
-    pub(crate) fn new(desk: Arc<Desk>) -> Self {
+    pub(crate) fn new(desk: Desk) -> Self {
         Self { desk }
     }
 
@@ -29,34 +30,29 @@ impl Operator {
 
     /// Makes `config` the running configuration. Open sessions continue.
     ///
-    /// Backends keep their counters and their health by tier and place. Addresses must be literal:
-    /// the caller looks up names.
+    /// Backends keep their counters and their health by tier and place. New addresses must be
+    /// literal: the caller looks up names.
     ///
     /// # Errors
     /// If listening on a new address fails; nothing has changed then.
-    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
-        let result = self.desk.instance().reconfigure(config);
-        self.desk.note_country_error();
-        result
+    pub async fn reconfigure(&self, config: Config) -> Result<(), StartError> {
+        let ask = |answer| Request::Reconfigure(Box::new(config), answer);
+        self.desk.ask(ask).await.unwrap_or(Ok(()))
     }
 
     /// Changes what is observed about sessions.
-    pub fn observe(&self, observe: Observe) {
-        self.desk.instance().observe(observe);
+    pub async fn observe(&self, observe: Observe) {
+        self.desk.ask(|answer| Request::Observe(observe, answer)).await;
     }
 
     /// The current pool of the first listener.
-    #[must_use]
-    pub fn pool(&self) -> Arc<Pool> {
-        self.desk.instance().pool(0)
+    pub async fn pool(&self) -> Arc<Pool> {
+        self.desk.ask(Request::Pool).await.unwrap_or_default()
     }
 
     /// All open sessions, the oldest first.
-    #[must_use]
-    pub fn sessions(&self) -> Vec<SessionInfo> {
-        let mut sessions = self.desk.instance().plane().list();
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
-        sessions
+    pub async fn sessions(&self) -> Vec<SessionInfo> {
+        self.desk.sessions().await.map(|(sessions, _)| sessions).unwrap_or_default()
     }
 
     /// The current time of the instance.

@@ -3,7 +3,7 @@
 //! First it prepares everything that can fail, then it publishes everything: a refused change has
 //! changed nothing.
 
-use crate::bind::{Sockets, StartError, listen};
+use crate::bind::{Sockets, StartError, listen_at_once};
 use crate::instance::{Instance, Listening};
 use crate::snapshot::{Before, backend_ids, next_pool, settings};
 use config::{Config, Listener};
@@ -16,7 +16,7 @@ impl Instance {
     /// Makes `next` the running configuration. The names of new backends are looked up later.
     ///
     /// # Errors
-    /// If listening on an address fails; nothing has changed then.
+    /// If listening on an address fails, or it is a name; nothing has changed then.
     pub(crate) fn publish(&mut self, next: Config) -> Result<(), StartError> {
         let sockets = self.prepare(&next)?;
         self.commit(next, sockets, &[]);
@@ -30,7 +30,7 @@ impl Instance {
             !self.shutting_down && before.is_none_or(|before| before.bind != wanted.bind)
         };
         for wanted in next.listeners.iter().filter(needs_sockets) {
-            sockets.push((wanted.id, listen(wanted)?));
+            sockets.push((wanted.id, listen_at_once(wanted)?));
         }
         Ok(sockets)
     }

@@ -21,7 +21,7 @@ pub trait Reporter: Send {
         let message = "events dropped: they came faster than they could be logged";
         self.note(&Line { level: Level::Warn, message, fields });
     }
-    /// Ten seconds have passed: say what was held back.
+    /// Reports what was held back and is due. Called every few seconds.
     fn tick(&mut self, _instance: &Instance) {}
     /// A batch is complete: write what was gathered.
     fn flush(&mut self) {}

@@ -1,27 +1,29 @@
 //! The control plane while it serves, from the first line of the log to the last.
 
-use crate::admin::{Desk, serve};
+use crate::admin::serve;
 use crate::backlog::Backlog;
-use crate::names::{Failures, keep_names};
+use crate::desk::{Desk, Request};
+use crate::names::NameKeeper;
+use crate::owner::Owner;
 use crate::signals::{Came, Caught, Exit};
 use dataplane::Event;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use telemetry::{Level, Value};
 use terms::CloseReason;
-use tokio::time::{Instant, MissedTickBehavior, sleep};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
-/// The control plane at work.
+/// The control plane at work: everything that reaches the owner of the instance.
 pub(crate) struct Serving {
-    pub desk: Arc<Desk>,
-    pub backlog: Backlog,
-    pub caught: Caught,
-    pub exit: Exit,
-    /// Listeners whose `--source` cannot be used, with the address and the reason.
-    pub unusable_sources: Vec<(String, IpAddr, io::Error)>,
+    owner: Owner,
+    requests: Receiver<Request>,
+    backlog: Backlog,
+    caught: Caught,
+    names: NameKeeper,
+    ticks: Interval,
 }
 
 /// How the process ends.
@@ -35,122 +37,153 @@ pub(crate) enum Ending {
 pub(crate) type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Serving {
-    /// Serves until a signal or a command shuts the instance down, and its sessions have ended.
-    pub async fn until_the_end(mut self, companion: Option<Beside>) -> Ending {
-        self.log_start();
-        self.open_admin_socket();
-        let failures = Arc::new(Failures::default());
-        let names = tokio::spawn(keep_names(Arc::clone(&self.desk), Arc::clone(&failures)));
-        let companion = companion.map(tokio::spawn);
-        tokio::spawn(async {
-            sleep(SETTLED).await;
-            sys::process::forget_startup_code();
-        });
-        let ending = self.until_shutdown(&failures).await;
-        names.abort();
-        if let Some(companion) = companion {
-            companion.abort();
-        }
-        self.drain().await;
-        ending
+    /// Needs a runtime. `requests` are those from copies of `desk`.
+    pub fn new(
+        owner: Owner,
+        (desk, requests): (Desk, Receiver<Request>),
+        backlog: Backlog,
+        caught: Caught,
+    ) -> Self {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { owner, requests, backlog, caught, names: NameKeeper::new(desk), ticks }
     }
 
-    fn open_admin_socket(&self) {
-        let mut socket = self.desk.socket();
-        let Some(listener) = socket.take_listener() else { return };
+    /// Reports the start and opens the admin socket. `unusable_sources` are the listeners whose
+    /// `--source` cannot be used, with the address and the reason.
+    pub fn open(&mut self, desk: Desk, unusable_sources: &[(String, IpAddr, io::Error)]) {
+        self.log_start(unusable_sources);
+        let Some(listener) = self.owner.socket.take_listener() else { return };
         let listener = listener
             .set_nonblocking(true)
             .and_then(|()| tokio::net::UnixListener::from_std(listener));
         match listener {
             Ok(listener) => {
-                let task = tokio::spawn(serve(listener, Arc::clone(&self.desk)));
-                socket.served_by(task.abort_handle());
+                let task = tokio::spawn(serve(listener, desk));
+                self.owner.socket.served_by(task.abort_handle());
             }
             Err(error) => {
                 let fields = [("error", Value::Text(&error))];
-                self.desk.note(Level::Error, "no admin socket", &fields);
+                self.owner.note(Level::Error, "no admin socket", &fields);
             }
         }
     }
 
-    async fn until_shutdown(&mut self, failures: &Failures) -> Ending {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Serves until a signal or a command shuts the instance down, and its sessions have ended.
+    pub async fn until_the_end(mut self, exit: Exit, companion: Option<Beside>) -> Ending {
+        // It goes on to the end: it may be in the middle of a command, such as the one to shut down.
+        if let Some(companion) = companion {
+            tokio::spawn(companion);
+        }
+        tokio::spawn(async {
+            sleep(SETTLED).await;
+            sys::process::forget_startup_code();
+        });
+        let ending = self.until_shutdown(exit).await;
+        self.drain().await;
+        self.finish().await;
+        ending
+    }
+
+    async fn until_shutdown(&mut self, exit: Exit) -> Ending {
         loop {
-            tokio::select! {
-                _ = ticks.tick() => self.desk.reporter().tick(&self.desk.instance()),
-                Some(batch) = self.backlog.next() => {
-                    self.report(&batch);
-                    failures.add(batch.iter().filter_map(|event| match event {
-                        Event::ConnectFailed(backend) => Some(backend.name.as_str()),
-                        _ => None,
-                    }));
-                }
-                came = self.caught.next() => match came {
-                    Came::Ignored(line) => self.desk.note(Level::Info, line, &[]),
-                    Came::ShutDown(number) => {
-                        let fields = [("signal", Value::Count(number as u64))];
-                        self.desk.note(Level::Info, "signal received, shutting down", &fields);
-                        self.desk.shut_down();
-                        return match self.exit {
-                            Exit::Status => Ending::Status(0),
-                            Exit::Signal => Ending::Signal(number),
-                        };
-                    }
-                },
-                () = self.desk.shutdown.notified() => return Ending::Status(0),
+            if let Some(number) = self.turn().await {
+                let fields = [("signal", Value::Count(number as u64))];
+                self.owner.note(Level::Info, "signal received, shutting down", &fields);
+                self.owner.shut_down();
+                return match exit {
+                    Exit::Status => Ending::Status(0),
+                    Exit::Signal => Ending::Signal(number),
+                };
+            }
+            if self.owner.instance.is_shutting_down() {
+                return Ending::Status(0);
             }
         }
+    }
+
+    /// Waits for one thing to happen, and handles it; nothing is lost if this is dropped while it
+    /// waits. Returns the number of a signal that shuts down.
+    async fn turn(&mut self) -> Option<i32> {
+        let Self { owner, requests, backlog, caught, names, ticks } = self;
+        tokio::select! {
+            Some(request) = requests.recv() => owner.handle(request),
+            () = owner.next_cut() => {}
+            Some(batch) = backlog.next() => self.report(&batch),
+            found = names.next() => {
+                if let Some((name, answer)) = found {
+                    owner.use_addresses(&name, &answer.addresses);
+                }
+                names.look_up_due(owner.instance.named_backends());
+            }
+            _ = ticks.tick() => owner.reporter.tick(&owner.instance),
+            came = caught.next() => match came {
+                Came::Ignored(line) => owner.note(Level::Info, line, &[]),
+                Came::ShutDown(number) => return Some(number),
+            },
+        }
+        None
     }
 
     /// Waits for sessions to end, for as long as configured. A further signal ends the wait.
     async fn drain(&mut self) {
-        let limit = self.desk.instance().shutdown_limit();
+        let limit = self.owner.instance.shutdown_limit();
         let deadline = limit.map(|limit| Instant::now() + limit);
-        let sessions = self.desk.instance().plane().sessions();
+        let sessions = self.owner.instance.session_count();
         if sessions > 0 {
-            let socket = self.desk.socket();
-            let path = socket.path().display();
+            let path = self.owner.socket.path().display().to_string();
             let fields =
                 [("sessions", Value::Count(sessions as u64)), ("admin", Value::Text(&path))];
-            self.desk.note(Level::Info, "waiting for open sessions to end", &fields);
+            self.owner.note(Level::Info, "waiting for open sessions to end", &fields);
         }
-        loop {
-            self.report_waiting();
-            if self.desk.instance().plane().sessions() == 0 {
-                break;
-            }
-            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let mut looks = interval(DRAIN_LOOK);
+        while self.owner.instance.session_count() > 0 {
             let again = tokio::select! {
-                came = self.caught.next() => matches!(came, Came::ShutDown(_)),
-                () = sleep(DRAIN_LOOK) => false,
+                signal = self.turn() => signal.is_some(),
+                _ = looks.tick() => false,
             };
-            if is_over || again {
-                let cut = self.desk.instance().plane().cut(None, CloseReason::Shutdown);
-                let fields = [("sessions", Value::Count(cut as u64))];
-                self.desk.note(Level::Warn, "shutdown cut sessions that were still open", &fields);
-                break;
+            if again || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return self.cut().await;
             }
         }
-        sleep(DRAIN_LOOK).await; // the last sessions' lines are on their way
-        self.report_waiting();
-        self.desk.note(Level::Info, "stopped", &[]);
-        self.desk.reporter().finish();
-        self.desk.socket().release();
     }
 
-    fn log_start(&self) {
-        self.desk.note_country_error();
-        for (listener, source, error) in &self.unusable_sources {
+    /// Ends all sessions.
+    async fn cut(&mut self) {
+        self.report_waiting();
+        let mut counts = pin!(self.owner.instance.cut(None, CloseReason::Shutdown).all());
+        let counts = loop {
+            tokio::select! {
+                counts = &mut counts => break counts,
+                _ = self.turn() => {}
+            }
+        };
+        let fields = [("sessions", Value::Count(counts.into_iter().sum::<usize>() as u64))];
+        self.owner.note(Level::Warn, "shutdown cut sessions that were still open", &fields);
+    }
+
+    async fn finish(&mut self) {
+        self.report_waiting();
+        sleep(DRAIN_LOOK).await; // the last sessions' lines are on their way
+        self.report_waiting();
+        self.owner.note(Level::Info, "stopped", &[]);
+        self.owner.reporter.finish();
+        self.owner.socket.release();
+    }
+
+    fn log_start(&mut self, unusable_sources: &[(String, IpAddr, io::Error)]) {
+        let owner = &mut self.owner;
+        owner.note_country_error();
+        for (listener, source, error) in unusable_sources {
             let fields = [
                 ("listener", Value::Text(listener)),
                 ("source", Value::Text(source)),
                 ("error", Value::Text(error)),
             ];
             let message = "source address unusable; the system chooses one while that is so";
-            self.desk.note(Level::Warn, message, &fields);
+            owner.note(Level::Warn, message, &fields);
         }
-        let status = self.desk.instance().status();
+        let status = owner.instance.status();
         for listener in &status.listeners {
             let tiers = listener.tiers.iter().map(|tier| {
                 let names: Vec<_> = tier.backends.iter().map(|it| it.name.as_str()).collect();
@@ -163,18 +196,16 @@ impl Serving {
                 ("workers", Value::Count(status.workers.len() as u64)),
                 ("pid", Value::Count(status.pid.into())),
             ];
-            self.desk.note(Level::Info, "listening", &fields);
+            owner.note(Level::Info, "listening", &fields);
             for backend in listener.tiers.iter().flat_map(|tier| &tier.backends) {
                 if backend.addresses.is_empty() {
                     let fields = [("backend", Value::Text(&backend.name))];
-                    let message = "backend does not resolve; trying again";
-                    self.desk.note(Level::Warn, message, &fields);
+                    owner.note(Level::Warn, "backend does not resolve; trying again", &fields);
                 }
             }
         }
-        let socket = self.desk.socket();
-        let path = socket.path().display();
-        self.desk.note(Level::Info, "admin socket", &[("path", Value::Text(&path))]);
+        let path = owner.socket.path().display().to_string();
+        owner.note(Level::Info, "admin socket", &[("path", Value::Text(&path))]);
     }
 
     fn report_waiting(&mut self) {
@@ -183,17 +214,13 @@ impl Serving {
         }
     }
 
-    fn report(&self, batch: &[Event]) {
-        let instance = self.desk.instance();
-        let mut reporter = self.desk.reporter();
+    fn report(&mut self, batch: &[Event]) {
+        self.owner.report(batch, self.backlog.take_dropped());
         for event in batch {
-            reporter.event(event, &instance);
+            if let Event::ConnectFailed(backend) = event {
+                self.names.connect_failed(&backend.name);
+            }
         }
-        let dropped = self.backlog.take_dropped();
-        if dropped > 0 {
-            reporter.dropped(dropped as u64);
-        }
-        reporter.flush();
     }
 }
 
@@ -201,7 +228,7 @@ impl Serving {
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// How often the reporter is asked for what it has held back.
-const TICK: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_secs(3);
 
 /// How often to check whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -173,7 +173,7 @@ impl<'a> Before<'a> {
         Arc::new(describe(wanted, addresses, Arc::clone(state)))
     }
 
-    /// The addresses of a new endpoint; none for a name until `keep_names` has looked it up.
+    /// The addresses of a new endpoint; none for a name until the `NameKeeper` has looked it up.
     fn addresses(&self, endpoint: &Endpoint) -> Vec<Address> {
         match endpoint {
             Endpoint::Unix(path) => vec![Address::Unix(path.clone())],

@@ -1,14 +1,14 @@
 //! A start: first everything that can fail, then the steps that make the process a daemon, in
 //! order.
 
-use crate::admin::Desk;
 use crate::backlog::Backlog;
 use crate::bind::StartError;
 use crate::countries::CountryBook;
+use crate::desk::Desk;
 use crate::instance::{Bound, Instance, bind_listener};
-use crate::lookup::Names;
 use crate::loops;
 use crate::operator::Operator;
+use crate::owner::Owner;
 use crate::report::Reporter;
 use crate::serving::{Beside, Ending, Serving};
 use crate::signals::{Caught, Signals};
@@ -18,7 +18,6 @@ use dataplane::{DataPlane, Observe, Options};
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use sys::files::PidFile;
 use sys::process::{Directory, HeldSignals, Keep, User};
 
@@ -152,7 +151,8 @@ impl Prepared {
         if let Some(companion) = &mut self.companion {
             companion.open()?;
         }
-        let unusable_sources = self.config.listeners.iter().filter_map(unusable_source).collect();
+        let unusable_sources: Vec<_> =
+            self.config.listeners.iter().filter_map(unusable_source).collect();
         let (sinks, backlog) = Backlog::new();
         let options = Options { workers: self.workers, spin: process.spin };
         let plane = DataPlane::start(options, |_| sinks.sink()).map_err(system("the workers"))?;
@@ -162,26 +162,26 @@ impl Prepared {
             .map_err(system("the control plane"))?;
         let instance =
             Instance::start(plane, self.config, self.ids, self.bound, self.observe, self.countries);
-        let desk = Arc::new(Desk {
-            instance: Mutex::new(instance),
-            reporter: Mutex::new(self.reporter),
-            names: Names::default(),
-            shutdown: tokio::sync::Notify::new(),
-            socket: Mutex::new(self.admin),
-        });
-        let (caught, companion) = {
+        let owner = Owner::new(instance, self.reporter, self.admin);
+        let (desk, requests) = Desk::new();
+        let (mut serving, companion) = {
             let _inside = runtime.enter();
-            let run = |it: Box<dyn Companion>| it.run(Operator::new(Arc::clone(&desk)));
-            (Caught::new(&self.signals), self.companion.map(run))
+            let caught = Caught::new(&self.signals);
+            let run = |it: Box<dyn Companion>| it.run(Operator::new(desk.clone()));
+            let companion = self.companion.map(run);
+            (Serving::new(owner, (desk.clone(), requests), backlog, caught), companion)
         };
         drop(held);
         drop(self.held);
-        let exit = self.signals.exit;
-        let serving = Serving { desk, backlog, caught, exit, unusable_sources };
         if let Some(background) = background {
             background.ready().map_err(system("in the background"))?;
         }
-        let ending = runtime.block_on(serving.until_the_end(companion));
+        let ending = runtime.block_on(async {
+            serving.open(desk, &unusable_sources);
+            serving.until_the_end(self.signals.exit, companion).await
+        });
+        // The companion ends here, with its files. A lookup that is under way is not waited for.
+        runtime.shutdown_background();
         drop(pid_file);
         match ending {
             Ending::Status(status) => Ok(status),

@@ -2,9 +2,11 @@
 
 use crate::instance::{Instance, Listening};
 use balancing::{Backend, HealthLimits};
+use dataplane::SessionInfo;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use telemetry::{BackendRow, Health, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
-use terms::Instant;
+use terms::{Instant, ListenerId};
 
 impl Instance {
     /// The status report.
@@ -64,27 +66,27 @@ impl Instance {
             received_bytes_total: totals.received_bytes,
         }
     }
+}
 
-    /// All open sessions, the oldest first.
-    #[must_use]
-    pub fn sessions(&self) -> Vec<SessionRow> {
-        let mut sessions = self.plane.list();
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
-        let rows = sessions.into_iter().map(|it| SessionRow {
-            session: it.session,
-            worker: it.worker,
-            listener: self.listener_name(it.listener).to_owned(),
-            client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
-            backend: it.backend.map(|backend| backend.name.clone()),
-            backend_address: it.backend_address.map(|it| plain(it).to_string()),
-            source: it.source.map(|it| plain(it).to_string()),
-            phase: it.phase,
-            sent_bytes: it.sent_bytes,
-            received_bytes: it.received_bytes,
-            age_seconds: it.age.as_secs_f64(),
-        });
-        rows.collect()
-    }
+/// Sessions as the admin API reports them; `listeners` has the names of their listeners.
+pub(crate) fn session_rows(
+    sessions: Vec<SessionInfo>,
+    listeners: &HashMap<ListenerId, String>,
+) -> Vec<SessionRow> {
+    let rows = sessions.into_iter().map(|it| SessionRow {
+        session: it.session,
+        worker: it.worker,
+        listener: listeners.get(&it.listener).cloned().unwrap_or_default(),
+        client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
+        backend: it.backend.map(|backend| backend.name.clone()),
+        backend_address: it.backend_address.map(|it| plain(it).to_string()),
+        source: it.source.map(|it| plain(it).to_string()),
+        phase: it.phase,
+        sent_bytes: it.sent_bytes,
+        received_bytes: it.received_bytes,
+        age_seconds: it.age.as_secs_f64(),
+    });
+    rows.collect()
 }
 
 fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {

@@ -2,9 +2,9 @@
 
 use crate::event::SessionInfo;
 use crate::sessions::Sessions;
+use crate::shared::Reply;
 use crate::tools::Tools;
 use std::collections::VecDeque;
-use std::sync::mpsc::Sender;
 use terms::{CloseReason, Instant, ListenerId};
 
 /// Chores, in the order they were asked for.
@@ -19,11 +19,11 @@ pub(crate) struct Chores {
 /// their numbers are not below it.
 pub(crate) enum Chore {
     /// List the sessions.
-    List { before: u64, found: Vec<SessionInfo>, reply: Sender<Vec<SessionInfo>> },
+    List { before: u64, found: Vec<SessionInfo>, reply: Reply<Vec<SessionInfo>> },
     /// Apply changed settings to the sessions of a listener.
     Refresh { listener: ListenerId },
     /// End one session, or all, and reply with the number.
-    Cut { before: u64, only: Option<u64>, reason: CloseReason, count: usize, reply: Sender<usize> },
+    Cut { before: u64, only: Option<u64>, reason: CloseReason, count: usize, reply: Reply<usize> },
 }
 
 /// Sessions handled in one turn.
@@ -73,11 +73,11 @@ impl Chore {
 
     fn finish(self, tools: &mut Tools) {
         match self {
-            Self::List { found, reply, .. } => drop(reply.send(found)),
+            Self::List { found, reply, .. } => reply(found),
             Self::Refresh { .. } => {}
             Self::Cut { count, reply, .. } => {
                 tools.outbox.flush_now(); // the events before the reply
-                let _ = reply.send(count);
+                reply(count);
             }
         }
     }

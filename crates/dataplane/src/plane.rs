@@ -133,27 +133,25 @@ impl DataPlane {
         }
     }
 
-    /// Lists the open sessions, in no particular order.
-    #[must_use]
-    pub fn list(&self) -> Vec<SessionInfo> {
-        let (sender, lists) = channel();
+    /// Has each worker list its open sessions, in no particular order, without waiting for it. Each
+    /// calls its `reply` on its own thread, where it must not block.
+    pub fn list(&self, reply: impl FnOnce(Vec<SessionInfo>) + Clone + Send + 'static) {
         for worker in &self.shared.workers {
-            worker.order(Order::List(sender.clone()));
+            worker.order(Order::List(Box::new(reply.clone())));
         }
-        drop(sender);
-        let answers = self.shared.workers.iter();
-        answers.filter_map(|_| lists.recv_timeout(ANSWER_TIMEOUT).ok()).flatten().collect()
     }
 
-    /// Ends one session, or all, and returns how many.
-    pub fn cut(&self, session: Option<u64>, reason: CloseReason) -> usize {
-        let (sender, counts) = channel();
+    /// Has each worker end one session, if it has that one, or all, without waiting for it. Each
+    /// calls its `reply` with the number that it ended, as in [`DataPlane::list`].
+    pub fn cut(
+        &self,
+        session: Option<u64>,
+        reason: CloseReason,
+        reply: impl FnOnce(usize) + Clone + Send + 'static,
+    ) {
         for worker in &self.shared.workers {
-            worker.order(Order::Cut(session, reason, sender.clone()));
+            worker.order(Order::Cut(session, reason, Box::new(reply.clone())));
         }
-        drop(sender);
-        let answers = self.shared.workers.iter();
-        answers.filter_map(|_| counts.recv_timeout(ANSWER_TIMEOUT).ok()).sum()
     }
 }
 

@@ -57,10 +57,13 @@ pub(crate) enum Order {
     /// The settings of a listener have changed.
     Refresh(ListenerId),
     /// List the open sessions.
-    List(Sender<Vec<SessionInfo>>),
+    List(Reply<Vec<SessionInfo>>),
     /// End one session, or all, and reply with the number.
-    Cut(Option<u64>, CloseReason, Sender<usize>),
+    Cut(Option<u64>, CloseReason, Reply<usize>),
 }
+
+/// Takes a worker's answer, on the worker's thread. It must not block.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
 /// A client just accepted.
 pub(crate) struct Incoming {

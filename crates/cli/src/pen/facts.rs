@@ -24,14 +24,14 @@ pub struct Facts {
 }
 
 /// Asks the instance, which may take time where there are many clients.
-pub fn gather(
+pub async fn gather(
     operator: &Operator,
     settings: &PenSettings,
     numbers: &mut ConnectionNumbers,
     wanted: FactsNeeded,
 ) -> Facts {
-    let pool = operator.pool();
-    let sessions = operator.sessions();
+    let pool = operator.pool().await;
+    let sessions = operator.sessions().await;
     numbers.assign(sessions.iter().map(|it| it.session), settings.conn_max.max(1) as usize);
     let connection = |info: &SessionInfo| connection(&pool, numbers, info);
     let mut connections: Vec<_> = sessions.iter().filter_map(connection).collect();

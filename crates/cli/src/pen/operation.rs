@@ -66,7 +66,7 @@ impl Operation {
                         let _ = answer.send(self.carry_out(&loaded).await);
                     }
                 },
-                () = received(&mut user1) => self.report(&desk),
+                () = received(&mut user1) => self.report(&desk).await,
                 () = received(&mut user2) => std::process::abort(), // for a core dump, as documented
             }
         }
@@ -75,14 +75,14 @@ impl Operation {
     /// Runs commands in one step: their settings are applied as a whole. If a new address cannot be
     /// listened on, they run again without it. Writing files is left to the caller.
     async fn carry_out(&mut self, loaded: &Loaded) -> Ran {
-        let facts = self.facts(loaded.facts);
+        let facts = self.facts(loaded.facts).await;
         let clock = self.messages.clock();
         let mut settings = self.settings.clone();
         let mut ran = run(&mut settings, loaded, &facts, &clock, true);
-        if ran.has_changed && !self.publish(&settings) {
+        if ran.has_changed && !self.publish(&settings).await {
             settings = self.settings.clone();
             ran = run(&mut settings, loaded, &facts, &clock, false);
-            self.publish(&settings);
+            self.publish(&settings).await;
         }
         self.settings = settings;
         let log = match &ran.log {
@@ -100,9 +100,9 @@ impl Operation {
     }
 
     /// Applies settings, and returns whether that worked.
-    fn publish(&self, settings: &PenSettings) -> bool {
-        self.operator.observe(observed(settings));
-        match self.operator.reconfigure(&settings.to_config()) {
+    async fn publish(&self, settings: &PenSettings) -> bool {
+        self.operator.observe(observed(settings)).await;
+        match self.operator.reconfigure(settings.to_config()).await {
             Ok(()) => true,
             Err(error) => {
                 self.messages.say(&error.to_string());
@@ -129,8 +129,8 @@ impl Operation {
     }
 
     /// USR1: the status page, or a report in words.
-    fn report(&mut self, desk: &Desk) {
-        let facts = self.facts(FactsNeeded::AllClients);
+    async fn report(&mut self, desk: &Desk) {
+        let facts = self.facts(FactsNeeded::AllClients).await;
         let clock = self.messages.clock();
         let status = facts.status(&clock);
         let Some(path) = self.settings.web_stats.clone() else {
@@ -144,10 +144,10 @@ impl Operation {
         tokio::spawn(async move { desk.write(vec![(path, page)]).await });
     }
 
-    fn facts(&mut self, wanted: FactsNeeded) -> Facts {
+    async fn facts(&mut self, wanted: FactsNeeded) -> Facts {
         match wanted {
             FactsNeeded::Nothing => Facts::default(),
-            wanted => gather(&self.operator, &self.settings, &mut self.numbers, wanted),
+            wanted => gather(&self.operator, &self.settings, &mut self.numbers, wanted).await,
         }
     }
 }

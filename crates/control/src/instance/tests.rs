@@ -7,14 +7,14 @@ use std::path::Path;
 use terms::Limit;
 
 /// What the options and backends come to behind a Unix socket at `path`.
-fn config(path: &Path, words: &str) -> Config {
+pub(crate) fn config(path: &Path, words: &str) -> Config {
     let listen = format!("unix:{}", path.display());
     let words = ["evenkeel", &listen].into_iter().chain(words.split_whitespace());
     let cli = clap::Parser::try_parse_from(words).map(|cli: NativeCli| cli.start);
     cli.unwrap().to_config(&|_| None).unwrap()
 }
 
-fn start(mut config: Config) -> Instance {
+pub(crate) fn start(mut config: Config) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
     let bound = config.listeners.iter().map(|it| bind_listener(it, 1).unwrap()).collect();
@@ -38,15 +38,15 @@ fn what_a_command_changed_a_companion_leaves_alone() {
     let mut given = config(&path, "127.0.0.1:1 127.0.0.1:2");
     let mut instance = start(given.clone());
     let disable = set_admin(1, AdminState::Disabled);
-    assert_eq!(instance.apply(&disable, vec![]), Ok(Reply::Done));
+    assert_eq!(instance.apply(&disable, &[]), Ok(Reply::Done));
     let limit = Command::SetSessionsMax {
         backend: BackendSelector::place(0, 0),
         sessions_max: Limit::AtMost(7),
     };
-    assert_eq!(instance.apply(&limit, vec![]), Ok(Reply::Done));
+    assert_eq!(instance.apply(&limit, &[]), Ok(Reply::Done));
     let policy =
         Command::SetPolicy { pool: None, tier: 0, policy: balancing::Policy::LeastSessions };
-    assert_eq!(instance.apply(&policy, vec![]), Ok(Reply::Done));
+    assert_eq!(instance.apply(&policy, &[]), Ok(Reply::Done));
 
     given.listeners[0].pool.quarantine = Duration::from_secs(99);
     given.listeners[0].pool.tiers[0].backends[0].weight = 5;
@@ -76,11 +76,11 @@ fn what_a_companion_changed_a_command_leaves_alone() {
     given.listeners[0].pool.tiers[0].backends[0].admin = AdminState::Disabled;
     given.listeners[0].pool.tiers[0].backends[1].priority = 4;
     instance.reconfigure(&given).unwrap();
-    assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), vec![]), Ok(Reply::Done));
+    assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), &[]), Ok(Reply::Done));
     assert_eq!(admin(&instance, 0), AdminState::Disabled);
     let backend = Arc::clone(&instance.pool(0).tiers[0].backends[1]);
     assert_eq!((backend.state.admin(), backend.priority), (AdminState::Draining, 4));
-    assert_eq!(instance.apply(&set_admin(0, AdminState::Disabled), vec![]), Ok(Reply::Unchanged));
+    assert_eq!(instance.apply(&set_admin(0, AdminState::Disabled), &[]), Ok(Reply::Unchanged));
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn a_backend_that_failed_and_was_disabled_is_so_for_commands() {
     let lease = pool.next_backend(&mut attempt, now).unwrap();
     pool.report(&mut attempt, &lease, balancing::Outcome::Failure, now);
     assert_eq!(admin(&instance, 0), AdminState::Disabled);
-    assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), vec![]), Ok(Reply::Done));
+    assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), &[]), Ok(Reply::Done));
     assert_eq!(admin(&instance, 0), AdminState::Disabled);
-    assert_eq!(instance.apply(&set_admin(0, AdminState::Enabled), vec![]), Ok(Reply::Done));
+    assert_eq!(instance.apply(&set_admin(0, AdminState::Enabled), &[]), Ok(Reply::Done));
     assert_eq!(admin(&instance, 0), AdminState::Enabled);
 }
 
@@ -130,15 +130,15 @@ fn counters_start_anew_with_a_reset_and_stay_with_their_backend() {
         status.listeners[0].tiers[0].backends.iter().map(|it| it.attempts_total).collect()
     };
     let reset = Command::ResetCounters { backend: BackendSelector::place(0, 1) };
-    instance.apply(&reset, vec![]).unwrap();
+    instance.apply(&reset, &[]).unwrap();
     assert_eq!(attempts(&instance), [1, 0]);
     let remove = Command::RemoveBackend { backend: BackendSelector::place(0, 0) };
-    instance.apply(&remove, vec![]).unwrap();
+    instance.apply(&remove, &[]).unwrap();
     state(&instance, 0).tally(0).count_attempt();
     assert_eq!(attempts(&instance), [1]);
     let address = || vec![Address::Ip("127.0.0.1:3".parse().unwrap())];
     let add = Command::AddBackend { pool: None, tier: 0, endpoint: "127.0.0.1:3".to_owned() };
-    instance.apply(&add, address()).unwrap();
+    instance.apply(&add, &address()).unwrap();
     assert_eq!(attempts(&instance), [1, 0]);
 }
 
@@ -178,6 +178,19 @@ fn a_name_without_an_address_is_no_backend() {
     let mut instance = start(config(&dir.path().join("l"), "127.0.0.1:1"));
     let add = Command::AddBackend { pool: None, tier: 0, endpoint: "nowhere:80".to_owned() };
     let refused = Err(CommandError::InvalidEndpoint("nowhere:80".to_owned()));
-    assert_eq!(instance.apply(&add, vec![]), refused);
+    assert_eq!(instance.apply(&add, &[]), refused);
     assert_eq!(instance.pool(0).tiers[0].backends.len(), 1);
+}
+
+#[test]
+fn a_new_listening_address_is_not_looked_up_while_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let mut given = config(&path, "127.0.0.1:1");
+    let mut instance = start(given.clone());
+    let host = Some(Host::Name("localhost".to_owned()));
+    given.listeners[0].bind = config::Bind::Tcp { host, port: 1, family: config::Family::Any };
+    let refused = instance.reconfigure(&given);
+    assert!(matches!(refused, Err(StartError::ResolveListener { .. })), "{refused:?}");
+    std::os::unix::net::UnixStream::connect(&path).unwrap(); // as before
 }

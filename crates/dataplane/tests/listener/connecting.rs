@@ -31,7 +31,7 @@ fn a_backend_whose_queue_is_full_is_waited_for() {
     let filler = UnixStream::connect(&path).unwrap();
     let mut rig = Rig::new(settings(), pool_of(vec![vec![Address::Unix(path)]]));
     let mut client = rig.connect();
-    wait_until(|| rig.plane.list().iter().any(|it| it.phase == Phase::Connecting));
+    wait_until(|| rig.list().iter().any(|it| it.phase == Phase::Connecting));
     rig.settle();
     drop(listener.accept().unwrap());
     drop(filler);
@@ -66,7 +66,7 @@ fn a_backend_that_ends_silent_connections_is_well() {
     let mut rig = Rig::new(settings, pool(&[address]));
     let mut client = rig.connect();
     let served = accept(&backend);
-    wait_until(|| rig.plane.list().iter().any(|it| it.age > Duration::from_secs(1)));
+    wait_until(|| rig.list().iter().any(|it| it.age > Duration::from_secs(1)));
     SockRef::from(&served).set_linger(Some(Duration::ZERO)).unwrap();
     drop(served);
     let error = client.read(&mut [0]).unwrap_err();
@@ -117,8 +117,8 @@ fn a_list_has_the_address_that_was_connected_to() {
     let rig = Rig::new(settings(), pool_of(vec![addresses]));
     let client = rig.connect();
     let _served = accept(&backend);
-    wait_until(|| rig.plane.list().iter().any(|it| it.phase == Phase::Open));
-    let session = rig.plane.list().pop().unwrap();
+    wait_until(|| rig.list().iter().any(|it| it.phase == Phase::Open));
+    let session = rig.list().pop().unwrap();
     assert_eq!(session.backend_address, Some(two));
     assert_eq!(session.client, client.local_addr().ok());
 }
@@ -128,13 +128,13 @@ fn lists_and_cuts_of_many_sessions_are_whole() {
     let (backend, address) = backend();
     let rig = Rig::new(settings(), pool(&[address]));
     let clients: Vec<_> = (0..300).map(|_| (rig.connect(), accept(&backend))).collect();
-    wait_until(|| rig.plane.list().len() == clients.len());
-    let mut numbers: Vec<_> = rig.plane.list().iter().map(|it| it.session).collect();
+    wait_until(|| rig.list().len() == clients.len());
+    let mut numbers: Vec<_> = rig.list().iter().map(|it| it.session).collect();
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), clients.len());
-    assert_eq!(rig.plane.cut(Some(numbers[7]), CloseReason::Admin), 1);
-    assert_eq!(rig.plane.cut(Some(numbers[7]), CloseReason::Admin), 0);
-    assert_eq!(rig.plane.cut(None, CloseReason::Admin), clients.len() - 1);
-    assert_eq!(rig.plane.list().len(), 0);
+    assert_eq!(rig.cut(Some(numbers[7]), CloseReason::Admin), 1);
+    assert_eq!(rig.cut(Some(numbers[7]), CloseReason::Admin), 0);
+    assert_eq!(rig.cut(None, CloseReason::Admin), clients.len() - 1);
+    assert_eq!(rig.list().len(), 0);
 }

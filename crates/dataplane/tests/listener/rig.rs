@@ -1,14 +1,14 @@
 //! A data plane with one listener, and what tests ask of it.
 
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
-use dataplane::{DataPlane, Ended, Event, Listener, Observe, Options, Settings};
+use dataplane::{DataPlane, Ended, Event, Listener, Observe, Options, SessionInfo, Settings};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use terms::{Address, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{Address, CloseReason, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
 
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -139,8 +139,22 @@ impl Rig {
     /// ready for it before, it has seen.
     pub fn settle(&self) {
         for _ in 0..3 {
-            let _ = self.plane.list();
+            let _ = self.list();
         }
+    }
+
+    /// The open sessions of all workers.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let (sender, lists) = channel();
+        self.plane.list(move |list| sender.send(list).unwrap());
+        lists.iter().flatten().collect()
+    }
+
+    /// Ends one session, or all, and returns how many.
+    pub fn cut(&self, session: Option<u64>, reason: CloseReason) -> usize {
+        let (sender, counts) = channel();
+        self.plane.cut(session, reason, move |count| sender.send(count).unwrap());
+        counts.iter().sum()
     }
 }
 

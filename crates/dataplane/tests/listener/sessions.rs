@@ -173,23 +173,23 @@ fn a_list_has_descriptors_and_ends() {
     let rig = Rig::new(settings(), pool(&[address]));
     let client = rig.connect();
     let mut served = accept(&backend);
-    wait_until(|| rig.plane.list().iter().any(|it| it.phase == Phase::Open));
-    let open = rig.plane.list().pop().unwrap();
+    wait_until(|| rig.list().iter().any(|it| it.phase == Phase::Open));
+    let open = rig.list().pop().unwrap();
     assert!(open.downstream_fd > 2 && open.upstream_fd.is_some_and(|fd| fd > 2));
     assert_eq!(open.place, Some((0, 0)));
     assert!(!open.client_ended && !open.backend_ended);
     client.shutdown(Shutdown::Write).unwrap();
     expect_rest(&mut served, b"");
-    let open = rig.plane.list().pop().unwrap();
+    let open = rig.list().pop().unwrap();
     assert!(open.client_ended && !open.backend_ended);
     // More than the client's and our queues take.
     served.set_nonblocking(true).unwrap();
     let chunk = vec![0; 1 << 20];
     wait_until(|| {
         while (&served).write(&chunk).is_ok() {}
-        rig.plane.list()[0].held_received_bytes > 0
+        rig.list()[0].held_received_bytes > 0
     });
-    assert_eq!(rig.plane.list()[0].held_sent_bytes, 0);
+    assert_eq!(rig.list()[0].held_sent_bytes, 0);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn one_notice_where_clients_have_no_address_that_fits() {
     }
     let mut notices = 0;
     rig.plane.publish(&rig.listener, settings());
-    rig.plane.cut(None, CloseReason::Admin);
+    rig.cut(None, CloseReason::Admin);
     let mut marker = rig.connect();
     marker.write_all(b"y").unwrap();
     expect(&mut accept(&backend), b"y");

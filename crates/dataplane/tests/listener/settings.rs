@@ -34,14 +34,14 @@ fn accepting_pauses_at_so_many_connects_under_way() {
     let _second = rig.connect();
     rig.settle();
     assert_eq!(rig.plane.sessions(), 1);
-    assert_eq!(rig.plane.cut(None, CloseReason::Admin), 1);
+    assert_eq!(rig.cut(None, CloseReason::Admin), 1);
     wait_until(|| rig.plane.sessions() == 1 && rig.listener.connecting() == 1);
     let _third = rig.connect();
     rig.settle();
     assert_eq!(rig.plane.sessions(), 1);
     rig.plane.publish(&rig.listener, settings());
     wait_until(|| rig.plane.sessions() == 2 && rig.listener.connecting() == 2);
-    rig.plane.cut(None, CloseReason::Admin);
+    rig.cut(None, CloseReason::Admin);
     wait_until(|| rig.listener.connecting() == 0);
 }
 

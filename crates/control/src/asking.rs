@@ -1,0 +1,38 @@
+//! What is to be done before or after a request, and takes time: lookups, and collecting the answers
+//! of workers. It happens in the task that asks.
+
+use crate::desk::{Asked, Desk, Listing, Request, Who};
+use crate::lookup::look_up;
+use config::{Command, CommandError, Reply};
+use dataplane::SessionInfo;
+use std::collections::HashMap;
+use terms::{Address, ListenerId};
+
+impl Desk {
+    /// All open sessions, the oldest first, and the names of their listeners.
+    pub async fn sessions(&self) -> Option<(Vec<SessionInfo>, HashMap<ListenerId, String>)> {
+        let Listing { sessions, listeners } = self.ask(Request::Sessions).await?;
+        let mut sessions: Vec<_> = sessions.all().await.into_iter().flatten().collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
+        Some((sessions, listeners))
+    }
+
+    /// Has a command carried out.
+    pub async fn command(&self, command: Command, who: Who) -> Result<Reply, CommandError> {
+        let addresses = self.addresses(&command).await?;
+        let ask = |answer| Request::Command(Asked { command, addresses, who, answer });
+        self.ask(ask).await.unwrap_or(Err(CommandError::ShuttingDown))
+    }
+
+    /// The addresses of the endpoint in a command, if it has one.
+    async fn addresses(&self, command: &Command) -> Result<Vec<Address>, CommandError> {
+        let (Command::AddBackend { endpoint, .. } | Command::SetEndpoint { endpoint, .. }) =
+            command
+        else {
+            return Ok(Vec::new());
+        };
+        let parsed = config::operand::parse_endpoint(endpoint, &sys::process::service_port)
+            .map_err(|error| CommandError::InvalidEndpoint(error.to_string()))?;
+        Ok(look_up(&parsed, self).await.addresses)
+    }
+}

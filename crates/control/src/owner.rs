@@ -1,0 +1,178 @@
+//! The owner of the instance: carries out requests, one after the other, and reports.
+//!
+//! Nothing here waits. What takes time is done by whoever asks (see [`asking`](crate::asking)), or
+//! comes back as a task's result ([`Owner::next_cut`]).
+
+use crate::desk::{Asked, Listing, Request};
+use crate::instance::Instance;
+use crate::lookup::Dns;
+use crate::report::Reporter;
+use crate::socket::AdminSocket;
+use config::{Command, CommandError, Reply};
+use dataplane::Event;
+use serde_json::json;
+use telemetry::{Level, Line, Value};
+use terms::{Address, CloseReason};
+use tokio::task::JoinSet;
+
+/// The control plane's state. One task has it.
+pub(crate) struct Owner {
+    pub instance: Instance,
+    pub reporter: Box<dyn Reporter>,
+    pub socket: AdminSocket,
+    dns: Dns,
+    /// Sessions being cut at an operator's command.
+    cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
+}
+
+impl Owner {
+    pub fn new(instance: Instance, reporter: Box<dyn Reporter>, socket: AdminSocket) -> Self {
+        Self { instance, reporter, socket, dns: Dns::default(), cuts: JoinSet::new() }
+    }
+
+    /// Carries out a request. Who asked may have gone: then the answer is dropped.
+    pub fn handle(&mut self, request: Request) {
+        match request {
+            Request::Status(answer) => drop(answer.send(self.instance.status())),
+            Request::Sessions(answer) => {
+                let sessions = self.instance.list();
+                let listeners = self.instance.listener_names();
+                drop(answer.send(Listing { sessions, listeners }));
+            }
+            Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
+            Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
+            Request::Command(asked) => self.command(asked),
+            Request::Reconfigure(config, answer) => {
+                let result = self.instance.reconfigure(&config);
+                self.note_country_error();
+                drop(answer.send(result));
+            }
+            Request::Observe(observe, answer) => {
+                self.instance.observe(observe);
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn command(&mut self, asked: Asked) {
+        let result = self.instance.apply(&asked.command, &asked.addresses);
+        match (&result, &asked.command) {
+            (Ok(_), Command::KillSession { session }) => {
+                let session = *session;
+                let counts = self.instance.cut(Some(session), CloseReason::Admin);
+                self.cuts.spawn(async move {
+                    let result = match counts.all().await.into_iter().sum() {
+                        0_usize => Err(CommandError::UnknownSession(session)),
+                        _ => Ok(Reply::Done),
+                    };
+                    (asked, result)
+                });
+            }
+            (Ok(_), Command::Shutdown {}) => {
+                self.conclude(asked, result);
+                self.socket.retire();
+            }
+            _ => self.conclude(asked, result),
+        }
+    }
+
+    /// Waits for a cut to end and answers whoever asked for it; never returns while there is none.
+    pub async fn next_cut(&mut self) {
+        match self.cuts.join_next().await {
+            Some(Ok((asked, result))) => self.conclude(asked, result),
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reports who sent a command, and answers.
+    fn conclude(&mut self, asked: Asked, result: Result<Reply, CommandError>) {
+        let text = serde_json::to_string(&asked.command).unwrap_or_default();
+        let outcome = match &result {
+            Ok(reply) => json!(reply).as_str().unwrap_or("done").to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let fields = [
+            ("uid", Value::Text(&asked.who)),
+            ("asked", Value::Text(&text)),
+            ("outcome", Value::Text(&outcome)),
+        ];
+        self.note(Level::Info, "command", &fields);
+        drop(asked.answer.send(result));
+    }
+
+    /// Uses what a lookup of a backend's name found.
+    pub fn use_addresses(&mut self, name: &str, addresses: &[Address]) {
+        if !addresses.is_empty() && self.instance.set_addresses(name, addresses) {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let addresses = addresses.join(" ");
+            let fields = [("backend", Value::Text(&name)), ("addresses", Value::Text(&addresses))];
+            self.note(Level::Info, "backend has new addresses", &fields);
+        }
+    }
+
+    /// Stops listening for clients, and gives up the admin socket's name: the next instance can
+    /// have both.
+    pub fn shut_down(&mut self) {
+        // Refused only if it has been done already.
+        let _ = self.instance.apply(&Command::Shutdown {}, &[]);
+        self.socket.retire();
+    }
+
+    /// Reports a batch of events, and the number of those that were dropped before it.
+    pub fn report(&mut self, batch: &[Event], dropped: usize) {
+        for event in batch {
+            self.reporter.event(event, &self.instance);
+        }
+        if dropped > 0 {
+            self.reporter.dropped(dropped as u64);
+        }
+        self.reporter.flush();
+    }
+
+    /// Reports, once, that a country database is needed and missing.
+    pub fn note_country_error(&mut self) {
+        if let Some(error) = self.instance.take_country_error() {
+            let message = "no country database: country rules match nobody";
+            self.note(Level::Error, message, &[("error", Value::Text(&error))]);
+        }
+    }
+
+    pub fn note(&mut self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
+        self.reporter.note(&Line { level, message, fields });
+        self.reporter.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::Who;
+    use crate::instance::tests::{config, start};
+    use tokio::sync::oneshot;
+
+    struct Silent;
+
+    impl Reporter for Silent {
+        fn event(&mut self, _: &Event, _: &Instance) {}
+        fn note(&mut self, _: &Line<'_>) {}
+    }
+
+    #[tokio::test]
+    async fn a_kill_under_way_holds_up_no_other_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let instance = start(config(&dir.path().join("l"), "127.0.0.1:1"));
+        let socket = AdminSocket::claim(&dir.path().join("admin"), None).unwrap();
+        let mut owner = Owner::new(instance, Box::new(Silent), socket);
+        let (answer, mut killed) = oneshot::channel();
+        let command = Command::KillSession { session: 7 };
+        let (addresses, who) = (Vec::new(), Who::companion());
+        owner.handle(Request::Command(Asked { command, addresses, who, answer }));
+        assert!(killed.try_recv().is_err(), "the workers have not answered yet");
+        let (answer, mut status) = oneshot::channel();
+        owner.handle(Request::Status(answer));
+        assert_eq!(status.try_recv().unwrap().listeners.len(), 1);
+        owner.next_cut().await;
+        assert_eq!(killed.try_recv(), Ok(Err(CommandError::UnknownSession(7))));
+    }
+}
