@@ -25,7 +25,13 @@ struct ListeningSocket {
     listener: Arc<Listener>,
     socket: OwnedFd,
     watched: bool,
+    /// Clients to accept in the next turn in which there are any, as a power of two.
+    share_log2: u8,
 }
+
+/// At most this many clients are accepted in a turn, as a power of two: beginning 128 sessions takes
+/// some milliseconds, for which the others wait.
+const SHARE_LOG2_MAX: u8 = 7;
 
 /// How long to wait before that.
 const RETRY: Duration = Duration::from_millis(100);
@@ -39,7 +45,12 @@ impl Listening {
         tools: &mut Tools,
         now: Instant,
     ) {
-        let index = self.sockets.insert(ListeningSocket { listener, socket, watched: false });
+        let index = self.sockets.insert(ListeningSocket {
+            listener,
+            socket,
+            watched: false,
+            share_log2: 0,
+        });
         self.watch(index, tools, now);
     }
 
@@ -98,6 +109,19 @@ impl Listening {
                 None
             }
         }
+    }
+
+    /// How many clients to accept in this turn: one, since most come alone, and twice as many as
+    /// before after a turn in which there were as many as that. A burst is accepted within a few
+    /// turns, however busy other sessions make each of them.
+    pub fn share(&self, index: usize) -> usize {
+        self.sockets.get(index).map_or(0, |socket| 1 << socket.share_log2)
+    }
+
+    /// Notes whether there were as many clients as the share.
+    pub fn on_accepted(&mut self, index: usize, all: bool) {
+        let Some(socket) = self.sockets.get_mut(index) else { return };
+        socket.share_log2 = if all { SHARE_LOG2_MAX.min(socket.share_log2 + 1) } else { 0 };
     }
 
     /// Stops accepting for a listener that has reached a limit of its own.

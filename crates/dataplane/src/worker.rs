@@ -29,8 +29,6 @@ pub(crate) struct Worker {
 
 /// Events taken in one turn.
 const EVENTS_MAX: usize = 256;
-/// For so many events in a turn, one more client is accepted.
-const SESSIONS_PER_ACCEPT: usize = 8;
 
 impl Worker {
     pub fn new(
@@ -127,13 +125,13 @@ impl Worker {
         !is_held
     }
 
-    /// Accepts clients and gives each to the worker with the fewest sessions. Usually one, since
-    /// most come alone, but more in a turn with many events, so that neither the clients that wait
-    /// nor those being served starve.
+    /// Accepts clients, each for the worker with the fewest sessions.
     fn accept(&mut self, index: usize, now: Instant) {
-        let share = 1 + self.tools.poller.len() / SESSIONS_PER_ACCEPT;
-        for _ in 0..share {
+        let share = self.listening.share(index);
+        let mut accepted = 0;
+        while accepted < share {
             let Some(incoming) = self.listening.accept(index, &mut self.tools, now) else { break };
+            accepted += 1;
             let target = self.tools.shared.claim_least_loaded(self.tools.worker);
             if target == self.tools.worker {
                 self.sessions.begin(incoming, &mut self.tools, now);
@@ -141,6 +139,7 @@ impl Worker {
                 self.tools.shared.workers[target].order(Order::Begin(incoming));
             }
         }
+        self.listening.on_accepted(index, accepted == share);
     }
 
     fn take_orders(&mut self, now: Instant) {
