@@ -5,7 +5,7 @@ use crate::backend::{Backend, BackendChange, Lease};
 use crate::health::{HealthLimits, Outcome};
 use crate::policy::{Choice, View};
 use crate::tier::Tier;
-use crate::{AccessList, Affinity, FailoverScope};
+use crate::{AccessList, AdminState, Affinity, FailoverScope};
 use std::sync::Arc;
 use terms::Instant;
 
@@ -96,6 +96,18 @@ impl Pool {
         }
         let state = &lease.backend().state;
         state.observe(outcome, &self.health, self.auto_disable, now)
+    }
+
+    /// Whether a backend is available but for its limit, and each that is has reached it.
+    #[must_use]
+    pub fn is_full(&self, now: Instant) -> bool {
+        let mut available = self.backends().filter(|(_, _, backend)| {
+            let state = &backend.state;
+            state.admin() == AdminState::Enabled && !state.health().is_left_out(&self.health, now)
+        });
+        let is_full = |backend: &Backend| !backend.state.is_usable(false);
+        available.next().is_some_and(|(_, _, first)| is_full(first))
+            && available.all(|(_, _, backend)| is_full(backend))
     }
 
     /// All backends, with the number of the tier and the place in it.

@@ -8,6 +8,7 @@ use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
 use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
+use terms::CloseReason;
 
 /// Receives everything that happens, and reports it in the way of its personality.
 pub trait Reporter: Send {
@@ -118,7 +119,10 @@ impl LogReporter {
             ("reason", Value::Text(&warning.reason)),
             ("sessions", Value::Count(warning.sessions)),
         ];
-        let message = "no backend has served these sessions";
+        let message = match warning.reason {
+            CloseReason::Limit => "all backends have as many sessions as their limits allow",
+            _ => "no backend has served these sessions",
+        };
         self.note(&Line { level: Level::Warn, message, fields: &fields });
     }
 }

@@ -35,7 +35,8 @@ impl Unserved {
         reason: CloseReason,
         now: Instant,
     ) -> Option<Warning> {
-        if !matches!(reason, CloseReason::NoBackend | CloseReason::ConnectRefused) {
+        use CloseReason::{ConnectRefused, Limit, NoBackend};
+        if !matches!(reason, NoBackend | Limit | ConnectRefused) {
             return None;
         }
         if let Some(count) = self.kinds.get_mut(&(listener, reason)) {

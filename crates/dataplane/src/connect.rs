@@ -13,7 +13,7 @@ use relay::{Incarnation, Link, Ready, SearchStep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use sys::net;
-use terms::{Address, ConnectFailure, Instant, Side, Source, SpliceMode};
+use terms::{Address, CloseReason, ConnectFailure, Instant, Side, Source, SpliceMode};
 
 /// Steps that a search may take in one turn, enough for some twenty backends that fail at once.
 const STEPS_PER_TURN: usize = 64;
@@ -62,7 +62,11 @@ fn choose(
         let State::Seeking { search } = state else { return state };
         let searching = searches.get(&search);
         let Some(lease) = searching.pool.next_backend(&mut searching.attempt, now) else {
-            searching.rules.on_none_left(searching.attempt.is_denied());
+            searching.rules.on_none_left(match searching.attempt.is_denied() {
+                true => CloseReason::Denied,
+                false if searching.pool.is_full(now) => CloseReason::Limit,
+                false => CloseReason::NoBackend,
+            });
             return State::Seeking { search };
         };
         let backend = lease.backend();

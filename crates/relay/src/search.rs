@@ -154,13 +154,12 @@ impl Search {
         };
     }
 
-    /// No backend was offered. `is_denied` says whether that is because the client is denied.
-    pub fn on_none_left(&mut self, is_denied: bool) {
+    /// No backend was offered. `none_tried` is why, in case that none was offered before either.
+    pub fn on_none_left(&mut self, none_tried: CloseReason) {
         self.state = State::GivenUp(match self.last_failure {
             Some(ConnectFailure::TimedOut | ConnectFailure::Busy) => CloseReason::ConnectTimeout,
             Some(_) => CloseReason::ConnectRefused,
-            None if is_denied => CloseReason::Denied,
-            None => CloseReason::NoBackend,
+            None => none_tried,
         });
     }
 

@@ -132,7 +132,7 @@ impl World {
         assert_eq!(self.lease, None, "seed {}: two places taken", self.seed);
         assert!(self.socket.is_none(), "seed {}: a socket without a backend", self.seed);
         if self.next_backend == self.backends.len() {
-            search.on_none_left(false);
+            search.on_none_left(CloseReason::NoBackend);
             return;
         }
         let backend = self.next_backend;

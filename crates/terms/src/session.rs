@@ -55,6 +55,8 @@ pub enum CloseReason {
     ConnectTimeout,
     /// No backend was available.
     NoBackend,
+    /// The backends that were available had as many sessions as their limits allow.
+    Limit,
     /// An access list denied the client, and no reject backend accepted it.
     Denied,
     /// No local socket for the backend was available within the connect time-out.
@@ -83,7 +85,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -91,6 +93,7 @@ impl CloseReason {
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::NoBackend,
+        Self::Limit,
         Self::Denied,
         Self::NoSocket,
         Self::IdleTimeout,
@@ -111,6 +114,7 @@ impl CloseReason {
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::NoBackend => "no-backend",
+            Self::Limit => "limit",
             Self::Denied => "denied",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",

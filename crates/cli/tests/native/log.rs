@@ -146,6 +146,17 @@ fn no_backend() {
 }
 
 #[test]
+fn limit() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a}:1"));
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    assert_eq!(ask(&port), "reset");
+    evenkeel.log.wait("reason=limit");
+    evenkeel.log.wait("all backends have as many sessions as their limits allow");
+}
+
+#[test]
 fn idle_timeout() {
     check("idle-timeout", &Backend::named("a"), "--idle-timeout 200ms", |_, port, _| {
         let client = Client::connect(port);
