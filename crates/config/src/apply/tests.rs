@@ -167,7 +167,8 @@ fn with_several_pools_a_command_says_which() {
     (other.id, other.pool.tiers[0].backends[0].id) = (None, None);
     both.listeners.push(other);
     let mut ids = Ids::default();
-    (ids.backend(), ids.listener());
+    ids.backend();
+    ids.listener();
     both.identify(None, &mut ids);
     let ask = |json: &str| both.apply(&command(json), &known());
     let add = r#"{"command":"add-backend","tier":0,"endpoint":"c:80"}"#;
