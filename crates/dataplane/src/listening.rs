@@ -29,9 +29,9 @@ struct ListeningSocket {
     share_log2: u8,
 }
 
-/// At most this many clients are accepted in a turn, as a power of two: beginning 128 sessions takes
-/// some milliseconds, for which the others wait.
-const SHARE_LOG2_MAX: u8 = 7;
+/// At most this many clients are accepted in a turn, as a power of two. Beginning so many sessions
+/// takes some 30 ms, for which the others wait; but only a burst of twice as many leads there.
+const SHARE_LOG2_MAX: u8 = 10;
 
 /// How long to wait before that.
 const RETRY: Duration = Duration::from_millis(100);
