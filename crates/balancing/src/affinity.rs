@@ -24,7 +24,7 @@ use terms::Instant;
 ///
 /// A known client keeps its slot. A new one takes the free slot with the lowest number, or, if none
 /// is free, the least recently used one, the lowest among equals. A slot that was not used for the
-/// time limit is free, and its client is new. Clients are told apart by address. All clients of
+/// time limit is free, and its client is new. Clients are distinguished by address. All clients of
 /// Unix sockets count as one, and so do an IPv4 address and its IPv6-mapped form. An entry takes
 /// about 70 bytes, allocated when it is needed. Source: pen(1), `-c` and `-T`.
 #[derive(Debug)]

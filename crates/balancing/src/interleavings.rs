@@ -15,7 +15,7 @@ fn backend(limit: Limit) -> Arc<Backend> {
     Arc::new(Backend::new("b".to_owned(), vec![], state))
 }
 
-/// Runs `step` on so many workers, and returns what each returned.
+/// Runs `step` on each of several workers, and returns their results.
 fn on_workers<T: 'static>(count: usize, step: impl Fn() -> T + Send + Sync + 'static) -> Vec<T> {
     let step = Arc::new(step);
     let workers: Vec<_> = (0..count)

@@ -30,7 +30,7 @@ use door::Door;
 use load::{Loaded, Stage};
 use messages::Messages;
 use names::first_address;
-use operation::{Told, observed, run_early};
+use operation::{ReporterSettings, observed, run_early};
 use reporter::PenReporter;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -159,11 +159,11 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         }
     }
     let messages = Messages::running(settings.foreground);
-    let (told, heard) = watch::channel(Told::default());
+    let (for_reporter, of_reporter) = watch::channel(ReporterSettings::default());
     let setup = Setup {
         config,
         admin: admin_path(&settings),
-        reporter: Box::new(PenReporter::new(messages.clone(), heard)),
+        reporter: Box::new(PenReporter::new(messages.clone(), of_reporter)),
         observe: observed(&settings),
         signals: signals(),
         directory: Directory::Kept, // relative paths go on meaning the same
@@ -172,7 +172,7 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
             pid_path: settings.pid_file.as_ref().map(PathBuf::from),
             settings,
             messages,
-            told,
+            for_reporter,
             door,
             log,
             pid_file: None,

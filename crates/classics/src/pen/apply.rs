@@ -54,7 +54,7 @@ pub enum Show {
     Connection(usize),
     /// Which connection a descriptor belongs to.
     Socket(i32),
-    /// The clients of so many seconds.
+    /// The clients seen within the last given number of seconds.
     Recent(u32),
     /// The process id.
     Pid,

@@ -54,7 +54,7 @@ pub enum FactsNeeded {
     Nothing,
     /// Servers and connections.
     Connections,
-    /// And the clients of so many seconds.
+    /// Also the clients seen within the last given number of seconds.
     RecentClients(u32),
     /// And all clients: there may be a million.
     AllClients,

@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use super::door::Door;
 use super::messages::Messages;
-use super::operation::{Operation, Told};
+use super::operation::{Operation, ReporterSettings};
 use super::traffic::{LogPlace, TrafficLog};
 use classics::pen::{PenError, PenSettings};
 use control::{Companion, Operator, StartError};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub struct PenCompanion {
     pub settings: PenSettings,
     pub messages: Messages,
-    pub told: watch::Sender<Told>,
+    pub for_reporter: watch::Sender<ReporterSettings>,
     /// The control port.
     pub door: Option<Door>,
     /// Where traffic is logged.
@@ -39,7 +39,7 @@ impl Companion for PenCompanion {
             }
             _ => TrafficLog::Nowhere,
         };
-        self.told.send_replace(Told::new(&self.settings, log));
+        self.for_reporter.send_replace(ReporterSettings::new(&self.settings, log));
         if let Some(path) = &self.pid_path {
             let written = PidFile::write(path, ""); // without a line end, as the original
             let error = PenError::PidFile(path.display().to_string());
@@ -49,8 +49,8 @@ impl Companion for PenCompanion {
     }
 
     fn run(self: Box<Self>, operator: Operator) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let Self { settings, messages, told, door, pid_file, .. } = *self;
-        let (desk, requests) = Desk::new(messages.clone(), told.subscribe());
+        let Self { settings, messages, for_reporter, door, pid_file, .. } = *self;
+        let (desk, requests) = Desk::new(messages.clone(), for_reporter.subscribe());
         // From now on, so that a signal that came during the start is not lost.
         let kinds =
             [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
@@ -58,7 +58,7 @@ impl Companion for PenCompanion {
         if hangup.is_none() || user1.is_none() || user2.is_none() {
             messages.say("signals cannot be caught");
         }
-        let operation = Operation::new(settings, messages, operator, told);
+        let operation = Operation::new(settings, messages, operator, for_reporter);
         Box::pin(async move {
             let _pid_file = pid_file;
             if let Some(door) = door {

@@ -2,7 +2,7 @@
 
 use super::load::{Loaded, Stage, write_files};
 use super::messages::Messages;
-use super::operation::Told;
+use super::operation::ReporterSettings;
 use super::threads::Threads;
 use balancing::Client;
 use classics::pen::{PenSettings, Ran, Script};
@@ -26,15 +26,18 @@ const REQUESTS_MAX: usize = 32;
 pub struct Desk {
     requests: mpsc::Sender<Request>,
     messages: Messages,
-    told: watch::Receiver<Told>,
+    for_reporter: watch::Receiver<ReporterSettings>,
     threads: Threads,
 }
 
 impl Desk {
     /// A desk, and where its requests arrive.
-    pub fn new(messages: Messages, told: watch::Receiver<Told>) -> (Self, mpsc::Receiver<Request>) {
+    pub fn new(
+        messages: Messages,
+        for_reporter: watch::Receiver<ReporterSettings>,
+    ) -> (Self, mpsc::Receiver<Request>) {
         let (requests, arrive) = mpsc::channel(REQUESTS_MAX);
-        (Self { requests, messages, told, threads: Threads::default() }, arrive)
+        (Self { requests, messages, for_reporter, threads: Threads::default() }, arrive)
     }
 
     pub fn messages(&self) -> &Messages {
@@ -74,7 +77,7 @@ impl Desk {
         let files = |settings: &PenSettings| (settings.log.clone(), settings.config_file.clone());
         let Some((log, file)) = self.ask(files).await else { return };
         if let Some(path) = log {
-            self.told.borrow().log.reopen(&path, &self.messages);
+            self.for_reporter.borrow().log.reopen(&path, &self.messages);
         }
         if let Some(file) = file {
             let stage = Stage::Running(self.messages.clone());

@@ -24,18 +24,18 @@ pub struct Operation {
     messages: Messages,
     operator: Operator,
     /// For the reporter.
-    told: watch::Sender<Told>,
+    for_reporter: watch::Sender<ReporterSettings>,
 }
 
 /// The settings that the reporter needs.
 #[derive(Default)]
-pub struct Told {
+pub struct ReporterSettings {
     pub log: TrafficLog,
     pub ascii: bool,
     pub blacklist: i32,
 }
 
-impl Told {
+impl ReporterSettings {
     pub fn new(settings: &PenSettings, log: TrafficLog) -> Self {
         Self { log, ascii: settings.ascii, blacklist: settings.blacklist }
     }
@@ -46,9 +46,9 @@ impl Operation {
         settings: PenSettings,
         messages: Messages,
         operator: Operator,
-        told: watch::Sender<Told>,
+        for_reporter: watch::Sender<ReporterSettings>,
     ) -> Self {
-        Self { settings, numbers: ConnectionNumbers::default(), messages, operator, told }
+        Self { settings, numbers: ConnectionNumbers::default(), messages, operator, for_reporter }
     }
 
     /// Carries out requests, and reports at USR1, until the process ends.
@@ -88,9 +88,9 @@ impl Operation {
         let log = match &ran.log {
             Some(Some(text)) => loaded.log(text).unwrap_or_default(),
             Some(None) => TrafficLog::Nowhere,
-            None => self.told.borrow().log.clone(),
+            None => self.for_reporter.borrow().log.clone(),
         };
-        self.told.send_replace(Told::new(&self.settings, log));
+        self.for_reporter.send_replace(ReporterSettings::new(&self.settings, log));
         ran.said.iter().for_each(|text| self.messages.say(text));
         self.messages.answer(&ran.printed);
         for order in &ran.orders {

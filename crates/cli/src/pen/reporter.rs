@@ -2,7 +2,7 @@
 
 use super::facts::server_number;
 use super::messages::Messages;
-use super::operation::Told;
+use super::operation::ReporterSettings;
 use crate::bare_reason;
 use balancing::{Backend, BackendChange};
 use classics::pen::replies::dump;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 /// Receives events on the control thread.
 pub struct PenReporter {
     messages: Messages,
-    told: watch::Receiver<Told>,
+    for_reporter: watch::Receiver<ReporterSettings>,
     /// Entries of this batch, for the traffic log.
     entries: Vec<u8>,
     /// Dumps of this batch.
@@ -26,8 +26,8 @@ pub struct PenReporter {
 const GATHERED_BYTES_MAX: usize = 64 << 10;
 
 impl PenReporter {
-    pub fn new(messages: Messages, told: watch::Receiver<Told>) -> Self {
-        Self { messages, told, entries: Vec::new(), dumps: String::new() }
+    pub fn new(messages: Messages, for_reporter: watch::Receiver<ReporterSettings>) -> Self {
+        Self { messages, for_reporter, entries: Vec::new(), dumps: String::new() }
     }
 
     fn say(&self, text: &str) {
@@ -43,7 +43,7 @@ impl PenReporter {
         }
         let error = sys::net::system_error(failure);
         if let Some(errno) = error.raw_os_error().filter(|_| is_seen_at_once(backend, failure)) {
-            let seconds = self.told.borrow().blacklist;
+            let seconds = self.for_reporter.borrow().blacklist;
             self.say(&format!("Server {number} failed, retry in {seconds} sec: {errno}"));
             self.say(&format!("blacklisting server {number} because connect error {errno}"));
         } else {
@@ -69,10 +69,10 @@ impl Reporter for PenReporter {
             Event::Request { client, backend, bytes, .. } => {
                 let client = client.map(|client| client.ip().to_canonical());
                 let server = backend.addresses.first().map(shown).unwrap_or_default();
-                self.told.borrow().log.add(&mut self.entries, client, &server, bytes);
+                self.for_reporter.borrow().log.add(&mut self.entries, client, &server, bytes);
             }
             Event::Block { bytes: Some(bytes), .. } if !bytes.is_empty() => {
-                let ascii = self.told.borrow().ascii;
+                let ascii = self.for_reporter.borrow().ascii;
                 self.dumps.push_str(&dump(bytes, ascii));
             }
             Event::Backend { backend, change: BackendChange::Quarantined, failure, .. } => {
@@ -109,7 +109,7 @@ impl Reporter for PenReporter {
     }
 
     fn flush(&mut self) {
-        self.told.borrow().log.write(&mut self.entries);
+        self.for_reporter.borrow().log.write(&mut self.entries);
         if !self.dumps.is_empty() {
             self.messages.dump(&self.dumps);
             self.dumps.clear();
@@ -118,7 +118,7 @@ impl Reporter for PenReporter {
 
     fn finish(&mut self) {
         self.flush();
-        self.told.borrow().log.finish();
+        self.for_reporter.borrow().log.finish();
         self.messages.finish();
     }
 }
