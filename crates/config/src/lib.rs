@@ -16,6 +16,7 @@ mod change;
 mod command;
 pub mod duration;
 mod exit;
+pub mod file;
 mod ids;
 mod model;
 pub mod native;
