@@ -6,11 +6,13 @@
 
 #![expect(unsafe_code, reason = "this crate exists to hold all of it")]
 
+pub mod aside;
 pub mod bounded_files;
 pub mod clock;
 pub mod epoll;
 pub mod files;
 pub mod interfaces;
+pub mod kept_file;
 pub mod net;
 pub mod pipe;
 pub mod process;

@@ -1,0 +1,91 @@
+//! Work that may never end, in a process of its own that can be given up.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use std::fs::File;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+/// A copy of this process that does some work and writes what it finds. When this is dropped, the
+/// copy is killed, whatever its threads wait for.
+///
+/// A thread that waits for the C library cannot be ended. It would keep this process from changing
+/// its user, and would not survive going into the background.
+#[derive(Debug)]
+pub struct Aside {
+    child: Pid,
+    news: File,
+}
+
+/// The maximum number of bytes that are read.
+const BYTES_MAX: u64 = 16 << 20;
+
+impl Aside {
+    /// Begins `work`, which may start threads and writes to the given file. It ends with this process.
+    ///
+    /// # Errors
+    /// If the system has no room for another process.
+    ///
+    /// # Panics
+    /// If this process has more than one thread: the copy would be without the others.
+    pub fn begin(work: impl FnOnce(File)) -> io::Result<Self> {
+        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        assert!(threads == 1, "work is begun aside before any thread is started");
+        let (news, found) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let parent = rustix::process::getpid();
+        // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
+        let child = unsafe { libc::fork() };
+        if child < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let Some(child) = Pid::from_raw(child) else {
+            drop(news);
+            let end = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            // The parent may have ended before that.
+            let is_wanted = end.is_ok() && rustix::process::getppid() == Some(parent);
+            let work = AssertUnwindSafe(|| is_wanted.then(|| work(found.into())));
+            let status = i32::from(catch_unwind(work).is_err());
+            // SAFETY: ends the copy without running exit handlers, whose work belongs to the
+            // parent; it takes no pointers.
+            unsafe { libc::_exit(status) }
+        };
+        Ok(Self { child, news: news.into() })
+    }
+
+    /// What has been written until the work ended, or until `deadline`.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Vec<u8> {
+        let mut found = Vec::new();
+        // What has been read so far stays if reading fails.
+        let _ = Reading { news: &self.news, deadline }.take(BYTES_MAX).read_to_end(&mut found);
+        found
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Fails if it has ended; it is not waited for elsewhere, so the number is still its own.
+        let _ = kill_process(self.child, Signal::KILL);
+        let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.child), WaitOptions::empty()));
+    }
+}
+
+struct Reading<'a> {
+    news: &'a File,
+    deadline: Instant,
+}
+
+impl Read for Reading<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = || self.deadline.saturating_duration_since(Instant::now());
+        let wait = || {
+            let left = Timespec::try_from(left()).unwrap_or_default();
+            poll(&mut [PollFd::new(self.news, PollFlags::IN)], Some(&left))
+        };
+        match rustix::io::retry_on_intr(wait)? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            _ => self.news.read(buffer),
+        }
+    }
+}
