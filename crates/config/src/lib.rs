@@ -6,7 +6,7 @@
 //! looks up service names. There is one table of options per personality; help, man pages and
 //! completions are rendered from it.
 //!
-//! [`operand`] has the address grammar, and [`native`] the command line of `evenkeel`. The
+//! [`operand`] has the address grammar, [`keys`] the keys of the configuration file, and [`native`] the command line of `evenkeel`. The
 //! languages of the classics are in the crate `classics`.
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod duration;
 mod exit;
 pub mod file;
 mod ids;
+pub mod keys;
 mod model;
 pub mod native;
 pub mod operand;

@@ -19,6 +19,7 @@ use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
 use crate::words::Choice;
 use crate::{BackendSelector, Command, LogFormat};
 use balancing::{AdminState, FailoverScope, Policy};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -172,6 +173,7 @@ pub struct NativeArgs {
     pub pid_file: Option<PathBuf>,
     /// Change to this user once listening
     #[arg(long, value_name = "NAME", help_heading = PROCESS)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub user: Option<String>,
     /// Change the root directory (chroot) before changing to the user
     #[arg(long, value_name = "DIR", help_heading = PROCESS)]

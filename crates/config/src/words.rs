@@ -1,7 +1,7 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
 use crate::LogFormat;
-use balancing::{FailoverScope, Policy};
+use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use terms::{Cut, SpliceMode};
 
@@ -64,6 +64,11 @@ impl Choice for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
+impl Choice for AdminState {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("enabled", Self::Enabled), ("draining", Self::Draining), ("disabled", Self::Disabled)];
+}
+
 /// The word for a policy, as `--policy` and `ctl policy` take it.
 pub fn policy_word(policy: Policy) -> &'static str {
     policy.word()
@@ -98,5 +103,6 @@ mod tests {
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[Cut::Reset, Cut::Close]);
         check(&[LogFormat::Text, LogFormat::Json]);
+        check(&[AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
     }
 }

@@ -1,0 +1,244 @@
+//! The rows. `fmt` writes keys in this order.
+
+use super::{Key, Place, Shape};
+use crate::LogFormat;
+use crate::words::Choice;
+use Place::{Backend, File, Listener, Pool, Process, Tier};
+use balancing::{AdminState, FailoverScope, Policy};
+use terms::{Cut, SpliceMode};
+
+pub(super) const KEYS: &[Key] = &[
+    own("process", File, Shape::Table(Process), "{ user = \"evenkeel\" }", "How the process runs"),
+    own(
+        "defaults",
+        File,
+        Shape::Table(Place::Defaults),
+        "{ connect-timeout = \"3s\" }",
+        "Keys of listeners and pools, for those that do not have them",
+    ),
+    own(
+        "listeners",
+        File,
+        Shape::Named(Listener),
+        "{ web = { bind = 80, pool = \"web\" } }",
+        "The listeners by name. A string is a whole command line: a listener with a pool of the same \
+         name",
+    ),
+    own(
+        "pools",
+        File,
+        Shape::Named(Pool),
+        "{ web = { backends = [\"app1:8080\", \"app2:8080\"] } }",
+        "The pools by name. Listeners that name the same pool share its backends, limits, turns and \
+         affinity table",
+    ),
+    // [process]
+    option("user", Process, Shape::Text, "\"evenkeel\""),
+    option("root", Process, Shape::Text, "\"/var/empty\""),
+    option("daemon", Process, Shape::Flag, "true"),
+    option("pid-file", Process, Shape::Text, "\"/run/evenkeel.pid\""),
+    option("admin", Process, Shape::Text, "\"/run/evenkeel/admin.sock\""),
+    option("log-format", Process, Shape::Choice(LOG_FORMATS), "\"json\""),
+    option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),
+    option("spin", Process, Shape::Duration { words: &[], zero: true }, "\"50us\""),
+    // [listeners.NAME]
+    required(own(
+        "bind",
+        Listener,
+        Shape::OneOrMore(&Shape::Listen),
+        "[80, \"[2001:db8::1]:8080\"]",
+        "Where to listen: a port, or a string as LISTEN on a command line: service, addr:port, \
+         [v6]:port or unix:/path; several in a list",
+    )),
+    required(own("pool", Listener, Shape::Name, "\"web\"", "The pool that serves the clients")),
+    shared(option("share-port", Listener, Shape::Flag, "true")),
+    shared(option("max-sessions", Listener, POSITIVE, "20000")),
+    shared(option("max-connecting", Listener, POSITIVE, "500")),
+    shared(option("connect-timeout", Listener, SOME_TIME, "\"3s\"")),
+    shared(option("idle-timeout", Listener, TIME_OR_NEVER, "\"1h\"")),
+    shared(option("half-close-timeout", Listener, TIME_NEVER_OR_NOW, "\"1m\"")),
+    shared(option("backend-half-close-timeout", Listener, TIME_NEVER_OR_NOW, "\"now\"")),
+    shared(option("linger", Listener, Shape::Duration { words: &[], zero: true }, "\"2s\"")),
+    shared(option("keep-alive", Listener, TIME_OR_NEVER, "\"1m\"")),
+    shared(option("user-timeout", Listener, TIME_OR_NEVER, "\"30s\"")),
+    shared(option("shutdown-timeout", Listener, TIME_OR_NEVER, "\"5m\"")),
+    shared(option("source", Listener, Shape::Address, "\"192.0.2.7\"")),
+    shared(option("transparent", Listener, Shape::Flag, "true")),
+    shared(option("forwarded-headers", Listener, Shape::Flag, "true")),
+    shared(option("splice", Listener, Shape::Choice(SPLICE_MODES), "\"never\"")),
+    shared(option("cut", Listener, Shape::Choice(CUTS), "\"close\"")),
+    own(
+        "dummy",
+        Listener,
+        Shape::Flag,
+        "true",
+        "Answer every client with a fixed page, without a backend, as pen(1) can",
+    ),
+    // [pools.NAME]
+    shared(option("policy", Pool, Shape::Choice(POLICIES), "\"least-sessions\"")),
+    shared(option("quarantine", Pool, Shape::Duration { words: &[], zero: true }, "\"30s\"")),
+    shared(option("no-last-resort", Pool, Shape::Flag, "true")),
+    shared(option("failover", Pool, Shape::Choice(SCOPES), "\"later-tiers\"")),
+    shared(option("hash-failover", Pool, Shape::Choice(SCOPES), "\"nothing\"")),
+    shared(option("auto-disable", Pool, Shape::Flag, "true")),
+    shared(option("affinity", Pool, POSITIVE, "100000")),
+    shared(option("affinity-time", Pool, TIME_OR_NEVER, "\"1h\"")),
+    shared(option("affinity-count-only", Pool, Shape::Flag, "true")),
+    shared(own(
+        "access",
+        Pool,
+        Shape::List(&Shape::Access),
+        "[\"allow 10.0.0.0/8\", \"deny country:XX\"]",
+        "Which clients are served: \"allow CLIENTS\" or \"deny CLIENTS\", with CLIENTS an ADDR, \
+         ADDR/LEN or country:SE. The first match decides; without one, the opposite of the last rule \
+         applies",
+    )),
+    shared(option("reject", Pool, Shape::Operand, "\"192.0.2.9:80\"")),
+    own(
+        "fixed-places",
+        Pool,
+        Shape::Flag,
+        "true",
+        "Know tiers and backends by their numbers, so that none can be removed, as in balance(1) \
+         and pen(1)",
+    ),
+    own(
+        "backends",
+        Pool,
+        Shape::List(&Shape::Backend),
+        "[\"app1:8080\", { to = \"app2:8080\", weight = 2 }]",
+        "The backends of a pool with one tier: strings as on a command line, or tables",
+    ),
+    own(
+        "tiers",
+        Pool,
+        Shape::List(&Shape::Tier),
+        "[[\"db1::100\"], [\"db2\"]]",
+        "The tiers, instead of `backends`. A tier is used while no backend in the tiers before it is \
+         available",
+    ),
+    // [[pools.NAME.tiers]]
+    own(
+        "policy",
+        Tier,
+        Shape::Choice(POLICIES),
+        "\"hash\"",
+        "How this tier chooses [default: the pool's policy]",
+    ),
+    required(own(
+        "backends",
+        Tier,
+        Shape::List(&Shape::Backend),
+        "[\"db1\", \"db2\"]",
+        "The backends: strings as on a command line, or tables",
+    )),
+    // { to = "..." }
+    required(own(
+        "to",
+        Backend,
+        Shape::Destination,
+        "\"app2:8080\"",
+        "The address: host, host:port, [v6]:port or unix:/path. Without a port, that of the pool's \
+         listeners",
+    )),
+    own(
+        "name",
+        Backend,
+        Shape::Name,
+        "\"blue\"",
+        "A name for commands and the status, unique in the pool. A backend with a name keeps its \
+         state and counters when its address changes",
+    ),
+    own(
+        "max-sessions",
+        Backend,
+        Shape::Number { least: i32::MIN as i64, most: i32::MAX as i64 },
+        "100",
+        "Maximum number of open sessions; 0 means no limit, a negative number admits none \
+         [default: 0]",
+    ),
+    own(
+        "max-affine",
+        Backend,
+        Shape::Number { least: 0, most: i32::MAX as i64 },
+        "120",
+        "Maximum for clients that are remembered with this backend, if it is larger than \
+         `max-sessions` [default: 0]",
+    ),
+    own(
+        "weight",
+        Backend,
+        Shape::Number { least: 0, most: u32::MAX as i64 },
+        "2",
+        "Share of sessions under the policy `weighted`; 0 means none [default: 1]",
+    ),
+    own(
+        "priority",
+        Backend,
+        Shape::Number { least: i32::MIN as i64, most: i32::MAX as i64 },
+        "10",
+        "Rank under the policy `priority`; the lowest is used first [default: 0]",
+    ),
+    own(
+        "access",
+        Backend,
+        Shape::List(&Shape::Access),
+        "[\"allow 10.1.0.0/16\"]",
+        "Which clients may be sent here, as `access` in a pool [default: all]",
+    ),
+    own(
+        "admin",
+        Backend,
+        Shape::Choice(ADMIN_STATES),
+        "\"disabled\"",
+        "Whether the backend takes new sessions [default: enabled]",
+    ),
+];
+
+/// A key with the text and the value parser of the option of this name.
+const fn option(name: &'static str, place: Place, shape: Shape, example: &'static str) -> Key {
+    Key { name, place, shape, required: false, in_defaults: false, example, about: None }
+}
+
+/// A key without an option.
+const fn own(
+    name: &'static str,
+    place: Place,
+    shape: Shape,
+    example: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { about: Some(about), ..option(name, place, shape, example) }
+}
+
+const fn required(key: Key) -> Key {
+    Key { required: true, ..key }
+}
+
+/// The key may also stand in `[defaults]`.
+const fn shared(key: Key) -> Key {
+    Key { in_defaults: true, ..key }
+}
+
+const POSITIVE: Shape = Shape::Number { least: 1, most: u32::MAX as i64 };
+const SOME_TIME: Shape = Shape::Duration { words: &[], zero: false };
+const TIME_OR_NEVER: Shape = Shape::Duration { words: &["never"], zero: true };
+const TIME_NEVER_OR_NOW: Shape = Shape::Duration { words: &["never", "now"], zero: true };
+
+const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
+const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();
+const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>();
+const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
+const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
+const ADMIN_STATES: &[&str] = &words::<AdminState, { AdminState::WORDS.len() }>();
+
+/// The words of a choice, without what they stand for.
+const fn words<T: Choice, const N: usize>() -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = T::WORDS[at].0;
+        at += 1;
+    }
+    words
+}
