@@ -3,7 +3,7 @@
 //! Everything in [`FOLDERS`] is ours: a file that nothing renders any more is stale too. In
 //! `docs/admin-api.md`, only some tables are rendered.
 
-use crate::{api, markdown, pen, prose, roff, root};
+use crate::{api, keys, markdown, pen, prose, roff, root};
 use anyhow::{Context, bail};
 use clap_complete::{Shell, generate};
 use std::collections::BTreeMap;
@@ -101,6 +101,8 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     add("docs/reference/ctl.md", markdown::ctl(&tree)?);
     add("docs/reference/evenkeel.md", markdown::evenkeel(&tree));
     add("docs/reference/exit-status.md", markdown::exit_statuses());
+    add("docs/reference/keys.md", keys::reference());
+    add("docs/reference/evenkeel.schema.json", format!("{:#}", config::keys::schema()));
     add("docs/reference/pen.md", pen::reference());
     add(api::GUIDE, api::render_guide(&root())?);
     Ok(files)

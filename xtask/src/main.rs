@@ -5,6 +5,7 @@ mod api;
 mod circles;
 mod docs;
 mod interleavings;
+mod keys;
 mod markdown;
 mod pen;
 mod prose;

@@ -34,6 +34,10 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Some(Verb::Version) => main(vec!["--version".into()]),
         Some(Verb::Ctl(args)) => ctl::main(&args),
         Some(Verb::Status(args)) => ctl::status_page(&args),
+        Some(Verb::Schema) => {
+            let text = format!("{:#}\n", config::keys::schema());
+            finish("evenkeel", &text, ExitStatus::Success)
+        }
         Some(Verb::Demo(args)) => report(demo::run(&args)),
         Some(Verb::Links { dir }) => report(links(&dir).map(|()| 0)),
         Some(Verb::Install { prefix }) => report(install(&prefix).map(|()| 0)),

@@ -15,11 +15,13 @@
 //! A new option of the start form gets a row in `table.rs`, or one in [`NOT_IN_FILES`] with the
 //! reason; a test says so.
 
+mod schema;
 mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use schema::schema;
 pub use settings::{Fault, Problem, settings};
 
 use crate::native::NativeArgs;

@@ -199,6 +199,8 @@ pub enum Verb {
     Ctl(CtlArgs),
     /// Print a running instance's status as a web page, also as a CGI program
     Status(StatusArgs),
+    /// Print the JSON Schema of configuration files, for editors
+    Schema,
     /// Print help, for a verb if one is named
     #[command(disable_help_flag = true)]
     Help {
@@ -491,7 +493,7 @@ const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
-       evenkeel demo | ctl VERB | status --html | help [VERB] | version
+       evenkeel demo | ctl VERB | status --html | schema | help [VERB] | version
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 

@@ -141,3 +141,15 @@ fn texts_name_keys_and_not_options() {
     assert_eq!(hash.about(), "Like `failover`, for tiers that hash");
     assert_eq!(hash.default().as_deref(), Some("whole-tier"));
 }
+
+#[test]
+fn the_schema_resolves_all_its_references() {
+    let schema = schema();
+    let text = schema.to_string();
+    let names = text.split("\"#/$defs/").skip(1).filter_map(|rest| rest.split('"').next());
+    for name in names {
+        assert!(!schema["$defs"][name].is_null(), "{name}");
+    }
+    assert_eq!(schema["$defs"]["listener"]["required"], serde_json::json!(["bind", "pool"]));
+    assert_eq!(schema["$defs"]["pool"]["properties"]["quarantine"]["default"], "10s");
+}
