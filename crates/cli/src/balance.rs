@@ -10,7 +10,8 @@ use classics::balance::{
 };
 use config::{Bind, Config, Family};
 use control::{
-    Exit, Prepared, Setup, Signals, StartError, admin_socket_path, can_listen, first_ipv4,
+    Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path, can_listen,
+    first_ipv4,
 };
 use dataplane::Observe;
 use reporter::BalanceReporter;
@@ -18,7 +19,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use sys::process::{Directory, close_inherited, service_port};
+use sys::process::{Directory, service_port};
 use tokio::signal::unix::SignalKind;
 
 /// Runs balance(1). After `evenkeel`, the word `--print-config` is understood too.
@@ -97,9 +98,7 @@ fn config_of(proxy: &BalanceProxy) -> Result<Config, BalanceError> {
 }
 
 fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
-    if !proxy.args.foreground {
-        close_inherited();
-    }
+    let manager = ServiceManager::from_environment(!proxy.args.foreground);
     let config = config_of(proxy).map_err(|error| match bind_error(proxy) {
         // The original finds a port in use before it looks at its channels.
         Some(bind_error) => bind_error,
@@ -120,6 +119,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
         directory: Directory::Root,
         refuse_loops: false,
         companion: None,
+        manager,
     };
     let path = setup.admin.display().to_string();
     let prepared = Prepared::new(setup).map_err(in_old_words)?;

@@ -5,6 +5,7 @@ use crate::serve::serve;
 use anyhow::Context;
 use clap::Parser;
 use config::native::{DemoArgs, NativeCli};
+use control::ServiceManager;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<u8> {
         .context("cannot start the switches")?;
     drop(reserved);
     let cli = NativeCli::try_parse_from(&words)?;
-    serve(cli.start.to_config(&|_| None)?)
+    serve(cli.start.to_config(&|_| None)?, ServiceManager::default())
 }
 
 fn introduce(

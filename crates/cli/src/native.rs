@@ -7,6 +7,7 @@ use crate::{PERSONALITIES, Personality, ctl, demo};
 use clap::Parser;
 use config::ExitStatus;
 use config::native::{NativeArgs, NativeCli, Verb, command_tree};
+use control::ServiceManager;
 use logtools::options::distance;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -91,5 +92,6 @@ fn start(args: &NativeArgs, first: Option<&str>) -> ExitCode {
         let line = format!("{}\n", config.to_command_line());
         return finish("evenkeel", &line, ExitStatus::Success);
     }
-    report(serve(config))
+    let manager = ServiceManager::from_environment(config.process.daemon);
+    report(serve(config, manager))
 }

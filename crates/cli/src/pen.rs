@@ -25,7 +25,7 @@ use classics::pen::replies::server_table;
 use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use companion::PenCompanion;
 use config::{Bind, Host};
-use control::{Exit, Prepared, Setup, Signals, StartError, admin_socket_path};
+use control::{Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path};
 use door::Door;
 use load::{Loaded, Stage};
 use messages::Messages;
@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use sys::process::{Directory, close_inherited, service_port, user_id};
+use sys::process::{Directory, service_port, user_id};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use traffic::LogPlace;
@@ -136,9 +136,7 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
 }
 
 fn serve(settings: PenSettings) -> Result<u8, Failure> {
-    if !settings.foreground {
-        close_inherited();
-    }
+    let manager = ServiceManager::from_environment(!settings.foreground);
     let direct = Messages::direct(true);
     if settings.debug > 0 {
         direct.say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
@@ -177,6 +175,7 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
             log,
             pid_file: None,
         })),
+        manager,
     };
     Prepared::new(setup).and_then(Prepared::run).map_err(in_old_words)
 }

@@ -2,19 +2,16 @@
 
 use crate::output::complain;
 use config::{Bind, Config, ExitStatus, LogFormat};
-use control::{Exit, LogReporter, Prepared, Setup, Signals, admin_socket_path};
+use control::{Exit, LogReporter, Prepared, ServiceManager, Setup, Signals, admin_socket_path};
 use dataplane::Observe;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use sys::process::{Directory, close_inherited};
+use sys::process::Directory;
 use telemetry::LineFormat;
 use tokio::signal::unix::SignalKind;
 
 /// Serves with the native log until the end.
-pub fn serve(config: Config) -> anyhow::Result<u8> {
-    if config.process.daemon {
-        close_inherited();
-    }
+pub fn serve(config: Config, manager: ServiceManager) -> anyhow::Result<u8> {
     let format = match config.process.log_format {
         LogFormat::Text => LineFormat::Text,
         LogFormat::Json => LineFormat::Json,
@@ -30,6 +27,7 @@ pub fn serve(config: Config) -> anyhow::Result<u8> {
         directory: Directory::Root,
         refuse_loops: true,
         companion: None,
+        manager,
     };
     Ok(Prepared::new(setup)?.run()?)
 }

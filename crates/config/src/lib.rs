@@ -22,6 +22,7 @@ pub mod keys;
 mod model;
 pub mod native;
 pub mod operand;
+mod passed;
 mod words;
 
 pub use apply::Known;
@@ -33,4 +34,5 @@ pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
     Process, Tier,
 };
+pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::policy_word;

@@ -17,6 +17,12 @@ impl<T> Answers<T> {
         (move |answer| drop(sender.send(answer)), Self(answers))
     }
 
+    /// The next answer; `None` when there is none to come. Nothing is lost if this is dropped while
+    /// it waits.
+    pub async fn next(&mut self) -> Option<T> {
+        self.0.recv().await
+    }
+
     /// Waits until every copy of the reply has been called, for up to five seconds.
     pub async fn all(mut self) -> Vec<T> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;

@@ -6,6 +6,7 @@
 use crate::desk::{Asked, Listing, Request};
 use crate::instance::Instance;
 use crate::lookup::Dns;
+use crate::manager::Reports;
 use crate::report::Reporter;
 use crate::socket::AdminSocket;
 use config::{Command, CommandError, Reply};
@@ -20,14 +21,22 @@ pub(crate) struct Owner {
     pub instance: Instance,
     pub reporter: Box<dyn Reporter>,
     pub socket: AdminSocket,
+    /// What the service manager is told.
+    pub reports: Reports,
     dns: Dns,
     /// Sessions being cut at an operator's command.
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
 }
 
 impl Owner {
-    pub fn new(instance: Instance, reporter: Box<dyn Reporter>, socket: AdminSocket) -> Self {
-        Self { instance, reporter, socket, dns: Dns::default(), cuts: JoinSet::new() }
+    pub fn new(
+        instance: Instance,
+        reporter: Box<dyn Reporter>,
+        socket: AdminSocket,
+        reports: Reports,
+    ) -> Self {
+        let (dns, cuts) = (Dns::default(), JoinSet::new());
+        Self { instance, reporter, socket, reports, dns, cuts }
     }
 
     /// Carries out a request. Who asked may have gone: then the answer is dropped.
@@ -119,6 +128,13 @@ impl Owner {
         self.socket.retire();
     }
 
+    /// Tells the service manager how things are, if that has changed.
+    pub fn report_status(&mut self) {
+        if self.reports.are_heard() {
+            self.reports.status(self.instance.summary().to_string());
+        }
+    }
+
     /// Reports a batch of events, and the number of those that were dropped before it.
     pub fn report(&mut self, batch: &[Event], dropped: usize) {
         for event in batch {
@@ -163,7 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let instance = start(config(&dir.path().join("l"), "127.0.0.1:1"));
         let socket = AdminSocket::claim(&dir.path().join("admin"), None).unwrap();
-        let mut owner = Owner::new(instance, Box::new(Silent), socket);
+        let mut owner = Owner::new(instance, Box::new(Silent), socket, Reports::default());
         let (answer, mut killed) = oneshot::channel();
         let command = Command::KillSession { session: 7 };
         let (addresses, who) = (Vec::new(), Who::companion());

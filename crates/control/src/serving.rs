@@ -1,12 +1,14 @@
 //! The control plane while it serves, from the first line of the log to the last.
 
 use crate::admin::serve;
+use crate::answers::Answers;
 use crate::backlog::Backlog;
 use crate::desk::{Desk, Request};
+use crate::manager::Watchdog;
 use crate::names::NameKeeper;
 use crate::owner::Owner;
 use crate::signals::{Came, Caught, Exit};
-use dataplane::Event;
+use dataplane::{Event, RollCall};
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -14,7 +16,7 @@ use std::time::Duration;
 use telemetry::{Level, Value};
 use terms::CloseReason;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep};
 
 /// The control plane at work: everything that reaches the owner of the instance.
 pub(crate) struct Serving {
@@ -23,6 +25,8 @@ pub(crate) struct Serving {
     backlog: Backlog,
     caught: Caught,
     names: NameKeeper,
+    watchdog: Watchdog,
+    roll_call: RollCall,
     ticks: Interval,
 }
 
@@ -43,10 +47,12 @@ impl Serving {
         (desk, requests): (Desk, Receiver<Request>),
         backlog: Backlog,
         caught: Caught,
+        watchdog: Watchdog,
     ) -> Self {
-        let mut ticks = interval(TICK);
+        let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { owner, requests, backlog, caught, names: NameKeeper::new(desk), ticks }
+        let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
+        Self { owner, requests, backlog, caught, names, watchdog, roll_call, ticks }
     }
 
     /// Reports the start and opens the admin socket. `unusable_sources` are the listeners whose
@@ -69,6 +75,13 @@ impl Serving {
         }
     }
 
+    /// Tells the service manager that the instance serves. In the background, the process that
+    /// started this one does that.
+    pub fn report_ready(&mut self) {
+        self.owner.reports.ready();
+        self.owner.report_status();
+    }
+
     /// Serves until a signal or a command shuts the instance down, and its sessions have ended.
     pub async fn until_the_end(mut self, exit: Exit, companion: Option<Beside>) -> Ending {
         // It goes on to the end: it may be in the middle of a command, such as the one to shut down.
@@ -80,6 +93,8 @@ impl Serving {
             sys::process::forget_startup_code();
         });
         let ending = self.until_shutdown(exit).await;
+        self.owner.reports.stopping(self.owner.instance.shutdown_limit());
+        self.owner.report_status();
         self.drain().await;
         self.finish().await;
         ending
@@ -105,7 +120,7 @@ impl Serving {
     /// Waits for one thing to happen, and handles it; nothing is lost if this is dropped while it
     /// waits. Returns the number of a signal that shuts down.
     async fn turn(&mut self) -> Option<i32> {
-        let Self { owner, requests, backlog, caught, names, ticks } = self;
+        let Self { owner, requests, backlog, caught, names, watchdog, roll_call, ticks } = self;
         tokio::select! {
             Some(request) = requests.recv() => owner.handle(request),
             () = owner.next_cut() => {}
@@ -116,7 +131,13 @@ impl Serving {
                 }
                 names.look_up_due(owner.instance.named_backends());
             }
-            _ = ticks.tick() => owner.reporter.tick(&owner.instance),
+            _ = ticks.tick() => {
+                owner.reporter.tick(&owner.instance);
+                owner.report_status();
+            }
+            () = watchdog.all_answered(roll_call.workers(), || call(roll_call)) => {
+                owner.reports.alive();
+            }
             came = caught.next() => match came {
                 Came::Ignored(line) => owner.note(Level::Info, line, &[]),
                 Came::ShutDown(number) => return Some(number),
@@ -222,6 +243,13 @@ impl Serving {
             }
         }
     }
+}
+
+/// Asks every worker for a sign of life.
+fn call(roll_call: &RollCall) -> Answers<()> {
+    let (reply, answers) = Answers::new();
+    roll_call.begin(reply);
+    answers
 }
 
 /// How long after the start everything that belongs to it is over.

@@ -7,6 +7,7 @@ use crate::countries::CountryBook;
 use crate::desk::Desk;
 use crate::instance::{Bound, Instance, bind_listener};
 use crate::loops;
+use crate::manager::{ServiceManager, Watchdog};
 use crate::operator::Operator;
 use crate::owner::Owner;
 use crate::report::Reporter;
@@ -40,6 +41,8 @@ pub struct Setup {
     pub refuse_loops: bool,
     /// What runs beside the control plane, if anything.
     pub companion: Option<Box<dyn Companion>>,
+    /// The service manager that has started this process.
+    pub manager: ServiceManager,
 }
 
 /// What a personality does besides serving: its own files and sockets, a control protocol, signals
@@ -69,6 +72,7 @@ pub struct Prepared {
     signals: Signals,
     directory: Directory,
     companion: Option<Box<dyn Companion>>,
+    manager: ServiceManager,
     user: Option<(String, User)>,
     countries: CountryBook,
     /// From before anybody can see that this instance listens until it can handle them.
@@ -81,7 +85,7 @@ impl Prepared {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
-        let Setup { mut config, reporter, observe, signals, directory, companion, .. } = setup;
+        let Setup { mut config, reporter, observe, signals, directory, .. } = setup;
         let ignored = signals.ignored.iter();
         let held = HeldSignals::new(ignored.map(|(kind, _)| kind.as_raw_value()));
         sys::process::raise_descriptor_limit();
@@ -112,7 +116,8 @@ impl Prepared {
             observe,
             signals,
             directory,
-            companion,
+            companion: setup.companion,
+            manager: setup.manager,
             user,
             countries,
             held,
@@ -138,7 +143,9 @@ impl Prepared {
         let process = &self.config.process;
         // Going into the background may change the directory.
         let pid_path = process.pid_file.as_ref().map(|path| absolute(path));
-        let detach = || sys::process::detach(self.directory);
+        let reports = &mut self.manager.reports;
+        let detach =
+            || sys::process::detach(self.directory, |child| reports.ready_in_background(child));
         let background = process.daemon.then(detach).transpose();
         let background = background.map_err(system("in the background"))?;
         // What is visible from here on, such as the pid file, is removed by an orderly end.
@@ -162,22 +169,28 @@ impl Prepared {
             .map_err(system("the control plane"))?;
         let instance =
             Instance::start(plane, self.config, self.ids, self.bound, self.observe, self.countries);
-        let owner = Owner::new(instance, self.reporter, self.admin);
+        instance.plane.settle();
+        let owner = Owner::new(instance, self.reporter, self.admin, self.manager.reports);
         let (desk, requests) = Desk::new();
         let (mut serving, companion) = {
             let _inside = runtime.enter();
             let caught = Caught::new(&self.signals);
             let run = |it: Box<dyn Companion>| it.run(Operator::new(desk.clone()));
             let companion = self.companion.map(run);
-            (Serving::new(owner, (desk.clone(), requests), backlog, caught), companion)
+            let watchdog = Watchdog::new(self.manager.patience);
+            (Serving::new(owner, (desk.clone(), requests), backlog, caught, watchdog), companion)
         };
         drop(held);
         drop(self.held);
+        let is_in_background = background.is_some();
         if let Some(background) = background {
             background.ready().map_err(system("in the background"))?;
         }
         let ending = runtime.block_on(async {
             serving.open(desk, &unusable_sources);
+            if !is_in_background {
+                serving.report_ready();
+            }
             serving.until_the_end(self.signals.exit, companion).await
         });
         // The companion ends here, with its files. A lookup that is under way is not waited for.

@@ -89,7 +89,7 @@ pub(crate) fn session_rows(
     rows.collect()
 }
 
-fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {
+pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {
     let health = backend.state.health();
     match health {
         _ if backend.addresses.is_empty() => Health::Unresolved,

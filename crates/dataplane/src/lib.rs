@@ -35,4 +35,4 @@ mod worker;
 
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
 pub use listener::{Countries, Listener, Observe, Settings};
-pub use plane::{DataPlane, Options};
+pub use plane::{DataPlane, Options, RollCall};

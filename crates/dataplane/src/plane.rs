@@ -28,6 +28,28 @@ pub struct DataPlane {
     shared: Arc<Shared>,
 }
 
+/// A way to ask whether the workers are alive.
+#[derive(Clone)]
+pub struct RollCall {
+    shared: Arc<Shared>,
+}
+
+impl RollCall {
+    /// The number of workers.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
+    /// Has each worker call its `reply`, without waiting for it, after everything that it has been
+    /// told to do before. It does so on its own thread, where it must not block.
+    pub fn begin(&self, reply: impl FnOnce(()) + Clone + Send + 'static) {
+        for worker in &self.shared.workers {
+            worker.order(Order::Answer(Box::new(reply.clone())));
+        }
+    }
+}
+
 /// The time-out for a worker's answer, which never takes more than a few short turns.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,6 +100,24 @@ impl DataPlane {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.workers.len()
+    }
+
+    /// A way to ask whether the workers are alive.
+    #[must_use]
+    pub fn roll_call(&self) -> RollCall {
+        RollCall { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Waits until each worker has done everything that it has been told to do before, for up to
+    /// five seconds.
+    pub fn settle(&self) {
+        let (sender, done) = channel();
+        self.roll_call().begin(move |()| {
+            let _ = sender.send(());
+        });
+        for _ in 0..self.workers() {
+            let _ = done.recv_timeout(ANSWER_TIMEOUT);
+        }
     }
 
     /// Open sessions.

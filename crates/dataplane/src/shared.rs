@@ -56,6 +56,8 @@ pub(crate) enum Order {
     Resume(ListenerId),
     /// The settings of a listener have changed.
     Refresh(ListenerId),
+    /// Reply, as a sign of life.
+    Answer(Reply<()>),
     /// List the open sessions.
     List(Reply<Vec<SessionInfo>>),
     /// End one session, or all, and reply with the number.

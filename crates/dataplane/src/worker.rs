@@ -159,6 +159,7 @@ impl Worker {
                     self.listening.resume(listener, &mut self.tools, now);
                     self.chores.add(Chore::Refresh { listener });
                 }
+                Order::Answer(reply) => reply(()),
                 Order::List(reply) => {
                     self.chores.add(Chore::List { before, found: Vec::new(), reply });
                 }

@@ -13,6 +13,13 @@ pub fn now() -> Instant {
     Instant::from_nanos((BEFORE_BOOT_SECONDS + seconds) * 1_000_000_000 + nanos)
 }
 
+/// Microseconds since boot, without the time suspended, as a service manager counts them
+/// (sd_notify(3), `MONOTONIC_USEC`).
+#[must_use]
+pub fn monotonic_micros() -> u64 {
+    (now().as_nanos() - BEFORE_BOOT_SECONDS * 1_000_000_000) / 1000
+}
+
 /// A hundred years: more than any number of seconds that fits `pen`'s settings.
 const BEFORE_BOOT_SECONDS: u64 = 100 * 365 * 24 * 3600;
 

@@ -16,5 +16,6 @@ pub mod kept_file;
 pub mod net;
 pub mod pipe;
 pub mod process;
+pub mod supervisor;
 
 pub use rustix::io::Errno;

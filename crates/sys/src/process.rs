@@ -52,15 +52,15 @@ pub enum Directory {
 }
 
 /// Goes into the background. A child of the process returns from this call, in a session of its
-/// own. The process itself waits for [`Background::ready`] and exits with status 0, or, if the
-/// child ends before that, with the child's status.
+/// own. The process itself waits for [`Background::ready`], calls `farewell` with the child's
+/// process id, and exits with status 0; or, if the child ends before that, with the child's status.
 ///
 /// # Errors
 /// If the system has no room for another process. Then nothing has changed.
 ///
 /// # Panics
 /// If this process has more than one thread: the child would be without the others.
-pub fn detach(directory: Directory) -> io::Result<Background> {
+pub fn detach(directory: Directory, farewell: impl FnOnce(i32)) -> io::Result<Background> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     assert!(threads == 1, "detach comes before any thread is started");
     let (news, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -71,7 +71,13 @@ pub fn detach(directory: Directory) -> io::Result<Background> {
     }
     if child > 0 {
         drop(caller);
-        let status = await_ready(&news, child);
+        let status = match await_ready(&news, child) {
+            Ok(()) => {
+                farewell(child);
+                0
+            }
+            Err(status) => status,
+        };
         // SAFETY: ends this process without running exit handlers, whose work belongs to the
         // child now; it takes no pointers.
         unsafe { libc::_exit(status) }
@@ -86,20 +92,20 @@ pub fn detach(directory: Directory) -> io::Result<Background> {
     Ok(Background { caller, null })
 }
 
-/// The status to exit with: 0 once the child is ready, otherwise the child's.
-fn await_ready(news: &OwnedFd, child: i32) -> i32 {
+/// Waits until the child is ready, or returns its exit status.
+fn await_ready(news: &OwnedFd, child: i32) -> Result<(), i32> {
     let heard = rustix::io::retry_on_intr(|| rustix::io::read(news, &mut [0; 1]));
     if heard == Ok(1) {
-        return 0;
+        return Ok(());
     }
     let child = rustix::process::Pid::from_raw(child);
     let wait = || rustix::process::waitpid(child, rustix::process::WaitOptions::empty());
-    match rustix::io::retry_on_intr(wait) {
+    Err(match rustix::io::retry_on_intr(wait) {
         Ok(Some((_, status))) => {
             status.exit_status().or(status.terminating_signal().map(|it| 128 + it)).unwrap_or(1)
         }
         _ => 1,
-    }
+    })
 }
 
 impl Background {

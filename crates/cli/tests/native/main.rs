@@ -10,6 +10,7 @@ mod choosing;
 mod failing;
 mod log;
 mod loops;
+mod manager;
 mod memory;
 mod names;
 mod policies;

@@ -7,11 +7,13 @@
 
 mod backend;
 mod client;
+mod manager;
 mod place;
 mod program;
 
 pub use backend::Backend;
 pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
+pub use manager::Manager;
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 pub use testing::{Mmdb, Network, skip_unless};
