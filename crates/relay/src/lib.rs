@@ -2,7 +2,8 @@
 //!
 //! Pure: A [`Search`] finds a backend that answers. Then a [`Link`] decides, and [`pump`] performs
 //! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
-//! [`Deadlines`] holds the timers. `balancing` chooses backends; descriptors and events belong to
+//! [`Deadlines`] holds the timers, and [`read_header`] reads what the PROXY protocol puts before a
+//! client's first byte. `balancing` chooses backends; descriptors and events belong to
 //! `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]
@@ -10,6 +11,7 @@
 mod deadlines;
 mod forwarded;
 mod link;
+mod proxy_header;
 mod pump;
 mod search;
 mod stream;
@@ -17,6 +19,9 @@ mod stream;
 pub use deadlines::Deadlines;
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Verdict};
+pub use proxy_header::{
+    HEADER_BYTES_MAX, Header, InvalidHeader, Origin, UNIQUE_ID_BYTES_MAX, read_header, write_header,
+};
 pub use pump::{Fault, Pumped, Received, Urgent, Wire, pump};
 pub use search::{Incarnation, Search, SearchStep};
 

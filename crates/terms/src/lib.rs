@@ -11,6 +11,7 @@ mod connect;
 mod instant;
 mod limit;
 mod listener;
+mod proxy;
 mod session;
 mod timeouts;
 
@@ -20,5 +21,6 @@ pub use connect::ConnectFailure;
 pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;
+pub use proxy::SendProxy;
 pub use session::{CloseReason, Cut, Phase, Side, SpliceMode};
 pub use timeouts::{KeepAlive, Timeouts};
