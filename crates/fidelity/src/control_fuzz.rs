@@ -16,6 +16,7 @@ use socket2::SockRef;
 
 use crate::{
     Check, Failure,
+    dice::Dice,
     migration::{Balancer, Service, Settings, Stream, same},
     pattern::Pattern,
 };
@@ -215,32 +216,6 @@ fn memory_of(pen: &Balancer) -> Check<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     number.ok_or_else(|| Failure::new("a line VmRSS", status))
-}
-
-/// The same numbers for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64, side: u64) -> Self {
-        // Neighbouring seeds must not give neighbouring numbers.
-        let mixed = (seed ^ (side << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self(mixed | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn roll(&mut self, sides: usize) -> usize {
-        (self.next() % sides as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.roll(from.len())]
-    }
 }
 
 const SIDES: u64 = 8;

@@ -4,7 +4,7 @@
 //! A connect would tell as well whether a proxy listens, but it would count as a client and turn
 //! the proxy's round robin; reading the table disturbs nothing.
 
-use std::{fs, net::SocketAddrV4};
+use std::{collections::HashSet, fs, net::SocketAddrV4};
 
 /// Whether any socket of this machine listens on TCP `port`, whatever its address.
 pub fn is_listening(port: u16) -> bool {
@@ -22,6 +22,13 @@ pub fn unacknowledged(local: SocketAddrV4, peer: SocketAddrV4) -> Option<u64> {
     let text = fs::read_to_string("/proc/net/tcp").ok()?;
     let row = text.lines().filter_map(Row::parse).find(|r| r.local == local && r.peer == peer)?;
     row.unacknowledged()
+}
+
+/// The inodes of the sockets of all established connections.
+pub fn established() -> HashSet<u64> {
+    let text = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let rows = text.lines().filter(|line| Row::parse(line).is_some_and(|row| row.state == "01"));
+    rows.filter_map(|line| line.split_ascii_whitespace().nth(9)?.parse().ok()).collect()
 }
 
 /// The columns that matter, as the table writes them.
