@@ -10,7 +10,8 @@ use sys::process::User;
 pub const ROOT_RUNTIME_DIR: &str = "/run/evenkeel";
 
 /// The directory of the admin sockets: `$EVENKEEL_RUNTIME_DIR`; else `/run/evenkeel` for root;
-/// else `$XDG_RUNTIME_DIR/evenkeel`; else `/tmp/evenkeel-UID`.
+/// else the one that systemd has created for the service (`$RUNTIME_DIRECTORY`); else
+/// `$XDG_RUNTIME_DIR/evenkeel`; else `/tmp/evenkeel-UID`.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
     if let Some(dir) = from_environment("EVENKEEL_RUNTIME_DIR") {
@@ -19,6 +20,11 @@ pub fn runtime_dir() -> PathBuf {
     let uid = sys::process::user_id();
     if uid == 0 {
         return ROOT_RUNTIME_DIR.into();
+    }
+    // Several are separated by colons (systemd.exec(5)).
+    let directories = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    if let Some(first) = directories.split(':').next().filter(|first| first.starts_with('/')) {
+        return first.into();
     }
     match from_environment("XDG_RUNTIME_DIR") {
         Some(dir) => dir.join("evenkeel"),
@@ -56,8 +62,8 @@ fn user_dir(uid: u32) -> PathBuf {
 }
 
 /// The admin sockets of interest to this user, by name: those in the runtime directory, and those
-/// of instances that root has started for this user. For root, also those of instances that run as
-/// other users.
+/// of instances that root or systemd has started as this user. For root, also those of instances that
+/// run as other users.
 ///
 /// # Errors
 /// If the runtime directory cannot be read and there are no other sockets, or if it belongs to a
@@ -67,25 +73,31 @@ pub fn admin_sockets() -> io::Result<Vec<PathBuf>> {
     let uid = sys::process::user_id();
     let mut sockets = sockets_in(&user_dir(uid)).unwrap_or_default();
     if from_environment("EVENKEEL_RUNTIME_DIR").is_none() {
-        let given = Path::new(ROOT_RUNTIME_DIR).join(uid.to_string());
-        sockets.extend(sockets_in(&given).unwrap_or_default());
+        let root = Path::new(ROOT_RUNTIME_DIR);
+        // It may be that only root can list the directory.
+        let given = directories_in(root).into_iter().chain([root.join(uid.to_string())]);
+        sockets.extend(given.flat_map(|dir| sockets_in(&dir).unwrap_or_default()));
     }
     match sockets_in(&runtime_dir()) {
         Err(error) if sockets.is_empty() => return Err(error),
         found => sockets.extend(found.unwrap_or_default()),
     }
-    if uid == 0 {
-        sockets.extend(user_dirs().iter().flat_map(|dir| sockets_in(dir).unwrap_or_default()));
-    }
+    let others = directories_in(&runtime_dir());
+    sockets.extend(others.iter().flat_map(|dir| sockets_in(dir).unwrap_or_default()));
     sockets.sort();
     sockets.dedup();
     Ok(sockets)
 }
 
-/// The directories of users in the runtime directory.
-fn user_dirs() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(runtime_dir()).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| is_user_dir(path)).collect()
+/// The directories of users and services in a runtime directory: this user's, or for root all.
+fn directories_in(runtime: &Path) -> Vec<PathBuf> {
+    let uid = sys::process::user_id();
+    let is_open = |path: &PathBuf| {
+        let metadata = std::fs::symlink_metadata(path);
+        metadata.is_ok_and(|it| it.is_dir() && (uid == 0 || it.uid() == uid))
+    };
+    let entries = std::fs::read_dir(runtime).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_open).collect()
 }
 
 fn is_user_dir(dir: &Path) -> bool {

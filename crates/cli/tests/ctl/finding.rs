@@ -168,3 +168,29 @@ fn another_user_is_refused_even_where_the_file_would_let_them_in() {
     assert_eq!(done.stdout, "");
     place.ctl("status").check(0);
 }
+
+#[test]
+fn a_service_with_its_own_runtime_directory_is_found_by_root_and_by_its_user() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let open = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(place.file(""), open(0o755)).unwrap();
+    let service = place.runtime().join("service");
+    std::fs::create_dir_all(&service).unwrap();
+    std::os::unix::fs::chown(&service, Some(65_534), Some(65_534)).unwrap();
+    std::fs::set_permissions(&service, open(0o700)).unwrap();
+    let directories = format!("{}:/run/another", service.display());
+    let as_service = |words: &str| {
+        let mut command = place.as_nobody("evenkeel", words);
+        command.env_remove("EVENKEEL_RUNTIME_DIR").env("RUNTIME_DIRECTORY", &directories);
+        command
+    };
+    let evenkeel = Program::spawn(&mut as_service(&format!("{port} {a}")));
+    let line = evenkeel.log.wait("admin socket");
+    assert!(line.contains(&service.display().to_string()), "{line}");
+    place.ctl("status").check(0);
+    Done::run(&mut as_service("ctl status"), "").check(0);
+    Done::run(&mut place.as_nobody("evenkeel", "ctl status"), "").check(0);
+}
