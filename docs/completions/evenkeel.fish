@@ -82,6 +82,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Prin
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers with a balancer in front of them, for experiments'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Show and change a running instance'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a running instance\'s status as a web page, also as a CGI program'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "fmt" -d 'Rewrite a configuration file: keys in order, one spelling, comments kept'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "schema" -d 'Print the JSON Schema of configuration files, for editors'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "help" -d 'Print help, for a verb if one is named'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "version" -d 'Print the version'
@@ -166,6 +167,8 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l admin -d 'U
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l html -d 'Print a self-contained HTML page (currently the only format)'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand fmt" -l check -d 'Write nothing; exit with status 1 if the file would change'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand fmt" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand version" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand install" -l prefix -d 'The directory that contains bin and share; created if missing' -r -F

@@ -88,6 +88,7 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     let verbs = [
         ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
         ("demo", "evenkeel demo [--port N]"),
+        ("fmt", "evenkeel fmt [--check] [FILE]"),
         ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),
     ];
     for (verb, synopsis) in verbs {

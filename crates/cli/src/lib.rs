@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod balance;
+mod config_file;
 mod ctl;
 mod demo;
 mod install;

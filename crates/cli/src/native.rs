@@ -3,7 +3,7 @@
 use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, ctl, demo};
+use crate::{PERSONALITIES, Personality, config_file, ctl, demo};
 use clap::Parser;
 use config::ExitStatus;
 use config::native::{NativeArgs, NativeCli, Verb, command_tree};
@@ -35,6 +35,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Some(Verb::Version) => main(vec!["--version".into()]),
         Some(Verb::Ctl(args)) => ctl::main(&args),
         Some(Verb::Status(args)) => ctl::status_page(&args),
+        Some(Verb::Fmt(args)) => config_file::format(&args),
         Some(Verb::Schema) => {
             let text = format!("{:#}\n", config::keys::schema());
             finish("evenkeel", &text, ExitStatus::Success)

@@ -89,8 +89,8 @@ pub enum Shape {
     Duration {
         /// The words that can stand for it.
         words: &'static [&'static str],
-        /// Whether it can be zero.
-        zero: bool,
+        /// What zero means.
+        zero: Zero,
     },
     /// Any string that is not empty.
     Text,
@@ -120,6 +120,17 @@ pub enum Shape {
     /// A table whose keys are names, and whose values are tables of this place. Instead of a
     /// table, a listener may be a string: a whole command line.
     Named(Place),
+}
+
+/// What a duration of zero means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zero {
+    /// Nothing: it is refused.
+    Refused,
+    /// No time.
+    Zero,
+    /// The same as the word `never`.
+    Never,
 }
 
 /// The long options of the start form that are not keys, with the reasons.
@@ -220,6 +231,23 @@ impl Shape {
     /// Whether a bare number can stand for the value.
     pub fn takes_integers(self) -> bool {
         matches!(self, Self::Number { .. } | Self::Duration { .. } | Self::Listen)
+    }
+
+    /// Of the items, if the value can be a list.
+    pub fn item(self) -> Option<Self> {
+        match self {
+            Self::List(item) | Self::OneOrMore(item) => Some(*item),
+            Self::Tier => Some(Self::Backend),
+            _ => None,
+        }
+    }
+
+    /// Of the value, if it is one instead of a list of them.
+    pub fn of_one(self) -> Self {
+        match self {
+            Self::OneOrMore(item) => *item,
+            other => other,
+        }
     }
 }
 

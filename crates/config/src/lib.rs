@@ -17,6 +17,7 @@ mod command;
 pub mod duration;
 mod exit;
 pub mod file;
+mod format;
 mod ids;
 pub mod keys;
 mod model;
@@ -29,6 +30,7 @@ pub use apply::Known;
 pub use change::{BackendSetting, Change, ListenerSetting, PoolSetting, ProcessSetting};
 pub use command::{BackendSelector, Command, CommandError, Reply, Which};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
+pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,

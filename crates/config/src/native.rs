@@ -199,6 +199,8 @@ pub enum Verb {
     Ctl(CtlArgs),
     /// Print a running instance's status as a web page, also as a CGI program
     Status(StatusArgs),
+    /// Rewrite a configuration file: keys in order, one spelling, comments kept
+    Fmt(FmtArgs),
     /// Print the JSON Schema of configuration files, for editors
     Schema,
     /// Print help, for a verb if one is named
@@ -230,6 +232,18 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 8080)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
+}
+
+/// `evenkeel fmt`.
+#[derive(Clone, Debug, Args)]
+pub struct FmtArgs {
+    /// The file; - reads standard input and writes standard output [default:
+    /// /etc/evenkeel/evenkeel.toml]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Write nothing; exit with status 1 if the file would change
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// `evenkeel status`.
@@ -493,7 +507,8 @@ const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
-       evenkeel demo | ctl VERB | status --html | schema | help [VERB] | version
+       evenkeel demo | ctl VERB | status --html | help [VERB] | version
+       evenkeel fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 

@@ -8,6 +8,7 @@ mod support;
 mod admitting;
 mod choosing;
 mod failing;
+mod formatting;
 mod log;
 mod loops;
 mod manager;

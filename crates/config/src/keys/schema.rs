@@ -6,7 +6,7 @@
 //! the range of numbers, the digits of IPv6 addresses and the names of services. A string with a
 //! variable may be anything.
 
-use super::{Key, Place, Shape};
+use super::{Key, Place, Shape, Zero};
 use serde_json::{Map, Value, json};
 
 /// The JSON Schema (draft 2020-12) of a configuration file.
@@ -86,6 +86,7 @@ fn value(shape: Shape) -> Value {
         }
         Shape::Choice(words) => any([json!({ "enum": words }), variable()]),
         Shape::Duration { words, zero } => {
+            let zero = zero != Zero::Refused;
             let number = if zero { "[0-9]+" } else { "0*[1-9][0-9]*" };
             let words: String = words.iter().map(|word| format!("|{word}")).collect();
             let text = string(&format!("^({number}(ns|us|ms|s|m|h|d)?{words})$"));

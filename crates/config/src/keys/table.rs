@@ -1,6 +1,6 @@
 //! The rows. `fmt` writes keys in this order.
 
-use super::{Key, Place, Shape};
+use super::{Key, Place, Shape, Zero};
 use crate::LogFormat;
 use crate::words::Choice;
 use Place::{Backend, File, Listener, Pool, Process, Tier};
@@ -40,7 +40,7 @@ pub(super) const KEYS: &[Key] = &[
     option("admin", Process, Shape::Text, "\"/run/evenkeel/admin.sock\""),
     option("log-format", Process, Shape::Choice(LOG_FORMATS), "\"json\""),
     option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),
-    option("spin", Process, Shape::Duration { words: &[], zero: true }, "\"50us\""),
+    option("spin", Process, ANY_TIME, "\"50us\""),
     // [listeners.NAME]
     required(own(
         "bind",
@@ -58,10 +58,10 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("idle-timeout", Listener, TIME_OR_NEVER, "\"1h\"")),
     shared(option("half-close-timeout", Listener, TIME_NEVER_OR_NOW, "\"1m\"")),
     shared(option("backend-half-close-timeout", Listener, TIME_NEVER_OR_NOW, "\"now\"")),
-    shared(option("linger", Listener, Shape::Duration { words: &[], zero: true }, "\"2s\"")),
+    shared(option("linger", Listener, ANY_TIME, "\"2s\"")),
     shared(option("keep-alive", Listener, TIME_OR_NEVER, "\"1m\"")),
     shared(option("user-timeout", Listener, TIME_OR_NEVER, "\"30s\"")),
-    shared(option("shutdown-timeout", Listener, TIME_OR_NEVER, "\"5m\"")),
+    shared(option("shutdown-timeout", Listener, DEADLINE, "\"5m\"")),
     shared(option("source", Listener, Shape::Address, "\"192.0.2.7\"")),
     shared(option("transparent", Listener, Shape::Flag, "true")),
     shared(option("forwarded-headers", Listener, Shape::Flag, "true")),
@@ -76,7 +76,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     // [pools.NAME]
     shared(option("policy", Pool, Shape::Choice(POLICIES), "\"least-sessions\"")),
-    shared(option("quarantine", Pool, Shape::Duration { words: &[], zero: true }, "\"30s\"")),
+    shared(option("quarantine", Pool, ANY_TIME, "\"30s\"")),
     shared(option("no-last-resort", Pool, Shape::Flag, "true")),
     shared(option("failover", Pool, Shape::Choice(SCOPES), "\"later-tiers\"")),
     shared(option("hash-failover", Pool, Shape::Choice(SCOPES), "\"nothing\"")),
@@ -221,9 +221,11 @@ const fn shared(key: Key) -> Key {
 }
 
 const POSITIVE: Shape = Shape::Number { least: 1, most: u32::MAX as i64 };
-const SOME_TIME: Shape = Shape::Duration { words: &[], zero: false };
-const TIME_OR_NEVER: Shape = Shape::Duration { words: &["never"], zero: true };
-const TIME_NEVER_OR_NOW: Shape = Shape::Duration { words: &["never", "now"], zero: true };
+const SOME_TIME: Shape = Shape::Duration { words: &[], zero: Zero::Refused };
+const ANY_TIME: Shape = Shape::Duration { words: &[], zero: Zero::Zero };
+const DEADLINE: Shape = Shape::Duration { words: &["never"], zero: Zero::Zero };
+const TIME_OR_NEVER: Shape = Shape::Duration { words: &["never"], zero: Zero::Never };
+const TIME_NEVER_OR_NOW: Shape = Shape::Duration { words: &["never", "now"], zero: Zero::Never };
 
 const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
 const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();

@@ -109,7 +109,21 @@ fn shapes_agree_with_the_parsers_of_the_options() {
                 for word in ["never", "now"] {
                     assert_eq!(takes(word), words.contains(&word), "{} {word}", key.name);
                 }
-                assert_eq!((takes("0"), takes("1s")), (zero, true), "{}", key.name);
+                assert_eq!(
+                    (takes("0"), takes("1s")),
+                    (zero != Zero::Refused, true),
+                    "{}",
+                    key.name
+                );
+                let mut values = vec![("affinity", Some("1")), (key.name, Some("0"))];
+                let of_zero = read(&values);
+                values[1].1 = Some("never");
+                assert_eq!(
+                    of_zero.is_ok() && of_zero == read(&values),
+                    zero == Zero::Never,
+                    "{}",
+                    key.name
+                );
             }
             Shape::Text => assert!(takes("a b") && takes("7") && !takes(""), "{}", key.name),
             Shape::Address => assert!(takes("::1") && !takes("localhost"), "{}", key.name),

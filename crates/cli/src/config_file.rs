@@ -1,0 +1,84 @@
+//! Where the configuration file is, and `evenkeel fmt`, which writes it anew.
+
+use crate::bare_reason;
+use crate::output::{complain, print};
+use config::ExitStatus;
+use config::native::FmtArgs;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The configuration file to use if none is named: `/etc/evenkeel/evenkeel.toml`, or, if there is
+/// no such file, `evenkeel/evenkeel.toml` in the user's folder for configuration, if it is there.
+pub fn default_path() -> PathBuf {
+    let system = PathBuf::from("/etc").join(NAME);
+    let folder = |name: &str| std::env::var_os(name).filter(|it: &OsString| !it.is_empty());
+    let home = || folder("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let own = folder("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    let own = own.map(|own| own.join(NAME)).filter(|own| !system.exists() && own.exists());
+    own.unwrap_or(system)
+}
+
+/// Formats a file, or says whether it would.
+pub fn format(args: &FmtArgs) -> ExitCode {
+    let path = args.file.clone().unwrap_or_else(default_path);
+    let done = if path == Path::new("-") {
+        format_input(args.check)
+    } else {
+        format_file(&path, args.check)
+    };
+    done.unwrap_or_else(|message| {
+        complain(&format!("evenkeel: {message}"));
+        ExitStatus::Failure.into()
+    })
+}
+
+fn format_input(only_check: bool) -> Result<ExitCode, String> {
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("cannot read standard input: {}", bare_reason(&error)))?;
+    if bytes.len() > BYTES_MAX {
+        return Err("standard input has more than 16 MiB".to_owned());
+    }
+    let (text, formatted) = formatted(bytes, "standard input")?;
+    if only_check {
+        return Ok(verdict("standard input", text == formatted));
+    }
+    Ok(print(&formatted)
+        .map_or_else(|error| error.report("evenkeel"), |()| ExitStatus::Success)
+        .into())
+}
+
+fn format_file(path: &Path, only_check: bool) -> Result<ExitCode, String> {
+    let name = path.display();
+    let read = sys::bounded_files::read(path, BYTES_MAX, None);
+    let bytes = read.map_err(|error| format!("cannot read {name}: {}", bare_reason(&error)))?;
+    let (text, formatted) = formatted(bytes, &name.to_string())?;
+    if only_check {
+        return Ok(verdict(&name.to_string(), text == formatted));
+    }
+    if text != formatted {
+        let written = sys::bounded_files::write(path, formatted.as_bytes());
+        written.map_err(|error| format!("cannot write {name}: {}", bare_reason(&error)))?;
+    }
+    Ok(ExitStatus::Success.into())
+}
+
+fn formatted(bytes: Vec<u8>, name: &str) -> Result<(String, String), String> {
+    let text = String::from_utf8(bytes).map_err(|_| format!("{name}: not a text file (UTF-8)"))?;
+    let formatted = config::format(&text).map_err(|error| format!("{name}: {error}"))?;
+    Ok((text, formatted))
+}
+
+fn verdict(name: &str, is_formatted: bool) -> ExitCode {
+    if is_formatted {
+        return ExitStatus::Success.into();
+    }
+    complain(&format!("{name}: not as `evenkeel fmt` writes it"));
+    ExitStatus::Failure.into()
+}
+
+const NAME: &str = "evenkeel/evenkeel.toml";
+/// The maximum size of a file.
+const BYTES_MAX: usize = 16 << 20;
