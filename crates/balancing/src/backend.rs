@@ -5,7 +5,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::{AccessList, AdminState};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, BackendId, Instant, Limit};
+use terms::{Address, BackendId, Instant, Limit, SendProxy};
 
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
@@ -23,16 +23,18 @@ pub struct Backend {
     pub priority: i32,
     /// Which clients may be sent here.
     pub access: Arc<AccessList>,
+    /// Whether a header of the PROXY protocol announces the client, and in which form.
+    pub send_proxy: Option<SendProxy>,
     /// What workers share about the backend.
     pub state: Arc<BackendState>,
 }
 
 impl Backend {
-    /// A backend of weight 1, without an id, a rank or an access list.
+    /// A backend of weight 1, without an id, a rank, an access list or a PROXY header.
     #[must_use]
     pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
         let (id, access) = (BackendId::default(), AccessList::everyone());
-        Self { id, name, addresses, weight: 1, priority: 0, access, state }
+        Self { id, name, addresses, weight: 1, priority: 0, access, send_proxy: None, state }
     }
 
     /// The same backend at other addresses.
@@ -45,6 +47,7 @@ impl Backend {
             weight: self.weight,
             priority: self.priority,
             access: Arc::clone(&self.access),
+            send_proxy: self.send_proxy,
             state: Arc::clone(&self.state),
         }
     }

@@ -19,6 +19,7 @@ mod interleavings;
 mod model;
 mod policy;
 mod pool;
+mod proxy_peers;
 mod sync;
 mod tier;
 
@@ -31,4 +32,5 @@ pub use hash::client_hash;
 pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};
 pub use pool::Pool;
+pub use proxy_peers::ProxyPeers;
 pub use tier::{Cursor, Tier};

@@ -207,6 +207,7 @@ pub(crate) fn settings(
         connecting_max: config.connecting_max,
         source: config.source,
         forwarded_headers: config.forwarded_headers,
+        accept_proxy: None,
         dummy: config.dummy,
         countries,
         splice: config.splice,

@@ -2,6 +2,7 @@
 //!
 //! `relay::Search` has the rules; this module carries its steps out.
 
+use crate::announcing::announce;
 use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
 use crate::searches::Searches;
@@ -224,10 +225,16 @@ pub(crate) fn handle_event(
         rules.on_failed(incarnation, failure, &settings.timeouts, now);
     } else if ready.writable && is_own_end(socket, address) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
-    } else if ready.writable && rules.on_answered(incarnation, now) {
-        session.link.handle_ready(Side::Upstream, ready);
-        connected(session, searches, tools, &settings, now);
-        return true;
+    } else if ready.writable {
+        match announce(session, tools) {
+            Ok(()) if rules.on_answered(incarnation, now) => {
+                session.link.handle_ready(Side::Upstream, ready);
+                connected(session, searches, tools, &settings, now);
+                return true;
+            }
+            Ok(()) => {}
+            Err(failure) => rules.on_failed(incarnation, failure, &settings.timeouts, now),
+        }
     }
     drop_if_over(session, searches);
     false

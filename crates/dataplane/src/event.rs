@@ -86,6 +86,9 @@ pub struct Ended {
     pub listener: ListenerId,
     /// The client's address; `None` for a Unix socket.
     pub client: Option<SocketAddr>,
+    /// The address at the other end of the client's connection: the client's, unless a proxy
+    /// announced the client. `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
     /// The local address of the connection to the backend.
@@ -191,6 +194,9 @@ pub struct SessionInfo {
     pub listener: ListenerId,
     /// The client's address; `None` for a Unix socket.
     pub client: Option<SocketAddr>,
+    /// The address at the other end of the client's connection: the client's, unless a proxy
+    /// announced the client. `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// The backend that serves it, or is being connected to.
     pub backend: Option<Arc<Backend>>,
     /// The backend's address that it is connected to; `None` while it connects to none, and for a

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod announcing;
 mod answering;
 mod call;
 mod chores;

@@ -3,7 +3,7 @@
 use crate::event::SourceFault;
 use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
-use balancing::{Country, Pool};
+use balancing::{Country, Pool, ProxyPeers};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -47,6 +47,9 @@ pub struct Settings {
     /// Whether clients are answered with a fixed page, without a backend. Applies to sessions that
     /// begin later.
     pub dummy: bool,
+    /// The peers that announce their clients by a header of the PROXY protocol; others are not
+    /// served. Applies to sessions that begin later.
+    pub accept_proxy: Option<ProxyPeers>,
     /// Where addresses are registered, if that is known. Used if an access list needs it.
     pub countries: Option<Arc<dyn Countries>>,
     /// What is reported besides the end of each session.

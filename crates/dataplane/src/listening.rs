@@ -94,13 +94,13 @@ impl Listening {
             return None;
         }
         match net::accept(self.sockets[index].socket.as_fd()) {
-            Ok((socket, client)) => {
+            Ok((socket, peer)) => {
                 listener.begin_session();
                 let connecting = Connecting::new(&listener);
                 if !listener.has_room() {
                     self.pause_listener(&listener, tools, now);
                 }
-                Some(Incoming { listener, socket, client, connecting })
+                Some(Incoming { listener, socket, peer, connecting })
             }
             // This client is gone, or cannot be reached; the next may be fine.
             Err(error) if net::is_lost_client(error) => None,

@@ -41,12 +41,12 @@ pub(crate) fn go_on(
     let client = session.client();
     let settings = session.listener.settings();
     let observe = settings.observe;
-    let downstream = session.downstream.as_fd();
+    let (downstream, is_unix) = (session.downstream.as_fd(), session.is_unix);
     let State::Relaying { lease, upstream, .. } = &mut session.state else { return Next::Event };
     let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
     let mut ends = Ends {
         transports: [
-            Plain::downstream(downstream, client.is_none()),
+            Plain::downstream(downstream, is_unix),
             Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes),
         ],
         buffer: &mut tools.buffer,

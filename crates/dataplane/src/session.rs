@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub end_reported: bool,
     /// Whether keep-alive has been switched on.
     kept_alive: bool,
+    /// Whether the client's connection is a Unix socket.
+    pub is_unix: bool,
     pub listener: Arc<Listener>,
     /// Address and port: half as large as a `SocketAddr`.
     client: Option<(IpAddr, u16)>,
@@ -36,6 +38,8 @@ pub(crate) struct Session {
 /// The states of a session's life, with what it holds in each.
 ///
 /// ~~~text
+///      .--> Announcing: a proxy is to say who the client is
+///      |        v
 ///   accepted --> Seeking --offer--> Waiting --socket--> Connecting --answer--> Relaying --> gone
 ///      |            ^                 ^ |                    |                   | |
 ///      |            '- backend failed-|-'      next address, |                   | reset, and all
@@ -45,6 +49,8 @@ pub(crate) struct Session {
 /// ~~~
 #[derive(Debug)]
 pub(crate) enum State {
+    /// The peer is a proxy, and has yet to say who the client is.
+    Announcing,
     /// A backend is to be chosen.
     Seeking { search: SearchKey },
     /// A backend was chosen; the session waits for a socket, or for its turn, to connect to it.
@@ -79,6 +85,18 @@ pub(crate) struct Extras {
     pub pipes: [Option<Pipe>; 2],
     /// What finds the client's HTTP requests, where they are given headers.
     pub forwarded: Option<Box<Forwarded>>,
+    /// What a proxy said about the session.
+    pub announced: Option<Box<Announced>>,
+}
+
+/// What a proxy's header says beside the client's address.
+pub(crate) struct Announced {
+    /// The proxy's own address.
+    pub peer: Option<SocketAddr>,
+    /// The address that the client connected to; `None` if it has none.
+    pub destination: Option<SocketAddr>,
+    /// The id that the proxy gave the session; empty if it gave none.
+    pub unique_id: Box<[u8]>,
 }
 
 /// What a session needs next.
@@ -109,11 +127,11 @@ impl Session {
         number: u64,
         state: State,
         listener: Arc<Listener>,
-        (socket, client): (OwnedFd, Option<SocketAddr>),
+        (socket, peer): (OwnedFd, Option<SocketAddr>),
         now: Instant,
     ) -> Self {
         let settings = listener.settings();
-        let extras = settings.forwarded_headers.then(|| Box::new(Extras::rewriting(client)));
+        let extras = settings.forwarded_headers.then(|| Box::new(Extras::rewriting(peer)));
         let link = Link::new(Default::default(), Default::default(), settings.splice, now);
         Self {
             number,
@@ -121,8 +139,9 @@ impl Session {
             queued: false,
             end_reported: false,
             kept_alive: false,
+            is_unix: peer.is_none(),
             listener,
-            client: client.map(|client| (client.ip(), client.port())),
+            client: peer.map(address_and_port),
             downstream: socket,
             link,
             extras,
@@ -141,6 +160,29 @@ impl Session {
         self.client.map(SocketAddr::from)
     }
 
+    /// The address at the other end of the client's connection: the client's, unless a proxy
+    /// announced the client.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self.announced() {
+            Some(announced) => announced.peer,
+            None => self.client(),
+        }
+    }
+
+    pub fn announced(&self) -> Option<&Announced> {
+        self.extras.as_ref()?.announced.as_deref()
+    }
+
+    /// Makes it the session of a client that a proxy announced.
+    pub fn announce(&mut self, client: Option<SocketAddr>, announced: Announced) {
+        self.client = client.map(address_and_port);
+        let extras = self.extras.get_or_insert_default();
+        extras.announced = Some(Box::new(announced));
+        if extras.forwarded.is_some() {
+            extras.forwarded = Some(forwarded(client));
+        }
+    }
+
     pub fn client_address(&self) -> Option<IpAddr> {
         self.client.map(|(address, _)| address.to_canonical())
     }
@@ -154,7 +196,7 @@ impl Session {
             State::Connecting { upstream, .. } | State::Relaying { upstream, .. } => Some(upstream),
             State::Resetting { upstream, .. } => upstream.as_ref(),
             State::Seeking { .. } | State::Waiting { .. } => None,
-            State::Answering { .. } | State::Changing => None,
+            State::Announcing | State::Answering { .. } | State::Changing => None,
         }
     }
 
@@ -164,7 +206,8 @@ impl Session {
             | State::Connecting { lease, .. }
             | State::Relaying { lease, .. }
             | State::Resetting { lease, .. } => Some(lease),
-            State::Seeking { .. } | State::Answering { .. } | State::Changing => None,
+            State::Announcing | State::Seeking { .. } => None,
+            State::Answering { .. } | State::Changing => None,
         }
     }
 
@@ -174,7 +217,8 @@ impl Session {
             | State::Waiting { search, .. }
             | State::Connecting { search, .. } => Some(search),
             State::Relaying { search, .. } => search.as_ref(),
-            State::Answering { .. } | State::Resetting { .. } | State::Changing => None,
+            State::Announcing | State::Answering { .. } => None,
+            State::Resetting { .. } | State::Changing => None,
         }
     }
 
@@ -202,7 +246,10 @@ impl Session {
                 pipes.give_back(pipe);
             }
         }
-        if extras.forwarded.is_none() && extras.pipes.iter().all(Option::is_none) {
+        if extras.forwarded.is_none()
+            && extras.announced.is_none()
+            && extras.pipes.iter().all(Option::is_none)
+        {
             self.extras = None;
         }
     }
@@ -214,7 +261,8 @@ impl Session {
             | State::Waiting { search, .. }
             | State::Connecting { search, .. } => Some(search),
             State::Relaying { search, .. } => search,
-            State::Answering { .. } | State::Resetting { .. } | State::Changing => None,
+            State::Announcing | State::Answering { .. } => None,
+            State::Resetting { .. } | State::Changing => None,
         }
     }
 
@@ -233,13 +281,15 @@ impl Session {
             worker,
             listener: self.listener.id(),
             client: self.client(),
+            peer: self.peer(),
             backend: self.lease().map(|lease| Arc::clone(lease.backend())),
             backend_address,
             source: backend_address.and(source),
             phase: match self.state {
-                State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
-                    Phase::Connecting
-                }
+                State::Announcing
+                | State::Seeking { .. }
+                | State::Waiting { .. }
+                | State::Connecting { .. } => Phase::Connecting,
                 State::Relaying { .. } | State::Answering { answered: false } => Phase::Open,
                 State::Resetting { .. } | State::Answering { answered: true } | State::Changing => {
                     Phase::Ending
@@ -262,7 +312,14 @@ impl Session {
 impl Extras {
     /// For a session whose client's HTTP requests are given headers.
     fn rewriting(client: Option<SocketAddr>) -> Self {
-        let forwarded = Forwarded::new(client.map(|client| client.ip()));
-        Self { forwarded: Some(Box::new(forwarded)), ..Self::default() }
+        Self { forwarded: Some(forwarded(client)), ..Self::default() }
     }
+}
+
+fn forwarded(client: Option<SocketAddr>) -> Box<Forwarded> {
+    Box::new(Forwarded::new(client.map(|client| client.ip())))
+}
+
+fn address_and_port(address: SocketAddr) -> (IpAddr, u16) {
+    (address.ip(), address.port())
 }

@@ -1,15 +1,17 @@
 //! A worker's sessions, their timers, and their turns.
 
 use crate::event::{Ended, Event, SessionInfo, Trace};
+use crate::listener::{Connecting, Listener};
 use crate::searches::{Searches, Searching};
 use crate::session::{Next, Session, State};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
-use crate::{answering, connect, relaying};
+use crate::{announcing, answering, connect, relaying};
 use balancing::Client;
 use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -59,32 +61,36 @@ impl Sessions {
 
     /// Starts a session for a client just accepted.
     pub fn begin(&mut self, incoming: Incoming, tools: &mut Tools, now: Instant) {
-        let Incoming { listener, socket, client, connecting } = incoming;
+        let Incoming { listener, socket, peer, connecting } = incoming;
         let number = self.next_number(tools);
         self.begun += 1;
         let settings = listener.settings();
         if settings.observe.steps {
-            tools.outbox.tell(Event::Trace(Trace::Accepted { client }));
+            tools.outbox.tell(Event::Trace(Trace::Accepted { client: peer }));
         }
         let state = if settings.dummy {
             drop(connecting);
             State::Answering { answered: false }
+        } else if settings.accept_proxy.is_some() {
+            drop(connecting);
+            State::Announcing
         } else {
-            let pool = Arc::clone(&listener.pool());
-            let mut client = Client::new(client);
-            client.country = client.address.and_then(|address| listener.country(&pool, address));
-            let seed = tools.shared.seed ^ number;
-            let search = Searching::new(pool, client, seed, connecting);
+            let search = search(&listener, peer, number, connecting, tools);
             State::Seeking { search: self.searches.begin(search) }
         };
-        let session = Session::new(number, state, listener, (socket, client), now);
+        let session = Session::new(number, state, listener, (socket, peer), now);
         let key = self.slab.insert(session);
-        if settings.dummy {
-            tools.shared.made_room(&self.slab[key].listener);
-            let next = answering::begin(&self.slab[key], now);
-            self.apply(key, next, tools, now);
-        } else {
+        let session = &self.slab[key];
+        let next = match session.state {
+            State::Announcing => announcing::begin(session),
+            State::Answering { .. } => answering::begin(session, now),
+            _ => Next::Event,
+        };
+        if matches!(session.state, State::Seeking { .. }) {
             self.go_on(key, tools, now);
+        } else {
+            tools.shared.made_room(&session.listener);
+            self.apply(key, next, tools, now);
         }
         // Last, so that the client's first bytes find the connect under way.
         if let Some(session) = self.slab.get(key) {
@@ -124,11 +130,15 @@ impl Sessions {
         session.link.handle_ready(side, ready);
         match session.state {
             State::Relaying { .. } | State::Answering { .. } => self.go_on(key, tools, now),
+            State::Announcing if !ready.failed => self.go_on(key, tools, now),
             State::Resetting { victim: Side::Downstream, reason, .. } if ready.failed => {
                 self.end(key, reason, None, tools, now);
             }
             State::Resetting { .. } | State::Changing => {}
-            State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
+            State::Announcing
+            | State::Seeking { .. }
+            | State::Waiting { .. }
+            | State::Connecting { .. } => {
                 if ready.failed {
                     self.end(key, CloseReason::ClientReset, Some(Cut::Reset), tools, now);
                 }
@@ -166,7 +176,8 @@ impl Sessions {
             }
             // Left behind by an earlier connection, or nothing to act on.
             State::Relaying { .. } | State::Resetting { .. } | State::Seeking { .. } => {}
-            State::Waiting { .. } | State::Answering { .. } | State::Changing => {}
+            State::Waiting { .. } | State::Announcing => {}
+            State::Answering { .. } | State::Changing => {}
         }
     }
 
@@ -180,6 +191,16 @@ impl Sessions {
                 connect::seek(session, key, &mut self.searches, tools, now)
             }
             State::Answering { .. } => answering::go_on(session, tools, now),
+            State::Announcing => match announcing::go_on(session, tools) {
+                Ok(()) => {
+                    let listener = &session.listener;
+                    let (client, connecting) = (session.client(), Connecting::new(listener));
+                    let search = search(listener, client, session.number, connecting, tools);
+                    session.state = State::Seeking { search: self.searches.begin(search) };
+                    connect::seek(session, key, &mut self.searches, tools, now)
+                }
+                Err(next) => next,
+            },
             State::Resetting { .. } | State::Changing => Next::Event,
         };
         self.apply(key, next, tools, now);
@@ -238,6 +259,7 @@ impl Sessions {
             State::Relaying { .. } => {
                 relaying::handle_deadline(session, &mut self.searches, tools, now)
             }
+            State::Announcing => announcing::handle_deadline(session, now),
             State::Answering { .. } => answering::handle_deadline(session),
             State::Resetting { reason, .. } => {
                 let settings = session.listener.settings();
@@ -298,9 +320,8 @@ impl Sessions {
         self.deadlines.clear(key);
         let mut session = self.slab.remove(key);
         session.give_back_pipes(&mut tools.pipes);
-        for pipe in session.extras.take().into_iter().flat_map(|extras| extras.pipes).flatten() {
-            tools.pipes.discard(pipe);
-        }
+        let pipes = session.extras.iter_mut().flat_map(|extras| &mut extras.pipes);
+        pipes.filter_map(Option::take).for_each(|pipe| tools.pipes.discard(pipe));
         for socket in session.sockets() {
             match cut {
                 Some(Cut::Reset) => net::reset_on_close(socket),
@@ -324,6 +345,20 @@ impl Sessions {
     }
 }
 
+/// The search of a session for a backend.
+fn search(
+    listener: &Listener,
+    client: Option<SocketAddr>,
+    number: u64,
+    connecting: Connecting,
+    tools: &Tools,
+) -> Searching {
+    let pool = Arc::clone(&listener.pool());
+    let mut client = Client::new(client);
+    client.country = client.address.and_then(|address| listener.country(&pool, address));
+    Searching::new(pool, client, tools.shared.seed ^ number, connecting)
+}
+
 /// The report of a session that ends.
 fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
     let (sent_bytes, received_bytes) = session.link.bytes();
@@ -332,6 +367,7 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         session: session.number,
         listener: session.listener.id(),
         client: session.client(),
+        peer: session.peer(),
         backend: session.lease().map(|lease| Arc::clone(lease.backend())),
         source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
         reason,

@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
 use arc_swap::ArcSwap;
+use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub pipes_most: usize,
     /// A seed that makes random choices differ between processes.
     pub seed: u64,
+    /// Distinguishes the ids of this process's sessions from those of all others.
+    pub process_id: u64,
     /// The TCP addresses that we listen on; changes when a listener begins or ends.
     doors: ArcSwap<Vec<Door>>,
 }
@@ -71,7 +74,8 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 pub(crate) struct Incoming {
     pub listener: Arc<Listener>,
     pub socket: OwnedFd,
-    pub client: Option<SocketAddr>,
+    /// Its address, which may be that of a proxy; `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
     pub connecting: Connecting,
 }
 
@@ -81,7 +85,13 @@ const RESERVED_DESCRIPTORS: usize = 64;
 impl Shared {
     pub fn new(workers: Vec<Handle>, pipes_most: usize, seed: u64) -> Self {
         let sessions_most = AtomicU32::new(0);
-        let shared = Self { workers, sessions_most, pipes_most, seed, doors: ArcSwap::default() };
+        let process_id = {
+            let mut hasher = DefaultHasher::new(); // which tells nobody the seed
+            hasher.write_u64(seed);
+            hasher.finish()
+        };
+        let doors = ArcSwap::default();
+        let shared = Self { workers, sessions_most, pipes_most, seed, process_id, doors };
         shared.measure_descriptors();
         shared
     }

@@ -18,7 +18,7 @@ pub(crate) struct Tools {
     pub shared: Arc<Shared>,
     pub poller: Poller,
     pub buffer: Box<[u8]>,
-    /// A client's bytes as they were rewritten, until they are written.
+    /// A header for a backend, or a client's bytes as they were rewritten, until they are written.
     pub rewritten: Vec<u8>,
     pub pipes: Pipes,
     pub outbox: Outbox,

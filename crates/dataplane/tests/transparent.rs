@@ -68,6 +68,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         cut: Cut::Reset,
         forwarded_headers: false,
         dummy: false,
+        accept_proxy: None,
         countries: None,
         observe: Observe::default(),
     };

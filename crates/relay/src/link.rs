@@ -367,6 +367,12 @@ impl Link {
         self.streams[side as usize].input != End::Open
     }
 
+    /// Whether the peer of `side` is known to have finished sending. There may be bytes to be read.
+    #[must_use]
+    pub fn is_hung_up(&self, side: Side) -> bool {
+        self.ready[side as usize].hangup
+    }
+
     /// When data or an end of file last passed.
     #[must_use]
     pub fn last_activity(&self) -> Instant {

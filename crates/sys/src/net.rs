@@ -281,6 +281,42 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
     }
 }
 
+/// Receives into `buffer` what stays in the socket's queue to be received again. Zero means end of
+/// file.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::PEEK) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|(count, _)| count),
+        }
+    }
+}
+
+/// Sends the first bytes on a connection that has just been made. `is_more_coming` has the kernel
+/// wait for the next bytes, and send them in the same packet.
+///
+/// # Errors
+/// The connection has failed already, or the system has no memory for so little: either way it
+/// has to be closed, since some of the bytes may have been sent.
+pub fn transmit_first(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    is_more_coming: bool,
+) -> Result<(), ConnectFailure> {
+    let more = if is_more_coming { SendFlags::MORE } else { SendFlags::empty() };
+    loop {
+        match send(socket, bytes, SendFlags::NOSIGNAL | more) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET | Errno::PIPE) => return Err(ConnectFailure::Reset),
+            Ok(count) if count == bytes.len() => return Ok(()),
+            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => {
+                return Err(ConnectFailure::NoSocket);
+            }
+            Err(error) => return Err(ConnectFailure::Other(error.raw_os_error())),
+        }
+    }
+}
+
 /// Sends as many of the `bytes` as the socket takes.
 #[inline]
 pub fn transmit(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {

@@ -59,6 +59,12 @@ pub enum CloseReason {
     Limit,
     /// An access list denied the client, and no reject backend accepted it.
     Denied,
+    /// The listener takes connections from known proxies only (`accept-proxy`), and this was none.
+    ProxyUntrusted,
+    /// A proxy sent something else than a header of the PROXY protocol, or ended within it.
+    ProxyInvalid,
+    /// A proxy did not send all of the header within `connect-timeout`.
+    ProxyTimeout,
     /// No local socket for the backend was available within the connect time-out.
     NoSocket,
     /// No data arrived for `idle-timeout`.
@@ -85,7 +91,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -95,6 +101,9 @@ impl CloseReason {
         Self::NoBackend,
         Self::Limit,
         Self::Denied,
+        Self::ProxyUntrusted,
+        Self::ProxyInvalid,
+        Self::ProxyTimeout,
         Self::NoSocket,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
@@ -116,6 +125,9 @@ impl CloseReason {
             Self::NoBackend => "no-backend",
             Self::Limit => "limit",
             Self::Denied => "denied",
+            Self::ProxyUntrusted => "proxy-untrusted",
+            Self::ProxyInvalid => "proxy-invalid",
+            Self::ProxyTimeout => "proxy-timeout",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",

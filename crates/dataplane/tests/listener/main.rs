@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot have its sockets has failed")]
 
+mod announcing;
 mod connecting;
 mod rig;
 mod sessions;

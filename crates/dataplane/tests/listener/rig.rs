@@ -8,7 +8,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use terms::{Address, CloseReason, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{
+    Address, CloseReason, Cut, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts,
+};
 
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +40,7 @@ pub fn settings() -> Settings {
         cut: Cut::Reset,
         forwarded_headers: false,
         dummy: false,
+        accept_proxy: None,
         countries: None,
         observe: Observe::default(),
     }
@@ -61,6 +64,19 @@ pub fn pool_of(backends: Vec<Vec<Address>>) -> Pool {
         health,
         ..Pool::default()
     }
+}
+
+/// The same pool, whose backends are told who the client is.
+pub fn announcing(pool: Pool, format: SendProxy) -> Pool {
+    let tell = |backend: &Arc<Backend>| {
+        let backend = backend.with_addresses(backend.addresses.clone());
+        Arc::new(Backend { send_proxy: Some(format), ..backend })
+    };
+    let tiers = pool
+        .tiers
+        .iter()
+        .map(|tier| Tier { backends: tier.backends.iter().map(tell).collect(), ..Tier::default() });
+    Pool { tiers: tiers.collect(), ..pool }
 }
 
 pub fn backend() -> (TcpListener, SocketAddr) {

@@ -1,0 +1,137 @@
+//! Headers of the PROXY protocol: a proxy announces its client to us, and we announce ours to a
+//! backend.
+//!
+//! A header is only looked at until all of it is there, and stays in the socket's queue as long. So
+//! a session that waits for one holds nothing but its sockets, and what follows the header is not
+//! touched. Source: HAProxy's `proxy-protocol.txt`.
+
+use crate::session::{Announced, Next, Session, State};
+use crate::tools::Tools;
+use relay::{HEADER_BYTES_MAX, InvalidHeader, Origin, Ready, read_header, write_header};
+use std::os::fd::{AsFd, BorrowedFd};
+use sys::{Errno, net};
+use terms::{CloseReason, ConnectFailure, Instant, SendProxy, Side};
+
+/// Waits for the header if the peer is one of the listener's proxies, and turns it away otherwise.
+pub(crate) fn begin(session: &Session) -> Next {
+    let settings = session.listener.settings();
+    match &settings.accept_proxy {
+        Some(proxies) if !proxies.contains(session.peer()) => {
+            session.cut(CloseReason::ProxyUntrusted)
+        }
+        _ => wait(session),
+    }
+}
+
+fn wait(session: &Session) -> Next {
+    Next::At(session.started + session.listener.settings().timeouts.connect)
+}
+
+/// Takes the header out of the socket's queue if all of it has come. The client is known then.
+pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next> {
+    let buffer = &mut tools.buffer[..HEADER_BYTES_MAX];
+    let seen = match net::peek(session.downstream(), buffer) {
+        // A connection without a byte asks whether anyone is listening.
+        Ok(0) => return Err(Next::End(CloseReason::ClientFin, None)),
+        Ok(count) => &buffer[..count],
+        Err(Errno::AGAIN) => return Err(wait(session)),
+        Err(_) => return Err(session.cut(CloseReason::ClientReset)),
+    };
+    let header = match read_header(seen) {
+        Ok(Some(header)) => header,
+        Ok(None) if !session.link.is_hung_up(Side::Downstream) => return Err(wait(session)),
+        Ok(None) | Err(InvalidHeader) => return Err(session.cut(CloseReason::ProxyInvalid)),
+    };
+    let (client, destination) = match header.origin {
+        Origin::Peer => (session.client(), None),
+        Origin::UnixClient => (None, None),
+        Origin::Client { client, destination } => (Some(client), Some(destination)),
+    };
+    let unique_id = header.unique_id.unwrap_or_default().into();
+    let bytes = header.bytes;
+    if header.origin != Origin::Peer {
+        let peer = session.peer();
+        session.announce(client, Announced { peer, destination, unique_id });
+    }
+    if take(session.downstream(), &mut buffer[..bytes]) {
+        Ok(())
+    } else {
+        Err(session.cut(CloseReason::ClientReset))
+    }
+}
+
+/// Receives exactly what fits into `buffer`, which is there.
+fn take(socket: BorrowedFd<'_>, mut buffer: &mut [u8]) -> bool {
+    while !buffer.is_empty() {
+        match net::receive(socket, buffer) {
+            Ok(0) | Err(_) => return false,
+            Ok(count) => buffer = &mut buffer[count..],
+        }
+    }
+    true
+}
+
+/// The header may have come too late.
+pub(crate) fn handle_deadline(session: &Session, now: Instant) -> Next {
+    match wait(session) {
+        Next::At(until) if now < until => Next::At(until),
+        _ => session.cut(CloseReason::ProxyTimeout),
+    }
+}
+
+/// Announces the client to a backend that has just answered, if that backend wants it: before
+/// anything else, and in one packet with the client's first bytes if there are any.
+///
+/// # Errors
+/// As for a connect: a backend that has not heard of the client is not connected.
+pub(crate) fn announce(session: &mut Session, tools: &mut Tools) -> Result<(), ConnectFailure> {
+    let State::Connecting { lease, .. } = &session.state else { return Ok(()) };
+    match lease.backend().send_proxy {
+        Some(format) => send(session, format, tools),
+        None => Ok(()),
+    }
+}
+
+fn send(session: &mut Session, format: SendProxy, tools: &mut Tools) -> Result<(), ConnectFailure> {
+    let origin = origin(session);
+    let own_id = format!("{:016x}-{}", tools.shared.process_id, session.number);
+    let id = match session.announced() {
+        Some(announced) if !announced.unique_id.is_empty() => &announced.unique_id,
+        _ => own_id.as_bytes(),
+    };
+    let header = &mut tools.rewritten;
+    header.clear();
+    write_header(format, origin, id, header);
+    let is_more_coming = has_bytes_to_send(session);
+    let State::Connecting { upstream, .. } = &mut session.state else {
+        return Ok(());
+    };
+    net::transmit_first(upstream.socket.as_fd(), header, is_more_coming)?;
+    tools.clear_rewritten();
+    if is_more_coming {
+        session.link.handle_ready(Side::Downstream, Ready { readable: true, ..Ready::default() });
+    } else {
+        upstream.writes += 1; // so that the client's first bytes do not wait for its acknowledgement
+    }
+    Ok(())
+}
+
+/// Where the session comes from, as a backend is to see it.
+fn origin(session: &Session) -> Origin {
+    let destination = match session.announced() {
+        Some(announced) => announced.destination,
+        None => net::local_address(session.downstream()),
+    };
+    match (session.client(), destination) {
+        (Some(client), Some(destination)) => Origin::client(client, destination),
+        _ => Origin::UnixClient,
+    }
+}
+
+/// Whether the backend gets bytes of the client as soon as it is connected.
+fn has_bytes_to_send(session: &Session) -> bool {
+    let is_rewritten = session.extras.as_ref().is_some_and(|extras| extras.forwarded.is_some());
+    let is_there = || matches!(net::peek(session.downstream(), &mut [0]), Ok(count) if count > 0);
+    // Rewriting may hold bytes back.
+    !is_rewritten && (!session.link.residue(Side::Downstream).is_empty() || is_there())
+}
