@@ -36,7 +36,7 @@ fn native(entries: &[(bool, &str)], client: &Client) {
     let words = words.chain(["8080".to_owned(), "10.0.0.1:80".to_owned()]);
     let Ok(cli) = <NativeCli as clap::Parser>::try_parse_from(words) else { return };
     let Ok(config) = cli.start.to_config(&|_| None) else { return };
-    let list = &config.listeners[0].pool.access;
+    let list = &config.pools[0].access;
     assert_eq!(list.permits(client), naive(list, client), "{entries:?} {client:?}");
     let read: Vec<_> = entries.iter().filter_map(|entry| network(*entry)).collect();
     if read.len() == entries.len() && client.address.is_some_and(|address| address.is_ipv4()) {
@@ -56,8 +56,8 @@ fn pen(entries: &[(bool, &str)], client: &Client) {
         let _ = settings.apply(&PenCommand::parse(line.as_bytes()), names);
     }
     let config = settings.to_config();
-    let Some(listener) = config.listeners.first() else { return };
-    let list = &listener.pool.access;
+    let Some(pool) = config.pools.first() else { return };
+    let list = &pool.access;
     assert_eq!(list.permits(client), naive(list, client), "{entries:?} {client:?}");
 }
 

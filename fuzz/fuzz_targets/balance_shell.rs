@@ -5,7 +5,7 @@
 
 use classics::balance::shell::{ShowRow, Step, answer, parse, plan};
 use config::operand::parse_endpoint;
-use config::{BackendSelector, Command, CommandError, Reply, Which};
+use config::{BackendSelector, Command, CommandError, Reply};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -65,8 +65,8 @@ fn check(sent: &Command, rows: &[ShowRow]) {
     else {
         return;
     };
-    let Which::Place { tier, index } = backend.which else { panic!("{backend}") };
-    assert!(rows.iter().any(|row| (row.group, row.channel) == (tier, index)));
+    let place = |row: &ShowRow| BackendSelector::place(row.group, row.channel);
+    assert!(rows.iter().any(|row| place(row) == *backend), "{backend}");
     // What is sent must survive the wire.
     assert_eq!(BackendSelector::from(backend.to_string()), *backend);
     if let Command::SetEndpoint { endpoint, .. } = sent {

@@ -4,10 +4,11 @@
 #![no_main]
 
 use classics::balance::{BalanceArgs, Mode, hosts_to_resolve, resolve};
-use config::native::NativeCli;
+use config::native::{Typed, parse};
 use config::operand::{parse_backend, parse_classic_ipv4, parse_endpoint, parse_listen};
 use config::{Bind, Config, Host};
 use libfuzzer_sys::fuzz_target;
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 
 fuzz_target!(|text: &str| {
@@ -44,11 +45,10 @@ fn native(words: &[&str]) {
 }
 
 fn parse_native<S: AsRef<str>>(words: &[S]) -> Option<Config> {
-    let words = std::iter::once("evenkeel").chain(words.iter().map(AsRef::as_ref));
-    let cli = <NativeCli as clap::Parser>::try_parse_from(words).ok()?;
-    match cli.verb {
-        None => cli.start.to_config(&services).ok(),
-        Some(_) => None,
+    let words: Vec<_> = words.iter().map(|word| OsString::from(word.as_ref())).collect();
+    match parse(&words).ok()? {
+        Typed::Start(start) => start.to_config(&services).ok(),
+        Typed::Verb(_) => None,
     }
 }
 
@@ -62,10 +62,11 @@ fn balance(words: &[&str]) {
     assert!(hosts_to_resolve(&proxy, &config).len() <= 1, "only -B keeps its name");
     // The native form has no empty pools, names backends by themselves and not by their places, and
     // knows hosts by its own stricter rules.
-    let listener = &mut config.listeners[0];
-    let named = matches!(&listener.bind, Bind::Tcp { host: Some(Host::Name(_)), .. });
-    if !named && !listener.pool.tiers.is_empty() {
-        listener.pool.fixed_places = false;
+    let named =
+        matches!(config.listeners[0].binds[..], [Bind::Tcp { host: Some(Host::Name(_)), .. }]);
+    let pool = &mut config.pools[0];
+    if !named && !pool.tiers.is_empty() {
+        pool.fixed_places = false;
         assert_eq!(parse_native(&config.to_arguments()).as_ref(), Some(&config));
     }
 }

@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use config::{Config, Host};
-use config::native::NativeCli;
 use classics::pen::{Names, PenArgs, PenCommand, PenSettings, PenctlArgs};
+use config::native::NativeCli;
+use config::{Config, Host};
 use libfuzzer_sys::fuzz_target;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,14 +38,14 @@ fuzz_target!(|text: &str| {
     let odd = |text: &&str| text.starts_with('-') || text.is_empty();
     let texts = [&settings.user, &settings.chroot, &settings.pid_file].into_iter().flatten();
     if config.inexpressible().is_empty() && !texts.map(String::as_str).any(|text| odd(&text)) {
-        let access = Arc::clone(&config.listeners[0].pool.access);
-        let tiers = &mut config.listeners[0].pool.tiers;
+        let access = Arc::clone(&config.pools[0].access);
+        let tiers = &mut config.pools[0].tiers;
         for backend in tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
             assert!(backend.access.entries().is_empty() || backend.access == access);
             backend.access = Arc::default();
         }
         // The native form names backends by themselves, and not by their places.
-        config.listeners[0].pool.fixed_places = false;
+        config.pools[0].fixed_places = false;
         if is_native(&config) {
             assert_eq!(parse_native(&config.to_arguments()).as_ref(), Some(&config));
         }
@@ -60,9 +60,9 @@ fn services(name: &str) -> Option<u16> {
 fn is_native(config: &Config) -> bool {
     let relative =
         |text: String| text.strip_prefix("unix:").is_some_and(|path| !path.starts_with('/'));
-    let pool = &config.listeners[0].pool;
+    let pool = &config.pools[0];
     let backends = pool.tiers.iter().flat_map(|tier| &tier.backends).chain(&pool.reject);
-    !relative(config.listeners[0].bind.to_string())
+    !relative(config.listeners[0].bound_to())
         && !backends.map(|backend| backend.endpoint.to_string()).any(relative)
 }
 

@@ -105,7 +105,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
         None => error,
     })?;
     let args = &proxy.args;
-    let listener = config.listeners[0].clone();
+    let (listeners, pools) = (config.listeners.clone(), config.pools.clone());
     let setup = Setup {
         config,
         admin: socket(&proxy.instance),
@@ -124,9 +124,10 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
     let path = setup.admin.display().to_string();
     let prepared = Prepared::new(setup).map_err(in_old_words)?;
     if args.debug {
-        let ipv6 = matches!(listener.bind, Bind::Tcp { family: Family::V6, .. });
+        let is_ipv6 = |bind: &Bind| matches!(bind, Bind::Tcp { family: Family::V6, .. });
+        let ipv6 = listeners.iter().flat_map(|it| &it.binds).any(is_ipv6);
         complain(&format!("file {path} created\n{}", debug::address_family(ipv6)));
-        complain(&debug::active_channels(&listener));
+        pools.iter().for_each(|pool| complain(&debug::active_channels(pool)));
     }
     prepared.run().map_err(in_old_words)
 }
@@ -170,6 +171,7 @@ fn in_old_words(error: StartError) -> BalanceError {
             _ => BalanceError::NameNotCreatable(path),
         },
         StartError::Listen { .. }
+        | StartError::ListenTwice { .. }
         | StartError::Loop { .. }
         | StartError::PidFile { .. }
         | StartError::User { .. }

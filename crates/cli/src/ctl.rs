@@ -5,7 +5,7 @@ mod tables;
 
 use crate::output::{complain, finish};
 use config::native::{CtlArgs, CtlVerb, StatusArgs};
-use config::{BackendSelector, ExitStatus, Reply, Which};
+use config::{BackendSelector, ExitStatus, Reply};
 use control::{Client, ClientError};
 use find::choose;
 use logtools::status_html;
@@ -13,7 +13,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tables::{sessions_text, status_text};
-use telemetry::{BackendRow, Status};
+use telemetry::{BackendRow, PoolRow, Status};
 
 /// Runs `evenkeel ctl`.
 pub fn main(args: &CtlArgs) -> ExitCode {
@@ -119,18 +119,21 @@ fn drain(
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'a BackendRow> {
-    let listeners = status.listeners.iter();
-    let mut listeners =
-        listeners.filter(|it| selector.pool.as_ref().is_none_or(|pool| it.pool == *pool));
-    match &selector.which {
-        Which::Place { tier, index } => {
-            listeners.find_map(|it| it.tiers.get(*tier)?.backends.get(*index))
-        }
-        Which::Name(name) => {
-            let tiers = listeners.flat_map(|it| &it.tiers);
-            tiers.flat_map(|tier| &tier.backends).find(|row| row.name == *name)
-        }
-    }
+    let mut all = status.pools.iter().flat_map(|pool| {
+        let tiers = pool.tiers.iter().enumerate();
+        tiers.flat_map(move |(tier, row)| {
+            let backends = row.backends.iter().enumerate();
+            backends.map(move |(index, row)| (pool, tier, index, row))
+        })
+    });
+    let is_it = |(pool, tier, index, row): &(&PoolRow, usize, usize, &BackendRow)| {
+        let is_called = |text: &str| {
+            let known = row.name.iter().chain([&row.endpoint]).chain(&row.addresses);
+            known.into_iter().any(|it| it == text)
+        };
+        selector.fits(&pool.name, *tier, *index, is_called)
+    };
+    all.find(is_it).map(|(.., row)| row)
 }
 
 /// `text` without control characters that a terminal would obey, because any process may answer.

@@ -4,9 +4,8 @@ use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
 use crate::{PERSONALITIES, Personality, config_file, ctl, demo};
-use clap::Parser;
 use config::ExitStatus;
-use config::native::{NativeArgs, NativeCli, Verb, command_tree};
+use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
 use logtools::options::distance;
 use std::ffi::OsString;
@@ -20,29 +19,33 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     if let Some(personality) = first.and_then(Personality::find) {
         return personality.run(personality.name, rest.as_slice(), true);
     }
-    let all = || std::iter::once(OsString::from("evenkeel")).chain(words.iter().cloned());
-    let cli = match NativeCli::try_parse_from(all()) {
-        Ok(cli) => cli,
+    let verb = match parse(&words) {
+        Ok(Typed::Start(typed)) => return start(&typed, first),
+        Ok(Typed::Verb(verb)) => verb,
         // Only help names the personalities; a start does without them.
         Err(error) => {
-            let error = tree().try_get_matches_from(all()).err().unwrap_or(error);
+            let all = std::iter::once(OsString::from("evenkeel")).chain(words.iter().cloned());
+            let has_several_services = words.iter().any(|word| word == "--");
+            let error = match has_several_services {
+                true => error,
+                false => tree().try_get_matches_from(all).err().unwrap_or(error),
+            };
             return explain(&error, first);
         }
     };
-    match cli.verb {
-        None => start(&cli.start, first),
-        Some(Verb::Help { words }) => main(words.into_iter().chain(["--help".into()]).collect()),
-        Some(Verb::Version) => main(vec!["--version".into()]),
-        Some(Verb::Ctl(args)) => ctl::main(&args),
-        Some(Verb::Status(args)) => ctl::status_page(&args),
-        Some(Verb::Fmt(args)) => config_file::format(&args),
-        Some(Verb::Schema) => {
+    match verb {
+        Verb::Help { words } => main(words.into_iter().chain(["--help".into()]).collect()),
+        Verb::Version => main(vec!["--version".into()]),
+        Verb::Ctl(args) => ctl::main(&args),
+        Verb::Status(args) => ctl::status_page(&args),
+        Verb::Fmt(args) => config_file::format(&args),
+        Verb::Schema => {
             let text = format!("{:#}\n", config::keys::schema());
             finish("evenkeel", &text, ExitStatus::Success)
         }
-        Some(Verb::Demo(args)) => report(demo::run(&args)),
-        Some(Verb::Links { dir }) => report(links(&dir).map(|()| 0)),
-        Some(Verb::Install { prefix }) => report(install(&prefix).map(|()| 0)),
+        Verb::Demo(args) => report(demo::run(&args)),
+        Verb::Links { dir } => report(links(&dir).map(|()| 0)),
+        Verb::Install { prefix } => report(install(&prefix).map(|()| 0)),
     }
 }
 
@@ -79,8 +82,8 @@ fn misspelt_verb(word: &str) -> Option<String> {
     })
 }
 
-fn start(args: &NativeArgs, first: Option<&str>) -> ExitCode {
-    let config = match args.to_config(&service_port) {
+fn start(typed: &Start, first: Option<&str>) -> ExitCode {
+    let config = match typed.to_config(&service_port) {
         Ok(config) => config,
         Err(error) => {
             complain(
@@ -89,7 +92,7 @@ fn start(args: &NativeArgs, first: Option<&str>) -> ExitCode {
             return ExitCode::from(ExitStatus::Usage.code());
         }
     };
-    if args.print_config {
+    if typed.print_config() {
         let line = format!("{}\n", config.to_command_line());
         return finish("evenkeel", &line, ExitStatus::Success);
     }

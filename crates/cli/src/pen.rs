@@ -150,8 +150,8 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
     let mut config = settings.to_config();
     // The companion writes it, as pen's user and under its root directory.
     config.process.pid_file = None;
-    for listener in &config.listeners {
-        if let Bind::Unix(path) = &listener.bind {
+    for bind in config.listeners.iter().flat_map(|listener| &listener.binds) {
+        if let Bind::Unix(path) = bind {
             // Whatever is there, as the original does: who binds next has it.
             let _ = std::fs::remove_file(path);
         }

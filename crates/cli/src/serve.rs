@@ -50,17 +50,31 @@ fn signals() -> Signals {
 /// The admin socket's place when none is given: named after what is listened on, and after the
 /// process where others may listen there too.
 fn admin_path(config: &Config) -> PathBuf {
-    let binds = config.listeners.iter().map(|listener| match &listener.bind {
-        Bind::Tcp { host: None, port, .. } => port.to_string(),
-        bind => bind.to_string(),
-    });
+    let binds = config.listeners.iter().flat_map(|listener| &listener.binds);
+    let mut binds: Vec<_> = binds.map(socket_word).collect();
+    if binds.iter().map(|bind| bind.len() + 1).sum::<usize>() > BINDS_LENGTH_MAX && binds.len() > 1
+    {
+        // The path of a socket is short. Nobody else listens on the first address either.
+        let others = format!("+{}", binds.len() - 1);
+        binds.splice(1.., [others]);
+    }
     let user = config.process.user.as_deref();
-    let name = format!("evenkeel.{}", binds.collect::<Vec<_>>().join(","));
+    let name = format!("evenkeel.{}", binds.join(","));
     match config.listeners.iter().any(|listener| listener.shared_port) {
         true => admin_socket_path(&format!("{name}.{}", std::process::id()), user),
         false => admin_socket_path(&name, user),
     }
 }
+
+fn socket_word(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp { host: None, port, .. } => port.to_string(),
+        bind => bind.to_string(),
+    }
+}
+
+/// The length of all addresses in the name of an admin socket, if there are several.
+const BINDS_LENGTH_MAX: usize = 40;
 
 /// The exit code of `result`. Prints an error with its causes.
 pub fn report(result: anyhow::Result<u8>) -> ExitCode {

@@ -2,9 +2,10 @@
 
 use crate::operand::{Services, parse_endpoint};
 use crate::{
-    Backend, BackendSelector, Command, CommandError, Config, Endpoint, Limits, Pool, Tier, Which,
+    Backend, BackendSelector, Command, CommandError, Config, Endpoint, Limits, Pool, Tier,
 };
 use balancing::AdminState;
+use std::collections::BTreeMap;
 use terms::BackendId;
 
 /// What a command may need besides the configuration.
@@ -71,7 +72,8 @@ impl Config {
         Ok(next)
     }
 
-    /// The id of the backend that a command selects.
+    /// The id of the backend that a command selects. Places, names and addresses as configured come
+    /// before addresses that a lookup found.
     ///
     /// # Errors
     /// [`CommandError::UnknownBackend`] or [`CommandError::AmbiguousBackend`].
@@ -80,25 +82,31 @@ impl Config {
         selector: &BackendSelector,
         known: &Known<'_>,
     ) -> Result<BackendId, CommandError> {
-        let pools = self.listeners.iter().map(|it| &it.pool);
-        let pools = pools.filter(|pool| selector.pool.as_ref().is_none_or(|it| *it == pool.name));
-        let at = match &selector.which {
-            Which::Name(name) => (known.at)(name),
-            Which::Place { .. } => Vec::new(),
+        let backends = || {
+            let all = self.pools.iter().flat_map(|pool| pool.backends().map(move |it| (pool, it)));
+            all.filter_map(|(pool, place)| Some((pool, place, place.2.id?)))
         };
-        let fits = |(tier, index, backend): (usize, usize, &Backend)| {
-            let id = backend.id?;
-            let fits = match &selector.which {
-                Which::Place { tier: t, index: i } => (*t, *i) == (tier, index),
-                Which::Name(name) => at.contains(&id) || backend.endpoint.to_string() == *name,
+        let by_word = backends().filter(|(pool, (tier, index, backend), _)| {
+            let endpoint = backend.endpoint.to_string();
+            let is_called = |text: &str| backend.name.as_deref() == Some(text) || endpoint == text;
+            selector.fits(&pool.name, *tier, *index, is_called)
+        });
+        let mut found: Vec<_> = by_word.map(|(_, _, id)| id).collect();
+        if found.is_empty() {
+            let at = self.pools.iter().map(|pool| (pool, selector.within(&pool.name)));
+            let at = at.filter_map(|(pool, text)| Some((pool, (known.at)(text?))));
+            let at: BTreeMap<_, _> = at.map(|(pool, ids)| (&pool.name, ids)).collect();
+            let anywhere = (known.at)(selector.as_str());
+            let is_there = |pool: &Pool, id| {
+                anywhere.contains(&id) || at.get(&pool.name).is_some_and(|ids| ids.contains(&id))
             };
-            fits.then_some(id)
-        };
-        let mut found = pools.flat_map(Pool::backends).filter_map(fits);
-        match (found.next(), found.next()) {
-            (Some(only), None) => Ok(only),
-            (Some(_), Some(_)) => Err(CommandError::AmbiguousBackend(selector.to_string())),
-            (None, _) => Err(CommandError::UnknownBackend(selector.to_string())),
+            let by_address = backends().filter(|(pool, _, id)| is_there(pool, *id));
+            found.extend(by_address.map(|(_, _, id)| id));
+        }
+        match found[..] {
+            [only] => Ok(only),
+            [] => Err(CommandError::UnknownBackend(selector.to_string())),
+            _ => Err(CommandError::AmbiguousBackend(selector.to_string())),
         }
     }
 
@@ -117,7 +125,7 @@ impl Config {
         known: &Known<'_>,
     ) -> Result<(), CommandError> {
         let id = self.backend_id(selector, known)?;
-        for pool in self.listeners.iter_mut().map(|it| &mut it.pool) {
+        for pool in &mut self.pools {
             if pool.backends().any(|(_, _, backend)| backend.id == Some(id)) {
                 if pool.fixed_places {
                     return Err(CommandError::FixedPlaces(selector.to_string()));
@@ -129,7 +137,7 @@ impl Config {
     }
 
     fn pool_mut(&mut self, name: Option<&str>) -> Result<&mut Pool, CommandError> {
-        let mut pools = self.listeners.iter_mut().map(|listener| &mut listener.pool);
+        let mut pools = self.pools.iter_mut();
         match name {
             Some(name) => pools
                 .find(|pool| pool.name == name)

@@ -80,31 +80,13 @@ pub enum Command {
 }
 
 /// Selects a backend: by place, `TIER.INDEX`, or by name or address, as shown in a status report.
-/// If there are several pools, `POOL/` before that selects one.
+/// `POOL/` before that searches only one pool: `0.1`, `db1:5432`, `web/0.1`, `web/db1`.
 ///
-/// The API also writes it as text: `"0.1"`, `"db1:5432"`, `"web/0.1"`.
+/// What a text selects is known only where the names of the pools are: `unix:/run/db` is an
+/// address, unless there is a pool `unix:/run`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", from = "String")]
-pub struct BackendSelector {
-    /// The pool's name; if absent, all pools are searched.
-    pub pool: Option<String>,
-    /// The backend in the pool.
-    pub which: Which,
-}
-
-/// Selects a backend within a pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The tier's number and the backend's index in it, both from zero.
-    Place {
-        /// The tier.
-        tier: usize,
-        /// The index.
-        index: usize,
-    },
-    /// The name or an address, as shown in a status report.
-    Name(String),
-}
+#[serde(transparent)]
+pub struct BackendSelector(String);
 
 /// The answer to a command that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,8 +105,8 @@ pub enum CommandError {
     /// No such backend.
     #[error("no backend {0}; `evenkeel ctl status` lists them")]
     UnknownBackend(String),
-    /// Several backends have the name.
-    #[error("several backends are called {0}; use TIER.INDEX, as shown by `evenkeel ctl status`")]
+    /// Several backends fit.
+    #[error("several backends are called {0}; use the place that `evenkeel ctl status` shows")]
     AmbiguousBackend(String),
     /// No such session.
     #[error("no session {0}; `evenkeel ctl sessions` lists them")]
@@ -166,40 +148,47 @@ impl BackendSelector {
     /// The backend at a place of the only pool.
     #[must_use]
     pub fn place(tier: usize, index: usize) -> Self {
-        Self { pool: None, which: Which::Place { tier, index } }
+        Self(format!("{tier}.{index}"))
     }
+
+    /// Whether this selects the backend at this place of `pool`. `is_called` says whether a text is
+    /// one of the backend's names or addresses.
+    pub fn fits(
+        &self,
+        pool: &str,
+        tier: usize,
+        index: usize,
+        is_called: impl Fn(&str) -> bool,
+    ) -> bool {
+        let fits = |text: &str| parse_place(text) == Some((tier, index)) || is_called(text);
+        fits(&self.0) || self.within(pool).is_some_and(fits)
+    }
+
+    /// What follows `POOL/`, if the selector begins with this pool.
+    pub(crate) fn within(&self, pool: &str) -> Option<&str> {
+        self.0.strip_prefix(pool)?.strip_prefix('/')
+    }
+
+    /// The selector as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn parse_place(text: &str) -> Option<(usize, usize)> {
+    let (tier, index) = text.split_once('.')?;
+    Some((tier.parse().ok()?, index.parse().ok()?))
 }
 
 impl From<String> for BackendSelector {
     fn from(text: String) -> Self {
-        // The name of a pool has no colon, and every endpoint has one before a slash.
-        let (pool, text) = match text.split_once('/') {
-            Some((pool, rest)) if !pool.is_empty() && !pool.contains(':') => {
-                (Some(pool.to_owned()), rest.to_owned())
-            }
-            _ => (None, text),
-        };
-        let place = text.split_once('.').and_then(|(tier, index)| {
-            Some(Which::Place { tier: tier.parse().ok()?, index: index.parse().ok()? })
-        });
-        Self { pool, which: place.unwrap_or(Which::Name(text)) }
-    }
-}
-
-impl From<BackendSelector> for String {
-    fn from(selector: BackendSelector) -> Self {
-        selector.to_string()
+        Self(text)
     }
 }
 
 impl fmt::Display for BackendSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(pool) = &self.pool {
-            write!(f, "{pool}/")?;
-        }
-        match &self.which {
-            Which::Place { tier, index } => write!(f, "{tier}.{index}"),
-            Which::Name(name) => f.write_str(name),
-        }
+        f.write_str(&self.0)
     }
 }

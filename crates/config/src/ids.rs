@@ -1,6 +1,7 @@
 //! The ids of listeners and backends, which are never reused.
 
-use crate::{Backend, Config};
+use crate::{Backend, Config, Pool};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use terms::{BackendId, ListenerId};
 
 /// Assigns the ids of one process.
@@ -33,27 +34,81 @@ impl Ids {
 }
 
 impl Config {
-    /// Assigns an id to each listener and backend that has none: that of the same place in
-    /// `before`, the configuration that this one replaces, or else a new one.
+    /// Assigns an id to each listener and backend that has none: the id that it has in `before`,
+    /// the configuration that this one replaces, or else a new one.
+    ///
+    /// A listener is the one with the same name. A backend is one of the pool with the same name:
+    /// the one with the same name or, if only one of the two has a name, with the same address.
+    /// Among several with the same address, the order decides. Where places are
+    /// [fixed](Pool::fixed_places), the place alone decides.
     pub fn identify(&mut self, before: Option<&Self>, ids: &mut Ids) {
-        for (number, listener) in self.listeners.iter_mut().enumerate() {
-            let before = before.and_then(|before| before.listeners.get(number));
-            let id = before.and_then(|before| before.id);
-            listener.id.get_or_insert_with(|| id.unwrap_or_else(|| ids.listener()));
-            let before = before.map(|before| &before.pool);
-            let mut identify = |backend: &mut Backend, before: Option<&Backend>| {
-                let id = before.and_then(|before| before.id);
-                backend.id.get_or_insert_with(|| id.unwrap_or_else(|| ids.backend()));
-            };
-            for (number, tier) in listener.pool.tiers.iter_mut().enumerate() {
-                let before = before.and_then(|before| before.tiers.get(number));
-                for (index, backend) in tier.backends.iter_mut().enumerate() {
-                    identify(backend, before.and_then(|before| before.backends.get(index)));
-                }
+        for listener in &mut self.listeners {
+            let known =
+                before.and_then(|it| it.listeners.iter().find(|it| it.name == listener.name));
+            let known = known.and_then(|it| it.id);
+            listener.id.get_or_insert_with(|| known.unwrap_or_else(|| ids.listener()));
+        }
+        for pool in &mut self.pools {
+            if let Some(before) = before.and_then(|before| before.pool(&pool.name)) {
+                recognise(pool, before);
             }
-            if let Some(reject) = &mut listener.pool.reject {
-                identify(reject, before.and_then(|before| before.reject.as_ref()));
+            for backend in backends_mut(pool) {
+                backend.id.get_or_insert_with(|| ids.backend());
             }
         }
     }
+}
+
+/// Gives backends the ids that they have in `before`.
+fn recognise(pool: &mut Pool, before: &Pool) {
+    if let (Some(reject), Some(before)) = (&mut pool.reject, &before.reject) {
+        reject.id = reject.id.or(before.id);
+    }
+    if pool.fixed_places {
+        for (tier, before) in pool.tiers.iter_mut().zip(&before.tiers) {
+            for (backend, before) in tier.backends.iter_mut().zip(&before.backends) {
+                backend.id = backend.id.or(before.id);
+            }
+        }
+        return;
+    }
+    let mut taken: BTreeSet<_> = backends_mut(pool).filter_map(|it| it.id).collect();
+    let known = || before.backends().map(|(_, _, backend)| backend);
+    let same_words =
+        |it: &Backend| (it.name.clone(), it.name.is_none().then(|| it.endpoint.clone()));
+    assign(pool, known(), &mut taken, |it| Some(same_words(it)), |it| Some(same_words(it)));
+    // A backend that is given a name, or loses it, is still the same.
+    let endpoint = |it: &Backend| Some(it.endpoint.clone());
+    let unnamed = |it: &Backend| it.name.is_none().then(|| it.endpoint.clone());
+    assign(pool, known(), &mut taken, endpoint, unnamed);
+    assign(pool, known(), &mut taken, unnamed, endpoint);
+}
+
+/// Gives each backend without an id that of the first backend of `before` with the same key that is
+/// not `taken` yet.
+fn assign<'a, K: Ord>(
+    pool: &mut Pool,
+    before: impl Iterator<Item = &'a Backend>,
+    taken: &mut BTreeSet<BackendId>,
+    key: impl Fn(&Backend) -> Option<K>,
+    key_before: impl Fn(&Backend) -> Option<K>,
+) {
+    let mut known: BTreeMap<K, VecDeque<BackendId>> = BTreeMap::new();
+    for backend in before {
+        if let (Some(id), Some(key)) = (backend.id, key_before(backend))
+            && !taken.contains(&id)
+        {
+            known.entry(key).or_default().push_back(id);
+        }
+    }
+    let tiers = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
+    for backend in tiers.filter(|backend| backend.id.is_none()) {
+        let key = key(backend);
+        backend.id = key.and_then(|key| known.get_mut(&key)?.pop_front());
+        taken.extend(backend.id);
+    }
+}
+
+fn backends_mut(pool: &mut Pool) -> impl Iterator<Item = &mut Backend> {
+    pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends).chain(&mut pool.reject)
 }

@@ -28,7 +28,7 @@ mod words;
 
 pub use apply::Known;
 pub use change::{BackendSetting, Change, ListenerSetting, PoolSetting, ProcessSetting};
-pub use command::{BackendSelector, Command, CommandError, Reply, Which};
+pub use command::{BackendSelector, Command, CommandError, Reply};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;

@@ -11,24 +11,30 @@ use terms::{BackendId, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
 /// The complete configuration of a balancer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The listeners and their pools.
+    /// The listeners. Their names are unique.
     pub listeners: Vec<Listener>,
+    /// The pools. Their names are unique.
+    pub pools: Vec<Pool>,
     /// How the process itself runs.
     pub process: Process,
 }
 
-/// A bound local address feeding one pool.
+/// Local addresses whose clients one pool serves. Several listeners may share a pool, and then they
+/// share everything of it: limits, turns, health, and what is remembered about clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// The listener's id, from the moment it is part of the running configuration.
     pub id: Option<ListenerId>,
-    /// The address to bind.
-    pub bind: Bind,
+    /// The name, unique in the configuration. A listener keeps its id for as long as it keeps its
+    /// name. Default `main`.
+    pub name: String,
+    /// The addresses to bind.
+    pub binds: Vec<Bind>,
     /// Whether other processes may listen on the same port, so that the kernel distributes clients
     /// among them (`SO_REUSEPORT`, socket(7)). Default false; pen(1) always allows it.
     pub shared_port: bool,
-    /// Where sessions go.
-    pub pool: Pool,
+    /// The name of the pool that serves the clients. If there is none of this name, nobody does.
+    pub pool: String,
     /// The maximum number of open sessions. When it is reached, accepting pauses, and clients wait
     /// in the kernel's queue. Default: as many as file descriptors allow.
     pub sessions_max: Option<u32>,
@@ -52,7 +58,7 @@ pub struct Listener {
 }
 
 /// A local address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Bind {
     /// A TCP port.
     Tcp {
@@ -68,7 +74,7 @@ pub enum Bind {
 }
 
 /// The internet protocol that a name or an absent host stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv6 and IPv4; IPv4 only if the machine has no IPv6.
     Any,
@@ -79,7 +85,7 @@ pub enum Family {
 }
 
 /// A host as written: an address, or a name to be resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// A literal address.
     Address(IpAddr),
@@ -87,10 +93,11 @@ pub enum Host {
     Name(String),
 }
 
-/// All tiers of a listener.
+/// What serves the clients of one or more listeners.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    /// The name by which commands select the pool, unique in the configuration. Default `main`.
+    /// The name, unique in the configuration, by which listeners and commands select the pool. It is
+    /// the pool's identity. Default `main`.
     pub name: String,
     /// The tiers, in the order in which they are tried. May be empty in `balance`, which then
     /// serves nobody until a command adds backends.
@@ -146,6 +153,9 @@ pub struct Tier {
 pub struct Backend {
     /// The backend's id, from the moment it is part of the running configuration.
     pub id: Option<BackendId>,
+    /// The name by which commands select the backend, unique in the pool. Default: the address
+    /// stands for it.
+    pub name: Option<String>,
     /// The address.
     pub endpoint: Endpoint,
     /// The limits.
@@ -172,7 +182,7 @@ pub struct Limits {
 }
 
 /// Where a backend is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     /// A TCP port on a host.
     Tcp {
@@ -239,12 +249,32 @@ impl Default for Process {
     }
 }
 
+impl Config {
+    /// The pool of this name.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+}
+
+impl Listener {
+    /// The name of a listener that is the only one.
+    pub const DEFAULT_NAME: &str = "main";
+
+    /// The listening addresses as one text, for people.
+    #[must_use]
+    pub fn bound_to(&self) -> String {
+        self.binds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
 impl Backend {
     /// A backend with these limits and otherwise default values.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
         Self {
             id: None,
+            name: None,
             endpoint,
             limits,
             weight: 1,

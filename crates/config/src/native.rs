@@ -1,6 +1,6 @@
 //! The command line of `evenkeel` itself: one tree of options and verbs.
 //!
-//! [`NativeCli`] is exactly what was typed. [`NativeArgs::to_config`] returns its meaning, and
+//! [`parse`] returns exactly what was typed. [`Start::to_config`] returns its meaning, and
 //! [`Config::to_command_line`](crate::Config::to_command_line) turns that into words again. Programs with
 //! grammars of their own, such as `evenkeel pen`, are added to the tree by the caller.
 
@@ -8,12 +8,14 @@ mod access;
 mod convert;
 mod listening;
 mod print;
+mod services;
 #[cfg(test)]
 mod tests;
 
 pub use access::AccessRules;
 pub use convert::NativeError;
 pub use listening::ListenName;
+pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
 use crate::words::Choice;
@@ -282,7 +284,7 @@ pub struct CtlArgs {
     pub verb: CtlVerb,
 }
 
-/// What `evenkeel ctl` does. A BACKEND is TIER.INDEX or an address, as shown by `status`.
+/// What `evenkeel ctl` does. A BACKEND is TIER.INDEX, a name or an address, as shown by `status`.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum CtlVerb {
     /// Show listeners, tiers, backends and counters
@@ -305,19 +307,19 @@ pub enum CtlVerb {
     },
     /// Put a backend into service
     Enable {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
     /// Take a backend out of service; its open sessions continue
     Disable {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
     /// Like disable, and log when the backend's last session has ended
     Drain {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
         /// Wait until the backend has no sessions, for at most TIME if it is given; the exit
@@ -327,7 +329,7 @@ pub enum CtlVerb {
     },
     /// Limit a backend's open sessions; 0 removes the limit
     Limit {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
         /// Maximum number of open sessions; a negative number admits none
@@ -336,7 +338,7 @@ pub enum CtlVerb {
     },
     /// Skip a backend for some time from now, as after a failed connect; 0 ends this
     Quarantine {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
         /// How long: 30s, 5m, 1h; a bare number is seconds, and parts of a second are rounded up
@@ -345,7 +347,7 @@ pub enum CtlVerb {
     },
     /// Set a backend's counters to zero
     Reset {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
@@ -360,13 +362,13 @@ pub enum CtlVerb {
     },
     /// Remove a backend; its open sessions go on
     Remove {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
     },
     /// Give a disabled backend another address
     Assign {
-        /// TIER.INDEX or address
+        /// TIER.INDEX, name or address
         #[arg(value_parser = selector)]
         backend: BackendSelector,
         /// Its address.
@@ -446,11 +448,12 @@ pub fn command_tree() -> clap::Command {
 }
 
 /// Example command lines with explanations.
-pub const EXAMPLES: [(&str, &str); 4] = [
+pub const EXAMPLES: [(&str, &str); 5] = [
     ("evenkeel demo", "an experiment that needs no other program"),
     ("evenkeel 8080 app1 app2:8081", "two backends in turn, the first also on port 8080"),
     ("evenkeel 5432 db1::100 ! db2", "at most 100 sessions to db1; db2 if it is full or down"),
     ("evenkeel [::1]:80 10.0.0.1 unix:/run/a %", "by client address, over IPv4 and a Unix socket"),
+    ("evenkeel 80 app1 app2 -- 5432 db1 ! db2", "two services in one process"),
 ];
 
 fn after_help() -> String {
@@ -473,13 +476,15 @@ fn parse_workers(text: &str) -> Result<usize, String> {
 
 fn selector(text: &str) -> Result<BackendSelector, String> {
     if text.is_empty() {
-        return Err("a backend is TIER.INDEX or an address, as shown by `status`".to_owned());
+        return Err(
+            "a backend is TIER.INDEX, a name or an address, as shown by `status`".to_owned()
+        );
     }
     Ok(text.to_owned().into())
 }
 
 fn tier_place(text: &str) -> Result<TierPlace, String> {
-    let (pool, tier) = match text.split_once('/') {
+    let (pool, tier) = match text.rsplit_once('/') {
         Some((pool, tier)) => (Some(pool.to_owned()), tier),
         None => (None, text),
     };
@@ -494,7 +499,8 @@ const MAX_WORKERS: usize = 1024;
 const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path";
 const BACKEND_HELP: &str = "Backends: host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
      unix:/path. The word ! ends a tier; % ends a tier that selects by client address. A tier is \
-     used while no backend in the tiers before it is available";
+     used while no backend in the tiers before it is available. The word -- ends the service; \
+     another one may follow, with its own options";
 const WHICH_HELP: &str = "Use the instance with this listener: a port, or an address as shown by \
      `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]";
 const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
@@ -506,13 +512,14 @@ const RELAYING: &str = "Relaying";
 const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
-evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]
+evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
        evenkeel demo | ctl VERB | status --html | help [VERB] | version
        evenkeel fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 
 const CTL_AFTER_HELP: &str = "\
-A BACKEND is TIER.INDEX or an address, as shown by `status`.
+A BACKEND is TIER.INDEX, a name or an address, as shown by `status`. Where there are several pools,
+POOL/ before it selects one.
 
 Exit status: 0 success, 1 refused or not drained in time, 2 usage error, 69 no such instance.";

@@ -35,6 +35,12 @@ pub enum StartError {
         /// The cause.
         source: io::Error,
     },
+    /// A listening address is listed twice.
+    #[error("{bind} is listed twice as a listening address")]
+    ListenTwice {
+        /// As configured.
+        bind: String,
+    },
     /// A backend is an address that this process itself listens on.
     #[error(
         "backend {backend} is this process's own listener ({bind}): it would connect to itself"
@@ -109,31 +115,26 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on all addresses of a listener's `bind`. Blocks if its host is a name.
-pub(crate) fn listen(listener: &config::Listener) -> Result<Sockets, StartError> {
-    listen_on(&listener.bind, listener.shared_port)
-}
-
 /// Like [`listen`], without blocking: a name is refused.
-pub(crate) fn listen_at_once(listener: &config::Listener) -> Result<Sockets, StartError> {
-    match &listener.bind {
+pub(crate) fn listen_at_once(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
+    match bind {
         Bind::Tcp { host: Some(Host::Name(name)), .. } => {
             let source = io::Error::other("a new listening address must be literal");
             Err(StartError::ResolveListener { host: name.clone(), source })
         }
-        _ => listen(listener),
+        _ => listen(bind, shared_port),
     }
 }
 
 /// The sockets of a `bind`.
-#[derive(Default)]
 pub(crate) struct Sockets {
     pub fds: Vec<OwnedFd>,
     /// The file of a Unix socket, to be removed when the listener ends.
     pub file: Option<OwnFile>,
 }
 
-fn listen_on(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
+/// Listens on all addresses of `bind`. Blocks if its host is a name.
+pub(crate) fn listen(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
     let failed = |source| StartError::Listen { bind: bind.to_string(), source };
     match bind {
         Bind::Unix(path) => {
@@ -180,7 +181,7 @@ fn listen_on(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
 /// # Errors
 /// Why not.
 pub fn can_listen(bind: &Bind) -> Result<(), StartError> {
-    listen_on(bind, false).map(drop)
+    listen(bind, false).map(drop)
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {

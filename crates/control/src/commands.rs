@@ -59,8 +59,7 @@ impl Instance {
     }
 
     fn quarantine(&self, id: BackendId, length: Duration) {
-        for listening in &self.listeners {
-            let pool = listening.listener.pool();
+        for pool in &self.pools {
             if let Some((_, _, backend)) = pool.backends().find(|(_, _, it)| it.id == id) {
                 backend.state.quarantine_for(length, &pool.health, sys::clock::now());
             }
@@ -79,8 +78,7 @@ impl Instance {
 
     fn backends_at(&self, text: &str) -> Vec<BackendId> {
         let mut found = Vec::new();
-        for listening in &self.listeners {
-            let pool = listening.listener.pool();
+        for pool in &self.pools {
             let is_there = |it: &Backend| it.addresses.iter().any(|it| it.to_string() == text);
             let there = pool.backends().filter(|(_, _, backend)| is_there(backend));
             found.extend(there.map(|(_, _, backend)| backend.id));
@@ -89,8 +87,7 @@ impl Instance {
     }
 
     fn running(&self, id: BackendId) -> Option<Arc<Backend>> {
-        self.listeners.iter().find_map(|listening| {
-            let pool = listening.listener.pool();
+        self.pools.iter().find_map(|pool| {
             let found = pool.backends().find(|(_, _, it)| it.id == id);
             found.map(|(_, _, backend)| Arc::clone(backend))
         })

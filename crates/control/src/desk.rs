@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) enum Request {
     Status(Answer<Status>),
     Sessions(Answer<Listing>),
-    /// The pool of the first listener.
+    /// The first pool.
     Pool(Answer<Arc<Pool>>),
     /// The resolver for DNS, if there are usable settings.
     Resolver(Answer<Option<TokioResolver>>),

@@ -5,14 +5,13 @@
 //! it the running one.
 
 use crate::answers::Answers;
-use crate::bind::{Sockets, StartError, listen};
+use crate::bind::{Sockets, StartError};
 use crate::countries::CountryBook;
-use crate::snapshot::{first_pool, settings};
-use balancing::{Pool, Totals};
-use config::{Config, Endpoint, Host, Ids};
-use dataplane::{DataPlane, Listener, Observe, SessionInfo, Settings};
+use crate::snapshot::settings;
+use balancing::{Backend, Pool, Totals};
+use config::{Bind, Config, Endpoint, Host, Ids};
+use dataplane::{DataPlane, DoorId, Listener, Observe, SessionInfo, Settings};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::files::OwnFile;
@@ -25,6 +24,8 @@ pub struct Instance {
     /// backends, are taken over before each change.
     pub(crate) config: Config,
     pub(crate) ids: Ids,
+    /// One for each pool of the configuration, in the same order.
+    pub(crate) pools: Vec<Arc<Pool>>,
     /// One for each listener of the configuration, in the same order.
     pub(crate) listeners: Vec<Listening>,
     /// Removed listeners that still have sessions.
@@ -41,54 +42,31 @@ pub struct Instance {
 
 /// A running listener.
 pub(crate) struct Listening {
-    /// The listening address as text, for log lines.
+    /// The listening addresses as text, for log lines.
     pub name: String,
     pub listener: Arc<Listener>,
-    /// The file of a Unix socket, removed with the listener.
+    pub doors: Vec<Door>,
+}
+
+/// A listening address that is bound.
+pub(crate) struct Door {
+    pub id: DoorId,
+    pub bind: Bind,
+    /// The file of a Unix socket, removed with the door.
     pub file: Option<OwnFile>,
 }
 
-/// A listener that has not been given to workers yet.
-pub(crate) struct Bound {
-    config: config::Listener,
-    pool: Pool,
-    sockets: Sockets,
-}
-
-impl Bound {
-    /// The pool with the addresses found at the start.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// The listener's configuration.
-    pub fn config(&self) -> &config::Listener {
-        &self.config
-    }
-
-    /// The listening address.
-    pub fn sockets(&self) -> &[OwnedFd] {
-        &self.sockets.fds
-    }
-}
-
-/// Resolves and binds a listener.
-pub(crate) fn bind_listener(
-    config: &config::Listener,
-    workers: usize,
-) -> Result<Bound, StartError> {
-    let sockets = listen(config)?;
-    let pool = first_pool(&config.pool, workers)?;
-    Ok(Bound { config: config.clone(), pool, sockets })
-}
+/// The sockets of a listening address that no listener has been given yet.
+pub(crate) type Bound = (Bind, Sockets);
 
 impl Instance {
-    /// Hands the listeners of `config`, which are `bound`, to the workers.
+    /// Hands the listeners of `config`, whose addresses are `bound`, to the workers. `pools` are its
+    /// pools.
     pub(crate) fn start(
         plane: DataPlane,
         config: Config,
         ids: Ids,
-        bound: Vec<Bound>,
+        (mut bound, pools): (Vec<Bound>, Vec<Pool>),
         observe: Observe,
         countries: CountryBook,
     ) -> Self {
@@ -97,6 +75,7 @@ impl Instance {
             given: config.clone(),
             config,
             ids,
+            pools: pools.into_iter().map(Arc::new).collect(),
             listeners: Vec::new(),
             departed: Vec::new(),
             baselines: HashMap::new(),
@@ -105,27 +84,52 @@ impl Instance {
             shutting_down: false,
             countries,
         };
-        for Bound { config, pool, sockets } in bound {
-            let listening = instance.begin(&config, pool, sockets);
+        for listener in instance.config.listeners.clone() {
+            let listening = instance.begin(&listener, &mut bound);
             instance.listeners.push(listening);
         }
         instance
     }
 
-    /// Makes the workers accept clients of a new listener.
-    pub(crate) fn begin(
-        &mut self,
-        config: &config::Listener,
-        pool: Pool,
-        sockets: Sockets,
-    ) -> Listening {
+    /// Makes the workers accept clients of a new listener. Its sockets are taken out of `bound`.
+    pub(crate) fn begin(&mut self, config: &config::Listener, bound: &mut Vec<Bound>) -> Listening {
         let id = config.id.unwrap_or_else(|| self.ids.listener());
-        let settings = settings(config, self.observe, self.countries.find(&config.pool));
-        let listener = Arc::new(Listener::new(id, settings, pool));
-        for socket in sockets.fds {
-            self.plane.listen(Arc::clone(&listener), socket);
+        let settings = self.settings(config);
+        let listener = Arc::new(Listener::new(id, settings, self.pool_of(config)));
+        let mut listening = Listening { name: String::new(), listener, doors: Vec::new() };
+        self.open_doors(&mut listening, config, bound);
+        listening
+    }
+
+    /// Makes a listener accept clients at those of its addresses that are `bound`.
+    pub(crate) fn open_doors(
+        &self,
+        listening: &mut Listening,
+        config: &config::Listener,
+        bound: &mut Vec<Bound>,
+    ) {
+        for bind in &config.binds {
+            if let Some(place) = bound.iter().position(|(it, _)| it == bind) {
+                let (bind, Sockets { fds, file }) = bound.swap_remove(place);
+                let id = self.plane.listen(&listening.listener, fds);
+                listening.doors.push(Door { id, bind, file });
+            }
         }
-        Listening { name: config.bind.to_string(), listener, file: sockets.file }
+        listening.name = config.bound_to();
+    }
+
+    /// The settings for the sessions of a listener.
+    pub(crate) fn settings(&mut self, config: &config::Listener) -> Settings {
+        let pool = self.config.pool(&config.pool);
+        let countries = pool.and_then(|pool| self.countries.find(pool));
+        settings(config, self.observe, countries)
+    }
+
+    /// The running pool of a listener; one that serves nobody, if it does not exist.
+    pub(crate) fn pool_of(&self, listener: &config::Listener) -> Arc<Pool> {
+        let mut pools = self.config.pools.iter().zip(&self.pools);
+        let pool = pools.find(|(config, _)| config.name == listener.pool);
+        pool.map(|(_, pool)| Arc::clone(pool)).unwrap_or_default()
     }
 
     /// The number of open sessions.
@@ -147,10 +151,10 @@ impl Instance {
         answers
     }
 
-    /// The pool of the listener at this place of the configuration, as it is now.
+    /// The pool at this place of the configuration, as it is now.
     #[must_use]
     pub fn pool(&self, place: usize) -> Arc<Pool> {
-        self.listeners.get(place).map(|it| Arc::clone(&it.listener.pool())).unwrap_or_default()
+        self.pools.get(place).map(Arc::clone).unwrap_or_default()
     }
 
     /// Applies what has changed in `wanted` since the last call: see
@@ -167,9 +171,9 @@ impl Instance {
 
     /// Takes over the data plane's own decisions.
     pub(crate) fn note_auto_disabled(&mut self) {
-        for (config, listening) in self.config.listeners.iter_mut().zip(&self.listeners) {
-            for (tier, index, backend) in listening.listener.pool().backends() {
-                if let Some(tier) = config.pool.tiers.get_mut(tier)
+        for (config, pool) in self.config.pools.iter_mut().zip(&self.pools) {
+            for (tier, index, backend) in pool.backends() {
+                if let Some(tier) = config.tiers.get_mut(tier)
                     && let Some(config) = tier.backends.get_mut(index)
                 {
                     config.admin = backend.state.admin();
@@ -214,7 +218,7 @@ impl Instance {
     pub(crate) fn stop_listening(&mut self) {
         self.shutting_down = true;
         self.plane.stop_listening();
-        self.listeners.iter_mut().for_each(|it| it.file = None);
+        self.listeners.iter_mut().for_each(|it| it.doors.clear());
     }
 
     /// How long sessions may continue after a shutdown.
@@ -225,9 +229,9 @@ impl Instance {
 
     /// All backends whose host is a name, reject backends included.
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
-        let pools = self.config.listeners.iter().map(|it| &it.pool);
-        let all = pools
-            .flat_map(|pool| pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject));
+        let all = self.config.pools.iter();
+        let all =
+            all.flat_map(|pool| pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject));
         let is_named =
             |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp { host: Host::Name(_), .. });
         let named = all.map(|backend| &backend.endpoint).filter(|endpoint| is_named(endpoint));
@@ -235,24 +239,36 @@ impl Instance {
     }
 
     /// Gives all backends called `name` these addresses; returns whether they are new.
-    pub(crate) fn set_addresses(&self, name: &str, addresses: &[Address]) -> bool {
+    pub(crate) fn set_addresses(&mut self, name: &str, addresses: &[Address]) -> bool {
         let mut changed = false;
-        for listening in &self.listeners {
-            let mut pool = Pool::clone(&listening.listener.pool());
-            let backends = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
-            let mut is_other = false;
-            for backend in backends.chain(&mut pool.reject) {
-                if backend.name == name && !same_set(&backend.addresses, addresses) {
-                    is_other = true;
-                    *backend = Arc::new(backend.with_addresses(addresses.to_vec()));
-                }
+        for running in &mut self.pools {
+            let is_other = |it: &Backend| it.name == name && !same_set(&it.addresses, addresses);
+            let all = running.backends().map(|(_, _, it)| it).chain(&running.reject);
+            if !all.into_iter().any(|it| is_other(it)) {
+                continue;
             }
-            if is_other {
-                changed = true;
+            let mut pool = Pool::clone(running);
+            let backends = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
+            for backend in backends.chain(&mut pool.reject).filter(|it| is_other(it)) {
+                *backend = Arc::new(backend.with_addresses(addresses.to_vec()));
+            }
+            *running = Arc::new(pool);
+            changed = true;
+        }
+        if changed {
+            self.publish_pools();
+        }
+        changed
+    }
+
+    /// Gives each listener the pool that is its pool now.
+    pub(crate) fn publish_pools(&self) {
+        for (config, listening) in self.config.listeners.iter().zip(&self.listeners) {
+            let pool = self.pool_of(config);
+            if !Arc::ptr_eq(&pool, &listening.listener.pool()) {
                 listening.listener.publish_pool(pool);
             }
         }
-        changed
     }
 }
 

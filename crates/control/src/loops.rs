@@ -2,24 +2,26 @@
 
 use crate::bind::StartError;
 use crate::instance::Bound;
+use balancing::Pool;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use terms::Address;
 
-/// Refuses backends, under any of their names, that are addresses `bound` listens on.
-pub(crate) fn refuse(bound: &[Bound]) -> Result<(), StartError> {
+/// Refuses backends of any pool, under any of their names, that are addresses `bound` by any
+/// listener.
+pub(crate) fn refuse(bound: &[Bound], pools: &[Pool]) -> Result<(), StartError> {
     let own = sys::interfaces::own_addresses().unwrap_or_default();
-    for backend in bound.iter().flat_map(|it| {
-        let pool = it.pool();
-        pool.tiers.iter().flat_map(|tier| &tier.backends).chain(&pool.reject)
-    }) {
+    for backend in pools
+        .iter()
+        .flat_map(|pool| pool.tiers.iter().flat_map(|tier| &tier.backends).chain(&pool.reject))
+    {
         for address in &backend.addresses {
-            if let Some(listener) = bound.iter().find(|it| is_served_by(address, it, &own)) {
+            if let Some((bind, _)) = bound.iter().find(|it| is_served_by(address, it, &own)) {
                 return Err(StartError::Loop {
                     backend: backend.name.clone(),
-                    bind: listener.config().bind.to_string(),
+                    bind: bind.to_string(),
                 });
             }
         }
@@ -27,12 +29,12 @@ pub(crate) fn refuse(bound: &[Bound]) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whether a connection to `address` would arrive at this listener.
-fn is_served_by(address: &Address, listener: &Bound, own: &[IpAddr]) -> bool {
-    match (address, &listener.config().bind) {
+/// Whether a connection to `address` would arrive at this listening address.
+fn is_served_by(address: &Address, (bind, sockets): &Bound, own: &[IpAddr]) -> bool {
+    match (address, bind) {
         (Address::Unix(path), config::Bind::Unix(bind)) => is_same_file(path, bind),
         (Address::Ip(address), config::Bind::Tcp { .. }) => {
-            let bound = listener.sockets().iter();
+            let bound = sockets.fds.iter();
             let mut bound = bound.filter_map(|socket| sys::net::local_address(socket.as_fd()));
             bound.any(|bound| leads_to(*address, bound, own))
         }

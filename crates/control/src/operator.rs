@@ -45,7 +45,7 @@ impl Operator {
         self.desk.ask(|answer| Request::Observe(observe, answer)).await;
     }
 
-    /// The current pool of the first listener.
+    /// The first pool, as it is now.
     pub async fn pool(&self) -> Arc<Pool> {
         self.desk.ask(Request::Pool).await.unwrap_or_default()
     }

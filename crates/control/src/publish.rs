@@ -4,100 +4,128 @@
 //! changed nothing.
 
 use crate::bind::{Sockets, StartError, listen_at_once};
-use crate::instance::{Instance, Listening};
-use crate::snapshot::{Before, backend_ids, next_pool, settings};
-use config::{Config, Listener};
+use crate::instance::{Bound, Door, Instance, Listening};
+use crate::snapshot::{Before, backend_ids};
+use config::{Bind, Config, Listener};
+use dataplane::DoorId;
+use std::collections::{HashMap, HashSet};
 use terms::{Address, ListenerId};
-
-/// Sockets for listeners that have none at their address yet.
-type Ready = Vec<(Option<ListenerId>, Sockets)>;
 
 impl Instance {
     /// Makes `next` the running configuration. The names of new backends are looked up later.
     ///
     /// # Errors
-    /// If listening on an address fails, or it is a name; nothing has changed then.
+    /// If listening on an address fails, or it is a name, or two listeners have it; nothing has
+    /// changed then.
     pub(crate) fn publish(&mut self, next: Config) -> Result<(), StartError> {
-        let sockets = self.prepare(&next)?;
-        self.commit(next, sockets, &[]);
+        let bound = self.prepare(&next)?;
+        self.commit(next, bound, &[]);
         Ok(())
     }
 
-    fn prepare(&self, next: &Config) -> Result<Ready, StartError> {
-        let mut sockets = Vec::new();
-        let needs_sockets = |wanted: &&Listener| {
-            let before = self.config.listeners.iter().find(|it| it.id == wanted.id);
-            !self.shutting_down && before.is_none_or(|before| before.bind != wanted.bind)
-        };
-        for wanted in next.listeners.iter().filter(needs_sockets) {
-            sockets.push((wanted.id, listen_at_once(wanted)?));
+    /// Binds the addresses of `next` that nobody listens on yet.
+    fn prepare(&self, next: &Config) -> Result<Vec<Bound>, StartError> {
+        let mut bound = Vec::new();
+        if self.shutting_down {
+            return Ok(bound);
         }
-        Ok(sockets)
+        let is_open =
+            |bind: &Bind| self.listeners.iter().flat_map(|it| &it.doors).any(|it| it.bind == *bind);
+        refuse_duplicates(next)?;
+        for listener in &next.listeners {
+            for bind in &listener.binds {
+                if !is_open(bind) {
+                    bound.push((bind.clone(), listen_at_once(bind, listener.shared_port)?));
+                }
+            }
+        }
+        Ok(bound)
     }
 
-    /// Publishes what differs from the running configuration. `found` has the addresses of a
-    /// backend that is new or has another name.
-    pub(crate) fn commit(&mut self, next: Config, mut sockets: Ready, found: &[Address]) {
-        let config = std::mem::replace(&mut self.config, next.clone());
+    /// Publishes what differs from the running configuration. `bound` has the sockets of addresses
+    /// that are new, and `found` the addresses of a backend that is new or has another name.
+    pub(crate) fn commit(&mut self, next: Config, mut bound: Vec<Bound>, found: &[Address]) {
+        let before = std::mem::replace(&mut self.config, next);
+        self.pools = Before::new(&before, &self.pools, found, self.plane.workers())
+            .next_pools(&self.config.pools);
         let running = std::mem::take(&mut self.listeners);
-        let pools: Vec<_> = running.iter().map(|it| it.listener.pool().clone()).collect();
-        let before = Before::new(&config, &pools, found, self.plane.workers());
-        let mut running: Vec<_> = config.listeners.iter().zip(running).collect();
-        for wanted in &next.listeners {
-            let at = sockets.iter().position(|(id, _)| *id == wanted.id);
-            let sockets = at.map(|at| sockets.swap_remove(at).1);
-            let at = running.iter().position(|(config, _)| config.id == wanted.id);
-            let listening = match at.map(|at| running.swap_remove(at)) {
-                Some((old, listening)) => self.change(listening, old, wanted, sockets, &before),
-                None => {
-                    let pool = before.first_pool(&wanted.pool);
-                    self.begin(wanted, pool, sockets.unwrap_or_default())
+        let mut running: HashMap<_, _> =
+            running.into_iter().map(|it| (it.listener.id(), it)).collect();
+        self.close_doors(&mut running, &mut bound);
+        for wanted in self.config.listeners.clone() {
+            let old = before.listeners.iter().find(|it| it.id == wanted.id);
+            let running = wanted.id.and_then(|id| running.remove(&id));
+            let listening = match old.zip(running) {
+                Some((old, mut listening)) => {
+                    self.open_doors(&mut listening, &wanted, &mut bound);
+                    self.set(&listening, (old, &before), &wanted);
+                    listening
                 }
+                None => self.begin(&wanted, &mut bound),
             };
             self.listeners.push(listening);
         }
+        self.publish_pools();
         self.departed.retain(|it| it.listener.sessions() > 0);
-        for (_, mut listening) in running {
-            self.plane.stop_listening_on(listening.listener.id());
-            listening.file = None;
-            self.departed.push(listening);
-        }
-        let ids = backend_ids(&next);
+        self.departed.extend(running.into_values());
+        let ids = backend_ids(&self.config);
         self.baselines.retain(|id, _| ids.contains(id));
     }
 
-    fn change(
-        &mut self,
-        mut listening: Listening,
-        old: &Listener,
-        wanted: &Listener,
-        sockets: Option<Sockets>,
-        before: &Before<'_>,
-    ) -> Listening {
-        if let Some(sockets) = sockets {
-            self.plane.stop_listening_on(listening.listener.id());
-            for socket in sockets.fds {
-                self.plane.listen(listening.listener.clone(), socket);
+    /// Closes the addresses that nobody is to listen on any more. The sockets of those that another
+    /// listener is to have go to `bound`, and stay open.
+    fn close_doors(&self, running: &mut HashMap<ListenerId, Listening>, bound: &mut Vec<Bound>) {
+        let mut leaving: HashMap<DoorId, Bound> = HashMap::new();
+        for (id, listening) in running {
+            let wanted = self.config.listeners.iter().find(|it| it.id == Some(*id));
+            let stays = |bind: &Bind| wanted.is_some_and(|wanted| wanted.binds.contains(bind));
+            for Door { id, bind, file } in listening.doors.extract_if(.., |it| !stays(&it.bind)) {
+                leaving.insert(id, (bind, Sockets { fds: Vec::new(), file }));
             }
-            listening.file = sockets.file;
-            listening.name = wanted.bind.to_string();
         }
-        if old.pool != wanted.pool {
-            let pool = next_pool(before, &listening.listener.pool(), &wanted.pool);
-            listening.listener.publish_pool(pool);
+        let ids: Vec<_> = leaving.keys().copied().collect();
+        for (id, socket) in self.plane.stop_listening_on(&ids) {
+            if let Some((_, sockets)) = leaving.get_mut(&id) {
+                sockets.fds.push(socket);
+            }
         }
-        let needs_countries = wanted.pool.needs_countries();
-        if !has_same_settings(old, wanted) || old.pool.needs_countries() != needs_countries {
-            let countries = self.countries.find(&wanted.pool);
-            let settings = settings(wanted, self.observe, countries);
+        let is_wanted =
+            |bind: &Bind| self.config.listeners.iter().any(|it| it.binds.contains(bind));
+        bound.extend(leaving.into_values().filter(|(bind, _)| is_wanted(bind)));
+    }
+
+    /// Publishes a listener's settings, if they have changed. `before` is the whole configuration
+    /// with `old`.
+    fn set(
+        &mut self,
+        listening: &Listening,
+        (old, before): (&Listener, &Config),
+        wanted: &Listener,
+    ) {
+        let needs_countries = |config: &Config, it: &Listener| {
+            config.pool(&it.pool).is_some_and(|pool| pool.needs_countries())
+        };
+        if !has_same_settings(old, wanted)
+            || needs_countries(before, old) != needs_countries(&self.config, wanted)
+        {
+            let settings = self.settings(wanted);
             self.plane.publish(&listening.listener, settings);
         }
-        listening
     }
 }
 
-/// Whether two configurations of a listener differ at most in their pools and addresses.
+/// Refuses an address that is listed twice. The kernel would not, if the port is shared.
+pub(crate) fn refuse_duplicates(config: &Config) -> Result<(), StartError> {
+    let mut seen = HashSet::new();
+    let mut all = config.listeners.iter().flat_map(|it| &it.binds);
+    match all.find(|bind| !seen.insert(*bind)) {
+        Some(bind) => Err(StartError::ListenTwice { bind: bind.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether two configurations of a listener differ at most in names and addresses.
 fn has_same_settings(old: &Listener, wanted: &Listener) -> bool {
-    let Listener { bind, pool, .. } = old.clone();
-    Listener { bind, pool, ..wanted.clone() } == *old
+    let Listener { name, binds, pool, .. } = old.clone();
+    Listener { name, binds, pool, ..wanted.clone() } == *old
 }

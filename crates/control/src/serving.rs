@@ -206,23 +206,26 @@ impl Serving {
         }
         let status = owner.instance.status();
         for listener in &status.listeners {
-            let tiers = listener.tiers.iter().map(|tier| {
-                let names: Vec<_> = tier.backends.iter().map(|it| it.name.as_str()).collect();
+            let mut pools = status.pools.iter();
+            let pool = pools.find(|pool| pool.name == listener.pool);
+            let tiers = pool.into_iter().flat_map(|pool| &pool.tiers).map(|tier| {
+                let names: Vec<_> = tier.backends.iter().map(|it| it.endpoint.as_str()).collect();
                 names.join(" ")
             });
             let backends = tiers.collect::<Vec<_>>().join(" ! ");
             let fields = [
-                ("listener", Value::Text(&listener.bind)),
+                ("listener", Value::Text(&listener.binds.join(","))),
                 ("backends", Value::Text(&backends)),
                 ("workers", Value::Count(status.workers.len() as u64)),
                 ("pid", Value::Count(status.pid.into())),
             ];
             owner.note(Level::Info, "listening", &fields);
-            for backend in listener.tiers.iter().flat_map(|tier| &tier.backends) {
-                if backend.addresses.is_empty() {
-                    let fields = [("backend", Value::Text(&backend.name))];
-                    owner.note(Level::Warn, "backend does not resolve; trying again", &fields);
-                }
+        }
+        let tiers = status.pools.iter().flat_map(|pool| &pool.tiers);
+        for backend in tiers.flat_map(|tier| &tier.backends) {
+            if backend.addresses.is_empty() {
+                let fields = [("backend", Value::Text(&backend.endpoint))];
+                owner.note(Level::Warn, "backend does not resolve; trying again", &fields);
             }
         }
         let path = owner.socket.path().display().to_string();

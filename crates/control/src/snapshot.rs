@@ -107,46 +107,49 @@ fn rules(
     }
 }
 
-/// The pool that follows `running`, with the backends of `before` in their current states.
-pub(crate) fn next_pool(before: &Before<'_>, running: &Pool, wanted: &config::Pool) -> Pool {
-    build(wanted, Some(running), |backend| before.next_backend(backend))
-}
-
 /// The state before a change. Backends keep their counters and their health, wherever they move,
 /// and only what differs is changed.
 pub(crate) struct Before<'a> {
-    backends: HashMap<BackendId, (&'a config::Backend, Arc<Backend>)>,
+    pools: HashMap<&'a str, (&'a config::Pool, &'a Arc<Pool>)>,
+    backends: HashMap<BackendId, (&'a config::Backend, &'a Arc<Backend>)>,
     found: &'a [Address],
     workers: usize,
 }
 
 impl<'a> Before<'a> {
-    /// `running` has the pools of `config`'s listeners, and `found` the addresses of a backend to be
-    /// added.
+    /// `running` has the pools of `config`, and `found` the addresses of a backend to be added.
     pub fn new(
         config: &'a Config,
-        running: &[Arc<Pool>],
+        running: &'a [Arc<Pool>],
         found: &'a [Address],
         workers: usize,
     ) -> Self {
-        let mut backends = HashMap::new();
-        for (config, pool) in config.listeners.iter().zip(running) {
+        let (mut pools, mut backends) = (HashMap::new(), HashMap::new());
+        for (config, pool) in config.pools.iter().zip(running) {
             let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
             let running: HashMap<_, _> = running.map(|it| (it.id, it)).collect();
-            for config in all_backends(&config.pool) {
+            for config in all_backends(config) {
                 if let Some(id) = config.id
                     && let Some(running) = running.get(&id)
                 {
-                    backends.insert(id, (config, Arc::clone(running)));
+                    backends.insert(id, (config, *running));
                 }
             }
+            pools.insert(&*config.name, (config, pool));
         }
-        Self { backends, found, workers }
+        Self { pools, backends, found, workers }
     }
 
-    /// The pool of a new listener.
-    pub fn first_pool(&self, wanted: &config::Pool) -> Pool {
-        build(wanted, None, |backend| self.next_backend(backend))
+    /// The pools that follow. Those that stay as they are keep their snapshot.
+    pub fn next_pools(&self, wanted: &[config::Pool]) -> Vec<Arc<Pool>> {
+        let next = |wanted: &config::Pool| match self.pools.get(&*wanted.name) {
+            Some((was, running)) if *was == wanted => Arc::clone(running),
+            was => {
+                let running = was.map(|(_, running)| &***running);
+                Arc::new(build(wanted, running, |backend| self.next_backend(backend)))
+            }
+        };
+        wanted.iter().map(next).collect()
     }
 
     fn next_backend(&self, wanted: &config::Backend) -> Arc<Backend> {
@@ -187,7 +190,7 @@ impl<'a> Before<'a> {
 
 /// The ids of all backends, reject backends included.
 pub(crate) fn backend_ids(config: &Config) -> HashSet<BackendId> {
-    let pools = config.listeners.iter().map(|it| &it.pool);
+    let pools = config.pools.iter();
     pools.flat_map(all_backends).filter_map(|backend| backend.id).collect()
 }
 

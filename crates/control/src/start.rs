@@ -2,18 +2,21 @@
 //! order.
 
 use crate::backlog::Backlog;
-use crate::bind::StartError;
+use crate::bind::{StartError, listen};
 use crate::countries::CountryBook;
 use crate::desk::Desk;
-use crate::instance::{Bound, Instance, bind_listener};
+use crate::instance::{Bound, Instance};
 use crate::loops;
 use crate::manager::{ServiceManager, Watchdog};
 use crate::operator::Operator;
 use crate::owner::Owner;
+use crate::publish::refuse_duplicates;
 use crate::report::Reporter;
 use crate::serving::{Beside, Ending, Serving};
 use crate::signals::{Caught, Signals};
+use crate::snapshot::first_pool;
 use crate::socket::AdminSocket;
+use balancing::Pool;
 use config::{Config, Ids};
 use dataplane::{DataPlane, Observe, Options};
 use std::io;
@@ -65,6 +68,7 @@ pub struct Prepared {
     config: Config,
     ids: Ids,
     bound: Vec<Bound>,
+    pools: Vec<Pool>,
     workers: usize,
     admin: AdminSocket,
     reporter: Box<dyn Reporter>,
@@ -93,23 +97,25 @@ impl Prepared {
         let workers = config.process.workers.unwrap_or(cores).max(1);
         let mut ids = Ids::default();
         config.identify(None, &mut ids);
-        let bind = |listener| bind_listener(listener, workers);
-        let bound: Vec<_> = config.listeners.iter().map(bind).collect::<Result<_, _>>()?;
+        let bound = bind_all(&config)?;
+        let pools = config.pools.iter().map(|pool| first_pool(pool, workers));
+        let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
         if setup.refuse_loops {
-            loops::refuse(&bound)?;
+            loops::refuse(&bound, &pools)?;
         }
         // Looked up now: under another root directory there may be no list of users.
         let user = config.process.user.as_deref().map(find_user).transpose()?;
         let owner = user.as_ref().map(|(_, user)| user);
         let admin = AdminSocket::claim(&setup.admin, owner)?;
         let mut countries = CountryBook::default();
-        for listener in &config.listeners {
-            countries.find(&listener.pool); // under another root directory it may be out of reach
+        for pool in &config.pools {
+            countries.find(pool); // under another root directory it may be out of reach
         }
         Ok(Self {
             config,
             ids,
             bound,
+            pools,
             workers,
             admin,
             reporter,
@@ -167,8 +173,9 @@ impl Prepared {
             .enable_all()
             .build()
             .map_err(system("the control plane"))?;
+        let serve = (self.bound, self.pools);
         let instance =
-            Instance::start(plane, self.config, self.ids, self.bound, self.observe, self.countries);
+            Instance::start(plane, self.config, self.ids, serve, self.observe, self.countries);
         instance.plane.settle();
         let owner = Owner::new(instance, self.reporter, self.admin, self.manager.reports);
         let (desk, requests) = Desk::new();
@@ -203,12 +210,19 @@ impl Prepared {
     }
 }
 
+/// Listens on all addresses of all listeners.
+pub(crate) fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
+    refuse_duplicates(config)?;
+    let binds = config.listeners.iter().flat_map(|it| it.binds.iter().map(move |bind| (it, bind)));
+    binds.map(|(it, bind)| Ok((bind.clone(), listen(bind, it.shared_port)?))).collect()
+}
+
 /// A listener's source address, if this machine does not have it now. It may come later, as one that
 /// two machines share does, so the start goes on.
 fn unusable_source(listener: &config::Listener) -> Option<(String, IpAddr, io::Error)> {
     let terms::Source::Fixed(source) = listener.source else { return None };
     let error = UdpSocket::bind((source, 0)).err()?;
-    Some((listener.bind.to_string(), source, error))
+    Some((listener.bound_to(), source, error))
 }
 
 fn absolute(path: &Path) -> PathBuf {

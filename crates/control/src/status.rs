@@ -1,11 +1,12 @@
 //! The reports of an instance.
 
 use crate::instance::{Instance, Listening};
-use balancing::{Backend, HealthLimits};
+use balancing::{Backend, HealthLimits, Pool};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use telemetry::{BackendRow, Health, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+use std::sync::Arc;
+use telemetry::{BackendRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow};
 use terms::{Instant, ListenerId};
 
 impl Instance {
@@ -15,46 +16,42 @@ impl Instance {
         let now = sys::clock::now();
         let workers = self.plane.sessions_by_worker();
         let listeners = self.config.listeners.iter().zip(&self.listeners);
+        let pools = self.config.pools.iter().zip(&self.pools);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: now.since(self.started).as_secs(),
             shutting_down: self.shutting_down,
             workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
-            listeners: listeners.map(|(config, it)| self.listener_row(config, it, now)).collect(),
+            listeners: listeners.map(|(config, it)| listener_row(config, it)).collect(),
+            pools: pools.map(|(config, it)| self.pool_row(config, it, now)).collect(),
         }
     }
 
-    fn listener_row(
-        &self,
-        config: &config::Listener,
-        listening: &Listening,
-        now: Instant,
-    ) -> ListenerRow {
-        let listener = &listening.listener;
-        let pool = listener.pool();
-        let tiers = pool.tiers.iter().map(|tier| {
-            let backends = tier.backends.iter();
-            TierRow {
-                policy: tier.policy,
-                backends: backends.map(|it| self.backend_row(it, &pool.health, now)).collect(),
-            }
+    fn pool_row(&self, config: &config::Pool, pool: &Pool, now: Instant) -> PoolRow {
+        let tiers = config.tiers.iter().zip(&pool.tiers).map(|(config, tier)| {
+            let backends = config.backends.iter().zip(&tier.backends);
+            let row = |(config, it): (&config::Backend, &Arc<Backend>)| {
+                self.backend_row(config, it, &pool.health, now)
+            };
+            TierRow { policy: tier.policy, backends: backends.map(row).collect() }
         });
-        ListenerRow {
-            bind: listening.name.clone(),
-            pool: config.pool.name.clone(),
-            sessions: listener.sessions().into(),
-            sessions_total: listener.sessions_total(),
-            tiers: tiers.collect(),
-        }
+        PoolRow { name: config.name.clone(), tiers: tiers.collect() }
     }
 
-    fn backend_row(&self, backend: &Backend, limits: &HealthLimits, now: Instant) -> BackendRow {
+    fn backend_row(
+        &self,
+        config: &config::Backend,
+        backend: &Backend,
+        limits: &HealthLimits,
+        now: Instant,
+    ) -> BackendRow {
         let state = &backend.state;
         let baseline = self.baselines.get(&backend.id).copied().unwrap_or_default();
         let totals = state.totals().since(baseline);
         BackendRow {
-            name: backend.name.clone(),
+            name: config.name.clone(),
+            endpoint: backend.name.clone(),
             addresses: backend.addresses.iter().map(ToString::to_string).collect(),
             admin: state.admin(),
             health: health(backend, limits, now),
@@ -65,6 +62,16 @@ impl Instance {
             sent_bytes_total: totals.sent_bytes,
             received_bytes_total: totals.received_bytes,
         }
+    }
+}
+
+fn listener_row(config: &config::Listener, listening: &Listening) -> ListenerRow {
+    ListenerRow {
+        name: config.name.clone(),
+        binds: config.binds.iter().map(ToString::to_string).collect(),
+        pool: config.pool.clone(),
+        sessions: listening.listener.sessions().into(),
+        sessions_total: listening.listener.sessions_total(),
     }
 }
 

@@ -38,14 +38,13 @@ impl Instance {
             is_shutting_down: self.is_shutting_down(),
             ..Summary::default()
         };
-        for (config, listening) in self.config.listeners.iter().zip(&self.listeners) {
-            let pool = listening.listener.pool();
+        for (config, pool) in self.config.pools.iter().zip(&self.pools) {
             let mut backends = Backends::default();
             for (_, _, backend) in pool.backends() {
                 backends.add(backend.state.admin(), health(backend, &pool.health, now));
             }
             if backends.available == 0 {
-                summary.dead_pools.push(config.pool.name.clone());
+                summary.dead_pools.push(config.name.clone());
             }
             summary.backends.add_all(backends);
         }

@@ -37,3 +37,4 @@ mod worker;
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
 pub use listener::{Countries, Listener, Observe, Settings};
 pub use plane::{DataPlane, Options, RollCall};
+pub use shared::DoorId;

@@ -148,9 +148,10 @@ impl Listener {
         self.pool.load()
     }
 
-    /// Sends new sessions to another pool. Open sessions keep theirs.
-    pub fn publish_pool(&self, pool: Pool) {
-        self.pool.store(Arc::new(pool));
+    /// Sends new sessions to another pool. Open sessions keep theirs. Listeners that are given the
+    /// same one share everything of it.
+    pub fn publish_pool(&self, pool: Arc<Pool>) {
+        self.pool.store(pool);
     }
 
     /// Open sessions.
@@ -200,11 +201,11 @@ impl Listener {
 
     /// A listener without counts.
     #[must_use]
-    pub fn new(id: ListenerId, settings: Settings, pool: Pool) -> Self {
+    pub fn new(id: ListenerId, settings: Settings, pool: Arc<Pool>) -> Self {
         Self {
             id,
             settings: ArcSwap::from_pointee(settings),
-            pool: ArcSwap::from_pointee(pool),
+            pool: ArcSwap::new(pool),
             room: Room::new(),
             sessions_total: AtomicU64::new(0),
             source_faults_told: AtomicU8::new(0),

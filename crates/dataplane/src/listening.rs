@@ -2,7 +2,7 @@
 
 use crate::event::Trouble;
 use crate::listener::{Connecting, Listener};
-use crate::shared::Incoming;
+use crate::shared::{DoorId, Incoming};
 use crate::token::Token;
 use crate::tools::Tools;
 use slab::Slab;
@@ -23,6 +23,7 @@ pub(crate) struct Listening {
 /// A listening socket and whether it is being watched.
 struct ListeningSocket {
     listener: Arc<Listener>,
+    door: DoorId,
     socket: OwnedFd,
     watched: bool,
     /// Clients to accept in the next turn in which there are any, as a power of two.
@@ -41,12 +42,14 @@ impl Listening {
     pub fn add(
         &mut self,
         listener: Arc<Listener>,
+        door: DoorId,
         socket: OwnedFd,
         tools: &mut Tools,
         now: Instant,
     ) {
         let index = self.sockets.insert(ListeningSocket {
             listener,
+            door,
             socket,
             watched: false,
             share_log2: 0,
@@ -156,13 +159,20 @@ impl Listening {
         sockets.filter(|(_, it)| it.listener.id() == listener).map(|(index, _)| index).collect()
     }
 
-    /// Closes the sockets of one listener, or all.
-    pub fn stop(&mut self, listener: Option<ListenerId>) {
-        // Closing a socket unwatches it.
-        self.sockets.retain(|_, it| listener.is_some_and(|listener| it.listener.id() != listener));
+    /// Gives back the sockets of these doors, or all.
+    pub fn stop(&mut self, doors: Option<&[DoorId]>, tools: &Tools) -> Vec<(DoorId, OwnedFd)> {
+        let is_meant = |it: &ListeningSocket| doors.is_none_or(|doors| doors.contains(&it.door));
+        let meant = self.sockets.iter().filter(|(_, it)| is_meant(it)).map(|(index, _)| index);
+        let meant: Vec<_> = meant.collect();
+        let mut stopped = Vec::new();
+        for index in meant {
+            self.unwatch(index, tools);
+            stopped.extend(self.sockets.try_remove(index).map(|it| (it.door, it.socket)));
+        }
         if self.sockets.is_empty() {
             self.retry_at = None;
         }
+        stopped
     }
 
     /// Stops accepting for a moment, if a session found no file descriptor or memory.

@@ -2,7 +2,7 @@
 
 use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
-use crate::shared::{Handle, Order, Orders, Shared};
+use crate::shared::{DoorId, Handle, Order, Orders, Shared};
 use crate::worker::Worker;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use sys::net;
-use terms::{CloseReason, ListenerId};
+use terms::CloseReason;
 
 /// The options of the data plane.
 #[derive(Clone, Copy, Debug)]
@@ -132,13 +132,18 @@ impl DataPlane {
         self.shared.workers.iter().map(|worker| worker.sessions.load(Relaxed) as usize).collect()
     }
 
-    /// Accepts clients on `socket` from now on.
-    pub fn listen(&self, listener: Arc<Listener>, socket: OwnedFd) {
-        if let Some(address) = net::local_address(socket.as_fd()) {
-            let is_dual_stack = net::is_dual_stack(socket.as_fd());
-            self.shared.open_door(listener.id(), address, is_dual_stack);
+    /// Accepts clients on these sockets from now on.
+    pub fn listen(&self, listener: &Arc<Listener>, sockets: Vec<OwnedFd>) -> DoorId {
+        let door = self.shared.new_door();
+        for socket in sockets {
+            if let Some(address) = net::local_address(socket.as_fd()) {
+                let is_dual_stack = net::is_dual_stack(socket.as_fd());
+                self.shared.open_door(door, address, is_dual_stack);
+            }
+            let order = Order::Listen(Arc::clone(listener), door, socket);
+            self.shared.home(listener.id()).order(order);
         }
-        self.shared.home(listener.id()).order(Order::Listen(listener, socket));
+        door
     }
 
     /// Replaces a listener's settings, also for open sessions. Accepting continues if it was paused
@@ -152,25 +157,29 @@ impl DataPlane {
 
     /// Closes all listening sockets; they are closed when this returns.
     pub fn stop_listening(&self) {
-        self.close_listeners(None);
+        self.close_doors(None);
     }
 
-    /// Closes the listening sockets of one listener; they are closed when this returns. Open
-    /// sessions continue, and the listener may [listen](Self::listen) again.
-    pub fn stop_listening_on(&self, listener: ListenerId) {
-        self.close_listeners(Some(listener));
+    /// Stops accepting on the sockets of these doors, and returns them. Whoever drops one closes it;
+    /// clients in its queue are accepted if it is [listened](Self::listen) on again. Open sessions
+    /// continue.
+    pub fn stop_listening_on(&self, doors: &[DoorId]) -> Vec<(DoorId, OwnedFd)> {
+        match doors {
+            [] => Vec::new(),
+            doors => self.close_doors(Some(doors)),
+        }
     }
 
-    fn close_listeners(&self, listener: Option<ListenerId>) {
-        self.shared.close_doors(listener);
-        let (sender, done) = channel();
+    fn close_doors(&self, doors: Option<&[DoorId]>) -> Vec<(DoorId, OwnedFd)> {
+        self.shared.close_doors(doors);
+        let doors: Option<Arc<[DoorId]>> = doors.map(Arc::from);
+        let (sender, sockets) = channel();
         for worker in &self.shared.workers {
-            worker.order(Order::StopListening(listener, sender.clone()));
+            worker.order(Order::StopListening(doors.clone(), sender.clone()));
         }
         drop(sender);
-        for _ in &self.shared.workers {
-            let _ = done.recv_timeout(ANSWER_TIMEOUT);
-        }
+        let answers = self.shared.workers.iter().map(|_| sockets.recv_timeout(ANSWER_TIMEOUT));
+        answers.flatten().flatten().collect()
     }
 
     /// Has each worker list its open sessions, in no particular order, without waiting for it. Each

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
 use sys::epoll::Waker;
 use terms::{Address, CloseReason, ListenerId};
@@ -27,12 +27,18 @@ pub(crate) struct Shared {
     pub process_id: u64,
     /// The TCP addresses that we listen on; changes when a listener begins or ends.
     doors: ArcSwap<Vec<Door>>,
+    /// The number of doors opened so far.
+    doors_opened: AtomicU64,
 }
+
+/// Identifies the sockets that [`crate::DataPlane::listen`] was given in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DoorId(u64);
 
 /// A TCP address that we listen on.
 #[derive(Clone, Copy, Debug)]
 struct Door {
-    listener: ListenerId,
+    id: DoorId,
     address: SocketAddr,
     is_dual_stack: bool,
 }
@@ -50,9 +56,9 @@ pub(crate) struct Handle {
 /// What a worker can be asked to do.
 pub(crate) enum Order {
     /// Accept clients here.
-    Listen(Arc<Listener>, OwnedFd),
-    /// Close the sockets of one listener, or all, then reply.
-    StopListening(Option<ListenerId>, Sender<()>),
+    Listen(Arc<Listener>, DoorId, OwnedFd),
+    /// Give back the sockets of these doors, or all.
+    StopListening(Option<Arc<[DoorId]>>, Sender<Vec<(DoorId, OwnedFd)>>),
     /// Serve this client.
     Begin(Incoming),
     /// A session ended or connected, on any worker: a paused listener may accept again.
@@ -90,8 +96,9 @@ impl Shared {
             hasher.write_u64(seed);
             hasher.finish()
         };
-        let doors = ArcSwap::default();
-        let shared = Self { workers, sessions_most, pipes_most, seed, process_id, doors };
+        let (doors, doors_opened) = (ArcSwap::default(), AtomicU64::new(0));
+        let shared =
+            Self { workers, sessions_most, pipes_most, seed, process_id, doors, doors_opened };
         shared.measure_descriptors();
         shared
     }
@@ -135,15 +142,20 @@ impl Shared {
         open >= self.sessions_most.load(Relaxed)
     }
 
+    /// An id that no door has had.
+    pub fn new_door(&self) -> DoorId {
+        DoorId(self.doors_opened.fetch_add(1, Relaxed))
+    }
+
     /// Adds an address that a listener is reached at.
-    pub fn open_door(&self, listener: ListenerId, address: SocketAddr, is_dual_stack: bool) {
-        let door = Door { listener, address, is_dual_stack };
+    pub fn open_door(&self, id: DoorId, address: SocketAddr, is_dual_stack: bool) {
+        let door = Door { id, address, is_dual_stack };
         self.doors.rcu(|doors| doors.iter().copied().chain([door]).collect::<Vec<_>>());
     }
 
-    /// Removes the addresses of a listener, or all.
-    pub fn close_doors(&self, listener: Option<ListenerId>) {
-        let stays = |door: &&Door| listener.is_some_and(|listener| door.listener != listener);
+    /// Removes the addresses of these doors, or all.
+    pub fn close_doors(&self, doors: Option<&[DoorId]>) {
+        let stays = |door: &&Door| doors.is_some_and(|doors| !doors.contains(&door.id));
         self.doors.rcu(|doors| doors.iter().filter(stays).copied().collect::<Vec<_>>());
     }
 

@@ -146,12 +146,11 @@ impl Worker {
         while let Ok(order) = self.orders.try_recv() {
             let before = self.sessions.next_number(&self.tools);
             match order {
-                Order::Listen(listener, socket) => {
-                    self.listening.add(listener, socket, &mut self.tools, now);
+                Order::Listen(listener, door, socket) => {
+                    self.listening.add(listener, door, socket, &mut self.tools, now);
                 }
-                Order::StopListening(listener, done) => {
-                    self.listening.stop(listener);
-                    let _ = done.send(());
+                Order::StopListening(doors, reply) => {
+                    let _ = reply.send(self.listening.stop(doors.as_deref(), &self.tools));
                 }
                 Order::Begin(incoming) => self.sessions.begin(incoming, &mut self.tools, now),
                 Order::Resume(listener) => self.listening.resume(listener, &mut self.tools, now),

@@ -72,11 +72,9 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         countries: None,
         observe: Observe::default(),
     };
-    let listener =
-        Listener::new(ListenerId::new(0), settings, Pool { tiers: vec![tier], ..Pool::default() });
-    plane.listen(
-        Arc::new(listener),
-        sys::net::listen_tcp(address, true, false).expect("a free port"),
-    );
+    let pool = Arc::new(Pool { tiers: vec![tier], ..Pool::default() });
+    let listener = Arc::new(Listener::new(ListenerId::new(0), settings, pool));
+    let socket = sys::net::listen_tcp(address, true, false).expect("a free port");
+    plane.listen(&listener, vec![socket]);
     faults
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Renders a status report. Keys that are missing show as `–`.
 pub fn render(status: &Value) -> String {
-    let listeners = list(status, "listeners");
+    let (listeners, pools) = (list(status, "listeners"), list(status, "pools"));
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -21,13 +21,13 @@ pub fn render(status: &Value) -> String {
         text(status, "version"),
         text(status, "pid"),
         status.get("uptime_seconds").and_then(Value::as_f64).map_or(MISSING.to_owned(), uptime),
-        overview(listeners),
+        overview(pools),
     );
     if listeners.is_empty() {
         page.push_str("<p>Nothing is listened on.</p>\n");
     }
-    for listener in listeners {
-        render_listener(&mut page, listener);
+    for pool in pools {
+        render_pool(&mut page, pool, listeners);
     }
     page.push_str("</main>\n<footer><p><a href=\"\">Reload</a>. This page only shows.</p></footer>\n</body>\n</html>\n");
     page
@@ -47,20 +47,31 @@ pub fn cgi(status: Result<&Value, &str>) -> String {
     }
 }
 
-fn render_listener(page: &mut String, listener: &Value) {
-    let bind = text(listener, "bind");
-    let _ = write!(
-        page,
-        "<section>\n<h2>{bind}</h2>\n<p>{} sessions now, {} in all</p>\n",
-        number(listener, "sessions"),
-        number(listener, "sessions_total"),
-    );
-    let tiers = list(listener, "tiers");
+fn render_pool(page: &mut String, pool: &Value, listeners: &[Value]) {
+    page.push_str("<section>\n");
+    let mut all = String::new();
+    for listener in listeners.iter().filter(|it| it.get("pool") == pool.get("name")) {
+        let binds = list(listener, "binds").iter();
+        let binds: Vec<_> = binds.map(|bind| escape(bind.as_str().unwrap_or(MISSING))).collect();
+        let binds = binds.join(", ");
+        let _ = write!(
+            page,
+            "<h2>{binds}</h2>\n<p>{} sessions now, {} in all</p>\n",
+            number(listener, "sessions"),
+            number(listener, "sessions_total"),
+        );
+        let _ = write!(all, "{}{binds}", if all.is_empty() { "" } else { ", " });
+    }
+    if all.is_empty() {
+        all = format!("pool {}", text(pool, "name"));
+        let _ = write!(page, "<h2>{all}</h2>\n<p>No listener</p>\n");
+    }
+    let tiers = list(pool, "tiers");
     for (i, tier) in tiers.iter().enumerate() {
         let name = if tiers.len() > 1 { format!("Tier {i}, ") } else { String::new() };
         let _ = write!(
             page,
-            "<div class=\"wide\" role=\"region\" aria-label=\"Backends of {bind}\" tabindex=\"0\">\n\
+            "<div class=\"wide\" role=\"region\" aria-label=\"Backends of {all}\" tabindex=\"0\">\n\
              <table>\n<caption>{name}policy {}</caption>\n<thead>\n<tr>",
             text(tier, "policy")
         );
@@ -77,7 +88,8 @@ fn render_listener(page: &mut String, listener: &Value) {
 }
 
 fn render_backend(page: &mut String, backend: &Value) {
-    let _ = write!(page, "<tr><th scope=\"row\">{}</th>", text(backend, "name"));
+    let key = if backend.get("name").is_some_and(Value::is_string) { "name" } else { "endpoint" };
+    let _ = write!(page, "<tr><th scope=\"row\">{}</th>", text(backend, key));
     for (_, column) in &COLUMNS[1..] {
         let cell = match column {
             Column::State => {
@@ -130,8 +142,8 @@ fn state_class(backend: &Value) -> &'static str {
 }
 
 /// How many backends there are, and how many of them take sessions.
-fn overview(listeners: &[Value]) -> String {
-    let tiers = listeners.iter().flat_map(|l| list(l, "tiers"));
+fn overview(pools: &[Value]) -> String {
+    let tiers = pools.iter().flat_map(|pool| list(pool, "tiers"));
     let backends: Vec<&Value> = tiers.flat_map(|t| list(t, "backends")).collect();
     let good = backends.iter().filter(|b| state_class(b) == "good").count();
     format!("{good} of {} backends healthy and enabled.", backends.len())
@@ -266,15 +278,19 @@ mod tests {
         json!({
             "version": "0.1.0", "pid": 4711, "uptime_seconds": 93_784.5,
             "listeners": [{
-                "bind": "[::]:8080", "sessions": 12, "sessions_total": 1_234_567,
+                "name": "web", "binds": ["[::]:8080"], "pool": "main",
+                "sessions": 12, "sessions_total": 1_234_567
+            }],
+            "pools": [{
+                "name": "main",
                 "tiers": [
                     { "policy": "round-robin", "backends": [
-                        { "name": "10.0.0.1:80", "admin": "enabled", "health": "healthy",
+                        { "name": null, "endpoint": "10.0.0.1:80", "admin": "enabled", "health": "healthy",
                           "sessions": 7, "sessions_max": 100, "attempts_total": 900_000,
                           "failures_total": 0, "sent_bytes_total": 999,
                           "received_bytes_total": 1_234_567_890_123u64 },
-                        { "name": "10.0.0.2:80", "admin": "disabled", "health": "healthy" },
-                        { "name": "10.0.0.3:80", "admin": "enabled", "health": "quarantined",
+                        { "name": "second", "endpoint": "10.0.0.2:80", "admin": "disabled", "health": "healthy" },
+                        { "endpoint": "10.0.0.3:80", "admin": "enabled", "health": "quarantined",
                           "sessions": 0, "failures_total": 17, "sent_bytes_total": 0 }
                     ] },
                     { "policy": "least-sessions", "backends": [] }
@@ -294,8 +310,8 @@ mod tests {
             json!(null),
             json!({}),
             json!([]),
-            json!({"listeners": 3}),
-            json!({"listeners": [null, {"tiers": [{"backends": [1, {"sessions": "many"}]}]}]}),
+            json!({"listeners": 3, "pools": 3}),
+            json!({"listeners": [null, {"binds": [3]}], "pools": [null, {"tiers": [{"backends": [1, {"sessions": "many"}]}]}]}),
         ] {
             let page = render(&odd);
             assert!(page.ends_with("</html>\n"), "{odd}");
@@ -308,8 +324,9 @@ mod tests {
         let evil = "<script>alert(\"x\")</script>&'";
         let page = render(&json!({
             "version": evil, "pid": evil, "uptime_seconds": evil,
-            "listeners": [{ "bind": evil, "sessions": evil, "tiers": [{ "policy": evil, "backends": [
-                { "name": evil, "admin": evil, "health": evil, "sessions": evil,
+            "listeners": [{ "name": evil, "binds": [evil], "pool": evil, "sessions": evil }],
+            "pools": [{ "name": evil, "tiers": [{ "policy": evil, "backends": [
+                { "name": evil, "endpoint": evil, "admin": evil, "health": evil, "sessions": evil,
                   "sent_bytes_total": { "a": evil } }
             ]}]}],
         }));

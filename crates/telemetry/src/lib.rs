@@ -9,4 +9,6 @@ mod line;
 mod status;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
-pub use status::{BackendRow, Health, ListenerRow, SessionRow, Status, TierRow, WorkerRow};
+pub use status::{
+    BackendRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
+};

@@ -19,6 +19,8 @@ pub struct Status {
     pub workers: Vec<WorkerRow>,
     /// The listeners.
     pub listeners: Vec<ListenerRow>,
+    /// The pools.
+    pub pools: Vec<PoolRow>,
 }
 
 /// One data-plane thread.
@@ -28,17 +30,26 @@ pub struct WorkerRow {
     pub sessions: u64,
 }
 
-/// A listener and its pool.
+/// A listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenerRow {
-    /// The listening address, as configured.
-    pub bind: String,
-    /// The name of the pool behind it, for commands where there are several.
+    /// The name.
+    pub name: String,
+    /// The listening addresses, as configured.
+    pub binds: Vec<String>,
+    /// The name of the pool that serves its clients.
     pub pool: String,
     /// Open sessions.
     pub sessions: u64,
     /// Sessions accepted since start.
     pub sessions_total: u64,
+}
+
+/// A pool, which may serve several listeners.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolRow {
+    /// The name, for commands where there are several pools.
+    pub name: String,
     /// The tiers, in the order in which they are tried.
     pub tiers: Vec<TierRow>,
 }
@@ -55,8 +66,10 @@ pub struct TierRow {
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendRow {
+    /// The name, if it has one.
+    pub name: Option<String>,
     /// The address as configured.
-    pub name: String,
+    pub endpoint: String,
     /// The resolved addresses, the preferred one first.
     pub addresses: Vec<String>,
     /// What the operator decided.
@@ -75,6 +88,14 @@ pub struct BackendRow {
     pub sent_bytes_total: u64,
     /// Bytes from the backend to clients.
     pub received_bytes_total: u64,
+}
+
+impl BackendRow {
+    /// What people call it: its name, or else its address.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.endpoint)
+    }
 }
 
 /// What is known of a backend's health.

@@ -3,7 +3,7 @@
 //! Only [`banner`] goes to standard output; the rest to standard error. Every text ends with its
 //! newline, except [`trying`], whose line the result completes.
 
-use config::{Endpoint, Listener};
+use config::{Endpoint, Pool};
 use std::net::IpAddr;
 
 /// The two lines at the start, in every mode, on standard output.
@@ -22,9 +22,9 @@ pub fn address_family(ipv6: bool) -> String {
 }
 
 /// The list of channels, when listening.
-pub fn active_channels(listener: &Listener) -> String {
+pub fn active_channels(pool: &Pool) -> String {
     let mut text = String::from("the following channels are active:\n");
-    for (group, tier) in listener.pool.tiers.iter().enumerate() {
+    for (group, tier) in pool.tiers.iter().enumerate() {
         for (channel, backend) in tier.backends.iter().enumerate() {
             let maxc = backend.limits.sessions_max.number();
             let endpoint: &Endpoint = &backend.endpoint;
@@ -161,7 +161,7 @@ mod tests {
         let Mode::Proxy(proxy) = args.mode(&|_| None).unwrap() else { panic!("not a proxy") };
         let config = proxy.to_config(&|_| None).unwrap();
         assert_eq!(
-            active_channels(&config.listeners[0]),
+            active_channels(&config.pools[0]),
             "the following channels are active:\n  0  0 127.0.0.1:21983:0\n  \
              0  1 127.0.0.1:21598:7\n  1  0 127.0.0.1:5:0\n"
         );

@@ -116,9 +116,10 @@ impl BalanceProxy {
         };
         let listener = Listener {
             id: None,
-            bind,
+            name: Listener::DEFAULT_NAME.to_owned(),
+            binds: vec![bind],
             shared_port: false,
-            pool,
+            pool: pool.name.clone(),
             sessions_max: None,
             connecting_max: None,
             timeouts,
@@ -129,7 +130,7 @@ impl BalanceProxy {
             cut: Cut::Close,
         };
         let process = Process { daemon: !args.foreground, ..Process::default() };
-        Ok(Config { listeners: vec![listener], process })
+        Ok(Config { listeners: vec![listener], pools: vec![pool], process })
     }
 
     /// What `-B` gives, when it is a name.
@@ -154,7 +155,7 @@ impl BalanceProxy {
 /// The names that [`resolve`] will ask for, without repetitions: `-B` first, then the channels.
 pub fn hosts_to_resolve<'a>(proxy: &'a BalanceProxy, config: &'a Config) -> Vec<&'a str> {
     let mut names: Vec<&str> = proxy.source_name().into_iter().collect();
-    for backend in config.listeners.iter().flat_map(backends) {
+    for backend in config.pools.iter().flat_map(Pool::backends).map(|(_, _, backend)| backend) {
         if let Endpoint::Tcp { host: Host::Name(name), .. } = &backend.endpoint
             && !names.contains(&name.as_str())
         {
@@ -178,23 +179,18 @@ pub fn resolve(
         first_ipv4(name).map(IpAddr::V4).ok_or_else(unknown)
     };
     let source = proxy.source_name().map(look_up).transpose()?;
-    for listener in &mut config.listeners {
-        if let Some(source) = source {
-            listener.source = Source::Fixed(source);
-        }
-        for backend in listener.pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
-            if let Endpoint::Tcp { host, .. } = &mut backend.endpoint
-                && let Host::Name(name) = host
-            {
-                *host = Host::Address(look_up(name)?);
-            }
+    if let Some(source) = source {
+        config.listeners.iter_mut().for_each(|it| it.source = Source::Fixed(source));
+    }
+    let tiers = config.pools.iter_mut().flat_map(|pool| &mut pool.tiers);
+    for backend in tiers.flat_map(|tier| &mut tier.backends) {
+        if let Endpoint::Tcp { host, .. } = &mut backend.endpoint
+            && let Host::Name(name) = host
+        {
+            *host = Host::Address(look_up(name)?);
         }
     }
     Ok(())
-}
-
-fn backends(listener: &Listener) -> impl Iterator<Item = &Backend> {
-    listener.pool.tiers.iter().flat_map(|tier| &tier.backends)
 }
 
 /// `host[:port[:maxc]]`, cut at the first two colons, or the same with an IPv6 address in

@@ -67,13 +67,13 @@ fn check(line: &str, expected: &str) {
 
 fn show(config: &Config) -> String {
     let listener = &config.listeners[0];
-    let tiers = listener.pool.tiers.iter().map(|tier| {
+    let tiers = config.pools[0].tiers.iter().map(|tier| {
         let backends: Vec<String> = tier.backends.iter().map(ToString::to_string).collect();
         let end = if tier.policy == Policy::Hash { " %" } else { " !" };
         backends.join(" ") + end
     });
     let tiers: Vec<String> = tiers.collect();
-    format!("{} -> {}", listener.bind, tiers.join(" ")).trim_end().to_owned()
+    format!("{} -> {}", listener.bound_to(), tiers.join(" ")).trim_end().to_owned()
 }
 
 fn complaint(error: &BalanceError) -> String {
@@ -208,10 +208,10 @@ fn groups() {
 fn limits_of_the_command_line() {
     // 63 words were all that the original took; groups hold 64 channels.
     let most = format!("81{}", " 127.1".repeat(64));
-    assert_eq!(configure(&most).unwrap().1.listeners[0].pool.tiers[0].backends.len(), 64);
+    assert_eq!(configure(&most).unwrap().1.pools[0].tiers[0].backends.len(), 64);
     check(&format!("{most} 127.1"), "64: MAXCHANNELS exceeded...");
     let groups = format!("81{}", format!("{} !", " 127.1".repeat(64)).repeat(32));
-    assert_eq!(configure(&groups).unwrap().1.listeners[0].pool.tiers.len(), 32);
+    assert_eq!(configure(&groups).unwrap().1.pools[0].tiers.len(), 32);
     check(&format!("{groups} 127.1"), "64: MAXCHANNELS exceeded...");
     check(&format!("{most} 127.1 ! !"), "64: MAXCHANNELS exceeded...");
 }
@@ -244,10 +244,10 @@ fn an_original_is_a_setting_of_the_model() {
     assert_eq!(listener.timeouts.shutdown, None);
     assert_eq!(listener.cut, terms::Cut::Close);
     assert_eq!(listener.splice, SpliceMode::Auto);
-    assert_eq!(listener.pool.quarantine, Duration::ZERO);
-    assert!(!listener.pool.auto_disable && config.process.daemon);
+    assert_eq!(config.pools[0].quarantine, Duration::ZERO);
+    assert!(!config.pools[0].auto_disable && config.process.daemon);
     let failover = |config: &Config| {
-        let pool = &config.listeners[0].pool;
+        let pool = &config.pools[0];
         pool.tiers.iter().map(|tier| pool.failover_of(tier.policy)).collect::<Vec<_>>()
     };
     assert_eq!(failover(&config), [FailoverScope::LaterTiers, FailoverScope::WholeTier]);
@@ -257,7 +257,7 @@ fn an_original_is_a_setting_of_the_model() {
     assert_eq!(listener.timeouts.connect, Duration::from_secs(2));
     assert_eq!(listener.timeouts.idle, Some(Duration::from_secs(9)));
     assert_eq!(listener.splice, SpliceMode::Never);
-    assert!(listener.pool.auto_disable && !config.process.daemon);
+    assert!(config.pools[0].auto_disable && !config.process.daemon);
     assert_eq!(failover(&config), [FailoverScope::WholeTier; 2]);
 }
 
@@ -355,7 +355,7 @@ fn a_configuration_is_said_in_native_words() {
     let print = |line: &str| {
         let Ok(Mode::Proxy(proxy)) = start(line) else { panic!("{line} is no start") };
         let mut config = proxy.to_config(SERVICES).unwrap();
-        config.listeners[0].pool.fixed_places = false; // what balance is known by
+        config.pools[0].fixed_places = false; // what balance is known by
         let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());
         let native = NativeCli::try_parse_from(words).unwrap().start;
         assert_eq!(native.to_config(SERVICES), Ok(config.clone()));

@@ -11,7 +11,7 @@ use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
 impl PenSettings {
     /// What the settings mean. Servers are the backends of tier 0 at their places, empty places
     /// included, the emergency server is tier 1, the abuse server the reject backend. Without
-    /// anything to listen on there is no listener.
+    /// anything to listen on there is no listener, but still a pool.
     pub fn to_config(&self) -> Config {
         let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
         let process = Process {
@@ -21,7 +21,8 @@ impl PenSettings {
             root: path(&self.chroot),
             ..Process::default()
         };
-        Config { listeners: self.listener().into_iter().collect(), process }
+        let listeners = self.listener().into_iter().collect();
+        Config { listeners, pools: vec![self.pool()], process }
     }
 
     /// Where the process id goes, as it is seen before the root directory changes.
@@ -41,9 +42,10 @@ impl PenSettings {
         };
         Some(Listener {
             id: None,
-            bind: self.listen.as_ref()?.bind.clone(),
+            name: Listener::DEFAULT_NAME.to_owned(),
+            binds: vec![self.listen.as_ref()?.bind.clone()],
             shared_port: true,
-            pool: self.pool(),
+            pool: Pool::DEFAULT_NAME.to_owned(),
             sessions_max: Some(at_least_one(self.conn_max)),
             connecting_max: Some(at_least_one(self.pending_max)),
             timeouts: self.timeouts(),

@@ -68,7 +68,7 @@ fn check(line: &str, expected: &str) {
     let seen = match start(line) {
         Ok(settings) => {
             let servers = server_table(&settings)[1..].join(" |");
-            format!("{} ->{servers}", settings.to_config().listeners[0].bind)
+            format!("{} ->{servers}", settings.to_config().listeners[0].bound_to())
         }
         Err(error) => {
             let usage = if error.stdout().is_some() { " USAGE" } else { "" };

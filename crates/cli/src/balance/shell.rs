@@ -158,7 +158,7 @@ impl<'a> Shell<'a> {
 
 /// The channels as `show` wants them.
 fn rows(status: &Status) -> Vec<ShowRow> {
-    let tiers = status.listeners.iter().flat_map(|listener| listener.tiers.iter().enumerate());
+    let tiers = status.pools.iter().flat_map(|pool| pool.tiers.iter().enumerate());
     let mut rows = Vec::new();
     for (group, tier) in tiers {
         for (channel, backend) in tier.backends.iter().enumerate() {

@@ -41,7 +41,7 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
         }
     }
     if let Some(name) = &which.listen {
-        let fits = |status: &Status| status.listeners.iter().any(|it| name.fits(&it.bind));
+        let fits = |status: &Status| binds(status).any(|bind| name.fits(bind));
         running.retain(|(_, status)| fits(status));
         draining.retain(|(_, status)| fits(status));
     }
@@ -69,8 +69,13 @@ fn connect(path: &Path) -> Result<Client, Failure> {
 }
 
 fn listeners(running: &[(Client, Status)]) -> String {
-    let binds = running.iter().flat_map(|(_, status)| &status.listeners).map(|it| &*it.bind);
-    binds.collect::<Vec<_>>().join(", ")
+    let all = running.iter().flat_map(|(_, status)| binds(status));
+    all.collect::<Vec<_>>().join(", ")
+}
+
+/// The addresses that an instance listens on.
+fn binds(status: &Status) -> impl Iterator<Item = &str> {
+    status.listeners.iter().flat_map(|it| &it.binds).map(String::as_str)
 }
 
 fn nothing_found(which: &WhichInstance, dir: &Path) -> Failure {

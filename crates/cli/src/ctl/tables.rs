@@ -5,13 +5,13 @@
 
 use balancing::{AdminState, Policy};
 use serde::Serialize;
-use telemetry::{BackendRow, ListenerRow, SessionRow, Status};
+use telemetry::{BackendRow, ListenerRow, PoolRow, SessionRow, Status};
 use terms::Limit;
 
 /// The width of a terminal that shows plain tables without folding lines.
 const WIDTH: usize = 80;
 
-/// A running instance: a head, and a table of backends for each listener.
+/// A running instance: a head, and for each pool its listeners and a table of its backends.
 pub fn status_text(status: &Status, is_wide: bool) -> String {
     let workers: Vec<_> = status.workers.iter().map(|it| it.sessions.to_string()).collect();
     let state = if status.shutting_down { ", shutting down" } else { "" };
@@ -22,26 +22,38 @@ pub fn status_text(status: &Status, is_wide: bool) -> String {
         status.uptime_seconds,
         workers.join(" ")
     );
-    for listener in &status.listeners {
-        text += &listener_text(listener, is_wide);
+    for pool in &status.pools {
+        text.push('\n');
+        text += &pool_text(status, pool, is_wide);
+    }
+    let has_pool = |it: &&ListenerRow| status.pools.iter().any(|pool| pool.name == it.pool);
+    for listener in status.listeners.iter().filter(|it| !has_pool(it)) {
+        text += &format!("\n{}, which serves nobody: no pool {}\n", head(listener), listener.pool);
     }
     text
 }
 
-fn listener_text(listener: &ListenerRow, is_wide: bool) -> String {
-    let mut text = format!(
-        "\n{}: {} open, {} since start, {}\n",
-        listener.bind,
-        sessions(listener.sessions),
-        listener.sessions_total,
-        policies(listener)
-    );
-    if is_full(listener) {
+fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
+    let listeners: Vec<_> = status.listeners.iter().filter(|it| it.pool == pool.name).collect();
+    let policies: Vec<_> = pool.tiers.iter().map(|tier| word(&tier.policy)).collect();
+    let policies = policies.join(" ! ");
+    let mut text = match listeners[..] {
+        [only] => format!("{}, {policies}\n", head(only)),
+        [] => format!("pool {} without a listener, {policies}\n", pool.name),
+        _ => {
+            let heads = listeners.iter().map(|it| format!("{}\n", head(it)));
+            heads.collect::<String>() + &format!("pool {}, {policies}\n", pool.name)
+        }
+    };
+    if is_full(pool) {
         text += "every available backend has as many sessions as its limit allows\n";
     }
-    let places = listener.tiers.iter().enumerate().flat_map(|(tier, row)| {
-        let backends = row.backends.iter().enumerate();
-        backends.map(move |(index, backend)| (format!("{tier}.{index}"), row.policy, backend))
+    // As commands take them.
+    let prefix = if status.pools.len() > 1 { format!("{}/", pool.name) } else { String::new() };
+    let places = pool.tiers.iter().enumerate().flat_map(|(tier, row)| {
+        let (backends, prefix) = (row.backends.iter().enumerate(), &prefix);
+        backends
+            .map(move |(index, backend)| (format!("{prefix}{tier}.{index}"), row.policy, backend))
     });
     let table = match is_wide {
         true => Table {
@@ -55,12 +67,13 @@ fn listener_text(listener: &ListenerRow, is_wide: bool) -> String {
             rows: places.map(|(place, _, backend)| plain_row(place, backend)).collect(),
         },
     };
-    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) }
+    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[0, 1]) }
 }
 
-fn policies(listener: &ListenerRow) -> String {
-    let words: Vec<_> = listener.tiers.iter().map(|tier| word(&tier.policy)).collect();
-    words.join(" ! ")
+/// What a listener is bound to, and its sessions.
+fn head(listener: &ListenerRow) -> String {
+    let open = sessions(listener.sessions);
+    format!("{}: {open} open, {} since start", listener.binds.join(", "), listener.sessions_total)
 }
 
 fn sessions(count: u64) -> String {
@@ -71,8 +84,8 @@ fn sessions(count: u64) -> String {
 }
 
 /// Whether every backend that could serve has reached its limit.
-fn is_full(listener: &ListenerRow) -> bool {
-    let backends = listener.tiers.iter().flat_map(|tier| &tier.backends);
+fn is_full(pool: &PoolRow) -> bool {
+    let backends = pool.tiers.iter().flat_map(|tier| &tier.backends);
     let mut usable = backends.filter(|it| it.admin == AdminState::Enabled).peekable();
     usable.peek().is_some() && usable.all(has_reached_its_limit)
 }
@@ -93,7 +106,7 @@ fn plain_row(place: String, backend: &BackendRow) -> Vec<String> {
     };
     vec![
         place,
-        backend.name.clone(),
+        backend.called().to_owned(),
         state,
         short(backend.sessions),
         limit(backend, short),
@@ -112,7 +125,10 @@ const WIDE_STATUS: [&str; 11] = [
 fn wide_row(place: String, policy: Policy, backend: &BackendRow) -> Vec<String> {
     vec![
         place,
-        backend.name.clone(),
+        match &backend.name {
+            Some(name) => format!("{name} ({})", backend.endpoint),
+            None => backend.endpoint.clone(),
+        },
         word(&policy),
         word(&backend.admin),
         word(&backend.health),

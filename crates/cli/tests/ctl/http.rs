@@ -39,7 +39,7 @@ fn what_is_not_there_says_so_in_json() {
     check("POST", "/v1/commands", negative, &bad, "invalid-command");
     let deep = "[".repeat(100_000);
     check("POST", "/v1/commands", &deep, &bad, "invalid-command");
-    assert_eq!(place.status()["listeners"][0]["tiers"][0]["backends"].as_array().unwrap().len(), 1);
+    assert_eq!(place.status()["pools"][0]["tiers"][0]["backends"].as_array().unwrap().len(), 1);
     assert_eq!(ask_times(&port, 3), "a a a", "nothing has changed");
 }
 

@@ -84,14 +84,19 @@ fn status_and_sessions_as_json() {
         "shutting_down": false,
         "workers": [{ "sessions": 1 }],
         "listeners": [{
-            "bind": format!("127.0.0.1:{port}"),
+            "name": "main",
+            "binds": [format!("127.0.0.1:{port}")],
             "pool": "main",
             "sessions": 1,
             "sessions_total": 1,
+        }],
+        "pools": [{
+            "name": "main",
             "tiers": [{
                 "policy": "round-robin",
                 "backends": [{
-                    "name": a.to_string(),
+                    "name": null,
+                    "endpoint": a.to_string(),
                     "addresses": [a.to_string()],
                     "admin": "enabled",
                     "health": "healthy",
@@ -307,7 +312,10 @@ fn another_address_keeps_limit_and_counters() {
     done(&place, "enable 0.0");
     assert_eq!(ask(&port), "b");
     let backend = place.backend(0, 0);
-    assert_eq!((&backend["name"], &backend["sessions_max"]), (&json!(b.to_string()), &json!(7)));
+    assert_eq!(
+        (&backend["endpoint"], &backend["sessions_max"]),
+        (&json!(b.to_string()), &json!(7))
+    );
     assert_eq!(backend["attempts_total"], 2);
 }
 
@@ -325,7 +333,7 @@ fn remove() {
     let sessions: Value =
         serde_json::from_str(&place.ctl("sessions --json").check(0).stdout).unwrap();
     assert_eq!(sessions[0]["backend"], a.to_string());
-    assert_eq!(place.backend(0, 0)["name"], b.to_string());
+    assert_eq!(place.backend(0, 0)["endpoint"], b.to_string());
     let mut seen = [ask(&port), ask(&port)];
     seen.sort();
     assert_eq!(seen, ["b", "c"]);
@@ -454,9 +462,8 @@ fn a_backend_that_is_not_there() {
         }
         refused(&place, &format!("limit {name} 5"), &unknown(name));
     }
-    let several = format!(
-        "several backends are called {a}; use TIER.INDEX, as shown by `evenkeel ctl status`"
-    );
+    let several =
+        format!("several backends are called {a}; use the place that `evenkeel ctl status` shows");
     refused(&place, &format!("disable {a}"), &several);
     done(&place, "disable 1.0");
 }

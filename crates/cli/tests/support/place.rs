@@ -140,7 +140,7 @@ impl Place {
     /// What it tells of a backend.
     #[track_caller]
     pub fn backend(&self, tier: usize, index: usize) -> Value {
-        self.status()["listeners"][0]["tiers"][tier]["backends"][index].clone()
+        self.status()["pools"][0]["tiers"][tier]["backends"][index].clone()
     }
 
     /// Its open sessions.

@@ -34,7 +34,7 @@ fn shown(config: &Config) -> String {
         });
         backends.collect::<Vec<_>>().join(" ")
     };
-    let tiers = config.listeners[0].pool.tiers.iter().map(tier);
+    let tiers = config.pools[0].tiers.iter().map(tier);
     tiers.collect::<Vec<_>>().join(" ! ")
 }
 
@@ -63,28 +63,32 @@ fn a_backend_is_found_by_place_name_or_address() {
 }
 
 #[test]
-fn a_selector_is_read_as_it_was_written() {
-    for text in ["0.1", "web/0.1", "db1:5432", "web/db1:5432", "unix:/run/a.sock", "web/unix:/a"] {
-        assert_eq!(BackendSelector::from(text.to_owned()).to_string(), text);
+fn a_name_selects_a_backend() {
+    let mut named = config("80 a b ! c");
+    named.pools[0].tiers[1].backends[0].name = Some("old".to_owned());
+    named.pools[0].name = "unix:/run/x".to_owned();
+    let id = |text: &str| named.backend_id(&BackendSelector::from(text.to_owned()), &known());
+    for text in ["old", "c:80", "1.0", "unix:/run/x/old", "unix:/run/x/c:80", "unix:/run/x/1.0"] {
+        assert_eq!(id(text), Ok(BackendId::new(3)), "{text}");
     }
-    let selector = BackendSelector::from("unix:/run/0.1".to_owned());
-    assert_eq!(selector.pool, None);
-    let selector = BackendSelector::from("web/unix:/run/a".to_owned());
-    assert_eq!(selector.pool.as_deref(), Some("web"));
+    assert_eq!(id("unix:/run/x/10.0.0.2:80"), Ok(BackendId::new(2)));
+    for text in ["", "new", "x/old", "unix:/run/old", "unix:/run/x/", "unix:/run/x"] {
+        assert_eq!(id(text), Err(CommandError::UnknownBackend(text.to_owned())));
+    }
 }
 
 #[test]
 fn another_address_leaves_everything_else_as_it_was() {
     let mut before = config("80 a:80:5:6:7:8");
-    let backend = &mut before.listeners[0].pool.tiers[0].backends[0];
+    let backend = &mut before.pools[0].tiers[0].backends[0];
     backend.admin = AdminState::Draining;
     let wanted = Backend {
-        endpoint: config("80 b").listeners[0].pool.tiers[0].backends[0].endpoint.clone(),
+        endpoint: config("80 b").pools[0].tiers[0].backends[0].endpoint.clone(),
         ..backend.clone()
     };
     let json = r#"{"command":"set-endpoint","backend":"0.0","endpoint":"b:http"}"#;
     let after = before.apply(&command(json), &known()).unwrap();
-    assert_eq!(after.listeners[0].pool.tiers[0].backends[0], wanted);
+    assert_eq!(after.pools[0].tiers[0].backends[0], wanted);
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn an_address_changes_only_out_of_service() {
 fn another_policy_keeps_the_failover_scope() {
     let before = config("80 a b --failover nothing --hash-failover later-tiers");
     let scope = |config: &Config| {
-        let pool = &config.listeners[0].pool;
+        let pool = &config.pools[0];
         (pool.tiers[0].policy, pool.failover_of(pool.tiers[0].policy))
     };
     let set = |config: &Config, policy: &str| {
@@ -122,18 +126,18 @@ fn a_new_tier_can_only_be_the_next_one() {
     let json = r#"{"command":"set-policy","tier":2,"policy":"random"}"#;
     check("80 a ! b", json, "there is no tier 2; the next new tier is 2");
     let next = config("80 a ! b %").apply(&command(&add(2)), &known()).unwrap();
-    assert_eq!(next.listeners[0].pool.tiers[2].policy, Policy::Hash, "as the one before it");
+    assert_eq!(next.pools[0].tiers[2].policy, Policy::Hash, "as the one before it");
 }
 
 #[test]
 fn numbered_tiers_may_have_gaps() {
     let mut before = config("80 a");
-    before.listeners[0].pool.fixed_places = true;
+    before.pools[0].fixed_places = true;
     let add = r#"{"command":"add-backend","tier":2,"endpoint":"c:80"}"#;
     assert_eq!(shown(&before.apply(&command(add), &known()).unwrap()), "a:80 !  ! -c:80");
     let hash = r#"{"command":"set-policy","tier":1,"policy":"hash"}"#;
     let next = before.apply(&command(hash), &known()).unwrap();
-    assert_eq!(next.listeners[0].pool.tiers[1].policy, Policy::Hash);
+    assert_eq!(next.pools[0].tiers[1].policy, Policy::Hash);
     let far = r#"{"command":"set-policy","tier":1024,"policy":"hash"}"#;
     assert_eq!(before.apply(&command(far), &known()), Err(CommandError::TooManyTiers(1024)));
 }
@@ -154,7 +158,7 @@ fn a_removed_backend_is_gone_and_the_others_move_up() {
     check("80 a b ! c", json, "b:80 ! c:80");
     check("80 a ! c", json, " ! c:80");
     let mut fixed = config("80 a b");
-    fixed.listeners[0].pool.fixed_places = true;
+    fixed.pools[0].fixed_places = true;
     let refused = fixed.apply(&command(json), &known());
     assert_eq!(refused, Err(CommandError::FixedPlaces("0.0".to_owned())));
 }
@@ -162,10 +166,12 @@ fn a_removed_backend_is_gone_and_the_others_move_up() {
 #[test]
 fn with_several_pools_a_command_says_which() {
     let mut both = config("80 a");
-    let mut other = config("81 x").listeners.remove(0);
-    other.pool.name = "other".to_owned();
-    (other.id, other.pool.tiers[0].backends[0].id) = (None, None);
-    both.listeners.push(other);
+    let mut other = config("81 x");
+    let (mut listener, mut pool) = (other.listeners.remove(0), other.pools.remove(0));
+    (listener.name, listener.pool, listener.id) = ("other".to_owned(), "other".to_owned(), None);
+    (pool.name, pool.tiers[0].backends[0].id) = ("other".to_owned(), None);
+    both.listeners.push(listener);
+    both.pools.push(pool);
     let mut ids = Ids::default();
     ids.backend();
     ids.listener();
@@ -174,7 +180,7 @@ fn with_several_pools_a_command_says_which() {
     let add = r#"{"command":"add-backend","tier":0,"endpoint":"c:80"}"#;
     assert_eq!(ask(add), Err(CommandError::AmbiguousPool("main".to_owned())));
     let add = r#"{"command":"add-backend","pool":"other","tier":0,"endpoint":"c:80"}"#;
-    assert_eq!(ask(add).unwrap().listeners[1].pool.tiers[0].backends.len(), 2);
+    assert_eq!(ask(add).unwrap().pools[1].tiers[0].backends.len(), 2);
     let add = r#"{"command":"add-backend","pool":"none","tier":0,"endpoint":"c:80"}"#;
     assert_eq!(ask(add), Err(CommandError::UnknownPool("none".to_owned())));
     let limit = |backend: &str| {
@@ -182,33 +188,90 @@ fn with_several_pools_a_command_says_which() {
     };
     assert_eq!(ask(&limit("0.0")), Err(CommandError::AmbiguousBackend("0.0".to_owned())));
     let next = ask(&limit("other/0.0")).unwrap();
-    let limits = |listener: usize| next.listeners[listener].pool.tiers[0].backends[0].limits;
+    let limits = |pool: usize| next.pools[pool].tiers[0].backends[0].limits;
     assert_eq!(limits(1).sessions_max, Limit::AtMost(0));
     assert_eq!(limits(0).sessions_max, Limit::None);
 }
 
-#[test]
-fn ids_stay_with_their_places_and_are_never_given_out_again() {
-    let mut ids = Ids::default();
-    let mut first = config("80 a b");
-    for backend in &mut first.listeners[0].pool.tiers[0].backends {
-        backend.id = None;
-    }
-    first.identify(None, &mut ids);
-    let of = |config: &Config| -> Vec<u64> {
-        let backends = config.listeners[0].pool.backends();
-        backends.map(|(_, _, backend)| backend.id.unwrap().number()).collect()
-    };
-    let next = |line: &str, before: &Config, ids: &mut Ids| {
+/// The ids of the backends of `line` and then of each of `next`, which follow one another.
+#[track_caller]
+fn check_ids(line: &str, next: &[(&str, &[u64])], edit: impl Fn(&mut Config)) {
+    let read = |line: &str| {
         let words = std::iter::once("evenkeel").chain(line.split_whitespace());
-        let mut config =
-            NativeCli::try_parse_from(words).unwrap().start.to_config(&|_| None).unwrap();
-        config.identify(Some(before), ids);
+        let cli = NativeCli::try_parse_from(words).unwrap();
+        let mut config = cli.start.to_config(&|_| None).unwrap();
+        edit(&mut config);
         config
     };
-    assert_eq!(of(&first), [1, 2]);
-    let fewer = next("80 c", &first, &mut ids);
-    assert_eq!(of(&fewer), [1]);
-    let more = next("80 c d ! e", &fewer, &mut ids);
-    assert_eq!(of(&more), [1, 3, 4]);
+    let mut ids = Ids::default();
+    let mut before = read(line);
+    before.identify(None, &mut ids);
+    for (line, expected) in next {
+        let mut config = read(line);
+        config.identify(Some(&before), &mut ids);
+        let backends = config.pools[0].backends().map(|(_, _, it)| it);
+        let found: Vec<_> =
+            backends.chain(&config.pools[0].reject).map(|it| it.id.unwrap().number()).collect();
+        assert_eq!(found, *expected, "{line}");
+        before = config;
+    }
+}
+
+#[test]
+fn a_backend_is_the_same_while_its_address_is() {
+    let next: &[(_, &[u64])] = &[("80 b a", &[2, 1]), ("80 c ! b", &[3, 2]), ("80 a c", &[4, 3])];
+    check_ids("80 a b", next, |_| {});
+    check_ids("80 a a ! a", &[("80 a ! a", &[1, 2]), ("80 a a a", &[1, 2, 4])], |_| {});
+    check_ids("80 --reject x a", &[("80 --reject y b a", &[3, 1, 2])], |_| {});
+}
+
+#[test]
+fn where_places_are_fixed_a_backend_is_its_place() {
+    let fixed = |config: &mut Config| config.pools[0].fixed_places = true;
+    check_ids("80 a b", &[("80 c", &[1]), ("80 c d ! e", &[1, 3, 4])], fixed);
+}
+
+#[test]
+fn a_backend_is_the_same_while_its_name_is() {
+    /// Backends written `name.host` are called `name`.
+    fn name(config: &mut Config) {
+        for backend in &mut config.pools[0].tiers[0].backends {
+            let Endpoint::Tcp { host: crate::Host::Name(host), .. } = &mut backend.endpoint else {
+                continue;
+            };
+            if let Some((name, rest)) = host.clone().split_once('.') {
+                backend.name = Some(name.to_owned());
+                rest.clone_into(host);
+            }
+        }
+    }
+    check_ids("80 x.a y.b", &[("80 y.a x.b", &[2, 1]), ("80 x.c y.c", &[1, 2])], name);
+    // With a name, or without it again, it is the same.
+    check_ids("80 a b", &[("80 y.b x.a", &[2, 1]), ("80 a b", &[1, 2])], name);
+    check_ids("80 x.a", &[("80 y.a", &[2])], name);
+}
+
+#[test]
+fn pools_and_listeners_are_known_by_their_names() {
+    let start = |line: &str, before: Option<&Config>, ids: &mut Ids| {
+        let words: Vec<_> = line.split_whitespace().map(std::ffi::OsString::from).collect();
+        let Ok(crate::native::Typed::Start(start)) = crate::native::parse(&words) else {
+            panic!("{line}")
+        };
+        let mut config = start.to_config(&|_| None).unwrap();
+        config.identify(before, ids);
+        config
+    };
+    let mut ids = Ids::default();
+    let before = start("80 a -- 81 a", None, &mut ids);
+    let after = start("81 a -- 82 a -- 80 b", Some(&before), &mut ids);
+    let listeners = |config: &Config| -> Vec<_> {
+        config.listeners.iter().map(|it| it.id.unwrap().number()).collect()
+    };
+    assert_eq!((listeners(&before), listeners(&after)), (vec![0, 1], vec![1, 2, 0]));
+    let backends = |config: &Config| -> Vec<_> {
+        let backends = config.pools.iter().flat_map(Pool::backends);
+        backends.map(|(_, _, it)| it.id.unwrap().number()).collect()
+    };
+    assert_eq!((backends(&before), backends(&after)), (vec![1, 2], vec![2, 3, 4]));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Family, Host};
+use crate::{Config, Family, Host, Tier};
 use proptest::prelude::*;
 
 /// A backend whose settings follow from a number, so that equal numbers are equal backends.
@@ -12,6 +12,7 @@ fn backend(id: u64, seed: u8) -> Backend {
     };
     Backend {
         id: Some(BackendId::new(id)),
+        name: bit(6).then(|| format!("b{id}")),
         weight: u32::from(bit(3)),
         priority: i32::from(bit(4)),
         admin: if bit(5) { AdminState::Enabled } else { AdminState::Draining },
@@ -19,26 +20,33 @@ fn backend(id: u64, seed: u8) -> Backend {
     }
 }
 
-fn listener(id: u64, tiers: Vec<Tier>, seed: u8) -> Listener {
+fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
     let bit = |bit: u8| seed >> bit & 1 == 1;
     let scope = if bit(0) { FailoverScope::WholeTier } else { FailoverScope::Nothing };
+    Pool {
+        name: name.to_owned(),
+        tiers,
+        quarantine: Duration::from_secs(seed.into()),
+        auto_disable: bit(4),
+        failover: scope,
+        hash_failover: scope,
+        last_resort: bit(5),
+        access: AccessList::everyone(),
+        reject: bit(6).then(|| backend(99, seed)),
+        affinity: bit(7).then_some(Affinity { clients_max: 5, time_limit: None, sticky: true }),
+        fixed_places: bit(2),
+    }
+}
+
+fn listener(id: u64, pool: &str, seed: u8) -> Listener {
+    let bit = |bit: u8| seed >> bit & 1 == 1;
+    let bind = |port| Bind::Tcp { host: None, port, family: Family::Any };
     Listener {
         id: Some(ListenerId::new(id)),
-        bind: Bind::Tcp { host: None, port: 80 + u16::from(bit(1)), family: Family::Any },
+        name: format!("l{id}"),
+        binds: (0..u16::from(seed % 3)).map(|n| bind(80 + n + u16::from(bit(1)))).collect(),
         shared_port: bit(2),
-        pool: Pool {
-            name: if bit(3) { "main" } else { "other" }.to_owned(),
-            tiers,
-            quarantine: Duration::from_secs(seed.into()),
-            auto_disable: bit(4),
-            failover: scope,
-            hash_failover: scope,
-            last_resort: bit(5),
-            access: AccessList::everyone(),
-            reject: bit(6).then(|| backend(99, seed)),
-            affinity: bit(7).then_some(Affinity { clients_max: 5, time_limit: None, sticky: true }),
-            fixed_places: bit(2),
-        },
+        pool: pool.to_owned(),
         sessions_max: bit(3).then_some(5),
         connecting_max: None,
         timeouts: Timeouts { connect: Duration::from_secs(seed.into()), ..Timeouts::default() },
@@ -50,33 +58,40 @@ fn listener(id: u64, tiers: Vec<Tier>, seed: u8) -> Listener {
     }
 }
 
-/// Up to three listeners of up to three tiers, over ids in any order that no two share.
+/// Up to four pools of up to three tiers, and up to four listeners, some of which share a pool or
+/// have none, over names and ids in any order. Each backend is in any tier of any pool.
 fn any_config() -> impl Strategy<Value = Config> {
     let tier = prop::collection::vec(any::<u8>(), 0..4);
     let tiers = prop::collection::vec((tier, any::<bool>()), 0..4);
-    let listeners = prop::collection::vec((tiers, any::<u8>()), 0..4);
+    let pools = prop::collection::vec((tiers, any::<u8>()), 0..5);
+    let names = Just(vec!["p", "q", "r", "s", "t"]).prop_shuffle();
+    let listeners = prop::collection::vec((0usize..5, any::<u8>()), 0..5);
     let listener_ids = Just(vec![0u64, 1, 2, 3, 4]).prop_shuffle();
     let backend_ids = Just((1u64..50).collect::<Vec<_>>()).prop_shuffle();
     // Ids of neighbours are often alike, so that much is kept.
     let backend_ids = prop_oneof![Just((1u64..50).collect::<Vec<_>>()), backend_ids];
-    let parts = (listeners, listener_ids, backend_ids, any::<bool>());
-    parts.prop_map(|(listeners, listener_ids, backend_ids, daemon)| {
+    let parts = (pools, names, listeners, listener_ids, backend_ids, any::<bool>());
+    parts.prop_map(|(pools, names, listeners, listener_ids, backend_ids, daemon)| {
         let mut backend_ids = backend_ids.into_iter();
-        let listeners = listeners.into_iter().zip(listener_ids).map(|((tiers, seed), id)| {
+        let pools = pools.into_iter().zip(&names).map(|((tiers, seed), name)| {
             let tiers = tiers.into_iter().map(|(seeds, hash)| {
                 let backends = seeds.into_iter().zip(&mut backend_ids);
                 let backends = backends.map(|(seed, id)| backend(id, seed)).collect();
                 let policy = if hash { Policy::Hash } else { Policy::RoundRobin };
                 Tier { policy, backends }
             });
-            listener(id, tiers.collect(), seed)
+            pool(name, tiers.collect(), seed)
         });
-        let process = Process { daemon, ..Process::default() };
-        Config { listeners: listeners.collect(), process }
+        let pools = pools.collect();
+        let listeners = listeners.into_iter().zip(listener_ids);
+        let listeners = listeners.map(|((at, seed), id)| listener(id, names[at], seed)).collect();
+        Config { listeners, pools, process: Process { daemon, ..Process::default() } }
     })
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
     #[test]
     fn what_differs_makes_one_the_other((before, wanted) in (any_config(), any_config())) {
         prop_assert_eq!(before.with(before.diff(&wanted)), wanted);
@@ -87,11 +102,12 @@ proptest! {
         prop_assert_eq!(config.diff(&config), vec![]);
     }
 
-    /// What an operator did to the running configuration, and the file does not speak of, stays.
+    /// What an operator did to the running configuration, and the file does not speak of, stays,
+    /// even if the file moves the backend.
     #[test]
     fn a_difference_touches_only_what_it_names(before in any_config(), setting in any::<u32>()) {
         let mut running = before.clone();
-        let Some(first) = before.listeners.iter().find_map(|it| it.pool.backends().next()) else {
+        let Some(first) = before.pools.iter().find_map(|pool| pool.backends().next()) else {
             return Ok(());
         };
         let id = first.2.id.expect("all have one");
@@ -101,8 +117,10 @@ proptest! {
         let operator = operator.clone();
         let mut wanted = before.clone();
         wanted.backend_mut(id).expect("it is there").weight = setting;
+        wanted.pools.reverse();
+        wanted.pools.iter_mut().for_each(|pool| pool.tiers.reverse());
         let next = running.with(before.diff(&wanted));
-        let mut expected = running.clone();
+        let mut expected = wanted.clone();
         *expected.backend_mut(id).expect("it is there") = Backend { weight: setting, ..operator };
         prop_assert_eq!(next, expected);
     }
@@ -113,8 +131,8 @@ fn with_tiers(tiers: &[&[u64]]) -> Config {
         policy: Policy::RoundRobin,
         backends: ids.iter().map(|id| backend(*id, 0)).collect(),
     };
-    let listeners = vec![listener(0, tiers.iter().map(tier).collect(), 0)];
-    Config { listeners, process: Process::default() }
+    let pools = vec![pool("p", tiers.iter().map(tier).collect(), 0)];
+    Config { listeners: vec![listener(0, "p", 0)], pools, process: Process::default() }
 }
 
 /// What becomes of `running` when a configuration goes from `before` to `wanted`.

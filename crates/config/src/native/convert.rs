@@ -29,36 +29,67 @@ pub enum NativeError {
         /// The tier's number, from zero.
         tier: usize,
     },
+    /// Two services have the same listening address.
+    #[error("two services listen on {listen}; each needs an address of its own")]
+    SameAddress {
+        /// The listening address.
+        listen: String,
+    },
+    /// Two services set an option of the process to different values.
+    #[error(
+        "--{option} is {} for '{}' and {} for '{}', but there is one process; give it once",
+        values[0], listens[0], values[1], listens[1]
+    )]
+    TwoValues {
+        /// The option's name.
+        option: String,
+        /// The values as typed.
+        values: [String; 2],
+        /// The listening addresses of the two services, as typed.
+        listens: [String; 2],
+    },
 }
 
 impl NativeArgs {
-    /// The configuration that the options and operands mean. Names stay unresolved.
+    /// The configuration that the options and operands mean. Names stay unresolved. The listener
+    /// and its pool are called `main`.
     ///
     /// # Errors
     /// If an operand is not understood or a tier is empty.
     pub fn to_config(&self, services: Services<'_>) -> Result<Config, NativeError> {
+        let (listener, pool) = self.to_service(services)?;
+        Ok(Config { listeners: vec![listener], pools: vec![pool], process: self.process() })
+    }
+
+    /// The listener and the pool of [`NativeArgs::to_config`].
+    ///
+    /// # Errors
+    /// If an operand is not understood or a tier is empty.
+    pub fn to_service(&self, services: Services<'_>) -> Result<(Listener, Pool), NativeError> {
         let operand = self.listen.as_deref().ok_or(NativeError::NoListener)?;
         let bind = parse_listen(operand, services)?;
+        let pool = Pool {
+            name: Pool::DEFAULT_NAME.to_owned(),
+            tiers: self.tiers(&bind, services)?,
+            quarantine: self.quarantine.0,
+            auto_disable: self.auto_disable,
+            failover: self.failover,
+            hash_failover: self.hash_failover,
+            last_resort: !self.no_last_resort,
+            access: Arc::new(self.access.list()),
+            reject: self.reject(&bind, services)?,
+            affinity: self.affinity.map(|clients_max| Affinity {
+                clients_max,
+                time_limit: self.affinity_time.0,
+                sticky: !self.affinity_count_only,
+            }),
+            fixed_places: false,
+        };
         let listener = Listener {
             id: None,
-            pool: Pool {
-                name: Pool::DEFAULT_NAME.to_owned(),
-                tiers: self.tiers(&bind, services)?,
-                quarantine: self.quarantine.0,
-                auto_disable: self.auto_disable,
-                failover: self.failover,
-                hash_failover: self.hash_failover,
-                last_resort: !self.no_last_resort,
-                access: Arc::new(self.access.list()),
-                reject: self.reject(&bind, services)?,
-                affinity: self.affinity.map(|clients_max| Affinity {
-                    clients_max,
-                    time_limit: self.affinity_time.0,
-                    sticky: !self.affinity_count_only,
-                }),
-                fixed_places: false,
-            },
-            bind,
+            name: Listener::DEFAULT_NAME.to_owned(),
+            binds: vec![bind],
+            pool: pool.name.clone(),
             shared_port: self.share_port,
             sessions_max: self.max_sessions,
             connecting_max: self.max_connecting,
@@ -89,7 +120,12 @@ impl NativeArgs {
             splice: self.splice,
             cut: self.cut,
         };
-        let process = Process {
+        Ok((listener, pool))
+    }
+
+    /// What the options say of the process.
+    pub(super) fn process(&self) -> Process {
+        Process {
             workers: self.workers,
             spin: Some(self.spin.0).filter(|spin| !spin.is_zero()),
             daemon: self.daemon,
@@ -98,8 +134,7 @@ impl NativeArgs {
             root: self.root.clone(),
             admin: self.admin.clone(),
             log_format: self.log_format,
-        };
-        Ok(Config { listeners: vec![listener], process })
+        }
     }
 
     fn reject(&self, bind: &Bind, services: Services<'_>) -> Result<Option<Backend>, NativeError> {

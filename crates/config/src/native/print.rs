@@ -1,9 +1,10 @@
 //! Writes a configuration as a native command line.
 
 use super::access;
+use super::services::{SEPARATOR, listen_word};
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{Backend, Bind, Config, Family, Listener, LogFormat, Pool, Process};
+use crate::{Backend, Config, Listener, LogFormat, Pool, Process};
 use balancing::{AdminState, FailoverScope, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
@@ -18,12 +19,19 @@ impl Config {
     /// returns, and for `-6` together with a name, which only balance(1) knows.
     pub fn to_arguments(&self) -> Vec<String> {
         let mut words = Words(Vec::new());
-        for listener in &self.listeners {
-            listener_options(&mut words, listener);
+        if self.listeners.is_empty() {
+            process_options(&mut words, &self.process);
         }
-        process_options(&mut words, &self.process);
-        for listener in &self.listeners {
-            operands(&mut words, listener);
+        for (number, listener) in self.listeners.iter().enumerate() {
+            if number > 0 {
+                words.0.push(SEPARATOR.to_owned());
+            }
+            let pool = self.pool(&listener.pool);
+            service_options(&mut words, listener, pool);
+            if number == 0 {
+                process_options(&mut words, &self.process);
+            }
+            operands(&mut words, listener, pool);
         }
         words.0
     }
@@ -44,24 +52,58 @@ impl Config {
         line
     }
 
-    /// What [`Config::to_arguments`] cannot express. Only the classics produce such things.
+    /// What [`Config::to_arguments`] cannot express. Only the classics and files produce such
+    /// things.
     pub fn inexpressible(&self) -> Vec<String> {
         let mut all = Vec::new();
         if self.listeners.is_empty() {
             all.push("there is no listening address".to_owned());
+            return all;
         }
         for listener in &self.listeners {
-            inexpressible(&mut all, listener);
+            self.names_inexpressible(&mut all, listener);
+            let mut own = Vec::new();
+            inexpressible(&mut own, listener, self.pool(&listener.pool));
+            match self.listeners.len() {
+                1 => all.extend(own),
+                _ => all.extend(own.iter().map(|what| format!("{}: {what}", listener.name))),
+            }
         }
+        let is_used = |pool: &&Pool| self.listeners.iter().any(|it| it.pool == pool.name);
+        let idle = self.pools.iter().filter(|pool| !is_used(pool));
+        all.extend(idle.map(|pool| format!("pool {} has no listener", pool.name)));
         all
+    }
+
+    /// Of a line's listeners and pools, each has one address, and the names follow from it.
+    fn names_inexpressible(&self, all: &mut Vec<String>, listener: &Listener) {
+        let Listener { name, binds, pool, .. } = listener;
+        if binds.len() != 1 {
+            all.push(format!("listener {name} has {} addresses", binds.len()));
+        }
+        if self.listeners.iter().take_while(|it| it.name != *name).any(|it| it.pool == *pool) {
+            all.push(format!("listener {name} shares its pool {pool}"));
+        }
+        let implied = match (self.listeners.len(), binds.first()) {
+            (1, _) => Listener::DEFAULT_NAME.to_owned(),
+            (_, first) => first.map(listen_word).unwrap_or_default(),
+        };
+        if *name != implied {
+            all.push(format!("the listener's name, {name}"));
+        }
+        if *pool != implied {
+            all.push(format!("the pool's name, {pool}"));
+        }
     }
 }
 
-fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
-    let Listener { pool, dummy, .. } = listener;
-    if *dummy {
+fn inexpressible(all: &mut Vec<String>, listener: &Listener, pool: Option<&Pool>) {
+    if listener.dummy {
         all.push("clients are answered with a fixed page, without a backend".to_owned());
     }
+    let Some(pool) = pool else {
+        return all.push("there are no backends".to_owned());
+    };
     let entries = pool.access.entries().iter().filter(|entry| access::words(entry).is_none());
     let lost = entries.count();
     if lost > 0 {
@@ -97,6 +139,9 @@ fn inexpressible(all: &mut Vec<String>, listener: &Listener) {
 fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, is_asked: bool) {
     if backend.admin != AdminState::Enabled {
         all.push(format!("{name} is out of service"));
+    }
+    if let Some(called) = &backend.name {
+        all.push(format!("{name} has a name of its own, {called}"));
     }
     if is_asked && !backend.access.entries().is_empty() {
         all.push(format!("{name} has an access list of its own"));
@@ -136,29 +181,39 @@ impl Words {
     }
 }
 
-fn listener_options(words: &mut Words, listener: &Listener) {
-    let tiers = &listener.pool.tiers;
+fn service_options(words: &mut Words, listener: &Listener, pool: Option<&Pool>) {
+    if let Some(pool) = pool {
+        pool_options(words, pool);
+    }
+    listener_options(words, listener);
+}
+
+fn pool_options(words: &mut Words, pool: &Pool) {
+    let tiers = &pool.tiers;
     let span = |duration: Duration| Span(duration).to_string();
     let policy = tiers.iter().map(|tier| tier.policy).find(|policy| *policy != Policy::Hash);
     words.choice("--policy", policy.unwrap_or_default(), Policy::default());
-    words.option("--quarantine", listener.pool.quarantine, Pool::DEFAULT_QUARANTINE, span);
-    words.flag("--no-last-resort", !listener.pool.last_resort);
-    words.choice("--failover", listener.pool.failover, FailoverScope::default());
-    words.choice("--hash-failover", listener.pool.hash_failover, FailoverScope::default());
-    words.flag("--auto-disable", listener.pool.auto_disable);
-    if let Some(affinity) = listener.pool.affinity {
+    words.option("--quarantine", pool.quarantine, Pool::DEFAULT_QUARANTINE, span);
+    words.flag("--no-last-resort", !pool.last_resort);
+    words.choice("--failover", pool.failover, FailoverScope::default());
+    words.choice("--hash-failover", pool.hash_failover, FailoverScope::default());
+    words.flag("--auto-disable", pool.auto_disable);
+    if let Some(affinity) = pool.affinity {
         words.optional("--affinity", Some(affinity.clients_max));
         let patience = |limit| Patience(limit).to_string();
         words.option("--affinity-time", affinity.time_limit, None, patience);
         words.flag("--affinity-count-only", !affinity.sticky);
     }
-    let entries = listener.pool.access.entries();
+    let entries = pool.access.entries();
     match entries.iter().map(access::words).collect::<Option<Vec<_>>>() {
         Some(all) => words.0.extend(all.into_iter().flatten()),
         // Part of a list could admit clients whom the whole list denies.
         None => words.0.extend(["--deny", "0.0.0.0/0", "--deny", "::/0"].map(str::to_owned)),
     }
-    words.optional("--reject", listener.pool.reject.as_ref());
+    words.optional("--reject", pool.reject.as_ref());
+}
+
+fn listener_options(words: &mut Words, listener: &Listener) {
     words.optional("--max-sessions", listener.sessions_max);
     words.optional("--max-connecting", listener.connecting_max);
     words.flag("--share-port", listener.shared_port);
@@ -205,13 +260,12 @@ fn process_options(words: &mut Words, process: &Process) {
     words.choice("--log-format", process.log_format, LogFormat::Text);
 }
 
-fn operands(words: &mut Words, listener: &Listener) {
-    words.0.push(match &listener.bind {
-        // A star would have to be quoted.
-        Bind::Tcp { host: None, port, family: Family::Any } => port.to_string(),
-        bind => bind.to_string(),
-    });
-    let tiers = || listener.pool.tiers.iter().filter(|tier| !tier.backends.is_empty());
+fn operands(words: &mut Words, listener: &Listener, pool: Option<&Pool>) {
+    words.0.extend(listener.binds.first().map(listen_word));
+    let tiers = || {
+        let tiers = pool.into_iter().flat_map(|pool| &pool.tiers);
+        tiers.filter(|tier| !tier.backends.is_empty())
+    };
     let last = tiers().count().saturating_sub(1);
     for (index, tier) in tiers().enumerate() {
         words.0.extend(tier.backends.iter().map(ToString::to_string));

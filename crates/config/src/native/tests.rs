@@ -15,9 +15,11 @@ fn parse(line: &str) -> Result<NativeCli, String> {
 }
 
 fn configure(line: &str) -> Result<Config, String> {
-    let cli = parse(line)?;
-    assert!(cli.verb.is_none(), "{:?}", cli.verb);
-    cli.start.to_config(SERVICES).map_err(|error| error.to_string())
+    let words: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+    match super::parse(&words).map_err(|error| error.to_string())? {
+        Typed::Verb(verb) => panic!("{verb:?}"),
+        Typed::Start(start) => start.to_config(SERVICES).map_err(|error| error.to_string()),
+    }
 }
 
 /// A command line means what its printed form says, which means the same again.
@@ -42,11 +44,12 @@ fn the_shortest_form_has_modern_defaults() {
     let config = configure("8080 a b").unwrap();
     let listener = &config.listeners[0];
     assert_eq!(listener.timeouts, terms::Timeouts::default());
-    assert_eq!(listener.pool.quarantine, Duration::from_secs(10));
+    let pool = &config.pools[0];
+    assert_eq!(pool.quarantine, Duration::from_secs(10));
     assert_eq!((listener.sessions_max, listener.source), (None, Source::System));
     assert_eq!((listener.cut, listener.splice), (Cut::Reset, SpliceMode::Auto));
-    assert_eq!(listener.pool.tiers.len(), 1);
-    assert_eq!(listener.pool.tiers[0].policy, Policy::RoundRobin);
+    assert_eq!(pool.tiers.len(), 1);
+    assert_eq!(pool.tiers[0].policy, Policy::RoundRobin);
     assert_eq!(config.process, crate::Process::default());
     check("8080 a b", "evenkeel 8080 a:8080 b:8080");
 }
@@ -148,6 +151,40 @@ fn options_anywhere() {
 }
 
 #[test]
+fn several_services() {
+    check("80 a b -- 5432 db1 ! db2", "evenkeel 80 a:80 b:80 -- 5432 db1:5432 ! db2:5432");
+    check(
+        "http a --policy random -- [::1]:81 b % -- unix:/run/l c:1",
+        "evenkeel --policy random 80 a:80 -- '[::1]:81' b:81 % -- unix:/run/l c:1",
+    );
+    check(
+        "80 a -- --workers 2 81 b --user u -- 82 c --workers 2 --daemon",
+        "evenkeel --workers 2 --daemon --user u 80 a:80 -- 81 b:81 -- 82 c:82",
+    );
+    let config = configure("80 a -- 5432 b").unwrap();
+    let names: Vec<_> = config.listeners.iter().map(|it| (&*it.name, &*it.pool)).collect();
+    assert_eq!(names, [("80", "80"), ("5432", "5432")]);
+    assert!(config.pools.iter().map(|pool| &*pool.name).eq(["80", "5432"]));
+    check("80 a -- 81 ctl", "evenkeel 80 a:80 -- 81 ctl:81");
+}
+
+#[test]
+fn several_services_that_make_no_whole() {
+    refuse("80 a -- *:80 b", "two services listen on *:80; each needs an address of its own");
+    let says = "--workers is 2 for '80' and 3 for '81', but there is one process; give it once";
+    refuse("80 a --workers 2 -- 81 b --workers 3", says);
+    let says = "--spin is 0 for '80' and 5us for '82'";
+    refuse("80 a --spin 0 -- 81 b -- 82 b --spin 5us", says);
+    refuse("80 a --spin 5us -- 81 b -- 82 b --spin 0", "--spin is 5us for '80' and 0 for '82'");
+    for line in ["80 a --", "-- 80 a", "80 a -- -- 81 b", "--"] {
+        refuse(line, "'--' stands between two services");
+    }
+    refuse("80 a -- 81", "required arguments were not provided:\n  <BACKEND>");
+    refuse("80 a -- ctl status", "listening address 'ctl'");
+    refuse("80 a -- 81 b:b", "backend 'b:b'");
+}
+
+#[test]
 fn verbs() {
     assert!(matches!(parse("demo").unwrap().verb, Some(Verb::Demo(DemoArgs { port: 8080 }))));
     assert!(matches!(parse("demo --port 9").unwrap().verb, Some(Verb::Demo(DemoArgs { port: 9 }))));
@@ -176,21 +213,15 @@ fn ctl_verbs_are_commands() {
     ctl("--listen 80 sessions --json", "Sessions { json: true, wide: false } None Some(Port(80))");
     ctl("status --admin /s", "Some(\"/s\") None");
     ctl("status --admin /s --listen 80", "cannot be used with");
-    ctl(
-        "enable 0.1",
-        "SetAdminState { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, state: Enabled }",
-    );
-    ctl("disable db1:80", "which: Name(\"db1:80\") }, state: Disabled }");
-    ctl("drain [::1]:80", "which: Name(\"[::1]:80\") }, state: Draining }");
+    ctl("enable 0.1", "SetAdminState { backend: BackendSelector(\"0.1\"), state: Enabled }");
+    ctl("disable db1:80", "BackendSelector(\"db1:80\"), state: Disabled }");
+    ctl("drain [::1]:80", "BackendSelector(\"[::1]:80\"), state: Draining }");
     ctl("drain 0.1 --wait 5m", "state: Draining }");
     ctl("drain 0.1 --wait long", "a duration is a whole number and a unit");
     ctl("status --json --wide", "cannot be used with");
     ctl("limit 0.0 -1", "sessions_max: AtMost(0) }");
     ctl("limit 0.0", "required arguments");
-    ctl(
-        "quarantine 0.1 5m",
-        "Quarantine { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, seconds: 300 }",
-    );
+    ctl("quarantine 0.1 5m", "Quarantine { backend: BackendSelector(\"0.1\"), seconds: 300 }");
     ctl("quarantine db1:80 0", "seconds: 0 }");
     ctl("quarantine 0.1 1500ms", "seconds: 2 }");
     ctl("quarantine 0.1 long", "a duration is a whole number and a unit");
@@ -204,7 +235,7 @@ fn ctl_verbs_are_commands() {
     ctl("policy 0 best", "possible values: round-robin");
     ctl("kill 7", "KillSession { session: 7 }");
     ctl("shutdown", "Shutdown");
-    ctl("enable 10.0.0.1:80", "Name(\"10.0.0.1:80\")");
+    ctl("enable 10.0.0.1:80", "BackendSelector(\"10.0.0.1:80\")");
     ctl("frobnicate", "unrecognized subcommand");
 }
 
@@ -265,7 +296,7 @@ fn any_config() -> impl Strategy<Value = Config> {
             listener.timeouts.idle = idle;
             listener.timeouts.backend_half_close = idle;
             listener.timeouts.shutdown = shutdown;
-            listener.pool.auto_disable = flags.0;
+            config.pools[0].auto_disable = flags.0;
             config.process.daemon = flags.1;
             config.process.workers = workers;
             config.process.user = Some("it's me".to_owned());

@@ -1,4 +1,6 @@
 use super::*;
+use crate::snapshot::first_pool;
+use crate::start::bind_all;
 use balancing::{AdminState, Attempt, Client};
 use config::native::NativeCli;
 use config::{BackendSelector, Command, CommandError, Reply};
@@ -17,10 +19,11 @@ pub(crate) fn config(path: &Path, words: &str) -> Config {
 pub(crate) fn start(mut config: Config) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
-    let bound = config.listeners.iter().map(|it| bind_listener(it, 1).unwrap()).collect();
+    let bound = bind_all(&config).unwrap();
+    let pools = config.pools.iter().map(|pool| first_pool(pool, 1).unwrap()).collect();
     let plane = DataPlane::start(Options { workers: 1, spin: None }, |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());
-    Instance::start(plane, config, ids, bound, observe, countries)
+    Instance::start(plane, config, ids, (bound, pools), observe, countries)
 }
 
 fn admin(instance: &Instance, index: usize) -> AdminState {
@@ -48,8 +51,8 @@ fn what_a_command_changed_a_companion_leaves_alone() {
         Command::SetPolicy { pool: None, tier: 0, policy: balancing::Policy::LeastSessions };
     assert_eq!(instance.apply(&policy, &[]), Ok(Reply::Done));
 
-    given.listeners[0].pool.quarantine = Duration::from_secs(99);
-    given.listeners[0].pool.tiers[0].backends[0].weight = 5;
+    given.pools[0].quarantine = Duration::from_secs(99);
+    given.pools[0].tiers[0].backends[0].weight = 5;
     instance.reconfigure(&given).unwrap();
     let pool = instance.pool(0);
     assert_eq!(pool.health.quarantine, Duration::from_secs(99));
@@ -59,8 +62,8 @@ fn what_a_command_changed_a_companion_leaves_alone() {
     assert_eq!(pool.tiers[0].policy, balancing::Policy::LeastSessions);
 
     // What the companion changes itself is its to change.
-    given.listeners[0].pool.tiers[0].backends[0].limits.sessions_max = Limit::AtMost(3);
-    given.listeners[0].pool.tiers[0].policy = balancing::Policy::Random;
+    given.pools[0].tiers[0].backends[0].limits.sessions_max = Limit::AtMost(3);
+    given.pools[0].tiers[0].policy = balancing::Policy::Random;
     instance.reconfigure(&given).unwrap();
     let pool = instance.pool(0);
     assert_eq!(pool.tiers[0].backends[0].state.sessions_max(), Limit::AtMost(3));
@@ -73,8 +76,8 @@ fn what_a_companion_changed_a_command_leaves_alone() {
     let path = dir.path().join("l");
     let mut given = config(&path, "127.0.0.1:1 127.0.0.1:2");
     let mut instance = start(given.clone());
-    given.listeners[0].pool.tiers[0].backends[0].admin = AdminState::Disabled;
-    given.listeners[0].pool.tiers[0].backends[1].priority = 4;
+    given.pools[0].tiers[0].backends[0].admin = AdminState::Disabled;
+    given.pools[0].tiers[0].backends[1].priority = 4;
     instance.reconfigure(&given).unwrap();
     assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), &[]), Ok(Reply::Done));
     assert_eq!(admin(&instance, 0), AdminState::Disabled);
@@ -104,7 +107,7 @@ fn a_backend_that_failed_and_was_disabled_is_so_for_commands() {
 fn names_of_reject_backends_are_kept_fresh_too() {
     let dir = tempfile::tempdir().unwrap();
     let words = "--reject localhost:9 127.0.0.1:1 localhost:2";
-    let instance = start(config(&dir.path().join("l"), words));
+    let mut instance = start(config(&dir.path().join("l"), words));
     let named: Vec<_> = instance.named_backends().into_iter().map(|(name, _)| name).collect();
     assert_eq!(named, ["localhost:2", "localhost:9"]);
     let elsewhere = [Address::Ip("10.0.0.9:9".parse().unwrap())];
@@ -127,7 +130,7 @@ fn counters_start_anew_with_a_reset_and_stay_with_their_backend() {
     }
     let attempts = |instance: &Instance| -> Vec<u64> {
         let status = instance.status();
-        status.listeners[0].tiers[0].backends.iter().map(|it| it.attempts_total).collect()
+        status.pools[0].tiers[0].backends.iter().map(|it| it.attempts_total).collect()
     };
     let reset = Command::ResetCounters { backend: BackendSelector::place(0, 1) };
     instance.apply(&reset, &[]).unwrap();
@@ -149,19 +152,26 @@ fn a_change_that_cannot_be_made_as_a_whole_changes_nothing() {
     let mut instance = start(config(&first, "127.0.0.1:1"));
     let before = instance.status();
     let mut wanted = config(&first, "127.0.0.1:1");
-    wanted.listeners[0].pool.tiers[0].backends[0].limits.sessions_max = Limit::AtMost(1);
-    wanted.listeners.push(config(&second, "127.0.0.1:2").listeners.remove(0));
-    wanted.listeners[1].pool.name = "second".to_owned();
+    wanted.pools[0].tiers[0].backends[0].limits.sessions_max = Limit::AtMost(1);
+    let add = |wanted: &mut Config, name: &str, path: &Path, words: &str| {
+        let mut other = config(path, words);
+        (other.listeners[0].name, other.listeners[0].pool) = (name.to_owned(), name.to_owned());
+        other.pools[0].name = name.to_owned();
+        wanted.listeners.append(&mut other.listeners);
+        wanted.pools.append(&mut other.pools);
+    };
+    add(&mut wanted, "second", &second, "127.0.0.1:2");
     let nowhere = dir.path().join("missing/c");
     let mut hopeless = wanted.clone();
-    hopeless.listeners.push(config(&nowhere, "127.0.0.1:3").listeners.remove(0));
+    add(&mut hopeless, "third", &nowhere, "127.0.0.1:3");
     assert!(matches!(instance.reconfigure(&hopeless), Err(StartError::Listen { .. })));
-    assert_eq!(instance.status().listeners, before.listeners);
+    let after = instance.status();
+    assert_eq!((after.listeners, after.pools), (before.listeners, before.pools));
     assert!(!second.exists());
 
     instance.reconfigure(&wanted).unwrap();
     let binds = |instance: &Instance| -> Vec<String> {
-        instance.status().listeners.into_iter().map(|it| it.bind).collect()
+        instance.status().listeners.into_iter().flat_map(|it| it.binds).collect()
     };
     let name = |path: &Path| format!("unix:{}", path.display());
     assert_eq!(binds(&instance), [name(&first), name(&second)]);
@@ -189,8 +199,90 @@ fn a_new_listening_address_is_not_looked_up_while_running() {
     let mut given = config(&path, "127.0.0.1:1");
     let mut instance = start(given.clone());
     let host = Some(Host::Name("localhost".to_owned()));
-    given.listeners[0].bind = config::Bind::Tcp { host, port: 1, family: config::Family::Any };
+    given.listeners[0].binds = vec![Bind::Tcp { host, port: 1, family: config::Family::Any }];
     let refused = instance.reconfigure(&given);
     assert!(matches!(refused, Err(StartError::ResolveListener { .. })), "{refused:?}");
     std::os::unix::net::UnixStream::connect(&path).unwrap(); // as before
+}
+
+#[test]
+fn listeners_of_one_pool_share_its_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut given = config(&dir.path().join("a"), "127.0.0.1:1 127.0.0.1:2");
+    let mut second = given.listeners[0].clone();
+    second.name = "second".to_owned();
+    second.binds = vec![Bind::Unix(dir.path().join("b"))];
+    given.listeners.push(second);
+    let mut instance = start(given.clone());
+    let assert_shared = |instance: &Instance| {
+        let [first, second] = &instance.listeners[..] else { panic!("two listeners") };
+        assert!(Arc::ptr_eq(&first.listener.pool(), &second.listener.pool()));
+        assert!(Arc::ptr_eq(&first.listener.pool(), &instance.pool(0)));
+    };
+    assert_shared(&instance);
+    assert_eq!(instance.apply(&set_admin(1, AdminState::Disabled), &[]), Ok(Reply::Done));
+    assert_shared(&instance);
+    assert_eq!(admin(&instance, 1), AdminState::Disabled);
+    // A third one that comes later has the same counts.
+    instance.pool(0).tiers[0].backends[0].state.tally(0).count_attempt();
+    let mut third = given.listeners[0].clone();
+    third.name = "third".to_owned();
+    third.binds = vec![Bind::Unix(dir.path().join("c"))];
+    given.listeners.push(third);
+    instance.reconfigure(&given).unwrap();
+    let pool = instance.listeners[2].listener.pool();
+    assert_eq!(pool.tiers[0].backends[0].state.totals().attempts, 1);
+    // To another pool, and to none at all.
+    given.listeners[2].pool = "none".to_owned();
+    instance.reconfigure(&given).unwrap();
+    assert_eq!(instance.listeners[2].listener.pool().tiers.len(), 0);
+    given.pools.clear();
+    instance.reconfigure(&given).unwrap();
+    assert!(instance.listeners.iter().all(|it| it.listener.pool().tiers.is_empty()));
+    assert_eq!(instance.status().pools, []);
+}
+
+#[test]
+fn an_address_that_stays_is_never_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let bind = |name: &str| Bind::Unix(path(name));
+    let mut given = config(&path("a"), "127.0.0.1:1");
+    given.listeners[0].binds = vec![bind("a"), bind("b")];
+    let mut instance = start(given.clone());
+    let inode = |name: &str| {
+        let file = std::fs::metadata(path(name)).unwrap();
+        std::os::unix::fs::MetadataExt::ino(&file)
+    };
+    let (a, b) = (inode("a"), inode("b"));
+    // In another order, one more, one less.
+    given.listeners[0].binds = vec![bind("c"), bind("b"), bind("a")];
+    instance.reconfigure(&given).unwrap();
+    assert_eq!((inode("a"), inode("b")), (a, b));
+    given.listeners[0].binds = vec![bind("a"), bind("c")];
+    instance.reconfigure(&given).unwrap();
+    assert_eq!(inode("a"), a);
+    assert!(!path("b").exists());
+    // The listener has another name, and so is another one; the address stays open.
+    "other".clone_into(&mut given.listeners[0].name);
+    let id = instance.listeners[0].listener.id();
+    instance.reconfigure(&given).unwrap();
+    assert_eq!(inode("a"), a);
+    assert_ne!(instance.listeners[0].listener.id(), id);
+    let names: Vec<_> = instance.listeners[0].doors.iter().map(|door| &door.bind).collect();
+    assert_eq!(names, [&bind("a"), &bind("c")]);
+    std::os::unix::net::UnixStream::connect(path("a")).unwrap();
+    // A failure at any place changes nothing.
+    for place in 0..3 {
+        let mut hopeless = given.clone();
+        hopeless.listeners[0].binds = vec![bind("a"), bind("d")];
+        hopeless.listeners[0].binds.insert(place, bind("missing/e"));
+        let refused = instance.reconfigure(&hopeless);
+        assert!(matches!(refused, Err(StartError::Listen { .. })), "{refused:?}");
+        assert_eq!(instance.listeners[0].doors.len(), 2);
+        assert!(path("c").exists() && !path("d").exists());
+    }
+    given.listeners[0].binds.push(bind("a"));
+    let refused = instance.reconfigure(&given);
+    assert!(matches!(refused, Err(StartError::ListenTwice { .. })), "{refused:?}");
 }

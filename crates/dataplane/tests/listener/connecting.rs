@@ -5,6 +5,7 @@ use dataplane::Event;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
 use std::time::Duration;
 use terms::{Address, CloseReason, ConnectFailure, Phase};
 
@@ -97,7 +98,7 @@ fn a_backend_that_is_our_own_listener_is_not_connected_to() {
     let mut rig = Rig::new(settings(), pool(&[]));
     let mut looping = pool(&[rig.address]);
     looping.health.quarantine = quarantine;
-    rig.listener.publish_pool(looping);
+    rig.listener.publish_pool(Arc::new(looping));
     let _client = rig.connect();
     assert_eq!(rig.await_end().reason, CloseReason::ConnectRefused);
     assert_eq!(rig.listener.sessions_total(), 1);

@@ -1,7 +1,9 @@
 //! A data plane with one listener, and what tests ask of it.
 
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
-use dataplane::{DataPlane, Ended, Event, Listener, Observe, Options, SessionInfo, Settings};
+use dataplane::{
+    DataPlane, DoorId, Ended, Event, Listener, Observe, Options, SessionInfo, Settings,
+};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -94,7 +96,7 @@ impl Rig {
             Box::new(move |batch| drop(sender.send(batch)))
         };
         let plane = DataPlane::start(options, sink).unwrap();
-        let listener = Arc::new(Listener::new(ListenerId::new(0), settings, pool));
+        let listener = Arc::new(Listener::new(ListenerId::new(0), settings, Arc::new(pool)));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut rig = Self { plane, listener, address, events, seen: Vec::new() };
         rig.listen();
@@ -102,11 +104,11 @@ impl Rig {
     }
 
     /// Listens on a new port.
-    pub fn listen(&mut self) {
+    pub fn listen(&mut self) -> DoorId {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let socket = sys::net::listen_tcp(any, false, false).unwrap();
         self.address = sys::net::local_address(socket.as_fd()).unwrap();
-        self.plane.listen(Arc::clone(&self.listener), socket);
+        self.plane.listen(&self.listener, vec![socket])
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -253,7 +253,7 @@ fn countries_are_asked_for_once_and_only_where_a_rule_wants_them() {
         AccessEntry { verdict: Verdict::Permit, subject: Subject::Country(Country(*b"SE")) };
     let mut choosy = pool(&[address]);
     choosy.access = Arc::new(AccessList::new(vec![entry]));
-    rig.listener.publish_pool(choosy);
+    rig.listener.publish_pool(Arc::new(choosy));
     serve();
     assert_eq!(countries.0.load(Relaxed), 1);
 }

@@ -1,10 +1,11 @@
 //! Settings that change while sessions go on.
 
 use crate::rig::{Rig, accept, backend, expect, pool, settings, wait_until};
-use dataplane::Settings;
+use dataplane::{Listener, Settings};
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 use terms::{CloseReason, ListenerId};
 
@@ -96,14 +97,16 @@ fn a_new_time_out_holds_for_sessions_that_are_silent_already() {
 fn a_listener_moves_while_its_sessions_go_on() {
     let (backend, address) = backend();
     let mut rig = Rig::new(settings(), pool(&[address]));
+    let first = rig.address;
+    let second_door = rig.listen();
+    let second = rig.address;
     let mut client = rig.connect();
     let mut served = accept(&backend);
-    let before = rig.address;
-    rig.plane.stop_listening_on(ListenerId::new(1)); // another one
+    rig.plane.stop_listening_on(&[second_door]);
+    assert!(TcpStream::connect(second).is_err());
+    rig.address = first; // another door of the same listener
     let _also = rig.connect();
     let _served = accept(&backend);
-    rig.plane.stop_listening_on(ListenerId::new(0));
-    assert!(TcpStream::connect(before).is_err());
     rig.listen();
     client.write_all(b"still here").unwrap();
     expect(&mut served, b"still here");
@@ -111,4 +114,19 @@ fn a_listener_moves_while_its_sessions_go_on() {
     new.write_all(b"elsewhere").unwrap();
     expect(&mut accept(&backend), b"elsewhere");
     assert_eq!(rig.listener.sessions_total(), 3);
+}
+
+#[test]
+fn no_client_is_refused_while_a_socket_goes_to_another_listener() {
+    let (backend, address) = backend();
+    let mut rig = Rig::new(settings(), pool(&[address]));
+    let door = rig.listen();
+    let sockets = rig.plane.stop_listening_on(&[door]);
+    let mut early = rig.connect();
+    early.write_all(b"waiting").unwrap();
+    let pool = Arc::new(pool(&[address]));
+    let other = Arc::new(Listener::new(ListenerId::new(1), settings(), pool));
+    rig.plane.listen(&other, sockets.into_iter().map(|(_, socket)| socket).collect());
+    expect(&mut accept(&backend), b"waiting");
+    assert_eq!((rig.listener.sessions_total(), other.sessions_total()), (0, 1));
 }

@@ -101,14 +101,14 @@ fn lines_are_words_between_blanks() {
 
 #[test]
 fn channels_are_put_in_and_out_of_service() {
-    let enable = "-> SetAdminState { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, state: Enabled }";
+    let enable = "-> SetAdminState { backend: BackendSelector(\"0.1\"), state: Enabled }";
     check("enable 1", enable);
     check("enable +1", enable);
     check("enable 01 and more", enable);
     check_in(
         1,
         "disable 0",
-        "-> SetAdminState { backend: BackendSelector { pool: None, which: Place { tier: 1, index: 0 } }, state: Disabled }",
+        "-> SetAdminState { backend: BackendSelector(\"1.0\"), state: Disabled }",
     );
     check("disable 2", "no such channel 2");
     check("disable -1", "no such channel -1");
@@ -122,19 +122,16 @@ fn channels_are_put_in_and_out_of_service() {
 
 #[test]
 fn counters_and_limits() {
-    check(
-        "reset 0",
-        "-> ResetCounters { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 0 } } }",
-    );
+    check("reset 0", "-> ResetCounters { backend: BackendSelector(\"0.0\") }");
     check("reset 5", "no such channel 5");
     check("reset", "syntax error");
     check(
         "maxc 1 5",
-        "-> SetSessionsMax { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, sessions_max: AtMost(5) }",
+        "-> SetSessionsMax { backend: BackendSelector(\"0.1\"), sessions_max: AtMost(5) }",
     );
     check(
         "maxc 1 -5",
-        "-> SetSessionsMax { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, sessions_max: AtMost(0) }",
+        "-> SetSessionsMax { backend: BackendSelector(\"0.1\"), sessions_max: AtMost(0) }",
     );
     check("maxc 64 5", "unknown channel");
     check("maxc -1 5", "unknown channel");
@@ -166,7 +163,7 @@ fn channels_come_and_change() {
 
     check(
         "assign 1 127.0.0.1 smtp",
-        "-> SetEndpoint { backend: BackendSelector { pool: None, which: Place { tier: 0, index: 1 } }, endpoint: \"127.0.0.1:25\" }",
+        "-> SetEndpoint { backend: BackendSelector(\"0.1\"), endpoint: \"127.0.0.1:25\" }",
     );
     // Tested in the original's order.
     check("assign 2", "unknown channel");

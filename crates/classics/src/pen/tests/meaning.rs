@@ -15,7 +15,7 @@ fn config(line: &str, commands: &str) -> Config {
 fn modes_are_policies() {
     let policy = |options: &str| {
         let config = config(&format!("{options} 80 127.0.0.1"), "");
-        let pool = &config.listeners[0].pool;
+        let pool = &config.pools[0];
         (pool.tiers[0].policy, pool.affinity.unwrap().sticky)
     };
     assert_eq!(policy(""), (Policy::Rotation, true));
@@ -33,8 +33,7 @@ fn a_pool_has_places_for_all_servers() {
         "-s -b 7 -c 9 -T 60 -x 3 -t 5 -e 127.0.0.9 -B [::9]:9 80 127.0.0.1:81:1:2:3:4",
         "server 3 address /s;server 2 address 127.0.0.3;server 4 address 0.0.0.0 port 80;pending_max 0",
     );
-    let listener = &config.listeners[0];
-    let pool = &listener.pool;
+    let (listener, pool) = (&config.listeners[0], &config.pools[0]);
     let shown: Vec<String> = pool
         .tiers
         .iter()
@@ -80,7 +79,7 @@ fn the_rest_of_the_settings_has_a_meaning_too() {
     assert_eq!(half_closes("tcp_fastclose both;tcp_fastclose x"), (600, 600));
     assert_eq!(listener("timeout -3").timeouts.connect, Duration::from_secs(1));
     assert_eq!(listener("idle_timeout 9").timeouts.idle, Some(Duration::from_secs(9)));
-    assert_eq!(listener("blacklist -3").pool.quarantine, Duration::ZERO);
+    assert_eq!(config("80 127.0.0.1", "blacklist -3").pools[0].quarantine, Duration::ZERO);
     assert_eq!(listener("").source, Source::System);
     assert_eq!(listener("transparent").source, Source::Client);
     let fixed = Source::Fixed(IpAddr::from([127, 0, 0, 1]));
@@ -101,7 +100,7 @@ fn permits(commands: &str, clients: &str) {
     for client in clients.split(' ') {
         let (address, expected) = client.split_at(client.len() - 1);
         let client = Client { address: Some(address.parse().unwrap()), ..Client::default() };
-        let permitted = config.listeners[0].pool.access.permits(&client);
+        let permitted = config.pools[0].access.permits(&client);
         assert_eq!(permitted, expected == "+", "{address} after {commands:?}");
     }
 }
@@ -132,8 +131,7 @@ fn access_lists() {
     // A server's list that does not exist lets nobody in.
     let config = config("80 127.0.0.1 127.0.0.1", "server 0 acl 10;server 1 acl -1");
     let client = Client { address: Some([127, 0, 0, 1].into()), ..Client::default() };
-    let permits =
-        |index: usize| config.listeners[0].pool.tiers[0].backends[index].access.permits(&client);
+    let permits = |index: usize| config.pools[0].tiers[0].backends[index].access.permits(&client);
     assert!(!permits(0) && !permits(1));
 }
 
@@ -145,8 +143,8 @@ fn a_long_list_is_made_once() {
         run(&mut settings, &format!("acl 0 deny {address}"));
     }
     let (one, other) = (settings.to_config(), settings.to_config());
-    assert_eq!(one.listeners[0].pool.access.entries().len(), 100_000);
-    assert!(std::ptr::eq(&*one.listeners[0].pool.access, &*other.listeners[0].pool.access));
+    assert_eq!(one.pools[0].access.entries().len(), 100_000);
+    assert!(std::ptr::eq(&*one.pools[0].access, &*other.pools[0].access));
 }
 
 /// What `--print-config` shows of a command line.

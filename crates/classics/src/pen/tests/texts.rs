@@ -179,7 +179,7 @@ proptest! {
     #[test]
     fn any_settings_have_a_meaning(lines in any_lines()) {
         let config = settings_of(&lines).to_config();
-        for backend in config.listeners[0].pool.tiers.iter().flat_map(|tier| &tier.backends) {
+        for backend in config.pools[0].tiers.iter().flat_map(|tier| &tier.backends) {
             let portless = matches!(backend.endpoint, config::Endpoint::Tcp { port: 0, .. });
             prop_assert!(!portless);
         }
@@ -188,11 +188,11 @@ proptest! {
     #[test]
     fn what_can_be_said_natively_is_read_again(lines in any_lines()) {
         let mut config = settings_of(&lines).to_config();
-        let pool = &mut config.listeners[0].pool;
+        let pool = &mut config.pools[0];
         for backend in pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
             (backend.admin, backend.access) = Default::default();
         }
-        config.listeners[0].pool.fixed_places = false;
+        config.pools[0].fixed_places = false;
         config.listeners[0].dummy = false;
         prop_assume!(config.inexpressible().is_empty());
         let words = std::iter::once("evenkeel".to_owned()).chain(config.to_arguments());

@@ -42,7 +42,8 @@ fn counts_are_short() {
 
 fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
     BackendRow {
-        name: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
+        name: None,
+        endpoint: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
         addresses: Vec::new(),
         admin: AdminState::Enabled,
         health: Health::Quarantined,
@@ -63,10 +64,14 @@ fn status(backends: Vec<BackendRow>) -> Status {
         shutting_down: false,
         workers: vec![WorkerRow { sessions: 1 }],
         listeners: vec![ListenerRow {
-            bind: "*:65535".to_owned(),
+            name: "main".to_owned(),
+            binds: vec!["*:65535".to_owned()],
             sessions: 1,
             sessions_total: u64::MAX,
             pool: "main".to_owned(),
+        }],
+        pools: vec![PoolRow {
+            name: "main".to_owned(),
             tiers: vec![TierRow { policy: Policy::LeastSessions, backends }],
         }],
     }
@@ -112,4 +117,39 @@ fn a_pool_at_its_limit_says_so() {
             .contains(says)
     );
     assert!(!status_text(&status(vec![]), false).contains(says));
+}
+
+#[test]
+fn pools_show_who_shares_them_and_how_commands_name_their_backends() {
+    let mut status =
+        status(vec![BackendRow { name: Some("db1".to_owned()), ..backend(3, Limit::None) }]);
+    let listener = |name: &str, binds: &[&str], pool: &str| ListenerRow {
+        name: name.to_owned(),
+        binds: binds.iter().map(|bind| (*bind).to_owned()).collect(),
+        pool: pool.to_owned(),
+        sessions: 2,
+        sessions_total: 7,
+    };
+    status.listeners = vec![
+        listener("web", &["*:80", "*:8080"], "main"),
+        listener("tls", &["*:443"], "main"),
+        listener("lost", &["*:25"], "mail"),
+    ];
+    let second = PoolRow { name: "second".to_owned(), ..status.pools[0].clone() };
+    status.pools.push(second);
+    let text = status_text(&status, false);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[2..5],
+        [
+            "*:80, *:8080: 2 sessions open, 7 since start",
+            "*:443: 2 sessions open, 7 since start",
+            "pool main, least-sessions",
+        ]
+    );
+    assert!(lines[6].starts_with("main/0.0  db1 "), "{text}");
+    assert_eq!(lines[8], "pool second without a listener, least-sessions");
+    assert!(lines[10].starts_with("second/0.0  db1 "), "{text}");
+    let last = "*:25: 2 sessions open, 7 since start, which serves nobody: no pool mail";
+    assert_eq!(lines[12..], [last]);
 }

@@ -1,0 +1,173 @@
+//! Several services on one command line, separated by `--`.
+
+use super::{NativeArgs, NativeCli, NativeError, Verb};
+use crate::operand::Services;
+use crate::{Bind, Config, Process};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use std::ffi::OsString;
+
+/// What was typed after `evenkeel`.
+#[derive(Clone, Debug)]
+pub enum Typed {
+    /// A verb.
+    Verb(Verb),
+    /// A balancer is to be started.
+    Start(Start),
+}
+
+/// One or more services that one process is to serve.
+#[derive(Clone, Debug)]
+pub struct Start {
+    services: Vec<Typing>,
+}
+
+/// A service as it was typed.
+#[derive(Clone, Debug)]
+struct Typing {
+    args: NativeArgs,
+    /// Those of its options that belong to the process, with their values.
+    given: Vec<(usize, String)>,
+}
+
+/// A service after the first `--`, where no verb can be.
+#[derive(Parser)]
+#[command(name = "evenkeel", override_usage = super::USAGE, max_term_width = 100)]
+struct Further {
+    #[command(flatten)]
+    start: NativeArgs,
+}
+
+/// Reads the words after `evenkeel`. Each `--` ends a service, and another one follows.
+///
+/// # Errors
+/// What is wrong with the words, or the help or version that they ask for.
+pub fn parse(words: &[OsString]) -> Result<Typed, clap::Error> {
+    let is_verb = |word: &OsString| {
+        let word = word.to_str();
+        word.is_some_and(|word| NativeCli::command().find_subcommand(word).is_some())
+    };
+    let services: Vec<_> = match words.iter().any(|word| word == SEPARATOR) {
+        true if !words.first().is_some_and(is_verb) => {
+            words.split(|word| word == SEPARATOR).collect()
+        }
+        _ => vec![words],
+    };
+    if services.len() > 1 && services.iter().any(|service| service.is_empty()) {
+        let message = "'--' stands between two services, as in `evenkeel 80 app1 -- 5432 db1`";
+        return Err(NativeCli::command().error(ErrorKind::MissingRequiredArgument, message));
+    }
+    let (first, further) =
+        services.split_first().map_or((words, &[][..]), |(it, rest)| (*it, rest));
+    let matches = NativeCli::command().try_get_matches_from(named(first))?;
+    let cli = NativeCli::from_arg_matches(&matches)?;
+    if let Some(verb) = cli.verb {
+        return Ok(Typed::Verb(verb));
+    }
+    let mut start = Start { services: vec![Typing::new(cli.start, &matches)] };
+    for words in further {
+        let matches = Further::command().try_get_matches_from(named(words))?;
+        let args = Further::from_arg_matches(&matches)?.start;
+        start.services.push(Typing::new(args, &matches));
+    }
+    Ok(Typed::Start(start))
+}
+
+/// Ends a service.
+pub(super) const SEPARATOR: &str = "--";
+
+fn named(words: &[OsString]) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from("evenkeel")).chain(words.iter().cloned())
+}
+
+impl Typing {
+    fn new(args: NativeArgs, matches: &ArgMatches) -> Self {
+        let given = PROCESS_OPTIONS.iter().enumerate().filter_map(|(number, (id, _))| {
+            let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
+            let mut typed = matches.get_raw(id).filter(|_| is_given)?;
+            Some((number, typed.next()?.to_string_lossy().into_owned()))
+        });
+        Self { given: given.collect(), args }
+    }
+}
+
+impl Start {
+    /// Whether the configuration is to be printed instead.
+    pub fn print_config(&self) -> bool {
+        self.services.iter().any(|it| it.args.print_config)
+    }
+
+    /// The configuration of all services. Names of hosts stay unresolved.
+    ///
+    /// The only service has the name `main`; of several, each has the name of its listening
+    /// address.
+    ///
+    /// # Errors
+    /// If an operand is not understood, a tier is empty, two services have the same address, or an
+    /// option of the process has two values.
+    pub fn to_config(&self, services: Services<'_>) -> Result<Config, NativeError> {
+        if let [only] = &self.services[..] {
+            return only.args.to_config(services);
+        }
+        let mut config = Config { listeners: vec![], pools: vec![], process: self.process()? };
+        for Typing { args, .. } in &self.services {
+            let (mut listener, mut pool) = args.to_service(services)?;
+            let name = listener.binds.first().map(listen_word).unwrap_or_default();
+            if config.listeners.iter().any(|it| it.binds == listener.binds) {
+                return Err(NativeError::SameAddress { listen: listener.bound_to() });
+            }
+            (listener.name, listener.pool, pool.name) = (name.clone(), name.clone(), name);
+            config.listeners.push(listener);
+            config.pools.push(pool);
+        }
+        Ok(config)
+    }
+
+    /// The process as all services together describe it.
+    fn process(&self) -> Result<Process, NativeError> {
+        let mut process = Process::default();
+        let mut seen: Vec<(usize, &str, &Typing)> = Vec::new();
+        for typing in &self.services {
+            let own = typing.args.process();
+            for (number, value) in &typing.given {
+                let Some((id, copy)) = PROCESS_OPTIONS.get(*number) else { continue };
+                let before = process.clone();
+                copy(&mut process, &own);
+                let other = seen.iter().find(|(other, ..)| other == number);
+                if let Some((_, first, other)) = other.filter(|_| process != before) {
+                    let listen = |it: &Typing| it.args.listen.clone().unwrap_or_default();
+                    return Err(NativeError::TwoValues {
+                        option: id.replace('_', "-"),
+                        values: [(*first).to_owned(), value.clone()],
+                        listens: [listen(other), listen(typing)],
+                    });
+                }
+                seen.push((*number, value, typing));
+            }
+        }
+        Ok(process)
+    }
+}
+
+type Copy = fn(&mut Process, &Process);
+
+/// The options of the process by their ids, and how to copy what they set.
+const PROCESS_OPTIONS: [(&str, Copy); 8] = [
+    ("workers", |to, from| to.workers = from.workers),
+    ("spin", |to, from| to.spin = from.spin),
+    ("daemon", |to, from| to.daemon = from.daemon),
+    ("pid_file", |to, from| to.pid_file.clone_from(&from.pid_file)),
+    ("user", |to, from| to.user.clone_from(&from.user)),
+    ("root", |to, from| to.root.clone_from(&from.root)),
+    ("admin", |to, from| to.admin.clone_from(&from.admin)),
+    ("log_format", |to, from| to.log_format = from.log_format),
+];
+
+/// A listening address as an operand. A star would have to be quoted.
+pub(super) fn listen_word(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp { host: None, port, family: crate::Family::Any } => port.to_string(),
+        bind => bind.to_string(),
+    }
+}
