@@ -16,6 +16,8 @@ use terms::{Instant, ListenerId};
 #[derive(Default)]
 pub(crate) struct Listening {
     sockets: Slab<ListeningSocket>,
+    /// The sockets at which clients may be waiting.
+    ready: Vec<usize>,
     /// When to try again after a shortage made accepting pause.
     retry_at: Option<Instant>,
 }
@@ -26,15 +28,15 @@ struct ListeningSocket {
     door: DoorId,
     socket: OwnedFd,
     watched: bool,
-    /// Clients to accept in the next turn in which there are any, as a power of two.
-    share_log2: u8,
+    /// Whether the last turn in which clients came brought as many as were to be accepted.
+    bursts: bool,
 }
 
-/// At most this many clients are accepted in a turn, as a power of two. Beginning so many sessions
-/// takes some 30 ms, for which the others wait; but only a burst of twice as many leads there.
-const SHARE_LOG2_MAX: u8 = 10;
+/// How many clients are accepted in a turn while there is a burst of them. Beginning so many
+/// sessions takes some 8 ms, for which the others wait.
+const BURST_SHARE: usize = 256;
 
-/// How long to wait before that.
+/// How long after a shortage accepting is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
 impl Listening {
@@ -52,7 +54,7 @@ impl Listening {
             door,
             socket,
             watched: false,
-            share_log2: 0,
+            bursts: false,
         });
         self.watch(index, tools, now);
     }
@@ -114,17 +116,38 @@ impl Listening {
         }
     }
 
-    /// How many clients to accept in this turn: one, since most come alone, and twice as many as
-    /// before after a turn in which there were as many as that. A burst is accepted within a few
-    /// turns, however busy other sessions make each of them.
-    pub fn share(&self, index: usize) -> usize {
-        self.sockets.get(index).map_or(0, |socket| 1 << socket.share_log2)
+    /// Notes that clients may be waiting at a socket.
+    pub fn on_ready(&mut self, index: usize) {
+        if !self.ready.contains(&index) {
+            self.ready.push(index);
+        }
     }
 
-    /// Notes whether there were as many clients as the share.
-    pub fn on_accepted(&mut self, index: usize, all: bool) {
-        let Some(socket) = self.sockets.get_mut(index) else { return };
-        socket.share_log2 = if all { SHARE_LOG2_MAX.min(socket.share_log2 + 1) } else { 0 };
+    /// One of the sockets at which clients may be waiting, by its place among them.
+    pub fn ready(&self, place: usize) -> Option<usize> {
+        self.ready.get(place).copied()
+    }
+
+    /// How many clients to accept in this turn: one, since most come alone, or many, if the last
+    /// one was not alone.
+    pub fn share(&self, index: usize) -> usize {
+        let bursts = self.sockets.get(index).is_some_and(|socket| socket.bursts);
+        if bursts { BURST_SHARE } else { 1 }
+    }
+
+    /// Notes whether the socket at this place had as many clients as its share, and returns the next
+    /// place. If it had, there may be more, so it keeps its place: its next event would come only
+    /// after those of all sessions that have one.
+    pub fn on_accepted(&mut self, place: usize, all: bool) -> usize {
+        let index = self.ready[place];
+        if let Some(socket) = self.sockets.get_mut(index) {
+            socket.bursts = all;
+        }
+        if all {
+            return place + 1;
+        }
+        self.ready.swap_remove(place);
+        place
     }
 
     /// Stops accepting for a listener that has reached a limit of its own.

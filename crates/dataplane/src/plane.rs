@@ -50,6 +50,10 @@ impl RollCall {
     }
 }
 
+/// The descriptors that room is made for at the start, so that a burst of clients does not wait for
+/// it. It takes 8 bytes of the kernel's memory for each.
+const DESCRIPTORS_RESERVED: usize = 1 << 15;
+
 /// The time-out for a worker's answer, which never takes more than a few short turns.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -69,6 +73,7 @@ impl DataPlane {
             workers.push(Handle::new(sender)?);
             inboxes.push(receiver);
         }
+        sys::process::reserve_descriptors(workers[0].waker(), DESCRIPTORS_RESERVED);
         let limit = sys::process::descriptor_limit();
         let pipes_most = (limit / 16 / workers.len()).min(PIPES_MOST);
         let seed = sys::clock::wall_nanos().cast_unsigned() ^ u64::from(std::process::id()) << 40;

@@ -73,13 +73,14 @@ impl Worker {
                     let whose = (key, side, number, incarnation);
                     self.sessions.handle_event(whose, event, &mut self.tools, now);
                 }
-                Token::Listener(index) => self.accept(index, now),
+                Token::Listener(index) => self.listening.on_ready(index),
                 Token::Waker => {
                     self.handle().answer_wake_up();
                     self.take_orders(now);
                 }
             }
         }
+        self.accept_clients(now);
         self.sessions.take_turns(&mut self.tools, now);
         if self.may_expire() {
             self.sessions.expire(&mut self.tools, now);
@@ -125,21 +126,28 @@ impl Worker {
         !is_held
     }
 
-    /// Accepts clients, each for the worker with the fewest sessions.
-    fn accept(&mut self, index: usize, now: Instant) {
-        let share = self.listening.share(index);
-        let mut accepted = 0;
-        while accepted < share {
-            let Some(incoming) = self.listening.accept(index, &mut self.tools, now) else { break };
-            accepted += 1;
-            let target = self.tools.shared.claim_least_loaded(self.tools.worker);
-            if target == self.tools.worker {
-                self.sessions.begin(incoming, &mut self.tools, now);
-            } else {
-                self.tools.shared.workers[target].order(Order::Begin(incoming));
-            }
+    /// Accepts clients wherever some may be waiting.
+    fn accept_clients(&mut self, now: Instant) {
+        let mut place = 0;
+        while let Some(index) = self.listening.ready(place) {
+            let share = self.listening.share(index);
+            let accepted = (0..share).take_while(|_| self.accept(index, now)).count();
+            place = self.listening.on_accepted(place, accepted == share);
         }
-        self.listening.on_accepted(index, accepted == share);
+    }
+
+    /// Accepts one client for the worker with the fewest sessions. Returns whether there was one.
+    fn accept(&mut self, index: usize, now: Instant) -> bool {
+        let Some(incoming) = self.listening.accept(index, &mut self.tools, now) else {
+            return false;
+        };
+        let target = self.tools.shared.claim_least_loaded(self.tools.worker);
+        if target == self.tools.worker {
+            self.sessions.begin(incoming, &mut self.tools, now);
+        } else {
+            self.tools.shared.workers[target].order(Order::Begin(incoming));
+        }
+        true
     }
 
     fn take_orders(&mut self, now: Instant) {

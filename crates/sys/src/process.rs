@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 
 /// Raises the soft limit of open file descriptors to the hard one, and returns it.
@@ -20,6 +20,20 @@ pub fn raise_descriptor_limit() -> usize {
 pub fn descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// Makes room for descriptors with numbers below `count`, as far as the limit allows. `fd` may be
+/// any descriptor.
+///
+/// Otherwise room is made when a descriptor needs it, twice as much as before each time. If the
+/// process has several threads, the one that needs it then waits until every CPU has passed a
+/// quiescent state (`synchronize_rcu`): for 10 to 30 ms.
+pub fn reserve_descriptors(fd: impl AsFd, count: usize) {
+    let last = count.min(descriptor_limit()).saturating_sub(1);
+    if let Ok(last) = RawFd::try_from(last) {
+        // The table that this needs is kept when the copy is closed.
+        drop(rustix::io::fcntl_dupfd_cloexec(fd, last));
+    }
 }
 
 /// The port of a TCP service, from the system's list.
