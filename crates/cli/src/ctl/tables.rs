@@ -67,7 +67,7 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
             rows: places.map(|(place, _, backend)| plain_row(place, backend)).collect(),
         },
     };
-    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[0, 1]) }
+    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) }
 }
 
 /// What a listener is bound to, and its sessions.

@@ -17,6 +17,7 @@ mod names;
 mod policies;
 mod process;
 mod relaying;
+mod services;
 mod sharing;
 mod transparent;
 mod unix;

@@ -8,6 +8,8 @@ use dataplane::Options;
 use std::path::Path;
 use terms::Limit;
 
+mod sharing;
+
 /// What the options and backends come to behind a Unix socket at `path`.
 pub(crate) fn config(path: &Path, words: &str) -> Config {
     let listen = format!("unix:{}", path.display());
@@ -16,12 +18,16 @@ pub(crate) fn config(path: &Path, words: &str) -> Config {
     cli.unwrap().to_config(&|_| None).unwrap()
 }
 
-pub(crate) fn start(mut config: Config) -> Instance {
+pub(crate) fn start(config: Config) -> Instance {
+    start_with(config, 1)
+}
+
+fn start_with(mut config: Config, workers: usize) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
     let bound = bind_all(&config).unwrap();
-    let pools = config.pools.iter().map(|pool| first_pool(pool, 1).unwrap()).collect();
-    let plane = DataPlane::start(Options { workers: 1, spin: None }, |_| Box::new(drop)).unwrap();
+    let pools = config.pools.iter().map(|pool| first_pool(pool, workers).unwrap()).collect();
+    let plane = DataPlane::start(Options { workers, spin: None }, |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());
     Instance::start(plane, config, ids, (bound, pools), observe, countries)
 }
@@ -203,86 +209,4 @@ fn a_new_listening_address_is_not_looked_up_while_running() {
     let refused = instance.reconfigure(&given);
     assert!(matches!(refused, Err(StartError::ResolveListener { .. })), "{refused:?}");
     std::os::unix::net::UnixStream::connect(&path).unwrap(); // as before
-}
-
-#[test]
-fn listeners_of_one_pool_share_its_snapshot() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut given = config(&dir.path().join("a"), "127.0.0.1:1 127.0.0.1:2");
-    let mut second = given.listeners[0].clone();
-    second.name = "second".to_owned();
-    second.binds = vec![Bind::Unix(dir.path().join("b"))];
-    given.listeners.push(second);
-    let mut instance = start(given.clone());
-    let assert_shared = |instance: &Instance| {
-        let [first, second] = &instance.listeners[..] else { panic!("two listeners") };
-        assert!(Arc::ptr_eq(&first.listener.pool(), &second.listener.pool()));
-        assert!(Arc::ptr_eq(&first.listener.pool(), &instance.pool(0)));
-    };
-    assert_shared(&instance);
-    assert_eq!(instance.apply(&set_admin(1, AdminState::Disabled), &[]), Ok(Reply::Done));
-    assert_shared(&instance);
-    assert_eq!(admin(&instance, 1), AdminState::Disabled);
-    // A third one that comes later has the same counts.
-    instance.pool(0).tiers[0].backends[0].state.tally(0).count_attempt();
-    let mut third = given.listeners[0].clone();
-    third.name = "third".to_owned();
-    third.binds = vec![Bind::Unix(dir.path().join("c"))];
-    given.listeners.push(third);
-    instance.reconfigure(&given).unwrap();
-    let pool = instance.listeners[2].listener.pool();
-    assert_eq!(pool.tiers[0].backends[0].state.totals().attempts, 1);
-    // To another pool, and to none at all.
-    given.listeners[2].pool = "none".to_owned();
-    instance.reconfigure(&given).unwrap();
-    assert_eq!(instance.listeners[2].listener.pool().tiers.len(), 0);
-    given.pools.clear();
-    instance.reconfigure(&given).unwrap();
-    assert!(instance.listeners.iter().all(|it| it.listener.pool().tiers.is_empty()));
-    assert_eq!(instance.status().pools, []);
-}
-
-#[test]
-fn an_address_that_stays_is_never_closed() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
-    let bind = |name: &str| Bind::Unix(path(name));
-    let mut given = config(&path("a"), "127.0.0.1:1");
-    given.listeners[0].binds = vec![bind("a"), bind("b")];
-    let mut instance = start(given.clone());
-    let inode = |name: &str| {
-        let file = std::fs::metadata(path(name)).unwrap();
-        std::os::unix::fs::MetadataExt::ino(&file)
-    };
-    let (a, b) = (inode("a"), inode("b"));
-    // In another order, one more, one less.
-    given.listeners[0].binds = vec![bind("c"), bind("b"), bind("a")];
-    instance.reconfigure(&given).unwrap();
-    assert_eq!((inode("a"), inode("b")), (a, b));
-    given.listeners[0].binds = vec![bind("a"), bind("c")];
-    instance.reconfigure(&given).unwrap();
-    assert_eq!(inode("a"), a);
-    assert!(!path("b").exists());
-    // The listener has another name, and so is another one; the address stays open.
-    "other".clone_into(&mut given.listeners[0].name);
-    let id = instance.listeners[0].listener.id();
-    instance.reconfigure(&given).unwrap();
-    assert_eq!(inode("a"), a);
-    assert_ne!(instance.listeners[0].listener.id(), id);
-    let names: Vec<_> = instance.listeners[0].doors.iter().map(|door| &door.bind).collect();
-    assert_eq!(names, [&bind("a"), &bind("c")]);
-    std::os::unix::net::UnixStream::connect(path("a")).unwrap();
-    // A failure at any place changes nothing.
-    for place in 0..3 {
-        let mut hopeless = given.clone();
-        hopeless.listeners[0].binds = vec![bind("a"), bind("d")];
-        hopeless.listeners[0].binds.insert(place, bind("missing/e"));
-        let refused = instance.reconfigure(&hopeless);
-        assert!(matches!(refused, Err(StartError::Listen { .. })), "{refused:?}");
-        assert_eq!(instance.listeners[0].doors.len(), 2);
-        assert!(path("c").exists() && !path("d").exists());
-    }
-    given.listeners[0].binds.push(bind("a"));
-    let refused = instance.reconfigure(&given);
-    assert!(matches!(refused, Err(StartError::ListenTwice { .. })), "{refused:?}");
 }
