@@ -1,4 +1,35 @@
-//! The configuration file.
+//! The configuration file: from text to a [`Config`], or to all that is wrong with it at once.
+//!
+//! [`read`] works in three steps. [`syntax`] reads TOML as far as it can; [`walk`] compares the
+//! tree with the table of [`keys`](crate::keys); [`meaning`] checks what the parts mean together.
+//! All that any of them finds are [`Report`]s, each with the place in the text. Files are read by
+//! the caller, who also gives the environment and the services.
+
+mod codes;
+mod excerpt;
+mod lines;
+mod meaning;
+mod merge;
+mod parts;
+mod places;
+mod render;
+mod report;
+mod shell;
+mod spelling;
+mod suggest;
+mod syntax;
+mod tree;
+mod variables;
+mod walk;
+
+pub use codes::{CODES, Code, CodeRow, Severity};
+pub use lines::Position;
+pub use places::{Part, Places};
+pub use report::{Report, Span};
+
+use crate::Config;
+use crate::operand::Services;
+use report::Reports;
 
 /// A file of the configuration, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -7,4 +38,32 @@ pub struct Source {
     pub name: String,
     /// The contents.
     pub text: String,
+}
+
+/// Finds the value of an environment variable.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What came of reading a configuration.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The configuration, unless there are errors.
+    pub config: Option<Config>,
+    /// Errors and warnings in the order of the files, at most a hundred of each.
+    pub reports: Vec<Report>,
+    /// How many more there are.
+    pub left_out: usize,
+}
+
+/// Reads a configuration from its files: the first, and those beside it in the order in which they
+/// are merged.
+pub fn read(sources: &[Source], environment: Environment<'_>, services: Services<'_>) -> Reading {
+    let mut reports = Reports::new(sources);
+    let files = (0..sources.len()).map(|number| syntax::parse(number, &mut reports)).collect();
+    let entries = merge::merge(files, &mut reports);
+    let file = walk::walk(entries, environment, &mut reports);
+    let parts = parts::parts(&file, &mut reports);
+    let config = meaning::meaning(&parts, services, &mut reports);
+    let config = Some(config).filter(|_| !reports.has_errors());
+    let (reports, left_out) = reports.finish();
+    Reading { config, reports, left_out }
 }

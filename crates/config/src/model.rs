@@ -74,7 +74,7 @@ pub enum Bind {
 }
 
 /// The internet protocol that a name or an absent host stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv6 and IPv4; IPv4 only if the machine has no IPv6.
     Any,

@@ -172,7 +172,20 @@ pub fn parse_backend(
 /// # Errors
 /// Says what is wrong with the operand and how to mend it.
 pub fn parse_endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, OperandError> {
-    endpoint(operand, services).map_err(|problem| failed(Role::Endpoint, operand, problem))
+    parse_destination(operand, None, services)
+}
+
+/// Reads a backend's address as [`parse_endpoint`] does; one without a port takes `default_port`.
+///
+/// # Errors
+/// Says what is wrong with the operand and how to mend it.
+pub fn parse_destination(
+    operand: &str,
+    default_port: Option<u16>,
+    services: Services<'_>,
+) -> Result<Endpoint, OperandError> {
+    destination(operand, default_port, services)
+        .map_err(|problem| failed(Role::Endpoint, operand, problem))
 }
 
 /// Reads an IPv4 address in any form that the classic `inet_aton` takes: one to four decimal, octal
@@ -280,7 +293,11 @@ fn cut_unix_fields(text: &str) -> (&str, &str) {
     }
 }
 
-fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> {
+fn destination(
+    operand: &str,
+    default_port: Option<u16>,
+    services: Services<'_>,
+) -> Result<Endpoint, Problem> {
     if let Some(path) = operand.strip_prefix(UNIX) {
         return unix_path(path).map(Endpoint::Unix);
     }
@@ -288,7 +305,7 @@ fn endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, Problem> 
     if parts.max.is_some() {
         return Err(Problem::TooManyParts);
     }
-    let port = port_or(parts.port, None, operand, services)?;
+    let port = port_or(parts.port, default_port, operand, services)?;
     Ok(Endpoint::Tcp { host: parts.host, port })
 }
 

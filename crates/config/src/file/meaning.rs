@@ -1,0 +1,167 @@
+//! What the parts of a file mean: values by the parsers of the options, references, and whether
+//! the parts fit together.
+
+mod addresses;
+mod options;
+mod ports;
+mod tiers;
+
+use super::Code;
+use super::excerpt::quoted;
+use super::parts::{ListenerPart, Parts, PoolPart, Word};
+use super::report::{Fault, Reports};
+use super::suggest::nearest;
+use crate::operand::{Services, parse_listen};
+use crate::{Bind, Config, Listener, Pool, Process};
+use options::Options;
+use ports::{Port, Ports};
+use std::collections::{BTreeMap, BTreeSet};
+use tiers::Reading;
+
+/// The configuration that the parts mean. What is wrong with them is reported; the result is then
+/// of no use.
+pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Reports<'_>) -> Config {
+    let mut options = Options::new(&parts.defaults, services, reports);
+    let process = options.read("process", &parts.process, None, reports);
+    let process = process.map_or_else(Process::default, |config| config.process);
+    if parts.listeners.is_empty() && parts.unread.is_empty() {
+        let fault = Fault::new(Code::NoListeners, &Reports::BEGINNING, "the file has no listeners");
+        reports.add(fault.help("add one, as in `[listeners]` and `web = \"80 app1 app2\"`"));
+    }
+    let mut pools = unique_pools(&parts.pools, reports);
+    pools.extend(parts.unread.iter().map(String::as_str));
+    let mut binds = Vec::new();
+    let mut is_certain = true;
+    for listener in &parts.listeners {
+        is_certain &= check_reference(listener, &pools, reports);
+        binds.push(read_binds(listener, services, reports));
+    }
+    addresses::check(&parts.listeners, &binds, reports);
+    let ports = Ports::new(&parts.listeners, &binds, is_certain);
+    let listeners = parts.listeners.iter().zip(binds);
+    let listeners = listeners.filter_map(|(part, binds)| {
+        let place = format!("listeners.{}", part.name);
+        let config = options.read(&place, &part.settings, None, reports)?;
+        check_limits(part, reports);
+        let binds = binds.into_iter().flatten().collect();
+        config.listeners.into_iter().next().map(|settings| Listener {
+            name: part.name.clone(),
+            binds,
+            pool: part.pool.as_ref().map(|pool| pool.text.clone()).unwrap_or_default(),
+            dummy: part.dummy,
+            ..settings
+        })
+    });
+    let listeners = listeners.collect();
+    let pools = parts.pools.iter();
+    let pools = pools
+        .filter_map(|part| pool(part, ports.of(&part.name), services, &mut options, reports))
+        .collect();
+    if is_certain {
+        check_use(parts, reports);
+    }
+    Config { listeners, pools, process }
+}
+
+fn pool(
+    part: &PoolPart,
+    port: &Port<'_>,
+    services: Services<'_>,
+    options: &mut Options<'_>,
+    reports: &mut Reports<'_>,
+) -> Option<Pool> {
+    let place = format!("pools.{}", part.name);
+    let settings = options.read(&place, &part.settings, Some(port), reports);
+    let settings = settings.and_then(|config| config.pools.into_iter().next());
+    let reading = Reading {
+        place: &place,
+        settings: settings.as_ref(),
+        is_policy_known: part.is_policy_known,
+        port,
+        services,
+        options,
+    };
+    let tiers = reading.tiers(part, reports);
+    let (name, fixed_places) = (part.name.clone(), part.fixed_places);
+    settings.map(|settings| Pool { name, fixed_places, tiers, ..settings })
+}
+
+/// The names of the pools, each once.
+fn unique_pools<'p>(pools: &'p [PoolPart], reports: &mut Reports<'_>) -> BTreeSet<&'p str> {
+    let mut places = BTreeMap::new();
+    for pool in pools {
+        let Some(first) = places.insert(pool.name.as_str(), &pool.at) else { continue };
+        let line = reports.line_of(first);
+        let message = format!(
+            "the command line makes a pool {}, but there is one of this name in {line}",
+            quoted(&pool.name)
+        );
+        reports.add(Fault::new(Code::Twice, &pool.at, message).help("rename one of the two"));
+    }
+    places.into_keys().collect()
+}
+
+/// Whether the pool of a listener exists.
+fn check_reference(part: &ListenerPart, pools: &BTreeSet<&str>, reports: &mut Reports<'_>) -> bool {
+    let Some(Word { text, at }) = &part.pool else { return false };
+    if pools.contains(text.as_str()) {
+        return true;
+    }
+    let message = format!("there is no pool {}", quoted(text));
+    let fault =
+        Fault::new(Code::UnknownPool, at, message).place(format!("listeners.{}", part.name));
+    // The search takes time in proportion to the pools.
+    let near = if reports.has_room() { nearest(text, pools.iter().copied()) } else { None };
+    reports.add(match near {
+        Some(near) => fault.help(format!("did you mean `{near}`?")).replace(format!("\"{near}\"")),
+        None => fault.help(format!("add `[pools.{text}]` with its backends")),
+    });
+    false
+}
+
+/// The addresses of a listener, in the order of its words; `None` for one that is not understood.
+fn read_binds(
+    part: &ListenerPart,
+    services: Services<'_>,
+    reports: &mut Reports<'_>,
+) -> Vec<Option<Bind>> {
+    let binds = part.binds.iter().map(|word| match parse_listen(&word.text, services) {
+        Ok(bind) => Some(bind),
+        Err(error) => {
+            let message =
+                format!("the listening address {}: {}", quoted(&word.text), error.problem);
+            let fault = Fault::new(Code::Bind, &word.at, message);
+            reports.add(fault.place(format!("listeners.{}", part.name)));
+            None
+        }
+    });
+    binds.collect()
+}
+
+fn check_limits(part: &ListenerPart, reports: &mut Reports<'_>) {
+    let number = |name: &str| {
+        let setting = part.settings.iter().find(|setting| setting.key.name == name)?;
+        Some((setting.text.as_deref()?.parse::<u32>().ok()?, &setting.at))
+    };
+    let (Some((connecting, at)), Some((sessions, _))) =
+        (number("max-connecting"), number("max-sessions"))
+    else {
+        return;
+    };
+    if connecting >= sessions {
+        let message =
+            format!("`max-connecting` has no effect: `max-sessions` is {sessions} already");
+        let fault = Fault::new(Code::NoEffect, at, message);
+        reports.add(fault.place(format!("listeners.{}", part.name)).help("lower or remove it"));
+    }
+}
+
+fn check_use(parts: &Parts, reports: &mut Reports<'_>) {
+    let used = parts.listeners.iter().filter_map(|it| it.pool.as_ref());
+    let used: BTreeSet<&str> = used.map(|pool| pool.text.as_str()).collect();
+    for pool in parts.pools.iter().filter(|pool| !used.contains(pool.name.as_str())) {
+        let message = format!("no listener uses the pool {}", quoted(&pool.name));
+        let fault = Fault::new(Code::UnusedPool, &pool.at, message).place("pools");
+        reports.add(fault.help(format!("write `pool = \"{}\"` in a listener", pool.name)));
+    }
+}

@@ -1,0 +1,168 @@
+//! Reads the values of options, with those of `[defaults]` where a table has none.
+//!
+//! A default that needs a key which the table does not have, or contradicts one that it has, is
+//! left out.
+
+use super::super::excerpt::quoted;
+use super::super::parts::{Setting, Word};
+use super::super::report::{Fault, Reports};
+use super::super::walk::no_such_word;
+use super::Code;
+use super::ports::Port;
+use crate::Config;
+use crate::keys::{self, Place, Problem, Shape};
+use crate::operand::{Services, parse_backend};
+use std::collections::BTreeMap;
+
+/// Reads options, each set of values only once.
+pub(super) struct Options<'p> {
+    /// Those without faults.
+    defaults: Vec<&'p Setting>,
+    services: Services<'p>,
+    known: BTreeMap<Vec<(&'static str, Option<String>)>, Config>,
+}
+
+impl<'p> Options<'p> {
+    /// Reports what is wrong with the defaults by themselves.
+    pub(super) fn new(
+        defaults: &'p [Setting],
+        services: Services<'p>,
+        reports: &mut Reports<'_>,
+    ) -> Self {
+        let mut options = Self { defaults: Vec::new(), services, known: BTreeMap::new() };
+        let mut all: Vec<&Setting> = defaults.iter().filter(|it| it.is_set).collect();
+        if let Err(faults) = options.config(&all, None) {
+            let faults = faults.into_iter().filter(|it| !matches!(it.problem, Problem::Needs(_)));
+            let mut faults: Vec<_> = faults.filter(|it| !is_port(it, &all)).collect();
+            faults.sort_by_key(|fault| std::cmp::Reverse(fault.at));
+            for fault in faults {
+                if fault.at < all.len() {
+                    let setting = all.remove(fault.at);
+                    reports.add(describe(setting, &fault.problem).place("defaults"));
+                }
+            }
+        }
+        options.defaults = all;
+        options
+    }
+
+    /// The configuration that these settings mean; see [`keys::settings`]. `None` if something was
+    /// reported. `port` is that of a pool's listeners.
+    pub(super) fn read(
+        &mut self,
+        place: &str,
+        own: &[Setting],
+        port: Option<&Port<'_>>,
+        reports: &mut Reports<'_>,
+    ) -> Option<Config> {
+        let mut bad: Vec<&str> = Vec::new();
+        let reject = own.iter().find(|setting| setting.key.name == "reject");
+        if let (Some(setting), Some(port)) = (reject, port)
+            && let Some(text) = &setting.text
+            && let Err(error) = parse_backend(text, port.known(), self.services)
+        {
+            let word = Word { text: text.clone(), at: setting.at.clone() };
+            let fault = port.fault(&word, &error);
+            fault.into_iter().for_each(|fault| reports.add(fault.place(place)));
+            bad.push(setting.key.name);
+        }
+        let given = own.iter().filter(|it| it.is_set && !bad.contains(&it.key.name));
+        let mut given: Vec<&Setting> = given.collect();
+        let kind = match port {
+            Some(_) => Place::Pool,
+            None if place.starts_with("listeners") => Place::Listener,
+            None => Place::Process,
+        };
+        let is_own = |name: &str| own.iter().any(|setting| setting.key.name == name);
+        let defaults = self.defaults.iter().copied();
+        let mut defaults: Vec<&Setting> =
+            defaults.filter(|it| it.key.place == kind && !is_own(it.key.name)).collect();
+        let port = port.and_then(Port::known);
+        loop {
+            let all: Vec<&Setting> = given.iter().chain(&defaults).copied().collect();
+            let faults = match self.config(&all, port) {
+                Ok(config) => return Some(config).filter(|_| bad.is_empty()),
+                Err(faults) => faults,
+            };
+            let count = defaults.len();
+            defaults.retain(|it| !faults.iter().any(|fault| blames(fault, it, &all, &given)));
+            if defaults.len() < count {
+                continue;
+            }
+            for fault in &faults {
+                let Some(setting) = all.get(fault.at) else { continue };
+                // What was reported itself is not missing.
+                if !matches!(&fault.problem, Problem::Needs(other) if bad.contains(&other.as_str()))
+                {
+                    reports.add(describe(setting, &fault.problem).place(place));
+                }
+            }
+            let count = given.len();
+            let mut index = 0..;
+            given.retain(|_| !index.next().is_some_and(|at| faults.iter().any(|it| it.at == at)));
+            bad.extend(faults.iter().filter_map(|it| all.get(it.at)).map(|it| it.key.name));
+            if given.len() == count {
+                return None;
+            }
+        }
+    }
+
+    fn config(&mut self, all: &[&Setting], port: Option<u16>) -> Result<Config, Vec<keys::Fault>> {
+        let values: Vec<_> = all.iter().map(|it| (it.key.name, it.text.clone())).collect();
+        let is_asked_port = values.iter().any(|(name, _)| *name == "reject");
+        if let Some(known) = self.known.get(&values).filter(|_| !is_asked_port) {
+            return Ok(known.clone());
+        }
+        let words: Vec<_> = values.iter().map(|(name, text)| (*name, text.as_deref())).collect();
+        let config = keys::settings(&words, port, self.services)?;
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(values, config.clone());
+        }
+        Ok(config)
+    }
+}
+
+/// Whether a fault goes away without this default.
+fn blames(fault: &keys::Fault, default: &Setting, all: &[&Setting], given: &[&Setting]) -> bool {
+    let at = all.get(fault.at).map_or("", |setting| setting.key.name);
+    let is_own = fault.at < given.len();
+    match &fault.problem {
+        Problem::Conflicts(other) if is_own => other == default.key.name,
+        _ => !is_own && at == default.key.name,
+    }
+}
+
+/// Whether a default lacks a port that only the listeners of a pool have.
+fn is_port(fault: &keys::Fault, all: &[&Setting]) -> bool {
+    let is_reject = all.get(fault.at).is_some_and(|setting| setting.key.name == "reject");
+    is_reject && matches!(&fault.problem, Problem::Value(text) if text.contains("has no port"))
+}
+
+fn describe(setting: &Setting, problem: &Problem) -> Fault {
+    let name = setting.key.name;
+    let value = setting.text.as_deref().unwrap_or_default();
+    let code = match problem {
+        Problem::Word(words) => {
+            return no_such_word(&setting.at, name, value, words, setting.quote);
+        }
+        Problem::Value(_) if name == "access" => Code::Access,
+        Problem::Value(_) => Code::Value,
+        Problem::Needs(_) => Code::Needs,
+        Problem::Conflicts(_) => Code::Conflict,
+    };
+    let message = match setting.key.shape {
+        shape @ Shape::Number { .. } if code == Code::Value => {
+            format!("{} is not {shape}", quoted(value))
+        }
+        _ => format!("`{name}`: {problem}"),
+    };
+    let fault = Fault::new(code, &setting.at, message);
+    match problem {
+        Problem::Needs(other) => fault.help(format!("add `{other}`, or remove this one")),
+        Problem::Conflicts(_) => fault.help("remove one of the two"),
+        _ => fault,
+    }
+}
+
+/// So many sets of values are remembered.
+const KNOWN_MAX: usize = 1000;

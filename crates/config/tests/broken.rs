@@ -1,0 +1,66 @@
+//! Broken files, each with the code, line and column of everything that is wrong with it.
+//!
+//! The first line of a file in `broken/` says what is expected: `# expect: E005 3:1, W001 5:2`, in
+//! the order of the file. `#--- NAME` begins another file, which is read beside the first.
+
+use config::file::{Report, Severity, Source, read};
+use std::path::{Path, PathBuf};
+
+fn environment(name: &str) -> Option<String> {
+    (name == "PORT").then(|| "80".to_owned())
+}
+
+fn services(name: &str) -> Option<u16> {
+    (name == "http").then_some(80)
+}
+
+/// The files in `text`.
+fn sources(text: &str) -> Vec<Source> {
+    let mut sources = vec![Source { name: String::new(), text: String::new() }];
+    for line in text.split_inclusive('\n') {
+        match (line.strip_prefix("#--- "), sources.last_mut()) {
+            (Some(name), _) => {
+                sources.push(Source { name: name.trim().to_owned(), text: String::new() });
+            }
+            (None, Some(source)) => source.text.push_str(line),
+            (None, None) => {}
+        }
+    }
+    sources
+}
+
+fn shown(report: &Report) -> String {
+    let start = report.span.start;
+    let file = if report.file.is_empty() { String::new() } else { format!("{}:", report.file) };
+    format!("{} {file}{}:{}", report.code, start.line, start.column)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads its cases")]
+fn files() -> Vec<(PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
+    let paths = folder.read_dir().expect("the cases are there");
+    let paths = paths.map(|entry| entry.expect("the cases are there").path());
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a case can be read");
+    paths.map(|path| (path.clone(), read(&path))).collect()
+}
+
+#[test]
+fn every_broken_file_is_reported_where_it_is_broken() {
+    let files = files();
+    assert!(files.len() >= 60, "{}", files.len());
+    let mut wrong = String::new();
+    for (path, text) in &files {
+        let first = text.lines().next().unwrap_or_default();
+        let expected = first.strip_prefix("# expect: ").expect("the first line says what is wrong");
+        let reading = read(&sources(text), &environment, &services);
+        let seen: Vec<_> = reading.reports.iter().map(shown).collect();
+        let seen = seen.join(", ");
+        let is_usable = reading.reports.iter().all(|it| it.severity() == Severity::Warning);
+        assert_eq!(reading.config.is_some(), is_usable, "{path:?}");
+        if seen != expected {
+            let drawn: String = reading.reports.iter().map(ToString::to_string).collect();
+            wrong += &format!("{path:?}\nexpected {expected}\nreported {seen}\n{drawn}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
