@@ -102,6 +102,7 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     add("docs/reference/ctl.md", markdown::ctl(&tree)?);
     add("docs/reference/evenkeel.md", markdown::evenkeel(&tree));
     add("docs/reference/exit-status.md", markdown::exit_statuses());
+    add("docs/reference/environment.md", markdown::environment());
     add("docs/reference/keys.md", keys::reference());
     add("docs/reference/evenkeel.schema.json", format!("{:#}", config::keys::schema()));
     add("docs/reference/pen.md", pen::reference());

@@ -5,7 +5,7 @@ use crate::roff::{about, operand, sentence, verb_words};
 use anyhow::Context;
 use clap::{Arg, Command};
 use classics::balance::{self, shell};
-use config::EXIT_STATUSES;
+use config::{EXIT_STATUSES, environment};
 
 pub const NOTICE: &str = "<!-- Rendered by `cargo xtask docs`; do not edit. -->\n";
 
@@ -112,6 +112,21 @@ pub fn exit_statuses() -> String {
     ));
     text.push_str(
         "\nIf a signal ends a process, the shell reports 128 plus the signal's number.\n",
+    );
+    text
+}
+
+/// The variables of the environment that programs read.
+pub fn environment() -> String {
+    let mut text = format!("{NOTICE}# Environment variables\n\n");
+    text.push_str(&table(
+        ["Variable", "Read by", "Meaning"],
+        environment::ALL.iter().map(|it| [code(it.name), plain(it.read_by), plain(it.meaning)]),
+    ));
+    text.push_str(
+        "\n*All* are the programs that start a balancer: `evenkeel`, `balance` and `pen`. What a \
+         service manager has\nset (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is read once, and is \
+         gone from the environment then.\n",
     );
     text
 }

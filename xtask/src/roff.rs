@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use classics::balance::{self, shell};
 use config::native;
-use config::{EXIT_STATUSES, ExitRow, ExitStatus};
+use config::{EXIT_STATUSES, ExitRow, ExitStatus, environment};
 use std::io::Write;
 
 /// evenkeel(1): the start form, with clap's list of options.
@@ -29,6 +29,10 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
     page.clap_section(tree, Man::render_options_section)?;
     page.verbs(tree);
     page.exit_statuses(|_| true);
+    page.section("ENVIRONMENT");
+    for variable in environment::ALL {
+        page.item(variable.name, &format!("{} ({})", variable.meaning, variable.read_by));
+    }
     page.section("EXAMPLES");
     page.lines(&native::EXAMPLES.map(|(line, meaning)| format!("{line:<42}{meaning}")));
     let verbs = ["evenkeel-ctl(1)", "evenkeel-demo(1)", "evenkeel-status(1)"].map(str::to_owned);

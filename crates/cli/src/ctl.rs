@@ -4,6 +4,7 @@ mod find;
 mod tables;
 
 use crate::output::{complain, finish};
+use config::environment::GATEWAY_INTERFACE;
 use config::native::{CtlArgs, CtlVerb, StatusArgs};
 use config::{BackendSelector, ExitStatus, Reply};
 use control::{Client, ClientError};
@@ -31,7 +32,7 @@ const NAME: &str = "evenkeel ctl";
 /// Runs `evenkeel status --html`. A web server that runs it as a CGI program gets headers too.
 pub fn status_page(args: &StatusArgs) -> ExitCode {
     let status = choose(&args.which).and_then(|client| Ok(client.status()?));
-    let is_cgi = std::env::var_os("GATEWAY_INTERFACE").is_some();
+    let is_cgi = std::env::var_os(GATEWAY_INTERFACE.name).is_some();
     let as_json = |status: &Status| serde_json::to_value(status).unwrap_or_default();
     let (page, exit) = match (&status, is_cgi) {
         (Ok(status), true) => (status_html::cgi(Ok(&as_json(status))), ExitStatus::Success),

@@ -97,5 +97,5 @@ fn start(typed: &Start, first: Option<&str>) -> ExitCode {
         return finish("evenkeel", &line, ExitStatus::Success);
     }
     let manager = ServiceManager::from_environment(config.process.daemon);
-    report(serve(config, manager))
+    report(manager.map_err(Into::into).and_then(|manager| serve(config, manager)))
 }

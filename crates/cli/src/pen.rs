@@ -136,7 +136,8 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
 }
 
 fn serve(settings: PenSettings) -> Result<u8, Failure> {
-    let manager = ServiceManager::from_environment(!settings.foreground);
+    let manager = ServiceManager::from_environment(!settings.foreground)
+        .map_err(|error| in_old_words(error.into()))?;
     let direct = Messages::direct(true);
     if settings.debug > 0 {
         direct.say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
@@ -151,7 +152,9 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
     // The companion writes it, as pen's user and under its root directory.
     config.process.pid_file = None;
     for bind in config.listeners.iter().flat_map(|listener| &listener.binds) {
-        if let Bind::Unix(path) = bind {
+        if let Bind::Unix(path) = bind
+            && !manager.passes(path)
+        {
             // Whatever is there, as the original does: who binds next has it.
             let _ = std::fs::remove_file(path);
         }

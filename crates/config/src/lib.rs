@@ -15,6 +15,7 @@ mod apply;
 mod change;
 mod command;
 pub mod duration;
+pub mod environment;
 mod exit;
 pub mod file;
 mod format;

@@ -1,5 +1,6 @@
 //! The part of a start that can fail while the user is watching: names and sockets.
 
+use crate::manager::{PassedSocketError, PassedSockets};
 use config::{Bind, Endpoint, Family, Host};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -41,6 +42,9 @@ pub enum StartError {
         /// As configured.
         bind: String,
     },
+    /// What a service manager has passed for listening cannot be used.
+    #[error(transparent)]
+    Passed(#[from] PassedSocketError),
     /// A backend is an address that this process itself listens on.
     #[error(
         "backend {backend} is this process's own listener ({bind}): it would connect to itself"
@@ -116,45 +120,66 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
 }
 
 /// Like [`listen`], without blocking: a name is refused.
-pub(crate) fn listen_at_once(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
+pub(crate) fn listen_at_once(
+    listener: &config::Listener,
+    bind: &Bind,
+    passed: &mut PassedSockets,
+) -> Result<Sockets, StartError> {
     match bind {
         Bind::Tcp { host: Some(Host::Name(name)), .. } => {
             let source = io::Error::other("a new listening address must be literal");
             Err(StartError::ResolveListener { host: name.clone(), source })
         }
-        _ => listen(bind, shared_port),
+        _ => listen(listener, bind, passed),
     }
 }
 
 /// The sockets of a `bind`.
 pub(crate) struct Sockets {
     pub fds: Vec<OwnedFd>,
-    /// The file of a Unix socket, to be removed when the listener ends.
+    /// The file of a Unix socket, to be removed when the listener ends. That of a passed socket
+    /// is the service manager's.
     pub file: Option<OwnFile>,
 }
 
-/// Listens on all addresses of `bind`. Blocks if its host is a name.
-pub(crate) fn listen(bind: &Bind, shared_port: bool) -> Result<Sockets, StartError> {
+/// Listens on all addresses of `bind`, which is one of the listener's. A socket that the service
+/// manager has passed comes before one of our own. Blocks if the host is a name.
+pub(crate) fn listen(
+    listener: &config::Listener,
+    bind: &Bind,
+    passed: &mut PassedSockets,
+) -> Result<Sockets, StartError> {
+    let result = listen_as(&listener.name, bind, listener.shared_port, passed);
+    match result {
+        Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            let culprit = passed.in_the_way_of(&listener.name, bind).map(StartError::Passed);
+            Err(culprit.unwrap_or(StartError::Listen { bind: bind.to_string(), source }))
+        }
+        result => result,
+    }
+}
+
+fn listen_as(
+    listener: &str,
+    bind: &Bind,
+    shared_port: bool,
+    passed: &mut PassedSockets,
+) -> Result<Sockets, StartError> {
     let failed = |source| StartError::Listen { bind: bind.to_string(), source };
     match bind {
-        Bind::Unix(path) => {
-            let fds = vec![sys::net::listen_unix(path).map_err(failed)?];
-            Ok(Sockets { fds, file: Some(OwnFile::at(path).map_err(failed)?) })
-        }
+        Bind::Unix(path) => match passed.on_path(listener, path) {
+            Some(fds) => Ok(Sockets { fds, file: None }),
+            None => {
+                let fds = vec![sys::net::listen_unix(path).map_err(failed)?];
+                Ok(Sockets { fds, file: Some(OwnFile::at(path).map_err(failed)?) })
+            }
+        },
         Bind::Tcp { host: None, port, family } => {
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
-            let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
-            let socket = match family {
-                Family::V4 => sys::net::listen_tcp(v4, false, shared_port),
-                Family::V6 => sys::net::listen_tcp(v6, true, shared_port),
-                Family::Any => match sys::net::listen_tcp(v6, true, shared_port) {
-                    Err(error) if has_no_ipv6(&error) => {
-                        sys::net::listen_tcp(v4, false, shared_port)
-                    }
-                    result => result,
-                },
+            let fds = match passed.on_all_addresses(listener, *port, *family) {
+                Some(fds) => fds,
+                None => vec![on_all_addresses(*port, *family, shared_port).map_err(failed)?],
             };
-            Ok(Sockets { fds: vec![socket.map_err(failed)?], file: None })
+            Ok(Sockets { fds, file: None })
         }
         Bind::Tcp { host: Some(host), port, family } => {
             let addresses = resolve(host, *port)
@@ -169,10 +194,28 @@ pub(crate) fn listen(bind: &Bind, shared_port: bool) -> Result<Sockets, StartErr
                 IpAddr::V4(_) => false,
             };
             let listen = |address| sys::net::listen_tcp(address, mapped(&address), shared_port);
-            let wanted = addresses.into_iter().filter(wanted);
-            let fds = wanted.map(listen).collect::<io::Result<_>>().map_err(failed)?;
+            let mut fds = Vec::new();
+            for address in addresses.into_iter().filter(wanted) {
+                match passed.on_address(listener, address) {
+                    Some(passed) => fds.extend(passed),
+                    None => fds.push(listen(address).map_err(failed)?),
+                }
+            }
             Ok(Sockets { fds, file: None })
         }
+    }
+}
+
+fn on_all_addresses(port: u16, family: Family, shared_port: bool) -> io::Result<OwnedFd> {
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match family {
+        Family::V4 => sys::net::listen_tcp(v4, false, shared_port),
+        Family::V6 => sys::net::listen_tcp(v6, true, shared_port),
+        Family::Any => match sys::net::listen_tcp(v6, true, shared_port) {
+            Err(error) if has_no_ipv6(&error) => sys::net::listen_tcp(v4, false, shared_port),
+            result => result,
+        },
     }
 }
 
@@ -181,7 +224,7 @@ pub(crate) fn listen(bind: &Bind, shared_port: bool) -> Result<Sockets, StartErr
 /// # Errors
 /// Why not.
 pub fn can_listen(bind: &Bind) -> Result<(), StartError> {
-    listen(bind, false).map(drop)
+    listen_as("", bind, false, &mut PassedSockets::default()).map(drop)
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {

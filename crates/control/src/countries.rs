@@ -1,6 +1,7 @@
 //! Where addresses are registered, from a MaxMind DB file.
 
 use balancing::Country;
+use config::environment::EVENKEEL_COUNTRIES;
 use dataplane::Countries;
 use maxminddb::{PathElement, Reader};
 use std::fmt;
@@ -62,7 +63,7 @@ impl CountryFile {
     /// Reads the database that `EVENKEEL_COUNTRIES` names, or else the first existing one of
     /// [`KNOWN_PLACES`].
     pub fn find() -> io::Result<Self> {
-        if let Some(path) = std::env::var_os("EVENKEEL_COUNTRIES") {
+        if let Some(path) = std::env::var_os(EVENKEEL_COUNTRIES.name) {
             return Self::open(Path::new(&path));
         }
         match KNOWN_PLACES.iter().map(Path::new).find(|path| path.exists()) {

@@ -7,6 +7,7 @@
 use crate::answers::Answers;
 use crate::bind::{Sockets, StartError};
 use crate::countries::CountryBook;
+use crate::manager::PassedSockets;
 use crate::snapshot::settings;
 use balancing::{Backend, Pool, Totals};
 use config::{Bind, Config, Endpoint, Host, Ids};
@@ -36,6 +37,8 @@ pub struct Instance {
     pub(crate) started: Instant,
     pub(crate) shutting_down: bool,
     pub(crate) countries: CountryBook,
+    /// Sockets that the service manager has passed, as long as we listen.
+    pub(crate) passed: PassedSockets,
     /// The last configuration from the companion; at first the one of the start.
     given: Config,
 }
@@ -83,6 +86,7 @@ impl Instance {
             started: sys::clock::now(),
             shutting_down: false,
             countries,
+            passed: PassedSockets::default(),
         };
         for listener in instance.config.listeners.clone() {
             let listening = instance.begin(&listener, &mut bound);
@@ -218,6 +222,7 @@ impl Instance {
     pub(crate) fn stop_listening(&mut self) {
         self.shutting_down = true;
         self.plane.stop_listening();
+        self.passed = PassedSockets::default();
         self.listeners.iter_mut().for_each(|it| it.doors.clear());
     }
 

@@ -43,7 +43,7 @@ pub use client::{Client, ClientError};
 pub use instance::Instance;
 pub use load::{LoadError, load};
 pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
-pub use manager::ServiceManager;
+pub use manager::{PassedSocketError, ServiceManager};
 pub use operator::Operator;
 pub use report::{LogReporter, Reporter};
 pub use runtime_dir::{ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, read_pid, runtime_dir};

@@ -1,16 +1,25 @@
-//! The service manager, such as systemd, that has started this process: what it is told.
+//! The service manager, such as systemd, that has started this process: what it is told, and what it
+//! passes.
 //!
 //! It hears when the instance is ready, reloads and stops, what its state is, and that it is alive
 //! (sd_notify(3)). Nothing here waits for the manager, and none of its faults is ours: what it
 //! cannot take now it is told later, or never.
 
+mod passed;
 mod reports;
 mod watchdog;
 
+pub use passed::PassedSocketError;
+pub(crate) use passed::PassedSockets;
 pub(crate) use reports::Reports;
 pub(crate) use watchdog::Watchdog;
 
+use config::environment::{
+    LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID, NOTIFY_SOCKET, Variable, WATCHDOG_PID, WATCHDOG_USEC,
+};
+use config::{PassedError, PassedNames, PassedVariables};
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 use sys::process::close_inherited;
 use sys::supervisor::{ReportSocket, take_variable};
@@ -21,23 +30,44 @@ pub struct ServiceManager {
     pub(crate) reports: Reports,
     /// The time within which it must hear that the instance is alive, each time anew.
     pub(crate) patience: Option<Duration>,
+    pub(crate) passed: PassedSockets,
 }
 
 impl ServiceManager {
-    /// Reads what a service manager has put into the environment, and removes it from there. In a
-    /// daemon, this closes all descriptors that were left open for it, except the three standard
-    /// ones. Call it once, before the process opens anything.
-    #[must_use]
-    pub fn from_environment(daemon: bool) -> Self {
-        let address = take_variable("NOTIFY_SOCKET");
-        let (interval, pid) = (take_variable("WATCHDOG_USEC"), take_variable("WATCHDOG_PID"));
+    /// Reads what a service manager has put into the environment, removes it from there, and takes
+    /// over the sockets that it passes. In a daemon, this closes all other descriptors that were left
+    /// open for it, except the three standard ones. Call it once, before the process opens anything.
+    ///
+    /// # Errors
+    /// If the passed sockets cannot be used.
+    pub fn from_environment(daemon: bool) -> Result<Self, PassedSocketError> {
+        let own = std::process::id();
+        let address = take_variable(NOTIFY_SOCKET.name);
+        let (interval, pid) = (take_variable(WATCHDOG_USEC.name), take_variable(WATCHDOG_PID.name));
+        let announced = announced(own)?;
+        let passed = PassedSockets::take_over(&announced)?;
         if daemon {
-            close_inherited();
+            close_inherited(announced.count());
         }
         let socket = address.and_then(|address| ReportSocket::connect(&address));
-        let reports = Reports::new(socket);
-        Self { reports, patience: patience(interval, pid, std::process::id()) }
+        Ok(Self { reports: Reports::new(socket), patience: patience(interval, pid, own), passed })
     }
+
+    /// Whether it passes a Unix socket with this file. Such a file must stay.
+    #[must_use]
+    pub fn passes(&self, path: &Path) -> bool {
+        self.passed.has_path(path)
+    }
+}
+
+/// The sockets that are announced to this process.
+fn announced(own: u32) -> Result<PassedNames, PassedError> {
+    let take = |variable: Variable| take_variable(variable.name);
+    let taken = [LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES].map(take);
+    let [pid, count, names] =
+        taken.each_ref().map(|value| value.as_ref().map(|value| value.to_string_lossy()));
+    let (pid, count, names) = (pid.as_deref(), count.as_deref(), names.as_deref());
+    PassedNames::parse(own, PassedVariables { pid, count, names })
 }
 
 /// The patience of the watchdog, if it watches this process. Source: sd_watchdog_enabled(3).

@@ -24,7 +24,7 @@ impl Instance {
     }
 
     /// Binds the addresses of `next` that nobody listens on yet.
-    fn prepare(&self, next: &Config) -> Result<Vec<Bound>, StartError> {
+    fn prepare(&mut self, next: &Config) -> Result<Vec<Bound>, StartError> {
         let mut bound = Vec::new();
         if self.shutting_down {
             return Ok(bound);
@@ -35,7 +35,8 @@ impl Instance {
         for listener in &next.listeners {
             for bind in &listener.binds {
                 if !is_open(bind) {
-                    bound.push((bind.clone(), listen_at_once(bind, listener.shared_port)?));
+                    let sockets = listen_at_once(listener, bind, &mut self.passed)?;
+                    bound.push((bind.clone(), sockets));
                 }
             }
         }

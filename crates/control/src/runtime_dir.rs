@@ -1,5 +1,6 @@
 //! The places of running instances' admin sockets.
 
+use config::environment::{EVENKEEL_RUNTIME_DIR, RUNTIME_DIRECTORY, Variable, XDG_RUNTIME_DIR};
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
@@ -14,7 +15,7 @@ pub const ROOT_RUNTIME_DIR: &str = "/run/evenkeel";
 /// `$XDG_RUNTIME_DIR/evenkeel`; else `/tmp/evenkeel-UID`.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
-    if let Some(dir) = from_environment("EVENKEEL_RUNTIME_DIR") {
+    if let Some(dir) = from_environment(EVENKEEL_RUNTIME_DIR) {
         return dir;
     }
     let uid = sys::process::user_id();
@@ -22,18 +23,18 @@ pub fn runtime_dir() -> PathBuf {
         return ROOT_RUNTIME_DIR.into();
     }
     // Several are separated by colons (systemd.exec(5)).
-    let directories = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    let directories = std::env::var(RUNTIME_DIRECTORY.name).unwrap_or_default();
     if let Some(first) = directories.split(':').next().filter(|first| first.starts_with('/')) {
         return first.into();
     }
-    match from_environment("XDG_RUNTIME_DIR") {
+    match from_environment(XDG_RUNTIME_DIR) {
         Some(dir) => dir.join("evenkeel"),
         None => format!("/tmp/evenkeel-{uid}").into(),
     }
 }
 
-fn from_environment(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+fn from_environment(variable: Variable) -> Option<PathBuf> {
+    std::env::var_os(variable.name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The admin socket of the instance called `name`, in the runtime directory. If the instance is to
@@ -72,7 +73,7 @@ fn user_dir(uid: u32) -> PathBuf {
 pub fn admin_sockets() -> io::Result<Vec<PathBuf>> {
     let uid = sys::process::user_id();
     let mut sockets = sockets_in(&user_dir(uid)).unwrap_or_default();
-    if from_environment("EVENKEEL_RUNTIME_DIR").is_none() {
+    if from_environment(EVENKEEL_RUNTIME_DIR).is_none() {
         let root = Path::new(ROOT_RUNTIME_DIR);
         // It may be that only root can list the directory.
         let given = directories_in(root).into_iter().chain([root.join(uid.to_string())]);

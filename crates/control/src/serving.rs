@@ -75,6 +75,14 @@ impl Serving {
         }
     }
 
+    /// Reports the sockets that the service manager has passed and no listener has.
+    pub fn note_unwanted(&mut self, sockets: &[String]) {
+        for socket in sockets {
+            let message = "closed, because no listener has its address";
+            self.owner.note(Level::Warn, message, &[("socket", Value::Text(socket))]);
+        }
+    }
+
     /// Tells the service manager that the instance serves. In the background, the process that
     /// started this one does that.
     pub fn report_ready(&mut self) {

@@ -7,7 +7,7 @@ use crate::countries::CountryBook;
 use crate::desk::Desk;
 use crate::instance::{Bound, Instance};
 use crate::loops;
-use crate::manager::{ServiceManager, Watchdog};
+use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
 use crate::owner::Owner;
 use crate::publish::refuse_duplicates;
@@ -77,6 +77,8 @@ pub struct Prepared {
     directory: Directory,
     companion: Option<Box<dyn Companion>>,
     manager: ServiceManager,
+    /// The sockets that the service manager has passed and no listener has, in words.
+    unwanted: Vec<String>,
     user: Option<(String, User)>,
     countries: CountryBook,
     /// From before anybody can see that this instance listens until it can handle them.
@@ -97,7 +99,9 @@ impl Prepared {
         let workers = config.process.workers.unwrap_or(cores).max(1);
         let mut ids = Ids::default();
         config.identify(None, &mut ids);
-        let bound = bind_all(&config)?;
+        let mut manager = setup.manager;
+        let bound = bind_all(&config, &mut manager.passed)?;
+        let unwanted = manager.passed.close_unused(&config)?;
         let pools = config.pools.iter().map(|pool| first_pool(pool, workers));
         let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
         if setup.refuse_loops {
@@ -123,7 +127,8 @@ impl Prepared {
             signals,
             directory,
             companion: setup.companion,
-            manager: setup.manager,
+            manager,
+            unwanted,
             user,
             countries,
             held,
@@ -174,9 +179,10 @@ impl Prepared {
             .build()
             .map_err(system("the control plane"))?;
         let serve = (self.bound, self.pools);
-        let instance =
+        let mut instance =
             Instance::start(plane, self.config, self.ids, serve, self.observe, self.countries);
         instance.plane.settle();
+        instance.passed = self.manager.passed;
         let owner = Owner::new(instance, self.reporter, self.admin, self.manager.reports);
         let (desk, requests) = Desk::new();
         let (mut serving, companion) = {
@@ -195,6 +201,7 @@ impl Prepared {
         }
         let ending = runtime.block_on(async {
             serving.open(desk, &unusable_sources);
+            serving.note_unwanted(&self.unwanted);
             if !is_in_background {
                 serving.report_ready();
             }
@@ -210,11 +217,16 @@ impl Prepared {
     }
 }
 
-/// Listens on all addresses of all listeners.
-pub(crate) fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
+/// Listens on all addresses of all listeners, where possible with what the service manager has
+/// passed.
+pub(crate) fn bind_all(
+    config: &Config,
+    passed: &mut PassedSockets,
+) -> Result<Vec<Bound>, StartError> {
     refuse_duplicates(config)?;
+    passed.assign(config)?;
     let binds = config.listeners.iter().flat_map(|it| it.binds.iter().map(move |bind| (it, bind)));
-    binds.map(|(it, bind)| Ok((bind.clone(), listen(bind, it.shared_port)?))).collect()
+    binds.map(|(it, bind)| Ok((bind.clone(), listen(it, bind, passed)?))).collect()
 }
 
 /// A listener's source address, if this machine does not have it now. It may come later, as one that

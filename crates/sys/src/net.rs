@@ -9,7 +9,7 @@ use rustix::net::{
     shutdown, socket_with,
 };
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +36,14 @@ pub fn listen_tcp(address: SocketAddr, dual_stack: bool, shared: bool) -> io::Re
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// Whether this machine has IPv6 at all.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    let none = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    let any = listen_tcp((Ipv6Addr::UNSPECIFIED, 0).into(), true, false);
+    !any.is_err_and(|error| none.map(Some).contains(&Errno::from_io_error(&error)))
 }
 
 /// Listens on a Unix socket. Replaces a socket file on which no process listens any more.

@@ -264,13 +264,14 @@ fn look_up(name: &CStr) -> Option<(libc::uid_t, libc::gid_t)> {
     Some((entry.pw_uid, entry.pw_gid))
 }
 
-/// Closes every file descriptor but the three standard ones: those that whoever started this
-/// process has left open. To be called by a daemon before it opens anything itself.
-pub fn close_inherited() {
-    const FIRST: libc::c_uint = 3;
-    // SAFETY: plain numbers. Nothing in this process owns a descriptor from `FIRST` on yet, which
+/// Closes every file descriptor that whoever started this process has left open, except the three
+/// standard ones and the `kept` ones that follow. To be called by a daemon before it opens anything
+/// itself.
+pub fn close_inherited(kept: u32) {
+    let first = kept.saturating_add(3);
+    // SAFETY: plain numbers. Nothing in this process owns a descriptor from `first` on yet, which
     // the caller sees to. Before Linux 5.9 the call fails and nothing is closed.
-    unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
 
 /// Gives up for good the privileges that `setuid` programs could give: no program started from here

@@ -14,6 +14,7 @@ mod loops;
 mod manager;
 mod memory;
 mod names;
+mod passed;
 mod policies;
 mod process;
 mod relaying;

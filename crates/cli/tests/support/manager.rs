@@ -1,10 +1,11 @@
 //! A service manager such as systemd, as far as a service can see: a socket for reports, and
 //! listening sockets that it passes.
 
-use super::{PATIENCE, Place};
+use super::{PATIENCE, Place, Program};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The socket for reports, and those that have arrived.
@@ -60,4 +61,37 @@ impl Manager {
     pub fn wait_for(&mut self, name: &str) {
         self.wait(name, |value| value == "1");
     }
+}
+
+/// Starts `command` as a service manager would that passes it up to two descriptors, from 3 on.
+pub fn pass(command: &Command, passed: &[BorrowedFd<'_>], names: Option<&str>) -> Program {
+    start_with(&mut passing(command, passed.len(), names), passed)
+}
+
+/// A command that starts `command` with the variables for `count` descriptors.
+pub fn passing(command: &Command, count: usize, names: Option<&str>) -> Command {
+    const SCRIPT: &str =
+        "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=${PASS_TO-$$} exec \"$0\" \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", SCRIPT]).arg(command.get_program()).args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        shell.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        value.map(|value| shell.env(name, value));
+    }
+    if let Some(names) = names {
+        shell.env("LISTEN_FDNAMES", names);
+    }
+    shell.env("LISTEN_FDS", count.to_string());
+    shell
+}
+
+/// Starts a command made by [`passing`].
+pub fn start_with(shell: &mut Command, passed: &[BorrowedFd<'_>]) -> Program {
+    let at = |place: usize| match passed.get(place) {
+        Some(passed) => passed.try_clone_to_owned().unwrap().into(),
+        None => Stdio::null(),
+    };
+    Program::spawn_between(shell, at(0), at(1))
 }

@@ -13,7 +13,7 @@ mod program;
 
 pub use backend::Backend;
 pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
-pub use manager::Manager;
+pub use manager::{Manager, pass, passing, start_with};
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 pub use testing::{Mmdb, Network, skip_unless};

@@ -104,6 +104,18 @@ impl Program {
         Self { child, status: None, out, log, unread: None }
     }
 
+    /// Starts `command` with these two for standard input and output.
+    pub fn spawn_between(command: &mut Command, input: Stdio, output: Stdio) -> Self {
+        let mut child = command
+            .stdin(input)
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let log = Lines::gather(child.stderr.take().unwrap());
+        Self { child, status: None, out: Lines::default(), log, unread: None }
+    }
+
     /// Starts `command` with both outputs going to pipes of 4 kB that nobody reads.
     pub fn spawn_unread(command: &mut Command) -> Self {
         let (unread, [out, log]) = {

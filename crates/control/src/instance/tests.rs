@@ -1,4 +1,5 @@
 use super::*;
+use crate::manager::PassedSockets;
 use crate::snapshot::first_pool;
 use crate::start::bind_all;
 use balancing::{AdminState, Attempt, Client};
@@ -25,7 +26,7 @@ pub(crate) fn start(config: Config) -> Instance {
 fn start_with(mut config: Config, workers: usize) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
-    let bound = bind_all(&config).unwrap();
+    let bound = bind_all(&config, &mut PassedSockets::default()).unwrap();
     let pools = config.pools.iter().map(|pool| first_pool(pool, workers).unwrap()).collect();
     let plane = DataPlane::start(Options { workers, spin: None }, |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());

@@ -65,7 +65,9 @@ mod tests {
 
     /// Workers that answer when a test has them do it.
     #[derive(Default)]
-    struct Workers(RefCell<Vec<Box<dyn FnOnce(())>>>);
+    struct Workers(RefCell<Vec<Reply>>);
+
+    type Reply = Box<dyn FnOnce(())>;
 
     impl Workers {
         const COUNT: usize = 3;

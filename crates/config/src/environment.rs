@@ -1,0 +1,71 @@
+//! The variables of the environment that programs read, in one table. The man page and the reference
+//! are rendered from it, and whoever reads a variable takes its name from here.
+
+/// A variable of the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The programs that read it; `all` are those that start a balancer.
+    pub read_by: &'static str,
+    /// What it does, as sentences.
+    pub meaning: &'static str,
+}
+
+macro_rules! variables {
+    ($($name:ident, $read_by:literal, $meaning:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub const $name: Variable =
+                Variable { name: stringify!($name), read_by: $read_by, meaning: $meaning };
+        )*
+        /// All of them, in the order of their names.
+        pub const ALL: &[Variable] = &[$($name),*];
+    };
+}
+
+variables! {
+    EVENKEEL_COUNTRIES, "all",
+        "The path of the country database (MaxMind DB) for rules such as `--allow country:CH`. \
+         Default: the first existing one of the usual places.";
+    EVENKEEL_RUNTIME_DIR, "all, evenkeel ctl",
+        "The directory of the admin sockets. Default: `/run/evenkeel` for root, else the first \
+         directory of `RUNTIME_DIRECTORY`, else `evenkeel` in `XDG_RUNTIME_DIR`, else \
+         `/tmp/evenkeel-UID`.";
+    GATEWAY_INTERFACE, "evenkeel status",
+        "If it is set, a web server runs the program as a CGI program, and HTTP headers precede \
+         the page.";
+    LISTEN_FDNAMES, "all",
+        "The names of the sockets in `LISTEN_FDS`, separated by colons (sd_listen_fds(3)). A \
+         socket with the name of a listener is for that listener; with any other name, the \
+         address decides.";
+    LISTEN_FDS, "all",
+        "The number of listening sockets that a service manager passes, from file descriptor 3 \
+         on (sd_listen_fds(3)). A listener with the address of one of them uses it.";
+    LISTEN_PID, "all",
+        "The process that the sockets in `LISTEN_FDS` are for. Other processes ignore them.";
+    NOTIFY_SOCKET, "all",
+        "The socket of a service manager (sd_notify(3)). It is told when the balancer is ready, \
+         reloads and stops, and its state in one line.";
+    RUNTIME_DIRECTORY, "all, evenkeel ctl",
+        "The directories that systemd has created for the service (`RuntimeDirectory=`), \
+         separated by colons; see `EVENKEEL_RUNTIME_DIR`.";
+    WATCHDOG_PID, "all",
+        "The process that `WATCHDOG_USEC` is for. Default: whichever reads it.";
+    WATCHDOG_USEC, "all",
+        "The time in microseconds after which a service manager ends a balancer that does not \
+         report to be alive (sd_watchdog_enabled(3)). It does so at half of that time, as long as \
+         every worker answers.";
+    XDG_RUNTIME_DIR, "all, evenkeel ctl",
+        "The user's directory for sockets; see `EVENKEEL_RUNTIME_DIR`.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_names() {
+        assert!(ALL.is_sorted_by_key(|variable| variable.name));
+    }
+}
