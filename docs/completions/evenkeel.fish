@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers splice= cut= workers= spin= daemon pid-file= user= root= admin= log-format= print-config h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= admin= log-format= print-config h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -47,6 +47,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l deny -d 'Do not serve
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l reject -d 'Where to send denied clients [default: they are refused]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-sessions -d 'Maximum number of open sessions; further clients wait [default: as many as file descriptors allow]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-connecting -d 'Maximum number of connects in progress; further clients wait' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l accept-proxy -d 'Serve only clients of these proxies, which must announce them by the PROXY protocol: ADDR, ADDR/LEN or unix, several with commas' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'How long to wait for a backend to accept a connection, per attempt' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session after this long without data; 0 or never disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; 0 or never disables this, now ends it at once' -r
@@ -56,6 +57,11 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l keep-alive -d 'Probe 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user-timeout -d 'Give up a peer that acknowledges no data for this long; 0 disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address for connections to backends' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l send-proxy -d 'Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or v2-unique-id-crc32c' -r -f -a "v1\t''
+v2\t''
+v2-unique-id\t''
+v2-crc32c\t''
+v2-unique-id-crc32c\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l splice -d 'Relay bulk data through kernel pipes: auto, always or never' -r -f -a "auto\t''
 always\t''
 never\t''"

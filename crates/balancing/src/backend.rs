@@ -23,7 +23,7 @@ pub struct Backend {
     pub priority: i32,
     /// Which clients may be sent here.
     pub access: Arc<AccessList>,
-    /// Whether a header of the PROXY protocol announces the client, and in which form.
+    /// The form of the PROXY header that announces the client, if it is not the pool's.
     pub send_proxy: Option<SendProxy>,
     /// What workers share about the backend.
     pub state: Arc<BackendState>,

@@ -12,11 +12,11 @@ mod tests;
 #[cfg(doc)]
 use crate::Config;
 use crate::{Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process};
-use balancing::{AccessList, AdminState, FailoverScope, Policy};
+use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{BackendId, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{BackendId, Cut, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts};
 
 /// One difference between two configurations.
 ///
@@ -176,7 +176,7 @@ settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
         id: _, name: _, binds: _, shared_port: _, pool: _, sessions_max: _, connecting_max: _,
-        timeouts: _, source: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
+        timeouts: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
     Name(String) is name;
@@ -194,6 +194,8 @@ settings! {
     Timeouts(Timeouts) is timeouts;
     /// [`Listener::source`]
     Source(Source) is source;
+    /// [`Listener::accept_proxy`]
+    AcceptProxy(Option<ProxyPeers>) is accept_proxy;
     /// [`Listener::forwarded_headers`]
     ForwardedHeaders(bool) is forwarded_headers;
     /// [`Listener::dummy`]
@@ -208,7 +210,8 @@ settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
         name: _, tiers: _, quarantine: _, auto_disable: _, failover: _, hash_failover: _,
-        last_resort: _, access: _, reject: _, affinity: _, fixed_places: _,
+        last_resort: _, access: _, reject: _, send_proxy: _, affinity: _,
+        fixed_places: _,
     },
     /// [`Pool::quarantine`]
     Quarantine(Duration) is quarantine;
@@ -224,6 +227,8 @@ settings! {
     Access(Arc<AccessList>) is access;
     /// [`Pool::reject`]
     Reject(Option<Backend>) is reject;
+    /// [`Pool::send_proxy`]
+    SendProxy(Option<SendProxy>) is send_proxy;
     /// [`Pool::affinity`]
     Affinity(Option<Affinity>) is affinity;
     /// [`Pool::fixed_places`]
@@ -234,7 +239,7 @@ settings! {
     /// A setting of a backend.
     BackendSetting of Backend as Backend {
         id: _, name: _, endpoint: _, limits: Limits { sessions_max: _, sessions_max_affine: _ },
-        weight: _, priority: _, access: _, admin: _,
+        weight: _, priority: _, access: _, send_proxy: _, admin: _,
     },
     /// [`Backend::name`]
     Name(Option<String>) is name;
@@ -250,6 +255,8 @@ settings! {
     Priority(i32) is priority;
     /// [`Backend::access`]
     Access(Arc<AccessList>) is access;
+    /// [`Backend::send_proxy`]
+    SendProxy(Option<SendProxy>) is send_proxy;
     /// [`Backend::admin`]
     Admin(AdminState) is admin;
 }

@@ -12,7 +12,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use access::AccessRules;
+pub use access::{AccessRules, Proxies};
 pub use convert::NativeError;
 pub use listening::ListenName;
 pub use services::{Start, Typed, parse};
@@ -26,7 +26,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use terms::{Cut, Limit, SpliceMode};
+use std::str::FromStr;
+use terms::{Cut, Limit, SendProxy, SpliceMode};
 
 /// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -111,6 +112,11 @@ pub struct NativeArgs {
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connecting: Option<u32>,
+    /// Serve only clients of these proxies, which must announce them by the PROXY protocol: ADDR,
+    /// ADDR/LEN or unix, several with commas
+    #[arg(long, value_name = "FROM", value_delimiter = ',', help_heading = ADMISSION)]
+    #[arg(value_parser = Proxies::from_str)]
+    pub accept_proxy: Vec<Proxies>,
     /// Share the port with other processes; the kernel distributes clients
     #[arg(long, help_heading = ADMISSION)]
     pub share_port: bool,
@@ -152,6 +158,11 @@ pub struct NativeArgs {
     /// Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests
     #[arg(long, help_heading = RELAYING)]
     pub forwarded_headers: bool,
+    /// Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or
+    /// v2-unique-id-crc32c
+    #[arg(long, value_name = "FORM", hide_possible_values = true)]
+    #[arg(value_parser = SendProxy::parser(), help_heading = RELAYING)]
+    pub send_proxy: Option<SendProxy>,
     /// Relay bulk data through kernel pipes: auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = SpliceMode::parser(), help_heading = RELAYING)]

@@ -3,7 +3,7 @@
 use crate::LogFormat;
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use terms::{Cut, SpliceMode};
+use terms::{Cut, SendProxy, SpliceMode};
 
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -39,6 +39,16 @@ impl Choice for Policy {
         ("address-port-hash", Self::AddressPortHash),
         ("weighted", Self::Weighted),
         ("priority", Self::Priority),
+    ];
+}
+
+impl Choice for SendProxy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("v1", Self::V1),
+        ("v2", Self::V2 { unique_id: false, crc32c: false }),
+        ("v2-unique-id", Self::V2 { unique_id: true, crc32c: false }),
+        ("v2-crc32c", Self::V2 { unique_id: false, crc32c: true }),
+        ("v2-unique-id-crc32c", Self::V2 { unique_id: true, crc32c: true }),
     ];
 }
 

@@ -51,6 +51,7 @@ fn describe(
         weight: config.weight,
         priority: config.priority,
         access: Arc::clone(&config.access),
+        send_proxy: config.send_proxy,
         ..Backend::new(config.endpoint.to_string(), addresses, state)
     }
 }
@@ -102,6 +103,7 @@ fn rules(
         auto_disable: config.auto_disable,
         access: Arc::clone(&config.access),
         reject,
+        send_proxy: config.send_proxy,
         affinity,
         sticky: config.affinity.is_some_and(|affinity| affinity.sticky),
     }
@@ -210,7 +212,7 @@ pub(crate) fn settings(
         connecting_max: config.connecting_max,
         source: config.source,
         forwarded_headers: config.forwarded_headers,
-        accept_proxy: None,
+        accept_proxy: config.accept_proxy.clone(),
         dummy: config.dummy,
         countries,
         splice: config.splice,

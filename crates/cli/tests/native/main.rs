@@ -6,6 +6,7 @@
 mod support;
 
 mod admitting;
+mod announcing;
 mod choosing;
 mod failing;
 mod formatting;
@@ -17,6 +18,7 @@ mod names;
 mod passed;
 mod policies;
 mod process;
+mod proxies;
 mod relaying;
 mod services;
 mod sharing;

@@ -99,6 +99,7 @@ fn value(shape: Shape) -> Value {
         Shape::Operand => any([reference("operand"), variable()]),
         Shape::Destination => any([reference("destination"), variable()]),
         Shape::Access => any([reference("entry"), variable()]),
+        Shape::Proxies => any([reference("proxies"), variable()]),
         Shape::Backend => any([reference("operand"), reference(def(Place::Backend)), variable()]),
         Shape::Tier => any([list(value(Shape::Backend)), reference(def(Place::Tier))]),
         // Which lists of backends may be empty depends on the pool.
@@ -163,9 +164,11 @@ fn def(place: Place) -> &'static str {
 const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 
 /// The forms of strings that several keys share.
-fn strings() -> [(&'static str, String); 6] {
+fn strings() -> [(&'static str, String); 7] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
+    let network = r"[0-9A-Fa-f.:]+(/[0-9.]+)?";
+    let proxies = format!("({network}|unix)");
     let path = r"unix:/[^\x00]";
     let limits = r":(-?[0-9]+)?";
     [
@@ -174,6 +177,7 @@ fn strings() -> [(&'static str, String); 6] {
         ("listen", format!(r"^({port}+|(\*|{host}):{port}+|{path}*)$")),
         ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),
-        ("entry", "^(allow|deny) +([0-9A-Fa-f.:]+(/[0-9.]+)?|country:[A-Za-z0-9]{2})$".to_owned()),
+        ("entry", format!("^(allow|deny) +({network}|country:[A-Za-z0-9]{{2}})$")),
+        ("proxies", format!("^{proxies}(,{proxies})*$")),
     ]
 }

@@ -5,7 +5,7 @@ use crate::LogFormat;
 use crate::words::Choice;
 use Place::{Backend, File, Listener, Pool, Process, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
-use terms::{Cut, SpliceMode};
+use terms::{Cut, SendProxy, SpliceMode};
 
 pub(super) const KEYS: &[Key] = &[
     own("process", File, Shape::Table(Process), "{ user = \"evenkeel\" }", "How the process runs"),
@@ -52,6 +52,12 @@ pub(super) const KEYS: &[Key] = &[
     )),
     required(own("pool", Listener, Shape::Name, "\"web\"", "The pool that serves the clients")),
     shared(option("share-port", Listener, Shape::Flag, "true")),
+    shared(option(
+        "accept-proxy",
+        Listener,
+        Shape::OneOrMore(&Shape::Proxies),
+        "[\"10.0.0.0/8\", \"unix\"]",
+    )),
     shared(option("max-sessions", Listener, POSITIVE, "20000")),
     shared(option("max-connecting", Listener, POSITIVE, "500")),
     shared(option("connect-timeout", Listener, SOME_TIME, "\"3s\"")),
@@ -94,6 +100,7 @@ pub(super) const KEYS: &[Key] = &[
          applies",
     )),
     shared(option("reject", Pool, Shape::Operand, "\"192.0.2.9:80\"")),
+    shared(option("send-proxy", Pool, Shape::Choice(SEND_PROXY_FORMS), "\"v2\"")),
     own(
         "fixed-places",
         Pool,
@@ -187,6 +194,13 @@ pub(super) const KEYS: &[Key] = &[
         "Which clients may be sent here, as `access` in a pool [default: all]",
     ),
     own(
+        "send-proxy",
+        Backend,
+        Shape::Choice(SEND_PROXY_FORMS),
+        "\"v1\"",
+        "As `send-proxy` in a pool, for this backend [default: as the pool has it]",
+    ),
+    own(
         "admin",
         Backend,
         Shape::Choice(ADMIN_STATES),
@@ -230,6 +244,7 @@ const TIME_NEVER_OR_NOW: Shape = Shape::Duration { words: &["never", "now"], zer
 const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
 const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();
 const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>();
+const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
 const ADMIN_STATES: &[&str] = &words::<AdminState, { AdminState::WORDS.len() }>();
