@@ -90,7 +90,7 @@ pub enum Change {
         /// The policy.
         policy: Policy,
     },
-    /// A backend was added to a tier.
+    /// A backend was added to a tier. One with the same id that an operator has added goes.
     AddBackend {
         /// The name of the pool.
         pool: String,

@@ -165,7 +165,9 @@ impl Instance {
     /// [`crate::Operator::reconfigure`].
     pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
         let mut wanted = wanted.clone();
-        wanted.identify(Some(&self.given), &mut self.ids);
+        wanted.recognise(&self.given);
+        wanted.recognise(&self.config); // what an operator has added is not added once more
+        wanted.identify(None, &mut self.ids);
         self.note_auto_disabled();
         let next = self.config.with(self.given.diff(&wanted));
         self.publish(next)?;

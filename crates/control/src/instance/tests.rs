@@ -9,6 +9,7 @@ use dataplane::Options;
 use std::path::Path;
 use terms::Limit;
 
+mod changing;
 mod sharing;
 
 /// What the options and backends come to behind a Unix socket at `path`.
