@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= admin= log-format= print-config h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -72,6 +72,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l spin -d 'Poll this lo
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pid-file -d 'Write the process id to this file' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user -d 'Change to this user once listening' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l root -d 'Change the root directory (chroot) before changing to the user' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember commands, failed backends and addresses over restarts, in this directory; none disables this [default: $STATE_DIRECTORY, if a service manager has set it]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Path of the admin socket [default: a file in the runtime directory]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json (on standard error, or in syslog with --daemon)' -r -f -a "text\t''
 json\t''"

@@ -211,7 +211,11 @@ impl BackendState {
     /// Skips the backend for exactly `length` from `now`, whatever its health. Zero ends a
     /// quarantine at once. Source: penctl(1), `server N blacklist`.
     pub fn quarantine_for(&self, length: Duration, limits: &HealthLimits, now: Instant) {
-        let health = Health::left_out_for(length, limits, now);
+        self.set_health(Health::left_out_for(length, limits, now));
+    }
+
+    /// Sets the health: that of an earlier process, or one that an operator wants.
+    pub fn set_health(&self, health: Health) {
         if let Health::Quarantined { since, .. } = health {
             self.last_failure.store(since.as_nanos().max(1), Relaxed);
         }

@@ -119,6 +119,8 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
         signals: signals(),
         directory: Directory::Root,
         refuse_loops: false,
+        refuse_unresolved: true,
+        state: None,
         companion: None,
         manager,
     };

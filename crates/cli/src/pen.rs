@@ -169,6 +169,8 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         signals: signals(),
         directory: Directory::Kept, // relative paths go on meaning the same
         refuse_loops: false,
+        refuse_unresolved: true,
+        state: None,
         companion: Some(Box::new(PenCompanion {
             pid_path: settings.pid_file.as_ref().map(PathBuf::from),
             settings,

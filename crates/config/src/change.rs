@@ -11,7 +11,9 @@ mod tests;
 
 #[cfg(doc)]
 use crate::Config;
-use crate::{Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process};
+use crate::{
+    Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, StateDirectory,
+};
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,7 +154,8 @@ macro_rules! settings {
 settings! {
     /// A setting of the process.
     ProcessSetting of Process as Process {
-        workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, admin: _, log_format: _,
+        workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
+        log_format: _,
     },
     /// [`Process::workers`]
     Workers(Option<usize>) is workers;
@@ -166,6 +169,8 @@ settings! {
     User(Option<String>) is user;
     /// [`Process::root`]
     Root(Option<PathBuf>) is root;
+    /// [`Process::state`]
+    State(StateDirectory) is state;
     /// [`Process::admin`]
     Admin(Option<PathBuf>) is admin;
     /// [`Process::log_format`]

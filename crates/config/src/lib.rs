@@ -25,6 +25,7 @@ mod model;
 pub mod native;
 pub mod operand;
 mod passed;
+pub mod state;
 mod words;
 
 pub use apply::Known;
@@ -35,7 +36,7 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, Tier,
+    Process, StateDirectory, Tier,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::policy_word;

@@ -218,10 +218,26 @@ pub struct Process {
     pub user: Option<String>,
     /// The new root directory (chroot(2)), set before changing to the user.
     pub root: Option<PathBuf>,
+    /// Where to keep what a restart should remember. Default: see [`StateDirectory`].
+    pub state: StateDirectory,
     /// The path of the admin socket; if absent, a file in the runtime directory.
     pub admin: Option<PathBuf>,
     /// The format of log lines.
     pub log_format: LogFormat,
+}
+
+/// The directory of the state file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StateDirectory {
+    /// As the start form says: with a configuration file, the directory that the service manager has
+    /// made, or else the usual one, if it exists and can be written; with a command line, only the
+    /// service manager's; as a classic, none.
+    #[default]
+    Usual,
+    /// No state is kept.
+    None,
+    /// This one. It is made if it does not exist.
+    At(PathBuf),
 }
 
 /// The format of log lines.
@@ -251,6 +267,7 @@ impl Default for Process {
             pid_file: None,
             user: None,
             root: None,
+            state: StateDirectory::Usual,
             admin: None,
             log_format: LogFormat::Text,
         }

@@ -19,7 +19,7 @@ pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
 use crate::words::Choice;
-use crate::{BackendSelector, Command, LogFormat};
+use crate::{BackendSelector, Command, LogFormat, StateDirectory};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -191,6 +191,10 @@ pub struct NativeArgs {
     /// Change the root directory (chroot) before changing to the user
     #[arg(long, value_name = "DIR", help_heading = PROCESS)]
     pub root: Option<PathBuf>,
+    /// Remember commands, failed backends and addresses over restarts, in this directory; none
+    /// disables this [default: $STATE_DIRECTORY, if a service manager has set it]
+    #[arg(long, value_name = "DIR", value_parser = parse_state, help_heading = PROCESS)]
+    pub state: Option<StateDirectory>,
     /// Path of the admin socket [default: a file in the runtime directory]
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub admin: Option<PathBuf>,
@@ -476,6 +480,15 @@ fn after_help() -> String {
     }
     text + "\nExit status: 0 success, 1 failure, 2 usage error; the classics have their own, see \
             evenkeel(1)."
+}
+
+/// A directory. One that is called `none` is `./none`.
+fn parse_state(text: &str) -> Result<StateDirectory, String> {
+    match text {
+        "" => Err("is empty; write a directory, or none".to_owned()),
+        "none" => Ok(StateDirectory::None),
+        path => Ok(StateDirectory::At(path.into())),
+    }
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

@@ -40,7 +40,7 @@ pub struct Instance {
     /// Sockets that the service manager has passed, as long as we listen.
     pub(crate) passed: PassedSockets,
     /// The last configuration from the companion; at first the one of the start.
-    given: Config,
+    pub(crate) given: Config,
 }
 
 /// A running listener.
@@ -64,10 +64,10 @@ pub(crate) type Bound = (Bind, Sockets);
 
 impl Instance {
     /// Hands the listeners of `config`, whose addresses are `bound`, to the workers. `pools` are its
-    /// pools.
+    /// pools. It may differ from the `given` configuration as if commands had changed it.
     pub(crate) fn start(
         plane: DataPlane,
-        config: Config,
+        (given, config): (Config, Config),
         ids: Ids,
         (mut bound, pools): (Vec<Bound>, Vec<Pool>),
         observe: Observe,
@@ -75,7 +75,7 @@ impl Instance {
     ) -> Self {
         let mut instance = Self {
             plane,
-            given: config.clone(),
+            given,
             config,
             ids,
             pools: pools.into_iter().map(Arc::new).collect(),

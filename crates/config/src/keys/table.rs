@@ -37,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     option("root", Process, Shape::Text, "\"/var/empty\""),
     option("daemon", Process, Shape::Flag, "true"),
     option("pid-file", Process, Shape::Text, "\"/run/evenkeel.pid\""),
+    option("state", Process, Shape::Text, "\"/var/lib/evenkeel\""),
     option("admin", Process, Shape::Text, "\"/run/evenkeel/admin.sock\""),
     option("log-format", Process, Shape::Choice(LOG_FORMATS), "\"json\""),
     option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),

@@ -134,6 +134,7 @@ impl NativeArgs {
             pid_file: self.pid_file.clone(),
             user: self.user.clone(),
             root: self.root.clone(),
+            state: self.state.clone().unwrap_or_default(),
             admin: self.admin.clone(),
             log_format: self.log_format,
         }

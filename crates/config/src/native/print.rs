@@ -4,7 +4,7 @@ use super::access;
 use super::services::{SEPARATOR, listen_word};
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{Backend, Config, Listener, LogFormat, Pool, Process};
+use crate::{Backend, Config, Listener, LogFormat, Pool, Process, StateDirectory};
 use balancing::{AdminState, FailoverScope, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
@@ -261,6 +261,14 @@ fn process_options(words: &mut Words, process: &Process) {
     words.optional("--pid-file", process.pid_file.as_deref().map(Path::display));
     words.optional("--user", process.user.as_deref());
     words.optional("--root", process.root.as_deref().map(Path::display));
+    match &process.state {
+        StateDirectory::Usual => {}
+        StateDirectory::None => words.optional("--state", Some("none")),
+        StateDirectory::At(path) if path.as_os_str() == "none" => {
+            words.optional("--state", Some("./none"));
+        }
+        StateDirectory::At(path) => words.optional("--state", Some(path.display())),
+    }
     words.optional("--admin", process.admin.as_deref().map(Path::display));
     words.choice("--log-format", process.log_format, LogFormat::Text);
 }

@@ -153,13 +153,14 @@ impl Start {
 type Copy = fn(&mut Process, &Process);
 
 /// The options of the process by their ids, and how to copy what they set.
-const PROCESS_OPTIONS: [(&str, Copy); 8] = [
+const PROCESS_OPTIONS: [(&str, Copy); 9] = [
     ("workers", |to, from| to.workers = from.workers),
     ("spin", |to, from| to.spin = from.spin),
     ("daemon", |to, from| to.daemon = from.daemon),
     ("pid_file", |to, from| to.pid_file.clone_from(&from.pid_file)),
     ("user", |to, from| to.user.clone_from(&from.user)),
     ("root", |to, from| to.root.clone_from(&from.root)),
+    ("state", |to, from| to.state.clone_from(&from.state)),
     ("admin", |to, from| to.admin.clone_from(&from.admin)),
     ("log_format", |to, from| to.log_format = from.log_format),
 ];
