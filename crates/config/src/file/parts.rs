@@ -83,6 +83,7 @@ pub(super) struct BackendTable {
     pub(super) weight: Option<Word>,
     pub(super) priority: Option<Word>,
     pub(super) access: Vec<Setting>,
+    pub(super) send_proxy: Option<Word>,
     pub(super) admin: Option<Word>,
 }
 
@@ -193,6 +194,7 @@ fn backend(item: &Item) -> Option<BackendPart> {
         weight: word("weight"),
         priority: word("priority"),
         access: settings(table),
+        send_proxy: word("send-proxy"),
         admin: word("admin"),
     })))
 }

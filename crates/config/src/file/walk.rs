@@ -438,6 +438,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Operand
             | Shape::Destination
             | Shape::Access
+            | Shape::Proxies
             | Shape::Backend
             | Shape::Choice(_)
     )
