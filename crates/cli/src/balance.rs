@@ -175,6 +175,7 @@ fn in_old_words(error: StartError) -> BalanceError {
         },
         StartError::Listen { .. }
         | StartError::Passed(_)
+        | StartError::ListenBeside { .. }
         | StartError::ListenTwice { .. }
         | StartError::Loop { .. }
         | StartError::PidFile { .. }

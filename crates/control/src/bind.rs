@@ -35,6 +35,17 @@ pub enum StartError {
         /// The cause.
         source: io::Error,
     },
+    /// Another listening address of this process has the same port, and is still open.
+    #[error(
+        "cannot listen on {bind} while this process listens on {own}; remove {own} in a change of \
+         its own first"
+    )]
+    ListenBeside {
+        /// As configured.
+        bind: String,
+        /// The open one, as configured.
+        own: String,
+    },
     /// A listening address is listed twice.
     #[error("{bind} is listed twice as a listening address")]
     ListenTwice {

@@ -4,7 +4,7 @@ use super::{admin, config, set_admin, start, start_with};
 use crate::bind::StartError;
 use crate::instance::Instance;
 use balancing::AdminState;
-use config::{BackendSelector, Bind, Command, Reply};
+use config::{BackendSelector, Bind, Command, Family, Host, Reply};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -170,4 +170,24 @@ fn a_backend_that_was_added_by_a_command_is_not_added_once_more() {
     instance.reconfigure(&config(&path, "127.0.0.1:2 127.0.0.1:3")).unwrap();
     assert!(Arc::ptr_eq(&before, &state(&instance, 1)));
     assert_eq!(admin(&instance, 1), AdminState::Disabled, "which the file did not change");
+}
+
+#[test]
+fn an_address_that_another_one_covers_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut given = config(&dir.path().join("a"), "127.0.0.1:1");
+    given.listeners[0].binds = vec![Bind::Tcp { host: None, port, family: Family::V4 }];
+    let mut instance = start(given.clone());
+    let host = Some(Host::Address([127, 0, 0, 1].into()));
+    given.listeners[0].binds = vec![Bind::Tcp { host, port, family: Family::Any }];
+    let refused = instance.reconfigure(&given).unwrap_err().to_string();
+    assert!(
+        refused.contains(&format!("while this process listens on 0.0.0.0:{port}")),
+        "{refused}"
+    );
+    given.listeners[0].binds.clear();
+    instance.reconfigure(&given).unwrap();
 }
