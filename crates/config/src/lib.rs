@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+#[cfg(test)]
+mod arbitrary;
 mod change;
 mod command;
 pub mod duration;
@@ -25,7 +27,6 @@ mod model;
 pub mod native;
 pub mod operand;
 mod passed;
-pub mod state;
 mod words;
 
 pub use apply::Known;
@@ -36,7 +37,7 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, StateDirectory, Tier,
+    Process, Tier,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
-pub use words::policy_word;
+pub use words::{PrintForm, policy_word, print_form};

@@ -40,7 +40,7 @@ pub struct Instance {
     /// Sockets that the service manager has passed, as long as we listen.
     pub(crate) passed: PassedSockets,
     /// The last configuration from the companion; at first the one of the start.
-    pub(crate) given: Config,
+    given: Config,
 }
 
 /// A running listener.
@@ -64,10 +64,10 @@ pub(crate) type Bound = (Bind, Sockets);
 
 impl Instance {
     /// Hands the listeners of `config`, whose addresses are `bound`, to the workers. `pools` are its
-    /// pools. It may differ from the `given` configuration as if commands had changed it.
+    /// pools.
     pub(crate) fn start(
         plane: DataPlane,
-        (given, config): (Config, Config),
+        config: Config,
         ids: Ids,
         (mut bound, pools): (Vec<Bound>, Vec<Pool>),
         observe: Observe,
@@ -75,7 +75,7 @@ impl Instance {
     ) -> Self {
         let mut instance = Self {
             plane,
-            given,
+            given: config.clone(),
             config,
             ids,
             pools: pools.into_iter().map(Arc::new).collect(),
@@ -165,9 +165,7 @@ impl Instance {
     /// [`crate::Operator::reconfigure`].
     pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
         let mut wanted = wanted.clone();
-        wanted.recognise(&self.given);
-        wanted.recognise(&self.config); // what an operator has added is not added once more
-        wanted.identify(None, &mut self.ids);
+        wanted.identify(Some(&self.given), &mut self.ids);
         self.note_auto_disabled();
         let next = self.config.with(self.given.diff(&wanted));
         self.publish(next)?;

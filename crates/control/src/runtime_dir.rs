@@ -41,20 +41,9 @@ fn from_environment(variable: Variable) -> Option<PathBuf> {
 /// run as another user, who could remove nothing from there, it is in that user's own directory
 /// inside of it, named by the user's number.
 ///
-/// The name is [`escaped`].
+/// Characters that a file name cannot have are written as `%XX`.
 #[must_use]
 pub fn admin_socket_path(name: &str, user: Option<&str>) -> PathBuf {
-    let file = escaped(name);
-    // An unknown user is reported when the instance starts.
-    let user = user.and_then(|user| User::find(user).ok());
-    let dir = user.map_or_else(runtime_dir, |user| user_dir(user.uid()));
-    dir.join(file + ".sock")
-}
-
-/// The name of an instance as part of a file's name: characters that it cannot have are written as
-/// `%XX`.
-#[must_use]
-pub fn escaped(name: &str) -> String {
     let mut file = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b".:-_".contains(&byte) {
@@ -63,7 +52,10 @@ pub fn escaped(name: &str) -> String {
             file.push_str(&format!("%{byte:02X}"));
         }
     }
-    file
+    // An unknown user is reported when the instance starts.
+    let user = user.and_then(|user| User::find(user).ok());
+    let dir = user.map_or_else(runtime_dir, |user| user_dir(user.uid()));
+    dir.join(file + ".sock")
 }
 
 fn user_dir(uid: u32) -> PathBuf {

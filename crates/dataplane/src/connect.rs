@@ -214,9 +214,7 @@ pub(crate) fn handle_event(
 ) -> bool {
     let settings = session.listener.settings();
     let State::Connecting { search, lease, upstream } = &session.state else { return false };
-    let searching = searches.get(search);
-    let send_proxy = lease.backend().send_proxy.or(searching.pool.send_proxy);
-    let rules = &mut searching.rules;
+    let rules = &mut searches.get(search).rules;
     let address = &lease.backend().addresses[rules.address()];
     let socket = upstream.socket.as_fd();
     if !rules.is_current(incarnation) {
@@ -228,7 +226,7 @@ pub(crate) fn handle_event(
     } else if ready.writable && is_own_end(socket, address) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
     } else if ready.writable {
-        match send_proxy.map_or(Ok(()), |format| announce(session, format, tools)) {
+        match announce(session, tools) {
             Ok(()) if rules.on_answered(incarnation, now) => {
                 session.link.handle_ready(Side::Upstream, ready);
                 connected(session, searches, tools, &settings, now);

@@ -6,7 +6,6 @@
 mod support;
 
 mod admitting;
-mod announcing;
 mod choosing;
 mod failing;
 mod formatting;
@@ -17,13 +16,10 @@ mod memory;
 mod names;
 mod passed;
 mod policies;
-mod postgres;
 mod process;
-mod proxies;
 mod relaying;
 mod services;
 mod sharing;
-mod state;
 mod transparent;
 mod unix;
 mod verbs;
