@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers splice= cut= workers= spin= daemon pid-file= user= root= admin= log-format= print-config= h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -47,6 +47,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l deny -d 'Do not serve
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l reject -d 'Where to send denied clients [default: they are refused]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-sessions -d 'Maximum number of open sessions; further clients wait [default: as many as file descriptors allow]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-connecting -d 'Maximum number of connects in progress; further clients wait' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l accept-proxy -d 'Serve only clients of these proxies, which must announce them by the PROXY protocol: ADDR, ADDR/LEN or unix, several with commas' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'How long to wait for a backend to accept a connection, per attempt' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session after this long without data; 0 or never disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; 0 or never disables this, now ends it at once' -r
@@ -56,6 +57,11 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l keep-alive -d 'Probe 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user-timeout -d 'Give up a peer that acknowledges no data for this long; 0 disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address for connections to backends' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l send-proxy -d 'Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or v2-unique-id-crc32c' -r -f -a "v1\t''
+v2\t''
+v2-unique-id\t''
+v2-crc32c\t''
+v2-unique-id-crc32c\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l splice -d 'Relay bulk data through kernel pipes: auto, always or never' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -66,11 +72,10 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l spin -d 'Poll this lo
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pid-file -d 'Write the process id to this file' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user -d 'Change to this user once listening' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l root -d 'Change the root directory (chroot) before changing to the user' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember commands, failed backends and addresses over restarts, in this directory; none disables this [default: $STATE_DIRECTORY, if a service manager has set it]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Path of the admin socket [default: a file in the runtime directory]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json (on standard error, or in syslog with --daemon)' -r -f -a "text\t''
 json\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the configuration that this command line means, and exit: as a full command line (line, the default) or as a file (toml)' -r -f -a "line\t''
-toml\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l no-last-resort -d 'Refuse clients when all backends have failed'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l auto-disable -d 'Disable a failed backend until `evenkeel ctl enable` enables it'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-count-only -d 'Only count the sessions of remembered clients; choose as for new ones'
@@ -78,6 +83,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l share-port -d 'Share 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l transparent -d 'Connect to backends from the client\'s address (needs CAP_NET_RAW)'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l forwarded-headers -d 'Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l daemon -d 'Run in the background once listening'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the full command line that this one stands for, and exit'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Print version'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers with a balancer in front of them, for experiments'

@@ -227,7 +227,7 @@ fn quoted(text: &str) -> String {
 
 const SOURCE: &str = concat!("evenkeel ", env!("CARGO_PKG_VERSION"));
 
-const DESCRIPTION: [&str; 6] = [
+const DESCRIPTION: [&str; 7] = [
     "Listens on LISTEN and distributes TCP connections over the BACKENDs. It runs in the \
      foreground and logs one line for each session that ends.",
     "LISTEN is a port, a service name, addr:port, [v6]:port or unix:/path. A BACKEND is a host, \
@@ -249,6 +249,11 @@ const DESCRIPTION: [&str; 6] = [
     "`--allow` and `--deny` form one list, in the order in which they are given. The first entry \
      that matches a client decides. Without a match, the opposite of the last entry applies: after \
      only `--allow` entries, no other client is served. Clients of Unix sockets are always served.",
+    "With `--accept-proxy`, the peers of the listener are proxies. Each connection must begin with a \
+     header of the PROXY protocol, version 1 or 2, within the time of `--connect-timeout`, and the \
+     client that it names is the session's client from then on. No other peer is served, so a \
+     client cannot announce itself. With `--send-proxy`, each connection to a backend begins with \
+     such a header.",
     "Times are whole numbers with ns, us, ms, s, m, h or d; a bare number is seconds.",
 ];
 

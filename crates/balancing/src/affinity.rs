@@ -136,6 +136,19 @@ impl Affinity {
         Known { table, slot }
     }
 
+    /// Remembers a client as an earlier process did: with a backend, by its place in the first tier,
+    /// and a last session at `last_used`. A client that is known already stays as it is.
+    pub fn restore(&self, client: Option<IpAddr>, backend: u32, last_used: Instant) {
+        let client = client.map(|client| client.to_canonical());
+        let mut table = self.table();
+        if table.find(client).is_none()
+            && let Some(slot) = table.enter(client, last_used)
+        {
+            let entry = &mut table.entries[slot as usize];
+            (entry.backend, entry.connects) = (backend, 0);
+        }
+    }
+
     /// The entry of a client, if it has one.
     #[must_use]
     pub fn recall(&self, client: &Client) -> Known<'_> {

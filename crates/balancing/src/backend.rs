@@ -23,7 +23,7 @@ pub struct Backend {
     pub priority: i32,
     /// Which clients may be sent here.
     pub access: Arc<AccessList>,
-    /// Whether a header of the PROXY protocol announces the client, and in which form.
+    /// The form of the PROXY header that announces the client, if it is not the pool's.
     pub send_proxy: Option<SendProxy>,
     /// What workers share about the backend.
     pub state: Arc<BackendState>,
@@ -211,7 +211,11 @@ impl BackendState {
     /// Skips the backend for exactly `length` from `now`, whatever its health. Zero ends a
     /// quarantine at once. Source: penctl(1), `server N blacklist`.
     pub fn quarantine_for(&self, length: Duration, limits: &HealthLimits, now: Instant) {
-        let health = Health::left_out_for(length, limits, now);
+        self.set_health(Health::left_out_for(length, limits, now));
+    }
+
+    /// Sets the health: that of an earlier process, or one that an operator wants.
+    pub fn set_health(&self, health: Health) {
         if let Health::Quarantined { since, .. } = health {
             self.last_failure.store(since.as_nanos().max(1), Relaxed);
         }

@@ -7,7 +7,7 @@ use crate::policy::{Choice, View};
 use crate::tier::Tier;
 use crate::{AccessList, AdminState, Affinity, FailoverScope};
 use std::sync::Arc;
-use terms::Instant;
+use terms::{Instant, SendProxy};
 
 /// The backends of a listener, as one snapshot describes them.
 ///
@@ -32,6 +32,9 @@ pub struct Pool {
     /// Where denied clients are sent; without it they are refused. No other client is sent here,
     /// and no other backend replaces it. Source: pen(1), `-B`.
     pub reject: Option<Arc<Backend>>,
+    /// Whether a header of the PROXY protocol announces clients to backends, and in which form.
+    /// [`Backend::send_proxy`] goes before it.
+    pub send_proxy: Option<SendProxy>,
     /// What is remembered about clients: counts, and the backend of the first tier that took their
     /// last session. Outlives snapshots. Source: pen(1), `-c`.
     pub affinity: Option<Arc<Affinity>>,

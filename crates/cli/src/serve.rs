@@ -1,9 +1,14 @@
 //! Serving with the native log, signals and admin socket.
 
 use crate::output::complain;
-use config::{Bind, Config, ExitStatus, LogFormat};
-use control::{Exit, LogReporter, Prepared, ServiceManager, Setup, Signals, admin_socket_path};
+use config::{Bind, Config, ExitStatus, LogFormat, StateDirectory};
+use control::{
+    Exit, LogReporter, Prepared, ServiceManager, Setup, Signals, StatePlace, admin_socket_path,
+    escaped,
+};
 use dataplane::Observe;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use sys::process::Directory;
@@ -19,6 +24,8 @@ pub fn serve(config: Config, manager: ServiceManager) -> anyhow::Result<u8> {
     let admin = config.process.admin.clone().unwrap_or_else(|| admin_path(&config));
     let reporter = Box::new(LogReporter::new(format, config.process.daemon));
     let setup = Setup {
+        state: state_place(&config),
+        refuse_unresolved: true,
         config,
         admin,
         reporter,
@@ -30,6 +37,32 @@ pub fn serve(config: Config, manager: ServiceManager) -> anyhow::Result<u8> {
         manager,
     };
     Ok(Prepared::new(setup)?.run()?)
+}
+
+/// Where the state is kept. Without an option, only in a directory that a service manager has made
+/// for this service (systemd.exec(5), `StateDirectory=`).
+fn state_place(config: &Config) -> Option<StatePlace> {
+    let (directory, is_asked) = match &config.process.state {
+        StateDirectory::None => return None,
+        StateDirectory::At(directory) => (directory.clone(), true),
+        StateDirectory::Usual => (given_state_directory()?, false),
+    };
+    if is_port_shared(config) {
+        if is_asked {
+            complain(
+                "evenkeel: no state is kept, because processes that share a port cannot share it",
+            );
+        }
+        return None;
+    }
+    Some(StatePlace { directory, is_asked, instance: escaped(&instance_name(config)) })
+}
+
+/// The first of the directories that the service manager has made.
+fn given_state_directory() -> Option<PathBuf> {
+    let all = std::env::var_os("STATE_DIRECTORY")?;
+    let first = all.as_bytes().split(|byte| *byte == b':').next()?;
+    (!first.is_empty()).then(|| OsStr::from_bytes(first).into())
 }
 
 /// TERM and INT shut down within the deadline, with status 0. Signals that make other programs reload
@@ -50,6 +83,19 @@ fn signals() -> Signals {
 /// The admin socket's place when none is given: named after what is listened on, and after the
 /// process where others may listen there too.
 fn admin_path(config: &Config) -> PathBuf {
+    let (name, user) = (instance_name(config), config.process.user.as_deref());
+    match is_port_shared(config) {
+        true => admin_socket_path(&format!("{name}.{}", std::process::id()), user),
+        false => admin_socket_path(&name, user),
+    }
+}
+
+fn is_port_shared(config: &Config) -> bool {
+    config.listeners.iter().any(|listener| listener.shared_port)
+}
+
+/// The name of an instance: what is listened on.
+fn instance_name(config: &Config) -> String {
     let binds = config.listeners.iter().flat_map(|listener| &listener.binds);
     let mut binds: Vec<_> = binds.map(socket_word).collect();
     if binds.iter().map(|bind| bind.len() + 1).sum::<usize>() > BINDS_LENGTH_MAX && binds.len() > 1
@@ -58,12 +104,7 @@ fn admin_path(config: &Config) -> PathBuf {
         let others = format!("+{}", binds.len() - 1);
         binds.splice(1.., [others]);
     }
-    let user = config.process.user.as_deref();
-    let name = format!("evenkeel.{}", binds.join(","));
-    match config.listeners.iter().any(|listener| listener.shared_port) {
-        true => admin_socket_path(&format!("{name}.{}", std::process::id()), user),
-        false => admin_socket_path(&name, user),
-    }
+    format!("evenkeel.{}", binds.join(","))
 }
 
 fn socket_word(bind: &Bind) -> String {

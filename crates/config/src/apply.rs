@@ -20,7 +20,7 @@ pub struct Known<'a> {
 }
 
 /// The maximum number of tiers in a pool. A session that finds no backend visits all of them.
-const TIERS_MAX: usize = 1024;
+pub(crate) const TIERS_MAX: usize = 1024;
 
 impl Config {
     /// The configuration after a command. Commands that change something else, such as

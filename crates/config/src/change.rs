@@ -11,12 +11,14 @@ mod tests;
 
 #[cfg(doc)]
 use crate::Config;
-use crate::{Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process};
-use balancing::{AccessList, AdminState, FailoverScope, Policy};
+use crate::{
+    Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, StateDirectory,
+};
+use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{BackendId, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{BackendId, Cut, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts};
 
 /// One difference between two configurations.
 ///
@@ -90,7 +92,7 @@ pub enum Change {
         /// The policy.
         policy: Policy,
     },
-    /// A backend was added to a tier.
+    /// A backend was added to a tier. One with the same id that an operator has added goes.
     AddBackend {
         /// The name of the pool.
         pool: String,
@@ -152,7 +154,8 @@ macro_rules! settings {
 settings! {
     /// A setting of the process.
     ProcessSetting of Process as Process {
-        workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, admin: _, log_format: _,
+        workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
+        log_format: _,
     },
     /// [`Process::workers`]
     Workers(Option<usize>) is workers;
@@ -166,6 +169,8 @@ settings! {
     User(Option<String>) is user;
     /// [`Process::root`]
     Root(Option<PathBuf>) is root;
+    /// [`Process::state`]
+    State(StateDirectory) is state;
     /// [`Process::admin`]
     Admin(Option<PathBuf>) is admin;
     /// [`Process::log_format`]
@@ -176,7 +181,7 @@ settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
         id: _, name: _, binds: _, shared_port: _, pool: _, sessions_max: _, connecting_max: _,
-        timeouts: _, source: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
+        timeouts: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
     Name(String) is name;
@@ -194,6 +199,8 @@ settings! {
     Timeouts(Timeouts) is timeouts;
     /// [`Listener::source`]
     Source(Source) is source;
+    /// [`Listener::accept_proxy`]
+    AcceptProxy(Option<ProxyPeers>) is accept_proxy;
     /// [`Listener::forwarded_headers`]
     ForwardedHeaders(bool) is forwarded_headers;
     /// [`Listener::dummy`]
@@ -208,7 +215,8 @@ settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
         name: _, tiers: _, quarantine: _, auto_disable: _, failover: _, hash_failover: _,
-        last_resort: _, access: _, reject: _, affinity: _, fixed_places: _,
+        last_resort: _, access: _, reject: _, send_proxy: _, affinity: _,
+        fixed_places: _,
     },
     /// [`Pool::quarantine`]
     Quarantine(Duration) is quarantine;
@@ -224,6 +232,8 @@ settings! {
     Access(Arc<AccessList>) is access;
     /// [`Pool::reject`]
     Reject(Option<Backend>) is reject;
+    /// [`Pool::send_proxy`]
+    SendProxy(Option<SendProxy>) is send_proxy;
     /// [`Pool::affinity`]
     Affinity(Option<Affinity>) is affinity;
     /// [`Pool::fixed_places`]
@@ -234,7 +244,7 @@ settings! {
     /// A setting of a backend.
     BackendSetting of Backend as Backend {
         id: _, name: _, endpoint: _, limits: Limits { sessions_max: _, sessions_max_affine: _ },
-        weight: _, priority: _, access: _, admin: _,
+        weight: _, priority: _, access: _, send_proxy: _, admin: _,
     },
     /// [`Backend::name`]
     Name(Option<String>) is name;
@@ -250,6 +260,8 @@ settings! {
     Priority(i32) is priority;
     /// [`Backend::access`]
     Access(Arc<AccessList>) is access;
+    /// [`Backend::send_proxy`]
+    SendProxy(Option<SendProxy>) is send_proxy;
     /// [`Backend::admin`]
     Admin(AdminState) is admin;
 }

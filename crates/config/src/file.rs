@@ -12,7 +12,6 @@ mod meaning;
 mod merge;
 mod parts;
 mod places;
-mod print;
 mod render;
 mod report;
 mod shell;

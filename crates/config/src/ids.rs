@@ -36,24 +36,33 @@ impl Ids {
 impl Config {
     /// Assigns an id to each listener and backend that has none: the id that it has in `before`,
     /// the configuration that this one replaces, or else a new one.
+    pub fn identify(&mut self, before: Option<&Self>, ids: &mut Ids) {
+        if let Some(before) = before {
+            self.recognise(before);
+        }
+        for listener in &mut self.listeners {
+            listener.id.get_or_insert_with(|| ids.listener());
+        }
+        for backend in self.pools.iter_mut().flat_map(backends_mut) {
+            backend.id.get_or_insert_with(|| ids.backend());
+        }
+    }
+
+    /// Gives each listener and backend that has no id the one that it has in `before`, if it is
+    /// there.
     ///
     /// A listener is the one with the same name. A backend is one of the pool with the same name:
     /// the one with the same name or, if only one of the two has a name, with the same address.
     /// Among several with the same address, the order decides. Where places are
     /// [fixed](Pool::fixed_places), the place alone decides.
-    pub fn identify(&mut self, before: Option<&Self>, ids: &mut Ids) {
-        for listener in &mut self.listeners {
-            let known =
-                before.and_then(|it| it.listeners.iter().find(|it| it.name == listener.name));
-            let known = known.and_then(|it| it.id);
-            listener.id.get_or_insert_with(|| known.unwrap_or_else(|| ids.listener()));
+    pub fn recognise(&mut self, before: &Self) {
+        for listener in self.listeners.iter_mut().filter(|it| it.id.is_none()) {
+            let known = before.listeners.iter().find(|it| it.name == listener.name);
+            listener.id = known.and_then(|it| it.id);
         }
         for pool in &mut self.pools {
-            if let Some(before) = before.and_then(|before| before.pool(&pool.name)) {
+            if let Some(before) = before.pool(&pool.name) {
                 recognise(pool, before);
-            }
-            for backend in backends_mut(pool) {
-                backend.id.get_or_insert_with(|| ids.backend());
             }
         }
     }

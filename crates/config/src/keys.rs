@@ -107,6 +107,8 @@ pub enum Shape {
     Destination,
     /// A string `"allow CLIENTS"` or `"deny CLIENTS"`, with CLIENTS as the options take them.
     Access,
+    /// A string with FROM as the option takes them, such as `"10.0.0.0/8"` or `"unix"`.
+    Proxies,
     /// An [`Operand`](Shape::Operand), or a table with the keys of [`Place::Backend`].
     Backend,
     /// A list of backends, or a table with the keys of [`Place::Tier`].
@@ -265,6 +267,7 @@ impl fmt::Display for Shape {
             Self::Listen => f.write_str("a listening address"),
             Self::Operand | Self::Destination => f.write_str("the address of a backend"),
             Self::Access => f.write_str("a string \"allow CLIENTS\" or \"deny CLIENTS\""),
+            Self::Proxies => f.write_str("a network or \"unix\""),
             Self::Backend => f.write_str("a backend (a string or a table)"),
             Self::Tier => f.write_str("a tier (a list of backends or a table)"),
             Self::List(item) => write!(f, "a list, each item {item}"),

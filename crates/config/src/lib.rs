@@ -12,8 +12,6 @@
 #![forbid(unsafe_code)]
 
 mod apply;
-#[cfg(test)]
-mod arbitrary;
 mod change;
 mod command;
 pub mod duration;
@@ -27,6 +25,7 @@ mod model;
 pub mod native;
 pub mod operand;
 mod passed;
+pub mod state;
 mod words;
 
 pub use apply::Known;
@@ -37,7 +36,7 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, Tier,
+    Process, StateDirectory, Tier,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
-pub use words::{PrintForm, policy_word, print_form};
+pub use words::policy_word;

@@ -1,12 +1,12 @@
 //! The validated configuration, in the words of the glossary.
 
-use balancing::{AccessList, AdminState, FailoverScope, Policy};
+use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{BackendId, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{BackendId, Cut, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts};
 
 /// The complete configuration of a balancer.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,9 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// The local address for connections to backends.
     pub source: Source,
+    /// The peers that must announce their clients by the PROXY protocol. If there are any, nobody
+    /// else is served. Default: none.
+    pub accept_proxy: Option<ProxyPeers>,
     /// Whether `X-Forwarded-Proto` and `X-Forwarded-For` are added to HTTP requests.
     /// Source: pen(1), `-H`.
     pub forwarded_headers: bool,
@@ -118,6 +121,9 @@ pub struct Pool {
     pub access: Arc<AccessList>,
     /// Where denied clients are sent. Default: they are refused.
     pub reject: Option<Backend>,
+    /// How clients are announced to backends by the PROXY protocol, also to the reject backend.
+    /// Default: not at all.
+    pub send_proxy: Option<SendProxy>,
     /// What is remembered about clients. Default: nothing.
     pub affinity: Option<Affinity>,
     /// Whether tiers and backends are known by their numbers, as in the classics: none can be
@@ -166,6 +172,8 @@ pub struct Backend {
     pub priority: i32,
     /// Which clients may be sent here. Default: all.
     pub access: Arc<AccessList>,
+    /// How clients are announced here by the PROXY protocol. Default: as the pool has it.
+    pub send_proxy: Option<SendProxy>,
     /// Whether the backend takes new sessions. Default: enabled.
     pub admin: AdminState,
 }
@@ -210,10 +218,26 @@ pub struct Process {
     pub user: Option<String>,
     /// The new root directory (chroot(2)), set before changing to the user.
     pub root: Option<PathBuf>,
+    /// Where to keep what a restart should remember. Default: see [`StateDirectory`].
+    pub state: StateDirectory,
     /// The path of the admin socket; if absent, a file in the runtime directory.
     pub admin: Option<PathBuf>,
     /// The format of log lines.
     pub log_format: LogFormat,
+}
+
+/// The directory of the state file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StateDirectory {
+    /// As the start form says: with a configuration file, the directory that the service manager has
+    /// made, or else the usual one, if it exists and can be written; with a command line, only the
+    /// service manager's; as a classic, none.
+    #[default]
+    Usual,
+    /// No state is kept.
+    None,
+    /// This one. It is made if it does not exist.
+    At(PathBuf),
 }
 
 /// The format of log lines.
@@ -243,6 +267,7 @@ impl Default for Process {
             pid_file: None,
             user: None,
             root: None,
+            state: StateDirectory::Usual,
             admin: None,
             log_format: LogFormat::Text,
         }
@@ -280,6 +305,7 @@ impl Backend {
             weight: 1,
             priority: 0,
             access: AccessList::everyone(),
+            send_proxy: None,
             admin: AdminState::Enabled,
         }
     }

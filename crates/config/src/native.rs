@@ -12,22 +12,22 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use access::AccessRules;
-pub(crate) use access::entry_words;
+pub use access::{AccessRules, Proxies};
 pub use convert::NativeError;
 pub use listening::ListenName;
 pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
-use crate::words::{Choice, PrintForm};
-use crate::{BackendSelector, Command, LogFormat};
+use crate::words::Choice;
+use crate::{BackendSelector, Command, LogFormat, StateDirectory};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use terms::{Cut, Limit, SpliceMode};
+use std::str::FromStr;
+use terms::{Cut, Limit, SendProxy, SpliceMode};
 
 /// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -112,6 +112,11 @@ pub struct NativeArgs {
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connecting: Option<u32>,
+    /// Serve only clients of these proxies, which must announce them by the PROXY protocol: ADDR,
+    /// ADDR/LEN or unix, several with commas
+    #[arg(long, value_name = "FROM", value_delimiter = ',', help_heading = ADMISSION)]
+    #[arg(value_parser = Proxies::from_str)]
+    pub accept_proxy: Vec<Proxies>,
     /// Share the port with other processes; the kernel distributes clients
     #[arg(long, help_heading = ADMISSION)]
     pub share_port: bool,
@@ -153,6 +158,11 @@ pub struct NativeArgs {
     /// Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests
     #[arg(long, help_heading = RELAYING)]
     pub forwarded_headers: bool,
+    /// Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or
+    /// v2-unique-id-crc32c
+    #[arg(long, value_name = "FORM", hide_possible_values = true)]
+    #[arg(value_parser = SendProxy::parser(), help_heading = RELAYING)]
+    pub send_proxy: Option<SendProxy>,
     /// Relay bulk data through kernel pipes: auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = SpliceMode::parser(), help_heading = RELAYING)]
@@ -181,6 +191,10 @@ pub struct NativeArgs {
     /// Change the root directory (chroot) before changing to the user
     #[arg(long, value_name = "DIR", help_heading = PROCESS)]
     pub root: Option<PathBuf>,
+    /// Remember commands, failed backends and addresses over restarts, in this directory; none
+    /// disables this [default: $STATE_DIRECTORY, if a service manager has set it]
+    #[arg(long, value_name = "DIR", value_parser = parse_state, help_heading = PROCESS)]
+    pub state: Option<StateDirectory>,
     /// Path of the admin socket [default: a file in the runtime directory]
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub admin: Option<PathBuf>,
@@ -188,12 +202,9 @@ pub struct NativeArgs {
     #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     #[arg(value_parser = LogFormat::parser(), help_heading = PROCESS)]
     pub log_format: LogFormat,
-    /// Print the configuration that this command line means, and exit: as a full command line
-    /// (line, the default) or as a file (toml)
-    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "line", hide_possible_values = true)]
-    #[arg(value_parser = PrintForm::parser(), help_heading = PROCESS)]
-    pub print_config: Option<PrintForm>,
+    /// Print the full command line that this one stands for, and exit
+    #[arg(long, help_heading = PROCESS)]
+    pub print_config: bool,
 }
 
 /// What `evenkeel` can do besides starting a balancer.
@@ -469,6 +480,15 @@ fn after_help() -> String {
     }
     text + "\nExit status: 0 success, 1 failure, 2 usage error; the classics have their own, see \
             evenkeel(1)."
+}
+
+/// A directory. One that is called `none` is `./none`.
+fn parse_state(text: &str) -> Result<StateDirectory, String> {
+    match text {
+        "" => Err("is empty; write a directory, or none".to_owned()),
+        "none" => Ok(StateDirectory::None),
+        path => Ok(StateDirectory::At(path.into())),
+    }
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

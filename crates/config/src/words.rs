@@ -1,18 +1,9 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::{Family, LogFormat};
+use crate::LogFormat;
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use terms::{Cut, SpliceMode};
-
-/// How `--print-config` prints a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrintForm {
-    /// As a command line: [`Config::to_command_line`](crate::Config::to_command_line).
-    Line,
-    /// As a file: [`Config::to_file`](crate::Config::to_file).
-    Toml,
-}
+use terms::{Cut, SendProxy, SpliceMode};
 
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -51,6 +42,16 @@ impl Choice for Policy {
     ];
 }
 
+impl Choice for SendProxy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("v1", Self::V1),
+        ("v2", Self::V2 { unique_id: false, crc32c: false }),
+        ("v2-unique-id", Self::V2 { unique_id: true, crc32c: false }),
+        ("v2-crc32c", Self::V2 { unique_id: false, crc32c: true }),
+        ("v2-unique-id-crc32c", Self::V2 { unique_id: true, crc32c: true }),
+    ];
+}
+
 impl Choice for SpliceMode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
@@ -76,20 +77,6 @@ impl Choice for LogFormat {
 impl Choice for AdminState {
     const WORDS: &'static [(&'static str, Self)] =
         &[("enabled", Self::Enabled), ("draining", Self::Draining), ("disabled", Self::Disabled)];
-}
-
-impl Choice for Family {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("any", Self::Any), ("ipv4", Self::V4), ("ipv6", Self::V6)];
-}
-
-impl Choice for PrintForm {
-    const WORDS: &'static [(&'static str, Self)] = &[("line", Self::Line), ("toml", Self::Toml)];
-}
-
-/// The form that a word names, as `--print-config` takes it.
-pub fn print_form(word: &str) -> Option<PrintForm> {
-    PrintForm::from_word(word)
 }
 
 /// The word for a policy, as `--policy` and `ctl policy` take it.
@@ -126,8 +113,6 @@ mod tests {
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[Cut::Reset, Cut::Close]);
         check(&[LogFormat::Text, LogFormat::Json]);
-        check(&[Family::Any, Family::V4, Family::V6]);
-        check(&[PrintForm::Line, PrintForm::Toml]);
         check(&[AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
     }
 }

@@ -1,13 +1,12 @@
 //! The part of a start that can fail while the user is watching: names and sockets.
 
 use crate::manager::{PassedSocketError, PassedSockets};
-use config::{Bind, Endpoint, Family, Host};
+use config::{Bind, Family, Host};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use sys::files::OwnFile;
-use terms::Address;
 
 /// Why a start failed. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +34,17 @@ pub enum StartError {
         bind: String,
         /// The cause.
         source: io::Error,
+    },
+    /// Another listening address of this process has the same port, and is still open.
+    #[error(
+        "cannot listen on {bind} while this process listens on {own}; remove {own} in a change of \
+         its own first"
+    )]
+    ListenBeside {
+        /// As configured.
+        bind: String,
+        /// The open one, as configured.
+        own: String,
     },
     /// A listening address is listed twice.
     #[error("{bind} is listed twice as a listening address")]
@@ -130,7 +140,7 @@ pub(crate) fn listen_at_once(
             let source = io::Error::other("a new listening address must be literal");
             Err(StartError::ResolveListener { host: name.clone(), source })
         }
-        _ => listen(listener, bind, passed),
+        _ => listen(listener, bind, passed, &resolve),
     }
 }
 
@@ -142,14 +152,18 @@ pub(crate) struct Sockets {
     pub file: Option<OwnFile>,
 }
 
+/// Finds all addresses of a host.
+type Find<'a> = &'a dyn Fn(&Host, u16) -> io::Result<Vec<SocketAddr>>;
+
 /// Listens on all addresses of `bind`, which is one of the listener's. A socket that the service
-/// manager has passed comes before one of our own. Blocks if the host is a name.
+/// manager has passed comes before one of our own.
 pub(crate) fn listen(
     listener: &config::Listener,
     bind: &Bind,
     passed: &mut PassedSockets,
+    find: Find<'_>,
 ) -> Result<Sockets, StartError> {
-    let result = listen_as(&listener.name, bind, listener.shared_port, passed);
+    let result = listen_as(&listener.name, bind, listener.shared_port, passed, find);
     match result {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
             let culprit = passed.in_the_way_of(&listener.name, bind).map(StartError::Passed);
@@ -164,6 +178,7 @@ fn listen_as(
     bind: &Bind,
     shared_port: bool,
     passed: &mut PassedSockets,
+    find: Find<'_>,
 ) -> Result<Sockets, StartError> {
     let failed = |source| StartError::Listen { bind: bind.to_string(), source };
     match bind {
@@ -182,7 +197,7 @@ fn listen_as(
             Ok(Sockets { fds, file: None })
         }
         Bind::Tcp { host: Some(host), port, family } => {
-            let addresses = resolve(host, *port)
+            let addresses = find(host, *port)
                 .map_err(|source| StartError::ResolveListener { host: host.to_string(), source })?;
             let wanted = |address: &SocketAddr| match (host, family) {
                 (Host::Address(_), _) | (_, Family::Any) => true,
@@ -219,12 +234,12 @@ fn on_all_addresses(port: u16, family: Family, shared_port: bool) -> io::Result<
     }
 }
 
-/// Whether listening on `bind` is possible now.
+/// Whether listening on `bind` is possible now. Blocks if its host is a name.
 ///
 /// # Errors
 /// Why not.
 pub fn can_listen(bind: &Bind) -> Result<(), StartError> {
-    listen_as("", bind, false, &mut PassedSockets::default()).map(drop)
+    listen_as("", bind, false, &mut PassedSockets::default(), &resolve).map(drop)
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {
@@ -233,23 +248,13 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 }
 
 /// All addresses of a host, as the system's own programs find them. Blocks.
-pub(crate) fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
     match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
         Host::Name(name) => {
             let mut found: Vec<_> = (name.as_str(), port).to_socket_addrs()?.collect();
             found.dedup();
             Ok(found)
-        }
-    }
-}
-
-/// All addresses of a backend. Blocks.
-pub(crate) fn resolve_endpoint(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
-    match endpoint {
-        Endpoint::Unix(path) => Ok(vec![Address::Unix(path.clone())]),
-        Endpoint::Tcp { host, port } => {
-            Ok(resolve(host, *port)?.into_iter().map(Address::Ip).collect())
         }
     }
 }

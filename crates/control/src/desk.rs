@@ -25,6 +25,13 @@ pub(crate) enum Request {
     Observe(Observe, Answer<()>),
 }
 
+impl Request {
+    /// Whether it may change what a restart is to know.
+    pub fn may_change_state(&self) -> bool {
+        matches!(self, Self::Command(_) | Self::Reconfigure(..))
+    }
+}
+
 /// Where an answer goes. It is lost if whoever asked has gone.
 pub(crate) type Answer<T> = oneshot::Sender<T>;
 

@@ -40,7 +40,7 @@ pub struct Instance {
     /// Sockets that the service manager has passed, as long as we listen.
     pub(crate) passed: PassedSockets,
     /// The last configuration from the companion; at first the one of the start.
-    given: Config,
+    pub(crate) given: Config,
 }
 
 /// A running listener.
@@ -64,10 +64,10 @@ pub(crate) type Bound = (Bind, Sockets);
 
 impl Instance {
     /// Hands the listeners of `config`, whose addresses are `bound`, to the workers. `pools` are its
-    /// pools.
+    /// pools. It may differ from the `given` configuration as if commands had changed it.
     pub(crate) fn start(
         plane: DataPlane,
-        config: Config,
+        (given, config): (Config, Config),
         ids: Ids,
         (mut bound, pools): (Vec<Bound>, Vec<Pool>),
         observe: Observe,
@@ -75,7 +75,7 @@ impl Instance {
     ) -> Self {
         let mut instance = Self {
             plane,
-            given: config.clone(),
+            given,
             config,
             ids,
             pools: pools.into_iter().map(Arc::new).collect(),
@@ -165,7 +165,9 @@ impl Instance {
     /// [`crate::Operator::reconfigure`].
     pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
         let mut wanted = wanted.clone();
-        wanted.identify(Some(&self.given), &mut self.ids);
+        wanted.recognise(&self.given);
+        wanted.recognise(&self.config); // what an operator has added is not added once more
+        wanted.identify(None, &mut self.ids);
         self.note_auto_disabled();
         let next = self.config.with(self.given.diff(&wanted));
         self.publish(next)?;

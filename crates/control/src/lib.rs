@@ -17,7 +17,9 @@ mod commands;
 mod countries;
 mod desk;
 mod door;
+mod first_names;
 mod instance;
+mod keeper;
 mod load;
 mod log;
 mod lookup;
@@ -34,6 +36,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod start;
+mod state;
 mod status;
 mod summary;
 mod unserved;
@@ -46,6 +49,9 @@ pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use manager::{PassedSocketError, ServiceManager};
 pub use operator::Operator;
 pub use report::{LogReporter, Reporter};
-pub use runtime_dir::{ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, read_pid, runtime_dir};
+pub use runtime_dir::{
+    ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, escaped, read_pid, runtime_dir,
+};
 pub use signals::{Exit, Signals};
 pub use start::{Companion, Prepared, Setup};
+pub use state::StatePlace;

@@ -9,6 +9,7 @@ use crate::snapshot::{Before, backend_ids};
 use config::{Bind, Config, Listener};
 use dataplane::DoorId;
 use std::collections::{HashMap, HashSet};
+use std::io;
 use terms::{Address, ListenerId};
 
 impl Instance {
@@ -35,12 +36,32 @@ impl Instance {
         for listener in &next.listeners {
             for bind in &listener.binds {
                 if !is_open(bind) {
-                    let sockets = listen_at_once(listener, bind, &mut self.passed)?;
+                    let sockets = listen_at_once(listener, bind, &mut self.passed);
+                    let sockets = sockets.map_err(|error| self.in_the_way(bind, error))?;
                     bound.push((bind.clone(), sockets));
                 }
             }
         }
         Ok(bound)
+    }
+
+    /// Says so if the reason why `bind` is in use is an address of this process with the same port,
+    /// such as `*:80`, which stays open until the change is made.
+    fn in_the_way(&self, bind: &Bind, error: StartError) -> StartError {
+        let port = |bind: &Bind| match bind {
+            Bind::Tcp { port, .. } => Some(*port),
+            Bind::Unix(_) => None,
+        };
+        let mut doors = self.listeners.iter().flat_map(|it| &it.doors);
+        let own = doors.find(|it| port(&it.bind).is_some() && port(&it.bind) == port(bind));
+        match (error, own) {
+            (StartError::Listen { bind, source }, Some(own))
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                StartError::ListenBeside { bind, own: own.bind.to_string() }
+            }
+            (error, _) => error,
+        }
     }
 
     /// Publishes what differs from the running configuration. `bound` has the sockets of addresses

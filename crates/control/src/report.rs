@@ -2,7 +2,7 @@
 
 use crate::Instance;
 use crate::log::{LogTarget, LogWriter};
-use crate::status::plain;
+use crate::status::end;
 use crate::unserved::{Unserved, Warning};
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
@@ -75,10 +75,10 @@ impl LogReporter {
         let nobody = "-";
         let mut fields =
             vec![("session", Value::Count(ended.session)), ("listener", Value::Text(&listener))];
-        let client = ended.client.map(plain);
-        match &client {
-            Some(client) => fields.push(("client", Value::Text(client))),
-            None => fields.push(("client", Value::Text(&"unix"))),
+        let (client, peer) = (end(ended.client), end(ended.peer));
+        fields.push(("client", Value::Text(&client)));
+        if ended.peer != ended.client {
+            fields.push(("peer", Value::Text(&peer)));
         }
         match &ended.backend {
             Some(backend) => fields.push(("backend", Value::Text(&backend.name))),
@@ -120,6 +120,9 @@ impl LogReporter {
             ("sessions", Value::Count(warning.sessions)),
         ];
         let message = match warning.reason {
+            CloseReason::ProxyInvalid | CloseReason::ProxyTimeout => {
+                "proxies have not announced their clients; accept-proxy takes no others"
+            }
             CloseReason::Limit => "all backends have as many sessions as their limits allow",
             _ => "no backend has served these sessions",
         };

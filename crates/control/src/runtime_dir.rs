@@ -41,9 +41,20 @@ fn from_environment(variable: Variable) -> Option<PathBuf> {
 /// run as another user, who could remove nothing from there, it is in that user's own directory
 /// inside of it, named by the user's number.
 ///
-/// Characters that a file name cannot have are written as `%XX`.
+/// The name is [`escaped`].
 #[must_use]
 pub fn admin_socket_path(name: &str, user: Option<&str>) -> PathBuf {
+    let file = escaped(name);
+    // An unknown user is reported when the instance starts.
+    let user = user.and_then(|user| User::find(user).ok());
+    let dir = user.map_or_else(runtime_dir, |user| user_dir(user.uid()));
+    dir.join(file + ".sock")
+}
+
+/// The name of an instance as part of a file's name: characters that it cannot have are written as
+/// `%XX`.
+#[must_use]
+pub fn escaped(name: &str) -> String {
     let mut file = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b".:-_".contains(&byte) {
@@ -52,10 +63,7 @@ pub fn admin_socket_path(name: &str, user: Option<&str>) -> PathBuf {
             file.push_str(&format!("%{byte:02X}"));
         }
     }
-    // An unknown user is reported when the instance starts.
-    let user = user.and_then(|user| User::find(user).ok());
-    let dir = user.map_or_else(runtime_dir, |user| user_dir(user.uid()));
-    dir.join(file + ".sock")
+    file
 }
 
 fn user_dir(uid: u32) -> PathBuf {

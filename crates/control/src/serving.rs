@@ -4,10 +4,12 @@ use crate::admin::serve;
 use crate::answers::Answers;
 use crate::backlog::Backlog;
 use crate::desk::{Desk, Request};
+use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
 use crate::names::NameKeeper;
 use crate::owner::Owner;
 use crate::signals::{Came, Caught, Exit};
+use crate::state::Remark;
 use dataplane::{Event, RollCall};
 use std::io;
 use std::net::IpAddr;
@@ -27,6 +29,7 @@ pub(crate) struct Serving {
     names: NameKeeper,
     watchdog: Watchdog,
     roll_call: RollCall,
+    keeper: Keeper,
     ticks: Interval,
 }
 
@@ -47,17 +50,27 @@ impl Serving {
         (desk, requests): (Desk, Receiver<Request>),
         backlog: Backlog,
         caught: Caught,
-        watchdog: Watchdog,
+        (watchdog, keeper): (Watchdog, Keeper),
     ) -> Self {
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
-        Self { owner, requests, backlog, caught, names, watchdog, roll_call, ticks }
+        Self { owner, requests, backlog, caught, names, watchdog, roll_call, keeper, ticks }
     }
 
     /// Reports the start and opens the admin socket. `unusable_sources` are the listeners whose
     /// `--source` cannot be used, with the address and the reason.
-    pub fn open(&mut self, desk: Desk, unusable_sources: &[(String, IpAddr, io::Error)]) {
+    pub fn open(
+        &mut self,
+        desk: Desk,
+        remarks: &[Remark],
+        unusable_sources: &[(String, IpAddr, io::Error)],
+    ) {
+        for Remark { level, message, fields } in remarks {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, text)| (*name, Value::Text(text))).collect();
+            self.owner.note(*level, message, &fields);
+        }
         self.log_start(unusable_sources);
         let Some(listener) = self.owner.socket.take_listener() else { return };
         let listener = listener
@@ -113,6 +126,7 @@ impl Serving {
             if let Some(number) = self.turn().await {
                 let fields = [("signal", Value::Count(number as u64))];
                 self.owner.note(Level::Info, "signal received, shutting down", &fields);
+                self.keep_last().await;
                 self.owner.shut_down();
                 return match exit {
                     Exit::Status => Ending::Status(0),
@@ -120,6 +134,7 @@ impl Serving {
                 };
             }
             if self.owner.instance.is_shutting_down() {
+                self.keep_last().await;
                 return Ending::Status(0);
             }
         }
@@ -128,14 +143,22 @@ impl Serving {
     /// Waits for one thing to happen, and handles it; nothing is lost if this is dropped while it
     /// waits. Returns the number of a signal that shuts down.
     async fn turn(&mut self) -> Option<i32> {
-        let Self { owner, requests, backlog, caught, names, watchdog, roll_call, ticks } = self;
+        let Self { owner, requests, backlog, caught, names, watchdog, roll_call, keeper, ticks } =
+            self;
         tokio::select! {
-            Some(request) = requests.recv() => owner.handle(request),
+            Some(request) = requests.recv() => {
+                if request.may_change_state() {
+                    keeper.note_change();
+                }
+                owner.handle(request);
+            }
+            news = keeper.next() => self.keep(news),
             () = owner.next_cut() => {}
             Some(batch) = backlog.next() => self.report(&batch),
             found = names.next() => {
                 if let Some((name, answer)) = found {
                     owner.use_addresses(&name, &answer.addresses);
+                    keeper.note_change();
                 }
                 names.look_up_due(owner.instance.named_backends());
             }
@@ -229,6 +252,14 @@ impl Serving {
             ];
             owner.note(Level::Info, "listening", &fields);
         }
+        for pool in &status.pools {
+            let mut backends = pool.tiers.iter().flat_map(|tier| &tier.backends).peekable();
+            if backends.peek().is_some() && backends.all(|it| it.addresses.is_empty()) {
+                let fields = [("pool", Value::Text(&pool.name))];
+                let message = "pool has no address: it serves nobody until a name resolves";
+                owner.note(Level::Warn, message, &fields);
+            }
+        }
         let tiers = status.pools.iter().flat_map(|pool| &pool.tiers);
         for backend in tiers.flat_map(|tier| &tier.backends) {
             if backend.addresses.is_empty() {
@@ -246,8 +277,39 @@ impl Serving {
         }
     }
 
+    fn keep(&mut self, news: News) {
+        match news {
+            News::Due => {
+                let state = self.owner.instance.note_state(&self.keeper.noted);
+                self.keeper.save(state, self.owner.instance.clients());
+            }
+            News::Failed(path, error) => {
+                let path = path.display().to_string();
+                let fields = [("path", Value::Text(&path)), ("error", Value::Text(&error))];
+                let message = "state cannot be written: a restart will not know what changes now";
+                self.owner.note(Level::Warn, message, &fields);
+            }
+            News::WritesAgain(path) => {
+                let fields = [("path", Value::Text(&path.display().to_string()))];
+                self.owner.note(Level::Info, "state is written again", &fields);
+            }
+        }
+    }
+
+    /// Writes the state for the next instance, before that can begin.
+    async fn keep_last(&mut self) {
+        let state = self.owner.instance.note_state(&self.keeper.noted);
+        self.keeper.save_last(state, self.owner.instance.clients()).await;
+    }
+
     fn report(&mut self, batch: &[Event]) {
-        self.owner.report(batch, self.backlog.take_dropped());
+        let dropped = self.backlog.take_dropped();
+        let is_news =
+            |event: &Event| matches!(event, Event::Backend { .. } | Event::ConnectFailed(_));
+        if dropped > 0 || batch.iter().any(is_news) {
+            self.keeper.note_change();
+        }
+        self.owner.report(batch, dropped);
         for event in batch {
             if let Event::ConnectFailed(backend) = event {
                 self.names.connect_failed(&backend.name);

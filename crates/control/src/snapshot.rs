@@ -1,6 +1,6 @@
 //! Turns a configuration into what the data plane uses: pools and settings.
 
-use crate::bind::{StartError, resolve_endpoint};
+use crate::first_names::FirstNames;
 use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
 use config::{Config, Endpoint, Host};
 use dataplane::{Countries, Observe, Settings};
@@ -10,27 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use terms::{Address, BackendId};
 
-/// Builds a pool with no counts. A name that does not resolve gets no address and is tried again
-/// later. A pool is refused only if none of its names resolves.
-pub(crate) fn first_pool(config: &config::Pool, workers: usize) -> Result<Pool, StartError> {
-    let mut unresolved = None;
-    let mut reachable = 0;
-    let begin = |config: &config::Backend| {
-        let addresses = match resolve_endpoint(&config.endpoint) {
-            Ok(addresses) => addresses,
-            Err(source) => {
-                unresolved.get_or_insert((config.endpoint.to_string(), source));
-                Vec::new()
-            }
-        };
-        reachable += usize::from(!addresses.is_empty());
-        Arc::new(begin_backend(config, addresses, workers))
-    };
-    let pool = build(config, None, begin);
-    match unresolved {
-        Some((host, source)) if reachable == 0 => Err(StartError::ResolveBackend { host, source }),
-        _ => Ok(pool),
-    }
+/// Builds a pool with no counts. Names that have no address yet are looked up later.
+pub(crate) fn first_pool(config: &config::Pool, workers: usize, names: &FirstNames) -> Pool {
+    build(config, None, |config| {
+        Arc::new(begin_backend(config, names.addresses(&config.endpoint), workers))
+    })
 }
 
 /// A backend with no counts.
@@ -51,6 +35,7 @@ fn describe(
         weight: config.weight,
         priority: config.priority,
         access: Arc::clone(&config.access),
+        send_proxy: config.send_proxy,
         ..Backend::new(config.endpoint.to_string(), addresses, state)
     }
 }
@@ -102,6 +87,7 @@ fn rules(
         auto_disable: config.auto_disable,
         access: Arc::clone(&config.access),
         reject,
+        send_proxy: config.send_proxy,
         affinity,
         sticky: config.affinity.is_some_and(|affinity| affinity.sticky),
     }
@@ -210,7 +196,7 @@ pub(crate) fn settings(
         connecting_max: config.connecting_max,
         source: config.source,
         forwarded_headers: config.forwarded_headers,
-        accept_proxy: None,
+        accept_proxy: config.accept_proxy.clone(),
         dummy: config.dummy,
         countries,
         splice: config.splice,

@@ -5,7 +5,9 @@ use crate::backlog::Backlog;
 use crate::bind::{StartError, listen};
 use crate::countries::CountryBook;
 use crate::desk::Desk;
+use crate::first_names::FirstNames;
 use crate::instance::{Bound, Instance};
+use crate::keeper::Keeper;
 use crate::loops;
 use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
@@ -16,14 +18,16 @@ use crate::serving::{Beside, Ending, Serving};
 use crate::signals::{Caught, Signals};
 use crate::snapshot::first_pool;
 use crate::socket::AdminSocket;
+use crate::state::{Kept, StatePlace};
 use balancing::Pool;
-use config::{Config, Ids};
+use config::{Config, Host, Ids};
 use dataplane::{DataPlane, Observe, Options};
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use sys::files::PidFile;
 use sys::process::{Directory, HeldSignals, Keep, User};
+use telemetry::Level;
 
 /// What a personality requires besides its configuration.
 pub struct Setup {
@@ -42,6 +46,10 @@ pub struct Setup {
     /// Whether the start fails if a backend is one of the listening addresses. The classics
     /// document examples that refer to their own port.
     pub refuse_loops: bool,
+    /// Whether the start fails if there is one pool, and none of its names can be resolved.
+    pub refuse_unresolved: bool,
+    /// Where the state is kept over restarts, if at all.
+    pub state: Option<StatePlace>,
     /// What runs beside the control plane, if anything.
     pub companion: Option<Box<dyn Companion>>,
     /// The service manager that has started this process.
@@ -65,7 +73,12 @@ pub trait Companion: Send {
 /// A start that has succeeded as far as the user can see: all sockets are bound, and the admin
 /// socket is claimed.
 pub struct Prepared {
+    /// As configured.
+    given: Config,
+    /// With what was changed before a restart.
     config: Config,
+    kept: Kept,
+    names: FirstNames,
     ids: Ids,
     bound: Vec<Bound>,
     pools: Vec<Pool>,
@@ -91,32 +104,51 @@ impl Prepared {
     /// # Errors
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
-        let Setup { mut config, reporter, observe, signals, directory, .. } = setup;
+        let Setup { config: mut given, reporter, observe, signals, directory, .. } = setup;
         let ignored = signals.ignored.iter();
         let held = HeldSignals::new(ignored.map(|(kind, _)| kind.as_raw_value()));
         sys::process::raise_descriptor_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = config.process.workers.unwrap_or(cores).max(1);
+        let workers = given.process.workers.unwrap_or(cores).max(1);
+        // Looked up now: under another root directory there may be no list of users.
+        let user = given.process.user.as_deref().map(find_user).transpose()?;
+        let owner = user.as_ref().map(|(_, user)| user);
         let mut ids = Ids::default();
+        given.identify(None, &mut ids);
+        let mut kept = Kept::read(setup.state.as_ref(), owner);
+        let mut config = kept.apply(&given);
         config.identify(None, &mut ids);
+        let names = FirstNames::look_up(&config, kept.names());
         let mut manager = setup.manager;
-        let bound = bind_all(&config, &mut manager.passed)?;
+        let bound = bind_all(&config, &mut manager.passed, &names)?;
         let unwanted = manager.passed.close_unused(&config)?;
-        let pools = config.pools.iter().map(|pool| first_pool(pool, workers));
-        let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
+        if setup.refuse_unresolved {
+            names.refuse_unresolved(&config)?;
+        }
+        let pools = config.pools.iter().map(|pool| first_pool(pool, workers, &names));
+        let pools: Vec<_> = pools.collect();
         if setup.refuse_loops {
             loops::refuse(&bound, &pools)?;
         }
-        // Looked up now: under another root directory there may be no list of users.
-        let user = config.process.user.as_deref().map(find_user).transpose()?;
-        let owner = user.as_ref().map(|(_, user)| user);
+        kept.restore_health(&config, &pools);
+        kept.restore_clients(&config, &pools);
+        for (pool, endpoint, found) in names.from_before(&config) {
+            let addresses: Vec<_> = found.iter().map(ToString::to_string).collect();
+            let fields =
+                vec![("pool", pool), ("backend", endpoint), ("addresses", addresses.join(" "))];
+            let message = "backend does not resolve; using its last known addresses";
+            kept.remark(Level::Warn, message, fields);
+        }
         let admin = AdminSocket::claim(&setup.admin, owner)?;
         let mut countries = CountryBook::default();
         for pool in &config.pools {
             countries.find(pool); // under another root directory it may be out of reach
         }
         Ok(Self {
+            given,
             config,
+            kept,
+            names,
             ids,
             bound,
             pools,
@@ -178,9 +210,13 @@ impl Prepared {
             .enable_all()
             .build()
             .map_err(system("the control plane"))?;
+        let remarks = std::mem::take(&mut self.kept.remarks);
+        let kept = self.kept.into_parts(self.names.all_listening(&self.config));
+        let keeper = Keeper::new(kept);
         let serve = (self.bound, self.pools);
+        let configs = (self.given, self.config);
         let mut instance =
-            Instance::start(plane, self.config, self.ids, serve, self.observe, self.countries);
+            Instance::start(plane, configs, self.ids, serve, self.observe, self.countries);
         instance.plane.settle();
         instance.passed = self.manager.passed;
         let owner = Owner::new(instance, self.reporter, self.admin, self.manager.reports);
@@ -191,7 +227,8 @@ impl Prepared {
             let run = |it: Box<dyn Companion>| it.run(Operator::new(desk.clone()));
             let companion = self.companion.map(run);
             let watchdog = Watchdog::new(self.manager.patience);
-            (Serving::new(owner, (desk.clone(), requests), backlog, caught, watchdog), companion)
+            let (requests, helpers) = ((desk.clone(), requests), (watchdog, keeper));
+            (Serving::new(owner, requests, backlog, caught, helpers), companion)
         };
         drop(held);
         drop(self.held);
@@ -200,7 +237,7 @@ impl Prepared {
             background.ready().map_err(system("in the background"))?;
         }
         let ending = runtime.block_on(async {
-            serving.open(desk, &unusable_sources);
+            serving.open(desk, &remarks, &unusable_sources);
             serving.note_unwanted(&self.unwanted);
             if !is_in_background {
                 serving.report_ready();
@@ -222,11 +259,13 @@ impl Prepared {
 pub(crate) fn bind_all(
     config: &Config,
     passed: &mut PassedSockets,
+    names: &FirstNames,
 ) -> Result<Vec<Bound>, StartError> {
     refuse_duplicates(config)?;
     passed.assign(config)?;
     let binds = config.listeners.iter().flat_map(|it| it.binds.iter().map(move |bind| (it, bind)));
-    binds.map(|(it, bind)| Ok((bind.clone(), listen(it, bind, passed)?))).collect()
+    let find = |host: &Host, port| names.listening(host, port);
+    binds.map(|(it, bind)| Ok((bind.clone(), listen(it, bind, passed, &find)?))).collect()
 }
 
 /// A listener's source address, if this machine does not have it now. It may come later, as one that

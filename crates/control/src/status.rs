@@ -84,7 +84,8 @@ pub(crate) fn session_rows(
         session: it.session,
         worker: it.worker,
         listener: listeners.get(&it.listener).cloned().unwrap_or_default(),
-        client: it.client.map_or_else(|| "unix".to_owned(), |it| plain(it).to_string()),
+        client: end(it.client),
+        peer: (it.peer != it.client).then(|| end(it.peer)),
         backend: it.backend.map(|backend| backend.name.clone()),
         backend_address: it.backend_address.map(|it| plain(it).to_string()),
         source: it.source.map(|it| plain(it).to_string()),
@@ -109,6 +110,11 @@ pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> 
         }
         balancing::Health::Quarantined { .. } => Health::Probation,
     }
+}
+
+/// The address of one end of a connection, as people write it.
+pub(crate) fn end(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| plain(address).to_string())
 }
 
 /// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.

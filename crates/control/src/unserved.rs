@@ -1,5 +1,5 @@
-//! Clients that got no backend. One warning for each would flood the log when all backends are
-//! down.
+//! Clients that got no backend, or whose proxy did not announce them. One warning for each would
+//! flood the log when all backends are down.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use terms::{CloseReason, Instant, ListenerId};
 /// At most one warning per listener and reason in this time.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Sessions that ended because no backend could serve them, and which of them were reported.
+/// Sessions that ended because nobody could serve them, and which of them were reported.
 #[derive(Default)]
 pub(crate) struct Unserved {
     kinds: HashMap<(ListenerId, CloseReason), Count>,
@@ -35,8 +35,10 @@ impl Unserved {
         reason: CloseReason,
         now: Instant,
     ) -> Option<Warning> {
-        use CloseReason::{ConnectRefused, Limit, NoBackend};
-        if !matches!(reason, NoBackend | Limit | ConnectRefused) {
+        use CloseReason::{ConnectRefused, Limit, NoBackend, ProxyInvalid, ProxyTimeout};
+        let is_reported =
+            matches!(reason, NoBackend | Limit | ConnectRefused | ProxyInvalid | ProxyTimeout);
+        if !is_reported {
             return None;
         }
         if let Some(count) = self.kinds.get_mut(&(listener, reason)) {

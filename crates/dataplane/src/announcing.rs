@@ -79,20 +79,16 @@ pub(crate) fn handle_deadline(session: &Session, now: Instant) -> Next {
     }
 }
 
-/// Announces the client to a backend that has just answered, if that backend wants it: before
-/// anything else, and in one packet with the client's first bytes if there are any.
+/// Announces the client to a backend that has just answered: before anything else, and in one packet
+/// with the client's first bytes if there are any.
 ///
 /// # Errors
 /// As for a connect: a backend that has not heard of the client is not connected.
-pub(crate) fn announce(session: &mut Session, tools: &mut Tools) -> Result<(), ConnectFailure> {
-    let State::Connecting { lease, .. } = &session.state else { return Ok(()) };
-    match lease.backend().send_proxy {
-        Some(format) => send(session, format, tools),
-        None => Ok(()),
-    }
-}
-
-fn send(session: &mut Session, format: SendProxy, tools: &mut Tools) -> Result<(), ConnectFailure> {
+pub(crate) fn announce(
+    session: &mut Session,
+    format: SendProxy,
+    tools: &mut Tools,
+) -> Result<(), ConnectFailure> {
     let origin = origin(session);
     let own_id = format!("{:016x}-{}", tools.shared.process_id, session.number);
     let id = match session.announced() {

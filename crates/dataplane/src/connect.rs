@@ -214,7 +214,9 @@ pub(crate) fn handle_event(
 ) -> bool {
     let settings = session.listener.settings();
     let State::Connecting { search, lease, upstream } = &session.state else { return false };
-    let rules = &mut searches.get(search).rules;
+    let searching = searches.get(search);
+    let send_proxy = lease.backend().send_proxy.or(searching.pool.send_proxy);
+    let rules = &mut searching.rules;
     let address = &lease.backend().addresses[rules.address()];
     let socket = upstream.socket.as_fd();
     if !rules.is_current(incarnation) {
@@ -226,7 +228,7 @@ pub(crate) fn handle_event(
     } else if ready.writable && is_own_end(socket, address) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
     } else if ready.writable {
-        match announce(session, tools) {
+        match send_proxy.map_or(Ok(()), |format| announce(session, format, tools)) {
             Ok(()) if rules.on_answered(incarnation, now) => {
                 session.link.handle_ready(Side::Upstream, ready);
                 connected(session, searches, tools, &settings, now);

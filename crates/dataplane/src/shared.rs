@@ -88,6 +88,9 @@ pub(crate) struct Incoming {
 /// File descriptors for everything that is not a session: listeners, admin connections, logs.
 const RESERVED_DESCRIPTORS: usize = 64;
 
+/// The number of listening sockets among them; more are reserved for in addition.
+const RESERVED_FOR_DOORS: usize = 16;
+
 impl Shared {
     pub fn new(workers: Vec<Handle>, pipes_most: usize, seed: u64) -> Self {
         let sessions_most = AtomicU32::new(0);
@@ -132,7 +135,8 @@ impl Shared {
         let limit = sys::process::descriptor_limit();
         // Pipes were counted out at the start; under a lower limit they must leave room, too.
         let pipes = (2 * self.pipes_most * self.workers.len()).min(limit / 4);
-        let room = limit.saturating_sub(RESERVED_DESCRIPTORS + pipes) / 2;
+        let doors = self.doors.load().len().saturating_sub(RESERVED_FOR_DOORS);
+        let room = limit.saturating_sub(RESERVED_DESCRIPTORS + doors + pipes) / 2;
         self.sessions_most.store(u32::try_from(room).unwrap_or(u32::MAX), Relaxed);
     }
 
@@ -151,12 +155,14 @@ impl Shared {
     pub fn open_door(&self, id: DoorId, address: SocketAddr, is_dual_stack: bool) {
         let door = Door { id, address, is_dual_stack };
         self.doors.rcu(|doors| doors.iter().copied().chain([door]).collect::<Vec<_>>());
+        self.measure_descriptors();
     }
 
     /// Removes the addresses of these doors, or all.
     pub fn close_doors(&self, doors: Option<&[DoorId]>) {
         let stays = |door: &&Door| doors.is_some_and(|doors| !doors.contains(&door.id));
         self.doors.rcu(|doors| doors.iter().filter(stays).copied().collect::<Vec<_>>());
+        self.measure_descriptors();
     }
 
     /// Whether a connection to this address would come back to ourselves. For a wildcard listener,

@@ -53,13 +53,13 @@ impl Aside {
         Ok(Self { child, news: news.into() })
     }
 
-    /// What has been written until the work ended, or until `deadline`.
-    #[must_use]
-    pub fn until(self, deadline: Instant) -> Vec<u8> {
-        let mut found = Vec::new();
-        // What has been read so far stays if reading fails.
-        let _ = Reading { news: &self.news, deadline }.take(BYTES_MAX).read_to_end(&mut found);
-        found
+    /// Appends what has been written until the work ended, or until `deadline`. Returns whether it has
+    /// ended.
+    pub fn read_until(&mut self, deadline: Instant, found: &mut Vec<u8>) -> bool {
+        let left = BYTES_MAX.saturating_sub(found.len() as u64);
+        let mut news = Reading { news: &self.news, deadline }.take(left);
+        let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        !news.read_to_end(found).is_err_and(|error| timed_out(&error))
     }
 }
 

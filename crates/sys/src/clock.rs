@@ -23,6 +23,13 @@ pub fn monotonic_micros() -> u64 {
 /// A hundred years: more than any number of seconds that fits `pen`'s settings.
 const BEFORE_BOOT_SECONDS: u64 = 100 * 365 * 24 * 3600;
 
+/// Identifies this boot of the machine, since which [`now`] runs; empty if it has no identity.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_end().to_owned()
+}
+
 /// The current calendar time: nanoseconds since 1970 (UTC).
 #[must_use]
 pub fn wall_nanos() -> i64 {

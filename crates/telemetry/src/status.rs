@@ -125,6 +125,8 @@ pub struct SessionRow {
     pub listener: String,
     /// The client's address; `unix` for a client of a Unix socket.
     pub client: String,
+    /// The address of the proxy that announced the client; `None` if the client connected itself.
+    pub peer: Option<String>,
     /// The backend that serves it, or that is being connected to.
     pub backend: Option<String>,
     /// The backend's address and port that it is connected to; none before that, and for a Unix

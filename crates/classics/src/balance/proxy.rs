@@ -96,6 +96,7 @@ impl BalanceProxy {
             } else {
                 FailoverScope::LaterTiers
             },
+            send_proxy: None,
             last_resort: true,
             access: AccessList::everyone(),
             reject: None,
@@ -124,6 +125,7 @@ impl BalanceProxy {
             connecting_max: None,
             timeouts,
             source,
+            accept_proxy: None,
             forwarded_headers: false,
             dummy: false,
             splice: if args.dump { SpliceMode::Never } else { SpliceMode::Auto },

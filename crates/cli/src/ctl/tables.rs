@@ -181,9 +181,9 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
     ]
 }
 
-const WIDE_SESSIONS: [&str; 11] = [
-    "SESSION", "LISTENER", "CLIENT", "SOURCE", "BACKEND", "ADDRESS", "PHASE", "WORKER", "SENT",
-    "RECEIVED", "AGE",
+const WIDE_SESSIONS: [&str; 12] = [
+    "SESSION", "LISTENER", "CLIENT", "PEER", "SOURCE", "BACKEND", "ADDRESS", "PHASE", "WORKER",
+    "SENT", "RECEIVED", "AGE",
 ];
 
 fn wide_session(session: &SessionRow) -> Vec<String> {
@@ -191,6 +191,7 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         session.session.to_string(),
         session.listener.clone(),
         session.client.clone(),
+        known(session.peer.as_ref()),
         known(session.source.as_ref()),
         known(session.backend.as_ref()),
         known(session.backend_address.as_ref()),

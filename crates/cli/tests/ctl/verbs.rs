@@ -123,6 +123,7 @@ fn status_and_sessions_as_json() {
         "worker": 0,
         "listener": format!("127.0.0.1:{port}"),
         "client": client.0.local_addr().unwrap().to_string(),
+        "peer": null,
         "backend": a.to_string(),
         "backend_address": a.to_string(),
         "source": source,
@@ -143,12 +144,12 @@ fn status_and_sessions_as_json() {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(
         words(lines.next().unwrap()).join(" "),
-        "SESSION LISTENER CLIENT SOURCE BACKEND ADDRESS PHASE WORKER SENT RECEIVED AGE"
+        "SESSION LISTENER CLIENT PEER SOURCE BACKEND ADDRESS PHASE WORKER SENT RECEIVED AGE"
     );
     let row = words(lines.next().unwrap());
     assert_eq!(
-        &row[..10].join(" "),
-        &format!("1 127.0.0.1:{port} {client_address} {source} {a} {a} open 0 0 2")
+        &row[..11].join(" "),
+        &format!("1 127.0.0.1:{port} {client_address} - {source} {a} {a} open 0 0 2")
     );
     assert_eq!(lines.next(), None);
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod admitting;
+mod announcing;
 mod choosing;
 mod failing;
 mod formatting;
@@ -16,10 +17,13 @@ mod memory;
 mod names;
 mod passed;
 mod policies;
+mod postgres;
 mod process;
+mod proxies;
 mod relaying;
 mod services;
 mod sharing;
+mod state;
 mod transparent;
 mod unix;
 mod verbs;

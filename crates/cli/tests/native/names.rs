@@ -55,13 +55,18 @@ impl Namespace {
 
     /// Starts evenkeel inside, and returns when it is ready.
     fn evenkeel(&self, place: &Place, words: &str) -> Program {
+        let evenkeel = Program::spawn(&mut self.start(place, words));
+        evenkeel.log.wait("admin socket");
+        evenkeel
+    }
+
+    fn start(&self, place: &Place, words: &str) -> Command {
         let evenkeel = place.command("evenkeel", "");
         let mut all = vec![evenkeel.get_program().to_str().unwrap()];
         all.extend(words.split(' '));
         let mut command = self.command(&all);
-        let evenkeel = Program::spawn(command.env("EVENKEEL_RUNTIME_DIR", place.runtime()));
-        evenkeel.log.wait("admin socket");
-        evenkeel
+        command.env("EVENKEEL_RUNTIME_DIR", place.runtime()).current_dir(place.file(""));
+        command
     }
 
     /// Starts a name server inside that knows what `hosts` says, with a TTL of a second.
@@ -162,4 +167,92 @@ fn an_address_does_not_wait_for_names_when_dns_is_dead() {
         assert_ne!(dead.status, 0);
     });
     drop(evenkeel);
+}
+
+/// How long a start may take if nobody answers, on a busy machine. The resolver of the system gives
+/// up after ten seconds or more.
+const SOON: Duration = Duration::from_secs(3);
+
+#[test]
+fn others_serve_at_once_when_dns_is_dead_at_the_start() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = place.file("hosts");
+    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
+    let mut names = namespace.name_server(&hosts);
+    names.signal(Signal::STOP);
+    let begin = Instant::now();
+    let words = "127.0.0.1:8000 app.test:9000 -- 127.0.0.1:8001 127.0.0.1:9001";
+    let evenkeel = namespace.evenkeel(&place, words);
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    let pools = place.status()["pools"].clone();
+    assert_eq!(pools[0]["tiers"][0]["backends"][0]["health"], "unresolved");
+    assert_eq!(pools[1]["tiers"][0]["backends"][0]["addresses"][0], "127.0.0.1:9001");
+    evenkeel.log.wait("pool has no address");
+    // As soon as there is an answer, it is used.
+    names.signal(Signal::CONT);
+    evenkeel.log.wait("addresses=127.0.0.2:9000");
+}
+
+#[test]
+fn a_dead_dns_keeps_a_single_service_waiting_for_its_name() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = place.file("hosts");
+    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
+    let mut names = namespace.name_server(&hosts);
+    names.signal(Signal::STOP);
+    let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 app.test:9000");
+    names.signal(Signal::CONT);
+    evenkeel.log.wait("addresses=127.0.0.2:9000");
+}
+
+#[test]
+fn a_wrong_name_keeps_down_only_a_line_that_has_nothing_else() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = place.file("hosts");
+    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
+    let _names = namespace.name_server(&hosts);
+    let refused = Done::run(&mut namespace.start(&place, "127.0.0.1:8000 wrong.test:9000"), "");
+    assert_eq!(refused.status, 1);
+    let expected = "evenkeel: cannot resolve any backend; the first one is wrong.test:9000: ";
+    assert!(refused.stderr.starts_with(expected), "{}", refused.stderr);
+    let words = "127.0.0.1:8000 wrong.test:9000 -- 127.0.0.1:8001 app.test:9001";
+    let evenkeel = namespace.evenkeel(&place, words);
+    evenkeel.log.wait("pool has no address");
+    let pools = place.status()["pools"].clone();
+    assert_eq!(pools[1]["tiers"][0]["backends"][0]["addresses"][0], "127.0.0.2:9001");
+}
+
+#[test]
+fn the_last_answers_are_used_when_dns_is_dead_at_a_restart() {
+    let Some(namespace) = Namespace::or_skip() else { return };
+    let place = Place::new();
+    let hosts = place.file("hosts");
+    std::fs::write(&hosts, "127.0.0.2 app.test\n127.0.0.1 here.test\n").unwrap();
+    let mut names = namespace.name_server(&hosts);
+    let words = "here.test:8000 app.test:9000 --state state";
+    let mut evenkeel = namespace.evenkeel(&place, words);
+    let file = place.file("state/evenkeel.here.test:8000.json");
+    until("the addresses to be on disk", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("127.0.0.2:9000"))
+    });
+    evenkeel.kill();
+    names.signal(Signal::STOP);
+    let begin = Instant::now();
+    let evenkeel = namespace.evenkeel(&place, words);
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    let backend = &place.status()["pools"][0]["tiers"][0]["backends"][0];
+    assert_eq!(backend["addresses"][0], "127.0.0.2:9000");
+    let line = evenkeel.log.wait("last known addresses");
+    assert!(line.contains("app.test:9000"), "{line}");
+    // What is true now takes their place.
+    std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
+    names.signal(Signal::CONT);
+    names.signal(Signal::HUP);
+    until("the other address", || {
+        namespace.fail_once(&evenkeel);
+        place.status()["pools"][0]["tiers"][0]["backends"][0]["addresses"][0] == "127.0.0.3:9000"
+    });
 }

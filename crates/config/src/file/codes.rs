@@ -71,8 +71,6 @@ pub enum Code {
     Unreachable,
     /// Something could not be checked. Only `check` looks.
     Unchecked,
-    /// A list of backends or tiers is empty.
-    Empty,
 }
 
 /// A row of the table of codes.
@@ -89,7 +87,7 @@ pub struct CodeRow {
 }
 
 /// All codes, errors before warnings.
-pub const CODES: [CodeRow; 34] = [
+pub const CODES: [CodeRow; 33] = [
     row(
         Code::Syntax,
         "E001",
@@ -272,12 +270,6 @@ pub const CODES: [CodeRow; 34] = [
         "W007",
         "Something could not be checked.",
         "Repeat the check with the privileges that the balancer will have.",
-    ),
-    row(
-        Code::Empty,
-        "W008",
-        "A list of backends or tiers is empty.",
-        "Name a backend, unless `evenkeel ctl add` is to add them.",
     ),
 ];
 

@@ -46,11 +46,24 @@ fn table(place: Place) -> Value {
             object.insert("required".to_owned(), json!(required));
         }
         if place == Place::Pool {
-            let one_of = json!([{ "required": ["backends"] }, { "required": ["tiers"] }]);
-            object.insert("oneOf".to_owned(), one_of);
+            object.extend(tiers_of_a_pool());
         }
     }
     table
+}
+
+/// A pool has `backends` or `tiers`, and none of them is empty unless places are fixed.
+fn tiers_of_a_pool() -> Map<String, Value> {
+    let some = json!({ "minItems": 1 });
+    let rules = json!({
+        "oneOf": [{ "required": ["backends"] }, { "required": ["tiers"] }],
+        "if": { "properties": { "fixed-places": { "const": true } }, "required": ["fixed-places"] },
+        "else": { "properties": {
+            "backends": some,
+            "tiers": { "minItems": 1, "items": { "minItems": 1, "properties": { "backends": some } } },
+        } },
+    });
+    rules.as_object().cloned().unwrap_or_default()
 }
 
 fn property(key: &Key) -> Value {
@@ -86,9 +99,10 @@ fn value(shape: Shape) -> Value {
         Shape::Operand => any([reference("operand"), variable()]),
         Shape::Destination => any([reference("destination"), variable()]),
         Shape::Access => any([reference("entry"), variable()]),
+        Shape::Proxies => any([reference("proxies"), variable()]),
         Shape::Backend => any([reference("operand"), reference(def(Place::Backend)), variable()]),
         Shape::Tier => any([list(value(Shape::Backend)), reference(def(Place::Tier))]),
-        // An empty list of these is only a warning.
+        // Which lists of backends may be empty depends on the pool.
         Shape::List(item @ (Shape::Backend | Shape::Tier)) => list(value(*item)),
         Shape::List(item) => some(value(*item)),
         Shape::OneOrMore(item) => any([value(*item), some(value(*item))]),
@@ -150,18 +164,20 @@ fn def(place: Place) -> &'static str {
 const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 
 /// The forms of strings that several keys share.
-fn strings() -> [(&'static str, String); 6] {
+fn strings() -> [(&'static str, String); 7] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
-    let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
+    let network = r"[0-9A-Fa-f.:]+(/[0-9.]+)?";
+    let proxies = format!("({network}|unix)");
     let path = r"unix:/[^\x00]";
     let limits = r":(-?[0-9]+)?";
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
-        ("address", format!("^{address}$")),
+        ("address", "^[0-9A-Fa-f.:]+$".to_owned()),
         ("listen", format!(r"^({port}+|(\*|{host}):{port}+|{path}*)$")),
         ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),
-        ("entry", format!("^(allow|deny) +({address}(/[0-9.]+)?|country:[A-Za-z0-9]{{2}})$")),
+        ("entry", format!("^(allow|deny) +({network}|country:[A-Za-z0-9]{{2}})$")),
+        ("proxies", format!("^{proxies}(,{proxies})*$")),
     ]
 }

@@ -39,8 +39,8 @@ pub enum Problem {
 /// [`Key`](super::Key) with an option, and the text of its value.
 ///
 /// - A flag that is true has no text; one that is false is left out.
-/// - `access` may occur several times, with one entry (`allow 10.0.0.0/8`) each; all the other
-///   keys only once, so defaults must have been replaced.
+/// - `access` and `accept-proxy` may occur several times, with one entry (`allow 10.0.0.0/8`) each;
+///   all the other keys only once, so defaults must have been replaced.
 ///
 /// The result has one listener and one pool, whose addresses, names and backends are placeholders:
 /// the reader puts its own in their place. The keys of a [`Place`](super::Place) have set the

@@ -1,11 +1,11 @@
 //! The rows. `fmt` writes keys in this order.
 
 use super::{Key, Place, Shape, Zero};
+use crate::LogFormat;
 use crate::words::Choice;
-use crate::{Family, LogFormat};
 use Place::{Backend, File, Listener, Pool, Process, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
-use terms::{Cut, SpliceMode};
+use terms::{Cut, SendProxy, SpliceMode};
 
 pub(super) const KEYS: &[Key] = &[
     own("process", File, Shape::Table(Process), "{ user = \"evenkeel\" }", "How the process runs"),
@@ -37,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     option("root", Process, Shape::Text, "\"/var/empty\""),
     option("daemon", Process, Shape::Flag, "true"),
     option("pid-file", Process, Shape::Text, "\"/run/evenkeel.pid\""),
+    option("state", Process, Shape::Text, "\"/var/lib/evenkeel\""),
     option("admin", Process, Shape::Text, "\"/run/evenkeel/admin.sock\""),
     option("log-format", Process, Shape::Choice(LOG_FORMATS), "\"json\""),
     option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),
@@ -50,15 +51,14 @@ pub(super) const KEYS: &[Key] = &[
         "Where to listen: a port, or a string as LISTEN on a command line: service, addr:port, \
          [v6]:port or unix:/path; several in a list",
     )),
-    own(
-        "family",
-        Listener,
-        Shape::Choice(FAMILIES),
-        "\"ipv6\"",
-        "The protocol of the names in `bind` [default: any]",
-    ),
     required(own("pool", Listener, Shape::Name, "\"web\"", "The pool that serves the clients")),
     shared(option("share-port", Listener, Shape::Flag, "true")),
+    shared(option(
+        "accept-proxy",
+        Listener,
+        Shape::OneOrMore(&Shape::Proxies),
+        "[\"10.0.0.0/8\", \"unix\"]",
+    )),
     shared(option("max-sessions", Listener, POSITIVE, "20000")),
     shared(option("max-connecting", Listener, POSITIVE, "500")),
     shared(option("connect-timeout", Listener, SOME_TIME, "\"3s\"")),
@@ -100,7 +100,8 @@ pub(super) const KEYS: &[Key] = &[
          ADDR/LEN or country:SE. The first match decides; without one, the opposite of the last rule \
          applies",
     )),
-    shared(option("reject", Pool, Shape::Backend, "\"192.0.2.9:80\"")),
+    shared(option("reject", Pool, Shape::Operand, "\"192.0.2.9:80\"")),
+    shared(option("send-proxy", Pool, Shape::Choice(SEND_PROXY_FORMS), "\"v2\"")),
     own(
         "fixed-places",
         Pool,
@@ -194,6 +195,13 @@ pub(super) const KEYS: &[Key] = &[
         "Which clients may be sent here, as `access` in a pool [default: all]",
     ),
     own(
+        "send-proxy",
+        Backend,
+        Shape::Choice(SEND_PROXY_FORMS),
+        "\"v1\"",
+        "As `send-proxy` in a pool, for this backend [default: as the pool has it]",
+    ),
+    own(
         "admin",
         Backend,
         Shape::Choice(ADMIN_STATES),
@@ -237,9 +245,9 @@ const TIME_NEVER_OR_NOW: Shape = Shape::Duration { words: &["never", "now"], zer
 const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
 const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();
 const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>();
+const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
-const FAMILIES: &[&str] = &words::<Family, { Family::WORDS.len() }>();
 const ADMIN_STATES: &[&str] = &words::<AdminState, { AdminState::WORDS.len() }>();
 
 /// The words of a choice, without what they stand for.

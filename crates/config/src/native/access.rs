@@ -1,6 +1,7 @@
-//! `--allow` and `--deny`: an access list from the order in which they were given.
+//! Clients by address: `--allow` and `--deny`, an access list from the order in which they were
+//! given, and the networks of `--accept-proxy`.
 
-use balancing::{AccessEntry, AccessList, Country, Subject, Verdict};
+use balancing::{AccessEntry, AccessList, Country, ProxyPeers, Subject, Verdict};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,11 +72,6 @@ pub(super) fn words(entry: &AccessEntry) -> Option<[String; 2]> {
     is_read_again.then(|| [format!("--{option}"), text])
 }
 
-/// The entry as the key `access` has it: `allow 10.0.0.0/8`. `None` as for the arguments.
-pub(crate) fn entry_words(entry: &AccessEntry) -> Option<String> {
-    words(entry).map(|[option, clients]| format!("{} {clients}", option.trim_start_matches('-')))
-}
-
 /// The clients that an option names: `ADDR`, `ADDR/LEN`, `ADDR/MASK` or `country:XX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clients(Subject);
@@ -126,6 +122,50 @@ impl FromStr for Clients {
         Ok(Self(subject))
     }
 }
+
+/// Proxies, as `--accept-proxy` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxies {
+    /// Those in a network.
+    Network(Subject),
+    /// Those that connect through a Unix socket.
+    Unix,
+}
+
+impl Proxies {
+    /// The peers of all of these; `None` if these are none.
+    pub(super) fn peers(all: &[Self]) -> Option<ProxyPeers> {
+        let networks = all.iter().filter_map(|proxies| match proxies {
+            Self::Network(network) => Some(*network),
+            Self::Unix => None,
+        });
+        (!all.is_empty()).then(|| ProxyPeers::new(networks.collect(), all.contains(&Self::Unix)))
+    }
+}
+
+impl FromStr for Proxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<Clients>() {
+            _ if text == UNIX => Ok(Self::Unix),
+            Ok(Clients(Subject::Country(_))) | Err(ClientsError::Form | ClientsError::Country) => {
+                Err("proxies are an address, a network such as 10.0.0.0/8 or 2001:db8::/32, or unix"
+                    .to_owned())
+            }
+            Ok(Clients(network)) => Ok(Self::Network(network)),
+            Err(error) => Err(error.to_string().replace("client", "proxy")),
+        }
+    }
+}
+
+/// The words of `--accept-proxy` that mean these peers.
+pub(super) fn proxies(peers: &ProxyPeers) -> String {
+    let networks = peers.networks().map(|network| Clients(network).to_string());
+    networks.chain(peers.unix.then(|| UNIX.to_owned())).collect::<Vec<_>>().join(",")
+}
+
+const UNIX: &str = "unix";
 
 /// The same network, with an address that can match.
 fn without_bits_beyond(subject: Subject) -> Subject {

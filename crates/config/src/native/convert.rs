@@ -1,6 +1,6 @@
 //! Turns the options of the start form into the configuration they mean.
 
-use super::{NativeArgs, Patience};
+use super::{NativeArgs, Patience, Proxies};
 
 use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
 use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier};
@@ -76,6 +76,7 @@ impl NativeArgs {
             failover: self.failover,
             hash_failover: self.hash_failover,
             last_resort: !self.no_last_resort,
+            send_proxy: self.send_proxy,
             access: Arc::new(self.access.list()),
             reject: self.reject(&bind, services)?,
             affinity: self.affinity.map(|clients_max| Affinity {
@@ -115,6 +116,7 @@ impl NativeArgs {
                 None if self.transparent => Source::Client,
                 None => Source::System,
             },
+            accept_proxy: Proxies::peers(&self.accept_proxy),
             forwarded_headers: self.forwarded_headers,
             dummy: false,
             splice: self.splice,
@@ -132,6 +134,7 @@ impl NativeArgs {
             pid_file: self.pid_file.clone(),
             user: self.user.clone(),
             root: self.root.clone(),
+            state: self.state.clone().unwrap_or_default(),
             admin: self.admin.clone(),
             log_format: self.log_format,
         }

@@ -4,7 +4,7 @@ use super::access;
 use super::services::{SEPARATOR, listen_word};
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{Backend, Config, Listener, LogFormat, Pool, Process};
+use crate::{Backend, Config, Listener, LogFormat, Pool, Process, StateDirectory};
 use balancing::{AdminState, FailoverScope, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
@@ -143,6 +143,9 @@ fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, i
     if let Some(called) = &backend.name {
         all.push(format!("{name} has a name of its own, {called}"));
     }
+    if let Some(form) = backend.send_proxy {
+        all.push(format!("{name} has a PROXY header of its own, {}", form.word()));
+    }
     if is_asked && !backend.access.entries().is_empty() {
         all.push(format!("{name} has an access list of its own"));
     }
@@ -211,6 +214,7 @@ fn pool_options(words: &mut Words, pool: &Pool) {
         None => words.0.extend(["--deny", "0.0.0.0/0", "--deny", "::/0"].map(str::to_owned)),
     }
     words.optional("--reject", pool.reject.as_ref());
+    words.optional("--send-proxy", pool.send_proxy.map(Choice::word));
 }
 
 fn listener_options(words: &mut Words, listener: &Listener) {
@@ -222,6 +226,7 @@ fn listener_options(words: &mut Words, listener: &Listener) {
         words.optional("--source", Some(address));
     }
     words.flag("--transparent", listener.source == Source::Client);
+    words.optional("--accept-proxy", listener.accept_proxy.as_ref().map(access::proxies));
     words.flag("--forwarded-headers", listener.forwarded_headers);
     words.choice("--splice", listener.splice, SpliceMode::default());
     words.choice("--cut", listener.cut, Cut::Reset);
@@ -256,6 +261,14 @@ fn process_options(words: &mut Words, process: &Process) {
     words.optional("--pid-file", process.pid_file.as_deref().map(Path::display));
     words.optional("--user", process.user.as_deref());
     words.optional("--root", process.root.as_deref().map(Path::display));
+    match &process.state {
+        StateDirectory::Usual => {}
+        StateDirectory::None => words.optional("--state", Some("none")),
+        StateDirectory::At(path) if path.as_os_str() == "none" => {
+            words.optional("--state", Some("./none"));
+        }
+        StateDirectory::At(path) => words.optional("--state", Some(path.display())),
+    }
     words.optional("--admin", process.admin.as_deref().map(Path::display));
     words.choice("--log-format", process.log_format, LogFormat::Text);
 }

@@ -2,7 +2,6 @@
 
 use super::{NativeArgs, NativeCli, NativeError, Verb};
 use crate::operand::Services;
-use crate::words::PrintForm;
 use crate::{Bind, Config, Process};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -94,9 +93,9 @@ impl Typing {
 }
 
 impl Start {
-    /// How the configuration is to be printed, if it is not to be used.
-    pub fn print_config(&self) -> Option<PrintForm> {
-        self.services.iter().find_map(|it| it.args.print_config)
+    /// Whether the configuration is to be printed instead.
+    pub fn print_config(&self) -> bool {
+        self.services.iter().any(|it| it.args.print_config)
     }
 
     /// The configuration of all services. Names of hosts stay unresolved.
@@ -154,13 +153,14 @@ impl Start {
 type Copy = fn(&mut Process, &Process);
 
 /// The options of the process by their ids, and how to copy what they set.
-const PROCESS_OPTIONS: [(&str, Copy); 8] = [
+const PROCESS_OPTIONS: [(&str, Copy); 9] = [
     ("workers", |to, from| to.workers = from.workers),
     ("spin", |to, from| to.spin = from.spin),
     ("daemon", |to, from| to.daemon = from.daemon),
     ("pid_file", |to, from| to.pid_file.clone_from(&from.pid_file)),
     ("user", |to, from| to.user.clone_from(&from.user)),
     ("root", |to, from| to.root.clone_from(&from.root)),
+    ("state", |to, from| to.state.clone_from(&from.state)),
     ("admin", |to, from| to.admin.clone_from(&from.admin)),
     ("log_format", |to, from| to.log_format = from.log_format),
 ];

@@ -132,6 +132,10 @@ fn options_anywhere() {
         "--transparent --forwarded-headers --root /j 80 a",
         "evenkeel --transparent --forwarded-headers --root /j 80 a:80",
     );
+    check(
+        "--accept-proxy 10.0.0.0/8,unix --accept-proxy ::1 --send-proxy v2-crc32c 80 a",
+        "evenkeel --send-proxy v2-crc32c --accept-proxy 10.0.0.0/8,::1,unix 80 a:80",
+    );
     check("--half-close-timeout now 80 a", "evenkeel --half-close-timeout now 80 a:80");
     check(
         "--backend-half-close-timeout now 80 a",
@@ -141,6 +145,9 @@ fn options_anywhere() {
     refuse("--affinity-time 1h 80 a", "--affinity <CLIENTS>");
     refuse("--transparent --source ::1 80 a", "cannot be used with");
     refuse("--allow 10.0.0.1/8 80 a", "write 10.0.0.0/8");
+    refuse("--accept-proxy 10.0.0.1/8 80 a", "no proxy can match");
+    refuse("--accept-proxy country:SE 80 a", "2001:db8::/32, or unix");
+    refuse("--send-proxy v3 80 a", "[possible values: v1, v2, v2-unique-id, v2-crc32c,");
     refuse("--reject a:b 80 a", "'b' is neither a port");
     refuse("--connect-timeout 0 80 a", "must be longer than zero");
     refuse("--idle-timeout 1.5s 80 a", "as in 1500ms");

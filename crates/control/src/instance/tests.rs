@@ -1,4 +1,5 @@
 use super::*;
+use crate::first_names::FirstNames;
 use crate::manager::PassedSockets;
 use crate::snapshot::first_pool;
 use crate::start::bind_all;
@@ -9,6 +10,7 @@ use dataplane::Options;
 use std::path::Path;
 use terms::Limit;
 
+mod changing;
 mod sharing;
 
 /// What the options and backends come to behind a Unix socket at `path`.
@@ -26,11 +28,12 @@ pub(crate) fn start(config: Config) -> Instance {
 fn start_with(mut config: Config, workers: usize) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
-    let bound = bind_all(&config, &mut PassedSockets::default()).unwrap();
-    let pools = config.pools.iter().map(|pool| first_pool(pool, workers).unwrap()).collect();
+    let names = FirstNames::default();
+    let bound = bind_all(&config, &mut PassedSockets::default(), &names).unwrap();
+    let pools = config.pools.iter().map(|pool| first_pool(pool, workers, &names)).collect();
     let plane = DataPlane::start(Options { workers, spin: None }, |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());
-    Instance::start(plane, config, ids, (bound, pools), observe, countries)
+    Instance::start(plane, (config.clone(), config), ids, (bound, pools), observe, countries)
 }
 
 fn admin(instance: &Instance, index: usize) -> AdminState {

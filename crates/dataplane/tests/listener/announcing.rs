@@ -3,7 +3,7 @@
 use crate::rig::{
     Rig, accept, announcing, backend, expect, expect_rest, pool, settings, wait_until,
 };
-use balancing::{AccessEntry, AccessList, ProxyPeers, Subject, Verdict};
+use balancing::{AccessEntry, AccessList, Backend, ProxyPeers, Subject, Verdict};
 use dataplane::Settings;
 use relay::{Origin, write_header};
 use std::io::{ErrorKind, Read, Write};
@@ -237,6 +237,19 @@ fn the_next_backend_hears_of_the_client_too() {
     expect(&mut served, line.as_bytes());
     client.write_all(b"hello").unwrap();
     expect(&mut served, b"hello");
+}
+
+#[test]
+fn a_backend_can_have_a_form_of_its_own() {
+    let (backend, address) = backend();
+    let mut pool = announcing(pool(&[address]), V2);
+    for backend in pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
+        let own = backend.with_addresses(backend.addresses.clone());
+        *backend = Arc::new(Backend { send_proxy: Some(SendProxy::V1), ..own });
+    }
+    let rig = Rig::new(settings(), pool);
+    let _client = rig.connect();
+    expect(&mut accept(&backend), b"PROXY TCP4 127.0.0.1 127.0.0.1 ");
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn the_largest_counters_fit_a_terminal() {
         worker: 1023,
         listener: "*:65535".to_owned(),
         client: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
+        peer: None,
         backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         backend_address: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         source: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),

@@ -12,7 +12,7 @@ use crate::words::Choice;
 use crate::{Backend, Limits, Pool, Tier};
 use balancing::{AdminState, Policy};
 use std::collections::BTreeMap;
-use terms::Limit;
+use terms::{Limit, SendProxy};
 
 /// Reads the backends of one pool.
 pub(super) struct Reading<'r, 'p> {
@@ -29,7 +29,7 @@ pub(super) struct Reading<'r, 'p> {
 }
 
 impl Reading<'_, '_> {
-    pub(super) fn tiers(&mut self, part: &PoolPart, reports: &mut Reports<'_>) -> Vec<Tier> {
+    pub(super) fn tiers(mut self, part: &PoolPart, reports: &mut Reports<'_>) -> Vec<Tier> {
         check_names(part, self.place, reports);
         part.tiers.iter().map(|tier| self.tier(tier, reports)).collect()
     }
@@ -55,11 +55,7 @@ impl Reading<'_, '_> {
         Tier { policy: policy.unwrap_or_default(), backends }
     }
 
-    pub(super) fn backend(
-        &mut self,
-        part: &BackendPart,
-        reports: &mut Reports<'_>,
-    ) -> Option<Backend> {
+    fn backend(&mut self, part: &BackendPart, reports: &mut Reports<'_>) -> Option<Backend> {
         let port = self.port.known();
         let (word, read) = match part {
             BackendPart::Operand(word) => (word, parse_backend(&word.text, port, self.services)),
@@ -88,7 +84,15 @@ impl Reading<'_, '_> {
         reports: &mut Reports<'_>,
     ) -> Option<Backend> {
         let BackendTable {
-            name, max_sessions, max_affine, weight, priority, access, admin, ..
+            name,
+            max_sessions,
+            max_affine,
+            weight,
+            priority,
+            access,
+            send_proxy,
+            admin,
+            ..
         } = table;
         let settings = self.options.read(self.place, access, None, reports)?;
         let access = settings.pools.into_iter().next()?.access;
@@ -103,6 +107,7 @@ impl Reading<'_, '_> {
             weight: number(weight.as_ref()).unwrap_or(backend.weight),
             priority: number(priority.as_ref()).unwrap_or(backend.priority),
             access,
+            send_proxy: send_proxy.as_ref().and_then(|word| SendProxy::from_word(&word.text)),
             admin: admin.unwrap_or(backend.admin),
             ..backend
         })

@@ -4,12 +4,13 @@ use super::{admin, config, set_admin, start, start_with};
 use crate::bind::StartError;
 use crate::instance::Instance;
 use balancing::AdminState;
-use config::{Bind, Reply};
+use config::{BackendSelector, Bind, Command, Family, Host, Reply};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
+use terms::Address;
 
 /// A backend that greets its clients and keeps their connections.
 fn greeting() -> String {
@@ -140,4 +141,53 @@ fn an_address_that_stays_is_never_closed() {
     given.listeners[0].binds.push(bind("a"));
     let refused = instance.reconfigure(&given);
     assert!(matches!(refused, Err(StartError::ListenTwice { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_backend_that_was_added_by_a_command_is_not_added_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let mut instance = start(config(&path, "127.0.0.1:1"));
+    let address = Address::Ip("127.0.0.1:2".parse().unwrap());
+    let add = Command::AddBackend { pool: None, tier: 0, endpoint: address.to_string() };
+    assert_eq!(instance.apply(&add, std::slice::from_ref(&address)), Ok(Reply::Done));
+    let state = |instance: &Instance, index: usize| {
+        Arc::clone(&instance.pool(0).tiers[0].backends[index].state)
+    };
+    let before = state(&instance, 1);
+    // Now the file has it, too, and does not say that it is disabled.
+    instance.reconfigure(&config(&path, "127.0.0.1:2 127.0.0.1:1")).unwrap();
+    assert_eq!(instance.pool(0).tiers[0].backends.len(), 2);
+    assert!(Arc::ptr_eq(&before, &state(&instance, 0)));
+    assert_eq!(admin(&instance, 0), AdminState::Enabled);
+    // An address that was changed by a command, and then in the file.
+    assert_eq!(instance.apply(&set_admin(1, AdminState::Disabled), &[]), Ok(Reply::Done));
+    let address = Address::Ip("127.0.0.1:3".parse().unwrap());
+    let backend = BackendSelector::place(0, 1);
+    let assign = Command::SetEndpoint { backend, endpoint: address.to_string() };
+    assert_eq!(instance.apply(&assign, std::slice::from_ref(&address)), Ok(Reply::Done));
+    let before = state(&instance, 1);
+    instance.reconfigure(&config(&path, "127.0.0.1:2 127.0.0.1:3")).unwrap();
+    assert!(Arc::ptr_eq(&before, &state(&instance, 1)));
+    assert_eq!(admin(&instance, 1), AdminState::Disabled, "which the file did not change");
+}
+
+#[test]
+fn an_address_that_another_one_covers_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut given = config(&dir.path().join("a"), "127.0.0.1:1");
+    given.listeners[0].binds = vec![Bind::Tcp { host: None, port, family: Family::V4 }];
+    let mut instance = start(given.clone());
+    let host = Some(Host::Address([127, 0, 0, 1].into()));
+    given.listeners[0].binds = vec![Bind::Tcp { host, port, family: Family::Any }];
+    let refused = instance.reconfigure(&given).unwrap_err().to_string();
+    assert!(
+        refused.contains(&format!("while this process listens on 0.0.0.0:{port}")),
+        "{refused}"
+    );
+    given.listeners[0].binds.clear();
+    instance.reconfigure(&given).unwrap();
 }

@@ -1,0 +1,150 @@
+//! A fail-over of a real PostgreSQL pair, and a restart of the balancer after it.
+
+use crate::support::{Done, PATIENCE, Place, Port, Program, port, skip_unless, until};
+use rustix::process::Signal;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A primary and its standby, in a directory of their own.
+struct Pair {
+    dir: tempfile::TempDir,
+    ports: [Port; 2],
+}
+
+impl Pair {
+    fn new() -> Option<Self> {
+        let can = bin("initdb").is_some() && bin("pg_basebackup").is_some();
+        if skip_unless(can, "this needs PostgreSQL (postgresql)") {
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("ekpg").tempdir().unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(dir.path(), Some(home().uid()), None).unwrap();
+        }
+        let pair = Self { dir, ports: [port(), port()] };
+        let data = pair.data(0);
+        let init = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C"];
+        Done::run(&mut postgres("initdb", &init), "").check(0);
+        Some(pair)
+    }
+
+    fn data(&self, node: usize) -> String {
+        self.dir.path().join(format!("node{node}")).display().to_string()
+    }
+
+    fn start(&self, node: usize) -> Program {
+        let (data, port) = (self.data(node), self.ports[node].to_string());
+        let settings = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "fsync=off",
+            "log_connections=on",
+        ];
+        let mut args = vec!["-D", &data, "-p", &port];
+        args.extend(settings.iter().flat_map(|setting| ["-c", setting]));
+        let program = Program::spawn(&mut postgres("postgres", &args));
+        program.log.wait("ready to accept");
+        program
+    }
+
+    /// Makes the second node a standby of the first, which runs.
+    fn copy(&self) {
+        let (data, port) = (self.data(1), self.ports[0].to_string());
+        let copy =
+            ["-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast"];
+        Done::run(&mut postgres("pg_basebackup", &copy), "").check(0);
+    }
+}
+
+/// Where a program of PostgreSQL is.
+fn bin(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let clusters = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let clusters = clusters.map(|entry| entry.path().join("bin"));
+    std::env::split_paths(&path).chain(clusters).map(|dir| dir.join(name)).find(|it| it.is_file())
+}
+
+/// PostgreSQL refuses to run as root.
+fn postgres(name: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(bin(name).unwrap());
+    command.args(args).current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        let home = home();
+        command.uid(home.uid()).gid(home.gid());
+    }
+    command
+}
+
+/// The directory of the user postgres.
+fn home() -> Metadata {
+    fs::metadata("/var/lib/postgresql").unwrap()
+}
+
+/// The answer of whoever is behind this port; an error's text if there is none.
+fn sql(port: &Port, text: &str) -> String {
+    let url = format!(
+        "postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable&connect_timeout={}",
+        PATIENCE.as_secs()
+    );
+    let mut psql = Command::new("psql");
+    let done = Done::run(psql.args(["-X", "-q", "-A", "-t", &url, "-c", text]), "");
+    (done.stdout + &done.stderr).trim().to_owned()
+}
+
+#[test]
+fn no_session_goes_to_the_old_primary_after_a_restart() {
+    let Some(pair) = Pair::new() else { return };
+    let place = Place::new();
+    let [old, new] = &pair.ports;
+    let mut primary = pair.start(0);
+    pair.copy();
+    let standby = pair.start(1);
+    let port = port();
+    let state = place.file("state");
+    let words = format!(
+        "{port} 127.0.0.1:{old} ! 127.0.0.1:{new} --auto-disable --state {}",
+        state.display()
+    );
+    let mut evenkeel = place.native(&words);
+    assert_eq!(sql(&port, "create table t (i int); insert into t values (1)"), "");
+    assert_eq!(sql(&port, "show port"), old.to_string());
+    until("the standby to have it", || sql(new, "select i from t") == "1");
+
+    // The primary dies, and somebody promotes the standby.
+    primary.signal(Signal::QUIT);
+    primary.wait();
+    assert_eq!(sql(new, "select pg_promote()"), "t");
+    assert_eq!(sql(&port, "insert into t values (2); show port"), new.to_string());
+    let file = state.join(format!("evenkeel.{port}.json"));
+    until("the decision to be on disk", || {
+        fs::read_to_string(&file).is_ok_and(|it| it.contains("disabled"))
+    });
+
+    // It comes back and would take writes, which nobody else would ever see.
+    let primary = pair.start(0);
+    assert_eq!(sql(old, "select pg_is_in_recovery()"), "f");
+    let before = primary.log.with("connection received").len();
+    for is_sudden in [true, false] {
+        if is_sudden {
+            evenkeel.kill();
+        } else {
+            evenkeel.signal(Signal::TERM);
+            evenkeel.wait();
+        }
+        evenkeel = place.native(&words);
+        for _ in 0..20 {
+            assert_eq!(sql(&port, "insert into t values (3); show port"), new.to_string());
+        }
+    }
+    assert_eq!(primary.log.with("connection received").len(), before);
+    assert_eq!(sql(old, "select count(*) from t"), "1");
+    assert_eq!(sql(new, "select count(*) from t"), "42");
+    drop(standby);
+
+    // Until an operator says that it can be used again.
+    place.ctl("enable 0.0").check(0);
+    assert_eq!(sql(&port, "show port"), old.to_string());
+}

@@ -1,0 +1,227 @@
+//! Other programs that speak the PROXY protocol, before and behind the balancer: HAProxy, nginx
+//! and Dovecot.
+
+use crate::support::{
+    Backend, Client, Place, Port, Program, connect_from, port, skip_unless, until,
+};
+use rustix::process::Signal;
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+
+/// Whether these programs are here; says so if not.
+fn are_missing(programs: &[&str]) -> bool {
+    let paths = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let is_here =
+        |program: &&&str| paths.iter().any(|path| fs::exists(format!("{path}/{program}")).unwrap());
+    let missing: Vec<_> = programs.iter().filter(|it| !is_here(it)).copied().collect();
+    skip_unless(missing.is_empty(), &format!("not installed: {}", missing.join(", ")))
+}
+
+/// Starts a program with a configuration file, and returns when it listens on this port.
+#[track_caller]
+fn start(place: &Place, program: &str, config: &str, port: &Port) -> Program {
+    let dir = place.file(program);
+    fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("config");
+    fs::write(&file, config.replace("{dir}", dir.to_str().unwrap())).unwrap();
+    let mut command = Command::new(program);
+    match program {
+        "haproxy" => command.args(["-db", "-f"]).arg(&file),
+        "nginx" => command.args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file),
+        _ => command.args(["-F", "-c"]).arg(&file),
+    };
+    let mut started = Program::spawn(&mut command);
+    until("the server to listen", || {
+        assert!(!started.has_ended(), "{program}: {:?}", started.log.all());
+        TcpStream::connect(("127.0.0.1", port.number())).is_ok()
+    });
+    started
+}
+
+const HAPROXY: &str = "
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+";
+
+const NGINX: &str = "
+daemon off;
+master_process off;
+user root;
+worker_processes 1;
+pid {dir}/pid;
+error_log stderr;
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+events {}
+";
+
+/// A client with an address of its own is served through the proxy before us, and known to us.
+#[track_caller]
+fn check_behind(program: &str, config: &str) {
+    if are_missing(&[program]) {
+        return;
+    }
+    let (place, front, port, a) = (Place::new(), port(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("127.0.0.1:{port} {a} --accept-proxy 127.0.0.0/8"));
+    let config = config.replace("{front}", &front.to_string()).replace("{us}", &port.to_string());
+    let _proxy = start(&place, program, &config, &front);
+    let client = connect_from(&front, [127, 0, 0, 7]);
+    let from = client.0.local_addr().unwrap();
+    assert_eq!(client.line(), "a");
+    client.send("ping");
+    client.expect("ping");
+    drop(client);
+    let line = evenkeel.log.wait(&format!("client={from} peer=127.0.0.1:"));
+    assert!(line.contains("sent=4 received=6 "), "{line}");
+    assert_eq!(evenkeel.log.with("reason=proxy-"), [""; 0]);
+}
+
+#[test]
+fn haproxy_announces_its_clients_to_us() {
+    for send in [
+        "send-proxy",
+        "send-proxy-v2",
+        "send-proxy-v2 proxy-v2-options crc32c,unique-id",
+        "send-proxy-v2 check inter 50ms check-send-proxy",
+    ] {
+        let ids = "unique-id-format %[uuid()]";
+        let listen = "listen l\n    bind 127.0.0.1:{front}";
+        let server = format!("server us 127.0.0.1:{{us}} {send}");
+        check_behind("haproxy", &format!("{HAPROXY}\n    {ids}\n{listen}\n    {server}\n"));
+    }
+}
+
+#[test]
+fn nginx_announces_its_clients_to_us() {
+    let server = "listen 127.0.0.1:{front}; proxy_pass 127.0.0.1:{us}; proxy_protocol on;";
+    check_behind("nginx", &format!("{NGINX} stream {{ server {{ {server} }} }}"));
+}
+
+/// The answer to a request through us to an HTTP server that says who it thinks the client is.
+#[track_caller]
+fn check_in_front_of(program: &str, config: &str, form: &str) {
+    let (place, back, port) = (Place::new(), port(), port());
+    let config = config.replace("{back}", &back.to_string());
+    let _server = start(&place, program, &config, &back);
+    let words = format!("127.0.0.1:{port} 127.0.0.1:{back} --send-proxy {form}");
+    let _evenkeel = place.native(&words);
+    // With its first bytes, and after them.
+    for is_late in [false, true] {
+        let client = connect_from(&port, [127, 0, 0, 7]);
+        let from = client.0.local_addr().unwrap();
+        if is_late {
+            until("the session to be open", || place.sessions() == 1);
+        }
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        let answer = String::from_utf8(client.rest().0).unwrap();
+        assert!(
+            answer.ends_with(&format!("\r\n\r\n{from} 127.0.0.1:{port}\n")),
+            "{form}: {answer}"
+        );
+        drop(client);
+        until("the session to be over", || place.sessions() == 0);
+    }
+}
+
+const FORMS: [&str; 5] = ["v1", "v2", "v2-unique-id", "v2-crc32c", "v2-unique-id-crc32c"];
+
+#[test]
+fn haproxy_hears_of_our_clients() {
+    if are_missing(&["haproxy"]) {
+        return;
+    }
+    let config = format!(
+        "{HAPROXY}
+listen l
+    mode http
+    bind 127.0.0.1:{{back}} accept-proxy
+    http-request return status 200 content-type text/plain lf-string \
+        \"%[src]:%[src_port] %[dst]:%[dst_port]\\n\"
+"
+    );
+    FORMS.iter().for_each(|form| check_in_front_of("haproxy", &config, form));
+}
+
+#[test]
+fn nginx_hears_of_our_clients() {
+    if are_missing(&["nginx"]) {
+        return;
+    }
+    let says = "$proxy_protocol_addr:$proxy_protocol_port \
+        $proxy_protocol_server_addr:$proxy_protocol_server_port\\n";
+    let server = format!("listen 127.0.0.1:{{back}} proxy_protocol; return 200 \"{says}\";");
+    let config = format!("{NGINX} http {{ access_log off; server {{ {server} }} }}");
+    FORMS.iter().for_each(|form| check_in_front_of("nginx", &config, form));
+}
+
+#[test]
+fn a_mail_server_that_speaks_first_hears_of_our_clients() {
+    if are_missing(&["dovecot"]) {
+        return;
+    }
+    for form in ["v1", "v2"] {
+        let (place, back, port) = (Place::new(), port(), port());
+        let config = DOVECOT.replace("{back}", &back.to_string());
+        let mut dovecot = start(&place, "dovecot", &config, &back);
+        let words = format!("127.0.0.1:{port} 127.0.0.1:{back} --send-proxy {form}");
+        let _evenkeel = place.native(&words);
+        let client = connect_from(&port, [127, 0, 0, 7]);
+        let greeting = client.line();
+        assert!(greeting.starts_with("* OK "), "{greeting}");
+        client.send("a LOGOUT\r\n");
+        while !client.line().starts_with("a OK ") {}
+        dovecot.log.wait("rip=127.0.0.7, lip=127.0.0.1");
+        dovecot.signal(Signal::TERM); // it ends its children
+        dovecot.wait();
+    }
+}
+
+const DOVECOT: &str = "
+base_dir = {dir}/run
+state_dir = {dir}/state
+log_path = /dev/stderr
+protocols = imap
+ssl = no
+listen = 127.0.0.1
+haproxy_trusted_networks = 127.0.0.0/8
+login_log_format_elements = rip=%r lip=%l
+passdb {
+    driver = static
+    args = nopassword=y
+}
+service imap-login {
+    chroot =
+    inet_listener imap {
+        port = {back}
+        haproxy = yes
+    }
+    inet_listener imaps {
+        port = 0
+    }
+}
+";
+
+#[test]
+fn clients_are_known_through_a_chain_of_proxies() {
+    if are_missing(&["haproxy", "nginx"]) {
+        return;
+    }
+    let (place, front, port, back) = (Place::new(), port(), port(), port());
+    let server = "return 200 \"$proxy_protocol_addr $proxy_protocol_port\\n\";";
+    let server = format!("listen 127.0.0.1:{back} proxy_protocol; {server}");
+    let config = format!("{NGINX} http {{ access_log off; server {{ {server} }} }}");
+    let _nginx = start(&place, "nginx", &config, &back);
+    let words = "--accept-proxy 127.0.0.0/8 --send-proxy v2";
+    let _evenkeel = place.native(&format!("127.0.0.1:{port} 127.0.0.1:{back} {words}"));
+    let server = format!("server us 127.0.0.1:{port} send-proxy-v2");
+    let config = format!("{HAPROXY}\nlisten l\n    bind 127.0.0.1:{front}\n    {server}\n");
+    let _haproxy = start(&place, "haproxy", &config, &front);
+    let client: Client = connect_from(&front, [127, 0, 0, 7]);
+    let from = client.0.local_addr().unwrap().port();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let answer = String::from_utf8(client.rest().0).unwrap();
+    assert!(answer.ends_with(&format!("127.0.0.7 {from}\n")), "{answer}");
+}

@@ -1,0 +1,236 @@
+//! What outlives an instance: the state file.
+//!
+//! [`State`] is what an instance knows besides its configuration and what a restart should not
+//! forget: the operator's changes and the backends that a failure disabled ([`Override`]), which
+//! backends are quarantined, and what names last stood for. `control` reads and writes the file;
+//! here is what it means.
+//!
+//! An override says what was given and what ran instead. After a restart it holds only if the same
+//! is given again: whoever has changed a value in the file since then wants the new value.
+
+mod overrides;
+
+pub use overrides::{Dropped, Override};
+
+use crate::{Backend, Config, Pool};
+use balancing::Health;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use terms::Instant;
+
+/// The contents of a state file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The version of the format: [`State::VERSION`].
+    pub version: u32,
+    /// The name of the instance.
+    pub instance: String,
+    /// When it was written.
+    pub written: Moment,
+    /// What there is to know about pools, by name.
+    pub pools: BTreeMap<String, PoolState>,
+    /// What endpoints whose host is a name last stood for, by `host:port`.
+    pub names: BTreeMap<String, Vec<SocketAddr>>,
+    /// The clients that return to a backend, by pool, the one seen last first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clients: BTreeMap<String, Vec<KnownClient>>,
+}
+
+/// What there is to know about a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolState {
+    /// Values other than the given ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+    /// The backends that have failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantines: Vec<Quarantine>,
+}
+
+/// A backend that has failed, and has not recovered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The backend's address; see [`addresses`].
+    pub backend: String,
+    /// When its last failure was seen, on the clock of [`Moment::millis`].
+    pub since_millis: u64,
+    /// Successes in a row after the quarantine.
+    #[serde(default)]
+    pub successes: u32,
+}
+
+/// A client and the backend that it had.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KnownClient {
+    /// The address; absent for all clients of Unix sockets together.
+    pub client: Option<IpAddr>,
+    /// The backend's address; see [`addresses`].
+    pub backend: String,
+    /// When the client last began a session, on the clock of [`Moment::millis`].
+    pub last_millis: u64,
+}
+
+/// A point in time that later processes understand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Identifies the boot of the machine; empty if unknown.
+    pub boot: String,
+    /// Milliseconds on the clock that runs since that boot.
+    pub millis: u64,
+}
+
+/// Why the contents of a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It is not JSON, or not of this form.
+    #[error("it is damaged: {0}")]
+    Damaged(serde_json::Error),
+    /// Another version of the program has written it.
+    #[error("it has version {0} of the format, and this program reads version {version}", version = State::VERSION)]
+    Version(u32),
+    /// It belongs to another instance.
+    #[error("it belongs to the instance {0}")]
+    Instance(String),
+}
+
+/// What is read first: it tells whether the rest can be understood.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    instance: String,
+}
+
+impl State {
+    /// The maximum number of clients of a pool that are written: those seen last.
+    pub const CLIENTS_MAX: usize = 10_000;
+    /// The version that is written, and the only one that is read.
+    pub const VERSION: u32 = 1;
+    /// The maximum length of a file.
+    pub const BYTES_MAX: usize = 16 << 20;
+
+    /// Reads the state of `instance`.
+    ///
+    /// # Errors
+    /// If these are not the contents of a state file of this version and this instance.
+    pub fn parse(bytes: &[u8], instance: &str) -> Result<Self, StateError> {
+        let head: Head = serde_json::from_slice(bytes).map_err(StateError::Damaged)?;
+        if head.version != Self::VERSION {
+            return Err(StateError::Version(head.version));
+        }
+        if head.instance != instance {
+            return Err(StateError::Instance(head.instance));
+        }
+        serde_json::from_slice(bytes).map_err(StateError::Damaged)
+    }
+
+    /// The contents of the file; `None` if they would be longer than [`State::BYTES_MAX`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let mut bytes = serde_json::to_vec(self).ok()?;
+        bytes.push(b'\n');
+        (bytes.len() <= Self::BYTES_MAX).then_some(bytes)
+    }
+
+    /// Whether this says the same as `other`, clients apart, whenever they were written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.pools == other.pools && self.names == other.names && self.instance == other.instance
+    }
+
+    /// The configuration with the overrides of this state, and those that no longer apply. Both
+    /// configurations have the same ids.
+    #[must_use]
+    pub fn apply(&self, given: &Config) -> (Config, Vec<Dropped>) {
+        overrides::apply(given, self.pools.iter().map(|(name, it)| (&**name, &*it.overrides)))
+    }
+
+    /// Notes in which values `running` differs from `given`, the configuration that the instance
+    /// was started with or was last given. Both must have been [identified](Config::identify).
+    pub fn note_overrides(&mut self, given: &Config, running: &Config) {
+        for (pool, overrides) in overrides::between(given, running) {
+            self.pools.entry(pool).or_default().overrides = overrides;
+        }
+    }
+
+    /// The healths of a pool's backends, by [address](addresses), as they are now.
+    ///
+    /// None are known after a reboot, or if the clock has gone back: what failed before may have
+    /// recovered, and its time could not be told.
+    #[must_use]
+    pub fn healths(&self, pool: &str, now: &Moment) -> BTreeMap<&str, Health> {
+        let pool = self.pools.get(pool).filter(|_| self.written.is_before(now));
+        let all = pool.into_iter().flat_map(|pool| &pool.quarantines);
+        let healths = all.map(|it| {
+            let since = Instant::from_millis(it.since_millis);
+            (&*it.backend, Health::Quarantined { since, successes: it.successes })
+        });
+        healths.collect()
+    }
+}
+
+impl State {
+    /// The clients of a pool, from the one that was seen first, with the addresses of their backends
+    /// and the times when they were seen last. The time of a reboot does not count.
+    pub fn known_clients(
+        &self,
+        pool: &str,
+        now: &Moment,
+    ) -> impl Iterator<Item = (Option<IpAddr>, &str, Instant)> {
+        let passed = if self.written.is_before(now) { now.millis - self.written.millis } else { 0 };
+        let then = now.millis.saturating_sub(passed);
+        let all = self.clients.get(pool).into_iter().flatten();
+        let seen = move |it: &KnownClient| {
+            Instant::from_millis(
+                then.saturating_sub(self.written.millis.saturating_sub(it.last_millis)),
+            )
+        };
+        all.rev().map(move |it| (it.client, &*it.backend, seen(it)))
+    }
+}
+
+impl Moment {
+    /// Whether this was earlier in the same boot as `now`.
+    fn is_before(&self, now: &Self) -> bool {
+        !self.boot.is_empty() && self.boot == now.boot && self.millis <= now.millis
+    }
+}
+
+impl Quarantine {
+    /// What is to be remembered of a backend's health; `None` if it is well.
+    #[must_use]
+    pub fn of(backend: String, health: Health) -> Option<Self> {
+        match health {
+            Health::Healthy { .. } => None,
+            Health::Quarantined { since, successes } => {
+                Some(Self { backend, since_millis: since.as_millis(), successes })
+            }
+        }
+    }
+}
+
+/// The addresses of a pool's backends, in the order of [`Pool::backends`]. Further backends of the
+/// same address have a number after it.
+#[must_use]
+pub fn addresses(pool: &Pool) -> Vec<String> {
+    numbered(pool, |backend| backend.endpoint.to_string())
+}
+
+/// The keys by which a pool's backends are known over a restart: names, and the addresses of
+/// backends without one.
+fn keys(pool: &Pool) -> Vec<String> {
+    numbered(pool, |backend| backend.name.clone().unwrap_or_else(|| backend.endpoint.to_string()))
+}
+
+fn numbered(pool: &Pool, text: impl Fn(&Backend) -> String) -> Vec<String> {
+    let mut seen = BTreeMap::new();
+    let number = |text: String| {
+        let count: &mut u32 = seen.entry(text.clone()).or_default();
+        *count += 1;
+        if *count == 1 { text } else { format!("{text}#{count}") }
+    };
+    pool.backends().map(|(_, _, backend)| text(backend)).map(number).collect()
+}
+
+#[cfg(test)]
+mod tests;
