@@ -17,6 +17,7 @@ mod native;
 mod output;
 mod pen;
 mod personalities;
+mod run;
 mod serve;
 
 pub use install::MARK;
