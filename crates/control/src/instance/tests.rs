@@ -12,6 +12,7 @@ use std::path::Path;
 use terms::Limit;
 
 mod changing;
+mod replacing;
 mod sharing;
 
 /// What the options and backends come to behind a Unix socket at `path`.
