@@ -3,6 +3,7 @@
 use crate::bare_reason;
 use crate::output::{complain, print};
 use config::ExitStatus;
+use config::environment::{HOME, Variable, XDG_CONFIG_HOME};
 use config::native::FmtArgs;
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -13,9 +14,10 @@ use std::process::ExitCode;
 /// no such file, `evenkeel/evenkeel.toml` in the user's folder for configuration, if it is there.
 pub fn default_path() -> PathBuf {
     let system = PathBuf::from("/etc").join(NAME);
-    let folder = |name: &str| std::env::var_os(name).filter(|it: &OsString| !it.is_empty());
-    let home = || folder("HOME").map(|home| PathBuf::from(home).join(".config"));
-    let own = folder("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    let folder =
+        |it: Variable| std::env::var_os(it.name).filter(|value: &OsString| !value.is_empty());
+    let home = || folder(HOME).map(|home| PathBuf::from(home).join(".config"));
+    let own = folder(XDG_CONFIG_HOME).map(PathBuf::from).or_else(home);
     let own = own.map(|own| own.join(NAME)).filter(|own| !system.exists() && own.exists());
     own.unwrap_or(system)
 }

@@ -1,6 +1,7 @@
 //! Serving with the native log, signals and admin socket.
 
 use crate::output::complain;
+use config::environment::STATE_DIRECTORY;
 use config::{Bind, Config, ExitStatus, LogFormat, StateDirectory};
 use control::{
     ContentHash, Exit, LogReporter, Origin, Prepared, ServiceManager, Setup, Signals, StatePlace,
@@ -67,7 +68,7 @@ fn state_place(config: &Config) -> Option<StatePlace> {
 
 /// The first of the directories that the service manager has made.
 fn given_state_directory() -> Option<PathBuf> {
-    let all = std::env::var_os("STATE_DIRECTORY")?;
+    let all = std::env::var_os(STATE_DIRECTORY.name)?;
     let first = all.as_bytes().split(|byte| *byte == b':').next()?;
     (!first.is_empty()).then(|| OsStr::from_bytes(first).into())
 }

@@ -35,6 +35,8 @@ variables! {
     GATEWAY_INTERFACE, "evenkeel status",
         "If it is set, a web server runs the program as a CGI program, and HTTP headers precede \
          the page.";
+    HOME, "evenkeel run, evenkeel fmt",
+        "The user's directory; see `XDG_CONFIG_HOME`.";
     LISTEN_FDNAMES, "all",
         "The names of the sockets in `LISTEN_FDS`, separated by colons (sd_listen_fds(3)). A \
          socket with the name of a listener is for that listener; with any other name, the \
@@ -50,12 +52,18 @@ variables! {
     RUNTIME_DIRECTORY, "all, evenkeel ctl",
         "The directories that systemd has created for the service (`RuntimeDirectory=`), \
          separated by colons; see `EVENKEEL_RUNTIME_DIR`.";
+    STATE_DIRECTORY, "evenkeel",
+        "The directories that systemd has created for the service's state (`StateDirectory=`), \
+         separated by colons. The first one is the default of `--state`.";
     WATCHDOG_PID, "all",
         "The process that `WATCHDOG_USEC` is for. Default: whichever reads it.";
     WATCHDOG_USEC, "all",
         "The time in microseconds after which a service manager ends a balancer that does not \
          report to be alive (sd_watchdog_enabled(3)). It does so at half of that time, as long as \
          every worker answers.";
+    XDG_CONFIG_HOME, "evenkeel run, evenkeel fmt",
+        "The user's directory for configuration. If there is no `/etc/evenkeel/evenkeel.toml`, \
+         `evenkeel/evenkeel.toml` in this directory is used. Default: `.config` in `HOME`.";
     XDG_RUNTIME_DIR, "all, evenkeel ctl",
         "The user's directory for sockets; see `EVENKEEL_RUNTIME_DIR`.";
 }

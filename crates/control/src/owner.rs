@@ -167,7 +167,7 @@ impl Owner {
     /// Tells the service manager how things are, if that has changed.
     pub fn report_status(&mut self) {
         if self.reports.are_heard() {
-            self.reports.status(self.instance.summary().to_string());
+            self.reports.status(&self.instance.summary().to_string());
         }
     }
 

@@ -74,8 +74,10 @@ impl Reports {
     }
 
     /// The state of the instance, as one line for people. Call it every few seconds.
-    pub fn status(&mut self, line: String) {
+    pub fn status(&mut self, line: &str) {
         self.pay();
+        // Names are in it; a line end in one would begin another assignment.
+        let line = line.replace(char::is_control, "?");
         if line != self.status && self.send(&format!("STATUS={line}")) {
             self.status = line;
         }
@@ -143,9 +145,16 @@ mod tests {
     fn a_status_is_sent_when_it_changes() {
         let (manager, mut reports) = Manager::new();
         for line in ["1 session", "1 session", "2 sessions"] {
-            reports.status(line.to_owned());
+            reports.status(line);
         }
         assert_eq!(manager.heard(), ["STATUS=1 session", "STATUS=2 sessions"]);
+    }
+
+    #[test]
+    fn a_status_is_one_line_whatever_is_in_it() {
+        let (manager, mut reports) = Manager::new();
+        reports.status("pool a\nSTOPPING=1");
+        assert_eq!(manager.heard(), ["STATUS=pool a?STOPPING=1"]);
     }
 
     #[test]
@@ -182,10 +191,10 @@ mod tests {
         let (manager, mut reports) = Manager::new();
         while reports.send("WATCHDOG=1") {}
         reports.ready();
-        reports.status("lost if nobody asks again".to_owned());
+        reports.status("lost if nobody asks again");
         reports.stopping(None);
         assert!(manager.heard().iter().all(|text| text == "WATCHDOG=1"));
-        reports.status("stopping".to_owned());
+        reports.status("stopping");
         assert_eq!(manager.heard(), ["READY=1", "STOPPING=1", "STATUS=stopping"]);
     }
 
@@ -195,7 +204,7 @@ mod tests {
         drop(manager);
         reports.ready();
         reports.alive();
-        reports.status("alone".to_owned());
+        reports.status("alone");
         reports.stopping(None);
         assert_eq!(reports.owed.len(), 0);
     }
