@@ -88,6 +88,7 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     let verbs = [
         ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
         ("demo", "evenkeel demo [--port N]"),
+        ("check", "evenkeel check [FILE] [--offline | --online] [--format text|json] [--strict]"),
         ("fmt", "evenkeel fmt [--check] [FILE]"),
         ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),
     ];
@@ -106,6 +107,7 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     add("docs/reference/keys.md", keys::reference());
     add("docs/reference/evenkeel.schema.json", format!("{:#}", config::keys::schema()));
     add("docs/reference/pen.md", pen::reference());
+    add("docs/reference/reports.md", markdown::report_codes());
     add(api::GUIDE, api::render_guide(&root())?);
     Ok(files)
 }

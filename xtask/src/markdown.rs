@@ -100,6 +100,22 @@ pub fn balance() -> String {
     text
 }
 
+/// The codes of the reports about configuration files.
+pub fn report_codes() -> String {
+    let mut text = format!("{NOTICE}# Reports about configuration files\n\n");
+    text.push_str(&paragraph(
+        "`evenkeel check`, a start and a reload report these. A code never changes its meaning. \
+         `E` is an error: the file cannot be used. `W` is a warning. Some are found only by \
+         `check`, which also looks at the machine, and with `--online` at the backends.",
+    ));
+    text.push('\n');
+    text.push_str(&table(
+        ["Code", "Meaning", "What to do"],
+        config::file::CODES.iter().map(|row| [code(row.word), plain(row.meaning), plain(row.cure)]),
+    ));
+    text
+}
+
 /// Every exit status of every form.
 pub fn exit_statuses() -> String {
     let mut text = format!("{NOTICE}# Exit statuses\n\n");

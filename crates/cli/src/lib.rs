@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod balance;
+mod check;
 mod config_file;
 mod ctl;
 mod demo;
@@ -17,7 +18,6 @@ mod native;
 mod output;
 mod pen;
 mod personalities;
-mod run;
 mod serve;
 
 pub use install::MARK;

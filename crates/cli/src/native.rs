@@ -3,7 +3,7 @@
 use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, config_file, ctl, demo, run};
+use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo};
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
@@ -38,8 +38,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Verb::Version => main(vec!["--version".into()]),
         Verb::Ctl(args) => ctl::main(&args),
         Verb::Status(args) => ctl::status_page(&args),
-        Verb::Run(args) => run::run(&args),
-        Verb::Reload(args) => ctl::reload(&args),
+        Verb::Check(args) => check::check(&args),
         Verb::Fmt(args) => config_file::format(&args),
         Verb::Schema => {
             let text = format!("{:#}\n", config::keys::schema());
@@ -99,5 +98,5 @@ fn start(typed: &Start, first: Option<&str>) -> ExitCode {
         return finish("evenkeel", &line, ExitStatus::Success);
     }
     let manager = ServiceManager::from_environment(config.process.daemon);
-    report(manager.map_err(Into::into).and_then(|manager| serve(config, manager, None)))
+    report(manager.map_err(Into::into).and_then(|manager| serve(config, manager)))
 }

@@ -67,10 +67,7 @@ impl Config {
             Command::Quarantine { backend, .. } | Command::ResetCounters { backend } => {
                 next.find(backend, known)?;
             }
-            Command::KillSession { .. }
-            | Command::Reload { .. }
-            | Command::Confirm {}
-            | Command::Shutdown {} => {}
+            Command::KillSession { .. } | Command::Shutdown {} => {}
         }
         Ok(next)
     }

@@ -6,11 +6,8 @@
 
 mod finding;
 mod making;
-mod names;
 #[cfg(test)]
 mod tests;
-
-pub use names::Names;
 
 #[cfg(doc)]
 use crate::Config;
@@ -18,7 +15,6 @@ use crate::{
     Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, StateDirectory,
 };
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
-use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,56 +118,17 @@ pub enum Change {
     SetBackend(BackendId, BackendSetting),
 }
 
-/// What a change sets. Two changes with the same target give one key different values.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// A setting of the process.
-    Process(Discriminant<ProcessSetting>),
-    /// A setting of a listener.
-    Listener(ListenerId, Discriminant<ListenerSetting>),
-    /// A setting of a pool.
-    Pool(String, Discriminant<PoolSetting>),
-    /// The policy of a tier.
-    Policy(String, usize),
-    /// A setting of a backend.
-    Backend(BackendId, Discriminant<BackendSetting>),
-}
-
-impl Change {
-    /// What the change sets; `None` if it adds, removes or moves something.
-    #[must_use]
-    pub fn target(&self) -> Option<Target> {
-        Some(match self {
-            Self::SetProcess(setting) => Target::Process(discriminant(setting)),
-            Self::SetListener(id, setting) => Target::Listener(*id, discriminant(setting)),
-            Self::SetPool(name, setting) => Target::Pool(name.clone(), discriminant(setting)),
-            Self::SetPolicy { pool, tier, .. } => Target::Policy(pool.clone(), *tier),
-            Self::SetBackend(id, setting) => Target::Backend(*id, discriminant(setting)),
-            _ => return None,
-        })
-    }
-}
-
 /// Makes an enum of the settings of a part of the configuration, with functions that compare and
 /// set them. The pattern must name every field, so that a new one is not forgotten.
 macro_rules! settings {
     (
         $(#[$doc:meta])* $Setting:ident of $Owner:ident as $pattern:pat,
-        $($(#[$about:meta])* $Variant:ident($type:ty) is $($field:ident).+, $key:literal;)*
+        $($(#[$about:meta])* $Variant:ident($type:ty) is $($field:ident).+;)*
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $Setting {
             $($(#[$about])* $Variant($type),)*
-        }
-
-        impl $Setting {
-            /// The key by which people know the setting.
-            fn key(&self) -> &'static str {
-                match self {
-                    $(Self::$Variant(_) => $key,)*
-                }
-            }
         }
 
         impl $Owner {
@@ -198,28 +155,26 @@ settings! {
     /// A setting of the process.
     ProcessSetting of Process as Process {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
-        log_format: _, watch: _,
+        log_format: _,
     },
     /// [`Process::workers`]
-    Workers(Option<usize>) is workers, "workers";
+    Workers(Option<usize>) is workers;
     /// [`Process::spin`]
-    Spin(Option<Duration>) is spin, "spin";
+    Spin(Option<Duration>) is spin;
     /// [`Process::daemon`]
-    Daemon(bool) is daemon, "daemon";
+    Daemon(bool) is daemon;
     /// [`Process::pid_file`]
-    PidFile(Option<PathBuf>) is pid_file, "pid-file";
+    PidFile(Option<PathBuf>) is pid_file;
     /// [`Process::user`]
-    User(Option<String>) is user, "user";
+    User(Option<String>) is user;
     /// [`Process::root`]
-    Root(Option<PathBuf>) is root, "root";
+    Root(Option<PathBuf>) is root;
     /// [`Process::state`]
-    State(StateDirectory) is state, "state";
+    State(StateDirectory) is state;
     /// [`Process::admin`]
-    Admin(Option<PathBuf>) is admin, "admin";
+    Admin(Option<PathBuf>) is admin;
     /// [`Process::log_format`]
-    LogFormat(LogFormat) is log_format, "log-format";
-    /// [`Process::watch`]
-    Watch(bool) is watch, "watch";
+    LogFormat(LogFormat) is log_format;
 }
 
 settings! {
@@ -229,31 +184,31 @@ settings! {
         timeouts: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
-    Name(String) is name, "name";
+    Name(String) is name;
     /// [`Listener::binds`]
-    Binds(Vec<Bind>) is binds, "bind";
+    Binds(Vec<Bind>) is binds;
     /// [`Listener::shared_port`]
-    SharedPort(bool) is shared_port, "share-port";
+    SharedPort(bool) is shared_port;
     /// [`Listener::pool`]
-    Pool(String) is pool, "pool";
+    Pool(String) is pool;
     /// [`Listener::sessions_max`]
-    SessionsMax(Option<u32>) is sessions_max, "max-sessions";
+    SessionsMax(Option<u32>) is sessions_max;
     /// [`Listener::connecting_max`]
-    ConnectingMax(Option<u32>) is connecting_max, "max-connecting";
+    ConnectingMax(Option<u32>) is connecting_max;
     /// [`Listener::timeouts`]
-    Timeouts(Timeouts) is timeouts, "time-outs";
+    Timeouts(Timeouts) is timeouts;
     /// [`Listener::source`]
-    Source(Source) is source, "source";
+    Source(Source) is source;
     /// [`Listener::accept_proxy`]
-    AcceptProxy(Option<ProxyPeers>) is accept_proxy, "accept-proxy";
+    AcceptProxy(Option<ProxyPeers>) is accept_proxy;
     /// [`Listener::forwarded_headers`]
-    ForwardedHeaders(bool) is forwarded_headers, "forwarded-headers";
+    ForwardedHeaders(bool) is forwarded_headers;
     /// [`Listener::dummy`]
-    Dummy(bool) is dummy, "dummy";
+    Dummy(bool) is dummy;
     /// [`Listener::splice`]
-    Splice(SpliceMode) is splice, "splice";
+    Splice(SpliceMode) is splice;
     /// [`Listener::cut`]
-    Cut(Cut) is cut, "cut";
+    Cut(Cut) is cut;
 }
 
 settings! {
@@ -264,25 +219,25 @@ settings! {
         fixed_places: _,
     },
     /// [`Pool::quarantine`]
-    Quarantine(Duration) is quarantine, "quarantine";
+    Quarantine(Duration) is quarantine;
     /// [`Pool::auto_disable`]
-    AutoDisable(bool) is auto_disable, "auto-disable";
+    AutoDisable(bool) is auto_disable;
     /// [`Pool::failover`]
-    Failover(FailoverScope) is failover, "failover";
+    Failover(FailoverScope) is failover;
     /// [`Pool::hash_failover`]
-    HashFailover(FailoverScope) is hash_failover, "hash-failover";
+    HashFailover(FailoverScope) is hash_failover;
     /// [`Pool::last_resort`]
-    LastResort(bool) is last_resort, "no-last-resort";
+    LastResort(bool) is last_resort;
     /// [`Pool::access`]
-    Access(Arc<AccessList>) is access, "access";
+    Access(Arc<AccessList>) is access;
     /// [`Pool::reject`]
-    Reject(Option<Backend>) is reject, "reject";
+    Reject(Option<Backend>) is reject;
     /// [`Pool::send_proxy`]
-    SendProxy(Option<SendProxy>) is send_proxy, "send-proxy";
+    SendProxy(Option<SendProxy>) is send_proxy;
     /// [`Pool::affinity`]
-    Affinity(Option<Affinity>) is affinity, "affinity";
+    Affinity(Option<Affinity>) is affinity;
     /// [`Pool::fixed_places`]
-    FixedPlaces(bool) is fixed_places, "fixed places";
+    FixedPlaces(bool) is fixed_places;
 }
 
 settings! {
@@ -292,21 +247,21 @@ settings! {
         weight: _, priority: _, access: _, send_proxy: _, admin: _,
     },
     /// [`Backend::name`]
-    Name(Option<String>) is name, "name";
+    Name(Option<String>) is name;
     /// [`Backend::endpoint`]
-    Endpoint(Endpoint) is endpoint, "address";
+    Endpoint(Endpoint) is endpoint;
     /// [`Limits::sessions_max`]
-    SessionsMax(Limit) is limits.sessions_max, "max-sessions";
+    SessionsMax(Limit) is limits.sessions_max;
     /// [`Limits::sessions_max_affine`]
-    SessionsMaxAffine(u32) is limits.sessions_max_affine, "max-affine";
+    SessionsMaxAffine(u32) is limits.sessions_max_affine;
     /// [`Backend::weight`]
-    Weight(u32) is weight, "weight";
+    Weight(u32) is weight;
     /// [`Backend::priority`]
-    Priority(i32) is priority, "priority";
+    Priority(i32) is priority;
     /// [`Backend::access`]
-    Access(Arc<AccessList>) is access, "access";
+    Access(Arc<AccessList>) is access;
     /// [`Backend::send_proxy`]
-    SendProxy(Option<SendProxy>) is send_proxy, "send-proxy";
+    SendProxy(Option<SendProxy>) is send_proxy;
     /// [`Backend::admin`]
-    Admin(AdminState) is admin, "admin";
+    Admin(AdminState) is admin;
 }

@@ -34,7 +34,7 @@ pub struct ExitRow {
 }
 
 /// All exit statuses, in rising order. If programs use a status differently, each has a row.
-pub const EXIT_STATUSES: [ExitRow; 14] = [
+pub const EXIT_STATUSES: [ExitRow; 15] = [
     row(
         ExitStatus::Success,
         "all",
@@ -49,6 +49,11 @@ pub const EXIT_STATUSES: [ExitRow; 14] = [
         ExitStatus::Failure,
         "evenkeel",
         "The program could not start or continue: an address is in use, a user does not exist, or an output cannot be written.",
+    ),
+    row(
+        ExitStatus::Failure,
+        "evenkeel check",
+        "The configuration file cannot be used, or `--strict` was given and there are warnings.",
     ),
     row(
         ExitStatus::Failure,

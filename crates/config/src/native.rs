@@ -216,10 +216,8 @@ pub enum Verb {
     Ctl(CtlArgs),
     /// Print a running instance's status as a web page, also as a CGI program
     Status(StatusArgs),
-    /// Start a balancer from a configuration file
-    Run(RunArgs),
-    /// Have a running instance read its configuration file again
-    Reload(ReloadArgs),
+    /// Say what is wrong with a configuration file, all of it at once
+    Check(CheckArgs),
     /// Rewrite a configuration file: keys in order, one spelling, comments kept
     Fmt(FmtArgs),
     /// Print the JSON Schema of configuration files, for editors
@@ -255,43 +253,35 @@ pub struct DemoArgs {
     pub port: u16,
 }
 
-/// `evenkeel run`.
+/// `evenkeel check`.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
+#[command(after_help = CHECK_AFTER_HELP, max_term_width = 100)]
+pub struct CheckArgs {
     /// The file; those in conf.d beside it belong to it [default: /etc/evenkeel/evenkeel.toml]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Check the text only; otherwise also users, directories, and whether the listening addresses
+    /// are free
+    #[arg(long, conflicts_with = "online")]
+    pub offline: bool,
+    /// Also resolve and connect to each backend once
+    #[arg(long)]
+    pub online: bool,
+    /// How to print reports: text, or json, one object per line
+    #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
+    pub format: CheckFormat,
+    /// Fail on warnings, too
+    #[arg(long)]
+    pub strict: bool,
 }
 
-/// `evenkeel reload`.
-#[derive(Clone, Debug, Args)]
-pub struct ReloadArgs {
-    /// When the change is taken back.
-    #[command(flatten)]
-    pub confirm: Confirm,
-    /// Which instance.
-    #[command(flatten)]
-    pub which: WhichInstance,
-}
-
-/// When a reload is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
-pub struct Confirm {
-    /// Take the change back after TIME, unless `evenkeel ctl confirm` comes before that
-    #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration)]
-    pub confirm: Option<Span>,
-}
-
-impl Confirm {
-    /// The command that requests the reload.
-    pub fn command(self) -> Command {
-        Command::Reload { confirm_seconds: self.confirm.map(seconds) }
-    }
-}
-
-/// Whole seconds, rounded up.
-fn seconds(time: Span) -> u32 {
-    u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+/// How `evenkeel check` prints reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CheckFormat {
+    /// With the line that each is about.
+    Text,
+    /// As lines of JSON.
+    Json,
 }
 
 /// `evenkeel fmt`.
@@ -447,10 +437,6 @@ pub enum CtlVerb {
         /// Its number, as `sessions` shows it
         session: u64,
     },
-    /// Read the configuration file again
-    Reload(Confirm),
-    /// Make a reload with --confirm final
-    Confirm,
     /// Stop listening, let sessions finish, and exit
     Shutdown,
 }
@@ -480,9 +466,10 @@ impl CtlVerb {
                 backend: backend.clone(),
                 sessions_max: Limit::from_number(*max),
             },
-            Self::Quarantine { backend, time } => {
-                Command::Quarantine { backend: backend.clone(), seconds: seconds(*time) }
-            }
+            Self::Quarantine { backend, time } => Command::Quarantine {
+                backend: backend.clone(),
+                seconds: u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
+            },
             Self::Reset { backend } => Command::ResetCounters { backend: backend.clone() },
             Self::Add { tier, endpoint } => Command::AddBackend {
                 pool: tier.pool.clone(),
@@ -497,8 +484,6 @@ impl CtlVerb {
                 Command::SetPolicy { pool: tier.pool.clone(), tier: tier.tier, policy: *policy }
             }
             Self::Kill { session } => Command::KillSession { session: *session },
-            Self::Reload(confirm) => confirm.command(),
-            Self::Confirm => Command::Confirm {},
             Self::Shutdown => Command::Shutdown {},
         })
     }
@@ -586,9 +571,12 @@ const PROCESS: &str = "Process";
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
        evenkeel demo | ctl VERB | status --html | help [VERB] | version
-       evenkeel run [FILE] | reload | fmt [FILE] | schema
+       evenkeel check [FILE] | fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
+
+const CHECK_AFTER_HELP: &str = "\
+Exit status: 0 the file can be used, 1 it cannot or there are warnings with --strict, 2 usage error.";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX, a name or an address, as shown by `status`. Where there are several pools,

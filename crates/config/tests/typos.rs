@@ -69,8 +69,6 @@ fn nearly_every_mistyped_key_is_recognised() {
         }
     }
     for (kind, (right, count)) in &seen {
-        println!("{kind}: {right} of {count}");
         assert!(right * 100 >= count * 98, "{kind}: {right} of {count}; {wrong:#?}");
     }
-    println!("{wrong:#?}");
 }

@@ -10,5 +10,5 @@ mod status;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use status::{
-    BackendRow, DepartedRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
 };

@@ -7,6 +7,7 @@ mod support;
 
 mod admitting;
 mod announcing;
+mod checking;
 mod choosing;
 mod failing;
 mod formatting;
@@ -21,8 +22,6 @@ mod postgres;
 mod process;
 mod proxies;
 mod relaying;
-mod reloading;
-mod running;
 mod services;
 mod sharing;
 mod state;

@@ -75,8 +75,7 @@ impl Config {
                 }
             }
             Change::AddBackend { pool, tier, after, backend } => {
-                // A command may have added it before.
-                drop(backend.id.and_then(|id| self.take_backend(id)));
+                backend.id.and_then(|id| self.take_backend(id));
                 if let Some(tier) = self.tier_mut(&pool, tier) {
                     insert(&mut tier.backends, *backend, after.as_ref(), |it| it.id.as_ref());
                 }

@@ -1,4 +1,4 @@
-//! The codes of reports, in one table. `docs/reference/file.md` is rendered from it.
+//! The codes of reports, in one table. `docs/reference/reports.md` is rendered from it.
 
 use std::fmt;
 
@@ -202,7 +202,7 @@ pub const CODES: [CodeRow; 33] = [
         Code::Name,
         "E021",
         "A listener, pool or backend has a name that commands could not use.",
-        "Use letters, digits, `-`, `_` and `.`, beginning with a letter.",
+        "Use a name of at most 200 bytes without control characters.",
     ),
     row(
         Code::NoListeners,
@@ -250,8 +250,8 @@ pub const CODES: [CodeRow; 33] = [
     row(
         Code::InUse,
         "W004",
-        "Another process uses the address, or a running instance of this one.",
-        "If it is another program, stop it or use another address.",
+        "Another program uses the address. Running instances of the balancer are no reason to warn.",
+        "Stop the other program, or use another address.",
     ),
     row(
         Code::Unresolved,

@@ -12,7 +12,6 @@ use crate::keys::{Key, Shape};
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) process: Vec<Setting>,
-    pub(super) watch: bool,
     pub(super) defaults: Vec<Setting>,
     pub(super) listeners: Vec<ListenerPart>,
     pub(super) pools: Vec<PoolPart>,
@@ -100,10 +99,7 @@ pub(super) fn parts(file: &Table, reports: &mut Reports<'_>) -> Parts {
     let mut parts = Parts::default();
     for Member { key, item, .. } in &file.members {
         match (key.name, item) {
-            ("process", Item::Table(table)) => {
-                parts.process = settings(table);
-                parts.watch = table.flag("watch");
-            }
+            ("process", Item::Table(table)) => parts.process = settings(table),
             ("defaults", Item::Table(table)) => parts.defaults = settings(table),
             ("pools", Item::Named(all)) => {
                 for named in all {

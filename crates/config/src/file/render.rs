@@ -9,10 +9,13 @@ use std::fmt;
 /// what the message says.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (position, excerpt) = (self.span.start, &self.excerpt);
+        let position = self.span.start;
         let number = position.line.to_string();
         let margin = " ".repeat(number.len());
         writeln!(f, "{}[{}]: {}", self.severity().word(), self.code, clean(&self.message))?;
+        let Some(excerpt) = &self.excerpt else {
+            return writeln!(f, "{margin}--> {}", clean(&self.file));
+        };
         let place = format!("{}:{}:{}", clean(&self.file), position.line, position.column);
         writeln!(f, "{margin}--> {place}")?;
         writeln!(f, "{margin} |")?;

@@ -25,7 +25,8 @@ pub struct Report {
     /// What to write instead of the piece of text, where that is certain to be what was meant or
     /// a good guess.
     pub replace: Option<String>,
-    pub(super) excerpt: Excerpt,
+    /// Absent if the report is about the file itself.
+    pub(super) excerpt: Option<Excerpt>,
 }
 
 /// A piece of a file.
@@ -40,6 +41,22 @@ pub struct Span {
 }
 
 impl Report {
+    /// A report about a file that cannot be read.
+    #[must_use]
+    pub fn about(code: Code, file: &str, message: &str) -> Self {
+        let start = Position { line: 1, column: 1 };
+        Self {
+            code,
+            message: message.to_owned(),
+            file: file.to_owned(),
+            span: Span { bytes: 0..0, start, end: start },
+            place: None,
+            help: None,
+            replace: None,
+            excerpt: None,
+        }
+    }
+
     /// Whether this keeps the file from being used.
     pub fn severity(&self) -> Severity {
         self.code.severity()
@@ -200,7 +217,7 @@ impl<'s> Reports<'s> {
             place: fault.place.clone(),
             help: fault.help.clone(),
             replace: fault.replace.clone(),
-            excerpt,
+            excerpt: Some(excerpt),
         })
     }
 

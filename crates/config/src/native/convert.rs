@@ -137,7 +137,6 @@ impl NativeArgs {
             state: self.state.clone().unwrap_or_default(),
             admin: self.admin.clone(),
             log_format: self.log_format,
-            watch: false,
         }
     }
 

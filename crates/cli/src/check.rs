@@ -1,0 +1,102 @@
+//! `evenkeel check`: what is wrong with a configuration file, and whether this machine can serve it.
+
+mod bounded;
+mod machine;
+mod online;
+
+use crate::bare_reason;
+use crate::config_file::default_path;
+use crate::output::finish;
+use config::file::{Code, Places, Report, Severity, read};
+use config::native::{CheckArgs, CheckFormat};
+use config::{Config, ExitStatus};
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use sys::process::service_port;
+
+/// Checks a file and prints all reports. The status is that of a failure if the file cannot be used,
+/// or if there are warnings and they count.
+pub fn check(args: &CheckArgs) -> ExitCode {
+    let path = args.file.clone().unwrap_or_else(default_path);
+    let checked = Checked::new(&path, args);
+    let is_at_fault = |report: &Report| args.strict || report.severity() == Severity::Error;
+    let is_fine = checked.config.is_some() && !checked.reports.iter().any(is_at_fault);
+    let status = if is_fine { ExitStatus::Success } else { ExitStatus::Failure };
+    let text = match args.format {
+        CheckFormat::Text => checked.text(&path),
+        CheckFormat::Json => checked.json(),
+    };
+    finish("evenkeel", &text, status)
+}
+
+struct Checked {
+    config: Option<Config>,
+    reports: Vec<Report>,
+    left_out: usize,
+}
+
+impl Checked {
+    fn new(path: &Path, args: &CheckArgs) -> Self {
+        let sources = match control::load(path) {
+            Ok(sources) => sources,
+            Err(error) => {
+                let cause = error.source().and_then(|it| it.downcast_ref::<io::Error>());
+                let cause = cause.map(|it| format!(": {}", bare_reason(it))).unwrap_or_default();
+                let message = format!("{error}{cause}");
+                let report = Report::about(Code::File, &path.display().to_string(), &message);
+                return Self { config: None, reports: vec![report], left_out: 0 };
+            }
+        };
+        let reading = read(&sources, &|name| std::env::var(name).ok(), &service_port);
+        let (mut reports, mut left_out) = (reading.reports, reading.left_out);
+        if let Some(config) = reading.config.as_ref().filter(|_| !args.offline) {
+            let mut places = Places::new(&sources);
+            machine::check(config, &mut places);
+            if args.online {
+                online::check(config, &mut places);
+            }
+            let (more, also_left_out) = places.finish();
+            reports.extend(more);
+            left_out += also_left_out;
+        }
+        Self { config: reading.config, reports, left_out }
+    }
+
+    /// The reports as text, and a line that sums up.
+    fn text(&self, path: &Path) -> String {
+        let mut text: String = self.reports.iter().map(ToString::to_string).collect();
+        let count = |severity| self.reports.iter().filter(|it| it.severity() == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let mut parts = Vec::new();
+        if errors > 0 {
+            parts.push(counted(errors, "error"));
+        }
+        if warnings > 0 {
+            parts.push(counted(warnings, "warning"));
+        }
+        if self.left_out > 0 {
+            parts.push(format!("{} more are not shown", self.left_out));
+        }
+        if let Some(config) = self.config.as_ref().filter(|_| parts.is_empty()) {
+            let listeners = counted(config.listeners.len(), "listener");
+            parts.push(format!("valid ({listeners}, {})", counted(config.pools.len(), "pool")));
+        }
+        text.push_str(&format!("{}: {}\n", path.display(), parts.join(", ")));
+        text
+    }
+
+    /// The reports as lines of JSON, and how many were left out, if any.
+    fn json(&self) -> String {
+        let mut text: String = self.reports.iter().map(|it| it.to_json() + "\n").collect();
+        if self.left_out > 0 {
+            text.push_str(&format!("{{\"left_out\":{}}}\n", self.left_out));
+        }
+        text
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,122 @@
+//! Whether this machine has what a configuration needs: users, files and free addresses.
+
+use super::bounded::each;
+use crate::bare_reason;
+use config::file::{Code, Part, Places};
+use config::{Bind, Config, Process};
+use control::{Client, StartError, admin_sockets, can_listen};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use sys::process::User;
+
+/// Adds a report for each thing that is missing.
+pub fn check(config: &Config, places: &mut Places<'_>) {
+    process(&config.process, places);
+    let mut binds = Vec::new();
+    for listener in &config.listeners {
+        for (index, bind) in listener.binds.iter().enumerate() {
+            binds.push((listener.name.clone(), index, bind.clone()));
+        }
+    }
+    let mut ours = None;
+    for ((listener, index, bind), result) in each(binds, LIMIT, |(_, _, bind)| can_listen(bind)) {
+        let part = Part::Bind(&listener, index);
+        match result {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                let ours =
+                    || ours.get_or_insert_with(|| running(config)).contains(&bind.to_string());
+                refused(&error, &bind, part, ours, places);
+            }
+            None => {
+                let message = format!("whether {bind} is free could not be checked in time");
+                places.report(Code::Unchecked, part, &message, "");
+            }
+        }
+    }
+}
+
+fn process(process: &Process, places: &mut Places<'_>) {
+    let Process { user, root, pid_file, admin, .. } = process;
+    if let Some(Err(error)) = user.as_deref().map(User::find) {
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such user".to_owned(),
+            _ => format!("the user cannot be looked up: {}", bare_reason(&error)),
+        };
+        places.report(
+            Code::User,
+            Part::Process("user"),
+            &message,
+            "create the user, or name another",
+        );
+    }
+    if let Some(root) = root {
+        folder(root, "root", places);
+    }
+    for (file, key) in [(pid_file, "pid-file"), (admin, "admin")] {
+        let parent = file.as_deref().and_then(Path::parent);
+        if let Some(parent) = parent.filter(|parent| !parent.as_os_str().is_empty()) {
+            folder(parent, key, places);
+        }
+    }
+}
+
+/// Reports a directory that a key needs and that is not there.
+fn folder(path: &Path, key: &str, places: &mut Places<'_>) {
+    let problem = match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => return,
+        Ok(_) => "it is not a directory".to_owned(),
+        Err(error) => bare_reason(&error),
+    };
+    let message = format!("the directory {} cannot be used: {problem}", path.display());
+    places.report(Code::File, Part::Process(key), &message, "create it, or correct the path");
+}
+
+/// Reports an address that cannot be listened on, unless an instance of ours does.
+fn refused(
+    error: &StartError,
+    bind: &Bind,
+    part: Part<'_>,
+    is_ours: impl FnOnce() -> bool,
+    places: &mut Places<'_>,
+) {
+    let (name, source) = match error {
+        StartError::Listen { source, .. } => (false, source),
+        StartError::ResolveListener { source, .. } => (true, source),
+        _ => return,
+    };
+    let reason = bare_reason(source);
+    match source.kind() {
+        _ if name => {
+            let message = format!("{bind} cannot be resolved: {reason}");
+            places.report(Code::Listen, part, &message, "write an address of this machine");
+        }
+        io::ErrorKind::AddrInUse if is_ours() => {}
+        io::ErrorKind::AddrInUse => {
+            let message = format!("another program uses {bind}");
+            places.report(Code::InUse, part, &message, "`ss -lntxp` shows which");
+        }
+        io::ErrorKind::PermissionDenied => {
+            let message = format!("this user cannot listen on {bind}");
+            let help = "ports below 1024 require root or CAP_NET_BIND_SERVICE";
+            places.report(Code::Unchecked, part, &message, help);
+        }
+        _ => {
+            let message = format!("cannot listen on {bind}: {reason}");
+            places.report(Code::Listen, part, &message, "");
+        }
+    }
+}
+
+/// The addresses on which running instances listen.
+fn running(config: &Config) -> Vec<String> {
+    let mut sockets: Vec<PathBuf> = admin_sockets().unwrap_or_default();
+    sockets.extend(config.process.admin.clone());
+    let clients = sockets.iter().filter_map(|path| Client::new(path).ok());
+    let statuses = clients.filter_map(|client| client.status().ok());
+    statuses.flat_map(|status| status.listeners).flat_map(|listener| listener.binds).collect()
+}
+
+/// For all addresses together: a name of a listening address has to be looked up.
+const LIMIT: Duration = Duration::from_secs(10);

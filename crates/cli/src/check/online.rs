@@ -1,0 +1,104 @@
+//! Whether the backends of a configuration resolve and accept connections.
+
+use super::bounded::each;
+use crate::bare_reason;
+use config::file::{Code, Part, Places};
+use config::{Backend, Config, Endpoint, Host};
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// Connects once to each backend and adds a report for each that does not accept.
+pub fn check(config: &Config, places: &mut Places<'_>) {
+    let mut all = Vec::new();
+    for pool in &config.pools {
+        for (tier, index, backend) in pool.backends() {
+            all.push(Asked::new(&pool.name, Some((tier, index)), backend));
+        }
+        all.extend(pool.reject.as_ref().map(|backend| Asked::new(&pool.name, None, backend)));
+    }
+    let mut unchecked = Vec::new();
+    for (asked, result) in each(all, LIMIT, |asked| reach(&asked.endpoint)) {
+        match result {
+            Some(Ok(())) => {}
+            Some(Err(Failure::Unresolved(reason))) => {
+                let message = format!("{} cannot be resolved: {reason}", asked.endpoint);
+                let help = "correct the name; the balancer looks it up again until it resolves";
+                places.report(Code::Unresolved, asked.part(), &message, help);
+            }
+            Some(Err(Failure::Unreachable(reason))) => {
+                let message = format!("{} does not accept connections: {reason}", asked.endpoint);
+                places.report(Code::Unreachable, asked.part(), &message, "");
+            }
+            None => unchecked.push(asked),
+        }
+    }
+    if let Some(first) = unchecked.first() {
+        let more = match unchecked.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let seconds = LIMIT.as_secs();
+        let message = format!("{}{more} did not answer within {seconds} s", first.endpoint);
+        places.report(Code::Unchecked, first.part(), &message, "");
+    }
+}
+
+#[derive(Clone)]
+struct Asked {
+    pool: String,
+    /// Absent for a reject backend.
+    place: Option<(usize, usize)>,
+    endpoint: Endpoint,
+}
+
+impl Asked {
+    fn new(pool: &str, place: Option<(usize, usize)>, backend: &Backend) -> Self {
+        Self { pool: pool.to_owned(), place, endpoint: backend.endpoint.clone() }
+    }
+
+    fn part(&self) -> Part<'_> {
+        match self.place {
+            Some((tier, index)) => Part::Backend(&self.pool, tier, index),
+            None => Part::Pool(&self.pool, "reject"),
+        }
+    }
+}
+
+enum Failure {
+    Unresolved(String),
+    Unreachable(String),
+}
+
+fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
+    let unreachable = |error: &io::Error| Failure::Unreachable(bare_reason(error));
+    let (host, port) = match endpoint {
+        Endpoint::Unix(path) => {
+            return UnixStream::connect(path).map(drop).map_err(|error| unreachable(&error));
+        }
+        Endpoint::Tcp { host, port } => (host, *port),
+    };
+    let addresses: Vec<SocketAddr> = match host {
+        Host::Address(address) => vec![SocketAddr::new(*address, port)],
+        Host::Name(name) => match (name.as_str(), port).to_socket_addrs() {
+            Ok(found) => found.take(ADDRESSES_MAX).collect(),
+            Err(error) => return Err(Failure::Unresolved(bare_reason(&error))),
+        },
+    };
+    let mut last = Failure::Unresolved("it has no addresses".to_owned());
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = unreachable(&error),
+        }
+    }
+    Err(last)
+}
+
+/// For all backends together.
+const LIMIT: Duration = Duration::from_secs(30);
+/// For one address.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// Of one name.
+const ADDRESSES_MAX: usize = 4;
