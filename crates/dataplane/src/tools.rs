@@ -28,7 +28,7 @@ pub(crate) struct Tools {
     pub must_pause: bool,
 }
 
-/// Bytes a session may move before others have their turn.
+/// Bytes a session may copy, or a quarter of those it may splice, before others have their turn.
 pub(crate) const BUDGET: usize = READ_BYTES_MAX;
 /// How much memory for rewritten requests is kept, in bytes. A burst of tiny ones needs more.
 const REWRITTEN_KEPT: usize = 64 << 10;

@@ -13,7 +13,8 @@ use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 ///
 /// Rules (`DESIGN.md`, section 2): every byte once and in order; an end of file is passed on as a
 /// half-close after all bytes before it; a reset is passed on as a reset after all bytes before
-/// it; nothing is read while bytes are held back, so that a slow reader slows its sender.
+/// it; nothing is read while bytes are held back in memory, and no more than a pipe holds while they
+/// are held back there, so that a slow reader slows its sender.
 #[derive(Debug)]
 pub struct Link {
     /// What is known about the client's and the backend's connection.
@@ -85,6 +86,8 @@ pub enum Verdict {
     },
 }
 
+/// How much is spliced at once, as far as the pipe takes it.
+const SPLICE_BYTES: usize = 1 << READ_LOG2_MAX;
 /// The time between two looks at a send queue that does not empty. It grows the longer that takes.
 const LOOK_MIN: Duration = Duration::from_millis(2);
 const LOOK_MAX: Duration = Duration::from_millis(50);
@@ -130,6 +133,8 @@ impl Link {
         }
         if !stream.holds_nothing() {
             return match stream.urgent_byte {
+                // What comes meanwhile is written with the rest at once, which wakes everybody less.
+                _ if !target.writable && self.may_fill_up(from) => Step::Splice(SPLICE_BYTES),
                 _ if !target.writable => Step::Wait,
                 _ if !stream.residue().is_empty() => Step::FlushResidue,
                 _ if stream.in_pipe > 0 => Step::FlushPipe,
@@ -141,7 +146,7 @@ impl Link {
             End::Open if !source.readable => Step::Wait,
             End::Open if source.urgent => Step::ReadUrgent,
             End::Open if stream.is_splicing() && !self.may_need_again(from) => {
-                Step::Splice(1 << READ_LOG2_MAX)
+                Step::Splice(SPLICE_BYTES)
             }
             End::Open => Step::Copy(stream.read_size()),
             // The second end of file needs no call of its own: closing says it.
@@ -150,6 +155,18 @@ impl Link {
             End::Finished => Step::Finish,
             End::Lost => Step::Wait,
         }
+    }
+
+    /// Whether what comes from `from` may follow what its pipe holds.
+    fn may_fill_up(&self, from: Side) -> bool {
+        let stream = &self.streams[from as usize];
+        let source = self.ready[from as usize];
+        stream.may_fill_up()
+            && stream.residue().is_empty()
+            && stream.urgent_byte.is_none()
+            && stream.input == End::Open
+            && source.readable
+            && !source.urgent
     }
 
     /// The state of the link. Ask when both directions wait.
@@ -213,8 +230,19 @@ impl Link {
     pub fn on_spliced(&mut self, from: Side, count: usize, now: Instant) {
         self.last_activity = now;
         let stream = &mut self.streams[from as usize];
-        stream.in_pipe += count as u32;
-        stream.learn_spliced(count, self.mode);
+        stream.add_to_pipe(count, self.mode);
+    }
+
+    /// Nothing could be added to what the pipe holds: it is full, or the bytes have ended, or there
+    /// are none for now. Which it is, is found out when the pipe is empty.
+    pub fn on_pipe_full(&mut self, from: Side) {
+        self.streams[from as usize].pipe_full = true;
+    }
+
+    /// Nothing could be added to what the pipe holds, because the connection has failed.
+    pub fn on_source_failed(&mut self, from: Side) {
+        self.ready[from as usize].failed = true;
+        self.on_pipe_full(from);
     }
 
     /// No pipe is available.
@@ -273,9 +301,7 @@ impl Link {
 
     /// A write from the pipe took `taken` bytes.
     pub fn on_pipe_written(&mut self, from: Side, taken: usize, now: Instant) {
-        let stream = &mut self.streams[from as usize];
-        stream.bytes += taken as u64;
-        stream.in_pipe -= taken as u32;
+        self.streams[from as usize].take_from_pipe(taken);
         self.last_activity = now; // what a full socket left is found by the next write
     }
 

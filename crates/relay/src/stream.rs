@@ -18,6 +18,8 @@ pub(crate) struct Stream {
     residue: Option<Box<Residue>>,
     /// Bytes read into a pipe that the output did not take.
     pub in_pipe: u32,
+    /// The pipe takes no more until some of it was written, or there is no more to take for now.
+    pub pipe_full: bool,
     /// An urgent byte read that the output did not take.
     pub urgent_byte: Option<u8>,
     pub bytes: u64,
@@ -57,6 +59,9 @@ struct Pace {
 const READ_LOG2_MIN: u8 = 16;
 /// The largest read, and a pipe's capacity: 1 MB, as measured to be best for bulk.
 pub(crate) const READ_LOG2_MAX: u8 = 20;
+/// How much a pipe is filled with while its output is blocked. The kernel takes more than the
+/// capacity, because what it counts are places, and several pages can share one.
+const PIPE_FULL: u32 = 4 << 20;
 /// Reads of at least this size are bulk; splicing breaks even at 32 to 64 kB per read.
 const BULK_BYTES: usize = 64 << 10;
 /// Small reads in a row after which a stream that was spliced is copied again.
@@ -71,6 +76,7 @@ impl Stream {
             output: End::Open,
             residue: None,
             in_pipe: 0,
+            pipe_full: false,
             urgent_byte: None,
             bytes: 0,
             pace: Pace {
@@ -88,6 +94,11 @@ impl Stream {
 
     pub fn is_splicing(&self) -> bool {
         self.pace.splicing
+    }
+
+    /// Whether more may be added to what the pipe holds.
+    pub fn may_fill_up(&self) -> bool {
+        self.is_splicing() && self.in_pipe > 0 && self.in_pipe < PIPE_FULL && !self.pipe_full
     }
 
     pub fn read_size(&self) -> usize {
@@ -137,8 +148,25 @@ impl Stream {
         }
     }
 
-    /// Adapts to a read of `count` bytes into a pipe.
-    pub fn learn_spliced(&mut self, count: usize, mode: SpliceMode) {
+    /// Takes in `count` bytes that were read into the pipe.
+    pub fn add_to_pipe(&mut self, count: usize, mode: SpliceMode) {
+        if self.in_pipe == 0 {
+            self.learn_spliced(count, mode);
+        } else {
+            self.pipe_full = count < BULK_BYTES; // not worth a call
+        }
+        self.in_pipe += count as u32;
+    }
+
+    /// Takes note that `count` bytes of the pipe were written.
+    pub fn take_from_pipe(&mut self, count: usize) {
+        self.bytes += count as u64;
+        self.in_pipe -= count as u32;
+        self.pipe_full = false;
+    }
+
+    /// Adapts to a read of `count` bytes into an empty pipe.
+    fn learn_spliced(&mut self, count: usize, mode: SpliceMode) {
         let pace = &mut self.pace;
         pace.streak = if count >= BULK_BYTES { 0 } else { pace.streak.saturating_add(1) };
         if mode == SpliceMode::Auto && pace.streak >= SMALL_READS_MAX {

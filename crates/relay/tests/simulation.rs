@@ -144,6 +144,8 @@ struct World {
     buffer: Vec<u8>,
     pipes: [VecDeque<u8>; 2],
     pipes_run_out: bool,
+    /// How much a pipe holds.
+    pipe_most: usize,
     read_most: usize,
     /// Ending takes room in the send queue.
     ends_take_room: bool,
@@ -191,12 +193,15 @@ impl Wire for World {
         if self.pipes_run_out {
             return Err(Fault::NoPipe);
         }
-        assert!(self.pipes[side as usize].is_empty(), "a pipe is filled only when empty");
         self.take_memory()?;
+        let room = self.pipe_most - self.pipes[side as usize].len();
+        if room == 0 {
+            return Err(Fault::WouldBlock);
+        }
         if self.peer(side).mark == Some(0) {
             return Ok(0); // as observed on Linux 6.18
         }
-        let bytes = self.peer(side).read(size)?;
+        let bytes = self.peer(side).read(size.min(room))?;
         let count = bytes.len();
         self.pipes[side as usize].extend(bytes);
         Ok(count)
@@ -259,6 +264,7 @@ fn run(seed: u64, steps: &Cell<usize>) {
     let read_most = if rng.one_in(3) { 32_768 } else { usize::MAX };
     let mut world = World {
         pipes_run_out: rng.one_in(4),
+        pipe_most: if rng.one_in(2) { 1000 } else { 1 << 20 },
         read_most,
         ends_take_room: rng.one_in(2),
         no_memory_one_in: if rng.one_in(3) { 4 } else { 0 },
@@ -271,6 +277,7 @@ fn run(seed: u64, steps: &Cell<usize>) {
     }
     // Some backends say nothing, and go away soon.
     let backend_fails_at = if rng.one_in(8) { rng.below(4) } else { usize::MAX };
+    let lateness = if rng.one_in(8) { 6 } else { 2 };
     let mut at_once = || rng.one_in(4).then_some(Duration::ZERO);
     let timeouts = Timeouts {
         idle: None,
@@ -308,7 +315,7 @@ fn run(seed: u64, steps: &Cell<usize>) {
         let mut called = pumped != Pumped::Idle;
         for side in SIDES {
             // Events come late, and in any order.
-            if rng.one_in(2)
+            if rng.one_in(lateness)
                 && let Some(event) = world.peer(side).event.take()
             {
                 link.handle_ready(side, event);
