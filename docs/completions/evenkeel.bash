@@ -256,6 +256,10 @@ _evenkeel() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                --print-config)
+                    COMPREPLY=($(compgen -W "line toml" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

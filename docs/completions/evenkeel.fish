@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -76,6 +76,8 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember co
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Path of the admin socket [default: a file in the runtime directory]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json (on standard error, or in syslog with --daemon)' -r -f -a "text\t''
 json\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the configuration that this command line means, and exit: as a full command line (line, the default) or as a file (toml)' -r -f -a "line\t''
+toml\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l no-last-resort -d 'Refuse clients when all backends have failed'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l auto-disable -d 'Disable a failed backend until `evenkeel ctl enable` enables it'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-count-only -d 'Only count the sessions of remembered clients; choose as for new ones'
@@ -83,7 +85,6 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l share-port -d 'Share 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l transparent -d 'Connect to backends from the client\'s address (needs CAP_NET_RAW)'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l forwarded-headers -d 'Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l daemon -d 'Run in the background once listening'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the full command line that this one stands for, and exit'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Print version'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers with a balancer in front of them, for experiments'

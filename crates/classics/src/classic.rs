@@ -1,5 +1,7 @@
 //! What the classics' command lines have in common: option tables, getopt(3), lenient numbers.
 
+use config::PrintForm;
+
 /// An option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionRow {
@@ -25,19 +27,19 @@ impl OptionRow {
     }
 }
 
-/// Removes `--print-config` from the words after `evenkeel balance` or `evenkeel pen`. Returns
-/// whether it was the first of them.
+/// Removes `--print-config` from the words after `evenkeel balance` or `evenkeel pen`, if it is the
+/// first of them, and returns how to print: `--print-config=toml` means a file.
 ///
 /// The classics have no long options, so it is known nowhere else, and not to a link with a
 /// classic's name.
-pub fn take_print_config<S: AsRef<str>>(words: &mut &[S]) -> bool {
-    match words.split_first() {
-        Some((first, rest)) if first.as_ref() == "--print-config" => {
-            *words = rest;
-            true
-        }
-        _ => false,
-    }
+pub fn take_print_config<S: AsRef<str>>(words: &mut &[S]) -> Option<PrintForm> {
+    let (first, rest) = words.split_first()?;
+    let form = match first.as_ref().strip_prefix("--print-config")? {
+        "" => PrintForm::Line,
+        form => config::print_form(form.strip_prefix('=')?)?,
+    };
+    *words = rest;
+    Some(form)
 }
 
 pub(crate) const fn flag(letter: char, short: &'static str, long: &'static str) -> OptionRow {

@@ -8,7 +8,7 @@ use crate::output::{OutputError, complain, print};
 use classics::balance::{
     BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
 };
-use config::{Bind, Config, Family};
+use config::{Bind, Config, Family, PrintForm};
 use control::{
     Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path, can_listen,
     first_ipv4,
@@ -24,8 +24,8 @@ use tokio::signal::unix::SignalKind;
 
 /// Runs balance(1). After `evenkeel`, the word `--print-config` is understood too.
 pub fn main(argv0: &str, mut words: &[String], after_evenkeel: bool) -> ExitCode {
-    let print_config = after_evenkeel && take_print_config(&mut words);
-    match run(argv0, words, print_config) {
+    let print = if after_evenkeel { take_print_config(&mut words) } else { None };
+    match run(argv0, words, print) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Balance(error)) => {
             complain(&error.to_string());
@@ -53,7 +53,7 @@ impl From<OutputError> for Failure {
     }
 }
 
-fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure> {
+fn run(argv0: &str, words: &[String], form: Option<PrintForm>) -> Result<u8, Failure> {
     let args = BalanceArgs::parse(argv0, words)?;
     if args.debug {
         print(&debug::banner(argv0, args.bind_text.as_deref()))?;
@@ -66,24 +66,26 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
         complain(&debug::source_port(instance.port));
     }
     match mode {
-        Mode::Proxy(proxy) if print_config => {
-            print(&as_native(&proxy)?)?;
-            Ok(0)
-        }
-        Mode::Proxy(proxy) => Ok(serve(&proxy)?),
+        Mode::Proxy(proxy) => match form {
+            Some(form) => {
+                print(&printed(&proxy, form)?)?;
+                Ok(0)
+            }
+            None => Ok(serve(&proxy)?),
+        },
         Mode::Shell(instance) => Ok(shell::dialogue(&socket(&instance))),
         Mode::OneShot { instance, command } => Ok(shell::one_shot(&socket(&instance), &command)),
     }
 }
 
-/// The native command line of this proxy, with comments on what it lacks. Names are kept; nothing
-/// is resolved.
-fn as_native(proxy: &BalanceProxy) -> Result<String, BalanceError> {
+/// This proxy in Evenkeel's words, with comments on what they lack. Names are kept; nothing is
+/// resolved.
+fn printed(proxy: &BalanceProxy, form: PrintForm) -> Result<String, BalanceError> {
     let comment = proxy.source_name().map(|name| {
         format!("# not expressible: -B {name}, because --source takes an address, not a name\n")
     });
-    let command = proxy.to_config(&service_port)?.to_command_line();
-    Ok(format!("{}{command}\n", comment.unwrap_or_default()))
+    let config = proxy.to_config(&service_port)?.printed(form);
+    Ok(format!("{}{config}", comment.unwrap_or_default()))
 }
 
 /// Where the instance's admin socket is: named by port and `-b` text, as the original names it.

@@ -63,12 +63,15 @@ Try, in another terminal:
   curl http://127.0.0.1:{switch_port}/start/{first}     it is used again ten seconds after it failed
   evenkeel ctl --listen {port} status        how much each server has served
   evenkeel ctl --listen {port} disable 0.1   take one out of service without cutting sessions
+  evenkeel --print-config=toml {}
+                                             the same balancer as a configuration file
 
 (evenkeel is target/release/evenkeel if you have just built it.)
 The log follows. Press Ctrl-C to stop everything.
 
 ",
-        words.join(" ")
+        words.join(" "),
+        words.get(1..).unwrap_or_default().join(" "),
     );
     print(&text)
 }

@@ -93,9 +93,8 @@ fn start(typed: &Start, first: Option<&str>) -> ExitCode {
             return ExitCode::from(ExitStatus::Usage.code());
         }
     };
-    if typed.print_config() {
-        let line = format!("{}\n", config.to_command_line());
-        return finish("evenkeel", &line, ExitStatus::Success);
+    if let Some(form) = typed.print_config() {
+        return finish("evenkeel", &config.printed(form), ExitStatus::Success);
     }
     let manager = ServiceManager::from_environment(config.process.daemon);
     report(manager.map_err(Into::into).and_then(|manager| serve(config, manager)))

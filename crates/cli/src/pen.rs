@@ -24,7 +24,7 @@ use crate::output::{OutputError, complain, finish, print};
 use classics::pen::replies::server_table;
 use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
 use companion::PenCompanion;
-use config::{Bind, Host};
+use config::{Bind, Host, PrintForm};
 use control::{Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path};
 use door::Door;
 use load::{Loaded, Stage};
@@ -44,8 +44,8 @@ use traffic::LogPlace;
 
 /// Runs pen(1). After `evenkeel`, the word `--print-config` is understood too.
 pub fn main(argv0: &str, mut words: &[String], after_evenkeel: bool) -> ExitCode {
-    let print_config = after_evenkeel && take_print_config(&mut words);
-    match run(argv0, words, print_config) {
+    let print = if after_evenkeel { take_print_config(&mut words) } else { None };
+    match run(argv0, words, print) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Pen(error)) => {
             let text = error.to_string();
@@ -82,14 +82,14 @@ impl From<OutputError> for Failure {
     }
 }
 
-fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure> {
+fn run(argv0: &str, words: &[String], form: Option<PrintForm>) -> Result<u8, Failure> {
     let args = PenArgs::parse(argv0, words)?;
     for remark in &args.remarks {
         complain(remark);
     }
     // Messages before the fork go to standard error. A printed configuration can be run as it is.
-    let messages = Messages::direct(!print_config);
-    let stage = if print_config { Stage::Print } else { Stage::Start };
+    let messages = Messages::direct(form.is_none());
+    let stage = if form.is_some() { Stage::Print } else { Stage::Start };
     let mut settings = PenSettings::new(&args, |settings, line| {
         run_early(settings, &Loaded::line(line.as_bytes(), &stage), &messages);
     });
@@ -99,19 +99,19 @@ fn run(argv0: &str, words: &[String], print_config: bool) -> Result<u8, Failure>
             Err(reason) => messages.say(&reason),
         }
     }
-    let hosts = |name: &str| match print_config {
+    let hosts = |name: &str| match form.is_some() {
         true => Some(Host::Name(name.to_owned())),
         false => first_address(name).map(Host::Address),
     };
     let names = Names { hosts: &hosts, services: &service_port };
     let servers = settings.take_listener(&args.operands, names)?;
     settings.take_servers(servers, names)?;
-    if print_config {
+    if let Some(form) = form {
         let comments = only_pen_has(&settings)
             .into_iter()
             .map(|what| format!("# not expressible: {}\n", what.replace(char::is_control, "?")));
-        let command = settings.to_config().to_command_line();
-        print(&format!("{}{command}\n", comments.collect::<String>()))?;
+        let config = settings.to_config().printed(form);
+        print(&format!("{}{config}", comments.collect::<String>()))?;
         return Ok(0);
     }
     serve(settings)

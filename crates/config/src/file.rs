@@ -12,6 +12,7 @@ mod meaning;
 mod merge;
 mod parts;
 mod places;
+mod print;
 mod render;
 mod report;
 mod shell;

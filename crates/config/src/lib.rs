@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+#[cfg(test)]
+mod arbitrary;
 mod change;
 mod command;
 pub mod duration;
@@ -39,4 +41,4 @@ pub use model::{
     Process, StateDirectory, Tier,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
-pub use words::policy_word;
+pub use words::{PrintForm, policy_word, print_form};

@@ -13,12 +13,13 @@ mod services;
 mod tests;
 
 pub use access::{AccessRules, Proxies};
+pub(crate) use access::{entry_words, proxies};
 pub use convert::NativeError;
 pub use listening::ListenName;
 pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
-use crate::words::Choice;
+use crate::words::{Choice, PrintForm};
 use crate::{BackendSelector, Command, LogFormat, StateDirectory};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::NonEmptyStringValueParser;
@@ -202,9 +203,12 @@ pub struct NativeArgs {
     #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     #[arg(value_parser = LogFormat::parser(), help_heading = PROCESS)]
     pub log_format: LogFormat,
-    /// Print the full command line that this one stands for, and exit
-    #[arg(long, help_heading = PROCESS)]
-    pub print_config: bool,
+    /// Print the configuration that this command line means, and exit: as a full command line
+    /// (line, the default) or as a file (toml)
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "line", hide_possible_values = true)]
+    #[arg(value_parser = PrintForm::parser(), help_heading = PROCESS)]
+    pub print_config: Option<PrintForm>,
 }
 
 /// What `evenkeel` can do besides starting a balancer.

@@ -1,9 +1,18 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::LogFormat;
+use crate::{Family, LogFormat};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use terms::{Cut, SendProxy, SpliceMode};
+
+/// How `--print-config` prints a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrintForm {
+    /// As a command line: [`Config::to_command_line`](crate::Config::to_command_line).
+    Line,
+    /// As a file: [`Config::to_file`](crate::Config::to_file).
+    Toml,
+}
 
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -79,6 +88,20 @@ impl Choice for AdminState {
         &[("enabled", Self::Enabled), ("draining", Self::Draining), ("disabled", Self::Disabled)];
 }
 
+impl Choice for Family {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("any", Self::Any), ("ipv4", Self::V4), ("ipv6", Self::V6)];
+}
+
+impl Choice for PrintForm {
+    const WORDS: &'static [(&'static str, Self)] = &[("line", Self::Line), ("toml", Self::Toml)];
+}
+
+/// The form that a word names, as `--print-config` takes it.
+pub fn print_form(word: &str) -> Option<PrintForm> {
+    PrintForm::from_word(word)
+}
+
 /// The word for a policy, as `--policy` and `ctl policy` take it.
 pub fn policy_word(policy: Policy) -> &'static str {
     policy.word()
@@ -113,6 +136,8 @@ mod tests {
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[Cut::Reset, Cut::Close]);
         check(&[LogFormat::Text, LogFormat::Json]);
+        check(&[Family::Any, Family::V4, Family::V6]);
+        check(&[PrintForm::Line, PrintForm::Toml]);
         check(&[AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
     }
 }

@@ -6,7 +6,7 @@ use balancing::{FailoverScope, Policy};
 use clap::Parser as _;
 use config::native::NativeCli;
 use config::operand::Services;
-use config::{Config, ExitStatus};
+use config::{Config, ExitStatus, PrintForm};
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -264,9 +264,12 @@ fn an_original_is_a_setting_of_the_model() {
 #[test]
 fn print_config_is_only_the_first_word() {
     let mut words: &[&str] = &["--print-config", "80"];
-    assert!(take_print_config(&mut words));
+    assert_eq!(take_print_config(&mut words), Some(PrintForm::Line));
     assert_eq!(words, ["80"]);
-    assert!(!take_print_config(&mut words));
+    assert_eq!(take_print_config(&mut words), None);
+    let mut words: &[&str] = &["--print-config=toml", "80"];
+    assert_eq!(take_print_config(&mut words), Some(PrintForm::Toml));
+    assert_eq!(take_print_config(&mut &["--print-config=yaml"][..]), None);
 }
 
 #[test]
@@ -346,6 +349,38 @@ proptest! {
         {
             let _ = hosts_to_resolve(&proxy, &config).len();
             let _ = resolve(&proxy, &mut config, &first_ipv4);
+        }
+    }
+}
+
+fn any_start() -> impl Strategy<Value = String> {
+    let flags = "(-a )?(-H )?(-6 )?(-p )?(-f )?(-t [1-9] )?(-T [1-9]0 )?";
+    let bind =
+        prop_oneof![Just(""), Just("-b 127.0.0.1 "), Just("-b ::1 "), Just("-b host.example ")];
+    let source = prop_oneof![Just(""), Just("-B 127.0.0.2 ")];
+    let channel = prop_oneof![
+        "[a-z]{1,5}(:[1-9][0-9]{0,3})?(:[0-9]{1,3})?",
+        "10\\.[0-9]\\.0\\.[1-9]:[1-9][0-9]",
+        "127\\.1",
+        "[!%]",
+    ];
+    let channels = prop::collection::vec(channel, 0..8);
+    (flags, bind, source, "[1-9][0-9]{1,3}", channels).prop_map(
+        |(flags, bind, source, port, channels)| {
+            format!("{flags}{bind}{source}{port} {}", channels.join(" "))
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_as_a_file_is_read_again(line in any_start()) {
+        if let Ok(Mode::Proxy(proxy)) = start(&line)
+            && let Ok(meant) = proxy.to_config(SERVICES)
+        {
+            let source = config::file::Source { name: String::new(), text: meant.to_file() };
+            let reading = config::file::read(std::slice::from_ref(&source), &|_| None, SERVICES);
+            prop_assert_eq!(reading.config, Some(meant), "{} {:?}", source.text, reading.reports);
         }
     }
 }

@@ -61,3 +61,38 @@ fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
 }
+
+#[test]
+fn every_start_form_prints_itself_as_a_file() {
+    let place = Place::new();
+    for (words, expected) in [
+        (
+            "--print-config=toml 80 app1 -- --log-format json 81 app2",
+            "[process]\nlog-format = \"json\"\n\n[listeners.80]\nbind = 80\npool = \"80\"\n\n\
+             [pools.80]\nbackends = [\"app1:80\"]\n\n[listeners.81]\nbind = 81\npool = \"81\"\n\n\
+             [pools.81]\nbackends = [\"app2:81\"]\n",
+        ),
+        (
+            "balance --print-config=toml -f 80 127.0.0.1 % 127.0.0.2",
+            "[listeners.main]\nbind = \"0.0.0.0:80\"\npool = \"main\"\nhalf-close-timeout = \"never\"\n\
+             backend-half-close-timeout = \"1s\"\nshutdown-timeout = \"never\"\ncut = \"close\"\n\n\
+             [pools.main]\nquarantine = \"0s\"\nhash-failover = \"later-tiers\"\nfixed-places = true\n\
+             tiers = [{ policy = \"hash\", backends = [\"127.0.0.1:80\"] }, [\"127.0.0.2:80\"]]\n",
+        ),
+        (
+            "pen --print-config=toml -f 80 127.0.0.1:81:5",
+            "[listeners.main]\nbind = \"0.0.0.0:80\"\npool = \"main\"\nshare-port = true\n\
+             max-sessions = 500\nmax-connecting = 100\nconnect-timeout = \"3s\"\n\
+             shutdown-timeout = \"0s\"\ncut = \"close\"\n\n[pools.main]\npolicy = \"rotation\"\n\
+             quarantine = \"30s\"\nno-last-resort = true\naffinity = 2048\nfixed-places = true\n\
+             backends = [\"127.0.0.1:81:5\"]\n",
+        ),
+    ] {
+        let done = place.run("evenkeel", words).check(0);
+        assert_eq!(done.stdout, expected, "{words}: {}", done.stdout);
+        let neat = Done::run(&mut place.command("evenkeel", "fmt --check -"), &done.stdout);
+        neat.check(0);
+    }
+    let done = place.run("evenkeel", "--print-config=yaml 80 app1").check(2);
+    assert!(done.stderr.contains("line, toml"), "{done:?}");
+}

@@ -71,6 +71,8 @@ pub enum Code {
     Unreachable,
     /// Something could not be checked. Only `check` looks.
     Unchecked,
+    /// A list of backends or tiers is empty.
+    Empty,
 }
 
 /// A row of the table of codes.
@@ -87,7 +89,7 @@ pub struct CodeRow {
 }
 
 /// All codes, errors before warnings.
-pub const CODES: [CodeRow; 33] = [
+pub const CODES: [CodeRow; 34] = [
     row(
         Code::Syntax,
         "E001",
@@ -270,6 +272,12 @@ pub const CODES: [CodeRow; 33] = [
         "W007",
         "Something could not be checked.",
         "Repeat the check with the privileges that the balancer will have.",
+    ),
+    row(
+        Code::Empty,
+        "W008",
+        "A list of backends or tiers is empty.",
+        "Name a backend, unless `evenkeel ctl add` is to add them.",
     ),
 ];
 

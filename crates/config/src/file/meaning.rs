@@ -8,11 +8,12 @@ mod tiers;
 
 use super::Code;
 use super::excerpt::quoted;
-use super::parts::{ListenerPart, Parts, PoolPart, Word};
+use super::parts::{BackendPart, ListenerPart, Parts, PoolPart, Word};
 use super::report::{Fault, Reports};
 use super::suggest::nearest;
 use crate::operand::{Services, parse_listen};
-use crate::{Bind, Config, Listener, Pool, Process};
+use crate::words::Choice;
+use crate::{Bind, Config, Family, Host, Listener, Pool, Process};
 use options::Options;
 use ports::{Port, Ports};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +56,12 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let listeners = listeners.collect();
     let pools = parts.pools.iter();
     let pools = pools
-        .filter_map(|part| pool(part, ports.of(&part.name), services, &mut options, reports))
+        .filter_map(|part| {
+            let own = part.settings.iter().any(|setting| setting.key.name == "reject");
+            let default = parts.default_reject.as_ref().filter(|_| !own);
+            let reject = part.reject.as_ref().or(default);
+            pool(part, reject, ports.of(&part.name), services, &mut options, reports)
+        })
         .collect();
     if is_certain {
         check_use(parts, reports);
@@ -65,6 +71,7 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
 
 fn pool(
     part: &PoolPart,
+    reject: Option<&BackendPart>,
     port: &Port<'_>,
     services: Services<'_>,
     options: &mut Options<'_>,
@@ -73,7 +80,7 @@ fn pool(
     let place = format!("pools.{}", part.name);
     let settings = options.read(&place, &part.settings, Some(port), reports);
     let settings = settings.and_then(|config| config.pools.into_iter().next());
-    let reading = Reading {
+    let mut reading = Reading {
         place: &place,
         settings: settings.as_ref(),
         is_policy_known: part.is_policy_known,
@@ -82,8 +89,12 @@ fn pool(
         options,
     };
     let tiers = reading.tiers(part, reports);
+    let reject = reject.and_then(|part| reading.backend(part, reports));
     let (name, fixed_places) = (part.name.clone(), part.fixed_places);
-    settings.map(|settings| Pool { name, fixed_places, tiers, ..settings })
+    settings.map(|settings| {
+        let reject = reject.or_else(|| settings.reject.clone());
+        Pool { name, fixed_places, tiers, reject, ..settings }
+    })
 }
 
 /// The names of the pools, each once.
@@ -126,7 +137,7 @@ fn read_binds(
     reports: &mut Reports<'_>,
 ) -> Vec<Option<Bind>> {
     let binds = part.binds.iter().map(|word| match parse_listen(&word.text, services) {
-        Ok(bind) => Some(bind),
+        Ok(bind) => Some(of_family(bind, part.family.as_ref())),
         Err(error) => {
             let message =
                 format!("the listening address {}: {}", quoted(&word.text), error.problem);
@@ -136,6 +147,14 @@ fn read_binds(
         }
     });
     binds.collect()
+}
+
+/// The address, with this family for its name.
+fn of_family(mut bind: Bind, wanted: Option<&Word>) -> Bind {
+    if let Bind::Tcp { host: Some(Host::Name(_)), family, .. } = &mut bind {
+        *family = wanted.and_then(|word| Family::from_word(&word.text)).unwrap_or(*family);
+    }
+    bind
 }
 
 fn check_limits(part: &ListenerPart, reports: &mut Reports<'_>) {

@@ -13,6 +13,8 @@ use crate::keys::{Key, Shape};
 pub(super) struct Parts {
     pub(super) process: Vec<Setting>,
     pub(super) defaults: Vec<Setting>,
+    /// The reject backend of `[defaults]`, if it is written as a table.
+    pub(super) default_reject: Option<BackendPart>,
     pub(super) listeners: Vec<ListenerPart>,
     pub(super) pools: Vec<PoolPart>,
     /// The names of listeners and pools that could not be read, which was reported.
@@ -44,6 +46,8 @@ pub(super) struct Word {
 pub(super) struct ListenerPart {
     pub(super) name: String,
     pub(super) binds: Vec<Word>,
+    /// The protocol of the names among the addresses.
+    pub(super) family: Option<Word>,
     /// Absent if that was reported.
     pub(super) pool: Option<Word>,
     pub(super) dummy: bool,
@@ -58,6 +62,8 @@ pub(super) struct PoolPart {
     pub(super) settings: Vec<Setting>,
     /// False if the file has a policy that does not exist.
     pub(super) is_policy_known: bool,
+    /// The reject backend, if it is written as a table.
+    pub(super) reject: Option<BackendPart>,
     pub(super) tiers: Vec<TierPart>,
 }
 
@@ -100,7 +106,10 @@ pub(super) fn parts(file: &Table, reports: &mut Reports<'_>) -> Parts {
     for Member { key, item, .. } in &file.members {
         match (key.name, item) {
             ("process", Item::Table(table)) => parts.process = settings(table),
-            ("defaults", Item::Table(table)) => parts.defaults = settings(table),
+            ("defaults", Item::Table(table)) => {
+                parts.defaults = settings(table);
+                parts.default_reject = reject(table);
+            }
             ("pools", Item::Named(all)) => {
                 for named in all {
                     match pool(named, reports) {
@@ -130,6 +139,7 @@ fn listener(named: &Named, parts: &mut Parts, reports: &mut Reports<'_>) {
         Some(Item::Table(table)) => parts.listeners.push(ListenerPart {
             name: named.name.clone(),
             binds: texts(table.get("bind")),
+            family: table.text("family").map(Text::word),
             pool: table.text("pool").map(Text::word),
             dummy: table.flag("dummy"),
             settings: settings(table),
@@ -164,9 +174,15 @@ fn pool(named: &Named, reports: &mut Reports<'_>) -> Option<PoolPart> {
         at: named.at.clone(),
         fixed_places: table.flag("fixed-places"),
         settings: settings(table),
+        reject: reject(table),
         is_policy_known: table.get("policy").is_some() || !table.has("policy"),
         tiers,
     })
+}
+
+/// A reject backend that is written as a table. As a string, it is a setting like others.
+fn reject(table: &Table) -> Option<BackendPart> {
+    table.get("reject").filter(|item| matches!(item, Item::Table(_))).and_then(backend)
 }
 
 fn tier(item: &Item) -> TierPart {

@@ -268,11 +268,11 @@ impl Walk<'_, '_> {
     ) -> Option<Item> {
         let (Shape::OneOrMore(each) | Shape::List(each)) = shape else { return None };
         if nodes.is_empty() {
-            let is_backends = *each == Shape::Backend || *each == Shape::Tier;
-            let code = if is_backends { Code::NoBackends } else { Code::Value };
+            let may_be_empty = matches!(each, Shape::Backend | Shape::Tier);
+            let code = if may_be_empty { Code::Empty } else { Code::Value };
             let fault = Fault::new(code, at, "an empty list").place(parent(path));
             self.reports.add(fault.help(format!("write at least one, as in {}", example(key))));
-            return None;
+            return Some(Item::List(Vec::new())).filter(|_| may_be_empty);
         }
         let mut items = Vec::new();
         for (index, node) in nodes.into_iter().enumerate() {

@@ -40,7 +40,8 @@ impl Layout {
         }
         let was_long = gaps.iter().any(|gap| gap.contains(['\n', '#']));
         list.fmt();
-        let length = list.to_string().trim().chars().count();
+        *list.decor_mut() = Decor::new("", "");
+        let length = list.to_string().chars().count();
         if was_long && !(list.is_empty() && gaps.iter().all(|gap| gap.trim().is_empty()))
             || self.column + length > WIDTH
         {

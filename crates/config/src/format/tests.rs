@@ -1,4 +1,7 @@
 use super::*;
+use crate::arbitrary::config;
+use crate::file::{Source, read};
+use proptest::prelude::*;
 
 #[track_caller]
 fn check(text: &str, expected: &str) {
@@ -92,4 +95,80 @@ fn dotted_keys_arrays_of_tables_and_crlf_are_kept() {
 fn what_is_not_toml_is_refused() {
     let error = format("[pools.a]\nbackends = ['a'\n").unwrap_err().to_string();
     assert!(error.contains("line 2"), "{error}");
+}
+
+/// A file with its keys out of order, badly spaced, and with comments: above some keys, after
+/// others. Each comment names its key.
+fn disordered(neat: &str, seed: u64) -> String {
+    let mut random = seed;
+    let mut next = move |below: u64| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut text = String::new();
+    let mut entries: Vec<String> = Vec::new();
+    let mut flush = |entries: &mut Vec<String>, text: &mut String| {
+        while !entries.is_empty() {
+            let at = usize::try_from(next(entries.len() as u64)).unwrap();
+            let entry = entries.remove(at);
+            let (key, value) = entry.split_once(" = ").unwrap();
+            let blank = ["", "\n", "\n\n\n"][next(3) as usize];
+            let above = ["".to_owned(), format!("  # above {key}\n")][next(2) as usize].clone();
+            let after = ["".to_owned(), format!("\t# after {key}")][next(2) as usize].clone();
+            let sign = ["=", "  =\t", " = "][next(3) as usize];
+            text.push_str(&format!("{blank}{above} {key}{sign}{value}{after}\n"));
+        }
+    };
+    for line in neat.lines() {
+        if line.starts_with('[') {
+            flush(&mut entries, &mut text);
+            text.push_str(&format!("# above {line}\n{line}\n"));
+        } else if line.starts_with([' ', ']']) {
+            let entry = entries.last_mut().unwrap();
+            entry.push_str(&format!("\n{line}"));
+        } else if !line.is_empty() {
+            entries.push(line.to_owned());
+        }
+    }
+    flush(&mut entries, &mut text);
+    text
+}
+
+fn means(text: &str) -> Option<crate::Config> {
+    let source = Source { name: String::new(), text: text.to_owned() };
+    read(&[source], &|_| None, &|_| None).config
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn meaning_and_comments_are_kept(config in config(), seed in any::<u64>()) {
+        let neat = config.to_file();
+        let text = disordered(&neat, seed);
+        let formatted = format(&text).map_err(|it| TestCaseError::fail(format!("{it}\n{text}")))?;
+        prop_assert_eq!(means(&formatted), means(&neat), "{}", formatted);
+        prop_assert_eq!(format(&formatted), Ok(formatted.clone()));
+        prop_assert_eq!(comments(&formatted), comments(&text));
+        let mut lines = formatted.lines().peekable();
+        while let Some(line) = lines.next() {
+            if let Some(key) = line.strip_prefix("# above ") {
+                let below = lines.peek().copied().unwrap_or_default();
+                prop_assert!(below.starts_with(key), "{} is above {}", line, below);
+            }
+        }
+        let without = |text: &str| {
+            let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+            lines.map(|line| line.split("\t# after").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(without(&formatted), without(&neat));
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in "([a-z=\\[\\]{}#\"',. \n]|pools|backends|listeners|\"\"\"){0,40}") {
+        if let Ok(formatted) = format(&text) {
+            prop_assert_eq!(format(&formatted), Ok(formatted.clone()));
+        }
+    }
 }

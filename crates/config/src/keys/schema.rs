@@ -46,24 +46,11 @@ fn table(place: Place) -> Value {
             object.insert("required".to_owned(), json!(required));
         }
         if place == Place::Pool {
-            object.extend(tiers_of_a_pool());
+            let one_of = json!([{ "required": ["backends"] }, { "required": ["tiers"] }]);
+            object.insert("oneOf".to_owned(), one_of);
         }
     }
     table
-}
-
-/// A pool has `backends` or `tiers`, and none of them is empty unless places are fixed.
-fn tiers_of_a_pool() -> Map<String, Value> {
-    let some = json!({ "minItems": 1 });
-    let rules = json!({
-        "oneOf": [{ "required": ["backends"] }, { "required": ["tiers"] }],
-        "if": { "properties": { "fixed-places": { "const": true } }, "required": ["fixed-places"] },
-        "else": { "properties": {
-            "backends": some,
-            "tiers": { "minItems": 1, "items": { "minItems": 1, "properties": { "backends": some } } },
-        } },
-    });
-    rules.as_object().cloned().unwrap_or_default()
 }
 
 fn property(key: &Key) -> Value {
@@ -102,7 +89,7 @@ fn value(shape: Shape) -> Value {
         Shape::Proxies => any([reference("proxies"), variable()]),
         Shape::Backend => any([reference("operand"), reference(def(Place::Backend)), variable()]),
         Shape::Tier => any([list(value(Shape::Backend)), reference(def(Place::Tier))]),
-        // Which lists of backends may be empty depends on the pool.
+        // An empty list of these is only a warning.
         Shape::List(item @ (Shape::Backend | Shape::Tier)) => list(value(*item)),
         Shape::List(item) => some(value(*item)),
         Shape::OneOrMore(item) => any([value(*item), some(value(*item))]),
@@ -167,13 +154,14 @@ const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 fn strings() -> [(&'static str, String); 7] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
-    let network = r"[0-9A-Fa-f.:]+(/[0-9.]+)?";
+    let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
+    let network = format!("{address}(/[0-9.]+)?");
     let proxies = format!("({network}|unix)");
     let path = r"unix:/[^\x00]";
     let limits = r":(-?[0-9]+)?";
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
-        ("address", "^[0-9A-Fa-f.:]+$".to_owned()),
+        ("address", format!("^{address}$")),
         ("listen", format!(r"^({port}+|(\*|{host}):{port}+|{path}*)$")),
         ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),

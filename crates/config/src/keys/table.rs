@@ -1,8 +1,8 @@
 //! The rows. `fmt` writes keys in this order.
 
 use super::{Key, Place, Shape, Zero};
-use crate::LogFormat;
 use crate::words::Choice;
+use crate::{Family, LogFormat};
 use Place::{Backend, File, Listener, Pool, Process, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{Cut, SendProxy, SpliceMode};
@@ -51,6 +51,13 @@ pub(super) const KEYS: &[Key] = &[
         "Where to listen: a port, or a string as LISTEN on a command line: service, addr:port, \
          [v6]:port or unix:/path; several in a list",
     )),
+    own(
+        "family",
+        Listener,
+        Shape::Choice(FAMILIES),
+        "\"ipv6\"",
+        "The protocol of the names in `bind` [default: any]",
+    ),
     required(own("pool", Listener, Shape::Name, "\"web\"", "The pool that serves the clients")),
     shared(option("share-port", Listener, Shape::Flag, "true")),
     shared(option(
@@ -100,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
          ADDR/LEN or country:SE. The first match decides; without one, the opposite of the last rule \
          applies",
     )),
-    shared(option("reject", Pool, Shape::Operand, "\"192.0.2.9:80\"")),
+    shared(option("reject", Pool, Shape::Backend, "\"192.0.2.9:80\"")),
     shared(option("send-proxy", Pool, Shape::Choice(SEND_PROXY_FORMS), "\"v2\"")),
     own(
         "fixed-places",
@@ -248,6 +255,7 @@ const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>(
 const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
+const FAMILIES: &[&str] = &words::<Family, { Family::WORDS.len() }>();
 const ADMIN_STATES: &[&str] = &words::<AdminState, { AdminState::WORDS.len() }>();
 
 /// The words of a choice, without what they stand for.

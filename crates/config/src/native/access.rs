@@ -72,6 +72,11 @@ pub(super) fn words(entry: &AccessEntry) -> Option<[String; 2]> {
     is_read_again.then(|| [format!("--{option}"), text])
 }
 
+/// The entry as the key `access` has it: `allow 10.0.0.0/8`. `None` as for the arguments.
+pub(crate) fn entry_words(entry: &AccessEntry) -> Option<String> {
+    words(entry).map(|[option, clients]| format!("{} {clients}", option.trim_start_matches('-')))
+}
+
 /// The clients that an option names: `ADDR`, `ADDR/LEN`, `ADDR/MASK` or `country:XX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clients(Subject);
@@ -160,7 +165,7 @@ impl FromStr for Proxies {
 }
 
 /// The words of `--accept-proxy` that mean these peers.
-pub(super) fn proxies(peers: &ProxyPeers) -> String {
+pub(crate) fn proxies(peers: &ProxyPeers) -> String {
     let networks = peers.networks().map(|network| Clients(network).to_string());
     networks.chain(peers.unix.then(|| UNIX.to_owned())).collect::<Vec<_>>().join(",")
 }

@@ -2,6 +2,7 @@
 
 use super::{NativeArgs, NativeCli, NativeError, Verb};
 use crate::operand::Services;
+use crate::words::PrintForm;
 use crate::{Bind, Config, Process};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -93,9 +94,9 @@ impl Typing {
 }
 
 impl Start {
-    /// Whether the configuration is to be printed instead.
-    pub fn print_config(&self) -> bool {
-        self.services.iter().any(|it| it.args.print_config)
+    /// How the configuration is to be printed, if it is not to be used.
+    pub fn print_config(&self) -> Option<PrintForm> {
+        self.services.iter().find_map(|it| it.args.print_config)
     }
 
     /// The configuration of all services. Names of hosts stay unresolved.

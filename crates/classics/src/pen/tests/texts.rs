@@ -201,6 +201,16 @@ proptest! {
     }
 
     #[test]
+    fn what_a_file_can_say_is_read_again(lines in any_lines()) {
+        let meant = settings_of(&lines).to_config();
+        let text = meant.to_file();
+        prop_assume!(!text.starts_with("# not expressible"));
+        let source = config::file::Source { name: String::new(), text };
+        let reading = config::file::read(std::slice::from_ref(&source), &|_| None, SERVICES);
+        prop_assert_eq!(reading.config, Some(meant), "{} {:?}", source.text, reading.reports);
+    }
+
+    #[test]
     fn no_line_is_a_panic(line in prop::collection::vec(any::<u8>(), 0..60), text in ".{0,40}") {
         let mut settings = start("80 127.0.0.1").unwrap();
         settings.apply(&PenCommand::parse(&line), NAMES);

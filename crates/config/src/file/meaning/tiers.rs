@@ -29,7 +29,7 @@ pub(super) struct Reading<'r, 'p> {
 }
 
 impl Reading<'_, '_> {
-    pub(super) fn tiers(mut self, part: &PoolPart, reports: &mut Reports<'_>) -> Vec<Tier> {
+    pub(super) fn tiers(&mut self, part: &PoolPart, reports: &mut Reports<'_>) -> Vec<Tier> {
         check_names(part, self.place, reports);
         part.tiers.iter().map(|tier| self.tier(tier, reports)).collect()
     }
@@ -55,7 +55,11 @@ impl Reading<'_, '_> {
         Tier { policy: policy.unwrap_or_default(), backends }
     }
 
-    fn backend(&mut self, part: &BackendPart, reports: &mut Reports<'_>) -> Option<Backend> {
+    pub(super) fn backend(
+        &mut self,
+        part: &BackendPart,
+        reports: &mut Reports<'_>,
+    ) -> Option<Backend> {
         let port = self.port.known();
         let (word, read) = match part {
             BackendPart::Operand(word) => (word, parse_backend(&word.text, port, self.services)),

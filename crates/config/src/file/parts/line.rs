@@ -72,11 +72,12 @@ pub(super) fn parts(
         name: name.clone(),
         binds: vec![listen],
         pool: Some(Word { text: name.clone(), at: at.clone() }),
+        family: None,
         dummy: false,
         settings: listener,
     };
-    let (fixed_places, is_policy_known, settings) = (false, true, pool);
-    Some((listener, PoolPart { name, at, fixed_places, settings, is_policy_known, tiers }))
+    let (fixed_places, is_policy_known, settings, reject) = (false, true, pool, None);
+    Some((listener, PoolPart { name, at, fixed_places, settings, reject, is_policy_known, tiers }))
 }
 
 struct Line {

@@ -1,0 +1,283 @@
+//! Any configuration, for property tests: all that a file can express.
+
+use crate::words::Choice;
+use crate::{
+    Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
+    Process, StateDirectory, Tier,
+};
+use balancing::{
+    AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, Subject,
+    Verdict,
+};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use terms::{Cut, KeepAlive, Limit, SendProxy, Source, SpliceMode, Timeouts};
+
+/// A configuration. Names are unique, and so are the ports of listeners.
+pub(crate) fn config() -> impl Strategy<Value = Config> {
+    let listeners = (1u16..4).prop_flat_map(|count| (0..count).map(listener).collect::<Vec<_>>());
+    let pools = prop::collection::vec(pool(), 1..4);
+    let chosen = any::<[prop::sample::Index; 3]>();
+    (listeners, pools, process(), chosen).prop_map(|(mut listeners, mut pools, process, chosen)| {
+        // Names are unique.
+        listeners.iter_mut().enumerate().for_each(|(at, it)| it.name.push_str(&at.to_string()));
+        pools.iter_mut().enumerate().for_each(|(at, it)| it.name.push_str(&at.to_string()));
+        for (listener, chosen) in listeners.iter_mut().zip(chosen) {
+            listener.pool.clone_from(&chosen.get(&pools).name);
+        }
+        Config { listeners, pools, process }
+    })
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z]{1,9}", "[ -~]{1,9}", "[a-zé\\]\\[:/.${}\"']{1,9}"]
+}
+
+fn span() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (1u64..90_000).prop_map(Duration::from_secs),
+        (1u64..9_999_999_999).prop_map(Duration::from_nanos)
+    ]
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    "/[a-z0-9: é\"'$\\{\\}\\\\]{1,20}".prop_map(PathBuf::from)
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(|it| Host::Address(Ipv4Addr::from(it).into())),
+        any::<[u16; 8]>().prop_map(|it| Host::Address(Ipv6Addr::from(it).into())),
+        "[a-z][a-z0-9-]{0,5}(\\.[a-z]{1,3})?".prop_map(Host::Name),
+        Just(Host::Name("fe80::1%eth0".to_owned())),
+    ]
+}
+
+/// A listening address as it is read, with this family for a name.
+fn bind(port: u16, family: Family) -> impl Strategy<Value = Bind> {
+    let of_host = move |host: Option<Host>| match host {
+        None => Bind::Tcp { host: None, port, family },
+        Some(Host::Address(address)) if address.is_unspecified() => {
+            Bind::Tcp { host: None, port, family }
+        }
+        Some(Host::Address(address @ IpAddr::V4(_))) => {
+            Bind::Tcp { host: Some(Host::Address(address)), port, family: Family::V4 }
+        }
+        Some(Host::Address(address)) => {
+            Bind::Tcp { host: Some(Host::Address(address)), port, family: Family::V6 }
+        }
+        Some(name) => Bind::Tcp { host: Some(name), port, family },
+    };
+    prop_oneof![
+        9 => of(host()).prop_map(of_host),
+        1 => path().prop_map(move |path| Bind::Unix(path.join(port.to_string()))),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = AccessEntry> {
+    let subject = prop_oneof![
+        (any::<u32>(), any::<u32>()).prop_map(|(address, mask)| Subject::V4 {
+            address: Ipv4Addr::from_bits(address & mask),
+            mask: Ipv4Addr::from_bits(mask)
+        }),
+        (any::<u32>(), 0u32..33).prop_map(|(address, prefix)| {
+            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+            Subject::V4 {
+                address: Ipv4Addr::from_bits(address & mask),
+                mask: Ipv4Addr::from_bits(mask),
+            }
+        }),
+        (any::<u128>(), 0u8..129).prop_map(|(address, prefix)| {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            Subject::v6(Ipv6Addr::from_bits(address & mask), prefix)
+        }),
+        select(vec![*b"SE", *b"X1"]).prop_map(|it| Subject::Country(Country(it))),
+    ];
+    let verdict = prop_oneof![Just(Verdict::Permit), Just(Verdict::Deny)];
+    (verdict, subject).prop_map(|(verdict, subject)| AccessEntry { verdict, subject })
+}
+
+fn access() -> impl Strategy<Value = Arc<AccessList>> {
+    prop::collection::vec(entry(), 0..4).prop_map(|entries| Arc::new(AccessList::new(entries)))
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    let endpoint = prop_oneof![
+        6 => (host(), 1u16..).prop_map(|(host, port)| Endpoint::Tcp { host, port }),
+        1 => path().prop_map(Endpoint::Unix),
+    ];
+    let numbers = (any::<i32>(), 0..=i32::MAX.unsigned_abs(), any::<u32>(), any::<i32>());
+    let admin = select(vec![AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
+    (endpoint, of(numbers), of((access(), admin, send_proxy()))).prop_map(
+        |(endpoint, numbers, table)| {
+            let mut backend = Backend::new(endpoint, Limits::default());
+            if let Some((max, affine, weight, priority)) = numbers {
+                let sessions_max = Limit::from_number(max);
+                backend.limits = Limits { sessions_max, sessions_max_affine: affine };
+                (backend.weight, backend.priority) = (weight, priority);
+            }
+            if let Some((access, admin, send_proxy)) = table {
+                (backend.access, backend.admin, backend.send_proxy) = (access, admin, send_proxy);
+            }
+            backend
+        },
+    )
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    select(Policy::WORDS.iter().map(|(_, policy)| *policy).collect::<Vec<_>>())
+}
+
+fn send_proxy() -> impl Strategy<Value = Option<SendProxy>> {
+    of(select(SendProxy::WORDS.iter().map(|(_, form)| *form).collect::<Vec<_>>()))
+}
+
+fn accept_proxy() -> impl Strategy<Value = Option<ProxyPeers>> {
+    let networks = prop::collection::vec(entry(), 0..3).prop_map(|entries| {
+        let subjects = entries.into_iter().map(|entry| entry.subject);
+        subjects.filter(|it| !matches!(it, Subject::Country(_))).collect::<Vec<_>>()
+    });
+    let peers = (networks, any::<bool>()).prop_map(|(networks, unix)| {
+        (unix || !networks.is_empty()).then(|| ProxyPeers::new(networks, unix))
+    });
+    prop_oneof![Just(None), peers]
+}
+
+fn tier() -> impl Strategy<Value = Tier> {
+    (policy(), prop::collection::vec(backend(), 0..4))
+        .prop_map(|(policy, backends)| Tier { policy, backends })
+}
+
+fn scope() -> impl Strategy<Value = FailoverScope> {
+    select(FailoverScope::WORDS.iter().map(|(_, scope)| *scope).collect::<Vec<_>>())
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let affinity = (1u32.., of(span()), any::<bool>())
+        .prop_map(|(clients_max, time_limit, sticky)| Affinity { clients_max, time_limit, sticky });
+    let flags = any::<[bool; 3]>();
+    let rest = (flags, access(), of(backend()), of(affinity), send_proxy());
+    (name(), prop::collection::vec(tier(), 0..4), of(span()), scope(), scope(), rest).prop_map(
+        |(
+            name,
+            mut tiers,
+            quarantine,
+            failover,
+            hash_failover,
+            (flags, access, reject, affinity, send_proxy),
+        )| {
+            let backends = tiers.iter_mut().flat_map(|tier| &mut tier.backends);
+            for (number, backend) in backends.enumerate().filter(|(number, _)| number % 3 == 1) {
+                backend.name = Some(format!("{name} {number}"));
+            }
+            Pool {
+                name,
+                tiers,
+                quarantine: quarantine.unwrap_or_default(),
+                auto_disable: flags[0],
+                failover,
+                hash_failover,
+                last_resort: flags[1],
+                access,
+                reject,
+                affinity,
+                send_proxy,
+                fixed_places: flags[2],
+            }
+        },
+    )
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    let keep_alive = prop_oneof![
+        Just(KeepAlive::System),
+        Just(KeepAlive::Never),
+        span().prop_map(KeepAlive::After)
+    ];
+    let grace = || of(prop_oneof![Just(Duration::ZERO), span()]);
+    (span(), of(span()), grace(), grace(), of(span()), keep_alive, of(span()), grace()).prop_map(
+        |(
+            connect,
+            idle,
+            half_close,
+            backend_half_close,
+            linger,
+            keep_alive,
+            user_timeout,
+            shutdown,
+        )| {
+            Timeouts {
+                connect,
+                idle,
+                half_close,
+                backend_half_close,
+                linger: linger.unwrap_or_default(),
+                keep_alive,
+                user_timeout,
+                shutdown,
+            }
+        },
+    )
+}
+
+fn listener(number: u16) -> impl Strategy<Value = Listener> {
+    let families = select(vec![Family::Any, Family::V4, Family::V6]);
+    let binds = families.prop_flat_map(move |family| {
+        (1u16..4).prop_flat_map(move |count| {
+            (0..count).map(|at| bind(1000 + number * 10 + at, family)).collect::<Vec<_>>()
+        })
+    });
+    let source = prop_oneof![
+        Just(Source::System),
+        Just(Source::Client),
+        any::<u32>().prop_map(|it| Source::Fixed(Ipv4Addr::from_bits(it).into())),
+    ];
+    let limits = (of(1u32..), of(1u32..), accept_proxy());
+    let words = (select(vec![Cut::Reset, Cut::Close]), select(SpliceMode::WORDS.to_vec()));
+    (name(), binds, limits, timeouts(), source, any::<[bool; 3]>(), words).prop_map(
+        |(name, binds, limits, timeouts, source, flags, (cut, (_, splice)))| Listener {
+            id: None,
+            name,
+            binds,
+            shared_port: flags[0],
+            pool: String::new(),
+            sessions_max: limits.0,
+            connecting_max: limits.1,
+            timeouts,
+            source,
+            accept_proxy: limits.2,
+            forwarded_headers: flags[1],
+            dummy: flags[2],
+            splice,
+            cut,
+        },
+    )
+}
+
+fn process() -> impl Strategy<Value = Process> {
+    let words = (of(name()), select(vec![LogFormat::Text, LogFormat::Json]), any::<bool>());
+    let paths = (of(path()), of(path()), of(path()));
+    let state = prop_oneof![
+        Just(StateDirectory::Usual),
+        Just(StateDirectory::None),
+        path().prop_map(StateDirectory::At)
+    ];
+    (of(1usize..1025), of(span()), words, paths, state).prop_map(
+        |(workers, spin, words, paths, state)| Process {
+            workers,
+            spin,
+            daemon: words.2,
+            pid_file: paths.0,
+            user: words.0,
+            root: paths.1,
+            state,
+            admin: paths.2,
+            log_format: words.1,
+        },
+    )
+}
