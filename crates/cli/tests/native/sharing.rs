@@ -1,6 +1,8 @@
 //! What workers share is exact: turns, limits, and the sessions themselves.
 
-use crate::support::{Backend, Client, Place, ask_often, ask_times, port, until};
+use crate::support::{
+    Backend, Client, Place, Port, Program, ask, ask_often, ask_times, port, until,
+};
 use rustix::process::Signal;
 use std::thread;
 
@@ -119,4 +121,60 @@ fn with_few_places_everybody_has_their_turn() {
     assert_eq!(answers, [(); 12].map(|()| ["a"; 60].join(" ")));
     until("the sessions to end", || place.sessions() == 0);
     assert_eq!(a.accepted(), 720);
+}
+
+/// Starts the file, in which two listeners share a pool of these backends, and returns when it is
+/// ready.
+fn two_listeners(place: &Place, [first, second]: [&Port; 2], backends: &str) -> Program {
+    let file = place.file("evenkeel.toml");
+    let text = format!(
+        "[listeners.first]\nbind = {first}\npool = \"both\"\n\
+         [listeners.second]\nbind = {second}\npool = \"both\"\n\
+         [pools.both]\nbackends = [{backends}]\n\
+         [process]\nworkers = 4\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    place.native(&format!("run {}", file.display()))
+}
+
+#[test]
+fn a_limit_is_exact_over_two_listeners_and_four_workers() {
+    let (place, ports, a) = (Place::new(), [port(), port()], Backend::named("a"));
+    let [first, second] = &ports;
+    let _evenkeel = two_listeners(&place, [first, second], &format!("\"{a}:100\""));
+    for round in 0..3 {
+        let answers: Vec<_> = thread::scope(|scope| {
+            let asking = ports.each_ref().map(|port| scope.spawn(|| ask_often(port, 150)));
+            asking.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let served = |answer: &str| -> usize {
+            answers.iter().filter_map(|(counts, _)| counts.get(answer)).sum()
+        };
+        assert_eq!((served("a"), served("reset")), (100, 200));
+        assert_eq!(a.open_most(), 100);
+        drop(answers);
+        until("the sessions to end", || place.backend(0, 0)["sessions"] == 0 && a.open() == 0);
+        assert_eq!(a.accepted(), 100 * (round + 1), "nobody is turned away who had a place");
+    }
+}
+
+#[test]
+fn turns_and_commands_are_those_of_the_pool_whatever_the_listener() {
+    let (place, ports) = (Place::new(), [port(), port()]);
+    let [a, b, c] = ["a", "b", "c"].map(Backend::named);
+    let [first, second] = &ports;
+    let backends = format!("\"{a}\", {{ to = \"{b}\", name = \"bee\" }}, \"{c}\"");
+    let _evenkeel = two_listeners(&place, [first, second], &backends);
+    let answers: Vec<_> = [first, second, first, second, second, first].map(ask).into();
+    assert_eq!(answers, ["a", "b", "c", "a", "b", "c"]);
+    place.ctl("disable bee").check(0);
+    let answers: Vec<_> = [second, first, second, first].map(ask).into();
+    assert_eq!(answers, ["a", "c", "a", "c"]);
+    // And they fail over together.
+    a.stop();
+    assert_eq!((ask(first), ask(second)), ("c".to_owned(), "c".to_owned()));
+    assert_eq!(place.backend(0, 0)["failures_total"], 1);
+    place.ctl("enable both/bee").check(0);
+    let status = place.ctl("status").check(0).stdout;
+    assert!(status.contains("\npool both, round-robin\n"), "{status}");
 }
