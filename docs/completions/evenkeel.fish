@@ -95,7 +95,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "fmt" -d 'Rewrite a c
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "schema" -d 'Print the JSON Schema of configuration files, for editors'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "help" -d 'Print help, for a verb if one is named'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "version" -d 'Print the version'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "install" -d 'Install the program, its links, man pages and completions; other files are left alone'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "install" -d 'Install the program, links, man pages, completions and a systemd unit; spares other files'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "links" -d 'Create links in DIR, so that the classics can be called by their names'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "balance" -d 'A TCP proxy with load balancing and failover'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "pen" -d 'A load balancer for TCP that lets clients return to their server'

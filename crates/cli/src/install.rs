@@ -17,6 +17,9 @@ pub const MARK: &str = "This file belongs to Evenkeel and is replaced by `evenke
 /// The rendered man pages and completions, by file name.
 const DOCUMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/documents.rs"));
 
+/// The unit for systemd. It names the program as `/usr/bin/evenkeel`.
+const UNIT: &str = include_str!("../../../contrib/systemd/evenkeel.service");
+
 /// The result for one file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -44,6 +47,8 @@ pub fn install(prefix: &Path) -> anyhow::Result<()> {
         let path = prefix.join(place(name));
         report.add(&path, put(&path, text.as_bytes(), 0o644)?)?;
     }
+    let unit = prefix.join("lib/systemd/system/evenkeel.service");
+    report.add(&unit, put(&unit, unit_for(&target).as_bytes(), 0o644)?)?;
     report.finish()
 }
 
@@ -59,6 +64,27 @@ pub fn links(dir: &Path) -> anyhow::Result<()> {
         report.add(&link, put_link(&link, &program)?)?;
     }
     report.finish()
+}
+
+/// The unit that runs the program at this path.
+fn unit_for(program: &Path) -> String {
+    let program = std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
+    UNIT.replace("/usr/bin/evenkeel", &unit_word(&program.to_string_lossy()))
+}
+
+/// A word of a command line in a unit. Source: systemd.service(5), "Command lines".
+fn unit_word(text: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-".contains(it);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let escaped = text.chars().map(|it| match it {
+        '\\' | '"' => format!("\\{it}"),
+        '%' | '$' => format!("{it}{it}"),
+        '\n' => "\\n".to_owned(),
+        it => it.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 #[derive(Default)]
@@ -160,6 +186,14 @@ fn make_parent(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unit_runs_the_program_that_was_installed() {
+        let unit = unit_for(Path::new("/opt/my \"50%\"/bin/evenkeel"));
+        assert!(unit.contains("\nExecStart=\"/opt/my \\\"50%%\\\"/bin/evenkeel\" run\n"), "{unit}");
+        assert_eq!(unit_for(Path::new("/usr/bin/evenkeel")), UNIT);
+        assert!(UNIT.contains(MARK));
+    }
 
     #[test]
     fn every_document_has_the_mark_and_a_place() {

@@ -235,7 +235,7 @@ pub enum Verb {
     },
     /// Print the version
     Version,
-    /// Install the program, its links, man pages and completions; other files are left alone
+    /// Install the program, links, man pages, completions and a systemd unit; spares other files
     Install {
         /// The directory that contains bin and share; created if missing
         #[arg(long, value_name = "DIR", default_value = "/usr/local")]

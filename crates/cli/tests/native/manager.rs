@@ -184,3 +184,25 @@ fn the_classics_report_too() {
         std::fs::remove_file(place.file("notify")).unwrap();
     }
 }
+
+#[test]
+fn a_reload_is_reported_from_its_beginning_to_its_end() {
+    let (place, port, other, a) = (Place::new(), port(), port(), Backend::named("a"));
+    let mut manager = Manager::new(&place);
+    let file = place.file("evenkeel.toml");
+    let listen = |text: &str| std::fs::write(&file, format!("[listeners]\n{text}\n")).unwrap();
+    listen(&format!("web = \"{port} {a}\""));
+    let mut evenkeel =
+        Program::spawn(manager.of(&mut place.command("evenkeel", "run evenkeel.toml")));
+    manager.wait_for("READY");
+    let texts = [format!("web = \"{port} {a}\"\nmail = \"{other} {a}\""), "nonsense".to_owned()];
+    for (reloads, text) in (1..).zip(&texts) {
+        listen(text);
+        evenkeel.signal(Signal::HUP);
+        until("the reload to end", || manager.values("READY").len() == 1 + reloads);
+        assert_eq!(manager.values("RELOADING").len(), reloads);
+        assert_eq!(manager.values("MONOTONIC_USEC").len(), reloads);
+        assert_eq!((ask(&port), ask(&other)), ("a".to_owned(), "a".to_owned()));
+    }
+    manager.wait("STATUS", |status| status.contains("on 2 listeners"));
+}

@@ -292,3 +292,25 @@ fn a_listener_may_leave_its_passed_socket_and_come_back() {
     waiting.expect("a\n");
     assert_eq!((ask(&port), ask(&other)), ("a".to_owned(), "refused".to_owned()));
 }
+
+#[test]
+fn a_reload_keeps_leaves_and_finds_again_what_was_passed() {
+    let (place, [web, other, mail]) = (Place::new(), [port(), port(), port()]);
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let configure = |web: &Port| {
+        let text = format!("web = \"127.0.0.1:{web} {a}\"\nmail = \"127.0.0.1:{mail} {b}\"");
+        std::fs::write(place.file("its.toml"), format!("[listeners]\n{text}\n")).unwrap();
+    };
+    configure(&web);
+    let passed = [on_loopback(&web), on_loopback(&mail)];
+    let command = place.command("evenkeel", "run its.toml");
+    let evenkeel = pass(&command, &passed.each_ref().map(AsFd::as_fd), Some("web:mail"));
+    ready(&evenkeel);
+    for (now, before) in [(&other, &web), (&web, &other), (&other, &web)] {
+        configure(now);
+        place.run("evenkeel", "reload").check(0);
+        assert_eq!((ask(now), ask(&mail)), ("a".to_owned(), "b".to_owned()));
+        // The service manager holds what it has passed.
+        assert_eq!(is_listening(before.number()), before.number() == web.number());
+    }
+}

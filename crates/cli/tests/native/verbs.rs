@@ -1,6 +1,6 @@
 //! `demo` and `links`: the first things that somebody tries.
 
-use crate::support::{Client, Place, Program, until};
+use crate::support::{Client, Place, Program, skip_unless, until};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 
@@ -112,6 +112,24 @@ fn links_make_the_classics() {
 }
 
 #[test]
+fn systemd_accepts_the_units() {
+    let analyze = || std::process::Command::new("systemd-analyze");
+    if skip_unless(analyze().arg("--version").output().is_ok(), "this needs systemd-analyze") {
+        return;
+    }
+    let place = Place::new();
+    place.run("evenkeel", &format!("install --prefix {}", place.file("prefix").display())).check(0);
+    let service = place.file("prefix/lib/systemd/system/evenkeel.service");
+    let socket = service.with_file_name("evenkeel.socket");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib/systemd/evenkeel.socket");
+    std::fs::copy(example, &socket).unwrap();
+    let mut verify = analyze();
+    let done = verify.args(["--man=no", "verify"]).args([&service, &socket]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && !said.contains("evenkeel"), "{said}");
+}
+
+#[test]
 fn install_puts_everything_in_place_and_spares_what_is_not_ours() {
     let place = Place::new();
     let prefix = place.file("prefix");
@@ -130,6 +148,8 @@ fn install_puts_everything_in_place_and_spares_what_is_not_ours() {
     ] {
         assert!(prefix.join("share").join(path).is_file(), "{path}");
     }
+    let unit = std::fs::read_to_string(prefix.join("lib/systemd/system/evenkeel.service")).unwrap();
+    assert!(unit.contains(&format!("ExecStart={}/bin/evenkeel run\n", prefix.display())), "{unit}");
     let again = place.run("evenkeel", &install).check(0);
     assert!(again.stdout.lines().all(|line| line.ends_with(" is up to date")), "{again:?}");
 

@@ -47,7 +47,6 @@ impl Reports {
     }
 
     /// The configuration is being reloaded. [`ready`](Self::ready) must follow.
-    #[allow(dead_code, reason = "the reload of a configuration file calls it")]
     pub fn reloading(&mut self) {
         if !self.is_stopping {
             let now = sys::clock::monotonic_micros();
