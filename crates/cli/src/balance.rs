@@ -123,6 +123,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
         refuse_loops: false,
         refuse_unresolved: true,
         state: None,
+        origin: None,
         companion: None,
         manager,
     };
@@ -141,6 +142,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
 /// they end; USR1 does nothing.
 fn signals() -> Signals {
     Signals {
+        reload: Vec::new(),
         shut_down: vec![
             SignalKind::terminate(),
             SignalKind::interrupt(),

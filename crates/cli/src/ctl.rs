@@ -5,7 +5,7 @@ mod tables;
 
 use crate::output::{complain, finish};
 use config::environment::GATEWAY_INTERFACE;
-use config::native::{CtlArgs, CtlVerb, StatusArgs};
+use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs};
 use config::{BackendSelector, ExitStatus, Reply};
 use control::{Client, ClientError};
 use find::choose;
@@ -25,6 +25,11 @@ pub fn main(args: &CtlArgs) -> ExitCode {
             ExitCode::from(status.code())
         }
     }
+}
+
+/// Runs `evenkeel reload`.
+pub fn reload(args: &ReloadArgs) -> ExitCode {
+    main(&CtlArgs { which: args.which.clone(), verb: CtlVerb::Reload(args.confirm) })
 }
 
 const NAME: &str = "evenkeel ctl";
@@ -82,6 +87,11 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
 fn order(client: &Client, verb: &CtlVerb) -> Result<&'static str, Failure> {
     let Some(command) = verb.command() else { return Ok("") };
     Ok(match (client.command(&command)?, verb) {
+        (Reply::Done, CtlVerb::Reload(confirm)) if confirm.confirm.is_some() => {
+            "reloaded; `evenkeel ctl confirm` makes it final"
+        }
+        (Reply::Done, CtlVerb::Reload(_)) => "reloaded",
+        (Reply::Unchanged, CtlVerb::Reload(_)) => "nothing has changed",
         (Reply::Done, _) => "done",
         (Reply::Unchanged, CtlVerb::Enable { .. }) => "already enabled",
         (Reply::Unchanged, CtlVerb::Disable { .. }) => "already disabled",

@@ -38,7 +38,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<u8> {
         .context("cannot start the switches")?;
     drop(reserved);
     let cli = NativeCli::try_parse_from(&words)?;
-    serve(cli.start.to_config(&|_| None)?, ServiceManager::default())
+    serve(cli.start.to_config(&|_| None)?, ServiceManager::default(), None)
 }
 
 fn introduce(

@@ -18,6 +18,7 @@ mod native;
 mod output;
 mod pen;
 mod personalities;
+mod run;
 mod serve;
 
 pub use install::MARK;

@@ -3,7 +3,7 @@
 use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo};
+use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, run};
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
@@ -38,6 +38,8 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Verb::Version => main(vec!["--version".into()]),
         Verb::Ctl(args) => ctl::main(&args),
         Verb::Status(args) => ctl::status_page(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Reload(args) => ctl::reload(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Fmt(args) => config_file::format(&args),
         Verb::Schema => {
@@ -97,5 +99,5 @@ fn start(typed: &Start, first: Option<&str>) -> ExitCode {
         return finish("evenkeel", &config.printed(form), ExitStatus::Success);
     }
     let manager = ServiceManager::from_environment(config.process.daemon);
-    report(manager.map_err(Into::into).and_then(|manager| serve(config, manager)))
+    report(manager.map_err(Into::into).and_then(|manager| serve(config, manager, None)))
 }

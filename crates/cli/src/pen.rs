@@ -171,6 +171,7 @@ fn serve(settings: PenSettings) -> Result<u8, Failure> {
         refuse_loops: false,
         refuse_unresolved: true,
         state: None,
+        origin: None,
         companion: Some(Box::new(PenCompanion {
             pid_path: settings.pid_file.as_ref().map(PathBuf::from),
             settings,
@@ -191,6 +192,7 @@ fn signals() -> Signals {
     let companions =
         [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
     Signals {
+        reload: Vec::new(),
         shut_down: vec![SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()],
         ignored: companions.map(|kind| (kind, None)).to_vec(),
         exit: Exit::Status,

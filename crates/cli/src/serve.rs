@@ -4,8 +4,8 @@ use crate::output::complain;
 use config::environment::STATE_DIRECTORY;
 use config::{Bind, Config, ExitStatus, LogFormat, StateDirectory};
 use control::{
-    Exit, LogReporter, Prepared, ServiceManager, Setup, Signals, StatePlace, admin_socket_path,
-    escaped,
+    ContentHash, Exit, LogReporter, Origin, Prepared, ServiceManager, Setup, Signals, StatePlace,
+    admin_socket_path, escaped,
 };
 use dataplane::Observe;
 use std::ffi::OsStr;
@@ -17,7 +17,13 @@ use telemetry::LineFormat;
 use tokio::signal::unix::SignalKind;
 
 /// Serves with the native log until the end.
-pub fn serve(config: Config, manager: ServiceManager) -> anyhow::Result<u8> {
+///
+/// `origin` is the file from which `config` was read, if it was, with the hash of its text.
+pub fn serve(
+    config: Config,
+    manager: ServiceManager,
+    origin: Option<(Origin, ContentHash)>,
+) -> anyhow::Result<u8> {
     let format = match config.process.log_format {
         LogFormat::Text => LineFormat::Text,
         LogFormat::Json => LineFormat::Json,
@@ -31,9 +37,10 @@ pub fn serve(config: Config, manager: ServiceManager) -> anyhow::Result<u8> {
         admin,
         reporter,
         observe: Observe::default(),
-        signals: signals(),
+        signals: signals(origin.is_some()),
         directory: Directory::Root,
         refuse_loops: true,
+        origin,
         companion: None,
         manager,
     };
@@ -66,17 +73,21 @@ fn given_state_directory() -> Option<PathBuf> {
     (!first.is_empty()).then(|| OsStr::from_bytes(first).into())
 }
 
-/// TERM and INT shut down within the deadline, with status 0. Signals that make other programs reload
+/// TERM and INT shut down within the deadline, with status 0. HUP reloads the file, if there is one. Signals that make other programs reload
 /// or reopen something change nothing, but do not end the process either.
-fn signals() -> Signals {
+fn signals(has_file: bool) -> Signals {
     let no_file = "SIGHUP ignored: there is no configuration file to reload";
+    let hangup = (SignalKind::hangup(), Some(no_file));
     Signals {
+        reload: if has_file { vec![SignalKind::hangup()] } else { Vec::new() },
         shut_down: vec![SignalKind::terminate(), SignalKind::interrupt()],
-        ignored: vec![
-            (SignalKind::hangup(), Some(no_file)),
+        ignored: [
             (SignalKind::user_defined1(), Some("SIGUSR1 ignored: nothing to do")),
             (SignalKind::user_defined2(), Some("SIGUSR2 ignored: nothing to do")),
-        ],
+        ]
+        .into_iter()
+        .chain((!has_file).then_some(hangup))
+        .collect(),
         exit: Exit::Status,
     }
 }

@@ -5,10 +5,16 @@ use fidelity::{Options, run};
 /// All cases must pass with these words behind the program's name.
 #[track_caller]
 fn check(words: &str) {
+    check_with(words, |options| options);
+}
+
+#[track_caller]
+fn check_with(words: &str, change: impl Fn(Options) -> Options) {
     let dir = tempfile::tempdir().expect("a directory for admin sockets");
     let program = env!("CARGO_BIN_EXE_evenkeel");
     let runtime = dir.path().display();
-    let options = Options::new(format!("env 'EVENKEEL_RUNTIME_DIR={runtime}' '{program}' {words}"));
+    let command = format!("env 'EVENKEEL_RUNTIME_DIR={runtime}' '{program}' {words}");
+    let options = change(Options::new(command));
     let report = run(&options);
     let lines: String = report.outcomes.iter().map(|outcome| format!("{outcome}\n")).collect();
     assert_eq!(report.failed(), 0, "{words}\n{lines}");
@@ -30,6 +36,14 @@ fn splicing_never_with_four_workers() {
 #[test]
 fn splicing_as_it_pays() {
     check(&format!("{OPERANDS} --splice auto --workers 4"));
+}
+
+#[test]
+fn announcing_clients_to_backends() {
+    check_with(&format!("{OPERANDS} --send-proxy v1 --workers 2"), |options| Options {
+        header_line: true,
+        ..options
+    });
 }
 
 #[test]

@@ -67,7 +67,10 @@ impl Config {
             Command::Quarantine { backend, .. } | Command::ResetCounters { backend } => {
                 next.find(backend, known)?;
             }
-            Command::KillSession { .. } | Command::Shutdown {} => {}
+            Command::KillSession { .. }
+            | Command::Reload { .. }
+            | Command::Confirm {}
+            | Command::Shutdown {} => {}
         }
         Ok(next)
     }

@@ -278,6 +278,7 @@ fn process() -> impl Strategy<Value = Process> {
             state,
             admin: paths.2,
             log_format: words.1,
+            watch: false, // no command line can say it
         },
     )
 }

@@ -6,8 +6,11 @@
 
 mod finding;
 mod making;
+mod names;
 #[cfg(test)]
 mod tests;
+
+pub use names::Names;
 
 #[cfg(doc)]
 use crate::Config;
@@ -15,6 +18,7 @@ use crate::{
     Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, StateDirectory,
 };
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
+use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,17 +122,56 @@ pub enum Change {
     SetBackend(BackendId, BackendSetting),
 }
 
+/// What a change sets. Two changes with the same target give one key different values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A setting of the process.
+    Process(Discriminant<ProcessSetting>),
+    /// A setting of a listener.
+    Listener(ListenerId, Discriminant<ListenerSetting>),
+    /// A setting of a pool.
+    Pool(String, Discriminant<PoolSetting>),
+    /// The policy of a tier.
+    Policy(String, usize),
+    /// A setting of a backend.
+    Backend(BackendId, Discriminant<BackendSetting>),
+}
+
+impl Change {
+    /// What the change sets; `None` if it adds, removes or moves something.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        Some(match self {
+            Self::SetProcess(setting) => Target::Process(discriminant(setting)),
+            Self::SetListener(id, setting) => Target::Listener(*id, discriminant(setting)),
+            Self::SetPool(name, setting) => Target::Pool(name.clone(), discriminant(setting)),
+            Self::SetPolicy { pool, tier, .. } => Target::Policy(pool.clone(), *tier),
+            Self::SetBackend(id, setting) => Target::Backend(*id, discriminant(setting)),
+            _ => return None,
+        })
+    }
+}
+
 /// Makes an enum of the settings of a part of the configuration, with functions that compare and
 /// set them. The pattern must name every field, so that a new one is not forgotten.
 macro_rules! settings {
     (
         $(#[$doc:meta])* $Setting:ident of $Owner:ident as $pattern:pat,
-        $($(#[$about:meta])* $Variant:ident($type:ty) is $($field:ident).+;)*
+        $($(#[$about:meta])* $Variant:ident($type:ty) is $($field:ident).+, $key:literal;)*
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $Setting {
             $($(#[$about])* $Variant($type),)*
+        }
+
+        impl $Setting {
+            /// The key by which people know the setting.
+            fn key(&self) -> &'static str {
+                match self {
+                    $(Self::$Variant(_) => $key,)*
+                }
+            }
         }
 
         impl $Owner {
@@ -155,26 +198,28 @@ settings! {
     /// A setting of the process.
     ProcessSetting of Process as Process {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
-        log_format: _,
+        log_format: _, watch: _,
     },
     /// [`Process::workers`]
-    Workers(Option<usize>) is workers;
+    Workers(Option<usize>) is workers, "workers";
     /// [`Process::spin`]
-    Spin(Option<Duration>) is spin;
+    Spin(Option<Duration>) is spin, "spin";
     /// [`Process::daemon`]
-    Daemon(bool) is daemon;
+    Daemon(bool) is daemon, "daemon";
     /// [`Process::pid_file`]
-    PidFile(Option<PathBuf>) is pid_file;
+    PidFile(Option<PathBuf>) is pid_file, "pid-file";
     /// [`Process::user`]
-    User(Option<String>) is user;
+    User(Option<String>) is user, "user";
     /// [`Process::root`]
-    Root(Option<PathBuf>) is root;
+    Root(Option<PathBuf>) is root, "root";
     /// [`Process::state`]
-    State(StateDirectory) is state;
+    State(StateDirectory) is state, "state";
     /// [`Process::admin`]
-    Admin(Option<PathBuf>) is admin;
+    Admin(Option<PathBuf>) is admin, "admin";
     /// [`Process::log_format`]
-    LogFormat(LogFormat) is log_format;
+    LogFormat(LogFormat) is log_format, "log-format";
+    /// [`Process::watch`]
+    Watch(bool) is watch, "watch";
 }
 
 settings! {
@@ -184,31 +229,31 @@ settings! {
         timeouts: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
-    Name(String) is name;
+    Name(String) is name, "name";
     /// [`Listener::binds`]
-    Binds(Vec<Bind>) is binds;
+    Binds(Vec<Bind>) is binds, "bind";
     /// [`Listener::shared_port`]
-    SharedPort(bool) is shared_port;
+    SharedPort(bool) is shared_port, "share-port";
     /// [`Listener::pool`]
-    Pool(String) is pool;
+    Pool(String) is pool, "pool";
     /// [`Listener::sessions_max`]
-    SessionsMax(Option<u32>) is sessions_max;
+    SessionsMax(Option<u32>) is sessions_max, "max-sessions";
     /// [`Listener::connecting_max`]
-    ConnectingMax(Option<u32>) is connecting_max;
+    ConnectingMax(Option<u32>) is connecting_max, "max-connecting";
     /// [`Listener::timeouts`]
-    Timeouts(Timeouts) is timeouts;
+    Timeouts(Timeouts) is timeouts, "time-outs";
     /// [`Listener::source`]
-    Source(Source) is source;
+    Source(Source) is source, "source";
     /// [`Listener::accept_proxy`]
-    AcceptProxy(Option<ProxyPeers>) is accept_proxy;
+    AcceptProxy(Option<ProxyPeers>) is accept_proxy, "accept-proxy";
     /// [`Listener::forwarded_headers`]
-    ForwardedHeaders(bool) is forwarded_headers;
+    ForwardedHeaders(bool) is forwarded_headers, "forwarded-headers";
     /// [`Listener::dummy`]
-    Dummy(bool) is dummy;
+    Dummy(bool) is dummy, "dummy";
     /// [`Listener::splice`]
-    Splice(SpliceMode) is splice;
+    Splice(SpliceMode) is splice, "splice";
     /// [`Listener::cut`]
-    Cut(Cut) is cut;
+    Cut(Cut) is cut, "cut";
 }
 
 settings! {
@@ -219,25 +264,25 @@ settings! {
         fixed_places: _,
     },
     /// [`Pool::quarantine`]
-    Quarantine(Duration) is quarantine;
+    Quarantine(Duration) is quarantine, "quarantine";
     /// [`Pool::auto_disable`]
-    AutoDisable(bool) is auto_disable;
+    AutoDisable(bool) is auto_disable, "auto-disable";
     /// [`Pool::failover`]
-    Failover(FailoverScope) is failover;
+    Failover(FailoverScope) is failover, "failover";
     /// [`Pool::hash_failover`]
-    HashFailover(FailoverScope) is hash_failover;
+    HashFailover(FailoverScope) is hash_failover, "hash-failover";
     /// [`Pool::last_resort`]
-    LastResort(bool) is last_resort;
+    LastResort(bool) is last_resort, "no-last-resort";
     /// [`Pool::access`]
-    Access(Arc<AccessList>) is access;
+    Access(Arc<AccessList>) is access, "access";
     /// [`Pool::reject`]
-    Reject(Option<Backend>) is reject;
+    Reject(Option<Backend>) is reject, "reject";
     /// [`Pool::send_proxy`]
-    SendProxy(Option<SendProxy>) is send_proxy;
+    SendProxy(Option<SendProxy>) is send_proxy, "send-proxy";
     /// [`Pool::affinity`]
-    Affinity(Option<Affinity>) is affinity;
+    Affinity(Option<Affinity>) is affinity, "affinity";
     /// [`Pool::fixed_places`]
-    FixedPlaces(bool) is fixed_places;
+    FixedPlaces(bool) is fixed_places, "fixed places";
 }
 
 settings! {
@@ -247,21 +292,21 @@ settings! {
         weight: _, priority: _, access: _, send_proxy: _, admin: _,
     },
     /// [`Backend::name`]
-    Name(Option<String>) is name;
+    Name(Option<String>) is name, "name";
     /// [`Backend::endpoint`]
-    Endpoint(Endpoint) is endpoint;
+    Endpoint(Endpoint) is endpoint, "address";
     /// [`Limits::sessions_max`]
-    SessionsMax(Limit) is limits.sessions_max;
+    SessionsMax(Limit) is limits.sessions_max, "max-sessions";
     /// [`Limits::sessions_max_affine`]
-    SessionsMaxAffine(u32) is limits.sessions_max_affine;
+    SessionsMaxAffine(u32) is limits.sessions_max_affine, "max-affine";
     /// [`Backend::weight`]
-    Weight(u32) is weight;
+    Weight(u32) is weight, "weight";
     /// [`Backend::priority`]
-    Priority(i32) is priority;
+    Priority(i32) is priority, "priority";
     /// [`Backend::access`]
-    Access(Arc<AccessList>) is access;
+    Access(Arc<AccessList>) is access, "access";
     /// [`Backend::send_proxy`]
-    SendProxy(Option<SendProxy>) is send_proxy;
+    SendProxy(Option<SendProxy>) is send_proxy, "send-proxy";
     /// [`Backend::admin`]
-    Admin(AdminState) is admin;
+    Admin(AdminState) is admin, "admin";
 }

@@ -74,6 +74,16 @@ pub enum Command {
         /// The session's number, as shown in the list of sessions.
         session: u64,
     },
+    /// Reads the configuration file again, and applies what has changed in it since it was last
+    /// read. What commands have changed stays, unless the file has changed the same key.
+    Reload {
+        /// The number of seconds after which the change is taken back, unless
+        /// [`Command::Confirm`] comes before that. By default, it is final.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_seconds: Option<u32>,
+    },
+    /// Makes a reload final that would be taken back otherwise.
+    Confirm {},
     /// Stops listening, lets sessions finish as configured, and ends the process.
     // Braces, because a variant without fields would accept unknown fields.
     Shutdown {},
@@ -139,6 +149,20 @@ pub enum CommandError {
         "{0} cannot be removed, because balance and pen know backends by number; disable it instead"
     )]
     FixedPlaces(String),
+    /// The instance was not started from a file.
+    #[error(
+        "there is no configuration file to reload: this instance was started from a command line"
+    )]
+    NoFile,
+    /// The configuration file has errors; each is a text of several lines with its place.
+    #[error("{}", .0.join("\n"))]
+    InvalidFile(Vec<String>),
+    /// The configuration file asks for what a running balancer cannot do. All reasons.
+    #[error("nothing was reloaded:\n{}", .0.join("\n"))]
+    NotReloadable(Vec<String>),
+    /// No reload waits for confirmation.
+    #[error("no reload waits for confirmation")]
+    NothingToConfirm,
     /// The process is shutting down.
     #[error("the balancer is shutting down")]
     ShuttingDown,

@@ -56,12 +56,14 @@ impl Config {
     /// Among several with the same address, the order decides. Where places are
     /// [fixed](Pool::fixed_places), the place alone decides.
     pub fn recognise(&mut self, before: &Self) {
+        let listeners: BTreeMap<_, _> =
+            before.listeners.iter().map(|it| (&*it.name, it.id)).collect();
         for listener in self.listeners.iter_mut().filter(|it| it.id.is_none()) {
-            let known = before.listeners.iter().find(|it| it.name == listener.name);
-            listener.id = known.and_then(|it| it.id);
+            listener.id = listeners.get(&*listener.name).copied().flatten();
         }
+        let pools: BTreeMap<_, _> = before.pools.iter().map(|it| (&*it.name, it)).collect();
         for pool in &mut self.pools {
-            if let Some(before) = before.pool(&pool.name) {
+            if let Some(before) = pools.get(&*pool.name) {
                 recognise(pool, before);
             }
         }

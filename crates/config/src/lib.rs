@@ -31,7 +31,9 @@ pub mod state;
 mod words;
 
 pub use apply::Known;
-pub use change::{BackendSetting, Change, ListenerSetting, PoolSetting, ProcessSetting};
+pub use change::{
+    BackendSetting, Change, ListenerSetting, Names, PoolSetting, ProcessSetting, Target,
+};
 pub use command::{BackendSelector, Command, CommandError, Reply};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};

@@ -224,6 +224,8 @@ pub struct Process {
     pub admin: Option<PathBuf>,
     /// The format of log lines.
     pub log_format: LogFormat,
+    /// Whether the configuration file is reloaded whenever its contents have changed. Default false.
+    pub watch: bool,
 }
 
 /// The directory of the state file.
@@ -270,6 +272,7 @@ impl Default for Process {
             state: StateDirectory::Usual,
             admin: None,
             log_format: LogFormat::Text,
+            watch: false,
         }
     }
 }

@@ -220,6 +220,10 @@ pub enum Verb {
     Ctl(CtlArgs),
     /// Print a running instance's status as a web page, also as a CGI program
     Status(StatusArgs),
+    /// Start a balancer from a configuration file
+    Run(RunArgs),
+    /// Have a running instance read its configuration file again
+    Reload(ReloadArgs),
     /// Say what is wrong with a configuration file, all of it at once
     Check(CheckArgs),
     /// Rewrite a configuration file: keys in order, one spelling, comments kept
@@ -255,6 +259,45 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 8080)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
+}
+
+/// `evenkeel run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The file; those in conf.d beside it belong to it [default: /etc/evenkeel/evenkeel.toml]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `evenkeel reload`.
+#[derive(Clone, Debug, Args)]
+pub struct ReloadArgs {
+    /// When the change is taken back.
+    #[command(flatten)]
+    pub confirm: Confirm,
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
+}
+
+/// When a reload is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct Confirm {
+    /// Take the change back after TIME, unless `evenkeel ctl confirm` comes before that
+    #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration)]
+    pub confirm: Option<Span>,
+}
+
+impl Confirm {
+    /// The command that requests the reload.
+    pub fn command(self) -> Command {
+        Command::Reload { confirm_seconds: self.confirm.map(seconds) }
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(time: Span) -> u32 {
+    u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// `evenkeel check`.
@@ -441,6 +484,10 @@ pub enum CtlVerb {
         /// Its number, as `sessions` shows it
         session: u64,
     },
+    /// Read the configuration file again
+    Reload(Confirm),
+    /// Make a reload with --confirm final
+    Confirm,
     /// Stop listening, let sessions finish, and exit
     Shutdown,
 }
@@ -470,10 +517,9 @@ impl CtlVerb {
                 backend: backend.clone(),
                 sessions_max: Limit::from_number(*max),
             },
-            Self::Quarantine { backend, time } => Command::Quarantine {
-                backend: backend.clone(),
-                seconds: u32::try_from(time.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
-            },
+            Self::Quarantine { backend, time } => {
+                Command::Quarantine { backend: backend.clone(), seconds: seconds(*time) }
+            }
             Self::Reset { backend } => Command::ResetCounters { backend: backend.clone() },
             Self::Add { tier, endpoint } => Command::AddBackend {
                 pool: tier.pool.clone(),
@@ -488,6 +534,8 @@ impl CtlVerb {
                 Command::SetPolicy { pool: tier.pool.clone(), tier: tier.tier, policy: *policy }
             }
             Self::Kill { session } => Command::KillSession { session: *session },
+            Self::Reload(confirm) => confirm.command(),
+            Self::Confirm => Command::Confirm {},
             Self::Shutdown => Command::Shutdown {},
         })
     }
@@ -575,7 +623,7 @@ const PROCESS: &str = "Process";
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
        evenkeel demo | ctl VERB | status --html | help [VERB] | version
-       evenkeel check [FILE] | fmt [FILE] | schema
+       evenkeel run [FILE] | reload | check [FILE] | fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 

@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 
 impl Connected<IncomingStream<'_, Door>> for Who {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self(Some(stream.io().uid))
+        Self::User(stream.io().uid)
     }
 }
 
@@ -73,12 +73,16 @@ fn refusal(error: &CommandError) -> Response {
         | CommandError::UnknownPool(_)
         | CommandError::UnknownSession(_) => StatusCode::NOT_FOUND,
         CommandError::InvalidEndpoint(_)
+        | CommandError::InvalidFile(_)
         | CommandError::TierOutOfRange { .. }
         | CommandError::TooManyTiers(_) => StatusCode::UNPROCESSABLE_ENTITY,
         CommandError::AmbiguousBackend(_)
         | CommandError::AmbiguousPool(_)
         | CommandError::FixedPlaces(_)
-        | CommandError::NotDisabled(_) => StatusCode::CONFLICT,
+        | CommandError::NotDisabled(_)
+        | CommandError::NoFile
+        | CommandError::NotReloadable(_)
+        | CommandError::NothingToConfirm => StatusCode::CONFLICT,
         CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut body = json!(error); // `error` and, for most, `detail`

@@ -6,6 +6,7 @@ use crate::lookup::look_up;
 use config::{Command, CommandError, Reply};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
+use std::time::Duration;
 use terms::{Address, ListenerId};
 
 impl Desk {
@@ -19,6 +20,10 @@ impl Desk {
 
     /// Has a command carried out.
     pub async fn command(&self, command: Command, who: Who) -> Result<Reply, CommandError> {
+        if let Command::Reload { confirm_seconds } = command {
+            let confirm = confirm_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+            return self.reload(who, confirm).await;
+        }
         let addresses = self.addresses(&command).await?;
         let ask = |answer| Request::Command(Asked { command, addresses, who, answer });
         self.ask(ask).await.unwrap_or(Err(CommandError::ShuttingDown))

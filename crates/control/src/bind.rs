@@ -1,5 +1,6 @@
 //! The part of a start that can fail while the user is watching: names and sockets.
 
+use crate::found::Found;
 use crate::manager::{PassedSocketError, PassedSockets};
 use config::{Bind, Family, Host};
 use std::io;
@@ -115,6 +116,27 @@ pub enum StartError {
     },
 }
 
+/// Why a change was refused: one reason at least.
+#[derive(Debug)]
+pub(crate) struct StartErrors(pub StartError, pub Vec<StartError>);
+
+impl StartErrors {
+    /// `result`, unless there are errors.
+    pub fn or<T>(result: T, errors: Vec<StartError>) -> Result<T, Self> {
+        let mut errors = errors.into_iter();
+        match errors.next() {
+            None => Ok(result),
+            Some(first) => Err(Self(first, errors.collect())),
+        }
+    }
+}
+
+impl From<StartError> for StartErrors {
+    fn from(error: StartError) -> Self {
+        Self(error, Vec::new())
+    }
+}
+
 fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse if bind.starts_with("unix:") => {
@@ -129,19 +151,20 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Like [`listen`], without blocking: a name is refused.
+/// Like [`listen`], without blocking: a name must have been looked up before.
 pub(crate) fn listen_at_once(
     listener: &config::Listener,
     bind: &Bind,
     passed: &mut PassedSockets,
+    found: &Found,
 ) -> Result<Sockets, StartError> {
-    match bind {
-        Bind::Tcp { host: Some(Host::Name(name)), .. } => {
-            let source = io::Error::other("a new listening address must be literal");
-            Err(StartError::ResolveListener { host: name.clone(), source })
-        }
-        _ => listen(listener, bind, passed, &resolve),
-    }
+    listen(listener, bind, passed, &|host, port| match host {
+        Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
+        Host::Name(name) => match found.hosts.get(name) {
+            Some(found) => Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
+            None => Err(io::Error::other("a new listening address must be literal")),
+        },
+    })
 }
 
 /// The sockets of a `bind`.
@@ -248,7 +271,7 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 }
 
 /// All addresses of a host, as the system's own programs find them. Blocks.
-fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
     match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
         Host::Name(name) => {

@@ -1,7 +1,9 @@
 //! Carries out commands.
 
+use crate::found::Found;
 use crate::instance::Instance;
 use balancing::Backend;
+use config::operand::parse_endpoint;
 use config::{BackendSelector, Command, CommandError, Known, Reply};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,9 @@ impl Instance {
                 }
                 return Ok(Reply::Done);
             }
-            Command::KillSession { .. } => return Ok(Reply::Done),
+            Command::KillSession { .. } | Command::Reload { .. } | Command::Confirm {} => {
+                return Ok(Reply::Done);
+            }
             Command::Shutdown {} => {
                 self.stop_listening();
                 return Ok(Reply::Done);
@@ -54,7 +58,14 @@ impl Instance {
         if next == self.config {
             return Ok(Reply::Unchanged);
         }
-        self.commit(next, Vec::new(), addresses);
+        let found = match command {
+            Command::AddBackend { endpoint, .. } | Command::SetEndpoint { endpoint, .. } => {
+                let endpoint = parse_endpoint(endpoint, &sys::process::service_port);
+                endpoint.map(|it| Found::only(&it, addresses)).unwrap_or_default()
+            }
+            _ => Found::default(),
+        };
+        self.commit(next, Vec::new(), &found);
         Ok(Reply::Done)
     }
 

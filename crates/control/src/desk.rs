@@ -2,15 +2,18 @@
 
 use crate::answers::Answers;
 use crate::bind::StartError;
+use crate::found::Found;
+use crate::origin::{Loaded, Origin, ReadError};
 use balancing::Pool;
 use config::{Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
 use hickory_resolver::TokioResolver;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::Status;
 use terms::{Address, ListenerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// A request to the owner of the instance, with the place for its answer.
 pub(crate) enum Request {
@@ -21,6 +24,11 @@ pub(crate) enum Request {
     /// The resolver for DNS, if there are usable settings.
     Resolver(Answer<Option<TokioResolver>>),
     Command(Asked),
+    /// The addresses of all named backends, by their endpoints.
+    Known(Answer<HashMap<String, Vec<Address>>>),
+    /// A reload begins; [`Request::Reload`] follows.
+    Reloading(Answer<()>),
+    Reload(Box<Reload>),
     Reconfigure(Box<Config>, Answer<Result<(), StartError>>),
     Observe(Observe, Answer<()>),
 }
@@ -44,28 +52,41 @@ pub(crate) struct Asked {
     pub answer: Answer<Result<Reply, CommandError>>,
 }
 
+/// A reload that is ready to be applied, or whose file cannot be used.
+pub(crate) struct Reload {
+    pub who: Who,
+    /// The time after which it is taken back, unless it is confirmed.
+    pub confirm: Option<Duration>,
+    pub read: Result<(Loaded, Found), ReadError>,
+    pub answer: Answer<Result<Reply, CommandError>>,
+}
+
 /// The sessions, as soon as the workers have listed them, and the names of their listeners.
 pub(crate) struct Listing {
     pub sessions: Answers<Vec<SessionInfo>>,
     pub listeners: HashMap<ListenerId, String>,
 }
 
-/// The sender of a command.
+/// The origin of a command.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Who(pub Option<u32>);
-
-impl Who {
+pub(crate) enum Who {
+    /// A user of this machine, by id.
+    User(u32),
     /// A client of the personality's own control protocol, which has no user ids.
-    pub fn companion() -> Self {
-        Self(None)
-    }
+    Companion,
+    /// The signal HUP.
+    Signal,
+    /// The watch on the configuration file.
+    Watch,
 }
 
 impl std::fmt::Display for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(uid) => uid.fmt(f),
-            None => f.write_str("unknown"),
+        match self {
+            Self::User(uid) => uid.fmt(f),
+            Self::Companion => f.write_str("unknown"),
+            Self::Signal => f.write_str("SIGHUP"),
+            Self::Watch => f.write_str("watch"),
         }
     }
 }
@@ -75,6 +96,8 @@ impl std::fmt::Display for Who {
 #[derive(Clone)]
 pub(crate) struct Desk {
     requests: mpsc::Sender<Request>,
+    /// The file that the instance was started from. Reloads of it take turns.
+    pub(crate) origin: Option<Arc<Mutex<Origin>>>,
 }
 
 /// The maximum number of requests that wait; further ones wait to be sent.
@@ -82,9 +105,10 @@ const REQUESTS_MAX: usize = 64;
 
 impl Desk {
     /// A desk, and where its requests arrive.
-    pub fn new() -> (Self, mpsc::Receiver<Request>) {
+    pub fn new(origin: Option<Origin>) -> (Self, mpsc::Receiver<Request>) {
         let (requests, arrive) = mpsc::channel(REQUESTS_MAX);
-        (Self { requests }, arrive)
+        let origin = origin.map(|origin| Arc::new(Mutex::new(origin)));
+        (Self { requests, origin }, arrive)
     }
 
     /// Sends a request and returns the answer; `None` when the process is about to exit.

@@ -5,14 +5,15 @@
 //! it the running one.
 
 use crate::answers::Answers;
-use crate::bind::{Sockets, StartError};
+use crate::bind::Sockets;
 use crate::countries::CountryBook;
 use crate::manager::PassedSockets;
-use crate::snapshot::settings;
+use crate::reload::named_backends;
+use crate::snapshot::{Departed, settings};
 use balancing::{Backend, Pool, Totals};
-use config::{Bind, Config, Endpoint, Host, Ids};
+use config::{Bind, Config, Endpoint, Ids};
 use dataplane::{DataPlane, DoorId, Listener, Observe, SessionInfo, Settings};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use sys::files::OwnFile;
@@ -30,7 +31,9 @@ pub struct Instance {
     /// One for each listener of the configuration, in the same order.
     pub(crate) listeners: Vec<Listening>,
     /// Removed listeners that still have sessions.
-    pub(crate) departed: Vec<Listening>,
+    pub(crate) departed: Vec<(config::Listener, Listening)>,
+    /// Removed backends that may still have sessions.
+    pub(crate) departed_backends: Vec<Departed>,
     /// The values of the counters at the last reset.
     pub(crate) baselines: HashMap<BackendId, Totals>,
     pub(crate) observe: Observe,
@@ -39,7 +42,8 @@ pub struct Instance {
     pub(crate) countries: CountryBook,
     /// Sockets that the service manager has passed, as long as we listen.
     pub(crate) passed: PassedSockets,
-    /// The last configuration from the companion; at first the one of the start.
+    /// The last configuration from the file or the companion; at first the one of the start. It
+    /// differs from `config` in what commands have changed since.
     pub(crate) given: Config,
 }
 
@@ -81,6 +85,7 @@ impl Instance {
             pools: pools.into_iter().map(Arc::new).collect(),
             listeners: Vec::new(),
             departed: Vec::new(),
+            departed_backends: Vec::new(),
             baselines: HashMap::new(),
             observe,
             started: sys::clock::now(),
@@ -161,20 +166,6 @@ impl Instance {
         self.pools.get(place).map(Arc::clone).unwrap_or_default()
     }
 
-    /// Applies what has changed in `wanted` since the last call: see
-    /// [`crate::Operator::reconfigure`].
-    pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
-        let mut wanted = wanted.clone();
-        wanted.recognise(&self.given);
-        wanted.recognise(&self.config); // what an operator has added is not added once more
-        wanted.identify(None, &mut self.ids);
-        self.note_auto_disabled();
-        let next = self.config.with(self.given.diff(&wanted));
-        self.publish(next)?;
-        self.given = wanted;
-        Ok(())
-    }
-
     /// Takes over the data plane's own decisions.
     pub(crate) fn note_auto_disabled(&mut self) {
         for (config, pool) in self.config.pools.iter_mut().zip(&self.pools) {
@@ -207,14 +198,18 @@ impl Instance {
     /// What a listener is bound to, as configured.
     #[must_use]
     pub fn listener_name(&self, listener: ListenerId) -> &str {
-        let mut all = self.listeners.iter().chain(&self.departed);
+        let mut all = self.all_listeners();
         all.find(|it| it.listener.id() == listener).map_or("", |it| &it.name)
     }
 
     /// What all listeners are bound to, as configured, those with sessions left included.
     pub(crate) fn listener_names(&self) -> HashMap<ListenerId, String> {
-        let all = self.listeners.iter().chain(&self.departed);
-        all.map(|it| (it.listener.id(), it.name.clone())).collect()
+        self.all_listeners().map(|it| (it.listener.id(), it.name.clone())).collect()
+    }
+
+    /// All listeners, those with sessions left included.
+    fn all_listeners(&self) -> impl Iterator<Item = &Listening> {
+        self.listeners.iter().chain(self.departed.iter().map(|(_, it)| it))
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {
@@ -236,13 +231,19 @@ impl Instance {
 
     /// All backends whose host is a name, reject backends included.
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
-        let all = self.config.pools.iter();
-        let all =
-            all.flat_map(|pool| pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject));
-        let is_named =
-            |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp { host: Host::Name(_), .. });
-        let named = all.map(|backend| &backend.endpoint).filter(|endpoint| is_named(endpoint));
+        let named = named_backends(&self.config);
         named.map(|endpoint| (endpoint.to_string(), endpoint.clone())).collect()
+    }
+
+    /// The addresses of those that have some.
+    pub(crate) fn known_addresses(&self) -> HashMap<String, Vec<Address>> {
+        let named: HashSet<_> = named_backends(&self.config).map(ToString::to_string).collect();
+        let backends = self
+            .pools
+            .iter()
+            .flat_map(|pool| pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject));
+        let known = backends.filter(|it| !it.addresses.is_empty() && named.contains(&it.name));
+        known.map(|it| (it.name.clone(), it.addresses.clone())).collect()
     }
 
     /// Gives all backends called `name` these addresses; returns whether they are new.

@@ -18,6 +18,7 @@ mod countries;
 mod desk;
 mod door;
 mod first_names;
+mod found;
 mod instance;
 mod keeper;
 mod load;
@@ -27,9 +28,14 @@ mod loops;
 mod manager;
 mod names;
 mod operator;
+mod origin;
 mod owner;
 mod publish;
+mod reload;
+mod reloading;
+mod replace;
 mod report;
+mod revisions;
 mod runtime_dir;
 mod serving;
 mod signals;
@@ -40,6 +46,7 @@ mod state;
 mod status;
 mod summary;
 mod unserved;
+mod watch;
 
 pub use bind::{StartError, can_listen, first_ipv4};
 pub use client::{Client, ClientError};
@@ -48,6 +55,7 @@ pub use load::{LoadError, load};
 pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use manager::{PassedSocketError, ServiceManager};
 pub use operator::Operator;
+pub use origin::{ContentHash, Loaded, Origin, ReadError};
 pub use report::{LogReporter, Reporter};
 pub use runtime_dir::{
     ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, escaped, read_pid, runtime_dir,

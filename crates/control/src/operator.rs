@@ -25,7 +25,7 @@ impl Operator {
     /// # Errors
     /// The reason, if it was refused; nothing has changed then.
     pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
-        self.desk.command(command, Who::companion()).await
+        self.desk.command(command, Who::Companion).await
     }
 
     /// Makes `config` the running configuration. Open sessions continue.

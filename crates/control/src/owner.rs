@@ -8,12 +8,16 @@ use crate::instance::Instance;
 use crate::lookup::Dns;
 use crate::manager::Reports;
 use crate::report::Reporter;
+use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
+use crate::watch::Watch;
 use config::{Command, CommandError, Reply};
 use dataplane::Event;
 use serde_json::json;
+use std::sync::Arc;
 use telemetry::{Level, Line, Value};
 use terms::{Address, CloseReason};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// The control plane's state. One task has it.
@@ -23,6 +27,11 @@ pub(crate) struct Owner {
     pub socket: AdminSocket,
     /// What the service manager is told.
     pub reports: Reports,
+    /// If the instance was started from a file.
+    pub revisions: Option<Revisions>,
+    pub watch: Option<Watch>,
+    /// Notified when the watched file has changed.
+    pub watched: Arc<Notify>,
     dns: Dns,
     /// Sessions being cut at an operator's command.
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
@@ -34,15 +43,32 @@ impl Owner {
         reporter: Box<dyn Reporter>,
         socket: AdminSocket,
         reports: Reports,
+        revisions: Option<Revisions>,
     ) -> Self {
         let (dns, cuts) = (Dns::default(), JoinSet::new());
-        Self { instance, reporter, socket, reports, dns, cuts }
+        Self {
+            instance,
+            reporter,
+            socket,
+            reports,
+            revisions,
+            watch: None,
+            watched: Arc::default(),
+            dns,
+            cuts,
+        }
     }
 
     /// Carries out a request. Who asked may have gone: then the answer is dropped.
     pub fn handle(&mut self, request: Request) {
         match request {
-            Request::Status(answer) => drop(answer.send(self.instance.status())),
+            Request::Status(answer) => {
+                let status = self.instance.status();
+                drop(answer.send(match &self.revisions {
+                    Some(revisions) => revisions.describe(status),
+                    None => status,
+                }));
+            }
             Request::Sessions(answer) => {
                 let sessions = self.instance.list();
                 let listeners = self.instance.listener_names();
@@ -51,6 +77,12 @@ impl Owner {
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
+            Request::Known(answer) => drop(answer.send(self.instance.known_addresses())),
+            Request::Reloading(answer) => {
+                self.reports.reloading();
+                let _ = answer.send(());
+            }
+            Request::Reload(reload) => self.reload(*reload),
             Request::Reconfigure(config, answer) => {
                 let result = self.instance.reconfigure(&config);
                 self.note_country_error();
@@ -76,6 +108,10 @@ impl Owner {
                     };
                     (asked, result)
                 });
+            }
+            (Ok(_), Command::Confirm {}) => {
+                let result = self.confirm(&asked.who);
+                self.conclude(asked, result);
             }
             (Ok(_), Command::Shutdown {}) => {
                 self.conclude(asked, result);
@@ -179,10 +215,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let instance = start(config(&dir.path().join("l"), "127.0.0.1:1"));
         let socket = AdminSocket::claim(&dir.path().join("admin"), None).unwrap();
-        let mut owner = Owner::new(instance, Box::new(Silent), socket, Reports::default());
+        let mut owner = Owner::new(instance, Box::new(Silent), socket, Reports::default(), None);
         let (answer, mut killed) = oneshot::channel();
         let command = Command::KillSession { session: 7 };
-        let (addresses, who) = (Vec::new(), Who::companion());
+        let (addresses, who) = (Vec::new(), Who::Companion);
         owner.handle(Request::Command(Asked { command, addresses, who, answer }));
         assert!(killed.try_recv().is_err(), "the workers have not answered yet");
         let (answer, mut status) = oneshot::channel();

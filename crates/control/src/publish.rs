@@ -3,46 +3,47 @@
 //! First it prepares everything that can fail, then it publishes everything: a refused change has
 //! changed nothing.
 
-use crate::bind::{Sockets, StartError, listen_at_once};
+use crate::bind::{Sockets, StartError, StartErrors, listen_at_once};
+use crate::found::Found;
 use crate::instance::{Bound, Door, Instance, Listening};
 use crate::snapshot::{Before, backend_ids};
 use config::{Bind, Config, Listener};
 use dataplane::DoorId;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use terms::{Address, ListenerId};
+use terms::ListenerId;
 
 impl Instance {
-    /// Makes `next` the running configuration. The names of new backends are looked up later.
+    /// Makes `next` the running configuration. The names of new backends that are not `found` are
+    /// looked up later.
     ///
     /// # Errors
-    /// If listening on an address fails, or it is a name, or two listeners have it; nothing has
-    /// changed then.
-    pub(crate) fn publish(&mut self, next: Config) -> Result<(), StartError> {
-        let bound = self.prepare(&next)?;
-        self.commit(next, bound, &[]);
+    /// If listening on an address fails, or it is an unknown name, or two listeners have it; nothing
+    /// has changed then.
+    pub(crate) fn publish(&mut self, next: Config, found: &Found) -> Result<(), StartErrors> {
+        let bound = self.prepare(&next, found)?;
+        self.commit(next, bound, found);
         Ok(())
     }
 
     /// Binds the addresses of `next` that nobody listens on yet.
-    fn prepare(&mut self, next: &Config) -> Result<Vec<Bound>, StartError> {
-        let mut bound = Vec::new();
+    fn prepare(&mut self, next: &Config, found: &Found) -> Result<Vec<Bound>, StartErrors> {
+        let (mut bound, mut errors) = (Vec::new(), Vec::new());
         if self.shutting_down {
             return Ok(bound);
         }
-        let is_open =
-            |bind: &Bind| self.listeners.iter().flat_map(|it| &it.doors).any(|it| it.bind == *bind);
+        let open: HashSet<&Bind> =
+            self.listeners.iter().flat_map(|it| &it.doors).map(|door| &door.bind).collect();
         refuse_duplicates(next)?;
         for listener in &next.listeners {
-            for bind in &listener.binds {
-                if !is_open(bind) {
-                    let sockets = listen_at_once(listener, bind, &mut self.passed);
-                    let sockets = sockets.map_err(|error| self.in_the_way(bind, error))?;
-                    bound.push((bind.clone(), sockets));
+            for bind in listener.binds.iter().filter(|bind| !open.contains(bind)) {
+                match listen_at_once(listener, bind, &mut self.passed, found) {
+                    Ok(sockets) => bound.push((bind.clone(), sockets)),
+                    Err(error) => errors.push(self.in_the_way(bind, error)),
                 }
             }
         }
-        Ok(bound)
+        StartErrors::or(bound, errors)
     }
 
     /// Says so if the reason why `bind` is in use is an address of this process with the same port,
@@ -65,11 +66,14 @@ impl Instance {
     }
 
     /// Publishes what differs from the running configuration. `bound` has the sockets of addresses
-    /// that are new, and `found` the addresses of a backend that is new or has another name.
-    pub(crate) fn commit(&mut self, next: Config, mut bound: Vec<Bound>, found: &[Address]) {
+    /// that are new, and `found` the addresses of backends that are new or have another name.
+    pub(crate) fn commit(&mut self, next: Config, mut bound: Vec<Bound>, found: &Found) {
         let before = std::mem::replace(&mut self.config, next);
-        self.pools = Before::new(&before, &self.pools, found, self.plane.workers())
-            .next_pools(&self.config.pools);
+        let ids = backend_ids(&self.config);
+        let workers = self.plane.workers();
+        let state = Before::new(&before, &self.pools, &self.departed_backends, found, workers);
+        let (pools, removed) = (state.next_pools(&self.config.pools), state.without(&ids));
+        self.pools = pools;
         let running = std::mem::take(&mut self.listeners);
         let mut running: HashMap<_, _> =
             running.into_iter().map(|it| (it.listener.id(), it)).collect();
@@ -88,10 +92,16 @@ impl Instance {
             self.listeners.push(listening);
         }
         self.publish_pools();
-        self.departed.retain(|it| it.listener.sessions() > 0);
-        self.departed.extend(running.into_values());
-        let ids = backend_ids(&self.config);
-        self.baselines.retain(|id, _| ids.contains(id));
+        self.departed.retain(|(_, it)| it.listener.sessions() > 0);
+        let gone = before.listeners.into_iter().filter_map(|config| {
+            let listening = running.remove(&config.id?)?;
+            Some((config, listening))
+        });
+        self.departed.extend(gone);
+        self.departed_backends.retain(|it| !ids.contains(&it.backend.id) && it.is_in_use());
+        self.departed_backends.extend(removed);
+        let departed: HashSet<_> = self.departed_backends.iter().map(|it| it.backend.id).collect();
+        self.baselines.retain(|id, _| ids.contains(id) || departed.contains(id));
     }
 
     /// Closes the addresses that nobody is to listen on any more. The sockets of those that another

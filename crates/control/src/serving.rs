@@ -3,22 +3,27 @@
 use crate::admin::serve;
 use crate::answers::Answers;
 use crate::backlog::Backlog;
-use crate::desk::{Desk, Request};
+use crate::desk::{Desk, Request, Who};
 use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
 use crate::names::NameKeeper;
 use crate::owner::Owner;
+use crate::revisions::Revisions;
 use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
 use dataplane::{Event, RollCall};
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Level, Value};
 use terms::CloseReason;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep};
+use tokio::time::{
+    Instant, Interval, MissedTickBehavior, interval, interval_at, sleep, sleep_until,
+};
 
 /// The control plane at work: everything that reaches the owner of the instance.
 pub(crate) struct Serving {
@@ -26,6 +31,8 @@ pub(crate) struct Serving {
     requests: Receiver<Request>,
     backlog: Backlog,
     caught: Caught,
+    /// A signal has asked for a reload.
+    hup: Arc<Notify>,
     names: NameKeeper,
     watchdog: Watchdog,
     roll_call: RollCall,
@@ -54,8 +61,11 @@ impl Serving {
     ) -> Self {
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let hup = Arc::new(Notify::new());
+        tokio::spawn(reload_when(Arc::clone(&hup), desk.clone(), Who::Signal));
+        tokio::spawn(reload_when(Arc::clone(&owner.watched), desk.clone(), Who::Watch));
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
-        Self { owner, requests, backlog, caught, names, watchdog, roll_call, keeper, ticks }
+        Self { owner, requests, backlog, caught, hup, names, watchdog, roll_call, keeper, ticks }
     }
 
     /// Reports the start and opens the admin socket. `unusable_sources` are the listeners whose
@@ -72,6 +82,7 @@ impl Serving {
             self.owner.note(*level, message, &fields);
         }
         self.log_start(unusable_sources);
+        self.owner.keep_watch();
         let Some(listener) = self.owner.socket.take_listener() else { return };
         let listener = listener
             .set_nonblocking(true)
@@ -143,8 +154,19 @@ impl Serving {
     /// Waits for one thing to happen, and handles it; nothing is lost if this is dropped while it
     /// waits. Returns the number of a signal that shuts down.
     async fn turn(&mut self) -> Option<i32> {
-        let Self { owner, requests, backlog, caught, names, watchdog, roll_call, keeper, ticks } =
-            self;
+        let Self {
+            owner,
+            requests,
+            backlog,
+            caught,
+            hup,
+            names,
+            watchdog,
+            roll_call,
+            keeper,
+            ticks,
+        } = self;
+        let revert_at = owner.revisions.as_ref().and_then(Revisions::revert_at);
         tokio::select! {
             Some(request) = requests.recv() => {
                 if request.may_change_state() {
@@ -169,7 +191,9 @@ impl Serving {
             () = watchdog.all_answered(roll_call.workers(), || call(roll_call)) => {
                 owner.reports.alive();
             }
+            () = reached(revert_at) => owner.revert(),
             came = caught.next() => match came {
+                Came::Reload => hup.notify_one(),
                 Came::Ignored(line) => owner.note(Level::Info, line, &[]),
                 Came::ShutDown(number) => return Some(number),
             },
@@ -315,6 +339,23 @@ impl Serving {
                 self.names.connect_failed(&backend.name);
             }
         }
+    }
+}
+
+/// Reloads the configuration file whenever `asked`; further requests during a reload are one.
+async fn reload_when(asked: Arc<Notify>, desk: Desk, who: Who) {
+    loop {
+        asked.notified().await;
+        // What came of it is in the log.
+        let _ = desk.reload(who, None).await;
+    }
+}
+
+/// Waits for a point in time; for ever, if there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

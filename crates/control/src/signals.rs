@@ -11,6 +11,8 @@ pub struct Signals {
     /// Signals that change nothing, each with a line for the log. Without a line, the companion
     /// handles the signal.
     pub ignored: Vec<(SignalKind, Option<&'static str>)>,
+    /// Signals that have the configuration file reloaded, if the instance was started from one.
+    pub reload: Vec<SignalKind>,
     /// How the process exits after a signal.
     pub exit: Exit,
 }
@@ -28,6 +30,8 @@ pub enum Exit {
 pub(crate) enum Came {
     /// A signal that shuts down, by number.
     ShutDown(i32),
+    /// A signal that reloads the configuration file.
+    Reload,
     /// A signal that changes nothing, with its line for the log.
     Ignored(&'static str),
 }
@@ -40,6 +44,7 @@ pub(crate) struct Caught {
 #[derive(Clone, Copy)]
 enum Meaning {
     ShutDown(i32),
+    Reload,
     Ignored(Option<&'static str>),
 }
 
@@ -49,8 +54,9 @@ impl Caught {
         let shut_down = signals.shut_down.iter();
         let shut_down = shut_down.map(|&kind| (Meaning::ShutDown(kind.as_raw_value()), kind));
         let ignored = signals.ignored.iter().map(|&(kind, line)| (Meaning::Ignored(line), kind));
+        let reload = signals.reload.iter().map(|&kind| (Meaning::Reload, kind));
         let catch = |(meaning, kind)| Some((meaning, signal(kind).ok()?));
-        Self { streams: shut_down.chain(ignored).filter_map(catch).collect() }
+        Self { streams: shut_down.chain(reload).chain(ignored).filter_map(catch).collect() }
     }
 
     /// The next signal.
@@ -60,6 +66,7 @@ impl Caught {
                 while stream.poll_recv(context).is_ready() {
                     match *meaning {
                         Meaning::ShutDown(number) => return Poll::Ready(Came::ShutDown(number)),
+                        Meaning::Reload => return Poll::Ready(Came::Reload),
                         Meaning::Ignored(Some(line)) => return Poll::Ready(Came::Ignored(line)),
                         Meaning::Ignored(None) => {}
                     }

@@ -1,12 +1,12 @@
 //! Turns a configuration into what the data plane uses: pools and settings.
 
 use crate::first_names::FirstNames;
+use crate::found::Found;
 use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
-use config::{Config, Endpoint, Host};
+use config::Config;
 use dataplane::{Countries, Observe, Settings};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use terms::{Address, BackendId};
 
@@ -98,19 +98,24 @@ fn rules(
 pub(crate) struct Before<'a> {
     pools: HashMap<&'a str, (&'a config::Pool, &'a Arc<Pool>)>,
     backends: HashMap<BackendId, (&'a config::Backend, &'a Arc<Backend>)>,
-    found: &'a [Address],
+    found: &'a Found,
     workers: usize,
 }
 
 impl<'a> Before<'a> {
-    /// `running` has the pools of `config`, and `found` the addresses of a backend to be added.
+    /// `running` has the pools of `config`, `departed` the backends that were removed before, and
+    /// `found` the addresses of backends to be added.
     pub fn new(
         config: &'a Config,
         running: &'a [Arc<Pool>],
-        found: &'a [Address],
+        departed: &'a [Departed],
+        found: &'a Found,
         workers: usize,
     ) -> Self {
         let (mut pools, mut backends) = (HashMap::new(), HashMap::new());
+        for Departed { config, backend, .. } in departed {
+            backends.insert(backend.id, (config, backend));
+        }
         for (config, pool) in config.pools.iter().zip(running) {
             let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
             let running: HashMap<_, _> = running.map(|it| (it.id, it)).collect();
@@ -140,7 +145,7 @@ impl<'a> Before<'a> {
 
     fn next_backend(&self, wanted: &config::Backend) -> Arc<Backend> {
         let Some((was, running)) = wanted.id.and_then(|id| self.backends.get(&id)) else {
-            let addresses = self.addresses(&wanted.endpoint);
+            let addresses = self.found.addresses(&wanted.endpoint);
             return Arc::new(begin_backend(wanted, addresses, self.workers));
         };
         if *was == wanted {
@@ -157,20 +162,41 @@ impl<'a> Before<'a> {
         let addresses = if was.endpoint == wanted.endpoint {
             running.addresses.clone()
         } else {
-            self.addresses(&wanted.endpoint)
+            self.found.addresses(&wanted.endpoint)
         };
         Arc::new(describe(wanted, addresses, Arc::clone(state)))
     }
 
-    /// The addresses of a new endpoint; none for a name until the `NameKeeper` has looked it up.
-    fn addresses(&self, endpoint: &Endpoint) -> Vec<Address> {
-        match endpoint {
-            Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
-            Endpoint::Tcp { host: Host::Address(address), port } => {
-                vec![Address::Ip(SocketAddr::new(*address, *port))]
+    /// The backends that `ids` does not have, with the names of their pools. Some of those that
+    /// were removed before are among them.
+    pub fn without(&self, ids: &HashSet<BackendId>) -> Vec<Departed> {
+        let mut departed = Vec::new();
+        for (name, (config, pool)) in &self.pools {
+            let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
+            for (config, backend) in all_backends(config).zip(running) {
+                if !ids.contains(&backend.id) {
+                    let (config, backend) = (config.clone(), Arc::clone(backend));
+                    departed.push(Departed { pool: (*name).to_owned(), config, backend });
+                }
             }
-            Endpoint::Tcp { host: Host::Name(_), .. } => self.found.to_vec(),
         }
+        departed
+    }
+}
+
+/// A backend that was removed, and that may still have sessions.
+pub(crate) struct Departed {
+    /// The name of its pool.
+    pub pool: String,
+    pub config: config::Backend,
+    pub backend: Arc<Backend>,
+}
+
+impl Departed {
+    /// Whether it has a session, or may still be given one: by a search that began before it was
+    /// removed.
+    pub fn is_in_use(&self) -> bool {
+        self.backend.state.sessions() > 0 || Arc::strong_count(&self.backend) > 1
     }
 }
 

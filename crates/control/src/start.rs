@@ -11,9 +11,11 @@ use crate::keeper::Keeper;
 use crate::loops;
 use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
+use crate::origin::{ContentHash, Origin};
 use crate::owner::Owner;
 use crate::publish::refuse_duplicates;
 use crate::report::Reporter;
+use crate::revisions::Revisions;
 use crate::serving::{Beside, Ending, Serving};
 use crate::signals::{Caught, Signals};
 use crate::snapshot::first_pool;
@@ -50,6 +52,8 @@ pub struct Setup {
     pub refuse_unresolved: bool,
     /// Where the state is kept over restarts, if at all.
     pub state: Option<StatePlace>,
+    /// The file from which `config` was read, if it was, and the hash of its text.
+    pub origin: Option<(Origin, ContentHash)>,
     /// What runs beside the control plane, if anything.
     pub companion: Option<Box<dyn Companion>>,
     /// The service manager that has started this process.
@@ -92,6 +96,7 @@ pub struct Prepared {
     manager: ServiceManager,
     /// The sockets that the service manager has passed and no listener has, in words.
     unwanted: Vec<String>,
+    origin: Option<(Origin, ContentHash)>,
     user: Option<(String, User)>,
     countries: CountryBook,
     /// From before anybody can see that this instance listens until it can handle them.
@@ -161,6 +166,7 @@ impl Prepared {
             companion: setup.companion,
             manager,
             unwanted,
+            origin: setup.origin,
             user,
             countries,
             held,
@@ -219,8 +225,10 @@ impl Prepared {
             Instance::start(plane, configs, self.ids, serve, self.observe, self.countries);
         instance.plane.settle();
         instance.passed = self.manager.passed;
-        let owner = Owner::new(instance, self.reporter, self.admin, self.manager.reports);
-        let (desk, requests) = Desk::new();
+        let revisions = self.origin.as_ref().map(|(it, hash)| Revisions::new(it, *hash));
+        let owner =
+            Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
+        let (desk, requests) = Desk::new(self.origin.map(|(origin, _)| origin));
         let (mut serving, companion) = {
             let _inside = runtime.enter();
             let caught = Caught::new(&self.signals);

@@ -1,12 +1,15 @@
 //! The reports of an instance.
 
 use crate::instance::{Instance, Listening};
+use crate::snapshot::Departed;
 use balancing::{Backend, HealthLimits, Pool};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use telemetry::{BackendRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow};
+use telemetry::{
+    BackendRow, DepartedRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
+};
 use terms::{Instant, ListenerId};
 
 impl Instance {
@@ -22,10 +25,32 @@ impl Instance {
             pid: std::process::id(),
             uptime_seconds: now.since(self.started).as_secs(),
             shutting_down: self.shutting_down,
+            file: None,
+            revision: 1,
+            file_hash: None,
+            unconfirmed_seconds: None,
             workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
             listeners: listeners.map(|(config, it)| listener_row(config, it)).collect(),
             pools: pools.map(|(config, it)| self.pool_row(config, it, now)).collect(),
+            departed_listeners: self.departed_listeners(),
+            departed_backends: self.departed_backends(now),
         }
+    }
+
+    fn departed_listeners(&self) -> Vec<ListenerRow> {
+        let departed = self.departed.iter().filter(|(_, it)| it.listener.sessions() > 0);
+        departed.map(|(config, it)| listener_row(config, it)).collect()
+    }
+
+    fn departed_backends(&self, now: Instant) -> Vec<DepartedRow> {
+        let departed = self.departed_backends.iter();
+        let departed = departed.filter(|it| it.backend.state.sessions() > 0);
+        let row = |it: &Departed| {
+            let limits = HealthLimits::default();
+            let backend = self.backend_row(&it.config, &it.backend, &limits, now);
+            DepartedRow { pool: it.pool.clone(), backend }
+        };
+        departed.map(row).collect()
     }
 
     fn pool_row(&self, config: &config::Pool, pool: &Pool, now: Instant) -> PoolRow {

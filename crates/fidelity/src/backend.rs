@@ -43,11 +43,12 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Binds a free port and serves it; connections are given up at `deadline`.
+    /// Binds a free port and serves it; connections are given up at `deadline`. With `header_line`,
+    /// each begins with a line that is passed over.
     ///
     /// # Errors
     /// When there is no socket, or a queue that should be full is not.
-    pub fn new(behaviour: Behaviour, deadline: Instant) -> io::Result<Self> {
+    pub fn new(behaviour: Behaviour, header_line: bool, deadline: Instant) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let address = socket.local_addr()?.as_socket().ok_or_else(not_ip)?;
@@ -61,7 +62,10 @@ impl Backend {
             _ => socket.listen(1024)?,
         }
         let server = match session_of(behaviour) {
-            Some(session) => Some(Server::start(socket.try_clone()?, deadline, session)),
+            Some(session) => {
+                let header_line = header_line && behaviour != Behaviour::Resets;
+                Some(Server::start(socket.try_clone()?, header_line, deadline, session))
+            }
             None => None,
         };
         Ok(Self { port: address.port(), socket, _server: server, _held: held })
@@ -87,15 +91,19 @@ pub struct Server {
 
 impl Server {
     /// Runs `session` in a thread of its own for every connection; a session's waiting ends at
-    /// `deadline`.
-    pub fn start(socket: Socket, deadline: Instant, session: fn(Peer)) -> Self {
+    /// `deadline`. With `header_line`, a connection's first line is passed over.
+    pub fn start(socket: Socket, header_line: bool, deadline: Instant, session: fn(Peer)) -> Self {
         let socket = Arc::new(socket);
         let listener = Arc::clone(&socket);
         let thread = thread::spawn(move || {
             // Ends with the first error, which is the shutdown below.
             while let Ok((stream, _)) = listener.accept() {
                 if let Ok(peer) = Peer::new("backend", stream.into(), deadline) {
-                    thread::spawn(move || session(peer));
+                    thread::spawn(move || {
+                        if !header_line || peer.skip_line().is_ok() {
+                            session(peer);
+                        }
+                    });
                 }
             }
         });
@@ -194,24 +202,26 @@ mod tests {
 
     #[test]
     fn each_behaviour_is_what_it_says() {
-        let echo = Backend::new(Behaviour::Echo, soon()).unwrap();
+        let echo = Backend::new(Behaviour::Echo, false, soon()).unwrap();
         let client = client_of(&echo).unwrap();
         client.send(b"abc").unwrap();
         client.finish().unwrap();
         client.expect(b"abc").unwrap();
         client.expect_end(End::Eof).unwrap();
 
-        let greeting = Backend::new(Behaviour::Greeting, soon()).unwrap();
-        client_of(&greeting).unwrap().expect(GREETING).unwrap();
+        let greeting = Backend::new(Behaviour::Greeting, true, soon()).unwrap();
+        let client = client_of(&greeting).unwrap();
+        client.send(b"a line to be passed over\n").unwrap();
+        client.expect(GREETING).unwrap();
 
-        let resets = Backend::new(Behaviour::Resets, soon()).unwrap();
+        let resets = Backend::new(Behaviour::Resets, true, soon()).unwrap();
         client_of(&resets).unwrap().expect_end(End::Reset).unwrap();
 
-        let refuses = Backend::new(Behaviour::Refuses, soon()).unwrap();
+        let refuses = Backend::new(Behaviour::Refuses, false, soon()).unwrap();
         let refused = client_of(&refuses).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
-        let black_hole = Backend::new(Behaviour::BlackHole, soon()).unwrap();
+        let black_hole = Backend::new(Behaviour::BlackHole, false, soon()).unwrap();
         assert_eq!(client_of(&black_hole).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

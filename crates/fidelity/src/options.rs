@@ -17,6 +17,8 @@ pub struct Options {
     pub timeout_scale: f64,
     /// Whether the proxy's standard error is shown instead of thrown away.
     pub keep_stderr: bool,
+    /// Whether backends pass over a line before the data: a header of the PROXY protocol, version 1.
+    pub header_line: bool,
     /// Of real servers, whether one of the two is dead or dies ([`crate::servers`]).
     pub lose_one: bool,
     /// Whether a missing server program is a failure instead of a skipped case.
@@ -33,6 +35,7 @@ impl Options {
             rounds: 1,
             timeout_scale: 1.0,
             keep_stderr: false,
+            header_line: false,
             lose_one: false,
             require_all: false,
         }
@@ -104,6 +107,7 @@ impl Arguments {
                     options.timeout_scale = number(&mut parser, "timeout-scale", is_scale)?;
                 }
                 Long("keep-stderr") => options.keep_stderr = true,
+                Long("header-line") => options.header_line = true,
                 Long("lose-one") => options.lose_one = true,
                 Long("require-all") => options.require_all = true,
                 Long("json") => json = true,

@@ -93,6 +93,23 @@ impl Peer {
         self.deadline
     }
 
+    /// Reads up to the end of the first line.
+    ///
+    /// # Errors
+    /// When there is none before the deadline.
+    pub fn skip_line(&self) -> Check {
+        let mut byte = [0];
+        while byte != *b"\n" {
+            let end = match self.read(&mut byte) {
+                Ok(0) => End::Eof,
+                Ok(_) => continue,
+                Err(end) => end,
+            };
+            return Err(Failure::new(format!("a line at the {}", self.who), end));
+        }
+        Ok(())
+    }
+
     /// Makes it read slowly, or as fast as it can.
     pub fn set_pace(&mut self, pace: Option<Pace>) {
         self.pace = pace;

@@ -107,7 +107,9 @@ pub fn run(settings: &Settings) -> Check<Summary> {
     let mut run = Run { settings, proxy, plan, tally: Arc::default(), long: Vec::new() };
     let result = run.play(fixed);
     if result.is_err() {
-        eprintln!("{}", run.proxy.log());
+        let log = run.proxy.log();
+        let lines: Vec<_> = log.lines().rev().take(LOG_LINES).collect();
+        lines.iter().rev().for_each(|line| eprintln!("{line}"));
     }
     let summary = result?;
     run.proxy.stop();
@@ -264,13 +266,13 @@ impl Run<'_> {
     /// Files that are wrong in different ways change nothing.
     fn refuse(&mut self) -> Check {
         thread::sleep(WARM_UP); // until the last session of the load is counted
-        let good = self.plan.to_evenkeel("");
+        let good = self.proxy.text_of(&self.plan);
         for number in 0..self.settings.invalid {
             let text = match number % 4 {
                 0 => format!("{good}\n[listeners.new]\nbind = \"127.0.0.1:1\"\n"),
                 1 => good.replacen("bind = ", "bnid = ", 1),
                 2 => good.replacen("pool = \"new\"", "pool = \"nwe\"", 1),
-                _ => format!("{good}\n[process]\nworkers = 7\n"),
+                _ => good.replacen("workers = 2", "workers = 3", 1),
             };
             let before = self.proxy.status()?;
             let answer = self.proxy.reload_invalid(&text)?;
@@ -366,6 +368,8 @@ impl fmt::Display for Summary {
 /// Listeners that come and go.
 const SPARE: usize = 6;
 const SERVERS: usize = 6;
+/// How much of the proxy's log is shown when it fails.
+const LOG_LINES: usize = 30;
 /// New sessions per second, and the number of threads that begin them.
 const RATE: u32 = 200;
 const NEW_CLIENTS: u32 = 4;

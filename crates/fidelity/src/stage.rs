@@ -72,6 +72,7 @@ impl Proxy {
 pub struct Stage {
     proxy: Proxy,
     backends: [Backend; 2],
+    header_line: bool,
     deadline: Instant,
     scale: f64,
 }
@@ -84,13 +85,14 @@ impl Stage {
     pub fn new(options: &Options, behaviours: [Behaviour; 2], budget: Duration) -> Check<Self> {
         let deadline = Instant::now() + budget.mul_f64(options.timeout_scale);
         let start = |behaviour| {
-            Backend::new(behaviour, deadline)
+            Backend::new(behaviour, options.header_line, deadline)
                 .map_err(|error| Failure::new(format!("a backend ({behaviour:?})"), error))
         };
         let backends = [start(behaviours[0])?, start(behaviours[1])?];
         let ports = [backends[0].port(), backends[1].port()];
         let proxy = Proxy::start(options, ports, deadline)?;
-        Ok(Self { proxy, backends, deadline, scale: options.timeout_scale })
+        let (header_line, scale) = (options.header_line, options.timeout_scale);
+        Ok(Self { proxy, backends, header_line, deadline, scale })
     }
 
     /// `limit` as the user's machine needs it (`--timeout-scale`).
@@ -137,7 +139,11 @@ impl Stage {
     pub fn accept(&self) -> Check<Peer> {
         let expected = "a connection to a backend";
         let stream = self.accept_either().map_err(|error| Failure::new(expected, error))?;
-        Peer::new("backend", stream, self.deadline)
+        let peer = Peer::new("backend", stream, self.deadline)?;
+        if self.header_line {
+            peer.skip_line()?;
+        }
+        Ok(peer)
     }
 
     /// A client through the proxy, and the backend's end of its session.

@@ -10,5 +10,5 @@ mod status;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use status::{
-    BackendRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, DepartedRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
 };

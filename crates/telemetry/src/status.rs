@@ -15,12 +15,34 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Whether the instance has stopped listening and waits for sessions to end.
     pub shutting_down: bool,
+    /// The configuration file, if the instance was started from one.
+    pub file: Option<String>,
+    /// The number of the revision that runs: 1 at the start, and one more with each reload that
+    /// changed something, or that was taken back.
+    pub revision: u64,
+    /// A hash of the file's text, `conf.d` included, as it was loaded.
+    pub file_hash: Option<String>,
+    /// Seconds until the last reload is taken back, unless it is confirmed before.
+    pub unconfirmed_seconds: Option<u64>,
     /// The data-plane threads.
     pub workers: Vec<WorkerRow>,
     /// The listeners.
     pub listeners: Vec<ListenerRow>,
     /// The pools.
     pub pools: Vec<PoolRow>,
+    /// Removed listeners that still have sessions.
+    pub departed_listeners: Vec<ListenerRow>,
+    /// Removed backends that still have sessions.
+    pub departed_backends: Vec<DepartedRow>,
+}
+
+/// A backend that was removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DepartedRow {
+    /// The name of the pool that it was removed from.
+    pub pool: String,
+    /// The backend.
+    pub backend: BackendRow,
 }
 
 /// One data-plane thread.

@@ -254,6 +254,11 @@ fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
         CommandError::UnknownSession(_)
         | CommandError::UnknownPool(_)
         | CommandError::AmbiguousPool(_) => Answer::SyntaxError,
+        // Nothing here reloads.
+        CommandError::NoFile
+        | CommandError::InvalidFile(_)
+        | CommandError::NotReloadable(_)
+        | CommandError::NothingToConfirm => Answer::SyntaxError,
         CommandError::ShuttingDown => Answer::NoMaster,
     }
 }

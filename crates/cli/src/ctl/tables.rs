@@ -22,6 +22,13 @@ pub fn status_text(status: &Status, is_wide: bool) -> String {
         status.uptime_seconds,
         workers.join(" ")
     );
+    if let Some(file) = &status.file {
+        text += &format!("{file}, revision {}", status.revision);
+        text += &match status.unconfirmed_seconds {
+            Some(seconds) => format!(", taken back in {seconds} s unless confirmed\n"),
+            None => "\n".to_owned(),
+        };
+    }
     for pool in &status.pools {
         text.push('\n');
         text += &pool_text(status, pool, is_wide);
@@ -30,7 +37,20 @@ pub fn status_text(status: &Status, is_wide: bool) -> String {
     for listener in status.listeners.iter().filter(|it| !has_pool(it)) {
         text += &format!("\n{}, which serves nobody: no pool {}\n", head(listener), listener.pool);
     }
-    text
+    text + &departed_text(status)
+}
+
+/// What was removed and still has sessions.
+fn departed_text(status: &Status) -> String {
+    let listeners = status.departed_listeners.iter();
+    let listeners = listeners.map(|it| {
+        format!("listener {} ({}): {}\n", it.name, it.binds.join(", "), sessions(it.sessions))
+    });
+    let backends = status.departed_backends.iter().map(|it| {
+        format!("backend {}/{}: {}\n", it.pool, it.backend.called(), sessions(it.backend.sessions))
+    });
+    let lines: String = listeners.chain(backends).collect();
+    if lines.is_empty() { lines } else { format!("\nremoved, with sessions left:\n{lines}") }
 }
 
 fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {

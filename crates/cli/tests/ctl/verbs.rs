@@ -82,6 +82,12 @@ fn status_and_sessions_as_json() {
         "pid": evenkeel.pid().as_raw_nonzero().get(),
         "uptime_seconds": 0,
         "shutting_down": false,
+        "file": null,
+        "revision": 1,
+        "file_hash": null,
+        "unconfirmed_seconds": null,
+        "departed_listeners": [],
+        "departed_backends": [],
         "workers": [{ "sessions": 1 }],
         "listeners": [{
             "name": "main",

@@ -22,6 +22,8 @@ mod postgres;
 mod process;
 mod proxies;
 mod relaying;
+mod reloading;
+mod running;
 mod services;
 mod sharing;
 mod state;

@@ -68,7 +68,7 @@ impl Backend {
 
     /// Never answers a connect.
     pub fn black_hole() -> Self {
-        let hole = Fixed::new(Behaviour::BlackHole, Instant::now() + PATIENCE).unwrap();
+        let hole = Fixed::new(Behaviour::BlackHole, false, Instant::now() + PATIENCE).unwrap();
         let address = (Ipv4Addr::LOCALHOST, hole.port()).into();
         Self {
             address,

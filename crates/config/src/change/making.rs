@@ -75,7 +75,8 @@ impl Config {
                 }
             }
             Change::AddBackend { pool, tier, after, backend } => {
-                backend.id.and_then(|id| self.take_backend(id));
+                // A command may have added it before.
+                drop(backend.id.and_then(|id| self.take_backend(id)));
                 if let Some(tier) = self.tier_mut(&pool, tier) {
                     insert(&mut tier.backends, *backend, after.as_ref(), |it| it.id.as_ref());
                 }

@@ -12,6 +12,7 @@ use crate::keys::{Key, Shape};
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) process: Vec<Setting>,
+    pub(super) watch: bool,
     pub(super) defaults: Vec<Setting>,
     /// The reject backend of `[defaults]`, if it is written as a table.
     pub(super) default_reject: Option<BackendPart>,
@@ -105,7 +106,10 @@ pub(super) fn parts(file: &Table, reports: &mut Reports<'_>) -> Parts {
     let mut parts = Parts::default();
     for Member { key, item, .. } in &file.members {
         match (key.name, item) {
-            ("process", Item::Table(table)) => parts.process = settings(table),
+            ("process", Item::Table(table)) => {
+                parts.process = settings(table);
+                parts.watch = table.flag("watch");
+            }
             ("defaults", Item::Table(table)) => {
                 parts.defaults = settings(table);
                 parts.default_reject = reject(table);

@@ -162,7 +162,8 @@ impl Keys {
 }
 
 fn process_keys(process: &Process) -> Keys {
-    let Process { workers, spin, daemon, pid_file, user, root, state, admin, log_format } = process;
+    let Process { workers, spin, daemon, pid_file, user, root, state, admin, log_format, watch } =
+        process;
     let mut keys = Keys::default();
     if let Some(user) = user {
         keys.set("user", plain(user));
@@ -178,6 +179,7 @@ fn process_keys(process: &Process) -> Keys {
     }
     keys.path("admin", admin.as_deref());
     keys.choice("log-format", *log_format, LogFormat::Text);
+    keys.flag("watch", *watch);
     keys.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
     keys.text("spin", spin.unwrap_or_default(), Duration::ZERO, |it| Span(it).to_string());
     keys

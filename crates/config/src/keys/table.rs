@@ -40,6 +40,13 @@ pub(super) const KEYS: &[Key] = &[
     option("state", Process, Shape::Text, "\"/var/lib/evenkeel\""),
     option("admin", Process, Shape::Text, "\"/run/evenkeel/admin.sock\""),
     option("log-format", Process, Shape::Choice(LOG_FORMATS), "\"json\""),
+    own(
+        "watch",
+        Process,
+        Shape::Flag,
+        "true",
+        "Reload the configuration whenever the contents of its files have changed",
+    ),
     option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),
     option("spin", Process, ANY_TIME, "\"50us\""),
     // [listeners.NAME]

@@ -137,6 +137,7 @@ impl NativeArgs {
             state: self.state.clone().unwrap_or_default(),
             admin: self.admin.clone(),
             log_format: self.log_format,
+            watch: false,
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bind::StartError;
 use crate::first_names::FirstNames;
 use crate::manager::PassedSockets;
 use crate::snapshot::first_pool;
@@ -11,6 +12,7 @@ use std::path::Path;
 use terms::Limit;
 
 mod changing;
+mod replacing;
 mod sharing;
 
 /// What the options and backends come to behind a Unix socket at `path`.
@@ -208,7 +210,7 @@ fn a_new_listening_address_is_not_looked_up_while_running() {
     let path = dir.path().join("l");
     let mut given = config(&path, "127.0.0.1:1");
     let mut instance = start(given.clone());
-    let host = Some(Host::Name("localhost".to_owned()));
+    let host = Some(config::Host::Name("localhost".to_owned()));
     given.listeners[0].binds = vec![Bind::Tcp { host, port: 1, family: config::Family::Any }];
     let refused = instance.reconfigure(&given);
     assert!(matches!(refused, Err(StartError::ResolveListener { .. })), "{refused:?}");

@@ -25,6 +25,7 @@ and asks whether it delivers bytes, half-closes, resets and urgent data as TCP p
   --rounds N          everything N times
   --timeout-scale F   all time limits times F
   --json              one JSON object instead of lines
+  --header-line       backends pass over a first line: a header of the PROXY protocol, version 1
   --keep-stderr       show what the proxy says on standard error
 
 Exit status: 0 if all passed, 1 if one failed, 2 for a wrong call.";

@@ -179,8 +179,11 @@ impl Plan {
             for Backend { port, weight, sessions_max } in backends {
                 let max = sessions_max.map(|max| format!(", max-sessions = {max}"));
                 let max = max.unwrap_or_default();
-                let _ =
-                    writeln!(text, "  {{ to = \"127.0.0.1:{port}\", weight = {weight}{max} }},");
+                let weight = match *policy {
+                    "weighted" => format!(", weight = {weight}"),
+                    _ => String::new(),
+                };
+                let _ = writeln!(text, "  {{ to = \"127.0.0.1:{port}\"{weight}{max} }},");
             }
             text.push_str("]\n");
         }

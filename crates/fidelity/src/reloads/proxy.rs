@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -133,6 +133,11 @@ impl Proxy {
         admin::reload_invalid(&self.admin())
     }
 
+    /// The file for a plan.
+    pub fn text_of(&self, plan: &Plan) -> String {
+        text_of(self.kind, self.dir.path(), plan)
+    }
+
     /// The status of Evenkeel without its age.
     ///
     /// # Errors
@@ -196,9 +201,13 @@ impl Proxy {
     }
 }
 
-fn write_plan(kind: Kind, dir: &std::path::Path, plan: &Plan) -> Check {
+fn write_plan(kind: Kind, dir: &Path, plan: &Plan) -> Check {
+    write(dir.join(FILE), &text_of(kind, dir, plan))
+}
+
+fn text_of(kind: Kind, dir: &Path, plan: &Plan) -> String {
     let at = |name: &str| dir.join(name).display().to_string();
-    let text = match kind {
+    match kind {
         Kind::Evenkeel => {
             plan.to_evenkeel(&format!("[process]\nworkers = 2\nadmin = \"{}\"\n", at(ADMIN)))
         }
@@ -213,8 +222,7 @@ fn write_plan(kind: Kind, dir: &std::path::Path, plan: &Plan) -> Check {
             at("pid"),
             at("error")
         )),
-    };
-    write(dir.join(FILE), &text)
+    }
 }
 
 /// The line that loads nginx's module for TCP, where it is not built in.

@@ -33,7 +33,7 @@ pub fn start(place: &Place, ports: &[u16]) -> Check<Servers> {
     for &port in ports {
         let socket = tried(&format!("port {port} to be free"), bind(port))?;
         // A session that breaks shows at the client, so its failure needs no words here.
-        let server = Server::start(socket, place.deadline(), |peer| drop(serve(&peer)));
+        let server = Server::start(socket, false, place.deadline(), |peer| drop(serve(&peer)));
         servers.push(Box::new(server));
     }
     Ok(servers)

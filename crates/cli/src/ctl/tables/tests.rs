@@ -74,6 +74,12 @@ fn status(backends: Vec<BackendRow>) -> Status {
             name: "main".to_owned(),
             tiers: vec![TierRow { policy: Policy::LeastSessions, backends }],
         }],
+        file: None,
+        revision: 1,
+        file_hash: None,
+        unconfirmed_seconds: None,
+        departed_listeners: Vec::new(),
+        departed_backends: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use terms::Limit;
 use testing::{Rng, sweep};
 
 /// Up to three pools and four listeners, some of which share a pool or have none.
-fn any_config(dir: &Path, rng: &mut Rng) -> Config {
+pub(super) fn any_config(dir: &Path, rng: &mut Rng) -> Config {
     let mut paths: Vec<_> = (0..6).map(|number| dir.join(number.to_string())).collect();
     let template = config(&dir.join("template"), "127.0.0.1:1");
     let mut wanted = Config { listeners: vec![], pools: vec![], ..template.clone() };
@@ -75,7 +75,7 @@ fn states(instance: &Instance) -> HashMap<(String, String), Arc<BackendState>> {
 }
 
 #[track_caller]
-fn assert_is(instance: &Instance, wanted: &Config) {
+pub(super) fn assert_is(instance: &Instance, wanted: &Config) {
     let without_ids = |config: &Config| {
         let mut config = config.clone();
         config.listeners.iter_mut().for_each(|it| it.id = None);

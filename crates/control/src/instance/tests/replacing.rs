@@ -1,0 +1,66 @@
+//! Replacements are taken back exactly, and leave alone what commands have set.
+
+use super::changing::{any_config, assert_is};
+use super::start;
+use crate::found::Found;
+use config::{Command, Config};
+use terms::Limit;
+use testing::{Rng, sweep};
+
+#[test]
+fn a_replacement_that_is_taken_back_leaves_no_trace() {
+    sweep(4, |seed, step| {
+        let (dir, mut rng) = (tempfile::tempdir().unwrap(), Rng::new(seed));
+        let first = any_config(dir.path(), &mut rng);
+        let mut instance = start(first.clone());
+        for number in 0..40 {
+            step.set(number);
+            let before = instance.config.clone();
+            let wanted = any_config(dir.path(), &mut rng);
+            let replaced = instance.replace(wanted.clone(), &Found::default()).unwrap();
+            assert_is(&instance, &wanted);
+            let after = instance.config.clone();
+            instance.restore(&replaced.before, &after).unwrap();
+            assert_is(&instance, &first);
+            assert_eq!(instance.config, before, "ids included");
+        }
+    });
+}
+
+#[test]
+fn what_a_command_has_set_gives_way_to_the_file_only() {
+    sweep(4, |seed, step| {
+        let (dir, mut rng) = (tempfile::tempdir().unwrap(), Rng::new(seed));
+        let mut instance = start(any_config(dir.path(), &mut rng));
+        for number in 0..40 {
+            step.set(number);
+            let set = Command::SetSessionsMax {
+                backend: format!("p/0.{}", rng.below(3)).into(),
+                sessions_max: Limit::AtMost(70 + rng.below(2) as u32),
+            };
+            let _ = instance.apply(&set, &[]); // unless there is no such backend
+            let (given, running) = (instance.given.clone(), instance.config.clone());
+            let wanted = any_config(dir.path(), &mut rng);
+            let replaced = instance.replace(wanted, &Found::default()).unwrap();
+            assert_eq!(instance.config, running.with(given.diff(&instance.given)));
+            assert_eq!(
+                replaced.overruled.is_empty(),
+                !overrules(&given, &running, &instance.given)
+            );
+        }
+    });
+}
+
+/// Whether the new file gives a limit that a command has set another value.
+fn overrules(given: &Config, running: &Config, next: &Config) -> bool {
+    let limit = |config: &Config, id| {
+        let mut all = config.pools.iter().flat_map(|pool| pool.backends());
+        all.find(|(_, _, it)| it.id == id).map(|(_, _, it)| it.limits.sessions_max)
+    };
+    let mut all = running.pools.iter().flat_map(|pool| pool.backends());
+    all.any(|(_, _, it)| {
+        let (was, will) = (limit(given, it.id), limit(next, it.id));
+        let is_set = was.is_some_and(|was| was != it.limits.sessions_max);
+        is_set && will.is_some() && will != was && will != Some(it.limits.sessions_max)
+    })
+}

@@ -1,0 +1,249 @@
+//! The owner's part of reloads: it applies them, takes unconfirmed ones back, and says so.
+
+use crate::bind::StartErrors;
+use crate::desk::Reload;
+use crate::found::Found;
+use crate::instance::Instance;
+use crate::origin::{Loaded, ReadError};
+use crate::owner::Owner;
+use crate::replace::Replaced;
+use crate::revisions::Unconfirmed;
+use crate::watch::Watch;
+use config::file::{Report, Severity};
+use config::{Change, CommandError, Config, ListenerSetting, Names, ProcessSetting, Reply};
+use std::error::Error;
+use std::fmt::Display;
+use std::time::Duration;
+use telemetry::{Level, Value};
+use tokio::time::Instant;
+
+/// How often it is tried to take a reload back, if that fails.
+const REVERT_PAUSE: Duration = Duration::from_secs(10);
+/// How many changes a reload describes in the log.
+const CHANGES_SHOWN: usize = 100;
+
+impl Owner {
+    /// Applies a reload, logs what came of it, and answers.
+    pub fn reload(&mut self, reload: Reload) {
+        let Reload { who, confirm, read, answer } = reload;
+        let by = who.to_string();
+        let result = match read {
+            Ok((loaded, found)) => self.apply_file(loaded, &found, &by, confirm),
+            Err(error) => {
+                self.note_unread(&error);
+                Err(CommandError::InvalidFile(error.texts()))
+            }
+        };
+        if result.is_err() {
+            let fields = [("by", Value::Text(&by))];
+            self.note(Level::Error, "reload refused; nothing has changed", &fields);
+        }
+        self.reports.ready();
+        drop(answer.send(result));
+    }
+
+    fn apply_file(
+        &mut self,
+        loaded: Loaded,
+        found: &Found,
+        by: &str,
+        confirm: Option<Duration>,
+    ) -> Result<Reply, CommandError> {
+        let Some(revisions) = &self.revisions else { return Err(CommandError::NoFile) };
+        if self.instance.is_shutting_down() {
+            return Err(CommandError::ShuttingDown);
+        }
+        let (old_hash, hash) = (revisions.hash, loaded.hash);
+        if old_hash == hash {
+            return Ok(Reply::Unchanged);
+        }
+        loaded.warnings.iter().for_each(|it| self.note_report(it));
+        let now = self.instance.effective();
+        let replaced = self.replace(loaded.config, found).map_err(|reasons| {
+            for reason in &reasons {
+                self.note(Level::Error, "cannot reload", &[("error", Value::Text(reason))]);
+            }
+            CommandError::NotReloadable(reasons)
+        })?;
+        let after = self.instance.effective();
+        let Some(revisions) = &mut self.revisions else { return Err(CommandError::NoFile) };
+        revisions.hash = hash;
+        if replaced.changes.is_empty() {
+            return Ok(Reply::Unchanged);
+        }
+        revisions.number += 1;
+        let deadline = confirm.map(|time| Instant::now() + time);
+        revisions.unconfirmed = match revisions.unconfirmed.take() {
+            // What is taken back is all that was not confirmed.
+            Some(earlier) => Some(Unconfirmed {
+                deadline: deadline.unwrap_or(earlier.deadline),
+                fallback: earlier.fallback.with_changes(&earlier.after, &now),
+                after: after.clone(),
+                hash: earlier.hash,
+            }),
+            None => deadline.map(|deadline| Unconfirmed {
+                deadline,
+                fallback: replaced.before,
+                after: after.clone(),
+                hash: old_hash,
+            }),
+        };
+        let names = Names::new(&now, &after);
+        self.note_changes(&replaced.changes, &replaced.overruled, &names, by);
+        self.note_country_error();
+        self.keep_watch();
+        Ok(Reply::Done)
+    }
+
+    /// Replaces the configuration, unless that needs a restart.
+    fn replace(&mut self, wanted: Config, found: &Found) -> Result<Replaced, Vec<String>> {
+        let mut reasons = self.instance.what_needs_a_restart(&wanted);
+        if reasons.is_empty() {
+            match self.instance.replace(wanted, found) {
+                Ok(replaced) => return Ok(replaced),
+                Err(errors) => reasons = texts(&errors),
+            }
+        }
+        Err(reasons)
+    }
+
+    /// Begins or ends to watch the file, as configured.
+    pub fn keep_watch(&mut self) {
+        let wanted = self.instance.config.process.watch;
+        let Some(revisions) = self.revisions.as_ref().filter(|_| wanted) else {
+            self.watch = None;
+            return;
+        };
+        if self.watch.is_none() {
+            match Watch::start(&revisions.path, revisions.hash, &self.watched) {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => {
+                    let fields = [("error", Value::Text(&error))];
+                    self.note(Level::Error, "cannot watch the configuration file", &fields);
+                }
+            }
+        }
+    }
+
+    /// Makes an unconfirmed reload final.
+    pub fn confirm(&mut self, by: &dyn Display) -> Result<Reply, CommandError> {
+        let unconfirmed = self.revisions.as_mut().and_then(|it| it.unconfirmed.take());
+        unconfirmed.ok_or(CommandError::NothingToConfirm)?;
+        self.note(Level::Info, "reload confirmed", &[("by", Value::Text(by))]);
+        Ok(Reply::Done)
+    }
+
+    /// Takes the unconfirmed reload back. If that fails, it is tried again later.
+    pub fn revert(&mut self) {
+        let Some(revisions) = &mut self.revisions else { return };
+        let Some(mut it) = revisions.unconfirmed.take() else { return };
+        match self.instance.restore(&it.fallback, &it.after) {
+            Ok(()) => {
+                revisions.number += 1;
+                revisions.hash = it.hash;
+                let (number, hash) = (revisions.number, revisions.hash);
+                let fields = [("revision", Value::Count(number)), ("hash", Value::Text(&hash))];
+                self.note(Level::Warn, "reload not confirmed: taken back", &fields);
+                self.keep_watch();
+            }
+            Err(errors) => {
+                it.deadline = Instant::now() + REVERT_PAUSE;
+                revisions.unconfirmed = Some(it);
+                for text in texts(&errors) {
+                    let message = "reload not confirmed, but cannot be taken back; trying again";
+                    self.note(Level::Error, message, &[("error", Value::Text(&text))]);
+                }
+            }
+        }
+    }
+
+    fn note_changes(&mut self, all: &[Change], overruled: &[Change], names: &Names, by: &str) {
+        let Some(revisions) = &self.revisions else { return };
+        let (number, hash) = (revisions.number, revisions.hash);
+        for change in all.iter().take(CHANGES_SHOWN) {
+            let what = names.describe(change);
+            let fields = [("revision", Value::Count(number)), ("change", Value::Text(&what))];
+            self.note(Level::Info, "configuration changed", &fields);
+        }
+        for change in overruled.iter().take(CHANGES_SHOWN) {
+            let what = names.describe(change);
+            let message = "the file has changed what a command had set; the file applies";
+            self.note(Level::Warn, message, &[("change", Value::Text(&what))]);
+        }
+        let fields = [
+            ("revision", Value::Count(number)),
+            ("changes", Value::Count(all.len() as u64)),
+            ("by", Value::Text(&by)),
+            ("hash", Value::Text(&hash)),
+        ];
+        self.note(Level::Info, "configuration reloaded", &fields);
+    }
+
+    fn note_unread(&mut self, error: &ReadError) {
+        match error {
+            ReadError::Load(_) => {
+                for text in error.texts() {
+                    let fields = [("error", Value::Text(&text))];
+                    self.note(Level::Error, "configuration file", &fields);
+                }
+            }
+            ReadError::Invalid { reports, .. } => {
+                reports.iter().for_each(|it| self.note_report(it))
+            }
+        }
+    }
+
+    fn note_report(&mut self, report: &Report) {
+        let level = match report.severity() {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warn,
+        };
+        let start = report.span.start;
+        let at = format!("{}:{}:{}", report.file, start.line, start.column);
+        let code = report.code.to_string();
+        let help = report.help.as_deref().unwrap_or_default();
+        let fields = [
+            ("at", Value::Text(&at)),
+            ("code", Value::Text(&code)),
+            ("problem", Value::Text(&report.message)),
+            ("help", Value::Text(&help)),
+        ];
+        self.note(level, "configuration file", &fields);
+    }
+}
+
+impl Instance {
+    /// What `wanted` would change that cannot change while the process runs.
+    fn what_needs_a_restart(&self, wanted: &Config) -> Vec<String> {
+        let mut identified = wanted.clone();
+        identified.recognise(&self.given);
+        let mut reasons = Vec::new();
+        for change in self.given.diff(&identified) {
+            match &change {
+                Change::SetProcess(ProcessSetting::Watch(_)) => {}
+                Change::SetProcess(_) | Change::SetListener(_, ListenerSetting::SharedPort(_)) => {
+                    let what = Names::new(&self.given, &identified).describe(&change);
+                    reasons
+                        .push(format!("{what} cannot change while the balancer runs: restart it"));
+                }
+                _ => {}
+            }
+        }
+        reasons
+    }
+
+    /// The running configuration, with what the data plane has decided by itself.
+    fn effective(&mut self) -> Config {
+        self.note_auto_disabled();
+        self.config.clone()
+    }
+}
+
+/// Each error with its cause.
+fn texts(StartErrors(first, more): &StartErrors) -> Vec<String> {
+    let text = |error: &dyn Error| match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    };
+    std::iter::once(first).chain(more).map(|error| text(error)).collect()
+}

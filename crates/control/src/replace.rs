@@ -1,0 +1,103 @@
+//! Replaces the configuration that was given, by a file or by a companion, and takes that back.
+//!
+//! What runs may differ from what was given, because commands change it. Only the differences
+//! between what was given before and what is given now are applied.
+
+use crate::bind::{StartError, StartErrors};
+use crate::found::Found;
+use crate::instance::Instance;
+use config::{Change, Config, Target};
+use std::collections::HashSet;
+
+/// What a replacement has changed.
+pub(crate) struct Replaced {
+    /// The differences between what was given before and what is given now.
+    pub changes: Vec<Change>,
+    /// Those of them that have replaced what a command had set.
+    pub overruled: Vec<Change>,
+    /// What was there before.
+    pub before: Fallback,
+}
+
+/// A state that can be returned to.
+pub(crate) struct Fallback {
+    given: Config,
+    running: Config,
+}
+
+impl Instance {
+    /// Applies what has changed in `wanted` since the last call, or the start. What commands have
+    /// changed stays, unless `wanted` has changed the same setting.
+    ///
+    /// # Errors
+    /// What keeps the instance from listening; nothing has changed then.
+    pub(crate) fn replace(
+        &mut self,
+        mut wanted: Config,
+        found: &Found,
+    ) -> Result<Replaced, StartErrors> {
+        self.note_auto_disabled();
+        let mut ids = self.ids.clone();
+        wanted.recognise(&self.given);
+        // What a command has added may be in the file now.
+        wanted.identify(Some(&self.config), &mut ids);
+        let changes = self.given.diff(&wanted);
+        let overrides = self.given.diff(&self.config);
+        let next = match overrides.is_empty() {
+            true => wanted.clone(), // the same, without the work
+            false => self.config.with(changes.iter().cloned()),
+        };
+        let running = self.config.clone();
+        self.publish(next, found)?;
+        self.ids = ids;
+        let given = std::mem::replace(&mut self.given, wanted);
+        let overruled = overruled(&changes, &overrides);
+        Ok(Replaced { changes, overruled, before: Fallback { given, running } })
+    }
+
+    /// As [`Self::replace`], for a companion: see [`crate::Operator::reconfigure`].
+    pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
+        let replaced = self.replace(wanted.clone(), &Found::default());
+        replaced.map(drop).map_err(|errors| errors.0)
+    }
+
+    /// Takes a replacement back, after which the instance ran `after`. What commands have changed
+    /// since then stays.
+    ///
+    /// # Errors
+    /// What keeps the instance from listening; nothing has changed then.
+    pub(crate) fn restore(
+        &mut self,
+        fallback: &Fallback,
+        after: &Config,
+    ) -> Result<(), StartErrors> {
+        self.note_auto_disabled();
+        let meanwhile = targets(&after.diff(&self.config));
+        let back = after.diff(&fallback.running).into_iter();
+        let is_ours = |it: &Change| it.target().is_none_or(|target| !meanwhile.contains(&target));
+        let next = self.config.with(back.filter(is_ours));
+        self.publish(next, &Found::default())?;
+        self.given = fallback.given.clone();
+        Ok(())
+    }
+}
+
+impl Fallback {
+    /// The state to return to after a further replacement, if commands have changed `after` to
+    /// `now` in the meantime.
+    pub fn with_changes(mut self, after: &Config, now: &Config) -> Self {
+        self.running = self.running.with(after.diff(now));
+        self
+    }
+}
+
+/// The changes that give another value to what a command has set.
+fn overruled(changes: &[Change], overrides: &[Change]) -> Vec<Change> {
+    let set = targets(overrides);
+    let is_set = |it: &&Change| it.target().is_some_and(|target| set.contains(&target));
+    changes.iter().filter(is_set).filter(|it| !overrides.contains(it)).cloned().collect()
+}
+
+fn targets(changes: &[Change]) -> HashSet<Target> {
+    changes.iter().filter_map(Change::target).collect()
+}
