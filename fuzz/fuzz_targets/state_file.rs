@@ -29,7 +29,11 @@ fn empty() -> State {
 fn check(state: &State) {
     let bytes = state.to_bytes().expect("shorter than what was read");
     assert_eq!(State::parse(&bytes, INSTANCE).expect("as written"), *state);
-    let _ = state.healths("main", &Moment { boot: "b".to_owned(), millis: u64::MAX });
+    for millis in [0, u64::MAX] {
+        let now = Moment { boot: "b".to_owned(), millis };
+        let _ = state.healths("main", &now);
+        state.known_clients("main", &now).for_each(drop);
+    }
     let (given, mut ids) = given();
     let (mut running, dropped) = state.apply(&given);
     running.identify(Some(&given), &mut ids);

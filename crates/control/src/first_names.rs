@@ -114,7 +114,7 @@ impl FirstNames {
     }
 
     /// The backends that have their last known addresses, after the names of their pools.
-    pub fn from_before(&self, config: &Config) -> Vec<(String, String, Vec<SocketAddr>)> {
+    pub fn last_known(&self, config: &Config) -> Vec<(String, String, Vec<SocketAddr>)> {
         let pools = config.pools.iter();
         let all = pools.flat_map(|pool| {
             let backends = pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject);

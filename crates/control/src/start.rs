@@ -137,7 +137,7 @@ impl Prepared {
         }
         kept.restore_health(&config, &pools);
         kept.restore_clients(&config, &pools);
-        for (pool, endpoint, found) in names.from_before(&config) {
+        for (pool, endpoint, found) in names.last_known(&config) {
             let addresses: Vec<_> = found.iter().map(ToString::to_string).collect();
             let fields =
                 vec![("pool", pool), ("backend", endpoint), ("addresses", addresses.join(" "))];
