@@ -10,7 +10,7 @@ use control::{
 use dataplane::Observe;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use sys::process::Directory;
 use telemetry::LineFormat;
@@ -31,8 +31,8 @@ pub fn serve(
     let admin = config.process.admin.clone().unwrap_or_else(|| admin_path(&config));
     let reporter = Box::new(LogReporter::new(format, config.process.daemon));
     let setup = Setup {
-        state: state_place(&config),
-        refuse_unresolved: true,
+        state: state_place(&config, origin.as_ref().map(|(origin, _)| origin.path())),
+        refuse_unresolved: origin.is_none(),
         config,
         admin,
         reporter,
@@ -47,13 +47,17 @@ pub fn serve(
     Ok(Prepared::new(setup)?.run()?)
 }
 
-/// Where the state is kept. Without an option, only in a directory that a service manager has made
-/// for this service (systemd.exec(5), `StateDirectory=`).
-fn state_place(config: &Config) -> Option<StatePlace> {
+/// Where the state is kept. Unless the configuration says so, this is a directory that a service
+/// manager has made for this service (systemd.exec(5), `StateDirectory=`), or, with a file, the usual
+/// one.
+fn state_place(config: &Config, file: Option<&Path>) -> Option<StatePlace> {
     let (directory, is_asked) = match &config.process.state {
         StateDirectory::None => return None,
         StateDirectory::At(directory) => (directory.clone(), true),
-        StateDirectory::Usual => (given_state_directory()?, false),
+        StateDirectory::Usual => {
+            let usual = || file.map(|_| PathBuf::from(USUAL_STATE));
+            (given_state_directory().or_else(usual)?, false)
+        }
     };
     if is_port_shared(config) {
         if is_asked {
@@ -63,8 +67,16 @@ fn state_place(config: &Config) -> Option<StatePlace> {
         }
         return None;
     }
-    Some(StatePlace { directory, is_asked, instance: escaped(&instance_name(config)) })
+    // A file may name other listening addresses after a restart, and is the same instance.
+    let name = match file {
+        Some(path) => path.to_string_lossy().trim_start_matches('/').replace('/', "-"),
+        None => instance_name(config),
+    };
+    Some(StatePlace { directory, is_asked, instance: escaped(&name) })
 }
+
+/// Where the state is kept if the service manager has made no directory.
+const USUAL_STATE: &str = "/var/lib/evenkeel";
 
 /// The first of the directories that the service manager has made.
 fn given_state_directory() -> Option<PathBuf> {

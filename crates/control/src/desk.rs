@@ -36,7 +36,7 @@ pub(crate) enum Request {
 impl Request {
     /// Whether it may change what a restart is to know.
     pub fn may_change_state(&self) -> bool {
-        matches!(self, Self::Command(_) | Self::Reconfigure(..))
+        matches!(self, Self::Command(_) | Self::Reconfigure(..) | Self::Reload(_))
     }
 }
 

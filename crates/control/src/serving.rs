@@ -191,7 +191,10 @@ impl Serving {
             () = watchdog.all_answered(roll_call.workers(), || call(roll_call)) => {
                 owner.reports.alive();
             }
-            () = reached(revert_at) => owner.revert(),
+            () = reached(revert_at) => {
+                keeper.note_change();
+                owner.revert();
+            }
             came = caught.next() => match came {
                 Came::Reload => hup.notify_one(),
                 Came::Ignored(line) => owner.note(Level::Info, line, &[]),

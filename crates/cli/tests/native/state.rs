@@ -279,6 +279,43 @@ fn without_being_asked_a_line_keeps_no_state() {
 }
 
 #[test]
+fn a_file_is_the_same_instance_wherever_it_listens() {
+    let (place, [a, b]) = (Place::new(), ["a", "b"].map(Backend::named));
+    let state = place.file("no-state"); // where the service manager would have made one
+    fs::create_dir(&state).unwrap();
+    let write = |port: &Port, backends: &str| {
+        let text = format!(
+            "[listeners.db]\nbind = \"127.0.0.1:{port}\"\npool = \"db\"\n\
+             [pools.db]\nbackends = [{backends}]\n"
+        );
+        fs::write(place.file("lb.toml"), text).unwrap();
+    };
+    let first = port();
+    write(&first, &format!("\"{a}\", {{ to = \"{b}\", max-sessions = 3 }}"));
+    let mut evenkeel = place.native("run lb.toml");
+    place.ctl("disable 0.0").check(0);
+    place.ctl("limit 0.1 7").check(0);
+    evenkeel.signal(Signal::TERM);
+    evenkeel.wait();
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 1);
+
+    let second = port();
+    write(&second, &format!("{{ to = \"{b}\", max-sessions = 4 }}, \"{a}\""));
+    let evenkeel = place.native("run lb.toml");
+    let backends = place.status()["pools"][0]["tiers"][0]["backends"].clone();
+    assert_eq!(backends[0]["sessions_max"], 4, "the file has changed it");
+    assert_eq!(backends[1]["admin"], "disabled");
+    evenkeel.log.wait("max-sessions: 7 instead of 3");
+    assert_eq!(ask(&second), "b");
+    // A reload sees the same differences as if there had been no restart.
+    write(&second, &format!("{{ to = \"{b}\", max-sessions = 5 }}, \"{a}\""));
+    place.ctl("reload").check(0);
+    let backends = place.status()["pools"][0]["tiers"][0]["backends"].clone();
+    assert_eq!(backends[0]["sessions_max"], 5);
+    assert_eq!(backends[1]["admin"], "disabled");
+}
+
+#[test]
 fn another_user_keeps_its_state_too() {
     if skip_unless(rustix::process::geteuid().is_root(), "changing the user needs root") {
         return;

@@ -42,6 +42,8 @@ impl Place {
             .arg0(argv0)
             .args(words.split_whitespace())
             .env("EVENKEEL_RUNTIME_DIR", self.runtime())
+            // Not the machine's own: only tests of the state make one.
+            .env("STATE_DIRECTORY", self.file("no-state"))
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
         command
