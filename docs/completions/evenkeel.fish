@@ -92,6 +92,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Show and ch
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a running instance\'s status as a web page, also as a CGI program'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "run" -d 'Start a balancer from a configuration file'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "reload" -d 'Have a running instance read its configuration file again'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "check" -d 'Say what is wrong with a configuration file, all of it at once'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "fmt" -d 'Rewrite a configuration file: keys in order, one spelling, comments kept'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "schema" -d 'Print the JSON Schema of configuration files, for editors'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "help" -d 'Print help, for a verb if one is named'
@@ -191,6 +192,12 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l confirm -d 
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l admin -d 'Use the instance with this admin socket' -r -F
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -l format -d 'How to print reports: text, or json, one object per line' -r -f -a "text\t'With the line that each is about'
+json\t'As lines of JSON'"
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -l offline -d 'Check the text only; otherwise also users, directories, and whether the listening addresses are free'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -l online -d 'Also resolve and connect to each backend once'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -l strict -d 'Fail on warnings, too'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand fmt" -l check -d 'Write nothing; exit with status 1 if the file would change'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand fmt" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand schema" -s h -l help -d 'Print help'

@@ -206,7 +206,9 @@ impl<'s> Reports<'s> {
 
     fn report(&self, fault: &Fault) -> Option<Report> {
         let (source, lines) = self.lines(fault.at.source)?;
-        let bytes = fault.at.bytes.clone();
+        let wanted = &fault.at.bytes;
+        let start = source.text.floor_char_boundary(wanted.start);
+        let bytes = start..source.text.ceil_char_boundary(wanted.end.max(start));
         let (start, end) = (lines.position(bytes.start), lines.position(bytes.end));
         let excerpt = Excerpt::new(&source.text, lines.line(bytes.start), bytes.clone());
         Some(Report {

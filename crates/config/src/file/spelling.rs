@@ -33,7 +33,9 @@ impl Spelled {
             let start = bytes.start + quotes;
             vec![Piece { at: 0, from: start..start + inside.len(), is_verbatim: true }]
         } else {
+            // Where an escape is wrong, the value is a guess, and all of it comes from all of that.
             escaped(value, inside, bytes.start + quotes)
+                .unwrap_or_else(|| vec![Piece { at: 0, from: bytes.clone(), is_verbatim: false }])
         };
         Self { value: value.to_owned(), pieces, bytes }
     }
@@ -115,14 +117,14 @@ fn quotes(token: &str) -> usize {
     }
 }
 
-/// Finds the characters of `value` in `inside`, where some are escaped.
-fn escaped(value: &str, inside: &str, start: usize) -> Vec<Piece> {
+/// Finds the characters of `value` in `inside`, where some are escaped. `None` if they do not fit.
+fn escaped(value: &str, inside: &str, start: usize) -> Option<Vec<Piece>> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut rest = inside;
     for (at, letter) in value.char_indices() {
         loop {
             let from = start + (inside.len() - rest.len());
-            let Some(next) = rest.chars().next() else { return pieces };
+            let next = rest.chars().next()?;
             if next == letter && next != '\\' {
                 rest = rest.get(next.len_utf8()..).unwrap_or_default();
                 let goes_on = pieces.last().is_some_and(|last| {
@@ -142,7 +144,7 @@ fn escaped(value: &str, inside: &str, start: usize) -> Vec<Piece> {
             }
         }
     }
-    pieces
+    Some(pieces)
 }
 
 /// The length of the escape, or else of the character, at the beginning of a text.
