@@ -28,6 +28,9 @@ _evenkeel() {
             evenkeel,demo)
                 cmd="evenkeel__subcmd__demo"
                 ;;
+            evenkeel,diff)
+                cmd="evenkeel__subcmd__diff"
+                ;;
             evenkeel,dwatch)
                 cmd="evenkeel__subcmd__dwatch"
                 ;;
@@ -85,6 +88,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,assign)
                 cmd="evenkeel__subcmd__ctl__subcmd__assign"
                 ;;
+            evenkeel__subcmd__ctl,config)
+                cmd="evenkeel__subcmd__ctl__subcmd__config"
+                ;;
             evenkeel__subcmd__ctl,confirm)
                 cmd="evenkeel__subcmd__ctl__subcmd__confirm"
                 ;;
@@ -134,7 +140,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --print-config --help --version demo ctl status run reload check fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --print-config --help --version demo ctl status run reload check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -332,7 +338,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions enable disable drain limit quarantine reset add remove assign policy kill reload confirm shutdown"
+            opts="-h --admin --listen --help status sessions enable disable drain limit quarantine reset add remove assign policy kill config reload confirm shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -376,6 +382,28 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__assign)
+            opts="-h --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__ctl__subcmd__config)
             opts="-h --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -721,6 +749,28 @@ _evenkeel() {
             fi
             case "${prev}" in
                 --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__diff)
+            opts="-h --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

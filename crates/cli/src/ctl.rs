@@ -8,7 +8,7 @@ use config::environment::GATEWAY_INTERFACE;
 use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs};
 use config::{BackendSelector, ExitStatus, Reply};
 use control::{Client, ClientError};
-use find::choose;
+pub use find::choose;
 use logtools::status_html;
 use std::error::Error;
 use std::process::ExitCode;
@@ -53,9 +53,10 @@ pub fn status_page(args: &StatusArgs) -> ExitCode {
 }
 
 /// Why a command was not carried out.
-struct Failure {
+pub struct Failure {
     status: ExitStatus,
-    message: String,
+    /// The reason, in words.
+    pub message: String,
 }
 
 impl From<ClientError> for Failure {
@@ -78,6 +79,7 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
         CtlVerb::Status { wide, .. } => Ok(printable(&status_text(&client.status()?, *wide))),
         CtlVerb::Sessions { json: true, .. } => Ok(json(&client.sessions()?)),
         CtlVerb::Sessions { wide, .. } => Ok(printable(&sessions_text(&client.sessions()?, *wide))),
+        CtlVerb::Config => Ok(client.configs()?.running),
         CtlVerb::Drain { backend, wait: Some(wait) } => drain(client, verb, backend, wait.0),
         verb => Ok(format!("{}\n", order(client, verb)?)),
     }
@@ -148,7 +150,7 @@ fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'
 }
 
 /// `text` without control characters that a terminal would obey, because any process may answer.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.replace(|letter: char| letter.is_control() && letter != '\n', "?")
 }
 

@@ -13,6 +13,7 @@ mod check;
 mod config_file;
 mod ctl;
 mod demo;
+mod diff;
 mod install;
 mod native;
 mod output;

@@ -3,7 +3,7 @@
 use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, run};
+use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run};
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
@@ -41,6 +41,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Reload(args) => ctl::reload(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::Diff(args) => diff::diff(&args),
         Verb::Fmt(args) => config_file::format(&args),
         Verb::Schema => {
             let text = format!("{:#}\n", config::keys::schema());

@@ -226,6 +226,8 @@ pub enum Verb {
     Reload(ReloadArgs),
     /// Say what is wrong with a configuration file, all of it at once
     Check(CheckArgs),
+    /// Compare a configuration file with what an instance has loaded, and that with what it runs
+    Diff(DiffArgs),
     /// Rewrite a configuration file: keys in order, one spelling, comments kept
     Fmt(FmtArgs),
     /// Print the JSON Schema of configuration files, for editors
@@ -267,6 +269,18 @@ pub struct RunArgs {
     /// The file; those in conf.d beside it belong to it [default: /etc/evenkeel/evenkeel.toml]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// `evenkeel diff`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = DIFF_AFTER_HELP)]
+pub struct DiffArgs {
+    /// The file [default: the one that the instance was started from]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
 }
 
 /// `evenkeel reload`.
@@ -484,6 +498,8 @@ pub enum CtlVerb {
         /// Its number, as `sessions` shows it
         session: u64,
     },
+    /// Print what runs as a configuration file
+    Config,
     /// Read the configuration file again
     Reload(Confirm),
     /// Make a reload with --confirm final
@@ -509,7 +525,7 @@ impl CtlVerb {
             state,
         };
         Some(match self {
-            Self::Status { .. } | Self::Sessions { .. } => return None,
+            Self::Status { .. } | Self::Sessions { .. } | Self::Config => return None,
             Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
             Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
             Self::Drain { backend, .. } => admin_state(backend, AdminState::Draining),
@@ -623,12 +639,18 @@ const PROCESS: &str = "Process";
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
        evenkeel demo | ctl VERB | status --html | help [VERB] | version
-       evenkeel run [FILE] | reload | check [FILE] | fmt [FILE] | schema
+       evenkeel run [FILE] | reload | diff [FILE] | check [FILE] | fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 
 const CHECK_AFTER_HELP: &str = "\
 Exit status: 0 the file can be used, 1 it cannot or there are warnings with --strict, 2 usage error.";
+
+const DIFF_AFTER_HELP: &str = "\
+First the file is compared with what was loaded from it, which is what a reload would change; then
+what was loaded with what runs, which is what commands have changed.
+
+Exit status: 0 no difference, 1 differences, 2 trouble.";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX, a name or an address, as shown by `status`. Where there are several pools,

@@ -27,6 +27,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
     let routes = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/sessions", get(sessions))
+        .route("/v1/config", get(config))
         .route("/v1/commands", post(commands))
         .fallback(unknown)
         .layer(axum::middleware::from_fn(same_shape))
@@ -46,6 +47,13 @@ async fn status(State(desk): State<Desk>) -> Response {
 async fn sessions(State(desk): State<Desk>) -> Response {
     match desk.sessions().await {
         Some((sessions, listeners)) => Json(session_rows(sessions, &listeners)).into_response(),
+        None => refusal(&CommandError::ShuttingDown),
+    }
+}
+
+async fn config(State(desk): State<Desk>) -> Response {
+    match desk.configs().await {
+        Some(configs) => Json(configs).into_response(),
         None => refusal(&CommandError::ShuttingDown),
     }
 }
@@ -91,7 +99,7 @@ fn refusal(error: &CommandError) -> Response {
 }
 
 async fn unknown() -> Response {
-    let message = "try GET /v1/status, GET /v1/sessions or POST /v1/commands";
+    let message = "try GET /v1/status, GET /v1/sessions, GET /v1/config or POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

@@ -7,7 +7,9 @@ use config::{Command, CommandError, Reply};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::time::Duration;
+use telemetry::Configs;
 use terms::{Address, ListenerId};
+use tokio::task::spawn_blocking;
 
 impl Desk {
     /// All open sessions, the oldest first, and the names of their listeners.
@@ -16,6 +18,16 @@ impl Desk {
         let mut sessions: Vec<_> = sessions.all().await.into_iter().flatten().collect();
         sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
         Some((sessions, listeners))
+    }
+
+    /// What was given and what runs, as files.
+    pub async fn configs(&self) -> Option<Configs> {
+        let configs = self.ask(Request::Configs).await?;
+        let print = move || {
+            let (loaded, running) = *configs;
+            Configs { loaded: loaded.to_file(), running: running.to_file() }
+        };
+        spawn_blocking(print).await.ok()
     }
 
     /// Has a command carried out.

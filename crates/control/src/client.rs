@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use telemetry::{SessionRow, Status};
+use telemetry::{Configs, SessionRow, Status};
 use tokio::net::UnixStream;
 
 /// A running instance. Requests are made one at a time, and block.
@@ -77,6 +77,14 @@ impl Client {
     /// See [`ClientError`].
     pub fn sessions(&self) -> Result<Vec<SessionRow>, ClientError> {
         self.read(Method::GET, "/v1/sessions", Bytes::new())
+    }
+
+    /// What the instance was given and what it runs, as files.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn configs(&self) -> Result<Configs, ClientError> {
+        self.read(Method::GET, "/v1/config", Bytes::new())
     }
 
     /// Sends a command.

@@ -18,6 +18,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 /// A request to the owner of the instance, with the place for its answer.
 pub(crate) enum Request {
     Status(Answer<Status>),
+    /// What was given, and what runs.
+    Configs(Answer<Box<(Config, Config)>>),
     Sessions(Answer<Listing>),
     /// The first pool.
     Pool(Answer<Arc<Pool>>),

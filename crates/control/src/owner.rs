@@ -69,6 +69,10 @@ impl Owner {
                     None => status,
                 }));
             }
+            Request::Configs(answer) => {
+                let running = self.instance.effective();
+                drop(answer.send(Box::new((self.instance.given.clone(), running))));
+            }
             Request::Sessions(answer) => {
                 let sessions = self.instance.list();
                 let listeners = self.instance.listener_names();

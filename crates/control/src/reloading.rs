@@ -233,7 +233,7 @@ impl Instance {
     }
 
     /// The running configuration, with what the data plane has decided by itself.
-    fn effective(&mut self) -> Config {
+    pub(crate) fn effective(&mut self) -> Config {
         self.note_auto_disabled();
         self.config.clone()
     }

@@ -10,5 +10,6 @@ mod status;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use status::{
-    BackendRow, DepartedRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, Configs, DepartedRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow,
+    WorkerRow,
 };

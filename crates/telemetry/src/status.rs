@@ -45,6 +45,16 @@ pub struct DepartedRow {
     pub backend: BackendRow,
 }
 
+/// What an instance was given and what it runs, as configuration files. Served as
+/// `GET /v1/config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configs {
+    /// What was read from the file or the command line.
+    pub loaded: String,
+    /// That with the changes by commands.
+    pub running: String,
+}
+
 /// One data-plane thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRow {

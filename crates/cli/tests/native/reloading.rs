@@ -271,6 +271,25 @@ fn a_listener_can_get_another_name_and_sessions_of_a_removed_one_go_on() {
 }
 
 #[test]
+fn diff_shows_what_a_reload_would_change_and_what_commands_have_set() {
+    let (port, a, b) = (port(), Backend::named("a"), Backend::named("b"));
+    let running = Running::start(&web(&port, &[&a]));
+    let diff = || running.place.run("evenkeel", "diff");
+    assert_eq!(diff().check(0).stdout, "");
+    running.place.ctl("limit 0.0 9").check(0);
+    running.write(&web(&port, &[&a, &b]));
+    let said = diff().check(1).stdout;
+    let (reload, commands) = said.split_once("+++ running").unwrap();
+    assert!(reload.contains("[pools.web]") && reload.contains(&b.to_string()), "{said}");
+    assert!(!commands.contains(&b.to_string()), "{said}");
+    assert!(commands.contains(&format!("{a}:9")), "{said}");
+    let config = running.place.ctl("config").check(0).stdout;
+    assert!(config.contains("[listeners.web]") && config.contains(&format!("{a}:9")), "{config}");
+    running.write("[");
+    assert!(diff().check(2).stderr.contains("lb.toml:1:"));
+}
+
+#[test]
 fn files_that_have_not_changed_are_not_applied_again() {
     let (port, a) = (port(), Backend::named("a"));
     let running = Running::start(&web(&port, &[&a]));
