@@ -221,10 +221,11 @@ fn an_unconfirmed_reload_is_taken_back_without_what_was_set_meanwhile() {
     running.place.ctl("policy 0 random").check(0);
     running.program.log.wait("reload not confirmed: taken back");
     assert_eq!(ask(&port), "a");
-    let tier = running.place.status()["pools"][0]["tiers"][0].clone();
-    assert_eq!(tier["policy"], "random");
-    // The backend that comes back is the one that left: its session still counts.
-    assert_eq!(tier["backends"][0]["sessions"], 1);
+    let tier = || running.place.status()["pools"][0]["tiers"][0].clone();
+    assert_eq!(tier()["policy"], "random");
+    // The backend that comes back is the one that left: its session still counts, when that of the
+    // question has ended.
+    until("one session", || tier()["backends"][0]["sessions"] == 1);
     assert_eq!(running.place.ctl("confirm").check(1).stderr.lines().count(), 1);
 }
 
