@@ -2,20 +2,20 @@
 
 use super::Change;
 use crate::{Backend, Config};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use terms::{BackendId, ListenerId};
 
 /// What listeners and backends are called, in two configurations.
 pub struct Names {
-    listeners: HashMap<ListenerId, String>,
-    backends: HashMap<BackendId, String>,
+    listeners: BTreeMap<ListenerId, String>,
+    backends: BTreeMap<BackendId, String>,
 }
 
 impl Names {
     /// The names before and after a change; the latter take precedence.
     #[must_use]
     pub fn new(before: &Config, after: &Config) -> Self {
-        let (mut listeners, mut backends) = (HashMap::new(), HashMap::new());
+        let (mut listeners, mut backends) = (BTreeMap::new(), BTreeMap::new());
         for config in [before, after] {
             let named = config.listeners.iter();
             listeners.extend(named.filter_map(|it| Some((it.id?, it.name.clone()))));
