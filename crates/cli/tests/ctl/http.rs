@@ -101,7 +101,8 @@ fn idle_admin_connections_disturb_nobody() {
     let socket = place.socket();
     let mut idle: Vec<_> = (0..200).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     for stream in &mut idle[..100] {
-        stream.write_all(b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-").unwrap();
+        // Fails if the connection has already made room for a later one.
+        let _ = stream.write_all(b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-");
     }
     let begin = Instant::now();
     assert_eq!(ask_times(&port, 50), ["a"; 50].join(" "));
