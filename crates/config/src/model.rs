@@ -297,6 +297,11 @@ impl Listener {
 }
 
 impl Backend {
+    /// The name, or the address of a backend without one.
+    pub(crate) fn called(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.endpoint.to_string())
+    }
+
     /// A backend with these limits and otherwise default values.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {

@@ -219,7 +219,7 @@ pub fn addresses(pool: &Pool) -> Vec<String> {
 /// The keys by which a pool's backends are known over a restart: names, and the addresses of
 /// backends without one.
 fn keys(pool: &Pool) -> Vec<String> {
-    numbered(pool, |backend| backend.name.clone().unwrap_or_else(|| backend.endpoint.to_string()))
+    numbered(pool, Backend::called)
 }
 
 fn numbered(pool: &Pool, text: impl Fn(&Backend) -> String) -> Vec<String> {

@@ -21,7 +21,7 @@ impl Names {
             listeners.extend(named.filter_map(|it| Some((it.id?, it.name.clone()))));
             for pool in &config.pools {
                 let all = pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject);
-                let name = |it: &Backend| Some((it.id?, format!("{}/{}", pool.name, called(it))));
+                let name = |it: &Backend| Some((it.id?, format!("{}/{}", pool.name, it.called())));
                 backends.extend(all.filter_map(name));
             }
         }
@@ -52,7 +52,7 @@ impl Names {
             Change::AddTier { pool, tier, .. } => format!("pool {pool}: tier {tier} added"),
             Change::SetPolicy { pool, tier, .. } => format!("pool {pool}: policy of tier {tier}"),
             Change::AddBackend { pool, backend, .. } => {
-                format!("backend {pool}/{}: added", called(backend))
+                format!("backend {pool}/{}: added", backend.called())
             }
             Change::MoveBackend { backend: id, .. } => format!("backend {}: moved", backend(id)),
             Change::SetBackend(id, setting) => {
@@ -60,8 +60,4 @@ impl Names {
             }
         }
     }
-}
-
-fn called(backend: &Backend) -> String {
-    backend.name.clone().unwrap_or_else(|| backend.endpoint.to_string())
 }

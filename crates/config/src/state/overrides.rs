@@ -7,7 +7,7 @@ use crate::words::Choice;
 use crate::{Backend, Config, Endpoint, Pool, Tier};
 use balancing::{AdminState, Policy};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use terms::Limit;
 
@@ -143,8 +143,9 @@ impl fmt::Display for Override {
 
 /// The values in `running` that differ from those in `given`, by pool.
 pub(super) fn between(given: &Config, running: &Config) -> Vec<(String, Vec<Override>)> {
+    let known: BTreeMap<_, _> = given.pools.iter().map(|it| (&it.name, it)).collect();
     let pools = running.pools.iter().filter_map(|running| {
-        let given = given.pools.iter().find(|it| it.name == running.name)?;
+        let given = known.get(&running.name)?;
         let overrides = between_pools(given, running);
         (!overrides.is_empty()).then(|| (running.name.clone(), overrides))
     });
@@ -152,12 +153,11 @@ pub(super) fn between(given: &Config, running: &Config) -> Vec<(String, Vec<Over
 }
 
 fn between_pools(given: &Pool, running: &Pool) -> Vec<Override> {
-    let known: BTreeMap<_, _> = given
+    let mut left: BTreeMap<_, _> = given
         .backends()
         .zip(keys(given))
         .filter_map(|((_, _, backend), key)| Some((backend.id?, (key, backend))))
         .collect();
-    let mut left = known.clone();
     let mut overrides = Vec::new();
     // Before any tier is added.
     for (tier, (given, running)) in given.tiers.iter().zip(&running.tiers).enumerate() {
@@ -221,14 +221,17 @@ pub(super) fn apply<'a>(
 
 fn apply_to_pool(pool: &mut Pool, overrides: &[Override]) -> Vec<(Override, Why)> {
     let (given, places) = (pool.clone(), places(pool));
-    let mut removed = Vec::new();
+    let mut removed = BTreeSet::new();
     let mut refused = Vec::new();
     for it in overrides {
         let result = match it {
             Override::Removed { backend, given } => {
                 find(pool, &places, backend).and_then(|(found, place)| {
-                    let is_same = found.to_string() == *given;
-                    is_same.then(|| removed.push(place)).ok_or(Why::Changed)
+                    if found.to_string() != *given {
+                        return Err(Why::Changed);
+                    }
+                    removed.insert(place);
+                    Ok(())
                 })
             }
             Override::Added { tier, policy, backend, admin, given: count } => {
