@@ -22,10 +22,11 @@ impl Config {
 
 fn listener_changes(before: &[Listener], wanted: &[Listener], changes: &mut Vec<Change>) {
     let before: Vec<_> = before.iter().filter_map(|it| Some((it.id?, it))).collect();
-    let ids: Vec<_> = wanted.iter().filter_map(|it| it.id).collect();
-    let gone = before.iter().map(|(id, _)| *id).filter(|id| !ids.contains(id));
-    changes.extend(gone.map(Change::RemoveListener));
     let old: Vec<_> = before.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<_> = wanted.iter().filter_map(|it| it.id).collect();
+    let staying: BTreeSet<_> = ids.iter().collect();
+    let gone = old.iter().filter(|id| !staying.contains(id));
+    changes.extend(gone.copied().map(Change::RemoveListener));
     let kept = kept(&old, &ids);
     let before: BTreeMap<_, _> = before.into_iter().collect();
     let mut after = None;
@@ -51,25 +52,23 @@ fn listener_changes(before: &[Listener], wanted: &[Listener], changes: &mut Vec<
 fn pool_changes(before: &[Pool], wanted: &[Pool], changes: &mut Vec<Change>) {
     let known = places(before);
     let staying: BTreeSet<_> = places(wanted).into_keys().collect();
-    let names = |pools: &[Pool]| pools.iter().map(|pool| pool.name.clone()).collect::<Vec<_>>();
-    let (old, new) = (names(before), names(wanted));
-    let kept = kept(&old, &new);
-    let find = |name: &str| before.iter().find(|it| it.name == name);
-    for pool in before.iter().filter(|pool| new.contains(&pool.name)) {
+    let (old, new) = (by_name(before), by_name(wanted));
+    let kept = kept(&names(before), &names(wanted));
+    for pool in before.iter().filter(|pool| new.contains_key(&*pool.name)) {
         let gone = pool.backends().filter_map(|(_, _, backend)| backend.id);
         changes.extend(gone.filter(|id| !staying.contains(id)).map(Change::RemoveBackend));
     }
     let mut after: Option<&String> = None;
     for pool in wanted {
-        let begun = match find(&pool.name) {
+        let begun = match old.get(&*pool.name) {
             Some(before) => {
-                if !kept.contains(&pool.name) {
+                if !kept.contains(&*pool.name) {
                     let (after, pool) = (after.cloned(), pool.name.clone());
                     changes.push(Change::MovePool { after, pool });
                 }
                 let settings = pool.settings_since(before).into_iter();
                 changes.extend(settings.map(|it| Change::SetPool(pool.name.clone(), it)));
-                Cow::Borrowed(before)
+                Cow::Borrowed(*before)
             }
             None => {
                 let mut begun = pool.clone();
@@ -86,7 +85,7 @@ fn pool_changes(before: &[Pool], wanted: &[Pool], changes: &mut Vec<Change>) {
         after = Some(&pool.name);
     }
     for pool in before {
-        match wanted.iter().find(|it| it.name == pool.name) {
+        match new.get(&*pool.name) {
             None => changes.push(Change::RemovePool(pool.name.clone())),
             // From the end, so that each number is still right at its turn.
             Some(wanted) => changes.extend(
@@ -96,6 +95,14 @@ fn pool_changes(before: &[Pool], wanted: &[Pool], changes: &mut Vec<Change>) {
             ),
         }
     }
+}
+
+fn names(pools: &[Pool]) -> Vec<&str> {
+    pools.iter().map(|pool| &*pool.name).collect()
+}
+
+fn by_name(pools: &[Pool]) -> BTreeMap<&str, &Pool> {
+    pools.iter().map(|pool| (&*pool.name, pool)).collect()
 }
 
 /// The backends that have an id.
