@@ -152,15 +152,28 @@ fn tier_changes(
     }
 }
 
-/// The elements of `before` that are also in `wanted`, in the same order. The others move.
+/// As many elements as possible that `before` and `wanted` have in the same order. The others move.
+///
+/// This is the longest increasing subsequence of their places in `before`, found by patience
+/// sorting.
 fn kept<T: Clone + Ord>(before: &[T], wanted: &[T]) -> BTreeSet<T> {
     let places: BTreeMap<&T, usize> =
         before.iter().enumerate().map(|(place, id)| (id, place)).collect();
-    let mut next = 0;
-    let kept = wanted.iter().filter(|id| {
-        let place = places.get(id).filter(|place| **place >= next);
-        next = place.map_or(next, |place| place + 1);
-        place.is_some()
-    });
-    kept.cloned().collect()
+    let common: Vec<(usize, &T)> =
+        wanted.iter().filter_map(|id| Some((*places.get(id)?, id))).collect();
+    // For each length, the sequence of that length with the lowest last place: that place, and the
+    // index of its element in `common`.
+    let mut lasts: Vec<(usize, usize)> = Vec::new();
+    let mut predecessors = Vec::new();
+    for (index, (place, _)) in common.iter().enumerate() {
+        let length = lasts.partition_point(|(last, _)| last < place);
+        predecessors.push(length.checked_sub(1).map(|shorter| lasts[shorter].1));
+        match lasts.get_mut(length) {
+            Some(last) => *last = (*place, index),
+            None => lasts.push((*place, index)),
+        }
+    }
+    let longest = lasts.last().map(|(_, index)| *index);
+    let kept = std::iter::successors(longest, |index| predecessors[*index]);
+    kept.map(|index| common[index].1.clone()).collect()
 }

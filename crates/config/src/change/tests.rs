@@ -157,3 +157,23 @@ fn backends_that_an_operator_added_stay() {
 fn backends_that_an_operator_removed_do_not_come_back() {
     check(&[&[1, 2]], &[&[1, 2, 3]], &[&[1]], &[&[1, 3]]);
 }
+
+/// How many changes make one order of backends another.
+#[track_caller]
+fn check_moves(before: &[u64], wanted: &[u64], expected: usize) {
+    let changes = with_tiers(&[before]).diff(&with_tiers(&[wanted]));
+    let is_move = |it: &Change| matches!(it, Change::MoveBackend { .. });
+    assert!(changes.iter().all(is_move), "{changes:?}");
+    assert_eq!(changes.len(), expected, "{changes:?}");
+    assert_eq!(with_tiers(&[before]).with(changes), with_tiers(&[wanted]));
+}
+
+#[test]
+fn as_few_as_possible_move() {
+    check_moves(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5], 0);
+    check_moves(&[1, 2, 3, 4, 5], &[5, 1, 2, 3, 4], 1);
+    check_moves(&[1, 2, 3, 4, 5], &[2, 3, 4, 5, 1], 1);
+    check_moves(&[1, 2, 3, 4, 5], &[4, 5, 1, 2, 3], 2);
+    check_moves(&[1, 2, 3, 4, 5], &[1, 4, 2, 5, 3], 2);
+    check_moves(&[1, 2, 3, 4, 5], &[5, 4, 3, 2, 1], 4);
+}
