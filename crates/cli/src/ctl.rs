@@ -5,7 +5,7 @@ mod tables;
 
 use crate::output::{complain, finish};
 use config::environment::GATEWAY_INTERFACE;
-use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs};
+use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs, WhichInstance};
 use config::{BackendSelector, ExitStatus, Reply};
 use control::{Client, ClientError};
 pub use find::choose;
@@ -18,21 +18,24 @@ use telemetry::{BackendRow, PoolRow, Status};
 
 /// Runs `evenkeel ctl`.
 pub fn main(args: &CtlArgs) -> ExitCode {
-    match choose(&args.which).and_then(|client| run(&client, &args.verb)) {
-        Ok(text) => finish(NAME, &text, ExitStatus::Success),
-        Err(Failure { status, message }) => {
-            complain(&format!("{NAME}: {}", printable(&message)));
-            ExitCode::from(status.code())
-        }
-    }
+    perform("evenkeel ctl", &args.which, &args.verb)
 }
 
 /// Runs `evenkeel reload`.
 pub fn reload(args: &ReloadArgs) -> ExitCode {
-    main(&CtlArgs { which: args.which.clone(), verb: CtlVerb::Reload(args.confirm) })
+    perform("evenkeel reload", &args.which, &CtlVerb::Reload(args.confirm))
 }
 
-const NAME: &str = "evenkeel ctl";
+/// Carries out a verb on the selected instance, in the name of `program`.
+fn perform(program: &str, which: &WhichInstance, verb: &CtlVerb) -> ExitCode {
+    match choose(which).and_then(|client| run(&client, verb)) {
+        Ok(text) => finish(program, &text, ExitStatus::Success),
+        Err(Failure { status, message }) => {
+            complain(&format!("{program}: {}", printable(&message)));
+            ExitCode::from(status.code())
+        }
+    }
+}
 
 /// Runs `evenkeel status --html`. A web server that runs it as a CGI program gets headers too.
 pub fn status_page(args: &StatusArgs) -> ExitCode {

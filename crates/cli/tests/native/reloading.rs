@@ -36,7 +36,9 @@ impl Running {
     #[track_caller]
     fn refusal(&self, text: &str) -> String {
         self.write(text);
-        self.place.run("evenkeel", "reload").check(1).stderr
+        let said = self.place.run("evenkeel", "reload").check(1).stderr;
+        assert!(said.starts_with("evenkeel reload: "), "{said}");
+        said
     }
 
     /// The status without the age of the process.
