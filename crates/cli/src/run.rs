@@ -4,7 +4,7 @@ use crate::config_file::default_path;
 use crate::output::complain;
 use crate::serve::{report, serve};
 use config::ExitStatus;
-use config::file::Severity;
+use config::file::Report;
 use config::native::RunArgs;
 use control::{Origin, ReadError, ServiceManager};
 use std::process::ExitCode;
@@ -18,19 +18,24 @@ pub fn run(args: &RunArgs) -> ExitCode {
     };
     match origin.read() {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|it| complain(it.to_string().trim_end()));
+            complain_about(&loaded.warnings);
             let manager = ServiceManager::from_environment(loaded.config.process.daemon);
             let origin = Some((origin, loaded.hash));
             let serve = |manager| serve(loaded.config, manager, origin);
             report(manager.map_err(Into::into).and_then(serve))
         }
-        Err(error) => {
-            if let ReadError::Invalid { reports, .. } = &error {
-                let warnings = reports.iter().filter(|it| it.severity() == Severity::Warning);
-                warnings.for_each(|it| complain(it.to_string().trim_end()));
+        Err(ReadError::Load(error)) => report(Err(error.into())),
+        Err(ReadError::Invalid { reports, left_out }) => {
+            complain_about(&reports);
+            if left_out > 0 {
+                complain(&format!("{left_out} more are not shown"));
             }
-            error.texts().iter().for_each(|it| complain(it.trim_end()));
             ExitStatus::Failure.into()
         }
     }
+}
+
+/// Prints reports in the order in which `evenkeel check` prints them.
+fn complain_about(reports: &[Report]) {
+    reports.iter().for_each(|it| complain(&it.to_string()));
 }

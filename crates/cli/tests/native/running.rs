@@ -28,6 +28,10 @@ fn everything_that_is_wrong_with_a_file_is_said_and_nothing_starts() {
     for position in ["lb.toml:2:1", "lb.toml:5:1"] {
         assert!(said.contains(position), "{said}");
     }
+    let checked = place.run("evenkeel", "check --offline lb.toml").check(1).stdout;
+    let reports = checked.rsplit_once("lb.toml: ").unwrap().0;
+    let dir = format!("{}/", place.file("").display().to_string().trim_end_matches('/'));
+    assert_eq!(said.replace(&dir, ""), reports);
     assert!(place.all_sockets().is_empty());
 }
 
@@ -38,5 +42,6 @@ fn what_is_not_a_file_is_refused_at_once() {
     for (name, reason) in [("f", "not a regular file"), ("none", "No such file")] {
         let said = place.run("evenkeel", &format!("run {name}")).check(1).stderr;
         assert!(said.contains(reason) && said.contains(name), "{said}");
+        assert!(said.starts_with("evenkeel: cannot read "), "{said}");
     }
 }
