@@ -15,9 +15,7 @@ pub fn diff(args: &DiffArgs) -> ExitCode {
         Ok(text) if text.is_empty() => ExitStatus::Success.into(),
         Ok(text) => finish("evenkeel diff", &printable(&text), ExitStatus::Failure),
         Err(messages) => {
-            messages
-                .iter()
-                .for_each(|it| complain(&format!("evenkeel diff: {}", printable(it.trim_end()))));
+            messages.iter().for_each(|it| complain(&format!("evenkeel diff: {}", printable(it))));
             ExitStatus::Usage.into()
         }
     }
@@ -76,7 +74,7 @@ fn by_table(text: &str) -> BTreeMap<&str, Vec<&str>> {
 }
 
 /// The lines of `all` that are not among `others`.
-fn without<'t>(all: &'t [&'t str], others: &[&str]) -> impl Iterator<Item = &'t str> {
-    let others: BTreeSet<String> = others.iter().map(|line| (*line).to_owned()).collect();
-    all.iter().copied().filter(move |line| !others.contains(*line))
+fn without<'t>(all: &'t [&'t str], others: &'t [&'t str]) -> impl Iterator<Item = &'t str> {
+    let others: BTreeSet<_> = others.iter().collect();
+    all.iter().copied().filter(move |line| !others.contains(line))
 }

@@ -85,8 +85,9 @@ fn given_state_directory() -> Option<PathBuf> {
     (!first.is_empty()).then(|| OsStr::from_bytes(first).into())
 }
 
-/// TERM and INT shut down within the deadline, with status 0. HUP reloads the file, if there is one. Signals that make other programs reload
-/// or reopen something change nothing, but do not end the process either.
+/// TERM and INT shut down within the deadline, with status 0. HUP reloads the file, if there is one.
+/// Other signals that make programs reload or reopen something change nothing, but do not end the
+/// process either.
 fn signals(has_file: bool) -> Signals {
     let no_file = "SIGHUP ignored: there is no configuration file to reload";
     let hangup = (SignalKind::hangup(), Some(no_file));

@@ -46,7 +46,7 @@ impl Kept {
         self.place.backend(tier, index)["admin"].clone()
     }
 
-    /// The name of the broken file, and no other but the new one.
+    /// Where a state file that cannot be used is moved.
     fn set_aside(&self) -> PathBuf {
         let mut path = self.file().into_os_string();
         path.push(".broken");
