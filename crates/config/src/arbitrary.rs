@@ -201,21 +201,12 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
     ];
     let grace = || of(prop_oneof![Just(Duration::ZERO), span()]);
     (span(), of(span()), grace(), grace(), of(span()), keep_alive, of(span()), grace()).prop_map(
-        |(
-            connect,
-            idle,
-            half_close,
-            backend_half_close,
-            linger,
-            keep_alive,
-            user_timeout,
-            shutdown,
-        )| {
+        |(connect, idle, half_close, backend, linger, keep_alive, user_timeout, shutdown)| {
             Timeouts {
                 connect,
                 idle,
                 half_close,
-                backend_half_close,
+                backend_half_close: backend,
                 linger: linger.unwrap_or_default(),
                 keep_alive,
                 user_timeout,

@@ -28,7 +28,7 @@ impl<'t> Lines<'t> {
     /// The position of a byte. One after the end stands after the last character, one within a
     /// character at its beginning.
     pub(super) fn position(&self, at: usize) -> Position {
-        let at = floor(self.text, at);
+        let at = self.text.floor_char_boundary(at);
         let line = self.index(at);
         let start = self.starts.get(line).copied().unwrap_or(0);
         let before = self.text.get(start..at).unwrap_or_default();
@@ -38,7 +38,7 @@ impl<'t> Lines<'t> {
 
     /// The bytes of the line with this byte, without its end.
     pub(super) fn line(&self, at: usize) -> Range<usize> {
-        let line = self.index(floor(self.text, at));
+        let line = self.index(at);
         let start = self.starts.get(line).copied().unwrap_or(0);
         let end = self.starts.get(line + 1).copied().unwrap_or(self.text.len());
         let text = self.text.get(start..end).unwrap_or_default();
@@ -48,11 +48,6 @@ impl<'t> Lines<'t> {
     fn index(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at).saturating_sub(1)
     }
-}
-
-/// The nearest boundary between characters that is not after `at`.
-fn floor(text: &str, at: usize) -> usize {
-    text.floor_char_boundary(at)
 }
 
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';

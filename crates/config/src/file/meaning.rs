@@ -11,6 +11,7 @@ use super::excerpt::quoted;
 use super::parts::{BackendPart, ListenerPart, Parts, PoolPart, Word};
 use super::report::{Fault, Reports};
 use super::suggest::nearest;
+use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
 use crate::words::Choice;
 use crate::{Bind, Config, Family, Host, Listener, Pool, Process};
@@ -23,7 +24,7 @@ use tiers::Reading;
 /// of no use.
 pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Reports<'_>) -> Config {
     let mut options = Options::new(&parts.defaults, services, reports);
-    let process = options.read("process", &parts.process, None, reports);
+    let process = options.read(Place::Process, "process", &parts.process, None, reports);
     let process = process.map_or_else(Process::default, |config| config.process);
     let process = Process { watch: parts.watch, ..process };
     if parts.listeners.is_empty() && parts.unread.is_empty() {
@@ -43,7 +44,7 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let listeners = parts.listeners.iter().zip(binds);
     let listeners = listeners.filter_map(|(part, binds)| {
         let place = format!("listeners.{}", part.name);
-        let config = options.read(&place, &part.settings, None, reports)?;
+        let config = options.read(Place::Listener, &place, &part.settings, None, reports)?;
         check_limits(part, reports);
         let binds = binds.into_iter().flatten().collect();
         config.listeners.into_iter().next().map(|settings| Listener {
@@ -79,7 +80,7 @@ fn pool(
     reports: &mut Reports<'_>,
 ) -> Option<Pool> {
     let place = format!("pools.{}", part.name);
-    let settings = options.read(&place, &part.settings, Some(port), reports);
+    let settings = options.read(Place::Pool, &place, &part.settings, Some(port), reports);
     let settings = settings.and_then(|config| config.pools.into_iter().next());
     let mut reading = Reading {
         place: &place,

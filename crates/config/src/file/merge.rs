@@ -3,7 +3,7 @@
 
 use super::Code;
 use super::excerpt::quoted;
-use super::report::{Fault, Reports};
+use super::report::{At, Fault, Reports};
 use super::tree::{Entry, Value};
 use std::collections::BTreeMap;
 
@@ -19,10 +19,7 @@ pub(super) fn merge(files: Vec<Vec<Entry>>, reports: &mut Reports<'_>) -> Vec<En
         };
         match (&mut known.node.value, entry.node.value) {
             (Value::Table(table), Value::Table(more)) => table.extend(more),
-            (_, value) => {
-                let entry = Entry { node: super::tree::Node { value, at: entry.node.at }, ..entry };
-                reports.add(twice(&entry.key, "", known, &entry, reports));
-            }
+            _ => reports.add(twice(&entry.key, "", &known.at, &entry.at, reports)),
         }
     }
     for entry in &mut all {
@@ -38,7 +35,7 @@ fn without_doubles(entries: Vec<Entry>, table: &str, reports: &mut Reports<'_>) 
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for entry in entries {
         match places.get(&entry.key).and_then(|at| kept.get(*at)) {
-            Some(known) => reports.add(twice(&entry.key, table, known, &entry, reports)),
+            Some(known) => reports.add(twice(&entry.key, table, &known.at, &entry.at, reports)),
             None => {
                 places.insert(entry.key.clone(), kept.len());
                 kept.push(entry);
@@ -48,9 +45,7 @@ fn without_doubles(entries: Vec<Entry>, table: &str, reports: &mut Reports<'_>) 
     kept
 }
 
-fn twice(key: &str, table: &str, first: &Entry, second: &Entry, reports: &Reports<'_>) -> Fault {
-    let message = format!("{} is set twice, first in {}", quoted(key), reports.line_of(&first.at));
-    Fault::new(Code::Twice, &second.at, message)
-        .place(table)
-        .help("remove or rename one of the two")
+fn twice(key: &str, table: &str, first: &At, second: &At, reports: &Reports<'_>) -> Fault {
+    let message = format!("{} is set twice, first in {}", quoted(key), reports.line_of(first));
+    Fault::new(Code::Twice, second, message).place(table).help("remove or rename one of the two")
 }

@@ -35,8 +35,7 @@ impl Config {
         file.table("[process]", process_keys(process));
         let mut printed = BTreeSet::new();
         let of_listener = listeners.iter().flat_map(|listener| {
-            let pool = pools.iter().find(|pool| pool.name == listener.pool);
-            [Some(Part::Listener(listener)), pool.map(Part::Pool)]
+            [Some(Part::Listener(listener)), self.pool(&listener.pool).map(Part::Pool)]
         });
         let parts = of_listener.flatten().chain(pools.iter().map(Part::Pool));
         for part in parts {

@@ -56,11 +56,10 @@ pub fn settings(
 ) -> Result<Config, Vec<Fault>> {
     let words: Vec<_> = values.iter().map(|(key, text)| word(key, *text)).collect();
     let known: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
-    let all = parse(&known);
-    if known.len() < words.len() || all.is_err() {
-        return Err(faults(&words, all.err()));
-    }
-    let mut args = all.map_err(|error| faults(&words, Some(error)))?;
+    let mut args = match parse(&known) {
+        Ok(args) if known.len() == words.len() => args,
+        other => return Err(faults(&words, other.err())),
+    };
     args.listen = Some(default_port.map_or_else(|| UNIX.to_owned(), |port| port.to_string()));
     args.to_config(services).map_err(|error| {
         let at = values.iter().position(|(key, _)| *key == "reject").unwrap_or(0);

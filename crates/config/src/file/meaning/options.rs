@@ -31,9 +31,9 @@ impl<'p> Options<'p> {
     ) -> Self {
         let mut options = Self { defaults: Vec::new(), services, known: BTreeMap::new() };
         let mut all: Vec<&Setting> = defaults.iter().filter(|it| it.is_set).collect();
-        if let Err(faults) = options.config(&all, None) {
+        if let Err(faults) = options.config(&all, Some(ANY_PORT)) {
             let faults = faults.into_iter().filter(|it| !matches!(it.problem, Problem::Needs(_)));
-            let mut faults: Vec<_> = faults.filter(|it| !is_port(it, &all)).collect();
+            let mut faults: Vec<_> = faults.collect();
             faults.sort_by_key(|fault| std::cmp::Reverse(fault.at));
             for fault in faults {
                 if fault.at < all.len() {
@@ -46,10 +46,11 @@ impl<'p> Options<'p> {
         options
     }
 
-    /// The configuration that these settings mean; see [`keys::settings`]. `None` if something was
-    /// reported. `port` is that of a pool's listeners.
+    /// The configuration that these settings of a table mean; see [`keys::settings`]. `None` if
+    /// something was reported. `place` is for the reports, `port` that of a pool's listeners.
     pub(super) fn read(
         &mut self,
+        kind: Place,
         place: &str,
         own: &[Setting],
         port: Option<&Port<'_>>,
@@ -68,11 +69,6 @@ impl<'p> Options<'p> {
         }
         let given = own.iter().filter(|it| it.is_set && !bad.contains(&it.key.name));
         let mut given: Vec<&Setting> = given.collect();
-        let kind = match port {
-            Some(_) => Place::Pool,
-            None if place.starts_with("listeners") => Place::Listener,
-            None => Place::Process,
-        };
         let is_own = |name: &str| own.iter().any(|setting| setting.key.name == name);
         let defaults = self.defaults.iter().copied();
         let mut defaults: Vec<&Setting> =
@@ -132,12 +128,6 @@ fn blames(fault: &keys::Fault, default: &Setting, all: &[&Setting], given: &[&Se
     }
 }
 
-/// Whether a default lacks a port that only the listeners of a pool have.
-fn is_port(fault: &keys::Fault, all: &[&Setting]) -> bool {
-    let is_reject = all.get(fault.at).is_some_and(|setting| setting.key.name == "reject");
-    is_reject && matches!(&fault.problem, Problem::Value(text) if text.contains("has no port"))
-}
-
 fn describe(setting: &Setting, problem: &Problem) -> Fault {
     let name = setting.key.name;
     let value = setting.text.as_deref().unwrap_or_default();
@@ -164,5 +154,42 @@ fn describe(setting: &Setting, problem: &Problem) -> Fault {
     }
 }
 
-/// So many sets of values are remembered.
+/// The maximum number of sets of values that are remembered.
 const KNOWN_MAX: usize = 1000;
+/// Stands for the port of a pool's listeners while no pool is known.
+const ANY_PORT: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use crate::file::{Source, read};
+
+    /// The reject backend of each pool, or the reports.
+    #[track_caller]
+    fn check(default: &str, expected: Result<[&str; 2], &str>) {
+        let text = format!(
+            "[defaults]\nreject = '{default}'\n[listeners]\na = '80 x'\nb = '81 y'\n\
+             [listeners.c]\nbind = 'unix:/c'\npool = 'c'\n[pools.c]\nbackends = ['z:1']\n"
+        );
+        let sources = [Source { name: "a".to_owned(), text }];
+        let reading = read(&sources, &|_| None, &|_| None);
+        let messages: Vec<_> = reading.reports.into_iter().map(|it| it.message).collect();
+        let rejects = reading.config.map(|config| {
+            let rejects = config.pools.iter().filter_map(|pool| pool.reject.as_ref());
+            rejects.map(ToString::to_string).collect::<Vec<_>>()
+        });
+        let expected = expected.map(|it| it.map(str::to_owned).to_vec());
+        assert_eq!(rejects.ok_or(messages.join("\n")), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_default_reject_backend_takes_the_port_of_each_pool() {
+        check("jail", Ok(["jail:80", "jail:81"]));
+        check(
+            "jail:x",
+            Err(
+                "`reject`: backend 'jail:x': 'x' is neither a port (1 to 65535) nor a service known \
+                 to this machine",
+            ),
+        );
+    }
+}

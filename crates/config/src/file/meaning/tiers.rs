@@ -7,6 +7,7 @@ use super::super::walk::unusable;
 use super::Code;
 use super::options::Options;
 use super::ports::Port;
+use crate::keys::Place;
 use crate::operand::{Services, parse_backend, parse_destination};
 use crate::words::Choice;
 use crate::{Backend, Limits, Pool, Tier};
@@ -98,7 +99,7 @@ impl Reading<'_, '_> {
             admin,
             ..
         } = table;
-        let settings = self.options.read(self.place, access, None, reports)?;
+        let settings = self.options.read(Place::Backend, self.place, access, None, reports)?;
         let access = settings.pools.into_iter().next()?.access;
         let admin = admin.as_ref().and_then(|word| AdminState::from_word(&word.text));
         let limits = Limits {
