@@ -93,7 +93,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "run" -d 'Start a balancer from a configuration file'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "reload" -d 'Have a running instance read its configuration file again'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "check" -d 'Say what is wrong with a configuration file, all of it at once'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "diff" -d 'Compare a configuration file with what an instance has loaded, and that with what it runs'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "diff" -d 'Compare a configuration file with the one that was loaded, and that with what runs'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "fmt" -d 'Rewrite a configuration file: keys in order, one spelling, comments kept'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "schema" -d 'Print the JSON Schema of configuration files, for editors'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "help" -d 'Print help, for a verb if one is named'

@@ -140,9 +140,9 @@ pub fn environment() -> String {
         environment::ALL.iter().map(|it| [code(it.name), plain(it.read_by), plain(it.meaning)]),
     ));
     text.push_str(
-        "\n*All* are the programs that start a balancer: `evenkeel`, `balance` and `pen`. What a \
-         service manager has\nset (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is read once, and is \
-         gone from the environment then.\n",
+        "\n*All* are the programs that start a balancer: `evenkeel`, `balance` and `pen`. The \
+         variables of a service\nmanager (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) are read \
+         once and then removed from the environment.\n",
     );
     text
 }

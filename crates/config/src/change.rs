@@ -96,7 +96,7 @@ pub enum Change {
         /// The policy.
         policy: Policy,
     },
-    /// A backend was added to a tier. One with the same id that an operator has added goes.
+    /// A backend was added to a tier. It replaces one with the same id that an operator has added.
     AddBackend {
         /// The name of the pool.
         pool: String,

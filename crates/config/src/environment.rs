@@ -1,7 +1,7 @@
-//! The variables of the environment that programs read, in one table. The man page and the reference
-//! are rendered from it, and whoever reads a variable takes its name from here.
+//! The environment variables that programs read, in one table. The man page and the reference are
+//! rendered from it, and code that reads a variable takes its name from here.
 
-/// A variable of the environment.
+/// An environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// Its name.
@@ -27,7 +27,7 @@ macro_rules! variables {
 variables! {
     EVENKEEL_COUNTRIES, "all",
         "The path of the country database (MaxMind DB) for rules such as `--allow country:CH`. \
-         Default: the first existing one of the usual places.";
+         Default: the first of the usual paths that exists.";
     EVENKEEL_RUNTIME_DIR, "all, evenkeel ctl",
         "The directory of the admin sockets. Default: `/run/evenkeel` for root, else the first \
          directory of `RUNTIME_DIRECTORY`, else `evenkeel` in `XDG_RUNTIME_DIR`, else \
@@ -47,8 +47,8 @@ variables! {
     LISTEN_PID, "all",
         "The process that the sockets in `LISTEN_FDS` are for. Other processes ignore them.";
     NOTIFY_SOCKET, "all",
-        "The socket of a service manager (sd_notify(3)). It is told when the balancer is ready, \
-         reloads and stops, and its state in one line.";
+        "The notification socket of a service manager (sd_notify(3)). The balancer reports there \
+         when it is ready, reloads or stops, and sends a one-line status.";
     RUNTIME_DIRECTORY, "all, evenkeel ctl",
         "The directories that systemd has created for the service (`RuntimeDirectory=`), \
          separated by colons; see `EVENKEEL_RUNTIME_DIR`.";
@@ -56,11 +56,11 @@ variables! {
         "The directories that systemd has created for the service's state (`StateDirectory=`), \
          separated by colons. The first one is the default of `--state`.";
     WATCHDOG_PID, "all",
-        "The process that `WATCHDOG_USEC` is for. Default: whichever reads it.";
+        "The process that `WATCHDOG_USEC` is for. Default: any process that reads it.";
     WATCHDOG_USEC, "all",
-        "The time in microseconds after which a service manager ends a balancer that does not \
-         report to be alive (sd_watchdog_enabled(3)). It does so at half of that time, as long as \
-         every worker answers.";
+        "The time in microseconds after which a service manager ends a balancer that has not \
+         reported that it is alive (sd_watchdog_enabled(3)). The balancer reports twice in that \
+         time, as long as every worker responds.";
     XDG_CONFIG_HOME, "evenkeel run, evenkeel fmt",
         "The user's directory for configuration. If there is no `/etc/evenkeel/evenkeel.toml`, \
          `evenkeel/evenkeel.toml` in this directory is used. Default: `.config` in `HOME`.";

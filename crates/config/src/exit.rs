@@ -93,7 +93,7 @@ pub const EXIT_STATUSES: [ExitRow; 15] = [
     row(
         ExitStatus::Unavailable,
         "balance",
-        "A group has no channels; the directory for the instance's name does not exist; or, with `-i` and `-c`, no such instance is running, or it did not end when it was told to.",
+        "A group has no channels; the directory for the instance's name does not exist; or, with `-i` and `-c`, no such instance is running, or it did not exit when requested.",
     ),
     row(
         ExitStatus::Unavailable,

@@ -2,8 +2,8 @@
 //!
 //! [`read`] works in three steps. [`syntax`] reads TOML as far as it can; [`walk`] compares the
 //! tree with the table of [`keys`](crate::keys); [`meaning`] checks what the parts mean together.
-//! All that any of them finds are [`Report`]s, each with the place in the text. Files are read by
-//! the caller, who also gives the environment and the services.
+//! Each problem becomes a [`Report`] with its place in the text. The caller reads the files, and
+//! supplies the environment and the services.
 
 mod codes;
 mod excerpt;
@@ -44,7 +44,7 @@ pub struct Source {
 /// Finds the value of an environment variable.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What came of reading a configuration.
+/// The result of reading a configuration.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The configuration, unless there are errors.

@@ -172,7 +172,7 @@ pub struct Backend {
     pub priority: i32,
     /// Which clients may be sent here. Default: all.
     pub access: Arc<AccessList>,
-    /// How clients are announced here by the PROXY protocol. Default: as the pool has it.
+    /// How clients are announced here by the PROXY protocol. Default: as in the pool.
     pub send_proxy: Option<SendProxy>,
     /// Whether the backend takes new sessions. Default: enabled.
     pub admin: AdminState,

@@ -226,7 +226,7 @@ pub enum Verb {
     Reload(ReloadArgs),
     /// Say what is wrong with a configuration file, all of it at once
     Check(CheckArgs),
-    /// Compare a configuration file with what an instance has loaded, and that with what it runs
+    /// Compare a configuration file with the one that was loaded, and that with what runs
     Diff(DiffArgs),
     /// Rewrite a configuration file: keys in order, one spelling, comments kept
     Fmt(FmtArgs),

@@ -1,6 +1,7 @@
-//! The variables in which a service manager says which listening sockets it passes.
+//! The environment variables that describe the listening sockets passed by a service manager.
 //!
-//! Source: sd_listen_fds(3). Descriptors are not looked at here: `LISTEN_FDS` is what was promised.
+//! Source: sd_listen_fds(3). Whether there are as many descriptors as `LISTEN_FDS` says is not
+//! checked here.
 
 /// The variables as they are in the environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,7 +14,7 @@ pub struct PassedVariables<'a> {
     pub names: Option<&'a str>,
 }
 
-/// The promised sockets, in the order of their descriptors.
+/// The sockets that are announced, in the order of their descriptors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PassedNames {
     count: u32,
@@ -23,10 +24,10 @@ pub struct PassedNames {
 /// Why the variables cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassedError {
-    /// `LISTEN_PID` is no process id.
+    /// `LISTEN_PID` is not a process id.
     #[error("LISTEN_PID is '{}', which is not a process id", visible(.0))]
     Pid(String),
-    /// `LISTEN_FDS` is no number of descriptors.
+    /// `LISTEN_FDS` is not a number of descriptors.
     #[error("LISTEN_FDS is '{}', which is not a number of file descriptors", visible(.0))]
     Count(String),
     /// `LISTEN_FDNAMES` has another number of names.

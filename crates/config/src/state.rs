@@ -1,12 +1,13 @@
 //! What outlives an instance: the state file.
 //!
-//! [`State`] is what an instance knows besides its configuration and what a restart should not
-//! forget: the operator's changes and the backends that a failure disabled ([`Override`]), which
-//! backends are quarantined, and what names last stood for. `control` reads and writes the file;
-//! here is what it means.
+//! [`State`] is what an instance should remember over a restart in addition to its configuration:
+//! the operator's changes and the backends that a failure disabled ([`Override`]), which backends
+//! are quarantined, and the last known addresses of names. `control` reads and writes the file; this
+//! module defines what it means.
 //!
-//! An override says what was given and what ran instead. After a restart it holds only if the same
-//! is given again: whoever has changed a value in the file since then wants the new value.
+//! An override records the given value and the value that ran instead. After a restart it applies
+//! only if the same value is given again: if the file has been changed since then, its new value is
+//! the one that is wanted.
 
 mod overrides;
 
@@ -28,16 +29,16 @@ pub struct State {
     pub instance: String,
     /// When it was written.
     pub written: Moment,
-    /// What there is to know about pools, by name.
+    /// The state of each pool, by name.
     pub pools: BTreeMap<String, PoolState>,
-    /// What endpoints whose host is a name last stood for, by `host:port`.
+    /// The last known addresses of endpoints whose host is a name, by `host:port`.
     pub names: BTreeMap<String, Vec<SocketAddr>>,
     /// The clients that return to a backend, by pool, the one seen last first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<String, Vec<KnownClient>>,
 }
 
-/// What there is to know about a pool.
+/// The state of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolState {
     /// Values other than the given ones.
@@ -94,7 +95,7 @@ pub enum StateError {
     Instance(String),
 }
 
-/// What is read first: it tells whether the rest can be understood.
+/// The fields that are read first, to find out whether the rest can be read.
 #[derive(Deserialize)]
 struct Head {
     version: u32,
@@ -155,8 +156,8 @@ impl State {
 
     /// The healths of a pool's backends, by [address](addresses), as they are now.
     ///
-    /// None are known after a reboot, or if the clock has gone back: what failed before may have
-    /// recovered, and its time could not be told.
+    /// None are known after a reboot, or if the clock has gone back: the backends may have recovered,
+    /// and the times of their failures cannot be compared with the clock.
     #[must_use]
     pub fn healths(&self, pool: &str, now: &Moment) -> BTreeMap<&str, Health> {
         let pool = self.pools.get(pool).filter(|_| self.written.is_before(now));
@@ -167,11 +168,10 @@ impl State {
         });
         healths.collect()
     }
-}
 
-impl State {
-    /// The clients of a pool, from the one that was seen first, with the addresses of their backends
-    /// and the times when they were seen last. The time of a reboot does not count.
+    /// The clients of a pool, least recently seen first, with the addresses of their backends and
+    /// the times when they were last seen. If the machine has rebooted since the file was written,
+    /// no time counts as having passed.
     pub fn known_clients(
         &self,
         pool: &str,
@@ -197,7 +197,7 @@ impl Moment {
 }
 
 impl Quarantine {
-    /// What is to be remembered of a backend's health; `None` if it is well.
+    /// The part of a backend's health that is to be remembered; `None` if the backend is healthy.
     #[must_use]
     pub fn of(backend: String, health: Health) -> Option<Self> {
         match health {

@@ -219,8 +219,8 @@ pub const COMMANDS: [CommandRow; 55] = [
         "N [KEY VALUE]...",
         "",
         "Change server N, which may be a new one. Keys are acl, address, port, max, hard, \
-         blacklist, weight and prio. The address 0.0.0.0 takes it out of use; blacklist leaves it \
-         out for so many seconds from now, and 0 ends that.",
+         blacklist, weight and prio. The address 0.0.0.0 takes it out of use; blacklist skips it \
+         for the given number of seconds from now, and 0 ends that.",
         |words| words.server(),
     ),
     row(

@@ -136,7 +136,7 @@ pub const CODES: [CodeRow; 34] = [
         Code::Value,
         "E008",
         "The value is not one that the option takes.",
-        "The message says what it takes.",
+        "The message says which values it takes.",
     ),
     row(
         Code::Word,

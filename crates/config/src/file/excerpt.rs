@@ -47,7 +47,7 @@ pub(super) fn quoted(word: &str) -> String {
     }
 }
 
-/// Without characters that a terminal would obey.
+/// The text without characters that control a terminal.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(visible).collect()
 }

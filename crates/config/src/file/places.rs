@@ -1,5 +1,5 @@
-//! Reports about a file from outside: what is wrong is not the text but the world, such as a user
-//! who does not exist.
+//! Reports about problems that lie not in the text of a file but in the machine, such as a user who
+//! does not exist.
 
 use super::merge::merge;
 use super::report::{At, Fault, Reports};

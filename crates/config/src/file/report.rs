@@ -129,8 +129,8 @@ impl<'s> Reports<'s> {
         Self { sources, broken, reports: Vec::new(), errors: 0, warnings: 0 }
     }
 
-    /// Pieces of a source that the parser could not read. What the tree has there is a guess, about
-    /// which nothing is reported; nor is anything reported as missing from now on.
+    /// Pieces of a source that the parser could not read. The tree is a guess there, so nothing is
+    /// reported about it; nor is anything reported as missing from now on.
     pub(super) fn set_broken(&mut self, source: usize, mut pieces: Vec<Range<usize>>) {
         pieces.sort_by_key(|piece| piece.start);
         if let Some(broken) = self.broken.get_mut(source) {

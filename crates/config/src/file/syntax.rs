@@ -64,8 +64,8 @@ fn report(
     reports.set_broken(source, broken);
 }
 
-/// The lines that an error makes unreadable: its own, and after a header all up to the next one,
-/// because nobody knows to what they belong.
+/// The lines that an error makes unreadable: its own and, if that is a header, all lines up to the
+/// next header, because it is unclear which table they belong to.
 fn affected(text: &str, line: Range<usize>) -> Range<usize> {
     let is_header = text.get(line.clone()).is_some_and(|it| it.trim_start().starts_with('['));
     if !is_header {
@@ -222,14 +222,15 @@ fn fault(error: &Error, at: At, text: &str) -> Fault {
     }
 }
 
-/// How the parser says that something is not closed.
+/// How the parser's messages about unclosed values begin.
 const UNCLOSED: [&str; 4] = [
     "unclosed array",
     "unclosed inline table",
     "invalid multi-line basic string",
     "invalid multi-line literal string",
 ];
-/// How deep the parser goes: so many errors can stand after the one at the end.
+/// The parser's maximum nesting depth. Each level can add an error after that of an unclosed value.
 const DEPTH_MAX: usize = 100;
-/// After so many unclosed values the rest is left as the parser takes it.
+/// The maximum number of unclosed values taken out of a file. If there are more, the rest is used as
+/// the parser understood it.
 const ROUNDS_MAX: usize = 8;

@@ -147,7 +147,7 @@ fn def(place: Place) -> &'static str {
     }
 }
 
-/// As [`crate::duration`] has it.
+/// The longest duration that [`crate::duration`] reads.
 const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 
 /// The forms of strings that several keys share.

@@ -213,7 +213,7 @@ pub(super) const KEYS: &[Key] = &[
         Backend,
         Shape::Choice(SEND_PROXY_FORMS),
         "\"v1\"",
-        "As `send-proxy` in a pool, for this backend [default: as the pool has it]",
+        "As `send-proxy` in a pool, for this backend [default: the pool's]",
     ),
     own(
         "admin",

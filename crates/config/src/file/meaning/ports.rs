@@ -17,7 +17,7 @@ pub(super) enum Port<'p> {
     One(u16, &'p str),
     /// Two have different ones.
     Two([(u16, &'p str); 2]),
-    /// Something about the listeners was reported, so nobody knows.
+    /// Unclear, because something about the listeners was reported.
     Unknown,
 }
 

@@ -107,7 +107,7 @@ impl Line {
         true
     }
 
-    /// Takes an option and its value. False if nobody knows whether the next word is the value.
+    /// Takes an option and its value. False if it is unclear whether the next word is the value.
     fn option(&mut self, word: &Word) -> bool {
         let (name, inline) = match word.text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
