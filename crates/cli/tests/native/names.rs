@@ -96,21 +96,29 @@ impl Drop for Namespace {
     }
 }
 
+/// A namespace, a place for evenkeel, and a name server that knows `hosts`, the text of [`HOSTS`] in
+/// the place; or `None` if the test is skipped.
+fn set_up(hosts: &str) -> Option<(Namespace, Place, Program)> {
+    let namespace = Namespace::or_skip()?;
+    let place = Place::new();
+    std::fs::write(place.file(HOSTS), hosts).unwrap();
+    let names = namespace.name_server(&place.file(HOSTS));
+    Some((namespace, place, names))
+}
+
+const HOSTS: &str = "hosts";
+
 fn run(words: &[&str]) -> bool {
     Command::new(words[0]).args(&words[1..]).status().is_ok_and(|status| status.success())
 }
 
 #[test]
 fn a_name_is_looked_up_again_when_its_ttl_expires() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
-    let mut names = namespace.name_server(&hosts);
+    let Some((namespace, place, mut names)) = set_up("127.0.0.2 app.test\n") else { return };
     let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 app.test:9000");
     assert_eq!(place.backend(0, 0)["addresses"][0], "127.0.0.2:9000");
 
-    std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
+    std::fs::write(place.file(HOSTS), "127.0.0.3 app.test\n").unwrap();
     names.signal(Signal::HUP);
     evenkeel.log.wait("addresses=127.0.0.3:9000");
     assert_eq!(place.backend(0, 0)["addresses"][0], "127.0.0.3:9000");
@@ -118,16 +126,12 @@ fn a_name_is_looked_up_again_when_its_ttl_expires() {
 
 #[test]
 fn a_name_of_an_added_backend_is_looked_up_again() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
-    let mut names = namespace.name_server(&hosts);
+    let Some((namespace, place, mut names)) = set_up("127.0.0.2 app.test\n") else { return };
     let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 127.0.0.9:9000");
     place.ctl("add 0 app.test:http").check(0);
     assert_eq!(place.backend(0, 1)["addresses"][0], "127.0.0.2:80");
 
-    std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
+    std::fs::write(place.file(HOSTS), "127.0.0.3 app.test\n").unwrap();
     names.signal(Signal::HUP);
     evenkeel.log.wait("addresses=127.0.0.3:80");
 }
@@ -149,11 +153,7 @@ fn a_change_of_the_hosts_file_is_seen_at_the_next_lookup() {
 
 #[test]
 fn an_address_does_not_wait_for_names_when_dns_is_dead() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "").unwrap();
-    let mut names = namespace.name_server(&hosts);
+    let Some((namespace, place, mut names)) = set_up("") else { return };
     names.signal(Signal::STOP); // takes questions and never answers
     let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 127.0.0.9:9000");
     std::thread::scope(|scope| {
@@ -175,11 +175,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 #[test]
 fn others_serve_at_once_when_dns_is_dead_at_the_start() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
-    let mut names = namespace.name_server(&hosts);
+    let Some((namespace, place, mut names)) = set_up("127.0.0.2 app.test\n") else { return };
     names.signal(Signal::STOP);
     let begin = Instant::now();
     let words = "127.0.0.1:8000 app.test:9000 -- 127.0.0.1:8001 127.0.0.1:9001";
@@ -196,11 +192,7 @@ fn others_serve_at_once_when_dns_is_dead_at_the_start() {
 
 #[test]
 fn a_dead_dns_keeps_a_single_service_waiting_for_its_name() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
-    let mut names = namespace.name_server(&hosts);
+    let Some((namespace, place, mut names)) = set_up("127.0.0.2 app.test\n") else { return };
     names.signal(Signal::STOP);
     let evenkeel = namespace.evenkeel(&place, "127.0.0.1:8000 app.test:9000");
     names.signal(Signal::CONT);
@@ -209,11 +201,7 @@ fn a_dead_dns_keeps_a_single_service_waiting_for_its_name() {
 
 #[test]
 fn a_wrong_name_keeps_down_only_a_line_that_has_nothing_else() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "127.0.0.2 app.test\n").unwrap();
-    let _names = namespace.name_server(&hosts);
+    let Some((namespace, place, _names)) = set_up("127.0.0.2 app.test\n") else { return };
     let refused = Done::run(&mut namespace.start(&place, "127.0.0.1:8000 wrong.test:9000"), "");
     assert_eq!(refused.status, 1);
     let expected = "evenkeel: cannot resolve any backend; the first one is wrong.test:9000: ";
@@ -227,11 +215,10 @@ fn a_wrong_name_keeps_down_only_a_line_that_has_nothing_else() {
 
 #[test]
 fn the_last_answers_are_used_when_dns_is_dead_at_a_restart() {
-    let Some(namespace) = Namespace::or_skip() else { return };
-    let place = Place::new();
-    let hosts = place.file("hosts");
-    std::fs::write(&hosts, "127.0.0.2 app.test\n127.0.0.1 here.test\n").unwrap();
-    let mut names = namespace.name_server(&hosts);
+    let Some((namespace, place, mut names)) = set_up("127.0.0.2 app.test\n127.0.0.1 here.test\n")
+    else {
+        return;
+    };
     let words = "here.test:8000 app.test:9000 --state state";
     let mut evenkeel = namespace.evenkeel(&place, words);
     let file = place.file("state/evenkeel.here.test:8000.json");
@@ -248,7 +235,7 @@ fn the_last_answers_are_used_when_dns_is_dead_at_a_restart() {
     let line = evenkeel.log.wait("last known addresses");
     assert!(line.contains("app.test:9000"), "{line}");
     // What is true now takes their place.
-    std::fs::write(&hosts, "127.0.0.3 app.test\n").unwrap();
+    std::fs::write(place.file(HOSTS), "127.0.0.3 app.test\n").unwrap();
     names.signal(Signal::CONT);
     names.signal(Signal::HUP);
     until("the other address", || {
