@@ -1,4 +1,4 @@
-//! What both programs share: arguments in, lines or JSON out, exit status back.
+//! What programs share: arguments in, lines or JSON out, exit status back.
 
 use std::{
     fmt::Display,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Arguments, Options, Outcome, Report};
 
-/// One of the two programs.
+/// A program that tries cases on a proxy.
 pub struct Program<R> {
     /// Its name, for messages.
     pub name: &'static str,
@@ -60,5 +60,28 @@ impl<R: FnOnce(&Options, &mut dyn FnMut(&Outcome)) -> Report> Program<R> {
             print_line(&report);
         }
         if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Runs another program with what its arguments mean; `None` asks for the usage.
+///
+/// The status is that of `run`, 0 after the usage, and 2 when the program was called wrongly.
+pub fn run<T>(
+    name: &str,
+    usage: &str,
+    parsed: Result<Option<T>, lexopt::Error>,
+    run: impl FnOnce(T) -> ExitCode,
+) -> ExitCode {
+    match parsed {
+        Ok(Some(settings)) => run(settings),
+        Ok(None) => {
+            // A reader that has gone, such as `head`, does not change the exit status.
+            drop(writeln!(io::stdout(), "{usage}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{name}: {error} (see --help)");
+            ExitCode::from(2)
+        }
     }
 }

@@ -2,21 +2,14 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use fidelity::{control_fuzz, migration::Settings};
+use fidelity::{command_line, control_fuzz, migration::Settings};
 use lexopt::prelude::*;
 
 fn main() -> ExitCode {
-    let (settings, seed) = match parse() {
-        Ok(Some(parsed)) => parsed,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("control-fuzz: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
+    command_line::run("control-fuzz", USAGE, parse(), play)
+}
+
+fn play((settings, seed): (Settings, u64)) -> ExitCode {
     match control_fuzz::run(&settings, seed) {
         Ok(summary) => {
             let control_fuzz::Summary { bursts, memory_most } = summary;

@@ -2,21 +2,17 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use fidelity::migration::{Settings, run};
+use fidelity::{
+    command_line,
+    migration::{Settings, run},
+};
 use lexopt::prelude::*;
 
 fn main() -> ExitCode {
-    let settings = match parse() {
-        Ok(Some(settings)) => settings,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("migration: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
+    command_line::run("migration", USAGE, parse(), play)
+}
+
+fn play(settings: Settings) -> ExitCode {
     let summaries = run(&settings);
     for summary in &summaries {
         println!("{summary}");

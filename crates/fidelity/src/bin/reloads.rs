@@ -2,21 +2,17 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use fidelity::reloads::{Kind, Settings, run};
+use fidelity::{
+    command_line,
+    reloads::{Kind, Settings, run},
+};
 use lexopt::prelude::*;
 
 fn main() -> ExitCode {
-    let settings = match parse() {
-        Ok(Some(settings)) => settings,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("reloads: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
+    command_line::run("reloads", USAGE, parse(), play)
+}
+
+fn play(settings: Settings) -> ExitCode {
     match run(&settings) {
         Ok(summary) => {
             println!("{summary}");

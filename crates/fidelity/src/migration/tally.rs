@@ -92,5 +92,5 @@ impl fmt::Display for Summary {
     }
 }
 
-/// How many failures are told in full.
+/// How many failures are kept in words.
 const SHOWN: usize = 12;

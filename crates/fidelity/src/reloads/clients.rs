@@ -302,5 +302,5 @@ pub fn fill(port: u16, limit: u32, tally: &Tally, is_over: &AtomicBool) {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many failures are told in full.
+/// How many failures are kept in words.
 const SHOWN: usize = 12;
