@@ -1,5 +1,6 @@
 //! Work that may never end, in a process of its own that can be given up.
 
+use crate::process::has_one_thread;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::fs::File;
@@ -30,8 +31,7 @@ impl Aside {
     /// # Panics
     /// If this process has more than one thread: the copy would be without the others.
     pub fn begin(work: impl FnOnce(File)) -> io::Result<Self> {
-        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-        assert!(threads == 1, "work is begun aside before any thread is started");
+        assert!(has_one_thread(), "work is begun aside before any thread is started");
         let (news, found) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let parent = rustix::process::getpid();
         // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.

@@ -65,6 +65,11 @@ pub enum Directory {
     Kept,
 }
 
+/// Whether this process has no thread but the calling one.
+pub(crate) fn has_one_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1
+}
+
 /// Goes into the background. A child of the process returns from this call, in a session of its
 /// own. The process itself waits for [`Background::ready`], calls `farewell` with the child's
 /// process id, and exits with status 0; or, if the child ends before that, with the child's status.
@@ -75,8 +80,7 @@ pub enum Directory {
 /// # Panics
 /// If this process has more than one thread: the child would be without the others.
 pub fn detach(directory: Directory, farewell: impl FnOnce(i32)) -> io::Result<Background> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    assert!(threads == 1, "detach comes before any thread is started");
+    assert!(has_one_thread(), "detach comes before any thread is started");
     let (news, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
     let child = unsafe { libc::fork() };
@@ -189,8 +193,7 @@ impl User {
     /// # Panics
     /// If this process has more than one thread: the call may change one thread only.
     pub fn assume(&self, keep: Keep) -> io::Result<()> {
-        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-        assert!(threads == 1, "privileges are dropped before any thread is started");
+        assert!(has_one_thread(), "privileges are dropped before any thread is started");
         if keep != Keep::Nothing {
             thread::set_keep_capabilities(true)?;
         }

@@ -1,6 +1,7 @@
 //! What a service manager such as systemd gives to a process that it starts: a socket for reports
 //! (sd_notify(3)), and listening sockets (sd_listen_fds(3)).
 
+use crate::process::has_one_thread;
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, connect,
@@ -18,8 +19,7 @@ use terms::Address;
 /// the environment.
 pub fn take_variable(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    if threads == 1 {
+    if has_one_thread() {
         // SAFETY: there is one thread (checked above), so nobody reads the environment meanwhile.
         unsafe { std::env::remove_var(name) };
     }
