@@ -2,7 +2,7 @@
 
 use crate::Instance;
 use crate::log::{LogTarget, LogWriter};
-use crate::status::end;
+use crate::status::EndOf;
 use crate::unserved::{Unserved, Warning};
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
@@ -73,10 +73,13 @@ impl LogReporter {
     fn ended(&mut self, ended: &Ended, instance: &Instance) {
         let listener = instance.listener_name(ended.listener);
         let nobody = "-";
-        let mut fields =
-            vec![("session", Value::Count(ended.session)), ("listener", Value::Text(&listener))];
-        let (client, peer) = (end(ended.client), end(ended.peer));
-        fields.push(("client", Value::Text(&client)));
+        let (client, peer) = (EndOf(ended.client), EndOf(ended.peer));
+        let mut fields = Vec::with_capacity(11); // all that there can be
+        fields.extend([
+            ("session", Value::Count(ended.session)),
+            ("listener", Value::Text(&listener)),
+            ("client", Value::Text(&client)),
+        ]);
         if ended.peer != ended.client {
             fields.push(("peer", Value::Text(&peer)));
         }

@@ -5,6 +5,7 @@ use crate::snapshot::Departed;
 use balancing::{Backend, HealthLimits, Pool};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telemetry::{
@@ -109,8 +110,8 @@ pub(crate) fn session_rows(
         session: it.session,
         worker: it.worker,
         listener: listeners.get(&it.listener).cloned().unwrap_or_default(),
-        client: end(it.client),
-        peer: (it.peer != it.client).then(|| end(it.peer)),
+        client: EndOf(it.client).to_string(),
+        peer: (it.peer != it.client).then(|| EndOf(it.peer).to_string()),
         backend: it.backend.map(|backend| backend.name.clone()),
         backend_address: it.backend_address.map(|it| plain(it).to_string()),
         source: it.source.map(|it| plain(it).to_string()),
@@ -137,9 +138,16 @@ pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> 
     }
 }
 
-/// The address of one end of a connection, as people write it.
-pub(crate) fn end(address: Option<SocketAddr>) -> String {
-    address.map_or_else(|| "unix".to_owned(), |address| plain(address).to_string())
+/// One end of a client's connection, written as people write it; `None` stands for a Unix socket.
+pub(crate) struct EndOf(pub Option<SocketAddr>);
+
+impl Display for EndOf {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => plain(address).fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
 }
 
 /// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
