@@ -9,6 +9,7 @@
 
 mod announcing;
 mod answering;
+mod arrivals;
 mod call;
 mod chores;
 mod connect;

@@ -1,5 +1,6 @@
 //! A worker's listening sockets: accepting clients, and pausing while there is no room for more.
 
+use crate::arrivals::Arrivals;
 use crate::event::Trouble;
 use crate::listener::{Connecting, Listener};
 use crate::shared::{DoorId, Incoming};
@@ -16,8 +17,8 @@ use terms::{Instant, ListenerId};
 #[derive(Default)]
 pub(crate) struct Listening {
     sockets: Slab<ListeningSocket>,
-    /// The sockets at which clients may be waiting.
-    ready: Vec<usize>,
+    /// Where clients may be waiting.
+    pub arrivals: Arrivals,
     /// When to try again after a shortage made accepting pause.
     retry_at: Option<Instant>,
 }
@@ -28,13 +29,7 @@ struct ListeningSocket {
     door: DoorId,
     socket: OwnedFd,
     watched: bool,
-    /// Whether the last turn in which clients came brought as many as were to be accepted.
-    bursts: bool,
 }
-
-/// How many clients are accepted in a turn while there is a burst of them. Beginning so many
-/// sessions takes some 8 ms, for which the others wait.
-const BURST_SHARE: usize = 256;
 
 /// How long after a shortage accepting is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -49,13 +44,7 @@ impl Listening {
         tools: &mut Tools,
         now: Instant,
     ) {
-        let index = self.sockets.insert(ListeningSocket {
-            listener,
-            door,
-            socket,
-            watched: false,
-            bursts: false,
-        });
+        let index = self.sockets.insert(ListeningSocket { listener, door, socket, watched: false });
         self.watch(index, tools, now);
     }
 
@@ -114,40 +103,6 @@ impl Listening {
                 None
             }
         }
-    }
-
-    /// Notes that clients may be waiting at a socket.
-    pub fn on_ready(&mut self, index: usize) {
-        if !self.ready.contains(&index) {
-            self.ready.push(index);
-        }
-    }
-
-    /// One of the sockets at which clients may be waiting, by its place among them.
-    pub fn ready(&self, place: usize) -> Option<usize> {
-        self.ready.get(place).copied()
-    }
-
-    /// How many clients to accept in this turn: one, since most come alone, or many, if the last
-    /// one was not alone.
-    pub fn share(&self, index: usize) -> usize {
-        let bursts = self.sockets.get(index).is_some_and(|socket| socket.bursts);
-        if bursts { BURST_SHARE } else { 1 }
-    }
-
-    /// Notes whether the socket at this place had as many clients as its share, and returns the next
-    /// place. If it had, there may be more, so it keeps its place: its next event would come only
-    /// after those of all sessions that have one.
-    pub fn on_accepted(&mut self, place: usize, all: bool) -> usize {
-        let index = self.ready[place];
-        if let Some(socket) = self.sockets.get_mut(index) {
-            socket.bursts = all;
-        }
-        if all {
-            return place + 1;
-        }
-        self.ready.swap_remove(place);
-        place
     }
 
     /// Stops accepting for a listener that has reached a limit of its own.

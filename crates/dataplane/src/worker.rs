@@ -73,7 +73,7 @@ impl Worker {
                     let whose = (key, side, number, incarnation);
                     self.sessions.handle_event(whose, event, &mut self.tools, now);
                 }
-                Token::Listener(index) => self.listening.on_ready(index),
+                Token::Listener(index) => self.listening.arrivals.on_event(index),
                 Token::Waker => {
                     self.handle().answer_wake_up();
                     self.take_orders(now);
@@ -119,20 +119,26 @@ impl Worker {
     /// what a timer waits for, as after a pause of the process. They have been seen after as many
     /// turns as it takes to see every connection once; later ones hold back no timer.
     fn may_expire(&mut self) -> bool {
-        let is_full = self.tools.poller.len() >= EVENTS_MAX;
         let turns_most = 2 + 2 * self.sessions.len() / EVENTS_MAX;
-        let is_held = is_full && self.turns_held < turns_most;
+        let is_held = self.is_batch_full() && self.turns_held < turns_most;
         self.turns_held = if is_held { self.turns_held + 1 } else { 0 };
         !is_held
     }
 
+    /// Whether there may be more events than those of this turn.
+    fn is_batch_full(&self) -> bool {
+        self.tools.poller.len() >= EVENTS_MAX
+    }
+
     /// Accepts clients wherever some may be waiting.
     fn accept_clients(&mut self, now: Instant) {
+        if !self.is_batch_full() {
+            self.listening.arrivals.on_all_events_seen();
+        }
         let mut place = 0;
-        while let Some(index) = self.listening.ready(place) {
-            let share = self.listening.share(index);
+        while let Some((index, share)) = self.listening.arrivals.at(place) {
             let accepted = (0..share).take_while(|_| self.accept(index, now)).count();
-            place = self.listening.on_accepted(place, accepted == share);
+            place = self.listening.arrivals.on_accepted(place, accepted == share);
         }
     }
 
