@@ -136,8 +136,9 @@ impl Affinity {
         Known { table, slot }
     }
 
-    /// Remembers a client as an earlier process did: with a backend, by its place in the first tier,
-    /// and a last session at `last_used`. A client that is known already stays as it is.
+    /// Adds a client that an earlier process remembered, with its backend (the place in the first
+    /// tier) and the time of its last session. The entry of a client that is known already stays as
+    /// it is.
     pub fn restore(&self, client: Option<IpAddr>, backend: u32, last_used: Instant) {
         let client = client.map(|client| client.to_canonical());
         let mut table = self.table();

@@ -33,7 +33,7 @@ pub struct Pool {
     /// and no other backend replaces it. Source: pen(1), `-B`.
     pub reject: Option<Arc<Backend>>,
     /// Whether a header of the PROXY protocol announces clients to backends, and in which form.
-    /// [`Backend::send_proxy`] goes before it.
+    /// [`Backend::send_proxy`] takes precedence.
     pub send_proxy: Option<SendProxy>,
     /// What is remembered about clients: counts, and the backend of the first tier that took their
     /// last session. Outlives snapshots. Source: pen(1), `-c`.

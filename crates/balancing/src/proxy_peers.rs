@@ -1,4 +1,4 @@
-//! The proxies whose word about their clients is taken.
+//! The proxies that are trusted to announce their clients.
 
 use crate::access::{AccessEntry, AccessList, Subject, Verdict};
 use crate::client::Client;

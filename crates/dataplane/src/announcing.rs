@@ -1,9 +1,9 @@
 //! Headers of the PROXY protocol: a proxy announces its client to us, and we announce ours to a
 //! backend.
 //!
-//! A header is only looked at until all of it is there, and stays in the socket's queue as long. So
-//! a session that waits for one holds nothing but its sockets, and what follows the header is not
-//! touched. Source: HAProxy's `proxy-protocol.txt`.
+//! A header stays in the socket's queue until it is complete; before that, it is only peeked at. A
+//! session that waits for one therefore holds nothing but its sockets, and the bytes after the
+//! header are not touched. Source: HAProxy's `proxy-protocol.txt`.
 
 use crate::session::{Announced, Next, Session, State};
 use crate::tools::Tools;
@@ -27,7 +27,7 @@ fn wait(session: &Session) -> Next {
     Next::At(session.started + session.listener.settings().timeouts.connect)
 }
 
-/// Takes the header out of the socket's queue if all of it has come. The client is known then.
+/// Removes the header from the socket's queue once it is complete. The client is known from then on.
 pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next> {
     let buffer = &mut tools.buffer[..HEADER_BYTES_MAX];
     let seen = match net::peek(session.downstream(), buffer) {
@@ -60,7 +60,7 @@ pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next
     }
 }
 
-/// Receives exactly what fits into `buffer`, which is there.
+/// Fills `buffer` with bytes that are known to be in the queue. Returns whether that succeeded.
 fn take(socket: BorrowedFd<'_>, mut buffer: &mut [u8]) -> bool {
     while !buffer.is_empty() {
         match net::receive(socket, buffer) {
@@ -71,7 +71,7 @@ fn take(socket: BorrowedFd<'_>, mut buffer: &mut [u8]) -> bool {
     true
 }
 
-/// The header may have come too late.
+/// Ends the session if the header has not come in time.
 pub(crate) fn handle_deadline(session: &Session, now: Instant) -> Next {
     match wait(session) {
         Next::At(until) if now < until => Next::At(until),
@@ -83,7 +83,7 @@ pub(crate) fn handle_deadline(session: &Session, now: Instant) -> Next {
 /// with the client's first bytes if there are any.
 ///
 /// # Errors
-/// As for a connect: a backend that has not heard of the client is not connected.
+/// As for a connect: without the header, the backend does not count as connected.
 pub(crate) fn announce(
     session: &mut Session,
     format: SendProxy,

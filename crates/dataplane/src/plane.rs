@@ -41,8 +41,8 @@ impl RollCall {
         self.shared.workers.len()
     }
 
-    /// Has each worker call its `reply`, without waiting for it, after everything that it has been
-    /// told to do before. It does so on its own thread, where it must not block.
+    /// Asks each worker to call `reply` after it has carried out all earlier orders, and returns at
+    /// once. Workers call it on their own threads, so it must not block.
     pub fn begin(&self, reply: impl FnOnce(()) + Clone + Send + 'static) {
         for worker in &self.shared.workers {
             worker.order(Order::Answer(Box::new(reply.clone())));
@@ -50,8 +50,8 @@ impl RollCall {
     }
 }
 
-/// The descriptors that room is made for at the start, so that a burst of clients does not wait for
-/// it. It takes 8 bytes of the kernel's memory for each.
+/// How many file descriptors there is room for from the start, so that a burst of clients does not
+/// wait while the kernel makes room. Each takes 8 bytes of kernel memory.
 const DESCRIPTORS_RESERVED: usize = 1 << 15;
 
 /// The time-out for a worker's answer, which never takes more than a few short turns.
@@ -113,8 +113,8 @@ impl DataPlane {
         RollCall { shared: Arc::clone(&self.shared) }
     }
 
-    /// Waits until each worker has done everything that it has been told to do before, for up to
-    /// five seconds.
+    /// Waits until each worker has carried out all earlier orders, for at most five seconds per
+    /// worker.
     pub fn settle(&self) {
         let (sender, done) = channel();
         self.roll_call().begin(move |()| {
@@ -165,9 +165,9 @@ impl DataPlane {
         self.close_doors(None);
     }
 
-    /// Stops accepting on the sockets of these doors, and returns them. Whoever drops one closes it;
-    /// clients in its queue are accepted if it is [listened](Self::listen) on again. Open sessions
-    /// continue.
+    /// Stops accepting on the sockets of these doors, and returns the sockets. Dropping one closes
+    /// it; if it is [listened](Self::listen) on again, the clients in its queue are accepted. Open
+    /// sessions continue.
     pub fn stop_listening_on(&self, doors: &[DoorId]) -> Vec<(DoorId, OwnedFd)> {
         match doors {
             [] => Vec::new(),

@@ -89,7 +89,7 @@ pub(crate) struct Extras {
     pub announced: Option<Box<Announced>>,
 }
 
-/// What a proxy's header says beside the client's address.
+/// What a proxy's header says besides the client's address.
 pub(crate) struct Announced {
     /// The proxy's own address.
     pub peer: Option<SocketAddr>,

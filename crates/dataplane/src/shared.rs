@@ -88,14 +88,15 @@ pub(crate) struct Incoming {
 /// File descriptors for everything that is not a session: listeners, admin connections, logs.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// The number of listening sockets among them; more are reserved for in addition.
+/// The number of these that are meant for listening sockets. Any further listening socket is counted
+/// in addition.
 const RESERVED_FOR_DOORS: usize = 16;
 
 impl Shared {
     pub fn new(workers: Vec<Handle>, pipes_most: usize, seed: u64) -> Self {
         let sessions_most = AtomicU32::new(0);
         let process_id = {
-            let mut hasher = DefaultHasher::new(); // which tells nobody the seed
+            let mut hasher = DefaultHasher::new(); // so that the id does not reveal the seed
             hasher.write_u64(seed);
             hasher.finish()
         };

@@ -2,8 +2,8 @@
 //!
 //! Pure: A [`Search`] finds a backend that answers. Then a [`Link`] decides, and [`pump`] performs
 //! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
-//! [`Deadlines`] holds the timers, and [`read_header`] reads what the PROXY protocol puts before a
-//! client's first byte. `balancing` chooses backends; descriptors and events belong to
+//! [`Deadlines`] holds the timers, and [`read_header`] reads the header that the PROXY protocol puts
+//! before a client's first byte. `balancing` chooses backends; descriptors and events belong to
 //! `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]

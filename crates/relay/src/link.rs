@@ -234,7 +234,7 @@ impl Link {
     }
 
     /// Nothing could be added to what the pipe holds: it is full, or the bytes have ended, or there
-    /// are none for now. Which it is, is found out when the pipe is empty.
+    /// are none for now. The next read into the empty pipe shows which.
     pub fn on_pipe_full(&mut self, from: Side) {
         self.streams[from as usize].pipe_full = true;
     }

@@ -1,8 +1,8 @@
 //! The header of the PROXY protocol, by which a proxy announces its client to the next one: read
 //! and written, in both versions.
 //!
-//! [`read_header`] looks at the first bytes of a connection. It never needs, nor looks at, a byte
-//! after the header, and says as early as a byte shows it that there is none. It keeps nothing
+//! [`read_header`] looks at the first bytes of a connection. It never needs a byte after the header,
+//! nor looks at one, and fails at the first byte that cannot be part of a header. It keeps nothing
 //! between calls: the bytes stay where they are (a socket's queue) until the header is complete,
 //! and no header is longer than [`HEADER_BYTES_MAX`]. [`write_header`] writes one.
 //!

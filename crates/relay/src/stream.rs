@@ -18,7 +18,8 @@ pub(crate) struct Stream {
     residue: Option<Box<Residue>>,
     /// Bytes read into a pipe that the output did not take.
     pub in_pipe: u32,
-    /// The pipe takes no more until some of it was written, or there is no more to take for now.
+    /// Whether nothing is added to the pipe until some of it was written: it is full, or there is
+    /// nothing to add for now.
     pub pipe_full: bool,
     /// An urgent byte read that the output did not take.
     pub urgent_byte: Option<u8>,
@@ -59,8 +60,8 @@ struct Pace {
 const READ_LOG2_MIN: u8 = 16;
 /// The largest read, and a pipe's capacity: 1 MB, as measured to be best for bulk.
 pub(crate) const READ_LOG2_MAX: u8 = 20;
-/// How much a pipe is filled with while its output is blocked. The kernel takes more than the
-/// capacity, because what it counts are places, and several pages can share one.
+/// How far a pipe is filled while its output is blocked. The kernel takes more than the capacity,
+/// because it counts places, and several pages can share one.
 const PIPE_FULL: u32 = 4 << 20;
 /// Reads of at least this size are bulk; splicing breaks even at 32 to 64 kB per read.
 const BULK_BYTES: usize = 64 << 10;

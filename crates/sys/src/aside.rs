@@ -1,4 +1,4 @@
-//! Work that may never end, in a process of its own that can be given up.
+//! Work that may never end, in a process of its own that can be killed.
 
 use crate::process::has_one_thread;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,8 +53,8 @@ impl Aside {
         Ok(Self { child, news: news.into() })
     }
 
-    /// Appends what has been written until the work ended, or until `deadline`. Returns whether it has
-    /// ended.
+    /// Appends what the work writes to `found`, until it ends or until `deadline`. Returns whether it
+    /// has ended.
     pub fn read_until(&mut self, deadline: Instant, found: &mut Vec<u8>) -> bool {
         let left = BYTES_MAX.saturating_sub(found.len() as u64);
         let mut news = Reading { news: &self.news, deadline }.take(left);

@@ -159,7 +159,7 @@ impl KeptFile {
     /// Whether this process can make files in the directory now.
     ///
     /// # Errors
-    /// Why not.
+    /// If it cannot; the error says why.
     pub fn can_write(&self) -> io::Result<()> {
         let flags = AtFlags::EACCESS;
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;

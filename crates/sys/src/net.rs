@@ -289,8 +289,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
     }
 }
 
-/// Receives into `buffer` what stays in the socket's queue to be received again. Zero means end of
-/// file.
+/// Copies bytes at the head of the socket's queue into `buffer`, and leaves them there (`MSG_PEEK`).
+/// Zero means end of file.
 pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match recv(socket, &mut *buffer, RecvFlags::PEEK) {

@@ -59,9 +59,11 @@ pub enum CloseReason {
     Limit,
     /// An access list denied the client, and no reject backend accepted it.
     Denied,
-    /// The listener takes connections from known proxies only (`accept-proxy`), and this was none.
+    /// The listener takes connections only from known proxies (`accept-proxy`), and the peer was not
+    /// one of them.
     ProxyUntrusted,
-    /// A proxy sent something else than a header of the PROXY protocol, or ended within it.
+    /// A proxy sent something other than a header of the PROXY protocol, or closed the connection
+    /// within it.
     ProxyInvalid,
     /// A proxy did not send all of the header within `connect-timeout`.
     ProxyTimeout,
