@@ -11,9 +11,10 @@ mod print;
 mod services;
 #[cfg(test)]
 mod tests;
+pub(crate) mod writing;
 
+pub(crate) use access::entry_words;
 pub use access::{AccessRules, Proxies};
-pub(crate) use access::{entry_words, proxies};
 pub use convert::NativeError;
 pub use listening::ListenName;
 pub use services::{Start, Typed, parse};

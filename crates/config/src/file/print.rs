@@ -1,18 +1,13 @@
 //! Writes a configuration as a file: what differs from the defaults.
 
-use crate::duration::{Deadline, Grace, Patience, Span};
-use crate::native::{entry_words, proxies};
+use crate::native::entry_words;
+use crate::native::writing::{Options, listener_options, pool_options, process_options};
 use crate::operand::parse_backend;
 use crate::words::{Choice, PrintForm};
-use crate::{
-    Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, StateDirectory, Tier,
-};
-use balancing::{AccessList, AdminState, FailoverScope, Policy};
+use crate::{Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier};
+use balancing::{AccessList, AdminState, Policy};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
-use terms::{Cut, KeepAlive, Source, SpliceMode, Timeouts};
 use toml_edit::Value;
 
 impl Config {
@@ -102,45 +97,8 @@ struct Keys {
 }
 
 impl Keys {
-    fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
         self.pairs.push((key, value.into().to_string()));
-    }
-
-    /// Unless the value is the default.
-    fn text<T: PartialEq>(
-        &mut self,
-        key: &'static str,
-        value: T,
-        default: T,
-        text: impl Fn(T) -> String,
-    ) {
-        if value != default {
-            self.set(key, text(value));
-        }
-    }
-
-    fn choice<T: Choice>(&mut self, key: &'static str, value: T, default: T) {
-        self.text(key, value, default, |value| value.word().to_owned());
-    }
-
-    fn number<T: Into<i64>>(&mut self, key: &'static str, value: Option<T>) {
-        if let Some(value) = value {
-            self.set(key, value.into());
-        }
-    }
-
-    fn flag(&mut self, key: &'static str, set: bool) {
-        if set {
-            self.set(key, true);
-        }
-    }
-
-    fn path(&mut self, key: &'static str, path: Option<&Path>) {
-        match path.map(|path| (path.to_str(), path)) {
-            None => {}
-            Some((Some(text), _)) => self.set(key, plain(text)),
-            Some((None, path)) => self.lost.push(format!("{key}: {} is not UTF-8", path.display())),
-        }
     }
 
     fn access(&mut self, list: &AccessList, whose: &str) {
@@ -156,75 +114,53 @@ impl Keys {
             // Part of a list could admit clients whom the whole list denies.
             ["deny 0.0.0.0/0", "deny ::/0"].map(str::to_owned).to_vec()
         });
-        self.set("access", texts.into_iter().collect::<Value>());
+        self.put("access", texts.into_iter().collect::<Value>());
+    }
+}
+
+impl Options for Keys {
+    fn set(&mut self, key: &'static str) {
+        self.put(key, true);
+    }
+
+    fn set_number(&mut self, key: &'static str, number: i64) {
+        self.put(key, number);
+    }
+
+    fn set_text(&mut self, key: &'static str, text: &str) {
+        self.put(key, plain(text));
+    }
+
+    fn set_list(&mut self, key: &'static str, values: &str) {
+        self.put(key, values.split(',').collect::<Value>());
+    }
+
+    fn set_path(&mut self, key: &'static str, path: &Path) {
+        match path.to_str() {
+            Some(text) => self.set_text(key, text),
+            None => self.lost.push(format!("{key}: {} is not UTF-8", path.display())),
+        }
     }
 }
 
 fn process_keys(process: &Process) -> Keys {
-    let Process { workers, spin, daemon, pid_file, user, root, state, admin, log_format, watch } =
-        process;
     let mut keys = Keys::default();
-    if let Some(user) = user {
-        keys.set("user", plain(user));
-    }
-    keys.path("root", root.as_deref());
-    keys.flag("daemon", *daemon);
-    keys.path("pid-file", pid_file.as_deref());
-    match state {
-        StateDirectory::Usual => {}
-        StateDirectory::None => keys.set("state", "none"),
-        StateDirectory::At(path) if path.as_os_str() == "none" => keys.set("state", "./none"),
-        StateDirectory::At(path) => keys.path("state", Some(path)),
-    }
-    keys.path("admin", admin.as_deref());
-    keys.choice("log-format", *log_format, LogFormat::Text);
-    keys.flag("watch", *watch);
-    keys.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
-    keys.text("spin", spin.unwrap_or_default(), Duration::ZERO, |it| Span(it).to_string());
+    process_options(&mut keys, process);
+    keys.flag("watch", process.watch);
     keys
 }
 
 fn listener_keys(listener: &Listener) -> Keys {
-    let Listener {
-        id: _,
-        name: _,
-        binds,
-        shared_port,
-        pool,
-        sessions_max,
-        connecting_max,
-        timeouts,
-        source,
-        accept_proxy,
-        forwarded_headers,
-        dummy,
-        splice,
-        cut,
-    } = listener;
     let mut keys = Keys::default();
-    let mut values: Vec<Value> = binds.iter().map(bind).collect();
+    let mut values: Vec<Value> = listener.binds.iter().map(bind).collect();
     match values.pop() {
-        Some(only) if values.is_empty() => keys.set("bind", only),
-        last => keys.set("bind", values.into_iter().chain(last).collect::<Value>()),
+        Some(only) if values.is_empty() => keys.put("bind", only),
+        last => keys.put("bind", values.into_iter().chain(last).collect::<Value>()),
     }
-    keys.choice("family", family(binds), Family::Any);
-    keys.set("pool", plain(pool));
-    keys.flag("share-port", *shared_port);
-    keys.number("max-sessions", *sessions_max);
-    keys.number("max-connecting", *connecting_max);
-    times(&mut keys, timeouts);
-    if let Source::Fixed(address) = source {
-        keys.set("source", address.to_string());
-    }
-    keys.flag("transparent", *source == Source::Client);
-    if let Some(peers) = accept_proxy {
-        let words = proxies(peers);
-        keys.set("accept-proxy", words.split(',').collect::<Value>());
-    }
-    keys.flag("forwarded-headers", *forwarded_headers);
-    keys.choice("splice", *splice, SpliceMode::default());
-    keys.choice("cut", *cut, Cut::Reset);
-    keys.flag("dummy", *dummy);
+    keys.choice("family", family(&listener.binds), Family::Any);
+    keys.set_text("pool", &listener.pool);
+    listener_options(&mut keys, listener);
+    keys.flag("dummy", listener.dummy);
     keys
 }
 
@@ -244,77 +180,25 @@ fn family(binds: &[Bind]) -> Family {
     names.into_iter().find(|family| *family != Family::Any).unwrap_or(Family::Any)
 }
 
-fn times(keys: &mut Keys, times: &Timeouts) {
-    let Timeouts {
-        connect,
-        idle,
-        half_close,
-        backend_half_close,
-        linger,
-        keep_alive,
-        user_timeout,
-        shutdown,
-    } = times;
-    let default = Timeouts::default();
-    let span = |duration: Duration| Span(duration).to_string();
-    let patience = |limit| Patience(limit).to_string();
-    let grace = |limit| Grace(limit).to_string();
-    keys.text("connect-timeout", *connect, default.connect, span);
-    keys.text("idle-timeout", *idle, default.idle, patience);
-    keys.text("half-close-timeout", *half_close, default.half_close, grace);
-    keys.text("backend-half-close-timeout", *backend_half_close, *half_close, grace);
-    keys.text("linger", *linger, default.linger, span);
-    match keep_alive {
-        KeepAlive::System => {}
-        KeepAlive::Never => keys.set("keep-alive", patience(None)),
-        KeepAlive::After(idle) => keys.set("keep-alive", patience(Some(*idle))),
-    }
-    keys.text("user-timeout", *user_timeout, default.user_timeout, patience);
-    keys.text("shutdown-timeout", *shutdown, default.shutdown, |it| Deadline(it).to_string());
-}
-
 fn pool_keys(pool: &Pool, lost: &mut Vec<String>) -> Keys {
-    let Pool {
-        name,
-        tiers,
-        quarantine,
-        auto_disable,
-        failover,
-        hash_failover,
-        last_resort,
-        access,
-        reject,
-        affinity,
-        send_proxy,
-        fixed_places,
-    } = pool;
     let mut keys = Keys::default();
+    let tiers = &pool.tiers;
     // As on a command line, where `%` ends single tiers that hash.
     let policies = || tiers.iter().map(|tier| tier.policy);
     let policy = policies().find(|it| *it != Policy::Hash).or_else(|| policies().next());
     let policy = policy.unwrap_or_default();
     keys.choice("policy", policy, Policy::default());
-    let span = |duration: Duration| Span(duration).to_string();
-    keys.text("quarantine", *quarantine, Pool::DEFAULT_QUARANTINE, span);
-    keys.flag("no-last-resort", !last_resort);
-    keys.choice("failover", *failover, FailoverScope::default());
-    keys.choice("hash-failover", *hash_failover, FailoverScope::default());
-    keys.flag("auto-disable", *auto_disable);
-    if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {
-        keys.number("affinity", Some(*clients_max));
-        keys.text("affinity-time", *time_limit, None, |limit| Patience(limit).to_string());
-        keys.flag("affinity-count-only", !sticky);
+    pool_options(&mut keys, pool);
+    keys.access(&pool.access, &format!("pool {}", pool.name));
+    if let Some(reject) = &pool.reject {
+        keys.put("reject", backend(reject, lost));
     }
-    keys.access(access, &format!("pool {name}"));
-    if let Some(reject) = reject {
-        keys.set("reject", backend(reject, lost));
+    if let Some(form) = pool.send_proxy {
+        keys.set_text("send-proxy", form.word());
     }
-    if let Some(form) = send_proxy {
-        keys.set("send-proxy", form.word());
-    }
-    keys.flag("fixed-places", *fixed_places);
+    keys.flag("fixed-places", pool.fixed_places);
     match tiers.as_slice() {
-        [only] => keys.set("backends", backends(only, lost)),
+        [only] => keys.put("backends", backends(only, lost)),
         tiers => {
             let tiers = tiers.iter().map(|tier| match backends(tier, lost) {
                 backends if tier.policy == policy => backends,
@@ -323,7 +207,7 @@ fn pool_keys(pool: &Pool, lost: &mut Vec<String>) -> Keys {
                     pairs.into_iter().collect()
                 }
             });
-            keys.set("tiers", tiers.collect::<Value>());
+            keys.put("tiers", tiers.collect::<Value>());
         }
     }
     keys
@@ -349,9 +233,9 @@ fn backend(backend: &Backend, lost: &mut Vec<String>) -> Value {
         return plain(&operand).into();
     }
     let mut keys = Keys::default();
-    keys.set("to", plain(&endpoint.to_string()));
+    keys.set_text("to", &endpoint.to_string());
     if let Some(name) = name {
-        keys.set("name", plain(name));
+        keys.set_text("name", name);
     }
     let number = |value: i64, default: i64| Some(value).filter(|it| *it != default);
     keys.number("max-sessions", number(sessions_max.number().into(), 0));
@@ -360,7 +244,7 @@ fn backend(backend: &Backend, lost: &mut Vec<String>) -> Value {
     keys.number("priority", number((*priority).into(), 0));
     keys.access(access, &format!("backend {endpoint}"));
     if let Some(form) = send_proxy {
-        keys.set("send-proxy", form.word());
+        keys.set_text("send-proxy", form.word());
     }
     keys.choice("admin", *admin, AdminState::Enabled);
     lost.append(&mut keys.lost);

@@ -2,14 +2,12 @@
 
 use super::access;
 use super::services::{SEPARATOR, listen_word};
-use crate::duration::{Deadline, Grace, Patience, Span};
+use super::writing::{Options, listener_options, pool_options, process_options};
 use crate::words::Choice;
-use crate::{Backend, Config, Listener, LogFormat, Pool, Process, StateDirectory};
-use balancing::{AdminState, FailoverScope, Policy};
+use crate::{Backend, Config, Listener, Pool};
+use balancing::{AdminState, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
-use std::time::Duration;
-use terms::{Cut, KeepAlive, Source, SpliceMode, Timeouts};
 
 impl Config {
     /// The arguments of `evenkeel` that mean this configuration: the options that differ from the
@@ -27,7 +25,10 @@ impl Config {
                 words.0.push(SEPARATOR.to_owned());
             }
             let pool = self.pool(&listener.pool);
-            service_options(&mut words, listener, pool);
+            if let Some(pool) = pool {
+                pool_words(&mut words, pool);
+            }
+            listener_options(&mut words, listener);
             if number == 0 {
                 process_options(&mut words, &self.process);
             }
@@ -153,124 +154,44 @@ fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, i
 
 struct Words(Vec<String>);
 
-impl Words {
-    /// `--name value`, unless the value is the default.
-    fn option<T: PartialEq>(
-        &mut self,
-        name: &str,
-        value: T,
-        default: T,
-        text: impl Fn(T) -> String,
-    ) {
-        if value != default {
-            self.0.extend([name.to_owned(), text(value)]);
-        }
+impl Options for Words {
+    fn set(&mut self, name: &'static str) {
+        self.0.push(format!("--{name}"));
     }
 
-    fn choice<T: Choice>(&mut self, name: &str, value: T, default: T) {
-        self.option(name, value, default, |value| value.word().to_owned());
+    fn set_number(&mut self, name: &'static str, number: i64) {
+        self.set_text(name, &number.to_string());
     }
 
-    fn optional<T: Display>(&mut self, name: &str, value: Option<T>) {
-        if let Some(value) = value {
-            self.0.extend([name.to_owned(), value.to_string()]);
-        }
+    fn set_text(&mut self, name: &'static str, text: &str) {
+        self.0.extend([format!("--{name}"), text.to_owned()]);
     }
 
-    fn flag(&mut self, name: &str, set: bool) {
-        if set {
-            self.0.push(name.to_owned());
-        }
+    fn set_list(&mut self, name: &'static str, values: &str) {
+        self.set_text(name, values);
+    }
+
+    fn set_path(&mut self, name: &'static str, path: &Path) {
+        self.set_text(name, &path.display().to_string());
     }
 }
 
-fn service_options(words: &mut Words, listener: &Listener, pool: Option<&Pool>) {
-    if let Some(pool) = pool {
-        pool_options(words, pool);
-    }
-    listener_options(words, listener);
-}
-
-fn pool_options(words: &mut Words, pool: &Pool) {
-    let tiers = &pool.tiers;
-    let span = |duration: Duration| Span(duration).to_string();
-    let policy = tiers.iter().map(|tier| tier.policy).find(|policy| *policy != Policy::Hash);
-    words.choice("--policy", policy.unwrap_or_default(), Policy::default());
-    words.option("--quarantine", pool.quarantine, Pool::DEFAULT_QUARANTINE, span);
-    words.flag("--no-last-resort", !pool.last_resort);
-    words.choice("--failover", pool.failover, FailoverScope::default());
-    words.choice("--hash-failover", pool.hash_failover, FailoverScope::default());
-    words.flag("--auto-disable", pool.auto_disable);
-    if let Some(affinity) = pool.affinity {
-        words.optional("--affinity", Some(affinity.clients_max));
-        let patience = |limit| Patience(limit).to_string();
-        words.option("--affinity-time", affinity.time_limit, None, patience);
-        words.flag("--affinity-count-only", !affinity.sticky);
-    }
+fn pool_words(words: &mut Words, pool: &Pool) {
+    let policy = pool.tiers.iter().map(|tier| tier.policy).find(|policy| *policy != Policy::Hash);
+    words.choice("policy", policy.unwrap_or_default(), Policy::default());
+    pool_options(words, pool);
     let entries = pool.access.entries();
     match entries.iter().map(access::words).collect::<Option<Vec<_>>>() {
         Some(all) => words.0.extend(all.into_iter().flatten()),
         // Part of a list could admit clients whom the whole list denies.
         None => words.0.extend(["--deny", "0.0.0.0/0", "--deny", "::/0"].map(str::to_owned)),
     }
-    words.optional("--reject", pool.reject.as_ref());
-    words.optional("--send-proxy", pool.send_proxy.map(Choice::word));
-}
-
-fn listener_options(words: &mut Words, listener: &Listener) {
-    words.optional("--max-sessions", listener.sessions_max);
-    words.optional("--max-connecting", listener.connecting_max);
-    words.flag("--share-port", listener.shared_port);
-    listener_times(words, &listener.timeouts);
-    if let Source::Fixed(address) = listener.source {
-        words.optional("--source", Some(address));
+    if let Some(reject) = &pool.reject {
+        words.set_text("reject", &reject.to_string());
     }
-    words.flag("--transparent", listener.source == Source::Client);
-    words.optional("--accept-proxy", listener.accept_proxy.as_ref().map(access::proxies));
-    words.flag("--forwarded-headers", listener.forwarded_headers);
-    words.choice("--splice", listener.splice, SpliceMode::default());
-    words.choice("--cut", listener.cut, Cut::Reset);
-}
-
-fn listener_times(words: &mut Words, times: &Timeouts) {
-    let span = |duration: Duration| Span(duration).to_string();
-    let default = Timeouts::default();
-    let patience = |limit| Patience(limit).to_string();
-    words.option("--connect-timeout", times.connect, default.connect, span);
-    words.option("--idle-timeout", times.idle, default.idle, patience);
-    let grace = |limit| Grace(limit).to_string();
-    words.option("--half-close-timeout", times.half_close, default.half_close, grace);
-    let name = "--backend-half-close-timeout";
-    words.option(name, times.backend_half_close, times.half_close, grace);
-    words.option("--linger", times.linger, default.linger, span);
-    let keep_alive = match times.keep_alive {
-        KeepAlive::System => None,
-        KeepAlive::Never => Some(Patience(None)),
-        KeepAlive::After(idle) => Some(Patience(Some(idle))),
-    };
-    words.optional("--keep-alive", keep_alive);
-    words.option("--user-timeout", times.user_timeout, default.user_timeout, patience);
-    let deadline = |limit| Deadline(limit).to_string();
-    words.option("--shutdown-timeout", times.shutdown, default.shutdown, deadline);
-}
-
-fn process_options(words: &mut Words, process: &Process) {
-    words.optional("--workers", process.workers);
-    words.optional("--spin", process.spin.map(Span));
-    words.flag("--daemon", process.daemon);
-    words.optional("--pid-file", process.pid_file.as_deref().map(Path::display));
-    words.optional("--user", process.user.as_deref());
-    words.optional("--root", process.root.as_deref().map(Path::display));
-    match &process.state {
-        StateDirectory::Usual => {}
-        StateDirectory::None => words.optional("--state", Some("none")),
-        StateDirectory::At(path) if path.as_os_str() == "none" => {
-            words.optional("--state", Some("./none"));
-        }
-        StateDirectory::At(path) => words.optional("--state", Some(path.display())),
+    if let Some(form) = pool.send_proxy {
+        words.set_text("send-proxy", form.word());
     }
-    words.optional("--admin", process.admin.as_deref().map(Path::display));
-    words.choice("--log-format", process.log_format, LogFormat::Text);
 }
 
 fn operands(words: &mut Words, listener: &Listener, pool: Option<&Pool>) {

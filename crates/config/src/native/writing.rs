@@ -1,0 +1,175 @@
+//! The options that a configuration stands for, whether as words of a command line or as keys of a
+//! file: those that differ from their defaults, in the order of the command line.
+//!
+//! What the two forms do not have in common is written by [`print`](super::print) and by
+//! [`Config::to_file`](crate::Config::to_file): operands, access lists and reject backends.
+
+use super::access::proxies;
+use crate::duration::{Deadline, Grace, Patience, Span};
+use crate::words::Choice;
+use crate::{Affinity, Listener, LogFormat, Pool, Process, StateDirectory};
+use balancing::FailoverScope;
+use std::path::Path;
+use std::time::Duration;
+use terms::{Cut, KeepAlive, Source, SpliceMode, Timeouts};
+
+/// Takes options, by their names without dashes.
+pub(crate) trait Options {
+    /// An option without a value.
+    fn set(&mut self, name: &'static str);
+    fn set_number(&mut self, name: &'static str, number: i64);
+    fn set_text(&mut self, name: &'static str, text: &str);
+    /// An option whose values a command line separates by commas.
+    fn set_list(&mut self, name: &'static str, values: &str);
+    fn set_path(&mut self, name: &'static str, path: &Path);
+
+    /// Unless the value is the default.
+    fn option<T: PartialEq>(
+        &mut self,
+        name: &'static str,
+        value: T,
+        default: T,
+        text: impl Fn(T) -> String,
+    ) {
+        if value != default {
+            self.set_text(name, &text(value));
+        }
+    }
+
+    fn choice<T: Choice>(&mut self, name: &'static str, value: T, default: T) {
+        self.option(name, value, default, |value| value.word().to_owned());
+    }
+
+    fn number<T: Into<i64>>(&mut self, name: &'static str, value: Option<T>) {
+        if let Some(value) = value {
+            self.set_number(name, value.into());
+        }
+    }
+
+    fn flag(&mut self, name: &'static str, is_set: bool) {
+        if is_set {
+            self.set(name);
+        }
+    }
+
+    fn path(&mut self, name: &'static str, path: Option<&Path>) {
+        if let Some(path) = path {
+            self.set_path(name, path);
+        }
+    }
+}
+
+/// The options of a pool from `--quarantine` to `--affinity-count-only`.
+pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
+    // What is `_` is written by the callers. A new field must be one or the other; likewise below.
+    let Pool {
+        quarantine,
+        auto_disable,
+        failover,
+        hash_failover,
+        last_resort,
+        affinity,
+        name: _,
+        tiers: _,
+        access: _,
+        reject: _,
+        send_proxy: _,
+        fixed_places: _,
+    } = pool;
+    let span = |duration: Duration| Span(duration).to_string();
+    to.option("quarantine", *quarantine, Pool::DEFAULT_QUARANTINE, span);
+    to.flag("no-last-resort", !last_resort);
+    to.choice("failover", *failover, FailoverScope::default());
+    to.choice("hash-failover", *hash_failover, FailoverScope::default());
+    to.flag("auto-disable", *auto_disable);
+    if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {
+        to.number("affinity", Some(*clients_max));
+        to.option("affinity-time", *time_limit, None, |limit| Patience(limit).to_string());
+        to.flag("affinity-count-only", !sticky);
+    }
+}
+
+pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
+    let Listener {
+        sessions_max,
+        connecting_max,
+        shared_port,
+        timeouts,
+        source,
+        accept_proxy,
+        forwarded_headers,
+        splice,
+        cut,
+        id: _,
+        name: _,
+        binds: _,
+        pool: _,
+        dummy: _,
+    } = listener;
+    to.number("max-sessions", *sessions_max);
+    to.number("max-connecting", *connecting_max);
+    to.flag("share-port", *shared_port);
+    times(to, timeouts);
+    if let Source::Fixed(address) = source {
+        to.set_text("source", &address.to_string());
+    }
+    to.flag("transparent", *source == Source::Client);
+    if let Some(peers) = accept_proxy {
+        to.set_list("accept-proxy", &proxies(peers));
+    }
+    to.flag("forwarded-headers", *forwarded_headers);
+    to.choice("splice", *splice, SpliceMode::default());
+    to.choice("cut", *cut, Cut::Reset);
+}
+
+fn times(to: &mut impl Options, times: &Timeouts) {
+    let Timeouts {
+        connect,
+        idle,
+        half_close,
+        backend_half_close,
+        linger,
+        keep_alive,
+        user_timeout,
+        shutdown,
+    } = times;
+    let default = Timeouts::default();
+    let span = |duration: Duration| Span(duration).to_string();
+    let patience = |limit| Patience(limit).to_string();
+    let grace = |limit| Grace(limit).to_string();
+    to.option("connect-timeout", *connect, default.connect, span);
+    to.option("idle-timeout", *idle, default.idle, patience);
+    to.option("half-close-timeout", *half_close, default.half_close, grace);
+    to.option("backend-half-close-timeout", *backend_half_close, *half_close, grace);
+    to.option("linger", *linger, default.linger, span);
+    match keep_alive {
+        KeepAlive::System => {}
+        KeepAlive::Never => to.set_text("keep-alive", &patience(None)),
+        KeepAlive::After(idle) => to.set_text("keep-alive", &patience(Some(*idle))),
+    }
+    to.option("user-timeout", *user_timeout, default.user_timeout, patience);
+    to.option("shutdown-timeout", *shutdown, default.shutdown, |limit| Deadline(limit).to_string());
+}
+
+pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
+    let Process { workers, spin, daemon, pid_file, user, root, state, admin, log_format, watch: _ } =
+        process; // only a file can say `watch`
+    to.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
+    if let Some(spin) = spin {
+        to.set_text("spin", &Span(*spin).to_string());
+    }
+    to.flag("daemon", *daemon);
+    to.path("pid-file", pid_file.as_deref());
+    if let Some(user) = user {
+        to.set_text("user", user);
+    }
+    to.path("root", root.as_deref());
+    match state {
+        StateDirectory::Usual => {}
+        StateDirectory::None => to.set_text("state", "none"),
+        StateDirectory::At(path) if path.as_os_str() == "none" => to.set_text("state", "./none"),
+        StateDirectory::At(path) => to.set_path("state", path),
+    }
+    to.path("admin", admin.as_deref());
+    to.choice("log-format", *log_format, LogFormat::Text);
+}
