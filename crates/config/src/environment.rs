@@ -35,7 +35,7 @@ variables! {
     GATEWAY_INTERFACE, "evenkeel status",
         "If it is set, a web server runs the program as a CGI program, and HTTP headers precede \
          the page.";
-    HOME, "evenkeel run, evenkeel fmt",
+    HOME, "evenkeel run, check and fmt",
         "The user's directory; see `XDG_CONFIG_HOME`.";
     LISTEN_FDNAMES, "all",
         "The names of the sockets in `LISTEN_FDS`, separated by colons (sd_listen_fds(3)). A \
@@ -61,7 +61,7 @@ variables! {
         "The time in microseconds after which a service manager ends a balancer that has not \
          reported that it is alive (sd_watchdog_enabled(3)). The balancer reports twice in that \
          time, as long as every worker responds.";
-    XDG_CONFIG_HOME, "evenkeel run, evenkeel fmt",
+    XDG_CONFIG_HOME, "evenkeel run, check and fmt",
         "The user's directory for configuration. If there is no `/etc/evenkeel/evenkeel.toml`, \
          `evenkeel/evenkeel.toml` in this directory is used. Default: `.config` in `HOME`.";
     XDG_RUNTIME_DIR, "all, evenkeel ctl",
