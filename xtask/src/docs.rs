@@ -85,14 +85,7 @@ fn render() -> anyhow::Result<BTreeMap<String, String>> {
     for (name, page) in logtools::manual_pages() {
         add(&format!("docs/man/{name}.1"), page);
     }
-    let verbs = [
-        ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
-        ("demo", "evenkeel demo [--port N]"),
-        ("check", "evenkeel check [FILE] [--offline | --online] [--format text|json] [--strict]"),
-        ("fmt", "evenkeel fmt [--check] [FILE]"),
-        ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),
-    ];
-    for (verb, synopsis) in verbs {
+    for (verb, synopsis) in roff::VERBS {
         add(&format!("docs/man/evenkeel-{verb}.1"), roff::verb(&tree, verb, synopsis)?);
     }
     for personality in &cli::PERSONALITIES {

@@ -13,11 +13,10 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
     let mut page = Page::new("evenkeel");
     page.clap_section(tree, Man::render_name_section)?;
     page.section("SYNOPSIS");
+    page.lines(&["evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]..."]);
+    page.lines(&VERBS.map(|(_, synopsis)| synopsis));
     page.lines(&[
-        "evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...]",
-        "evenkeel demo [--port N]",
-        "evenkeel ctl [--admin PATH | --listen LISTEN] VERB",
-        "evenkeel status --html",
+        "evenkeel schema",
         "evenkeel install [--prefix DIR]",
         "evenkeel links DIR",
         "evenkeel PROGRAM [WORD]...",
@@ -35,11 +34,23 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
     }
     page.section("EXAMPLES");
     page.lines(&native::EXAMPLES.map(|(line, meaning)| format!("{line:<42}{meaning}")));
-    let verbs = ["evenkeel-ctl(1)", "evenkeel-demo(1)", "evenkeel-status(1)"].map(str::to_owned);
+    let verbs = VERBS.map(|(verb, _)| format!("evenkeel-{verb}(1)"));
     let programs = cli::PERSONALITIES.iter().map(|it| format!("{}(1)", it.name));
     page.see_also(&verbs.into_iter().chain(programs).collect::<Vec<_>>());
     Ok(page.0)
 }
+
+/// The verbs that have a page, with their synopses.
+pub const VERBS: [(&str, &str); 8] = [
+    ("check", "evenkeel check [FILE] [--offline | --online] [--format text|json] [--strict]"),
+    ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
+    ("demo", "evenkeel demo [--port N]"),
+    ("diff", "evenkeel diff [--admin PATH | --listen LISTEN] [FILE]"),
+    ("fmt", "evenkeel fmt [--check] [FILE]"),
+    ("reload", "evenkeel reload [--confirm TIME] [--admin PATH | --listen LISTEN]"),
+    ("run", "evenkeel run [FILE]"),
+    ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),
+];
 
 /// The page of a verb, such as evenkeel-ctl(1).
 pub fn verb(tree: &Command, verb: &str, synopsis: &str) -> anyhow::Result<String> {
@@ -227,7 +238,7 @@ fn quoted(text: &str) -> String {
 
 const SOURCE: &str = concat!("evenkeel ", env!("CARGO_PKG_VERSION"));
 
-const DESCRIPTION: [&str; 7] = [
+const DESCRIPTION: [&str; 8] = [
     "Listens on LISTEN and distributes TCP connections over the BACKENDs. It runs in the \
      foreground and logs one line for each session that ends.",
     "LISTEN is a port, a service name, addr:port, [v6]:port or unix:/path. A BACKEND is a host, \
@@ -240,6 +251,10 @@ const DESCRIPTION: [&str; 7] = [
     "The word ! ends a tier: the backends before it are used while one of them is available, \
      otherwise those after it. The word % also ends a tier; in this tier, the client's address \
      selects the backend.",
+    "The word -- ends a service. The words after it are another one, with its own options and \
+     backends, which the same process serves. A configuration file can take the place of the \
+     command line: `evenkeel run` starts from it, and `evenkeel reload` applies what has changed \
+     in it.",
     "Policies: round-robin uses the backends in turn; hash selects by the client's address, so \
      that few clients move when backends come and go; least-sessions; random; rotation uses the \
      backends in turn, beginning with the second; address-hash takes the client's address as a \

@@ -34,7 +34,7 @@ pub struct ExitRow {
 }
 
 /// All exit statuses, in rising order. If programs use a status differently, each has a row.
-pub const EXIT_STATUSES: [ExitRow; 15] = [
+pub const EXIT_STATUSES: [ExitRow; 18] = [
     row(
         ExitStatus::Success,
         "all",
@@ -57,8 +57,14 @@ pub const EXIT_STATUSES: [ExitRow; 15] = [
     ),
     row(
         ExitStatus::Failure,
-        "evenkeel ctl",
+        "evenkeel ctl, evenkeel reload",
         "The instance refused the command and changed nothing; the message says why.",
+    ),
+    row(ExitStatus::Failure, "evenkeel diff", "Something differs."),
+    row(
+        ExitStatus::Failure,
+        "evenkeel fmt",
+        "The file cannot be read, is not TOML, or cannot be written; or, with `--check`, it is not formatted.",
     ),
     row(
         ExitStatus::Failure,
@@ -72,8 +78,13 @@ pub const EXIT_STATUSES: [ExitRow; 15] = [
     ),
     row(
         ExitStatus::Usage,
-        "evenkeel, evenkeel ctl",
+        "evenkeel, evenkeel check, evenkeel ctl, evenkeel fmt, evenkeel reload",
         "The command line was not understood; the message names the argument and says how to mend it.",
+    ),
+    row(
+        ExitStatus::Usage,
+        "evenkeel diff",
+        "Nothing was compared: the command line was not understood, no instance was selected, or the file cannot be used.",
     ),
     row(
         ExitStatus::ClassicUsage,
@@ -97,7 +108,7 @@ pub const EXIT_STATUSES: [ExitRow; 15] = [
     ),
     row(
         ExitStatus::Unavailable,
-        "evenkeel ctl",
+        "evenkeel ctl, evenkeel reload",
         "No instance is running, or several are running and none was selected.",
     ),
     row(
