@@ -11,7 +11,7 @@ use super::tree::{Entry, Node, Value};
 use super::variables::expand;
 use super::{Code, Environment};
 use crate::keys::{self, Key, Place, Shape};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The keys of a table that are in the table of keys and have values of their shapes.
@@ -163,19 +163,15 @@ impl Walk<'_, '_> {
         header: Option<&At>,
     ) -> Table {
         let pool = entries.iter().find(|entry| entry.key == "pool").and_then(plain_text);
-        let mut present: BTreeMap<&'static str, At> = BTreeMap::new();
-        for entry in &entries {
-            if let Some(key) = keys::find(place, &entry.key) {
-                present.insert(key.name, entry.at.clone());
-            }
-        }
+        let known = entries.iter().filter_map(|entry| keys::find(place, &entry.key));
+        let mut present: BTreeSet<&'static str> = known.map(|key| key.name).collect();
         let mut table = Table::default();
         for entry in entries {
             let key = match keys::find(place, &entry.key) {
                 Some(key) => Some(key),
                 None => {
                     let meant = self.unknown(place, path, &entry, pool.as_deref());
-                    meant.filter(|key| present.insert(key.name, entry.at.clone()).is_none())
+                    meant.filter(|key| present.insert(key.name))
                 }
             };
             let Some(key) = key else { continue };
@@ -186,7 +182,7 @@ impl Walk<'_, '_> {
             }
         }
         if let Some(header) = header {
-            for key in place.keys().filter(|key| key.required && !present.contains_key(key.name)) {
+            for key in place.keys().filter(|key| key.required && !present.contains(key.name)) {
                 let message = format!("{place} needs the key `{}`", key.name);
                 let fault = Fault::new(Code::MissingKey, header, message).place(path.to_string());
                 self.reports.add(fault.help(format!("add `{} = {}`", key.name, key.example)));
@@ -219,11 +215,11 @@ impl Walk<'_, '_> {
             (Shape::Duration { .. } | Shape::Listen, Value::Number(digits)) => {
                 Some(Item::Text(self.number(digits, &node.at)))
             }
-            (Shape::OneOrMore(_) | Shape::List(_), Value::List(nodes)) => {
-                self.list(key, shape, nodes, path, &node.at)
+            (Shape::OneOrMore(each) | Shape::List(each), Value::List(nodes)) => {
+                self.list(key, *each, nodes, path, &node.at)
             }
             (Shape::Tier, Value::List(nodes)) => {
-                self.list(key, Shape::List(&Shape::Backend), nodes, path, &node.at)
+                self.list(key, Shape::Backend, nodes, path, &node.at)
             }
             (Shape::OneOrMore(one), value) => {
                 let node = Node { value, at: node.at };
@@ -261,12 +257,11 @@ impl Walk<'_, '_> {
     fn list(
         &mut self,
         key: &'static Key,
-        shape: Shape,
+        each: Shape,
         nodes: Vec<Node>,
         path: &Path<'_>,
         at: &At,
     ) -> Option<Item> {
-        let (Shape::OneOrMore(each) | Shape::List(each)) = shape else { return None };
         if nodes.is_empty() {
             let may_be_empty = matches!(each, Shape::Backend | Shape::Tier);
             let code = if may_be_empty { Code::Empty } else { Code::Value };
@@ -276,7 +271,7 @@ impl Walk<'_, '_> {
         }
         let mut items = Vec::new();
         for (index, node) in nodes.into_iter().enumerate() {
-            items.extend(self.item(key, *each, node, &path.index(index)));
+            items.extend(self.item(key, each, node, &path.index(index)));
         }
         Some(Item::List(items))
     }
