@@ -1,7 +1,7 @@
 //! The configuration file: from text to a [`Config`], or to all that is wrong with it at once.
 //!
-//! [`read`] works in three steps. [`syntax`] reads TOML as far as it can; [`walk`] compares the
-//! tree with the table of [`keys`](crate::keys); [`meaning`] checks what the parts mean together.
+//! [`read`] works in three steps. `syntax` reads TOML as far as it can; `walk` compares the
+//! tree with the table of [`keys`](crate::keys); `meaning` checks what the parts mean together.
 //! Each problem becomes a [`Report`] with its place in the text. The caller reads the files, and
 //! supplies the environment and the services.
 

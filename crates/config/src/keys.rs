@@ -2,15 +2,14 @@
 //! and the reference are made.
 //!
 //! A key is a long option without its dashes. Its help, value name, default and value parser are
-//! those of the option in [`NativeArgs`](crate::native::NativeArgs), so that the file and the
-//! command line cannot differ; the table adds where the key stands and how its value is written in
-//! TOML. Keys without an option (`bind`, `backends`, ...) stand in the same table with a text of
-//! their own.
+//! those of the option in [`NativeArgs`], so that the file and the command line cannot differ; the
+//! table adds where the key stands and how its value is written in TOML. Keys without an option
+//! (`bind`, `backends`, ...) stand in the same table with a text of their own.
 //!
 //! How a reader uses it: [`Place::keys`] and [`find`] say which keys a table may have,
 //! [`Key::shape`] how the value of one is written, [`places_of`] where a misplaced key belongs.
 //! What a shape describes completely (lists, tables, names, operands) the reader takes from the
-//! tree. The values of options it collects as text, and [`settings`] reads them all.
+//! tree. The values of options it collects as text, and [`settings()`] reads them all.
 //!
 //! A new option of the start form gets a row in `table.rs`, or one in [`NOT_IN_FILES`] with the
 //! reason; a test says so.
@@ -194,7 +193,7 @@ impl fmt::Display for Place {
 }
 
 impl Key {
-    /// Whether the key is an option of the start form, so that [`settings`] reads its value.
+    /// Whether the key is an option of the start form, so that [`settings()`] reads its value.
     pub fn is_option(&self) -> bool {
         self.about.is_none()
     }

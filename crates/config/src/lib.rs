@@ -6,9 +6,9 @@
 //! looks up service names. There is one table of options per personality; help, man pages and
 //! completions are rendered from it.
 //!
-//! [`operand`] has the address grammar, [`file`] reads the configuration file, [`keys`] is the table
-//! of its keys, and [`native`] is the command line of `evenkeel`. The languages of the classics are
-//! in the crate `classics`.
+//! [`operand`] has the address grammar, [`file`](mod@file) reads the configuration file, [`keys`] is
+//! the table of its keys, and [`native`] is the command line of `evenkeel`. The languages of the
+//! classics are in the crate `classics`.
 
 #![forbid(unsafe_code)]
 
