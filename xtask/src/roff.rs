@@ -251,8 +251,8 @@ const DESCRIPTION: [&str; 8] = [
     "The word ! ends a tier: the backends before it are used while one of them is available, \
      otherwise those after it. The word % also ends a tier; in this tier, the client's address \
      selects the backend.",
-    "The word -- ends a service. The words after it are another one, with its own options and \
-     backends, which the same process serves. A configuration file can take the place of the \
+    "The word -- ends a service. The words after it describe another one, with options and \
+     backends of its own, in the same process. A configuration file can take the place of the \
      command line: `evenkeel run` starts from it, and `evenkeel reload` applies what has changed \
      in it.",
     "Policies: round-robin uses the backends in turn; hash selects by the client's address, so \

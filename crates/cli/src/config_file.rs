@@ -22,7 +22,7 @@ pub fn default_path() -> PathBuf {
     own.unwrap_or(system)
 }
 
-/// Formats a file, or says whether it would.
+/// Formats a file, or with `--check` reports whether that would change it.
 pub fn format(args: &FmtArgs) -> ExitCode {
     let path = args.file.clone().unwrap_or_else(default_path);
     let done = if path == Path::new("-") {

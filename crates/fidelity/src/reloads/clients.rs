@@ -125,7 +125,7 @@ impl Client {
         Ok(Self { reader, pattern: Pattern::new(seed), server })
     }
 
-    /// Sends so many bytes, and waits until they have come back.
+    /// Sends `count` bytes, and waits until they have come back.
     ///
     /// # Errors
     /// With the kind `InvalidData` when others come back.

@@ -1,4 +1,4 @@
-//! The proxy under test: how it is started, told to reload, and measured.
+//! The proxy under test: how it is started, reloaded and measured.
 
 use std::{
     collections::{BTreeSet, HashSet},
