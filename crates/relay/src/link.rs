@@ -132,15 +132,7 @@ impl Link {
             return Step::Wait;
         }
         if !stream.holds_nothing() {
-            return match stream.urgent_byte {
-                // What comes meanwhile is written with the rest at once, which wakes everybody less.
-                _ if !target.writable && self.may_fill_up(from) => Step::Splice(SPLICE_BYTES),
-                _ if !target.writable => Step::Wait,
-                _ if !stream.residue().is_empty() => Step::FlushResidue,
-                _ if stream.in_pipe > 0 => Step::FlushPipe,
-                Some(byte) => Step::WriteUrgent(byte),
-                None => Step::Wait,
-            };
+            return self.next_step_holding(from);
         }
         match stream.input {
             End::Open if !source.readable => Step::Wait,
@@ -154,6 +146,22 @@ impl Link {
             End::Finished if !target.writable => Step::Wait,
             End::Finished => Step::Finish,
             End::Lost => Step::Wait,
+        }
+    }
+
+    /// What to do next if bytes from `from` are held back.
+    #[inline(never)] // which keeps it off the way of those that hold nothing: most
+    fn next_step_holding(&self, from: Side) -> Step {
+        let stream = &self.streams[from as usize];
+        let target = self.ready[from.other() as usize];
+        match stream.urgent_byte {
+            // What comes meanwhile is written with the rest at once, which wakes everybody less.
+            _ if !target.writable && self.may_fill_up(from) => Step::Splice(SPLICE_BYTES),
+            _ if !target.writable => Step::Wait,
+            _ if !stream.residue().is_empty() => Step::FlushResidue,
+            _ if stream.in_pipe > 0 => Step::FlushPipe,
+            Some(byte) => Step::WriteUrgent(byte),
+            None => Step::Wait,
         }
     }
 
