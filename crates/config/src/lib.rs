@@ -1,13 +1,13 @@
 //! Turns command lines and configuration files into a validated [`Config`].
 //!
-//! [`Config`] is everything that configures a balancer; every door (the native command line, those of
-//! the classics, and the configuration file) parses into it. [`Command`] is any change that a running balancer accepts.
-//! Parsing is pure: names stay text until `control` resolves them, and a function of the caller
-//! looks up service names. There is one table of options per personality; help, man pages and
-//! completions are rendered from it.
+//! [`Config`] is everything that configures a balancer; every door (the native command line, those
+//! of the classics, and the configuration file) parses into it. [`Command`] is any change that a
+//! running balancer accepts. Parsing is pure: names stay text until `control` resolves them, and a
+//! function of the caller looks up service names. There is one table of options per personality;
+//! help, man pages and completions are rendered from it.
 //!
-//! [`operand`] has the address grammar, [`file`](mod@file) reads the configuration file, [`keys`] is
-//! the table of its keys, and [`native`] is the command line of `evenkeel`. The languages of the
+//! [`operand`] has the address grammar, [`file`](mod@file) reads the configuration file, [`keys`]
+//! is the table of its keys, and [`native`] is the command line of `evenkeel`. The languages of the
 //! classics are in the crate `classics`.
 
 #![forbid(unsafe_code)]
