@@ -78,13 +78,21 @@ impl Instance {
         let mut running: HashMap<_, _> =
             running.into_iter().map(|it| (it.listener.id(), it)).collect();
         self.close_doors(&mut running, &mut bound);
+        let known = by_id(&before);
+        let by_country = [with_countries(&before), with_countries(&self.config)];
         for wanted in self.config.listeners.clone() {
-            let old = before.listeners.iter().find(|it| it.id == wanted.id);
+            let old = wanted.id.and_then(|id| known.get(&id).copied());
             let running = wanted.id.and_then(|id| running.remove(&id));
             let listening = match old.zip(running) {
                 Some((old, mut listening)) => {
                     self.open_doors(&mut listening, &wanted, &mut bound);
-                    self.set(&listening, (old, &before), &wanted);
+                    let [was, is] = &by_country;
+                    if !has_same_settings(old, &wanted)
+                        || was.contains(&old.pool) != is.contains(&wanted.pool)
+                    {
+                        let settings = self.settings(&wanted);
+                        self.plane.publish(&listening.listener, settings);
+                    }
                     listening
                 }
                 None => self.begin(&wanted, &mut bound),
@@ -108,8 +116,9 @@ impl Instance {
     /// listener is to have go to `bound`, and stay open.
     fn close_doors(&self, running: &mut HashMap<ListenerId, Listening>, bound: &mut Vec<Bound>) {
         let mut leaving: HashMap<DoorId, Bound> = HashMap::new();
+        let listeners = by_id(&self.config);
         for (id, listening) in running {
-            let wanted = self.config.listeners.iter().find(|it| it.id == Some(*id));
+            let wanted = listeners.get(id);
             let stays = |bind: &Bind| wanted.is_some_and(|wanted| wanted.binds.contains(bind));
             for Door { id, bind, file } in listening.doors.extract_if(.., |it| !stays(&it.bind)) {
                 leaving.insert(id, (bind, Sockets { fds: Vec::new(), file }));
@@ -121,29 +130,19 @@ impl Instance {
                 sockets.fds.push(socket);
             }
         }
-        let is_wanted =
-            |bind: &Bind| self.config.listeners.iter().any(|it| it.binds.contains(bind));
-        bound.extend(leaving.into_values().filter(|(bind, _)| is_wanted(bind)));
+        let wanted: HashSet<_> = self.config.listeners.iter().flat_map(|it| &it.binds).collect();
+        bound.extend(leaving.into_values().filter(|(bind, _)| wanted.contains(bind)));
     }
+}
 
-    /// Publishes a listener's settings, if they have changed. `before` is the whole configuration
-    /// with `old`.
-    fn set(
-        &mut self,
-        listening: &Listening,
-        (old, before): (&Listener, &Config),
-        wanted: &Listener,
-    ) {
-        let needs_countries = |config: &Config, it: &Listener| {
-            config.pool(&it.pool).is_some_and(|pool| pool.needs_countries())
-        };
-        if !has_same_settings(old, wanted)
-            || needs_countries(before, old) != needs_countries(&self.config, wanted)
-        {
-            let settings = self.settings(wanted);
-            self.plane.publish(&listening.listener, settings);
-        }
-    }
+fn by_id(config: &Config) -> HashMap<ListenerId, &Listener> {
+    config.listeners.iter().filter_map(|it| Some((it.id?, it))).collect()
+}
+
+/// The names of the pools that have a rule about countries.
+fn with_countries(config: &Config) -> HashSet<String> {
+    let pools = config.pools.iter().filter(|pool| pool.needs_countries());
+    pools.map(|pool| pool.name.clone()).collect()
 }
 
 /// Refuses an address that is listed twice. The kernel would not, if the port is shared.
