@@ -15,10 +15,12 @@ use config::{Command, CommandError, Reply};
 use dataplane::Event;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::{Level, Line, Value};
 use terms::{Address, CloseReason};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
 
 /// The control plane's state. One task has it.
 pub(crate) struct Owner {
@@ -35,7 +37,12 @@ pub(crate) struct Owner {
     dns: Dns,
     /// Sessions being cut at an operator's command.
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
+    /// The task that releases memory after the start, or after the last reload.
+    settling: Option<AbortHandle>,
 }
+
+/// How long after the start, or a reload, everything that belongs to it is over.
+const SETTLED: Duration = Duration::from_secs(1);
 
 impl Owner {
     pub fn new(
@@ -56,6 +63,7 @@ impl Owner {
             watched: Arc::default(),
             dns,
             cuts,
+            settling: None,
         }
     }
 
@@ -172,6 +180,18 @@ impl Owner {
     pub fn report_status(&mut self) {
         if self.reports.are_heard() {
             self.reports.status(&self.instance.summary().to_string());
+        }
+    }
+
+    /// Releases the memory that only the start, or a reload, has needed, when that is over. Another
+    /// reload in the meantime begins the wait anew.
+    pub fn release_memory_later(&mut self) {
+        let release = tokio::spawn(async {
+            sleep(SETTLED).await;
+            sys::process::release_idle_memory();
+        });
+        if let Some(earlier) = self.settling.replace(release.abort_handle()) {
+            earlier.abort();
         }
     }
 

@@ -39,6 +39,7 @@ impl Owner {
             self.note(Level::Error, "reload refused; nothing has changed", &fields);
         }
         self.reports.ready();
+        self.release_memory_later();
         drop(answer.send(result));
     }
 
@@ -145,6 +146,7 @@ impl Owner {
                 let fields = [("revision", Value::Count(number)), ("hash", Value::Text(&hash))];
                 self.note(Level::Warn, "reload not confirmed: taken back", &fields);
                 self.keep_watch();
+                self.release_memory_later();
             }
             Err(errors) => {
                 it.deadline = Instant::now() + REVERT_PAUSE;

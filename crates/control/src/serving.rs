@@ -120,10 +120,7 @@ impl Serving {
         if let Some(companion) = companion {
             tokio::spawn(companion);
         }
-        tokio::spawn(async {
-            sleep(SETTLED).await;
-            sys::process::forget_startup_code();
-        });
+        self.owner.release_memory_later();
         let ending = self.until_shutdown(exit).await;
         self.owner.reports.stopping(self.owner.instance.shutdown_limit());
         self.owner.report_status();
@@ -368,9 +365,6 @@ fn call(roll_call: &RollCall) -> Answers<()> {
     roll_call.begin(reply);
     answers
 }
-
-/// How long after the start everything that belongs to it is over.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// How often the reporter is asked for what it has held back.
 const TICK: Duration = Duration::from_secs(3);

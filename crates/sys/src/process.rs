@@ -283,9 +283,20 @@ pub fn renounce_privileges() {
     let _ = thread::set_no_new_privs(true);
 }
 
-/// Releases the memory of code and constants that only the start has used. Pages that are needed
-/// again are mapped again from the page cache.
-pub fn forget_startup_code() {
+/// Returns memory to the system that only rare work, such as the start, has needed: freed memory
+/// that the allocator has kept, and the pages of the program's code and constants. The pages that
+/// are still used are mapped again from the page cache.
+pub fn release_idle_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a plain number. The call touches only memory that has been freed, and takes the
+    // allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    release_code();
+}
+
+fn release_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
     let Some(program) = program.to_str() else { return };

@@ -274,13 +274,16 @@ fn connections(pid: u32, inodes: &HashSet<u64>) -> usize {
 pub fn settled(proxy: &Proxy) -> Check<Measure> {
     let mut last = proxy.measure();
     let found = wait_for(soon(), || {
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(SETTLING);
         let before = std::mem::replace(&mut last, proxy.measure());
         (before.descriptors == last.descriptors && before.processes == last.processes)
             .then_some(last)
     });
     found.ok_or_else(|| Failure::new("the proxy to settle", format!("{last:?}")))
 }
+
+/// Long enough for what is released only after a while, such as memory.
+const SETTLING: Duration = Duration::from_secs(2);
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(15)
