@@ -33,7 +33,7 @@ impl CountryBook {
         if self.file.is_none() {
             match CountryFile::find() {
                 Ok(file) => (self.file, self.is_missing) = (Some(Arc::new(file)), false),
-                // Tried again whenever something changes, and told of once.
+                // Tried again whenever something changes, and reported once.
                 Err(error) if !self.is_missing => {
                     (self.error, self.is_missing) = (Some(error.to_string()), true);
                 }

@@ -1,9 +1,10 @@
-//! The service manager, such as systemd, that has started this process: what it is told, and what it
-//! passes.
+//! The service manager, such as systemd, that has started this process: the reports that it gets, and
+//! the sockets that it passes.
 //!
-//! It hears when the instance is ready, reloads and stops, what its state is, and that it is alive
-//! (sd_notify(3)). Nothing here waits for the manager, and none of its faults is ours: what it
-//! cannot take now it is told later, or never.
+//! Reports say that the instance is ready, is reloading or stopping, what its state is, and that it
+//! is alive (sd_notify(3)). Nothing here waits for the manager. A report that it cannot take at the
+//! moment is sent again later if it is about a turn in the life of the instance, and dropped
+//! otherwise; a manager that fails never stops the instance.
 
 mod passed;
 mod reports;
@@ -28,7 +29,7 @@ use sys::supervisor::{ReportSocket, take_variable};
 #[derive(Default)]
 pub struct ServiceManager {
     pub(crate) reports: Reports,
-    /// The time within which it must hear that the instance is alive, each time anew.
+    /// The maximum time between two reports that the instance is alive; `None` if it expects none.
     pub(crate) patience: Option<Duration>,
     pub(crate) passed: PassedSockets,
 }

@@ -27,7 +27,7 @@ pub(crate) struct Owner {
     pub instance: Instance,
     pub reporter: Box<dyn Reporter>,
     pub socket: AdminSocket,
-    /// What the service manager is told.
+    /// Reports to the service manager.
     pub reports: Reports,
     /// If the instance was started from a file.
     pub revisions: Option<Revisions>,
@@ -176,7 +176,7 @@ impl Owner {
         self.socket.retire();
     }
 
-    /// Tells the service manager how things are, if that has changed.
+    /// Reports the status of the instance to the service manager, if it has changed.
     pub fn report_status(&mut self) {
         if self.reports.are_heard() {
             self.reports.status(&self.instance.summary().to_string());

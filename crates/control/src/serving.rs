@@ -107,8 +107,8 @@ impl Serving {
         }
     }
 
-    /// Tells the service manager that the instance serves. In the background, the process that
-    /// started this one does that.
+    /// Reports to the service manager that the instance is ready. In the background, the process
+    /// that started this one does so instead.
     pub fn report_ready(&mut self) {
         self.owner.reports.ready();
         self.owner.report_status();
@@ -366,7 +366,7 @@ fn call(roll_call: &RollCall) -> Answers<()> {
     answers
 }
 
-/// How often the reporter is asked for what it has held back.
+/// How often the reporter writes what it has held back, and the service manager gets the status.
 const TICK: Duration = Duration::from_secs(3);
 
 /// How often to check whether the last session has ended.

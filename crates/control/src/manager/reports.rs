@@ -1,4 +1,4 @@
-//! What the service manager is told, and when.
+//! Reports to the service manager: what each says, and when it is sent.
 
 use std::time::Duration;
 use sys::supervisor::{Report, ReportSocket};
@@ -18,8 +18,7 @@ pub(crate) struct Reports {
 /// removed.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// The greatest number of turns that are owed. A manager that has missed more is not told of the
-/// earliest.
+/// The maximum number of turns that are owed. If the manager misses more, the earliest are dropped.
 const OWED_MAX: usize = 8;
 
 impl Reports {
@@ -54,8 +53,8 @@ impl Reports {
         }
     }
 
-    /// The instance accepts no more clients. Its sessions may continue for as long as `limit`, and
-    /// the manager is asked to wait for that. If there is no limit, the manager's own applies.
+    /// The instance accepts no more clients. Its sessions may continue for up to `limit`, and the
+    /// report asks the manager to wait that long. If there is no limit, the manager's own applies.
     pub fn stopping(&mut self, limit: Option<Duration>) {
         if std::mem::replace(&mut self.is_stopping, true) {
             return;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Calls the roll of the workers at half of the manager's patience. As soon as all have answered,
-/// the manager is to be told.
+/// the instance is to be reported alive.
 pub(crate) struct Watchdog {
     /// When to call the roll again; `None` if there is no watchdog.
     rounds: Option<Interval>,
@@ -19,7 +19,7 @@ struct Round {
 }
 
 impl Watchdog {
-    /// A watchdog with this patience; with none, it never has anything to tell. Needs a runtime.
+    /// A watchdog with this patience; without one, it never asks anybody. Needs a runtime.
     pub fn new(patience: Option<Duration>) -> Self {
         let rounds = patience.map(|patience| {
             let mut rounds = interval((patience / 2).max(SHORTEST_ROUND));
@@ -52,7 +52,7 @@ impl Watchdog {
     }
 }
 
-/// A manager with less patience than twice this is told as often as this.
+/// The shortest time between two rounds, whatever the manager's patience.
 const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
