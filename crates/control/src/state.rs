@@ -59,7 +59,7 @@ impl Kept {
             is_asked: place.is_some_and(|place| place.is_asked),
             state: State::default(),
             instance: place.map(|place| place.instance.clone()).unwrap_or_default(),
-            boot: sys::clock::boot_id(),
+            boot: place.map(|_| sys::clock::boot_id()).unwrap_or_default(),
             remarks: Vec::new(),
         };
         let Some(place) = place else { return kept };
@@ -135,6 +135,9 @@ impl Kept {
         let now = moment(&self.boot);
         for (config, pool) in config.pools.iter().zip(pools) {
             let healths = self.state.healths(&config.name, &now);
+            if healths.is_empty() {
+                continue;
+            }
             for (address, (_, _, backend)) in addresses(config).iter().zip(pool.backends()) {
                 if let Some(health) = healths.get(&**address) {
                     backend.state.set_health(*health);
