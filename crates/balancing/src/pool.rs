@@ -121,12 +121,16 @@ impl Pool {
         })
     }
 
+    /// The backends of all tiers, and then the reject backend.
+    pub fn all_backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.tiers.iter().flat_map(|tier| &tier.backends).chain(&self.reject)
+    }
+
     /// Whether any access list asks where a client's address is registered, the reject backend's
     /// included.
     #[must_use]
     pub fn needs_country(&self) -> bool {
-        let mut backends = self.backends().map(|(_, _, backend)| backend).chain(&self.reject);
-        self.access.needs_country() || backends.any(|backend| backend.access.needs_country())
+        self.access.needs_country() || self.all_backends().any(|it| it.access.needs_country())
     }
 
     fn offer(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {

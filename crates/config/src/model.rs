@@ -331,6 +331,11 @@ impl Pool {
         })
     }
 
+    /// The backends of all tiers, and then the reject backend.
+    pub fn all_backends(&self) -> impl Iterator<Item = &Backend> {
+        self.tiers.iter().flat_map(|tier| &tier.backends).chain(&self.reject)
+    }
+
     /// What may be tried after a failure in a tier with this policy.
     #[must_use]
     pub fn failover_of(&self, policy: Policy) -> FailoverScope {
@@ -343,8 +348,7 @@ impl Pool {
     /// Whether any access list has a rule about countries.
     #[must_use]
     pub fn needs_countries(&self) -> bool {
-        let backends = self.backends().map(|(_, _, backend)| backend).chain(&self.reject);
-        let mut lists = backends.map(|backend| &backend.access).chain([&self.access]);
+        let mut lists = self.all_backends().map(|backend| &backend.access).chain([&self.access]);
         lists.any(|list| list.needs_country())
     }
 

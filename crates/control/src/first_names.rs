@@ -5,7 +5,7 @@
 //! as [`NameKeeper`](crate::names::NameKeeper) does with every name.
 
 use crate::bind::StartError;
-use config::{Bind, Config, Endpoint, Host};
+use config::{Bind, Config, Endpoint, Host, Pool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
@@ -117,8 +117,7 @@ impl FirstNames {
     pub fn last_known(&self, config: &Config) -> Vec<(String, String, Vec<SocketAddr>)> {
         let pools = config.pools.iter();
         let all = pools.flat_map(|pool| {
-            let backends = pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject);
-            backends.map(move |backend| (&pool.name, &backend.endpoint))
+            pool.all_backends().map(move |backend| (&pool.name, &backend.endpoint))
         });
         let found = all.filter_map(|(pool, endpoint)| {
             let Endpoint::Tcp { host, port } = endpoint else { return None };
@@ -136,7 +135,7 @@ impl FirstNames {
     pub fn refuse_unresolved(&self, config: &Config) -> Result<(), StartError> {
         let [pool] = &config.pools[..] else { return Ok(()) };
         let mut first = None;
-        for backend in pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject) {
+        for backend in pool.all_backends() {
             let Endpoint::Tcp { host, port } = &backend.endpoint else { return Ok(()) };
             match self.find(host, *port) {
                 Found::Failed(source) => {
@@ -180,15 +179,14 @@ fn key(host: &str, port: u16) -> String {
 }
 
 fn backend_names(config: &Config) -> impl Iterator<Item = (String, u16)> {
-    let pools = config.pools.iter();
-    let all = pools.flat_map(|it| it.backends().map(|(_, _, backend)| backend).chain(&it.reject));
-    all.filter_map(|backend| match &backend.endpoint {
+    config.pools.iter().flat_map(Pool::all_backends).filter_map(|backend| match &backend.endpoint {
         Endpoint::Tcp { host: Host::Name(name), port } => Some((name.clone(), *port)),
         _ => None,
     })
 }
 
-fn listening_names(config: &Config) -> Vec<(String, u16)> {
+/// The names of listening addresses, with their ports.
+pub(crate) fn listening_names(config: &Config) -> Vec<(String, u16)> {
     let name = |bind: &Bind| match bind {
         Bind::Tcp { host: Some(Host::Name(name)), port, .. } => Some((name.clone(), *port)),
         _ => None,

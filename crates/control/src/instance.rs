@@ -238,10 +238,7 @@ impl Instance {
     /// The addresses of those that have some.
     pub(crate) fn known_addresses(&self) -> HashMap<String, Vec<Address>> {
         let named: HashSet<_> = named_backends(&self.config).map(ToString::to_string).collect();
-        let backends = self
-            .pools
-            .iter()
-            .flat_map(|pool| pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject));
+        let backends = self.pools.iter().flat_map(|pool| pool.all_backends());
         let known = backends.filter(|it| !it.addresses.is_empty() && named.contains(&it.name));
         known.map(|it| (it.name.clone(), it.addresses.clone())).collect()
     }
@@ -251,8 +248,7 @@ impl Instance {
         let mut changed = false;
         for running in &mut self.pools {
             let is_other = |it: &Backend| it.name == name && !same_set(&it.addresses, addresses);
-            let all = running.backends().map(|(_, _, it)| it).chain(&running.reject);
-            if !all.into_iter().any(|it| is_other(it)) {
+            if !running.all_backends().any(|it| is_other(it)) {
                 continue;
             }
             let mut pool = Pool::clone(running);

@@ -13,10 +13,7 @@ use terms::Address;
 /// listener.
 pub(crate) fn refuse(bound: &[Bound], pools: &[Pool]) -> Result<(), StartError> {
     let own = sys::interfaces::own_addresses().unwrap_or_default();
-    for backend in pools
-        .iter()
-        .flat_map(|pool| pool.tiers.iter().flat_map(|tier| &tier.backends).chain(&pool.reject))
-    {
+    for backend in pools.iter().flat_map(Pool::all_backends) {
         for address in &backend.addresses {
             if let Some((bind, _)) = bound.iter().find(|it| is_served_by(address, it, &own)) {
                 return Err(StartError::Loop {

@@ -2,10 +2,11 @@
 //! has the owner of the instance apply it.
 
 use crate::desk::{Desk, Reload, Request, Who};
+use crate::first_names::listening_names;
 use crate::found::Found;
 use crate::lookup::look_up;
 use crate::origin::{Loaded, Origin, ReadError};
-use config::{Bind, CommandError, Config, Endpoint, Host, Reply};
+use config::{CommandError, Config, Endpoint, Host, Pool, Reply};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,17 +73,12 @@ impl Desk {
 
 /// The addresses of listening hosts that are names.
 async fn find_hosts(config: &Config, deadline: Instant) -> HashMap<String, Vec<IpAddr>> {
-    let binds = config.listeners.iter().flat_map(|it| &it.binds);
-    let names = binds.filter_map(|bind| match bind {
-        Bind::Tcp { host: Some(host @ Host::Name(name)), .. } => Some((name, host)),
-        _ => None,
-    });
     let mut found = HashMap::new();
-    for (name, host) in names {
-        let host = host.clone();
+    for (name, _) in listening_names(config) {
+        let host = Host::Name(name.clone());
         let lookup = spawn_blocking(move || crate::bind::resolve(&host, 0));
         if let Ok(Ok(Ok(addresses))) = timeout_at(deadline, lookup).await {
-            found.insert(name.clone(), addresses.iter().map(|it| it.ip()).collect());
+            found.insert(name, addresses.iter().map(|it| it.ip()).collect());
         }
     }
     found
@@ -90,10 +86,7 @@ async fn find_hosts(config: &Config, deadline: Instant) -> HashMap<String, Vec<I
 
 /// The addresses of all backends whose host is a name, reject backends included.
 pub(crate) fn named_backends(config: &Config) -> impl Iterator<Item = &Endpoint> {
-    let backends = config
-        .pools
-        .iter()
-        .flat_map(|pool| pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject));
+    let backends = config.pools.iter().flat_map(Pool::all_backends);
     let endpoints = backends.map(|backend| &backend.endpoint);
     endpoints.filter(|it| matches!(it, Endpoint::Tcp { host: Host::Name(_), .. }))
 }

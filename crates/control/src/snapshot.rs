@@ -117,9 +117,8 @@ impl<'a> Before<'a> {
             backends.insert(backend.id, (config, backend));
         }
         for (config, pool) in config.pools.iter().zip(running) {
-            let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
-            let running: HashMap<_, _> = running.map(|it| (it.id, it)).collect();
-            for config in all_backends(config) {
+            let running: HashMap<_, _> = pool.all_backends().map(|it| (it.id, it)).collect();
+            for config in config.all_backends() {
                 if let Some(id) = config.id
                     && let Some(running) = running.get(&id)
                 {
@@ -172,8 +171,7 @@ impl<'a> Before<'a> {
     pub fn without(&self, ids: &HashSet<BackendId>) -> Vec<Departed> {
         let mut departed = Vec::new();
         for (name, (config, pool)) in &self.pools {
-            let running = pool.backends().map(|(_, _, it)| it).chain(&pool.reject);
-            for (config, backend) in all_backends(config).zip(running) {
+            for (config, backend) in config.all_backends().zip(pool.all_backends()) {
                 if !ids.contains(&backend.id) {
                     let (config, backend) = (config.clone(), Arc::clone(backend));
                     departed.push(Departed { pool: (*name).to_owned(), config, backend });
@@ -203,11 +201,7 @@ impl Departed {
 /// The ids of all backends, reject backends included.
 pub(crate) fn backend_ids(config: &Config) -> HashSet<BackendId> {
     let pools = config.pools.iter();
-    pools.flat_map(all_backends).filter_map(|backend| backend.id).collect()
-}
-
-fn all_backends(pool: &config::Pool) -> impl Iterator<Item = &config::Backend> {
-    pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject)
+    pools.flat_map(config::Pool::all_backends).filter_map(|backend| backend.id).collect()
 }
 
 /// The settings for the sessions of a listener.

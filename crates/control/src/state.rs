@@ -270,18 +270,8 @@ impl Instance {
                 state.pools.entry(config.name.clone()).or_default().quarantines = quarantines;
             }
         }
-        let named = self.named_backends().into_iter().map(|(name, _)| name);
-        let mut known: BTreeMap<_, _> = named.map(|name| (name, Vec::new())).collect();
-        for backend in self.pools.iter().flat_map(|pool| {
-            let backends = pool.backends().map(|(_, _, backend)| backend);
-            backends.chain(&pool.reject)
-        }) {
-            if let Some(known) = known.get_mut(&backend.name) {
-                *known = backend.addresses.iter().filter_map(ip).collect();
-            }
-        }
-        known.retain(|_, addresses| !addresses.is_empty());
-        state.names.extend(known);
+        let known = self.known_addresses().into_iter();
+        state.names.extend(known.map(|(name, all)| (name, all.iter().filter_map(ip).collect())));
         state
     }
 }

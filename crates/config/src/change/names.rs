@@ -20,9 +20,8 @@ impl Names {
             let named = config.listeners.iter();
             listeners.extend(named.filter_map(|it| Some((it.id?, it.name.clone()))));
             for pool in &config.pools {
-                let all = pool.backends().map(|(_, _, backend)| backend).chain(&pool.reject);
                 let name = |it: &Backend| Some((it.id?, format!("{}/{}", pool.name, it.called())));
-                backends.extend(all.filter_map(name));
+                backends.extend(pool.all_backends().filter_map(name));
             }
         }
         Self { listeners, backends }
