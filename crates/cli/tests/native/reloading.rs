@@ -308,3 +308,21 @@ fn an_instance_without_a_file_says_that_there_is_none() {
     let said = place.ctl("reload").check(1).stderr;
     assert!(said.contains("no configuration file to reload"), "{said}");
 }
+
+#[test]
+fn what_a_reload_needed_leaves_the_memory_again() {
+    let (port, a, b) = (port(), Backend::named("a"), Backend::named("b"));
+    let running = Running::start(&web(&port, &[&a]));
+    let pid = running.program.pid().as_raw_nonzero();
+    let kb = |name: &str| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let is_below_peak = || kb("VmRSS:") + 1024 < kb("VmHWM:");
+    until("memory of the start to be released", is_below_peak);
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap(); // the peak begins anew: proc(5)
+    running.reload(&web(&port, &[&b]));
+    until("memory of the reload to be released", is_below_peak);
+    assert_eq!(ask(&port), "b");
+}
