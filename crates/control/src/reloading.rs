@@ -6,7 +6,7 @@ use crate::found::Found;
 use crate::instance::Instance;
 use crate::origin::{Loaded, ReadError};
 use crate::owner::Owner;
-use crate::replace::Replaced;
+use crate::replace::{Replaced, Replacement};
 use crate::revisions::Unconfirmed;
 use crate::watch::Watch;
 use config::file::{Report, Severity};
@@ -59,26 +59,26 @@ impl Owner {
             return Ok(Reply::Unchanged);
         }
         loaded.warnings.iter().for_each(|it| self.note_report(it));
-        let now = self.instance.effective();
         let replaced = self.replace(loaded.config, found).map_err(|reasons| {
             for reason in &reasons {
                 self.note(Level::Error, "cannot reload", &[("error", Value::Text(reason))]);
             }
             CommandError::NotReloadable(reasons)
         })?;
-        let after = self.instance.effective();
         let Some(revisions) = &mut self.revisions else { return Err(CommandError::NoFile) };
         revisions.hash = hash;
         if replaced.changes.is_empty() {
             return Ok(Reply::Unchanged);
         }
         revisions.number += 1;
+        let after = &self.instance.config;
+        let names = Names::new(replaced.before.running(), after);
         let deadline = confirm.map(|time| Instant::now() + time);
         revisions.unconfirmed = match revisions.unconfirmed.take() {
             // What is taken back is all that was not confirmed.
             Some(earlier) => Some(Unconfirmed {
                 deadline: deadline.unwrap_or(earlier.deadline),
-                fallback: earlier.fallback.with_changes(&earlier.after, &now),
+                fallback: earlier.fallback.with_changes(&earlier.after, replaced.before.running()),
                 after: after.clone(),
                 hash: earlier.hash,
             }),
@@ -89,7 +89,6 @@ impl Owner {
                 hash: old_hash,
             }),
         };
-        let names = Names::new(&now, &after);
         self.note_changes(&replaced.changes, &replaced.overruled, &names, by);
         self.note_country_error();
         self.keep_watch();
@@ -98,14 +97,12 @@ impl Owner {
 
     /// Replaces the configuration, unless that needs a restart.
     fn replace(&mut self, wanted: Config, found: &Found) -> Result<Replaced, Vec<String>> {
-        let mut reasons = self.instance.what_needs_a_restart(&wanted);
-        if reasons.is_empty() {
-            match self.instance.replace(wanted, found) {
-                Ok(replaced) => return Ok(replaced),
-                Err(errors) => reasons = texts(&errors),
-            }
+        let replacement = self.instance.plan(wanted);
+        let reasons = self.instance.what_needs_a_restart(&replacement);
+        if !reasons.is_empty() {
+            return Err(reasons);
         }
-        Err(reasons)
+        self.instance.replace(replacement, found).map_err(|errors| texts(&errors))
     }
 
     /// Begins or ends to watch the file, as configured.
@@ -215,23 +212,20 @@ impl Owner {
 }
 
 impl Instance {
-    /// What `wanted` would change that cannot change while the process runs.
-    fn what_needs_a_restart(&self, wanted: &Config) -> Vec<String> {
-        let mut identified = wanted.clone();
-        identified.recognise(&self.given);
-        let mut reasons = Vec::new();
-        for change in self.given.diff(&identified) {
-            match &change {
-                Change::SetProcess(ProcessSetting::Watch(_)) => {}
-                Change::SetProcess(_) | Change::SetListener(_, ListenerSetting::SharedPort(_)) => {
-                    let what = Names::new(&self.given, &identified).describe(&change);
-                    reasons
-                        .push(format!("{what} cannot change while the balancer runs: restart it"));
-                }
-                _ => {}
-            }
-        }
-        reasons
+    /// What a replacement would change that cannot change while the process runs.
+    fn what_needs_a_restart(&self, replacement: &Replacement) -> Vec<String> {
+        let needs_a_restart = |change: &&Change| match change {
+            Change::SetProcess(ProcessSetting::Watch(_)) => false,
+            Change::SetProcess(_) => true,
+            Change::SetListener(_, ListenerSetting::SharedPort(_)) => true,
+            _ => false,
+        };
+        let changes = replacement.changes.iter().filter(needs_a_restart);
+        let describe = |change| {
+            let what = Names::new(&self.given, &replacement.wanted).describe(change);
+            format!("{what} cannot change while the balancer runs: restart it")
+        };
+        changes.map(describe).collect()
     }
 
     /// The running configuration, with what the data plane has decided by itself.

@@ -6,8 +6,17 @@
 use crate::bind::{StartError, StartErrors};
 use crate::found::Found;
 use crate::instance::Instance;
-use config::{Change, Config, Target};
+use config::{Change, Config, Ids, Target};
 use std::collections::HashSet;
+
+/// A replacement that has not changed anything yet.
+pub(crate) struct Replacement {
+    /// What is given now, with the ids of what is known.
+    pub wanted: Config,
+    /// The differences between what was given before and what is given now.
+    pub changes: Vec<Change>,
+    ids: Ids,
+}
 
 /// What a replacement has changed.
 pub(crate) struct Replaced {
@@ -26,22 +35,28 @@ pub(crate) struct Fallback {
 }
 
 impl Instance {
-    /// Applies what has changed in `wanted` since the last call, or the start. What commands have
-    /// changed stays, unless `wanted` has changed the same setting.
-    ///
-    /// # Errors
-    /// What keeps the instance from listening; nothing has changed then.
-    pub(crate) fn replace(
-        &mut self,
-        mut wanted: Config,
-        found: &Found,
-    ) -> Result<Replaced, StartErrors> {
-        self.note_auto_disabled();
+    /// What it takes to replace what was given by `wanted`.
+    pub(crate) fn plan(&self, mut wanted: Config) -> Replacement {
         let mut ids = self.ids.clone();
         wanted.recognise(&self.given);
         // What a command has added may be in the file now.
         wanted.identify(Some(&self.config), &mut ids);
         let changes = self.given.diff(&wanted);
+        Replacement { wanted, ids, changes }
+    }
+
+    /// Applies what has changed since the last call, or the start. What commands have changed
+    /// stays, unless the replacement has changed the same setting.
+    ///
+    /// # Errors
+    /// What keeps the instance from listening; nothing has changed then.
+    pub(crate) fn replace(
+        &mut self,
+        replacement: Replacement,
+        found: &Found,
+    ) -> Result<Replaced, StartErrors> {
+        self.note_auto_disabled();
+        let Replacement { wanted, ids, changes } = replacement;
         let overrides = self.given.diff(&self.config);
         let next = match overrides.is_empty() {
             true => wanted.clone(), // the same, without the work
@@ -57,7 +72,7 @@ impl Instance {
 
     /// As [`Self::replace`], for a companion: see [`crate::Operator::reconfigure`].
     pub(crate) fn reconfigure(&mut self, wanted: &Config) -> Result<(), StartError> {
-        let replaced = self.replace(wanted.clone(), &Found::default());
+        let replaced = self.replace(self.plan(wanted.clone()), &Found::default());
         replaced.map(drop).map_err(|errors| errors.0)
     }
 
@@ -83,6 +98,11 @@ impl Instance {
 }
 
 impl Fallback {
+    /// What ran in this state.
+    pub fn running(&self) -> &Config {
+        &self.running
+    }
+
     /// The state to return to after a further replacement, if commands have changed `after` to
     /// `now` in the meantime.
     pub fn with_changes(mut self, after: &Config, now: &Config) -> Self {

@@ -17,7 +17,8 @@ fn a_replacement_that_is_taken_back_leaves_no_trace() {
             step.set(number);
             let before = instance.config.clone();
             let wanted = any_config(dir.path(), &mut rng);
-            let replaced = instance.replace(wanted.clone(), &Found::default()).unwrap();
+            let replaced =
+                instance.replace(instance.plan(wanted.clone()), &Found::default()).unwrap();
             assert_is(&instance, &wanted);
             let after = instance.config.clone();
             instance.restore(&replaced.before, &after).unwrap();
@@ -41,7 +42,7 @@ fn what_a_command_has_set_gives_way_to_the_file_only() {
             let _ = instance.apply(&set, &[]); // unless there is no such backend
             let (given, running) = (instance.given.clone(), instance.config.clone());
             let wanted = any_config(dir.path(), &mut rng);
-            let replaced = instance.replace(wanted, &Found::default()).unwrap();
+            let replaced = instance.replace(instance.plan(wanted), &Found::default()).unwrap();
             assert_eq!(instance.config, running.with(given.diff(&instance.given)));
             assert_eq!(
                 replaced.overruled.is_empty(),
