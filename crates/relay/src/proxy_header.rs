@@ -18,7 +18,7 @@ mod v2;
 pub use origin::{Header, InvalidHeader, Origin};
 use terms::SendProxy;
 
-/// The length of the longest header that is accepted: one of version 2 with [`v2::LENGTH_MAX`].
+/// The length of the longest header that is accepted: one of version 2 with `v2::LENGTH_MAX`.
 pub const HEADER_BYTES_MAX: usize = v2::PREFIX_BYTES + v2::LENGTH_MAX;
 
 /// The length of the longest unique id (`PP2_TYPE_UNIQUE_ID`).
