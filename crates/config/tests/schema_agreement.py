@@ -43,6 +43,7 @@ PROCESS = {
     "root": ["/var/empty"],
     "state": ["/var/lib/evenkeel", "none"],
     "daemon": [True, False],
+    "watch": [True, False],
     "pid-file": ["/run/evenkeel.pid"],
     "admin": ["/run/evenkeel/admin.sock"],
     "log-format": ["text", "json"],
@@ -102,7 +103,7 @@ MADE = {
     "backend": ["to", "name", "access"],
 }
 
-FLAGS = ["daemon", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort",
+FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort",
          "auto-disable", "affinity-count-only", "fixed-places"]
 CHOICES = ["log-format", "send-proxy", "splice", "cut", "family", "policy", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
