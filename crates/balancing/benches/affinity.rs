@@ -14,7 +14,7 @@ use balancing::{Affinity, Client};
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use terms::Instant;
+use terms::{BackendId, Instant};
 
 const CLIENTS: usize = 1_000_000;
 
@@ -46,7 +46,7 @@ fn at(call: u64) -> Instant {
 fn full() -> Affinity {
     let table = Affinity::new(CLIENTS, None, 0x5eed);
     for number in 0..CLIENTS as u64 {
-        table.enter(&client(number), at(number)).remember(Some(1));
+        table.enter(&client(number), at(number)).remember(Some(BackendId::new(1)));
     }
     table
 }
@@ -90,7 +90,7 @@ fn new_in_a_full_mixed_table(bencher: Bencher<'_, '_>) {
     for _ in 0..2 * CLIENTS {
         call += 1;
         let number = call.wrapping_mul(0x9e37_79b9) % CLIENTS as u64;
-        table.enter(&client(number), at(call)).remember(Some(2));
+        table.enter(&client(number), at(call)).remember(Some(BackendId::new(2)));
     }
     bencher.bench_local(|| {
         call += 1;
@@ -116,7 +116,7 @@ fn new_in_a_filling_table(bencher: Bencher<'_, '_>) {
     let mut call = 0;
     while call < 800_000 {
         call += 1;
-        table.enter(&client(call), at(call)).remember(Some(1));
+        table.enter(&client(call), at(call)).remember(Some(BackendId::new(1)));
     }
     bencher.bench_local(|| {
         call += 1;

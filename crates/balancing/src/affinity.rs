@@ -17,7 +17,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use terms::Instant;
+use terms::{BackendId, Instant};
 
 /// A bounded memory of clients, shared by all workers. Each session takes its lock for a short
 /// time when it begins and when it ends.
@@ -39,8 +39,8 @@ pub struct AffinityRow {
     pub client: Option<IpAddr>,
     /// When the client last began a session.
     pub last_used: Instant,
-    /// Place in the first tier of the backend that the client is remembered with.
-    pub backend: Option<u32>,
+    /// The backend that the client is remembered with.
+    pub backend: Option<BackendId>,
     /// Sessions begun.
     pub connects: u32,
     /// Bytes to the client in sessions that have ended.
@@ -77,11 +77,12 @@ struct Table {
 struct Entry {
     client: Option<IpAddr>,
     /// [`NO_BACKEND`] if the client is remembered with none.
-    backend: u32,
+    backend: BackendId,
     connects: u32,
 }
 
-const NO_BACKEND: u32 = u32::MAX;
+/// The id of backends that are in no configuration.
+const NO_BACKEND: BackendId = BackendId::new(0);
 
 /// What the end of a session writes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,10 +137,9 @@ impl Affinity {
         Known { table, slot }
     }
 
-    /// Adds a client that an earlier process remembered, with its backend (the place in the first
-    /// tier) and the time of its last session. The entry of a client that is known already stays as
-    /// it is.
-    pub fn restore(&self, client: Option<IpAddr>, backend: u32, last_used: Instant) {
+    /// Adds a client that an earlier process remembered, with its backend and the time of its last
+    /// session. The entry of a client that is known already stays as it is.
+    pub fn restore(&self, client: Option<IpAddr>, backend: BackendId, last_used: Instant) {
         let client = client.map(|client| client.to_canonical());
         let mut table = self.table();
         if table.find(client).is_none()
@@ -207,15 +207,15 @@ impl Affinity {
 }
 
 impl Known<'_> {
-    /// Place in the first tier of the backend the client is remembered with.
+    /// The backend that the client is remembered with, which may have been removed since.
     #[must_use]
-    pub fn backend(&self) -> Option<u32> {
+    pub fn backend(&self) -> Option<BackendId> {
         let backend = self.table.entries[self.slot? as usize].backend;
         (backend != NO_BACKEND).then_some(backend)
     }
 
     /// Remembers the client with this backend, or with none.
-    pub fn remember(&mut self, backend: Option<u32>) {
+    pub fn remember(&mut self, backend: Option<BackendId>) {
         if let Some(slot) = self.slot {
             self.table.entries[slot as usize].backend = backend.unwrap_or(NO_BACKEND);
         }

@@ -62,7 +62,7 @@ impl View<'_> {
     /// The backend that the client is remembered with, which comes before any policy.
     fn home(&self) -> Option<usize> {
         let is_first_choice = self.is_sticky && self.attempt.last_index().is_none();
-        self.remembered.filter(|&index| is_first_choice && index < self.len())
+        self.remembered.filter(|_| is_first_choice)
     }
 
     fn len(&self) -> usize {

@@ -7,7 +7,7 @@ use crate::policy::{Choice, View};
 use crate::tier::Tier;
 use crate::{AccessList, AdminState, Affinity, FailoverScope};
 use std::sync::Arc;
-use terms::{Instant, SendProxy};
+use terms::{BackendId, Instant, SendProxy};
 
 /// The backends of a listener, as one snapshot describes them.
 ///
@@ -63,10 +63,10 @@ impl Pool {
         let Some(affinity) = &self.affinity else { return self.offer(attempt, now) };
         let client = &attempt.client;
         let mut known = if is_new { affinity.enter(client, now) } else { affinity.recall(client) };
-        attempt.remembered = known.backend();
+        attempt.remembered = known.backend().and_then(|id| self.first_tier_place(id));
         let lease = self.offer(attempt, now)?;
-        let place = attempt.place().filter(|&(tier, _)| tier == 0 && !attempt.is_denied);
-        known.remember(place.map(|(_, index)| index as u32));
+        let is_first_tier = attempt.tier == 0 && !attempt.is_denied;
+        known.remember(is_first_tier.then(|| lease.backend().id));
         drop(known);
         if let Some(tier) = self.tiers.get(usize::from(attempt.tier)) {
             tier.cursor.set_taken(attempt.last_index);
@@ -193,6 +193,12 @@ impl Pool {
             attempt.enter(usize::from(attempt.tier) + 1);
         }
         None
+    }
+
+    /// The place in the first tier of a backend, unless it has left that tier.
+    fn first_tier_place(&self, id: BackendId) -> Option<u32> {
+        let place = self.tiers.first()?.backends.place(id)?;
+        Some(place as u32)
     }
 
     fn first_ordinal(&self, tier: usize) -> usize {

@@ -1,6 +1,6 @@
 //! Backends that are tried together, and their turn.
 
-use crate::backend::Backend;
+use crate::backends::Backends;
 use crate::health::HealthLimits;
 use crate::model::{FailoverScope, Policy};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
@@ -15,7 +15,7 @@ pub struct Tier {
     /// What may be tried after a failure.
     pub failover: FailoverScope,
     /// The backends.
-    pub backends: Vec<Arc<Backend>>,
+    pub backends: Backends,
     /// The turn. Outlives snapshots.
     pub cursor: Arc<Cursor>,
 }

@@ -12,10 +12,11 @@ use balancing::{
     FailoverScope, HealthLimits, Lease, Outcome, Policy, Pool, Subject, Tier, Verdict,
 };
 use oracle::{Algorithm, Pen, Row, Scan, Server, Who};
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Instant, Limit};
+use terms::{BackendId, Instant, Limit};
 use testing::{Rng, sweep};
 
 /// A session whose connect is under way.
@@ -57,12 +58,13 @@ impl World {
             blacklist: 5000,
             ..Pen::default()
         };
-        let build = |server: &Server| Arc::new(backend(server, &pen.lists));
-        let tier = |servers: Vec<Arc<Backend>>| Tier {
-            backends: servers,
-            policy: Policy::Rotation,
-            ..Tier::default()
+        let ids = Cell::new(BackendId::default());
+        let build = |server: &Server| {
+            ids.set(ids.get().next());
+            Arc::new(Backend { id: ids.get(), ..backend(server, &pen.lists) })
         };
+        let tier =
+            |servers| Tier { backends: servers, policy: Policy::Rotation, ..Tier::default() };
         let regular = tier(pen.servers.iter().map(build).collect());
         let emergency = tier(pen.emergency.iter().map(build).collect());
         let pool = Pool {
@@ -249,12 +251,13 @@ impl World {
 
     /// Both count and remember alike.
     fn check(&mut self) {
+        let servers = &self.pool.tiers[0].backends;
         let rows = self.table().rows();
         let rows = rows.into_iter().map(|row| Row {
             slot: row.slot,
             client: row.client,
             last_used: row.last_used.as_millis(),
-            server: row.backend.map(|index| index as usize),
+            server: row.backend.and_then(|id| servers.place(id)),
             connects: row.connects,
         });
         assert_eq!(rows.collect::<Vec<_>>(), self.pen.rows());

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use terms::{Instant, Limit};
+use terms::{BackendId, Instant, Limit};
 use testing::{Rng, sweep};
 
 const POLICIES: [Policy; 4] =
@@ -189,6 +189,7 @@ fn in_parallel(
 }
 
 fn one_tier(backends: Vec<Arc<Backend>>, policy: Policy) -> Pool {
+    let backends = backends.into_iter().collect();
     let tier = Tier { policy, backends, ..Tier::default() };
     Pool { tiers: vec![tier], ..Pool::default() }
 }
@@ -234,6 +235,54 @@ fn limits_are_exact_across_workers_with_memory() {
         let rows = pool.affinity.as_ref().map_or(vec![], |table| table.rows());
         assert_eq!(rows.len(), 100, "{policy:?}");
     }
+}
+
+#[test]
+fn clients_stay_with_the_backends_that_stay() {
+    sweep(300, |seed, step| {
+        let mut rng = Rng::new(seed);
+        let table = Arc::new(Affinity::new(100, None, seed));
+        let mut homes: BTreeMap<u32, BackendId> = BTreeMap::new();
+        let mut backends: Vec<Arc<Backend>> = Vec::new();
+        let mut id = BackendId::default();
+        for number in 0..50 {
+            step.set(number);
+            backends.retain(|_| !rng.one_in(6));
+            for _ in 0..rng.below(4) {
+                id = id.next();
+                let state = BackendState::new(1, AdminState::Enabled, Limit::None);
+                let new = Backend::new(id.to_string(), vec![], Arc::new(state));
+                let new = Arc::new(Backend { id, ..new });
+                backends.insert(rng.below(backends.len() + 1), new);
+            }
+            let len = backends.len();
+            backends.rotate_left(rng.below(len + 1));
+            let (first, second) = backends.split_at(rng.below(len + 1));
+            let tier = |all: &[Arc<Backend>]| Tier {
+                policy: POLICIES[rng.below(4)],
+                backends: all.iter().map(Arc::clone).collect(),
+                ..Tier::default()
+            };
+            let tiers = [first, second].map(tier).into();
+            let affinity = Some(Arc::clone(&table));
+            let pool = Pool { tiers, affinity, sticky: true, ..Pool::default() };
+            for _ in 0..20 {
+                let who = rng.below(40) as u32;
+                let mut attempt = Attempt::new(client(who), rng.draw());
+                let lease = pool.next_backend(&mut attempt, Instant::ZERO);
+                let chosen = lease.map(|lease| lease.backend().id);
+                let is_first = |id: &BackendId| first.iter().any(|it| it.id == *id);
+                if let Some(home) = homes.get(&who).filter(|id| is_first(id)) {
+                    assert_eq!(chosen, Some(*home), "client {who} was sent elsewhere");
+                }
+                match chosen {
+                    Some(id) if is_first(&id) => drop(homes.insert(who, id)),
+                    Some(_) => drop(homes.remove(&who)),
+                    None => {}
+                }
+            }
+        }
+    });
 }
 
 fn client(number: u32) -> Client {

@@ -252,10 +252,14 @@ impl Instance {
                 continue;
             }
             let mut pool = Pool::clone(running);
-            let backends = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
-            for backend in backends.chain(&mut pool.reject).filter(|it| is_other(it)) {
-                *backend = Arc::new(backend.with_addresses(addresses.to_vec()));
+            let renewed = |it: &Arc<Backend>| match is_other(it) {
+                true => Arc::new(it.with_addresses(addresses.to_vec())),
+                false => Arc::clone(it),
+            };
+            for tier in &mut pool.tiers {
+                tier.backends = tier.backends.iter().map(renewed).collect();
             }
+            pool.reject = pool.reject.as_ref().map(renewed);
             *running = Arc::new(pool);
             changed = true;
         }

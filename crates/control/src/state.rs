@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sys::kept_file::KeptFile;
 use sys::process::User;
 use telemetry::Level;
-use terms::Address;
+use terms::{Address, BackendId};
 
 /// Where the state of an instance is kept.
 #[derive(Clone, Debug)]
@@ -151,12 +151,10 @@ impl Kept {
         let now = moment(&self.boot);
         for (config, pool) in config.pools.iter().zip(pools) {
             let Some(affinity) = sticky(pool) else { continue };
-            let first = pool.tiers.first().map_or(0, |tier| tier.backends.len());
-            let places: BTreeMap<_, _> =
-                addresses(config).into_iter().take(first).zip(0..).collect();
+            let ids: BTreeMap<_, _> = first_tier(config).collect();
             for (client, backend, last_used) in self.state.known_clients(&config.name, &now) {
-                if let Some(place) = places.get(backend) {
-                    affinity.restore(client, *place, last_used);
+                if let Some(id) = ids.get(backend) {
+                    affinity.restore(client, *id, last_used);
                 }
             }
         }
@@ -213,12 +211,19 @@ fn sticky(pool: &Pool) -> Option<&Arc<Affinity>> {
     pool.affinity.as_ref().filter(|_| pool.sticky)
 }
 
+/// The backends of the first tier, by their addresses.
+fn first_tier(config: &config::Pool) -> impl Iterator<Item = (String, BackendId)> {
+    let backends = config.tiers.first().into_iter().flat_map(|tier| &tier.backends);
+    let ids = backends.map(|backend| backend.id.unwrap_or_default());
+    addresses(config).into_iter().zip(ids)
+}
+
 /// A pool's clients, before they are listed, which takes time.
 pub(crate) struct Clients {
     pool: String,
     affinity: Arc<Affinity>,
     /// The addresses of the first tier.
-    backends: Vec<String>,
+    backends: BTreeMap<BackendId, String>,
 }
 
 impl Clients {
@@ -229,7 +234,7 @@ impl Clients {
 
     fn last_seen(&self) -> Vec<KnownClient> {
         let known = |row: AffinityRow| {
-            let backend = self.backends.get(row.backend? as usize)?.clone();
+            let backend = self.backends.get(&row.backend?)?.clone();
             let last_millis = row.last_used.as_millis();
             Some(KnownClient { client: row.client, backend, last_millis })
         };
@@ -245,9 +250,8 @@ impl Instance {
     pub(crate) fn clients(&self) -> Vec<Clients> {
         let pools = self.config.pools.iter().zip(&self.pools);
         let all = pools.filter_map(|(config, pool)| {
-            let mut backends = addresses(config);
-            backends.truncate(config.tiers.first().map_or(0, |tier| tier.backends.len()));
             let affinity = Arc::clone(sticky(pool)?);
+            let backends = first_tier(config).map(|(address, id)| (id, address)).collect();
             Some(Clients { pool: config.name.clone(), affinity, backends })
         });
         all.collect()

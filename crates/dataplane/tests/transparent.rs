@@ -51,7 +51,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
     let plane = DataPlane::start(Options { workers: 1, spin: None }, sink).expect("threads");
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
     let backend = Backend::new(backend.to_string(), vec![Address::Ip(backend)], state);
-    let tier = Tier { backends: vec![Arc::new(backend)], ..Tier::default() };
+    let tier = Tier { backends: [Arc::new(backend)].into_iter().collect(), ..Tier::default() };
     let settings = Settings {
         timeouts: Timeouts {
             idle: None,

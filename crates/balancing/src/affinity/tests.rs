@@ -10,7 +10,7 @@ struct Naive {
 }
 
 impl Naive {
-    fn enter(&mut self, client: Option<IpAddr>, backend: Option<u32>, now: Instant) {
+    fn enter(&mut self, client: Option<IpAddr>, backend: Option<BackendId>, now: Instant) {
         let is_over = |row: &AffinityRow| {
             self.time_limit.is_some_and(|limit| now.since(row.last_used) > limit)
         };
@@ -82,7 +82,7 @@ proptest! {
                 }
                 _ => {
                     let who = client(number % clients);
-                    let backend = (number % 7 != 0).then_some(number % 5);
+                    let backend = (number % 7 != 0).then(|| BackendId::new(u64::from(1 + number % 5)));
                     naive.enter(who, backend, now);
                     table.enter(&at(who), now).remember(backend);
                     let slot = naive.rows().iter().find(|it| it.client == who).map(|it| it.slot);
@@ -103,8 +103,8 @@ fn one_client_whatever_its_address_looks_like() {
     let table = Affinity::new(10, None, 0);
     let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
     let plain: IpAddr = "10.0.0.1".parse().unwrap();
-    table.enter(&at(Some(mapped)), Instant::ZERO).remember(Some(3));
-    assert_eq!(table.recall(&at(Some(plain))).backend(), Some(3));
+    table.enter(&at(Some(mapped)), Instant::ZERO).remember(Some(BackendId::new(3)));
+    assert_eq!(table.recall(&at(Some(plain))).backend(), Some(BackendId::new(3)));
     table.add_bytes(Some(mapped), 5, 7);
     assert_eq!(table.slot(Some(plain)), Some(0));
     let rows = table.rows();
@@ -121,7 +121,7 @@ fn a_million_clients_come_and_go_as_one_does() {
     for number in 0..3 * count {
         table
             .enter(&at(Some(Ipv4Addr::from_bits(number).into())), second(number))
-            .remember(Some(1));
+            .remember(Some(BackendId::new(1)));
     }
     for number in 0..3 * count {
         let slot = table.slot(Some(Ipv4Addr::from_bits(number).into()));

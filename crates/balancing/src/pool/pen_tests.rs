@@ -1,6 +1,7 @@
 //! pen's ways, with the examples of its specification and what its golden cases recorded.
 
 use super::*;
+use crate::backends::Backends;
 use crate::{AccessEntry, AdminState, BackendState, Client, Policy, Subject, Verdict};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -25,18 +26,19 @@ fn pen(policy: Policy, operands: &str) -> Pen {
     pool.health.quarantine = Duration::from_secs(30);
     pool.health.last_resort = false;
     let mut role = '0';
-    for word in operands.split_whitespace() {
+    for (word, number) in operands.split_whitespace().zip(1..) {
+        let server = |word| Arc::new(Backend { id: BackendId::new(number), ..server(word) });
         match word {
             "!" | "@" => role = word.chars().next().unwrap(),
-            _ if role == '!' => pool.tiers[1].backends.push(server(word)),
+            _ if role == '!' => pool.tiers[1].backends.extend([server(word)]),
             _ if role == '@' => pool.reject = Some(server(word)),
-            _ => pool.tiers[0].backends.push(server(word)),
+            _ => pool.tiers[0].backends.extend([server(word)]),
         }
     }
     Pen { pool, now: Instant::from_millis(1_000_000), open: Vec::new() }
 }
 
-fn server(word: &str) -> Arc<Backend> {
+fn server(word: &str) -> Backend {
     let mut fields = word.split(':');
     let name = fields.next().unwrap();
     let mut number = || fields.next().map_or(0, |field| field.parse().unwrap());
@@ -44,7 +46,7 @@ fn server(word: &str) -> Arc<Backend> {
     state.set_sessions_max_affine(number() as u32);
     let mut backend = Backend::new(name.into(), vec![], Arc::new(state));
     (backend.weight, backend.priority) = (number() as u32, number());
-    Arc::new(backend)
+    backend
 }
 
 fn client(text: &str) -> Client {
@@ -105,8 +107,10 @@ impl Pen {
         self.now = self.now + Duration::from_secs(seconds);
     }
 
-    fn remembered(&self, address: &str) -> Option<u32> {
-        self.pool.affinity.as_ref().unwrap().recall(&client(address)).backend()
+    /// The place of the server that a client is remembered with.
+    fn remembered(&self, address: &str) -> Option<usize> {
+        let id = self.pool.affinity.as_ref().unwrap().recall(&client(address)).backend()?;
+        self.pool.tiers[0].backends.place(id)
     }
 }
 
@@ -115,9 +119,13 @@ fn only(verdict: Verdict, address: [u8; 4]) -> Arc<AccessList> {
     Arc::new(AccessList::new(vec![AccessEntry { verdict, subject }]))
 }
 
-fn with_access(backend: &Arc<Backend>, access: Arc<AccessList>) -> Arc<Backend> {
-    let copy = backend.with_addresses(vec![]);
-    Arc::new(Backend { access, ..copy })
+/// The same servers, those at these places with this list.
+fn with_access(backends: &Backends, places: &[usize], access: &Arc<AccessList>) -> Backends {
+    let copy = |(place, backend): (usize, &Arc<Backend>)| match places.contains(&place) {
+        true => Arc::new(Backend { access: Arc::clone(access), ..backend.with_addresses(vec![]) }),
+        false => Arc::clone(backend),
+    };
+    backends.iter().enumerate().map(copy).collect()
 }
 
 #[test]
@@ -255,13 +263,14 @@ fn denied_clients_go_to_the_abuse_server_or_nowhere() {
     pen.pool.access = only(Verdict::Permit, [1, 0, 0, 1]);
     pen.check("1.0.0.1 1.0.0.2", "a denied"); // pen.md 22.13
     assert_eq!(pen.remembered("1.0.0.2"), Some(1), "nothing took it");
-    pen.pool.reject = Some(server("x:1"));
+    pen.pool.reject = Some(Arc::new(server("x:1")));
     pen.check("1.0.0.2+ 1.0.0.3 unix", "x denied b");
     assert_eq!(pen.remembered("1.0.0.2"), None);
     pen.open.clear();
-    pen.pool.reject = Some(with_access(&server("x"), Arc::clone(&pen.pool.access)));
+    let access = Arc::clone(&pen.pool.access);
+    pen.pool.reject = Some(Arc::new(Backend { access, ..server("x") }));
     pen.check("1.0.0.2", "denied"); // pen.md 8.2: both by one list
-    pen.pool.reject = Some(server("X"));
+    pen.pool.reject = Some(Arc::new(server("X")));
     pen.check("1.0.0.2 1.0.0.2", "denied denied");
     let failed = pen.pool.reject.as_ref().unwrap().state.last_failure();
     assert_eq!(failed, Some(pen.now));
@@ -278,10 +287,8 @@ fn the_abuse_server_needs_no_other() {
 #[test]
 fn a_server_has_a_list_of_its_own() {
     let mut pen = pen(Policy::Rotation, "a b c"); // acl-server
-    for index in 1..3 {
-        let backends = &mut pen.pool.tiers[0].backends;
-        backends[index] = with_access(&backends[index], only(Verdict::Permit, [1, 0, 0, 1]));
-    }
+    let backends = &mut pen.pool.tiers[0].backends;
+    *backends = with_access(backends, &[1, 2], &only(Verdict::Permit, [1, 0, 0, 1]));
     pen.check("1.0.0.1 1.0.0.2 1.0.0.3 1.0.0.3 1.0.0.1", "b a a a b");
 }
 
@@ -290,9 +297,7 @@ fn every_rule_keeps_to_the_servers_lists() {
     for policy in [Policy::RoundRobin, Policy::Hash, Policy::LeastSessions, Policy::Random] {
         let mut pen = pen(policy, "a b c").without_memory();
         let backends = &mut pen.pool.tiers[0].backends;
-        for index in [0, 2] {
-            backends[index] = with_access(&backends[index], only(Verdict::Deny, [1, 0, 0, 1]));
-        }
+        *backends = with_access(backends, &[0, 2], &only(Verdict::Deny, [1, 0, 0, 1]));
         pen.check("1.0.0.1+ 1.0.0.1+ 1.0.0.1+ 1.0.0.1+", "b b b b");
     }
 }
@@ -313,7 +318,7 @@ fn a_client_whose_time_is_over_is_new() {
     pen.pass(11);
     pen.check("1.0.0.1", "c"); // pen.md 22.5
     let rows = pen.pool.affinity.as_ref().unwrap().rows();
-    assert_eq!((rows.len(), rows[0].connects, rows[0].backend), (1, 1, Some(2)));
+    assert_eq!((rows.len(), rows[0].connects, rows[0].backend), (1, 1, Some(BackendId::new(3))));
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn pool(text: &str, quarantine: Duration) -> Pool {
                 tiers[last].failover = FailoverScope::LaterTiers;
                 tiers.push(Tier::default());
             }
-            word => tiers[last].backends.push(backend(word)),
+            word => tiers[last].backends.extend([backend(word)]),
         }
     }
     let health = HealthLimits { quarantine, ..HealthLimits::default() };

@@ -127,7 +127,7 @@ fn clients(
             slot: row.slot,
             address: row.client,
             age: now.since(row.last_used).as_secs(),
-            server: row.backend.map(|place| place as usize),
+            server: row.backend.and_then(|id| pool.tiers.first()?.backends.place(id)),
             connects: row.connects.into(),
             sent: row.sent_bytes + sent,
             received: row.received_bytes + received,

@@ -1,6 +1,7 @@
 //! `--affinity`: clients go back to where they went.
 
 use crate::support::{Backend, Client, Place, Port, ask_from, connect_from, port, until};
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +31,31 @@ fn clients_stay_where_they_were() {
 fn of_too_many_the_one_longest_ago_is_forgotten() {
     // 3 takes the place of 1; 1 that of 3, since 2 has been there again; 3 that of 2.
     check("--affinity 2", &[1, 2, 3, 2, 1, 3, 1], "a b c b a b a");
+}
+
+#[test]
+fn clients_stay_with_the_backends_that_stay() {
+    let (place, port) = (Place::new(), port());
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(Backend::named);
+    let write = |backends: [&Backend; 3]| {
+        let words = backends.map(|backend| format!("'{backend}'")).join(", ");
+        let text = format!(
+            "[listeners.web]\nbind = {port}\npool = 'web'\n\
+             [pools.web]\nbackends = [{words}]\naffinity = 9\n"
+        );
+        fs::write(place.file("lb.toml"), text).unwrap();
+    };
+    write([&a, &b, &c]);
+    let _evenkeel = place.native("run lb.toml");
+    assert_eq!(ask_each(&port, &[1, 2, 3]), "a b c");
+    write([&d, &c, &b]);
+    place.run("evenkeel", "reload").check(0);
+    assert_eq!(ask_each(&port, &[3, 2]), "c b");
+    place.ctl("remove 0.0").check(0);
+    assert_eq!(ask_each(&port, &[3, 2]), "c b");
+    place.ctl(&format!("add 0 {a}")).check(0);
+    place.ctl("enable 0.2").check(0);
+    assert_eq!(ask_each(&port, &[2, 3]), "b c");
 }
 
 #[test]

@@ -134,13 +134,15 @@ fn clients_return_to_their_backends_after_a_restart() {
     let mut evenkeel = kept.start(&format!("{a} {b} {c} --affinity 100"));
     let from = |last| ask_from(&kept.port, [127, 0, 0, last]);
     let had: Vec<_> = (1..=9).map(from).collect();
+    kept.place.ctl("remove 0.0").check(0);
     evenkeel.signal(Signal::TERM);
     evenkeel.wait();
     // In another order, and with more of them.
     let d = Backend::named("d");
     let _evenkeel = kept.start(&format!("{d} {c} {b} {a} --affinity 100"));
-    let has: Vec<_> = (1..=9).rev().map(from).collect();
-    assert_eq!(has.into_iter().rev().collect::<Vec<_>>(), had);
+    for (client, had) in (1..=9).zip(had).rev().filter(|(_, had)| had != "a") {
+        assert_eq!(from(client), had);
+    }
 }
 
 #[test]

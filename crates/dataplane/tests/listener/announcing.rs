@@ -243,10 +243,12 @@ fn the_next_backend_hears_of_the_client_too() {
 fn a_backend_can_have_a_form_of_its_own() {
     let (backend, address) = backend();
     let mut pool = announcing(pool(&[address]), V2);
-    for backend in pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
+    let tier = &mut pool.tiers[0];
+    let announced = tier.backends.iter().map(|backend| {
         let own = backend.with_addresses(backend.addresses.clone());
-        *backend = Arc::new(Backend { send_proxy: Some(SendProxy::V1), ..own });
-    }
+        Arc::new(Backend { send_proxy: Some(SendProxy::V1), ..own })
+    });
+    tier.backends = announced.collect();
     let rig = Rig::new(settings(), pool);
     let _client = rig.connect();
     expect(&mut accept(&backend), b"PROXY TCP4 127.0.0.1 127.0.0.1 ");
