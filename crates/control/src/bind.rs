@@ -161,7 +161,8 @@ pub(crate) fn listen_at_once(
     listen(listener, bind, passed, &|host, port| match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
         Host::Name(name) => match found.hosts.get(name) {
-            Some(found) => Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
+            Some(Ok(found)) => Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
+            Some(Err(error)) => Err(io::Error::other(error.clone())),
             None => Err(io::Error::other("a new listening address must be literal")),
         },
     })

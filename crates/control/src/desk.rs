@@ -5,10 +5,10 @@ use crate::bind::StartError;
 use crate::found::Found;
 use crate::origin::{Loaded, Origin, ReadError};
 use balancing::Pool;
-use config::{Command, CommandError, Config, Reply};
+use config::{Bind, Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
 use hickory_resolver::TokioResolver;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Status;
@@ -26,8 +26,7 @@ pub(crate) enum Request {
     /// The resolver for DNS, if there are usable settings.
     Resolver(Answer<Option<TokioResolver>>),
     Command(Asked),
-    /// The addresses of all named backends, by their endpoints.
-    Known(Answer<HashMap<String, Vec<Address>>>),
+    Known(Answer<Known>),
     /// A reload begins; [`Request::Reload`] follows.
     Reloading(Answer<()>),
     Reload(Box<Reload>),
@@ -61,6 +60,15 @@ pub(crate) struct Reload {
     pub confirm: Option<Duration>,
     pub read: Result<(Loaded, Found), ReadError>,
     pub answer: Answer<Result<Reply, CommandError>>,
+}
+
+/// What need not be looked up for a reload.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// The addresses of all named backends, by their endpoints.
+    pub backends: HashMap<String, Vec<Address>>,
+    /// Where the instance listens.
+    pub binds: HashSet<Bind>,
 }
 
 /// The sessions, as soon as the workers have listed them, and the names of their listeners.

@@ -55,7 +55,7 @@ impl FirstNames {
     /// If this process has more than one thread.
     pub fn look_up(config: &Config, last: LastNames) -> Self {
         let mut names = Self { answers: HashMap::new(), last };
-        let needed = listening_names(config);
+        let needed: Vec<_> = listening_names(binds(config)).collect();
         let all = backend_names(config).chain(needed.iter().cloned());
         let all: Vec<_> = all.map(|(host, _)| host).collect::<BTreeSet<_>>().into_iter().collect();
         if all.is_empty() {
@@ -93,7 +93,7 @@ impl FirstNames {
 
     /// What the names of listening addresses stand for.
     pub fn all_listening(&self, config: &Config) -> LastNames {
-        let names = listening_names(config).into_iter().filter_map(|(name, port)| {
+        let names = listening_names(binds(config)).filter_map(|(name, port)| {
             let key = key(&name, port);
             Some((key, self.listening(&Host::Name(name), port).ok()?))
         });
@@ -185,13 +185,18 @@ fn backend_names(config: &Config) -> impl Iterator<Item = (String, u16)> {
     })
 }
 
+fn binds(config: &Config) -> impl Iterator<Item = &Bind> {
+    config.listeners.iter().flat_map(|it| &it.binds)
+}
+
 /// The names of listening addresses, with their ports.
-pub(crate) fn listening_names(config: &Config) -> Vec<(String, u16)> {
-    let name = |bind: &Bind| match bind {
+pub(crate) fn listening_names<'a>(
+    binds: impl Iterator<Item = &'a Bind>,
+) -> impl Iterator<Item = (String, u16)> {
+    binds.filter_map(|bind| match bind {
         Bind::Tcp { host: Some(Host::Name(name)), port, .. } => Some((name.clone(), *port)),
         _ => None,
-    };
-    config.listeners.iter().flat_map(|it| &it.binds).filter_map(name).collect()
+    })
 }
 
 /// Looks up hosts, many at a time, and writes a line for each as soon as there is an answer.

@@ -10,8 +10,8 @@ use terms::Address;
 pub(crate) struct Found {
     /// Those of backends, by their endpoints. Others get theirs later.
     pub backends: HashMap<String, Vec<Address>>,
-    /// Those of listening hosts. Without them, a listener on a name is refused.
-    pub hosts: HashMap<String, Vec<IpAddr>>,
+    /// Those of new listening hosts, or why there are none: a listener on such a name is refused.
+    pub hosts: HashMap<String, Result<Vec<IpAddr>, String>>,
 }
 
 impl Found {

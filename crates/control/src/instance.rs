@@ -7,6 +7,7 @@
 use crate::answers::Answers;
 use crate::bind::Sockets;
 use crate::countries::CountryBook;
+use crate::desk::Known;
 use crate::manager::PassedSockets;
 use crate::reload::named_backends;
 use crate::snapshot::{Departed, settings};
@@ -241,6 +242,12 @@ impl Instance {
         let backends = self.pools.iter().flat_map(|pool| pool.all_backends());
         let known = backends.filter(|it| !it.addresses.is_empty() && named.contains(&it.name));
         known.map(|it| (it.name.clone(), it.addresses.clone())).collect()
+    }
+
+    /// What a reload need not look up.
+    pub(crate) fn known(&self) -> Known {
+        let binds = self.listeners.iter().flat_map(|it| &it.doors).map(|door| door.bind.clone());
+        Known { backends: self.known_addresses(), binds: binds.collect() }
     }
 
     /// Gives all backends called `name` these addresses; returns whether they are new.

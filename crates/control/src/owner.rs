@@ -89,7 +89,7 @@ impl Owner {
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
-            Request::Known(answer) => drop(answer.send(self.instance.known_addresses())),
+            Request::Known(answer) => drop(answer.send(self.instance.known())),
             Request::Reloading(answer) => {
                 self.reports.reloading();
                 let _ = answer.send(());

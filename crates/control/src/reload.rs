@@ -1,16 +1,17 @@
 //! Reloads the configuration file: reads it and looks names up, off the control thread, and then
 //! has the owner of the instance apply it.
 
-use crate::desk::{Desk, Reload, Request, Who};
+use crate::desk::{Desk, Known, Reload, Request, Who};
 use crate::first_names::listening_names;
 use crate::found::Found;
 use crate::lookup::look_up;
 use crate::origin::{Loaded, Origin, ReadError};
-use config::{CommandError, Config, Endpoint, Host, Pool, Reply};
+use config::{Bind, CommandError, Config, Endpoint, Host, Pool, Reply};
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use terms::Address;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
@@ -47,16 +48,28 @@ impl Desk {
         Ok((loaded, found))
     }
 
-    /// Looks up the names that are not known yet, for two seconds.
+    /// Looks up the names that are not known yet, all of them at the same time, for two seconds.
     async fn find_new(&self, config: &Config) -> Found {
         let deadline = Instant::now() + NAMES_TIMEOUT;
-        let mut backends = self.ask(Request::Known).await.unwrap_or_default();
+        let Known { backends, binds } = self.ask(Request::Known).await.unwrap_or_default();
+        let hosts = find_hosts(config, &binds, deadline);
+        let (backends, hosts) = tokio::join!(self.find_backends(config, backends, deadline), hosts);
+        Found { backends, hosts }
+    }
+
+    /// The addresses of backends, beside those that are known already.
+    async fn find_backends(
+        &self,
+        config: &Config,
+        mut known: HashMap<String, Vec<Address>>,
+        deadline: Instant,
+    ) -> HashMap<String, Vec<Address>> {
         let wanted: HashSet<&Endpoint> = named_backends(config).collect();
         let mut lookups = JoinSet::new();
         let room = Arc::new(Semaphore::new(LOOKUPS_MAX));
         for endpoint in wanted {
             let name = endpoint.to_string();
-            if !backends.contains_key(&name) {
+            if !known.contains_key(&name) {
                 let (endpoint, desk, room) = (endpoint.clone(), self.clone(), Arc::clone(&room));
                 lookups.spawn(async move {
                     let _place = room.acquire().await;
@@ -65,21 +78,38 @@ impl Desk {
             }
         }
         while let Ok(Some(found)) = timeout_at(deadline, lookups.join_next()).await {
-            backends.extend(found);
+            known.extend(found);
         }
-        Found { backends, hosts: find_hosts(config, deadline).await }
+        known
     }
 }
 
-/// The addresses of listening hosts that are names.
-async fn find_hosts(config: &Config, deadline: Instant) -> HashMap<String, Vec<IpAddr>> {
-    let mut found = HashMap::new();
-    for (name, _) in listening_names(config) {
-        let host = Host::Name(name.clone());
-        let lookup = spawn_blocking(move || crate::bind::resolve(&host, 0));
-        if let Ok(Ok(Ok(addresses))) = timeout_at(deadline, lookup).await {
-            found.insert(name, addresses.iter().map(|it| it.ip()).collect());
-        }
+/// The addresses of listening hosts that are names, as the system's resolver has them. Those of the
+/// `open` addresses are not needed.
+async fn find_hosts(
+    config: &Config,
+    open: &HashSet<Bind>,
+    deadline: Instant,
+) -> HashMap<String, Result<Vec<IpAddr>, String>> {
+    let mut lookups = JoinSet::new();
+    let room = Arc::new(Semaphore::new(LOOKUPS_MAX));
+    let late = || Err("no answer within two seconds".to_owned());
+    let binds = config.listeners.iter().flat_map(|it| &it.binds).filter(|it| !open.contains(it));
+    let wanted = listening_names(binds).map(|(name, _)| (name, late()));
+    let mut found: HashMap<_, _> = wanted.collect();
+    for name in found.keys().cloned() {
+        let room = Arc::clone(&room);
+        lookups.spawn(async move {
+            let _place = room.acquire().await;
+            let host = Host::Name(name.clone());
+            let resolved = spawn_blocking(move || crate::bind::resolve(&host, 0)).await;
+            let resolved = resolved.map_err(std::io::Error::other).flatten();
+            let ips = |all: Vec<SocketAddr>| all.iter().map(SocketAddr::ip).collect();
+            (name, resolved.map(ips).map_err(|error| error.to_string()))
+        });
+    }
+    while let Ok(Some(Ok((name, answer)))) = timeout_at(deadline, lookups.join_next()).await {
+        found.insert(name, answer);
     }
     found
 }

@@ -214,6 +214,34 @@ fn a_wrong_name_keeps_down_only_a_line_that_has_nothing_else() {
 }
 
 #[test]
+fn a_reload_waits_two_seconds_for_all_new_listening_names_together() {
+    let Some((namespace, place, mut names)) = set_up("127.0.0.1 here.test\n") else { return };
+    let service = |host: &str, port: u16| {
+        format!("[listeners.{host}]\nbind = '{host}.test:{port}'\npool = 'web'\n")
+    };
+    let file = place.file("lb.toml");
+    let pool = "[pools.web]\nbackends = ['127.0.0.9:1']\n";
+    let good = service("here", 8000) + pool;
+    std::fs::write(&file, &good).unwrap();
+    let _evenkeel = namespace.evenkeel(&place, "run lb.toml");
+    names.signal(Signal::STOP);
+    let reload = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let begin = Instant::now();
+        (place.run("evenkeel", "reload"), begin.elapsed())
+    };
+    let dead = ["one", "two", "three"].map(|host| service(host, 8001)).concat();
+    let (refused, took) = reload(good.clone() + &dead);
+    let expected = "cannot resolve the listening address two.test: no answer within two seconds";
+    assert!(refused.check(1).stderr.contains(expected));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    // Where it listens already, it need not know the address again.
+    let (done, took) = reload(good.replace("9:1", "9:2"));
+    done.check(0);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
 fn the_last_answers_are_used_when_dns_is_dead_at_a_restart() {
     let Some((namespace, place, mut names)) = set_up("127.0.0.2 app.test\n127.0.0.1 here.test\n")
     else {
