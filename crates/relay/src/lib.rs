@@ -3,11 +3,12 @@
 //! Pure: A [`Search`] finds a backend that answers. Then a [`Link`] decides, and [`pump`] performs
 //! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
 //! [`Deadlines`] holds the timers, and [`read_header`] reads the header that the PROXY protocol puts
-//! before a client's first byte. `balancing` chooses backends; descriptors and events belong to
-//! `dataplane`. Start at [`Link`].
+//! before a client's first byte. [`read_client_hello`] finds the name that a TLS client asks for.
+//! `balancing` chooses backends; descriptors and events belong to `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]
 
+mod client_hello;
 mod deadlines;
 mod forwarded;
 mod link;
@@ -16,6 +17,7 @@ mod pump;
 mod search;
 mod stream;
 
+pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, Opening, read_client_hello};
 pub use deadlines::Deadlines;
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Verdict};
