@@ -16,7 +16,7 @@ use config::{Command, CommandError, Reply};
 use document::Document;
 use shape::Shape;
 use std::path::Path;
-use telemetry::{Health, SessionRow, Status};
+use telemetry::{Health, InstanceRow, SessionRow, Status};
 use terms::Phase;
 
 /// Where the API is described exactly.
@@ -37,6 +37,7 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
     compare("Command", &commands)?;
     let status_words = [words::<Policy>, words::<AdminState>, words::<Health>];
     compare("Status", &code::traced::<Status>(&status_words)?)?;
+    compare("Instance", &code::traced::<InstanceRow>(&[])?)?;
     compare("Session", &code::traced::<SessionRow>(&[words::<Phase>])?)?;
     compare("Reply", &code::traced::<Reply>(&[])?)?;
     let errors = code::variants::<CommandError>("error")?;

@@ -1,6 +1,6 @@
 //! The ids of listeners and backends, which are never reused.
 
-use crate::{Backend, Config, Pool};
+use crate::{Backend, Config, Endpoint, Pool};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use terms::{BackendId, ListenerId};
 
@@ -83,41 +83,64 @@ fn recognise(pool: &mut Pool, before: &Pool) {
         }
         return;
     }
-    let mut taken: BTreeSet<_> = backends_mut(pool).filter_map(|it| it.id).collect();
-    let known = || before.backends().map(|(_, _, backend)| backend);
-    let same_words =
-        |it: &Backend| (it.name.clone(), it.name.is_none().then(|| it.endpoint.clone()));
-    assign(pool, known(), &mut taken, |it| Some(same_words(it)), |it| Some(same_words(it)));
+    let taken: BTreeSet<_> = backends_mut(pool).filter_map(|it| it.id).collect();
+    let is_free = |it: &&Backend| it.id.is_some_and(|id| !taken.contains(&id));
+    let mut free: Vec<_> = before.backends().map(|(_, _, it)| it).filter(is_free).collect();
+    let tiers = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
+    let mut new: Vec<_> = tiers.filter(|it| it.id.is_none()).collect();
+    assign(&mut new, &mut free, same_words, same_words);
     // A backend that is given a name, or loses it, is still the same.
-    let endpoint = |it: &Backend| Some(it.endpoint.clone());
-    let unnamed = |it: &Backend| it.name.is_none().then(|| it.endpoint.clone());
-    assign(pool, known(), &mut taken, endpoint, unnamed);
-    assign(pool, known(), &mut taken, unnamed, endpoint);
+    assign(&mut new, &mut free, endpoint, unnamed);
+    assign(&mut new, &mut free, unnamed, endpoint);
 }
 
-/// Gives each backend without an id that of the first backend of `before` with the same key that is
-/// not `taken` yet.
-fn assign<'a, K: Ord>(
-    pool: &mut Pool,
-    before: impl Iterator<Item = &'a Backend>,
-    taken: &mut BTreeSet<BackendId>,
-    key: impl Fn(&Backend) -> Option<K>,
-    key_before: impl Fn(&Backend) -> Option<K>,
-) {
-    let mut known: BTreeMap<K, VecDeque<BackendId>> = BTreeMap::new();
-    for backend in before {
-        if let (Some(id), Some(key)) = (backend.id, key_before(backend))
-            && !taken.contains(&id)
-        {
-            known.entry(key).or_default().push_back(id);
+/// What a backend is recognised by; `None` if it is by something else.
+type KeyOf = for<'a> fn(&'a Backend) -> Option<Key<'a>>;
+type Key<'a> = (Option<&'a str>, Option<&'a Endpoint>);
+
+fn same_words(it: &Backend) -> Option<Key<'_>> {
+    Some((it.name.as_deref(), it.name.is_none().then_some(&it.endpoint)))
+}
+
+fn endpoint(it: &Backend) -> Option<Key<'_>> {
+    Some((None, Some(&it.endpoint)))
+}
+
+fn unnamed(it: &Backend) -> Option<Key<'_>> {
+    it.name.is_none().then_some((None, Some(&it.endpoint)))
+}
+
+/// Gives each of the `new` backends the id of the first of the `free` ones with the same key, and
+/// takes both off the lists.
+fn assign(new: &mut Vec<&mut Backend>, free: &mut Vec<&Backend>, key: KeyOf, key_before: KeyOf) {
+    // Mostly, little has changed, and what is alike at the front need not be sorted.
+    let is_same = |(new, free): &(&&mut Backend, &&Backend)| {
+        key(new).is_some_and(|key| key_before(free) == Some(key))
+    };
+    let alike = new.iter().zip(free.iter()).take_while(is_same).count();
+    for (new, before) in new.drain(..alike).zip(free.drain(..alike)) {
+        new.id = before.id;
+    }
+    if new.is_empty() {
+        return;
+    }
+    let mut known: BTreeMap<Key<'_>, VecDeque<Option<BackendId>>> = BTreeMap::new();
+    for before in free.iter() {
+        if let Some(key) = key_before(before) {
+            known.entry(key).or_default().push_back(before.id);
         }
     }
-    let tiers = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
-    for backend in tiers.filter(|backend| backend.id.is_none()) {
-        let key = key(backend);
-        backend.id = key.and_then(|key| known.get_mut(&key)?.pop_front());
-        taken.extend(backend.id);
+    let mut ids = VecDeque::new();
+    for backend in new.iter() {
+        let found = key(backend).and_then(|key| known.get_mut(&key)?.pop_front());
+        ids.push_back(found.flatten());
     }
+    let taken: BTreeSet<_> = ids.iter().flatten().copied().collect();
+    new.retain_mut(|backend| {
+        backend.id = ids.pop_front().flatten();
+        backend.id.is_none()
+    });
+    free.retain(|before| before.id.is_none_or(|id| !taken.contains(&id)));
 }
 
 fn backends_mut(pool: &mut Pool) -> impl Iterator<Item = &mut Backend> {

@@ -26,6 +26,7 @@ impl Connected<IncomingStream<'_, Door>> for Who {
 pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
     let routes = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/instance", get(instance))
         .route("/v1/sessions", get(sessions))
         .route("/v1/config", get(config))
         .route("/v1/commands", post(commands))
@@ -40,6 +41,13 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
 async fn status(State(desk): State<Desk>) -> Response {
     match desk.ask(Request::Status).await {
         Some(status) => Json(status).into_response(),
+        None => refusal(&CommandError::ShuttingDown),
+    }
+}
+
+async fn instance(State(desk): State<Desk>) -> Response {
+    match desk.ask(Request::Instance).await {
+        Some(row) => Json(row).into_response(),
         None => refusal(&CommandError::ShuttingDown),
     }
 }
@@ -99,7 +107,8 @@ fn refusal(error: &CommandError) -> Response {
 }
 
 async fn unknown() -> Response {
-    let message = "try GET /v1/status, GET /v1/sessions, GET /v1/config or POST /v1/commands";
+    let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/config or POST \
+                   /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

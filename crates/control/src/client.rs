@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use telemetry::{Configs, SessionRow, Status};
+use telemetry::{Configs, InstanceRow, SessionRow, Status};
 use tokio::net::UnixStream;
 
 /// A running instance. Requests are made one at a time, and block.
@@ -69,6 +69,14 @@ impl Client {
     /// See [`ClientError`].
     pub fn status(&self) -> Result<Status, ClientError> {
         self.read(Method::GET, "/v1/status", Bytes::new())
+    }
+
+    /// The instance in brief.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn instance(&self) -> Result<InstanceRow, ClientError> {
+        self.read(Method::GET, "/v1/instance", Bytes::new())
     }
 
     /// The open sessions.

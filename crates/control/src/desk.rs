@@ -11,13 +11,14 @@ use hickory_resolver::TokioResolver;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::Status;
+use telemetry::{InstanceRow, Status};
 use terms::{Address, ListenerId};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// A request to the owner of the instance, with the place for its answer.
 pub(crate) enum Request {
     Status(Answer<Status>),
+    Instance(Answer<InstanceRow>),
     /// What was given, and what runs.
     Configs(Answer<Box<(Config, Config)>>),
     Sessions(Answer<Listing>),

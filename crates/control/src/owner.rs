@@ -89,6 +89,7 @@ impl Owner {
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
+            Request::Instance(answer) => drop(answer.send(self.instance.brief())),
             Request::Known(answer) => drop(answer.send(self.instance.known())),
             Request::Reloading(answer) => {
                 self.reports.reloading();

@@ -72,7 +72,9 @@ impl Owner {
         }
         revisions.number += 1;
         let after = &self.instance.config;
-        let names = Names::new(replaced.before.running(), after);
+        let Replaced { changes, overruled, .. } = &replaced;
+        let shown = changes.iter().take(CHANGES_SHOWN).chain(overruled.iter().take(CHANGES_SHOWN));
+        let names = Names::new(replaced.before.running(), after, shown);
         let deadline = confirm.map(|time| Instant::now() + time);
         revisions.unconfirmed = match revisions.unconfirmed.take() {
             // What is taken back is all that was not confirmed.
@@ -222,7 +224,7 @@ impl Instance {
         };
         let changes = replacement.changes.iter().filter(needs_a_restart);
         let describe = |change| {
-            let what = Names::new(&self.given, &replacement.wanted).describe(change);
+            let what = Names::new(&self.given, &replacement.wanted, [change]).describe(change);
             format!("{what} cannot change while the balancer runs: restart it")
         };
         changes.map(describe).collect()

@@ -9,7 +9,8 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telemetry::{
-    BackendRow, DepartedRow, Health, ListenerRow, PoolRow, SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, SessionRow, Status,
+    TierRow, WorkerRow,
 };
 use terms::{Instant, ListenerId};
 
@@ -36,6 +37,13 @@ impl Instance {
             departed_listeners: self.departed_listeners(),
             departed_backends: self.departed_backends(now),
         }
+    }
+
+    /// What tells the instance from others.
+    pub(crate) fn brief(&self) -> InstanceRow {
+        let binds = self.config.listeners.iter().flat_map(|it| &it.binds).map(ToString::to_string);
+        let (pid, shutting_down) = (std::process::id(), self.shutting_down);
+        InstanceRow { pid, shutting_down, binds: binds.collect() }
     }
 
     fn departed_listeners(&self) -> Vec<ListenerRow> {

@@ -36,6 +36,18 @@ pub struct Status {
     pub departed_backends: Vec<DepartedRow>,
 }
 
+/// An instance in brief: enough to find it among others, whatever its size. Served as
+/// `GET /v1/instance`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRow {
+    /// The process id.
+    pub pid: u32,
+    /// Whether the instance has stopped listening and waits for sessions to end.
+    pub shutting_down: bool,
+    /// The listening addresses of all listeners, as configured.
+    pub binds: Vec<String>,
+}
+
 /// A backend that was removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DepartedRow {

@@ -7,7 +7,7 @@ use config::native::WhichInstance;
 use control::{Client, ClientError, ROOT_RUNTIME_DIR, admin_sockets, runtime_dir};
 use std::io;
 use std::path::Path;
-use telemetry::Status;
+use telemetry::InstanceRow;
 
 /// The selected instance.
 ///
@@ -32,18 +32,18 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
     let mut foreign = None;
     for path in paths {
         let client = connect(&path)?;
-        match client.status() {
+        match client.instance() {
             // On its way out: only meant if it is named.
-            Ok(status) if status.shutting_down => draining.push((path, status)),
-            Ok(status) => running.push((client, status)),
+            Ok(it) if it.shutting_down => draining.push((path, it)),
+            Ok(it) => running.push((client, it)),
             Err(error @ ClientError::Forbidden { .. }) => foreign = Some(error),
             Err(_) => {}
         }
     }
     if let Some(name) = &which.listen {
-        let fits = |status: &Status| binds(status).any(|bind| name.fits(bind));
-        running.retain(|(_, status)| fits(status));
-        draining.retain(|(_, status)| fits(status));
+        let fits = |it: &InstanceRow| it.binds.iter().any(|bind| name.fits(bind));
+        running.retain(|(_, it)| fits(it));
+        draining.retain(|(_, it)| fits(it));
     }
     let names = listeners(&running);
     match (running.pop(), running.is_empty(), foreign) {
@@ -53,9 +53,9 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
         ))),
         (None, _, Some(error)) => Err(error.into()),
         (None, _, None) => Err(match draining.first() {
-            Some((path, status)) => unavailable(format!(
+            Some((path, it)) => unavailable(format!(
                 "the only instance found is draining (pid {}); choose it with --admin {}",
-                status.pid,
+                it.pid,
                 path.display()
             )),
             None => nothing_found(which, &dir),
@@ -68,14 +68,9 @@ fn connect(path: &Path) -> Result<Client, Failure> {
         .map_err(|error| Failure { status: ExitStatus::Failure, message: error.to_string() })
 }
 
-fn listeners(running: &[(Client, Status)]) -> String {
-    let all = running.iter().flat_map(|(_, status)| binds(status));
+fn listeners(running: &[(Client, InstanceRow)]) -> String {
+    let all = running.iter().flat_map(|(_, it)| &it.binds).map(String::as_str);
     all.collect::<Vec<_>>().join(", ")
-}
-
-/// The addresses that an instance listens on.
-fn binds(status: &Status) -> impl Iterator<Item = &str> {
-    status.listeners.iter().flat_map(|it| &it.binds).map(String::as_str)
 }
 
 fn nothing_found(which: &WhichInstance, dir: &Path) -> Failure {

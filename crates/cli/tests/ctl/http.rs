@@ -44,6 +44,15 @@ fn what_is_not_there_says_so_in_json() {
 }
 
 #[test]
+fn an_instance_in_brief() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a}"));
+    let answer = http(&place.socket(), "GET", "/v1/instance", "").unwrap();
+    let expected = json!({"pid": evenkeel.pid().as_raw_nonzero(), "shutting_down": false, "binds": [format!("*:{port}")]});
+    assert_eq!((answer.status, answer.body), (200, expected));
+}
+
+#[test]
 fn commands_are_json() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let evenkeel = place.native(&format!("{port} {a}"));

@@ -12,6 +12,9 @@ impl Config {
     /// Both must have been [identified](Config::identify), and neither may use a name twice.
     #[must_use]
     pub fn diff(&self, wanted: &Self) -> Vec<Change> {
+        if self == wanted {
+            return Vec::new();
+        }
         let settings = wanted.process.settings_since(&self.process);
         let mut changes: Vec<_> = settings.into_iter().map(Change::SetProcess).collect();
         listener_changes(&self.listeners, &wanted.listeners, &mut changes);

@@ -2,26 +2,33 @@
 
 use super::Change;
 use crate::{Backend, Config};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use terms::{BackendId, ListenerId};
 
-/// What listeners and backends are called, in two configurations.
+/// What the listeners and backends of some changes are called.
 pub struct Names {
     listeners: BTreeMap<ListenerId, String>,
     backends: BTreeMap<BackendId, String>,
 }
 
 impl Names {
-    /// The names before and after a change; the latter take precedence.
+    /// The names before and after `changes`; the latter take precedence.
     #[must_use]
-    pub fn new(before: &Config, after: &Config) -> Self {
+    pub fn new<'a>(
+        before: &Config,
+        after: &Config,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Self {
+        let wanted: BTreeSet<_> = changes.into_iter().filter_map(backend_id).collect();
         let (mut listeners, mut backends) = (BTreeMap::new(), BTreeMap::new());
         for config in [before, after] {
             let named = config.listeners.iter();
             listeners.extend(named.filter_map(|it| Some((it.id?, it.name.clone()))));
             for pool in &config.pools {
-                let name = |it: &Backend| Some((it.id?, format!("{}/{}", pool.name, it.called())));
-                backends.extend(pool.all_backends().filter_map(name));
+                let named = pool.all_backends().filter_map(|it| Some((it.id?, it)));
+                let named = named.filter(|(id, _)| wanted.contains(id));
+                let name = |it: &Backend| format!("{}/{}", pool.name, it.called());
+                backends.extend(named.map(|(id, it)| (id, name(it))));
             }
         }
         Self { listeners, backends }
@@ -58,5 +65,15 @@ impl Names {
                 format!("backend {}: {}", backend(id), setting.key())
             }
         }
+    }
+}
+
+/// The backend that a change names by its id.
+fn backend_id(change: &Change) -> Option<BackendId> {
+    match change {
+        Change::RemoveBackend(id)
+        | Change::MoveBackend { backend: id, .. }
+        | Change::SetBackend(id, _) => Some(*id),
+        _ => None,
     }
 }
