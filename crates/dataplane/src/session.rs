@@ -4,11 +4,13 @@ use crate::event::SessionInfo;
 use crate::listener::Listener;
 use crate::pipes::Pipes;
 use crate::searches::{SearchKey, Searches};
+use crate::token::Token;
 use balancing::Lease;
 use relay::{Forwarded, Incarnation, Link};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use sys::epoll::Poller;
 use sys::net;
 use sys::pipe::Pipe;
 use terms::{CloseReason, Cut, Instant, Phase, Side};
@@ -226,6 +228,32 @@ impl Session {
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let upstream = self.upstream().map(|upstream| upstream.socket.as_fd());
         [Some(self.downstream()), upstream].into_iter().flatten()
+    }
+
+    /// Has only the end of a connection reported, or everything again, as the link wants it.
+    pub fn mute_or_unmute(&mut self, key: usize, poller: &Poller) {
+        for side in [Side::Downstream, Side::Upstream] {
+            let is_to_be = self.link.is_to_be_muted(side);
+            if is_to_be != self.link.is_muted(side) {
+                self.mute(key, side, is_to_be, poller);
+            }
+        }
+    }
+
+    fn mute(&mut self, key: usize, side: Side, is_muted: bool, poller: &Poller) {
+        let watched = match (side, self.upstream()) {
+            (Side::Downstream, _) => Some((self.downstream(), Token::downstream(key, self.number))),
+            (Side::Upstream, Some(upstream)) => {
+                let token = Token::upstream(key, self.number, upstream.incarnation);
+                Some((upstream.socket.as_fd(), token))
+            }
+            (Side::Upstream, None) => None,
+        };
+        if let Some((socket, token)) = watched
+            && poller.watch_end_only(socket, token.to_number(), is_muted).is_ok()
+        {
+            self.link.set_muted(side, is_muted);
+        }
     }
 
     /// Switches keep-alive on for both connections, once.

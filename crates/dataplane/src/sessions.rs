@@ -186,7 +186,11 @@ impl Sessions {
         let Some(session) = self.slab.get_mut(key) else { return };
         session.queued = false;
         let next = match session.state {
-            State::Relaying { .. } => relaying::go_on(session, &mut self.searches, tools, now),
+            State::Relaying { .. } => {
+                let next = relaying::go_on(session, &mut self.searches, tools, now);
+                session.mute_or_unmute(key, &tools.poller);
+                next
+            }
             State::Seeking { .. } | State::Waiting { .. } | State::Connecting { .. } => {
                 connect::seek(session, key, &mut self.searches, tools, now)
             }

@@ -108,6 +108,7 @@ impl Link {
 
     /// Takes in what an event reported about `side`'s connection.
     pub fn handle_ready(&mut self, side: Side, event: Ready) {
+        self.streams[side as usize].needless |= event.readable && self.needs_no_news(side);
         let ready = &mut self.ready[side as usize];
         // A hangup and a failure are for the next read to find.
         ready.readable |= event.readable || event.hangup || event.failed || event.urgent;
@@ -115,6 +116,34 @@ impl Link {
         ready.hangup |= event.hangup;
         ready.urgent |= event.urgent;
         ready.failed |= event.failed;
+    }
+
+    /// Whether events of `side` would say nothing new until its pipe is empty, except for its end: it
+    /// is known to have bytes, which must wait for those in the pipe, and to take some.
+    fn needs_no_news(&self, side: Side) -> bool {
+        let ready = self.ready[side as usize];
+        self.in_pipe(side) > 0 && ready.readable && ready.writable
+    }
+
+    /// Whether only the end of `side` is to be reported, because other events have turned out to say
+    /// nothing new. A fast sender before a slow reader would wake the worker for each of its segments.
+    #[must_use]
+    pub fn is_to_be_muted(&mut self, side: Side) -> bool {
+        let needs_no_news = self.needs_no_news(side);
+        let needless = &mut self.streams[side as usize].needless;
+        *needless &= needs_no_news;
+        *needless
+    }
+
+    /// Whether only the end of `side` is reported.
+    #[must_use]
+    pub fn is_muted(&self, side: Side) -> bool {
+        self.streams[side as usize].is_muted
+    }
+
+    /// Only the end of `side` is reported from now on, or everything again.
+    pub fn set_muted(&mut self, side: Side, is_muted: bool) {
+        self.streams[side as usize].is_muted = is_muted;
     }
 
     /// The backend has answered: silence is measured from now on.

@@ -128,14 +128,7 @@ fn perform(
             Ok(taken) => link.on_residue_written(from, taken, now),
             Err(fault) => unwritten(link, from, fault)?,
         },
-        Step::ReadUrgent => match wire.read_urgent(from) {
-            Urgent::NotAtMark => return copy(link, wire, from, UP_TO_MARK, now),
-            Urgent::Byte(byte) => {
-                let passed = pass_on(link, wire, from); // what was before it
-                link.on_urgent(from, byte, now);
-                passed?;
-            }
-        },
+        Step::ReadUrgent => return read_urgent(link, wire, from, now),
         Step::WriteUrgent(byte) => match wire.write_urgent(to, byte) {
             Ok(()) => link.on_urgent_written(from, now),
             Err(fault) => unwritten(link, from, fault)?,
@@ -157,6 +150,22 @@ fn unwritten(link: &mut Link, from: Side, fault: Fault) -> Result<(), Starved> {
         Fault::WouldBlock | Fault::NoPipe => link.on_blocked(from),
     }
     Ok(())
+}
+
+fn read_urgent(
+    link: &mut Link,
+    wire: &mut impl Wire,
+    from: Side,
+    now: Instant,
+) -> Result<usize, Starved> {
+    match wire.read_urgent(from) {
+        Urgent::NotAtMark => copy(link, wire, from, UP_TO_MARK, now),
+        Urgent::Byte(byte) => {
+            let passed = pass_on(link, wire, from); // what was before it
+            link.on_urgent(from, byte, now);
+            passed.map(|()| 0)
+        }
+    }
 }
 
 /// How much to read at once on the way to an urgent mark.
@@ -225,8 +234,9 @@ fn splice(
         Err(Fault::NoMemory) => return Err(Starved),
         Err(Fault::Lost) if holds_some => link.on_source_failed(from),
         Ok(_) | Err(_) if holds_some => link.on_pipe_full(from),
-        // An end of file, or an urgent mark that splice(2) does not go over: a read finds out.
-        Ok(0) => return copy(link, wire, from, UP_TO_MARK, now),
+        // An end of file, or an urgent mark that splice(2) does not go over and that no event may
+        // have announced.
+        Ok(0) => return read_urgent(link, wire, from, now),
         Ok(count) => {
             link.on_spliced(from, count, now);
             flush_pipe(link, wire, from, now)?;

@@ -21,6 +21,10 @@ pub(crate) struct Stream {
     /// Whether nothing is added to the pipe until some of it was written: it is full, or there is
     /// nothing to add for now.
     pub pipe_full: bool,
+    /// Events of the input have come that said nothing new.
+    pub needless: bool,
+    /// Only the end of the input is reported.
+    pub is_muted: bool,
     /// An urgent byte read that the output did not take.
     pub urgent_byte: Option<u8>,
     pub bytes: u64,
@@ -78,6 +82,8 @@ impl Stream {
             residue: None,
             in_pipe: 0,
             pipe_full: false,
+            needless: false,
+            is_muted: false,
             urgent_byte: None,
             bytes: 0,
             pace: Pace {

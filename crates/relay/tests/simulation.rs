@@ -35,11 +35,33 @@ struct Peer {
     error_taken: bool,
     saw_end: bool,
     event: Option<Ready>,
+    /// Only its end is reported.
+    muted: bool,
 }
 
 impl Peer {
-    fn notify(&mut self, change: impl FnOnce(&mut Ready)) {
-        change(self.event.get_or_insert_default());
+    fn notify(&mut self, change: impl Fn(&mut Ready)) {
+        let mut event = Ready::default();
+        change(&mut event);
+        if !self.muted || event.hangup || event.failed {
+            change(self.event.get_or_insert_default());
+        }
+    }
+
+    /// Reports only the end from now on, or everything again, with what is due.
+    fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+        if !muted {
+            let ended = self.finished || self.reset;
+            let due = Ready {
+                readable: !self.inbox.is_empty() || ended,
+                writable: self.outbox < self.room || self.reset,
+                hangup: ended,
+                urgent: self.mark.is_some(),
+                failed: self.reset,
+            };
+            self.event = Some(due);
+        }
     }
 
     /// Does one random thing.
@@ -332,6 +354,24 @@ fn run(seed: u64, steps: &Cell<usize>) {
             if pumped != Pumped::Busy {
                 break;
             }
+        }
+        for side in SIDES {
+            // The peers do not wait for the poller.
+            if backend_fails_at == usize::MAX {
+                world.peer(side).act(&mut rng);
+            }
+            let muted = link.is_to_be_muted(side);
+            if muted != link.is_muted(side) {
+                link.set_muted(side, muted);
+                world.peer(side).mute(muted);
+            }
+        }
+        for side in SIDES {
+            let [from, to] = [side, side.other()].map(|side| &world.peers[side as usize]);
+            let nobody_comes =
+                pumped == Pumped::Idle && [from, to].iter().all(|peer| peer.event.is_none());
+            let waits = !from.inbox.is_empty() && !to.lacked_room && !to.reset && !from.reset;
+            assert!(!(waits && nobody_comes), "seed {seed}: bytes from {side:?} wait for no event");
         }
         assert_eq!(pumped == Pumped::Starved, world.was_starved, "seed {seed}: nobody comes back");
         verdict = link.verdict(&timeouts);

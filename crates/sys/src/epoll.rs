@@ -20,6 +20,13 @@ pub struct Event {
     flags: EventFlags,
 }
 
+/// All events of a stream, each change once.
+const STREAM_EVENTS: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::PRI)
+    .union(EventFlags::ET);
+
 impl Poller {
     /// An empty set that reports up to `capacity` events at a time.
     pub fn new(capacity: usize) -> io::Result<Self> {
@@ -29,9 +36,17 @@ impl Poller {
 
     /// Watches a stream for all events, reporting each change once.
     pub fn add_stream(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
-        let flags =
-            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?)
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), STREAM_EVENTS)?)
+    }
+
+    /// Has a stream reported only when its peer has finished sending or the connection has failed,
+    /// or again for all events, with those that are due.
+    ///
+    /// Arriving bytes would wake the worker even if only events for something else, such as urgent
+    /// bytes, were asked for: the kernel announces them as possibly urgent.
+    pub fn watch_end_only(&self, fd: impl AsFd, token: u64, end_only: bool) -> io::Result<()> {
+        let flags = if end_only { EventFlags::RDHUP | EventFlags::ET } else { STREAM_EVENTS };
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
     /// Watches a listener or a waker, and reports it for as long as there is something to take.
