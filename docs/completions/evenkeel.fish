@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -55,6 +55,10 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-half-close-ti
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l linger -d 'How long to wait for the last bytes before a reset to be delivered' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l keep-alive -d 'Probe a silent peer after this long, up to three times, TIME/3 but at most 75s apart; 0 or never disables this [default: as the system does]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user-timeout -d 'Give up a peer that acknowledges no data for this long; 0 disables this' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l flow-timeout -d 'End a flow after this long without a datagram' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l requests -d 'Begin another flow after N datagrams from a client; 1 spreads them one by one' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l responses -d 'End a flow after N answers to each datagram from its client: 1 for DNS' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l retry-after -d 'Send a flow\'s datagrams to the next backend if no answer comes for this long [default: never]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address for connections to backends' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l send-proxy -d 'Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or v2-unique-id-crc32c' -r -f -a "v1\t''

@@ -8,11 +8,13 @@ use std::path::Path;
 const PURE: [&str; 6] = ["balancing", "classics", "config", "relay", "telemetry", "terms"];
 /// What they may depend on beside one another. `clap` and `jiff` could do more than is wanted;
 /// `clippy-pure.toml` names what.
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 11] = [
     "clap",
+    "hashbrown",
     "jiff",
     "serde",
     "serde_json",
+    "slab",
     "strsim",
     "thiserror",
     "toml",

@@ -135,6 +135,7 @@ fn instance_name(config: &Config) -> String {
 fn socket_word(bind: &Bind) -> String {
     match bind {
         Bind::Tcp { host: None, port, .. } => port.to_string(),
+        Bind::Udp { host: None, port, .. } => format!("{port}-udp"),
         bind => bind.to_string(),
     }
 }

@@ -13,10 +13,11 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Cut, KeepAlive, Limit, SendProxy, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, KeepAlive, Limit, SendProxy, Source, SpliceMode, Timeouts};
 
 /// A configuration. Names are unique, and so are the ports of listeners.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
@@ -74,7 +75,10 @@ fn bind(port: u16, family: Family) -> impl Strategy<Value = Bind> {
         Some(name) => Bind::Tcp { host: Some(name), port, family },
     };
     prop_oneof![
-        9 => of(host()).prop_map(of_host),
+        9 => (of(host()), any::<bool>()).prop_map(move |(host, is_udp)| match of_host(host) {
+            Bind::Tcp { host, port, family } if is_udp => Bind::Udp { host, port, family },
+            bind => bind,
+        }),
         1 => path().prop_map(move |path| Bind::Unix(path.join(port.to_string()))),
     ]
 }
@@ -216,6 +220,18 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
     )
 }
 
+fn flow_rules() -> impl Strategy<Value = FlowRules> {
+    let number = || of(1u32..).prop_map(|number| number.and_then(NonZeroU32::new));
+    (span(), number(), number(), of(span())).prop_map(
+        |(timeout, requests, responses, retry_after)| FlowRules {
+            timeout,
+            requests,
+            responses,
+            retry_after,
+        },
+    )
+}
+
 fn listener(number: u16) -> impl Strategy<Value = Listener> {
     let families = select(vec![Family::Any, Family::V4, Family::V6]);
     let binds = families.prop_flat_map(move |family| {
@@ -230,8 +246,8 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
     ];
     let limits = (of(1u32..), of(1u32..), accept_proxy());
     let words = (select(vec![Cut::Reset, Cut::Close]), select(SpliceMode::WORDS.to_vec()));
-    (name(), binds, limits, timeouts(), source, any::<[bool; 3]>(), words).prop_map(
-        |(name, binds, limits, timeouts, source, flags, (cut, (_, splice)))| Listener {
+    (name(), binds, limits, (timeouts(), flow_rules()), source, any::<[bool; 3]>(), words).prop_map(
+        |(name, binds, limits, (timeouts, flows), source, flags, (cut, (_, splice)))| Listener {
             id: None,
             name,
             binds,
@@ -240,6 +256,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             sessions_max: limits.0,
             connecting_max: limits.1,
             timeouts,
+            flows,
             source,
             accept_proxy: limits.2,
             forwarded_headers: flags[1],

@@ -22,7 +22,9 @@ use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{BackendId, Cut, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts};
+use terms::{
+    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts,
+};
 
 /// One difference between two configurations.
 ///
@@ -226,7 +228,8 @@ settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
         id: _, name: _, binds: _, shared_port: _, pool: _, sessions_max: _, connecting_max: _,
-        timeouts: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _, cut: _,
+        timeouts: _, flows: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _,
+        cut: _,
     },
     /// [`Listener::name`]
     Name(String) is name, "name";
@@ -242,6 +245,8 @@ settings! {
     ConnectingMax(Option<u32>) is connecting_max, "max-connecting";
     /// [`Listener::timeouts`]
     Timeouts(Timeouts) is timeouts, "time-outs";
+    /// [`Listener::flows`]
+    Flows(FlowRules) is flows, "UDP flows";
     /// [`Listener::source`]
     Source(Source) is source, "source";
     /// [`Listener::accept_proxy`]

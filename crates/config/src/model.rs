@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{BackendId, Cut, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts};
+use terms::{
+    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts,
+};
 
 /// The complete configuration of a balancer.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +45,8 @@ pub struct Listener {
     pub connecting_max: Option<u32>,
     /// The time-outs.
     pub timeouts: Timeouts,
+    /// What ends UDP flows.
+    pub flows: FlowRules,
     /// The local address for connections to backends.
     pub source: Source,
     /// The peers that must announce their clients by the PROXY protocol. If there are any, nobody
@@ -72,8 +76,28 @@ pub enum Bind {
         /// The protocols that an absent host stands for.
         family: Family,
     },
+    /// A UDP port.
+    Udp {
+        /// As for TCP.
+        host: Option<Host>,
+        /// The port, never zero.
+        port: u16,
+        /// The protocols that an absent host stands for.
+        family: Family,
+    },
     /// A Unix stream socket.
     Unix(PathBuf),
+}
+
+/// What clients of an address speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP. The default.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// Both, on the same port and for the same pool.
+    Both,
 }
 
 /// The internet protocol that a name or an absent host stands for.
@@ -192,7 +216,7 @@ pub struct Limits {
 /// Where a backend is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
-    /// A TCP port on a host.
+    /// A port on a host, for TCP and UDP.
     Tcp {
         /// The host.
         host: Host,
@@ -400,12 +424,35 @@ const UNIX_TAIL: usize = crate::operand::NUMBERS - 1;
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port, family) = match self {
+            Self::Tcp { host, port, family } | Self::Udp { host, port, family } => {
+                (host, port, family)
+            }
+            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        match (host, family) {
+            (Some(host), _) => write!(f, "{}:{port}", Bracketed(host))?,
+            (None, Family::Any) => write!(f, "*:{port}")?,
+            (None, Family::V4) => write!(f, "0.0.0.0:{port}")?,
+            (None, Family::V6) => write!(f, "[::]:{port}")?,
+        }
+        f.write_str(if self.is_udp() { crate::operand::UDP } else { "" })
+    }
+}
+
+impl Bind {
+    /// Whether clients send datagrams here.
+    #[must_use]
+    pub const fn is_udp(&self) -> bool {
+        matches!(self, Self::Udp { .. })
+    }
+
+    /// The port; `None` for a Unix socket.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
         match self {
-            Self::Tcp { host: Some(host), port, .. } => write!(f, "{}:{port}", Bracketed(host)),
-            Self::Tcp { host: None, port, family: Family::Any } => write!(f, "*:{port}"),
-            Self::Tcp { host: None, port, family: Family::V4 } => write!(f, "0.0.0.0:{port}"),
-            Self::Tcp { host: None, port, family: Family::V6 } => write!(f, "[::]:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { port, .. } | Self::Udp { port, .. } => Some(*port),
+            Self::Unix(_) => None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) use access::entry_words;
 pub use access::{AccessRules, Proxies};
 pub use convert::NativeError;
 pub use listening::ListenName;
+pub(crate) use services::listen_words;
 pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
@@ -27,6 +28,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use terms::{Cut, Limit, SendProxy, SpliceMode};
@@ -36,7 +38,7 @@ use terms::{Cut, Limit, SendProxy, SpliceMode};
 #[command(
     name = "evenkeel",
     version,
-    about = "Distributes TCP connections over backends.",
+    about = "Distributes TCP connections and UDP flows over backends.",
     override_usage = USAGE,
     after_help = after_help(),
     args_conflicts_with_subcommands = true,
@@ -147,6 +149,20 @@ pub struct NativeArgs {
     /// Give up a peer that acknowledges no data for this long; 0 disables this
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
     pub user_timeout: Patience,
+    /// End a flow after this long without a datagram
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = FLOWS)]
+    #[arg(value_parser = parse_nonzero_duration)]
+    pub flow_timeout: Span,
+    /// Begin another flow after N datagrams from a client; 1 spreads them one by one
+    #[arg(long, value_name = "N", help_heading = FLOWS)]
+    pub requests: Option<NonZeroU32>,
+    /// End a flow after N answers to each datagram from its client: 1 for DNS
+    #[arg(long, value_name = "N", help_heading = FLOWS)]
+    pub responses: Option<NonZeroU32>,
+    /// Send a flow's datagrams to the next backend if no answer comes for this long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = FLOWS)]
+    pub retry_after: Option<Span>,
+
     /// How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = TIMES)]
     pub shutdown_timeout: Deadline,
@@ -565,11 +581,12 @@ pub fn command_tree() -> clap::Command {
 }
 
 /// Example command lines with explanations.
-pub const EXAMPLES: [(&str, &str); 5] = [
+pub const EXAMPLES: [(&str, &str); 6] = [
     ("evenkeel demo", "an experiment that needs no other program"),
     ("evenkeel 8080 app1 app2:8081", "two backends in turn, the first also on port 8080"),
     ("evenkeel 5432 db1::100 ! db2", "at most 100 sessions to db1; db2 if it is full or down"),
     ("evenkeel [::1]:80 10.0.0.1 unix:/run/a %", "by client address, over IPv4 and a Unix socket"),
+    ("evenkeel 53/tcp+udp ns1 ns2", "DNS, over both protocols"),
     ("evenkeel 80 app1 app2 -- 5432 db1 ! db2", "two services in one process"),
 ];
 
@@ -622,7 +639,8 @@ fn tier_place(text: &str) -> Result<TierPlace, String> {
 const MAX_WORKERS: usize = 1024;
 
 // Not doc comments, because rustdoc would take the brackets for links.
-const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path";
+const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path; with \
+     /udp for UDP and /tcp+udp for both after it, as in 53/tcp+udp";
 const BACKEND_HELP: &str = "Backends: host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
      unix:/path. The word ! ends a tier; % ends a tier that selects by client address. A tier is \
      used while no backend in the tiers before it is available. The word -- ends the service; \
@@ -634,6 +652,7 @@ const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
 const CHOOSING: &str = "Choosing a backend";
 const ADMISSION: &str = "Admitting clients";
 const TIMES: &str = "Times";
+const FLOWS: &str = "UDP flows";
 const RELAYING: &str = "Relaying";
 const PROCESS: &str = "Process";
 

@@ -1,7 +1,8 @@
 //! The grammar of addresses, which every door shares: listeners, backends and ends of tiers.
 //!
 //! ~~~text
-//! LISTEN   = port | *:port | host:port | [v6]:port | unix:/path
+//! LISTEN   = PORT | PORT/tcp | PORT/udp | PORT/tcp+udp | udp://PORT | unix:/path
+//! PORT     = port | *:port | host:port | [v6]:port
 //! BACKEND  = host[:FIELDS] | [v6][:FIELDS] | unix:/path[:max[:max_affine:weight:priority]]
 //! FIELDS   = [port][:[max][:[max_affine][:[weight][:[priority]]]]]
 //! ENDPOINT = host:port | [v6]:port | unix:/path
@@ -19,7 +20,7 @@
 //!
 //! A function of the caller looks up service names, so that this module stays pure.
 
-use crate::{Backend, Bind, Endpoint, Family, Host, Limits};
+use crate::{Backend, Bind, Endpoint, Family, Host, Limits, Protocol};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -101,6 +102,9 @@ pub enum Problem {
     /// A path that does not fit a socket address.
     #[error("the path is longer than {MAX_UNIX_PATH} bytes, the maximum for a Unix socket")]
     LongPath,
+    /// A Unix socket, or a protocol named twice, for UDP.
+    #[error("is not an address for UDP; write a port such as 53/udp, or host:port/udp")]
+    NotUdp,
     /// A star as a backend.
     #[error("'*' means every address of this machine and can only be a listening address")]
     Star,
@@ -208,7 +212,39 @@ fn failed(role: Role, operand: &str, problem: Problem) -> OperandError {
     OperandError { role, operand: operand.to_owned(), problem }
 }
 
+/// The operands that a listening address stands for: one for each of its protocols, or the one
+/// given for an address that names none.
+pub fn each_protocol(operand: &str, default: Option<Protocol>) -> Vec<String> {
+    if operand.starts_with(UNIX) || operand.contains("://") {
+        return vec![operand.to_owned()];
+    }
+    let (address, protocol) = match operand.rsplit_once('/') {
+        Some((address, "tcp")) => (address, Protocol::Tcp),
+        Some((address, "udp")) => (address, Protocol::Udp),
+        Some((address, "tcp+udp")) => (address, Protocol::Both),
+        Some(_) => return vec![operand.to_owned()],
+        None => (operand, default.unwrap_or(Protocol::Tcp)),
+    };
+    match protocol {
+        Protocol::Tcp => vec![address.to_owned()],
+        Protocol::Udp => vec![format!("{address}{UDP}")],
+        Protocol::Both => vec![address.to_owned(), format!("{address}{UDP}")],
+    }
+}
+
 fn listen(operand: &str, services: Services<'_>) -> Result<Bind, Problem> {
+    let is_udp = |address| match listen(address, services)? {
+        Bind::Tcp { host, port, family } => Ok(Bind::Udp { host, port, family }),
+        Bind::Unix(_) | Bind::Udp { .. } => Err(Problem::NotUdp),
+    };
+    match operand.strip_prefix("udp://").or_else(|| operand.strip_suffix(UDP)) {
+        Some(address) if !operand.starts_with(UNIX) => return is_udp(address),
+        _ => {}
+    }
+    let operand = match operand.strip_prefix("tcp://").or_else(|| operand.strip_suffix("/tcp")) {
+        Some(address) if !operand.starts_with(UNIX) => address,
+        _ => operand,
+    };
     if operand.is_empty() {
         return Err(Problem::Empty);
     }
@@ -464,6 +500,8 @@ impl fmt::Display for Role {
 }
 
 const UNIX: &str = "unix:";
+/// What follows an address for UDP.
+pub(crate) const UDP: &str = "/udp";
 /// The number of fields that can follow a backend's address.
 pub(crate) const NUMBERS: usize = DEFAULTS.len();
 /// The defaults of these fields: no limit, no other limit for remembered clients, weight 1,

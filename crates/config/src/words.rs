@@ -1,6 +1,6 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::{Family, LogFormat};
+use crate::{Family, LogFormat, Protocol};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use terms::{Cut, SendProxy, SpliceMode};
@@ -91,6 +91,11 @@ impl Choice for AdminState {
 impl Choice for Family {
     const WORDS: &'static [(&'static str, Self)] =
         &[("any", Self::Any), ("ipv4", Self::V4), ("ipv6", Self::V6)];
+}
+
+impl Choice for Protocol {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("tcp", Self::Tcp), ("udp", Self::Udp), ("tcp+udp", Self::Both)];
 }
 
 impl Choice for PrintForm {

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use sys::datagram::bind_udp_group;
 use sys::files::OwnFile;
 
 /// Why a start failed. Nothing is left behind.
@@ -142,7 +143,7 @@ fn bind_hint(bind: &str, error: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse if bind.starts_with("unix:") => {
             " (another program uses it, or a file is in the way; `ss -lxp` shows which)"
         }
-        io::ErrorKind::AddrInUse => " (another program uses it; `ss -ltnp` shows which)",
+        io::ErrorKind::AddrInUse => " (another program uses it; `ss -lntup` shows which)",
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 require root or CAP_NET_BIND_SERVICE)"
         }
@@ -156,9 +157,10 @@ pub(crate) fn listen_at_once(
     listener: &config::Listener,
     bind: &Bind,
     passed: &mut PassedSockets,
+    workers: usize,
     found: &Found,
 ) -> Result<Sockets, StartError> {
-    listen(listener, bind, passed, &|host, port| match host {
+    listen(listener, bind, passed, workers, &|host, port| match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
         Host::Name(name) => match found.hosts.get(name) {
             Some(Ok(found)) => Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
@@ -185,9 +187,14 @@ pub(crate) fn listen(
     listener: &config::Listener,
     bind: &Bind,
     passed: &mut PassedSockets,
+    workers: usize,
     find: Find<'_>,
 ) -> Result<Sockets, StartError> {
-    let result = listen_as(&listener.name, bind, listener.shared_port, passed, find);
+    let shared_port = listener.shared_port;
+    let result = match bind {
+        Bind::Udp { .. } => listen_udp(bind, shared_port, workers, find),
+        _ => listen_as(&listener.name, bind, shared_port, passed, find),
+    };
     match result {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
             let culprit = passed.in_the_way_of(&listener.name, bind).map(StartError::Passed);
@@ -213,6 +220,7 @@ fn listen_as(
                 Ok(Sockets { fds, file: Some(OwnFile::at(path).map_err(failed)?) })
             }
         },
+        Bind::Udp { .. } => listen_udp(bind, shared_port, 1, find),
         Bind::Tcp { host: None, port, family } => {
             let fds = match passed.on_all_addresses(listener, *port, *family) {
                 Some(fds) => fds,
@@ -221,20 +229,10 @@ fn listen_as(
             Ok(Sockets { fds, file: None })
         }
         Bind::Tcp { host: Some(host), port, family } => {
-            let addresses = find(host, *port)
-                .map_err(|source| StartError::ResolveListener { host: host.to_string(), source })?;
-            let wanted = |address: &SocketAddr| match (host, family) {
-                (Host::Address(_), _) | (_, Family::Any) => true,
-                (_, Family::V4) => address.is_ipv4(),
-                (_, Family::V6) => address.is_ipv6(),
-            };
-            let mapped = |address: &SocketAddr| match address.ip() {
-                IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
-                IpAddr::V4(_) => false,
-            };
+            let addresses = addresses(host, *port, *family, find)?;
             let listen = |address| sys::net::listen_tcp(address, mapped(&address), shared_port);
             let mut fds = Vec::new();
-            for address in addresses.into_iter().filter(wanted) {
+            for address in addresses {
                 match passed.on_address(listener, address) {
                     Some(passed) => fds.extend(passed),
                     None => fds.push(listen(address).map_err(failed)?),
@@ -245,14 +243,70 @@ fn listen_as(
     }
 }
 
+/// Listens on a UDP address, with a socket for each worker.
+fn listen_udp(
+    bind: &Bind,
+    shared_port: bool,
+    workers: usize,
+    find: Find<'_>,
+) -> Result<Sockets, StartError> {
+    let failed = |source| StartError::Listen { bind: bind.to_string(), source };
+    let listen = |address, dual| bind_udp_group(address, dual, shared_port, workers);
+    let mut fds = Vec::new();
+    match bind {
+        Bind::Udp { host: Some(host), port, family } => {
+            for address in addresses(host, *port, *family, find)? {
+                fds.extend(listen(address, mapped(&address)).map_err(failed)?);
+            }
+        }
+        Bind::Udp { host: None, port, family } => {
+            fds = on_every_address(*port, *family, listen).map_err(failed)?;
+        }
+        Bind::Tcp { .. } | Bind::Unix(_) => {}
+    }
+    Ok(Sockets { fds, file: None })
+}
+
+/// The addresses of a host that are of this family.
+fn addresses(
+    host: &Host,
+    port: u16,
+    family: Family,
+    find: Find<'_>,
+) -> Result<impl Iterator<Item = SocketAddr>, StartError> {
+    let found = find(host, port)
+        .map_err(|source| StartError::ResolveListener { host: host.to_string(), source })?;
+    let is_any = matches!(host, Host::Address(_)) || family == Family::Any;
+    Ok(found.into_iter().filter(move |it| is_any || it.is_ipv4() == (family == Family::V4)))
+}
+
+/// Whether an IPv6 address stands for one of IPv4.
+fn mapped(address: &SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+        IpAddr::V4(_) => false,
+    }
+}
+
 fn on_all_addresses(port: u16, family: Family, shared_port: bool) -> io::Result<OwnedFd> {
+    on_every_address(port, family, |address, is_dual_stack| {
+        sys::net::listen_tcp(address, is_dual_stack, shared_port)
+    })
+}
+
+/// Listens with a wildcard address: dual stack, or IPv4 where that is asked for or all there is.
+fn on_every_address<T>(
+    port: u16,
+    family: Family,
+    listen: impl Fn(SocketAddr, bool) -> io::Result<T>,
+) -> io::Result<T> {
     let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match family {
-        Family::V4 => sys::net::listen_tcp(v4, false, shared_port),
-        Family::V6 => sys::net::listen_tcp(v6, true, shared_port),
-        Family::Any => match sys::net::listen_tcp(v6, true, shared_port) {
-            Err(error) if has_no_ipv6(&error) => sys::net::listen_tcp(v4, false, shared_port),
+        Family::V4 => listen(v4, false),
+        Family::V6 => listen(v6, true),
+        Family::Any => match listen(v6, true) {
+            Err(error) if has_no_ipv6(&error) => listen(v4, false),
             result => result,
         },
     }

@@ -194,7 +194,8 @@ pub(crate) fn listening_names<'a>(
     binds: impl Iterator<Item = &'a Bind>,
 ) -> impl Iterator<Item = (String, u16)> {
     binds.filter_map(|bind| match bind {
-        Bind::Tcp { host: Some(Host::Name(name)), port, .. } => Some((name.clone(), *port)),
+        Bind::Tcp { host: Some(Host::Name(name)), port, .. }
+        | Bind::Udp { host: Some(Host::Name(name)), port, .. } => Some((name.clone(), *port)),
         _ => None,
     })
 }

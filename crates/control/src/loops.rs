@@ -30,7 +30,7 @@ pub(crate) fn refuse(bound: &[Bound], pools: &[Pool]) -> Result<(), StartError> 
 fn is_served_by(address: &Address, (bind, sockets): &Bound, own: &[IpAddr]) -> bool {
     match (address, bind) {
         (Address::Unix(path), config::Bind::Unix(bind)) => is_same_file(path, bind),
-        (Address::Ip(address), config::Bind::Tcp { .. }) => {
+        (Address::Ip(address), config::Bind::Tcp { .. } | config::Bind::Udp { .. }) => {
             let bound = sockets.fds.iter();
             let mut bound = bound.filter_map(|socket| sys::net::local_address(socket.as_fd()));
             bound.any(|bound| leads_to(*address, bound, own))

@@ -35,9 +35,10 @@ impl Instance {
         let open: HashSet<&Bind> =
             self.listeners.iter().flat_map(|it| &it.doors).map(|door| &door.bind).collect();
         refuse_duplicates(next)?;
+        let workers = self.plane.workers();
         for listener in &next.listeners {
             for bind in listener.binds.iter().filter(|bind| !open.contains(bind)) {
-                match listen_at_once(listener, bind, &mut self.passed, found) {
+                match listen_at_once(listener, bind, &mut self.passed, workers, found) {
                     Ok(sockets) => bound.push((bind.clone(), sockets)),
                     Err(error) => errors.push(self.in_the_way(bind, error)),
                 }
@@ -49,10 +50,7 @@ impl Instance {
     /// Says so if the reason why `bind` is in use is an address of this process with the same port,
     /// such as `*:80`, which stays open until the change is made.
     fn in_the_way(&self, bind: &Bind, error: StartError) -> StartError {
-        let port = |bind: &Bind| match bind {
-            Bind::Tcp { port, .. } => Some(*port),
-            Bind::Unix(_) => None,
-        };
+        let port = |bind: &Bind| Some((bind.port()?, bind.is_udp()));
         let mut doors = self.listeners.iter().flat_map(|it| &it.doors);
         let own = doors.find(|it| port(&it.bind).is_some() && port(&it.bind) == port(bind));
         match (error, own) {

@@ -165,6 +165,10 @@ impl Reporter for LogReporter {
                         "no local port is free for a connection to a backend: its sessions wait; \
                          widen net.ipv4.ip_local_port_range or add backends"
                     }
+                    Trouble::Flows => {
+                        "no room for more UDP flows: the ones that have been idle for longest end; \
+                         raise --max-sessions or the limit of descriptors, or lower --flow-timeout"
+                    }
                 };
                 self.note(&Line { level: Level::Error, message, fields: &[] });
             }
@@ -172,6 +176,7 @@ impl Reporter for LogReporter {
                 let message = match trouble {
                     Trouble::Descriptors => "the shortage is over: new clients are accepted again",
                     Trouble::Ports => "local ports are free again",
+                    Trouble::Flows => "there is room for UDP flows again",
                 };
                 self.note(&Line { level: Level::Info, message, fields: &[] });
             }

@@ -212,6 +212,7 @@ pub(crate) fn settings(
 ) -> Settings {
     Settings {
         timeouts: config.timeouts,
+        flows: config.flows,
         sessions_max: config.sessions_max,
         connecting_max: config.connecting_max,
         source: config.source,

@@ -125,7 +125,7 @@ impl Prepared {
         config.identify(None, &mut ids);
         let names = FirstNames::look_up(&config, kept.names());
         let mut manager = setup.manager;
-        let bound = bind_all(&config, &mut manager.passed, &names)?;
+        let bound = bind_all(&config, &mut manager.passed, workers, &names)?;
         let unwanted = manager.passed.close_unused(&config)?;
         if setup.refuse_unresolved {
             names.refuse_unresolved(&config)?;
@@ -267,13 +267,14 @@ impl Prepared {
 pub(crate) fn bind_all(
     config: &Config,
     passed: &mut PassedSockets,
+    workers: usize,
     names: &FirstNames,
 ) -> Result<Vec<Bound>, StartError> {
     refuse_duplicates(config)?;
     passed.assign(config)?;
     let binds = config.listeners.iter().flat_map(|it| it.binds.iter().map(move |bind| (it, bind)));
     let find = |host: &Host, port| names.listening(host, port);
-    binds.map(|(it, bind)| Ok((bind.clone(), listen(it, bind, passed, &find)?))).collect()
+    binds.map(|(it, bind)| Ok((bind.clone(), listen(it, bind, passed, workers, &find)?))).collect()
 }
 
 /// A listener's source address, if this machine does not have it now. It may come later, as one that

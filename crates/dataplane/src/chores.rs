@@ -1,5 +1,6 @@
-//! Work that goes through all sessions, in slices so that no turn takes long.
+//! Work that goes through all sessions and flows, in slices so that no turn takes long.
 
+use crate::datagrams::Datagrams;
 use crate::event::SessionInfo;
 use crate::sessions::Sessions;
 use crate::shared::Reply;
@@ -40,14 +41,21 @@ impl Chores {
     }
 
     /// Does a slice of the first chore.
-    pub fn go_on(&mut self, sessions: &mut Sessions, tools: &mut Tools, now: Instant) {
+    pub fn go_on(
+        &mut self,
+        (sessions, datagrams): (&mut Sessions, &mut Datagrams),
+        tools: &mut Tools,
+        now: Instant,
+    ) {
         let Some(chore) = self.queue.front_mut() else { return };
-        let end = sessions.keys_end().min(self.next_key + SLICE);
+        let keys_end = sessions.keys_end().max(datagrams.keys_end());
+        let end = keys_end.min(self.next_key + SLICE);
         for key in self.next_key..end {
             chore.look_at(key, sessions, tools, now);
+            chore.look_at_flow(key, datagrams, tools, now);
         }
         self.next_key = end;
-        if end >= sessions.keys_end() {
+        if end >= sessions.keys_end().max(datagrams.keys_end()) {
             self.next_key = 0;
             if let Some(chore) = self.queue.pop_front() {
                 chore.finish(tools);
@@ -64,9 +72,19 @@ impl Chore {
             }
             Self::Refresh { listener } => sessions.refresh(key, *listener, tools, now),
             Self::Cut { before, only, reason, count, .. } => {
-                let is_meant =
-                    |number: u64| number < *before && only.is_none_or(|only| number == only);
+                let is_meant = is_meant(*before, *only);
                 *count += usize::from(sessions.cut(key, is_meant, *reason, tools, now));
+            }
+        }
+    }
+
+    fn look_at_flow(&mut self, key: usize, flows: &mut Datagrams, tools: &mut Tools, now: Instant) {
+        match self {
+            Self::List { before, found, .. } => found.extend(flows.info(key, *before, tools, now)),
+            Self::Refresh { listener } => flows.refresh(key, *listener, tools, now),
+            Self::Cut { before, only, reason, count, .. } => {
+                let is_meant = is_meant(*before, *only);
+                *count += usize::from(flows.cut(key, is_meant, *reason, tools, now));
             }
         }
     }
@@ -81,4 +99,9 @@ impl Chore {
             }
         }
     }
+}
+
+/// Whether a chore is about the session with a number.
+fn is_meant(before: u64, only: Option<u64>) -> impl Fn(u64) -> bool {
+    move |number| number < before && only.is_none_or(|only| number == only)
 }

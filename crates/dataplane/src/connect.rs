@@ -141,7 +141,7 @@ fn open(
     Ok(socket)
 }
 
-fn tell_fault(fault: Option<SourceFault>, listener: &Listener, tools: &mut Tools) {
+pub(crate) fn tell_fault(fault: Option<SourceFault>, listener: &Listener, tools: &mut Tools) {
     if let Some(fault) = fault
         && listener.is_news(&fault)
     {
@@ -151,7 +151,7 @@ fn tell_fault(fault: Option<SourceFault>, listener: &Listener, tools: &mut Tools
 
 /// The local address for a connection to this backend, and the fault if it is not the one asked
 /// for.
-fn source(
+pub(crate) fn source(
     settings: &Settings,
     client: &Client,
     backend: &Address,

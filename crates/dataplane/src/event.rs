@@ -146,6 +146,8 @@ pub enum Trouble {
     Descriptors,
     /// Local ports for connections to some backend: only sessions for that backend wait.
     Ports,
+    /// UDP flows: the ones that have been idle for longest make room for others.
+    Flows,
 }
 
 /// A step of choosing and connecting.

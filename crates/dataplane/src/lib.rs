@@ -13,6 +13,7 @@ mod arrivals;
 mod call;
 mod chores;
 mod connect;
+mod datagrams;
 mod event;
 #[cfg(all(loom, test))]
 mod interleavings;

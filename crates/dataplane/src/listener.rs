@@ -7,7 +7,7 @@ use balancing::{Country, Pool, ProxyPeers};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use terms::{Cut, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Timeouts};
 
 /// A listener's settings, its pool and its counters.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Listener {
     room: Room,
     /// Sessions accepted since the start.
     sessions_total: AtomicU64,
+    /// Datagrams that no flow could begin with.
+    dropped_total: AtomicU64,
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
 }
@@ -31,7 +33,9 @@ pub struct Listener {
 pub struct Settings {
     /// The time-outs.
     pub timeouts: Timeouts,
-    /// The number of open sessions at which accepting pauses.
+    /// What ends UDP flows.
+    pub flows: FlowRules,
+    /// The number of open sessions at which accepting pauses, and UDP flows make room for others.
     pub sessions_max: Option<u32>,
     /// The number of connects in progress at which accepting pauses.
     pub connecting_max: Option<u32>,
@@ -166,6 +170,22 @@ impl Listener {
         self.sessions_total.load(Relaxed)
     }
 
+    /// Datagrams that no flow could begin with: they cannot be answered, or there was no room.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped_total.load(Relaxed)
+    }
+
+    /// Counts a datagram that no flow could begin with.
+    pub(crate) fn count_dropped(&self) {
+        self.dropped_total.fetch_add(1, Relaxed);
+    }
+
+    /// Whether there are as many sessions as its limit allows.
+    pub(crate) fn is_full(&self) -> bool {
+        self.settings().sessions_max.is_some_and(|most| self.sessions() >= most)
+    }
+
     /// Counts a new session.
     pub(crate) fn begin_session(&self) {
         self.sessions_total.fetch_add(1, Relaxed);
@@ -208,6 +228,7 @@ impl Listener {
             pool: ArcSwap::new(pool),
             room: Room::new(),
             sessions_total: AtomicU64::new(0),
+            dropped_total: AtomicU64::new(0),
             source_faults_told: AtomicU8::new(0),
         }
     }

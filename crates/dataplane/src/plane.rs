@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
-use sys::net;
+use sys::datagram::is_datagram;
 use terms::CloseReason;
 
 /// The options of the data plane.
@@ -140,13 +140,18 @@ impl DataPlane {
     /// Accepts clients on these sockets from now on.
     pub fn listen(&self, listener: &Arc<Listener>, sockets: Vec<OwnedFd>) -> DoorId {
         let door = self.shared.new_door();
+        let mut datagrams = 0;
         for socket in sockets {
-            if let Some(address) = net::local_address(socket.as_fd()) {
-                let is_dual_stack = net::is_dual_stack(socket.as_fd());
-                self.shared.open_door(door, address, is_dual_stack);
-            }
-            let order = Order::Listen(Arc::clone(listener), door, socket);
-            self.shared.home(listener.id()).order(order);
+            self.shared.open_door(door, socket.as_fd());
+            let worker = match is_datagram(socket.as_fd()) {
+                // One for each worker; the kernel distributes clients among them.
+                true => {
+                    datagrams += 1;
+                    &self.shared.workers[(datagrams - 1) % self.workers()]
+                }
+                false => self.shared.home(listener.id()),
+            };
+            worker.order(Order::Listen(Arc::clone(listener), door, socket));
         }
         door
     }

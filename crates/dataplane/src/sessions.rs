@@ -29,8 +29,6 @@ pub(crate) struct Sessions {
     again: Vec<usize>,
     resting: Vec<usize>,
     fired: Vec<usize>,
-    /// Sessions begun so far, from which their numbers follow.
-    begun: u64,
 }
 
 impl Sessions {
@@ -54,16 +52,11 @@ impl Sessions {
         self.deadlines.next()
     }
 
-    /// The number of the next session to begin. Those before have lower ones.
-    pub fn next_number(&self, tools: &Tools) -> u64 {
-        self.begun * tools.shared.workers.len() as u64 + tools.worker as u64 + 1
-    }
-
     /// Starts a session for a client just accepted.
     pub fn begin(&mut self, incoming: Incoming, tools: &mut Tools, now: Instant) {
         let Incoming { listener, socket, peer, connecting } = incoming;
-        let number = self.next_number(tools);
-        self.begun += 1;
+        let number = tools.next_number();
+        tools.begun += 1;
         let settings = listener.settings();
         if settings.observe.steps {
             tools.outbox.tell(Event::Trace(Trace::Accepted { client: peer }));

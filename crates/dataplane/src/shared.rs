@@ -7,11 +7,13 @@ use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
+use sys::datagram::is_datagram;
 use sys::epoll::Waker;
+use sys::net;
 use terms::{Address, CloseReason, ListenerId};
 
 /// What workers share with each other.
@@ -25,7 +27,7 @@ pub(crate) struct Shared {
     pub seed: u64,
     /// Distinguishes the ids of this process's sessions from those of all others.
     pub process_id: u64,
-    /// The TCP addresses that we listen on; changes when a listener begins or ends.
+    /// The TCP and UDP addresses that we listen on; changes when a listener begins or ends.
     doors: ArcSwap<Vec<Door>>,
     /// The number of doors opened so far.
     doors_opened: AtomicU64,
@@ -35,10 +37,11 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DoorId(u64);
 
-/// A TCP address that we listen on.
+/// An address that we listen on.
 #[derive(Clone, Copy, Debug)]
 struct Door {
     id: DoorId,
+    is_udp: bool,
     address: SocketAddr,
     is_dual_stack: bool,
 }
@@ -153,8 +156,10 @@ impl Shared {
     }
 
     /// Adds an address that a listener is reached at.
-    pub fn open_door(&self, id: DoorId, address: SocketAddr, is_dual_stack: bool) {
-        let door = Door { id, address, is_dual_stack };
+    pub fn open_door(&self, id: DoorId, socket: BorrowedFd<'_>) {
+        let Some(address) = net::local_address(socket) else { return };
+        let (is_udp, is_dual_stack) = (is_datagram(socket), net::is_dual_stack(socket));
+        let door = Door { id, is_udp, address, is_dual_stack };
         self.doors.rcu(|doors| doors.iter().copied().chain([door]).collect::<Vec<_>>());
         self.measure_descriptors();
     }
@@ -169,10 +174,17 @@ impl Shared {
     /// Whether a connection to this address would come back to ourselves. For a wildcard listener,
     /// only loopback addresses are known to; the start checks the others.
     pub fn is_our_own(&self, address: &Address) -> bool {
-        match address {
-            Address::Ip(address) => self.doors.load().iter().any(|door| door.takes(*address)),
-            Address::Unix(_) => false,
-        }
+        matches!(address, Address::Ip(address) if self.is_door(*address, false))
+    }
+
+    /// Whether a datagram to this address would come back to ourselves, as for
+    /// [`Self::is_our_own`].
+    pub fn is_our_own_door(&self, address: SocketAddr) -> bool {
+        self.is_door(address, true)
+    }
+
+    fn is_door(&self, address: SocketAddr, is_udp: bool) -> bool {
+        self.doors.load().iter().any(|door| door.is_udp == is_udp && door.takes(address))
     }
 }
 

@@ -11,6 +11,7 @@ use terms::{Address, Instant};
 pub(crate) struct Shortages {
     descriptors: Option<Instant>,
     ports: Option<Instant>,
+    flows: Option<Instant>,
 }
 
 /// How long there must be enough before a shortage is said to be over.
@@ -29,6 +30,7 @@ impl Shortages {
         let since = match trouble {
             Trouble::Descriptors => self.descriptors,
             Trouble::Ports => self.ports,
+            Trouble::Flows => self.flows,
         };
         since.is_none_or(|since| now.since(since) >= CALM)
     }
@@ -40,16 +42,17 @@ impl Shortages {
         }
     }
 
-    /// When to check whether the shortage of ports is over. That of file descriptors is over when
-    /// accepting goes on.
+    /// When to check whether the shortage of ports or flows is over. That of file descriptors is
+    /// over when accepting goes on.
     pub fn due(&self) -> Option<Instant> {
-        self.ports.map(|since| since + CALM)
+        [self.ports, self.flows].into_iter().flatten().min().map(|since| since + CALM)
     }
 
     fn slot(&mut self, trouble: Trouble) -> &mut Option<Instant> {
         match trouble {
             Trouble::Descriptors => &mut self.descriptors,
             Trouble::Ports => &mut self.ports,
+            Trouble::Flows => &mut self.flows,
         }
     }
 }

@@ -7,7 +7,9 @@ use terms::Side;
 ///
 /// ~~~text
 ///   sessions   0 | incarnation (8) | session number, low bits (23) | key (31) | side (1)
-///   listeners  1 | key
+///   flows     10 | incarnation (8) | session number, low bits (23) | key (31)
+///   listeners 110 | key
+///   UDP doors 111 | key
 ///   the waker  all ones
 /// ~~~
 ///
@@ -19,12 +21,29 @@ use terms::Side;
 pub(crate) enum Token {
     Waker,
     Listener(usize),
-    Session { key: usize, side: Side, number: u64, incarnation: Incarnation },
+    Session {
+        key: usize,
+        side: Side,
+        number: u64,
+        incarnation: Incarnation,
+    },
+    /// A UDP flow's socket towards its backend.
+    Flow {
+        key: usize,
+        number: u64,
+        incarnation: Incarnation,
+    },
+    /// A UDP socket that clients write to.
+    Door(usize),
 }
 
-const LISTENER_BIT: u64 = 1 << 63;
+const OTHER_BIT: u64 = 1 << 63;
+const LISTENER_BITS: u64 = 0b110 << 61;
+const DOOR_BITS: u64 = 0b111 << 61;
+const KIND_BITS: u64 = 0b111 << 61;
 const INCARNATION_SHIFT: u32 = 55;
 const NUMBER_SHIFT: u32 = 32;
+const KEY_MASK: u64 = (1 << (NUMBER_SHIFT - 1)) - 1;
 const NUMBER_MASK: u64 = (1 << (INCARNATION_SHIFT - NUMBER_SHIFT)) - 1;
 
 impl Token {
@@ -42,7 +61,14 @@ impl Token {
     pub fn to_number(self) -> u64 {
         match self {
             Self::Waker => u64::MAX,
-            Self::Listener(key) => LISTENER_BIT | key as u64,
+            Self::Listener(key) => LISTENER_BITS | key as u64,
+            Self::Door(key) => DOOR_BITS | key as u64,
+            Self::Flow { key, number, incarnation } => {
+                OTHER_BIT
+                    | u64::from(incarnation.number()) << (INCARNATION_SHIFT - 1)
+                    | (number & NUMBER_MASK) << (NUMBER_SHIFT - 1)
+                    | key as u64
+            }
             Self::Session { key, side, number, incarnation } => {
                 u64::from(incarnation.number()) << INCARNATION_SHIFT
                     | (number & NUMBER_MASK) << NUMBER_SHIFT
@@ -57,8 +83,8 @@ impl Token {
         if token == u64::MAX {
             return Self::Waker;
         }
-        if token & LISTENER_BIT != 0 {
-            return Self::Listener((token & !LISTENER_BIT) as usize);
+        if token & OTHER_BIT != 0 {
+            return Self::from_other_number(token);
         }
         let side = if token & 1 == 0 { Side::Downstream } else { Side::Upstream };
         Self::Session {
@@ -66,6 +92,19 @@ impl Token {
             side,
             number: token >> NUMBER_SHIFT & NUMBER_MASK,
             incarnation: Incarnation::from_number((token >> INCARNATION_SHIFT) as u8),
+        }
+    }
+
+    fn from_other_number(token: u64) -> Self {
+        let key = (token & !KIND_BITS) as usize;
+        match token & KIND_BITS {
+            LISTENER_BITS => Self::Listener(key),
+            DOOR_BITS => Self::Door(key),
+            _ => Self::Flow {
+                key: (token & KEY_MASK) as usize,
+                number: token >> (NUMBER_SHIFT - 1) & NUMBER_MASK,
+                incarnation: Incarnation::from_number((token >> (INCARNATION_SHIFT - 1)) as u8),
+            },
         }
     }
 }
@@ -90,6 +129,9 @@ mod tests {
             Token::downstream(0, 1),
             Token::upstream((1 << 31) - 1, 12_345, second),
             Token::upstream(5, NUMBER_MASK, highest),
+            Token::Door(9),
+            Token::Flow { key: 0, number: 1, incarnation: second },
+            Token::Flow { key: (1 << 31) - 1, number: NUMBER_MASK, incarnation: highest },
         ] {
             assert_eq!(Token::from_number(token.to_number()), token);
         }

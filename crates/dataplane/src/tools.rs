@@ -16,6 +16,8 @@ pub(crate) struct Tools {
     /// The worker's number.
     pub worker: usize,
     pub shared: Arc<Shared>,
+    /// Sessions and flows begun so far, from which their numbers follow.
+    pub begun: u64,
     pub poller: Poller,
     pub buffer: Box<[u8]>,
     /// A header for a backend, or a client's bytes as they were rewritten, until they are written.
@@ -39,6 +41,7 @@ impl Tools {
         Self {
             worker,
             shared,
+            begun: 0,
             poller,
             // Fresh zeroed memory costs nothing until bulk data touches it.
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
@@ -49,6 +52,11 @@ impl Tools {
             portless: Portless::default(),
             must_pause: false,
         }
+    }
+
+    /// The number of the next session or flow to begin. Those before have lower ones.
+    pub fn next_number(&self) -> u64 {
+        self.begun * self.shared.workers.len() as u64 + self.worker as u64 + 1
     }
 
     /// Deals with a lack of file descriptors or memory: gives back what can be spared, and has

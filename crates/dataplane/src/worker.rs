@@ -1,6 +1,7 @@
 //! One data-plane thread: its turn.
 
 use crate::chores::{Chore, Chores};
+use crate::datagrams::Datagrams;
 use crate::event::{Event, Trouble};
 use crate::listening::Listening;
 use crate::outbox::Outbox;
@@ -10,8 +11,10 @@ use crate::spin::{Spin, sleep};
 use crate::token::Token;
 use crate::tools::Tools;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
+use sys::datagram::is_datagram;
 use sys::epoll::Poller;
 use terms::Instant;
 
@@ -21,6 +24,7 @@ pub(crate) struct Worker {
     tools: Tools,
     listening: Listening,
     sessions: Sessions,
+    datagrams: Datagrams,
     chores: Chores,
     spin: Option<Spin>,
     /// Turns in a row in which timers were held back.
@@ -40,11 +44,13 @@ impl Worker {
     ) -> io::Result<Self> {
         let poller = Poller::new(EVENTS_MAX)?;
         poller.add_listener(shared.workers[index].waker(), Token::Waker.to_number())?;
+        let datagrams = Datagrams::new(shared.seed);
         Ok(Self {
             orders,
             tools: Tools::new(index, shared, poller, Outbox::new(sink)),
             listening: Listening::default(),
             sessions: Sessions::default(),
+            datagrams,
             chores: Chores::default(),
             spin: spin.map(Spin::new),
             turns_held: 0,
@@ -74,6 +80,11 @@ impl Worker {
                     self.sessions.handle_event(whose, event, &mut self.tools, now);
                 }
                 Token::Listener(index) => self.listening.arrivals.on_event(index),
+                Token::Flow { key, number, incarnation } => {
+                    let whose = (key, number, incarnation);
+                    self.datagrams.handle_flow(whose, &mut self.tools, now);
+                }
+                Token::Door(door) => self.datagrams.handle_door(door, &mut self.tools, now),
                 Token::Waker => {
                     self.handle().answer_wake_up();
                     self.take_orders(now);
@@ -84,12 +95,16 @@ impl Worker {
         self.sessions.take_turns(&mut self.tools, now);
         if self.may_expire() {
             self.sessions.expire(&mut self.tools, now);
+            self.datagrams.expire(&mut self.tools, now);
         }
-        self.chores.go_on(&mut self.sessions, &mut self.tools, now);
+        self.datagrams.flush();
+        let Self { sessions, datagrams, .. } = self;
+        self.chores.go_on((sessions, datagrams), &mut self.tools, now);
         self.listening.retry(&mut self.tools, now);
         self.listening.pause_if_short(&mut self.tools, now);
         let Tools { shortages, outbox, .. } = &mut self.tools;
         shortages.end_if_calm(Trouble::Ports, outbox, now);
+        shortages.end_if_calm(Trouble::Flows, outbox, now);
         outbox.flush(now);
         Ok(())
     }
@@ -100,6 +115,7 @@ impl Worker {
         let due = [
             is_busy.then_some(Instant::ZERO),
             self.sessions.next_deadline(),
+            self.datagrams.next_deadline(),
             self.listening.due(),
             self.tools.shortages.due(),
             self.tools.outbox.due(),
@@ -119,7 +135,7 @@ impl Worker {
     /// what a timer waits for, as after a pause of the process. They have been seen after as many
     /// turns as it takes to see every connection once; later ones hold back no timer.
     fn may_expire(&mut self) -> bool {
-        let turns_most = 2 + 2 * self.sessions.len() / EVENTS_MAX;
+        let turns_most = 2 + 2 * (self.sessions.len() + self.datagrams.len()) / EVENTS_MAX;
         let is_held = self.is_batch_full() && self.turns_held < turns_most;
         self.turns_held = if is_held { self.turns_held + 1 } else { 0 };
         !is_held
@@ -158,13 +174,18 @@ impl Worker {
 
     fn take_orders(&mut self, now: Instant) {
         while let Ok(order) = self.orders.try_recv() {
-            let before = self.sessions.next_number(&self.tools);
+            let before = self.tools.next_number();
             match order {
+                Order::Listen(listener, door, socket) if is_datagram(socket.as_fd()) => {
+                    self.datagrams.open(listener, door, socket, &mut self.tools, now);
+                }
                 Order::Listen(listener, door, socket) => {
                     self.listening.add(listener, door, socket, &mut self.tools, now);
                 }
                 Order::StopListening(doors, reply) => {
-                    let _ = reply.send(self.listening.stop(doors.as_deref(), &self.tools));
+                    let mut stopped = self.listening.stop(doors.as_deref(), &self.tools);
+                    stopped.extend(self.datagrams.stop(doors.as_deref(), &self.tools));
+                    let _ = reply.send(stopped);
                 }
                 Order::Begin(incoming) => self.sessions.begin(incoming, &mut self.tools, now),
                 Order::Resume(listener) => self.listening.resume(listener, &mut self.tools, now),

@@ -69,6 +69,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         forwarded_headers: false,
         dummy: false,
         accept_proxy: None,
+        flows: terms::FlowRules::default(),
         countries: None,
         observe: Observe::default(),
     };

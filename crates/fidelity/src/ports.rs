@@ -1,13 +1,17 @@
 //! Listener ports for programs that cannot bind port 0.
 //!
 //! A port is free to a run when nobody uses it now and no other run of this suite has claimed it.
-//! The claim is a bound UDP socket of the same number: the kernel arbitrates, it does not stand in
-//! the way of a TCP listener, and it ends with its owner however that ends.
+//! The claim is a Unix socket whose abstract name has the number (unix(7)): the kernel arbitrates,
+//! it does not stand in the way of a listener, and it ends with its owner however that ends.
 
 use std::{
     io,
     net::{Ipv4Addr, TcpListener, UdpSocket},
     ops::RangeInclusive,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
     sync::atomic::{AtomicU16, Ordering},
 };
 
@@ -15,11 +19,11 @@ use std::{
 #[derive(Debug)]
 pub struct Claim {
     port: u16,
-    _claim: UdpSocket,
+    _claim: UnixListener,
 }
 
 impl Claim {
-    /// Claims a port that is free for TCP now.
+    /// Claims a port that is free for TCP and UDP now.
     ///
     /// # Errors
     /// When the whole range is taken.
@@ -38,8 +42,10 @@ impl Claim {
     }
 
     fn try_port(port: u16) -> Option<Self> {
-        let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        let name = SocketAddr::from_abstract_name(format!("fidelity-port-{port}")).ok()?;
+        let claim = UnixListener::bind_addr(&name).ok()?;
         // Any address: a proxy may be told to listen on all of them.
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).ok()?;
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok()?;
         Some(Self { port, _claim: claim })
     }
@@ -65,6 +71,7 @@ mod tests {
         for (i, claim) in claims.iter().enumerate() {
             assert!(claims[..i].iter().all(|other| other.port() != claim.port()));
             TcpListener::bind((Ipv4Addr::LOCALHOST, claim.port())).unwrap();
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, claim.port())).unwrap();
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod client_hello;
 mod deadlines;
+mod flows;
 mod forwarded;
 mod link;
 mod proxy_header;
@@ -19,6 +20,7 @@ mod stream;
 
 pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, Opening, read_client_hello};
 pub use deadlines::Deadlines;
+pub use flows::{Flow, FlowKey, FlowTable};
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Verdict};
 pub use proxy_header::{

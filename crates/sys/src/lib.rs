@@ -9,6 +9,7 @@
 pub mod aside;
 pub mod bounded_files;
 pub mod clock;
+pub mod datagram;
 pub mod epoll;
 pub mod files;
 pub mod interfaces;

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use terms::{Address, ConnectFailure, KeepAlive};
 
-const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+pub(crate) const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// Listens on a TCP address. Accepted connections inherit two options: no delay, and urgent bytes
 /// in line.
@@ -183,7 +183,7 @@ pub enum Source {
     Foreign(IpAddr),
 }
 
-fn bind_foreign(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
+pub(crate) fn bind_foreign(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
     let (level, name) = match source {
         IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
@@ -192,7 +192,7 @@ fn bind_foreign(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
     bind_source(socket, source)
 }
 
-fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
+pub(crate) fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
     // The port is chosen at connect time, so that one address serves more than 28,000 sessions
     // (ip(7), IP_BIND_ADDRESS_NO_PORT). Kernels without it choose now.
     let _ = set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
@@ -200,7 +200,7 @@ fn bind_source(socket: BorrowedFd<'_>, source: IpAddr) -> Result<(), Errno> {
 }
 
 /// What an error of connecting to this address says. Source: connect(2), tcp(7), unix(7).
-fn connect_failure(error: Errno, address: &Address) -> ConnectFailure {
+pub(crate) fn connect_failure(error: Errno, address: &Address) -> ConnectFailure {
     match (error, address) {
         (Errno::CONNREFUSED, _) => ConnectFailure::Refused,
         (Errno::TIMEDOUT, _) => ConnectFailure::TimedOut,
@@ -398,7 +398,7 @@ pub fn reset_on_close(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(crate) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
@@ -415,7 +415,7 @@ fn query_int(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Option<libc::c_int
 }
 
 /// Sets an integer socket option.
-fn set_int(
+pub(crate) fn set_int(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
@@ -435,6 +435,6 @@ fn set_int(
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-fn last_error() -> Errno {
+pub(crate) fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

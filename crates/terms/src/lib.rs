@@ -8,6 +8,7 @@
 mod address;
 mod backend;
 mod connect;
+mod flows;
 mod instant;
 mod limit;
 mod listener;
@@ -18,6 +19,7 @@ mod timeouts;
 pub use address::{Address, Source};
 pub use backend::BackendId;
 pub use connect::ConnectFailure;
+pub use flows::FlowRules;
 pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;

@@ -79,6 +79,10 @@ pub enum CloseReason {
     Answered,
     /// It was still open at the shutdown's deadline.
     Shutdown,
+    /// All expected answers of a UDP flow have passed.
+    Complete,
+    /// A UDP flow made room for another, since there was none left.
+    Evicted,
 }
 
 /// What peers see when the balancer ends a session.
@@ -93,7 +97,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -112,6 +116,8 @@ impl CloseReason {
         Self::Admin,
         Self::Answered,
         Self::Shutdown,
+        Self::Complete,
+        Self::Evicted,
     ];
 
     /// The word, such as `client-fin`.
@@ -136,6 +142,8 @@ impl CloseReason {
             Self::Admin => "admin",
             Self::Answered => "answered",
             Self::Shutdown => "shutdown",
+            Self::Complete => "complete",
+            Self::Evicted => "evicted",
         }
     }
 }

@@ -9,7 +9,7 @@ use config::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, Limit, Source, SpliceMode, Timeouts};
 
 /// How long a client may be silent after its server has finished. The original closes it at
 /// once, and loses what a client that goes on sending has to say.
@@ -124,6 +124,7 @@ impl BalanceProxy {
             sessions_max: None,
             connecting_max: None,
             timeouts,
+            flows: FlowRules::default(),
             source,
             accept_proxy: None,
             forwarded_headers: false,

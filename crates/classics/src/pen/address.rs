@@ -62,10 +62,7 @@ impl PenListen {
 
     /// The port; `None` of a Unix socket.
     pub fn port(&self) -> Option<u16> {
-        match self.bind {
-            Bind::Tcp { port, .. } => Some(port),
-            Bind::Unix(_) => None,
-        }
+        self.bind.port()
     }
 }
 

@@ -6,7 +6,7 @@ use balancing::{AdminState, FailoverScope, Policy};
 use config::{Affinity, Backend, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier};
 use std::path::PathBuf;
 use std::time::Duration;
-use terms::{Cut, Limit, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, Limit, Source, SpliceMode, Timeouts};
 
 impl PenSettings {
     /// What the settings mean. Servers are the backends of tier 0 at their places, empty places
@@ -49,6 +49,7 @@ impl PenSettings {
             sessions_max: Some(at_least_one(self.conn_max)),
             connecting_max: Some(at_least_one(self.pending_max)),
             timeouts: self.timeouts(),
+            flows: FlowRules::default(),
             source,
             accept_proxy: None,
             forwarded_headers: self.http,

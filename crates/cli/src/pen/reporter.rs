@@ -87,6 +87,10 @@ impl Reporter for PenReporter {
             Event::Trouble(Trouble::Ports) => {
                 self.say("no local port is free towards a server; its clients wait");
             }
+            Event::Trouble(Trouble::Flows) => {
+                self.say("no room for more UDP clients; the oldest make room");
+            }
+            Event::TroubleOver(Trouble::Flows) => self.say("there is room for UDP clients again"),
             Event::TroubleOver(Trouble::Descriptors) => self.say("accepting again"),
             Event::TroubleOver(Trouble::Ports) => self.say("local ports are free again"),
             Event::Ended(_)

@@ -10,6 +10,7 @@ mod announcing;
 mod checking;
 mod choosing;
 mod failing;
+mod flows;
 mod formatting;
 mod log;
 mod loops;

@@ -7,12 +7,14 @@
 
 mod backend;
 mod client;
+mod datagrams;
 mod manager;
 mod place;
 mod program;
 
 pub use backend::Backend;
 pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
+pub use datagrams::{UdpBackend, UdpClient};
 pub use manager::{Manager, pass, passing, start_with};
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};

@@ -50,6 +50,7 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
         pool: pool.to_owned(),
         sessions_max: bit(3).then_some(5),
         connecting_max: None,
+        flows: FlowRules::default(),
         timeouts: Timeouts { connect: Duration::from_secs(seed.into()), ..Timeouts::default() },
         source: if bit(5) { Source::Client } else { Source::System },
         accept_proxy: bit(4).then(|| ProxyPeers::new(Vec::new(), true)),

@@ -153,7 +153,9 @@ fn read_binds(
 
 /// The address, with this family for its name.
 fn of_family(mut bind: Bind, wanted: Option<&Word>) -> Bind {
-    if let Bind::Tcp { host: Some(Host::Name(_)), family, .. } = &mut bind {
+    if let Bind::Tcp { host: Some(Host::Name(_)), family, .. }
+    | Bind::Udp { host: Some(Host::Name(_)), family, .. } = &mut bind
+    {
         *family = wanted.and_then(|word| Family::from_word(&word.text)).unwrap_or(*family);
     }
     bind

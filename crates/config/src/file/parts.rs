@@ -7,6 +7,8 @@ use super::Code;
 use super::report::{At, Fault, Reports};
 use super::walk::{Item, Member, Named, Table, Text};
 use crate::keys::{Key, Shape};
+use crate::words::Choice;
+use crate::{Protocol, operand};
 
 /// All parts of a configuration.
 #[derive(Debug, Default)]
@@ -142,7 +144,11 @@ fn listener(named: &Named, parts: &mut Parts, reports: &mut Reports<'_>) {
         },
         Some(Item::Table(table)) => parts.listeners.push(ListenerPart {
             name: named.name.clone(),
-            binds: texts(table.get("bind")),
+            binds: {
+                let protocol = table.text("protocol").map(Text::word);
+                let protocol = protocol.and_then(|word| Protocol::from_word(&word.text));
+                each_protocol(texts(table.get("bind")), protocol)
+            },
             family: table.text("family").map(Text::word),
             pool: table.text("pool").map(Text::word),
             dummy: table.flag("dummy"),
@@ -150,6 +156,15 @@ fn listener(named: &Named, parts: &mut Parts, reports: &mut Reports<'_>) {
         }),
         _ => parts.unread.push(named.name.clone()),
     }
+}
+
+/// The addresses, once for each of their protocols.
+fn each_protocol(words: Vec<Word>, default: Option<Protocol>) -> Vec<Word> {
+    let each = |word: Word| {
+        let operands = operand::each_protocol(&word.text, default);
+        operands.into_iter().map(move |text| Word { text, at: word.at.clone() })
+    };
+    words.into_iter().flat_map(each).collect()
 }
 
 fn pool(named: &Named, reports: &mut Reports<'_>) -> Option<PoolPart> {

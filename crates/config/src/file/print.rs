@@ -1,7 +1,7 @@
 //! Writes a configuration as a file: what differs from the defaults.
 
-use crate::native::entry_words;
 use crate::native::writing::{Options, listener_options, pool_options, process_options};
+use crate::native::{entry_words, listen_words};
 use crate::operand::parse_backend;
 use crate::words::{Choice, PrintForm};
 use crate::{Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier};
@@ -152,7 +152,8 @@ fn process_keys(process: &Process) -> Keys {
 
 fn listener_keys(listener: &Listener) -> Keys {
     let mut keys = Keys::default();
-    let mut values: Vec<Value> = listener.binds.iter().map(bind).collect();
+    let mut values: Vec<Value> =
+        listen_words(&listener.binds).iter().map(|word| bind(word)).collect();
     match values.pop() {
         Some(only) if values.is_empty() => keys.put("bind", only),
         last => keys.put("bind", values.into_iter().chain(last).collect::<Value>()),
@@ -164,17 +165,18 @@ fn listener_keys(listener: &Listener) -> Keys {
     keys
 }
 
-fn bind(bind: &Bind) -> Value {
-    match bind {
-        Bind::Tcp { host: None, port, family: Family::Any } => i64::from(*port).into(),
-        bind => plain(&bind.to_string()).into(),
+fn bind(word: &str) -> Value {
+    match word.parse::<u16>() {
+        Ok(port) => i64::from(port).into(),
+        Err(_) => plain(word).into(),
     }
 }
 
 /// The family of the names among the addresses; of other addresses, it follows from the address.
 fn family(binds: &[Bind]) -> Family {
     let names = binds.iter().filter_map(|bind| match bind {
-        Bind::Tcp { host: Some(Host::Name(_)), family, .. } => Some(*family),
+        Bind::Tcp { host: Some(Host::Name(_)), family, .. }
+        | Bind::Udp { host: Some(Host::Name(_)), family, .. } => Some(*family),
         _ => None,
     });
     names.into_iter().find(|family| *family != Family::Any).unwrap_or(Family::Any)

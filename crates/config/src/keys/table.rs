@@ -2,7 +2,7 @@
 
 use super::{Key, Place, Shape, Zero};
 use crate::words::Choice;
-use crate::{Family, LogFormat};
+use crate::{Family, LogFormat, Protocol};
 use Place::{Backend, File, Listener, Pool, Process, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{Cut, SendProxy, SpliceMode};
@@ -56,8 +56,16 @@ pub(super) const KEYS: &[Key] = &[
         Shape::OneOrMore(&Shape::Listen),
         "[80, \"[2001:db8::1]:8080\"]",
         "Where to listen: a port, or a string as LISTEN on a command line: service, addr:port, \
-         [v6]:port or unix:/path; several in a list",
+         [v6]:port or unix:/path, with /udp or /tcp+udp after it; several in a list",
     )),
+    own(
+        "protocol",
+        Listener,
+        Shape::Choice(PROTOCOLS),
+        "\"udp\"",
+        "What clients of the addresses in `bind` speak that do not say so themselves, as \"53/udp\" \
+         and \"53/tcp+udp\" do [default: tcp]",
+    ),
     own(
         "family",
         Listener,
@@ -83,6 +91,10 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("keep-alive", Listener, TIME_OR_NEVER, "\"1m\"")),
     shared(option("user-timeout", Listener, TIME_OR_NEVER, "\"30s\"")),
     shared(option("shutdown-timeout", Listener, DEADLINE, "\"5m\"")),
+    shared(option("flow-timeout", Listener, SOME_TIME, "\"10s\"")),
+    shared(option("requests", Listener, POSITIVE, "1")),
+    shared(option("responses", Listener, POSITIVE, "1")),
+    shared(option("retry-after", Listener, SOME_TIME, "\"1s\"")),
     shared(option("source", Listener, Shape::Address, "\"192.0.2.7\"")),
     shared(option("transparent", Listener, Shape::Flag, "true")),
     shared(option("forwarded-headers", Listener, Shape::Flag, "true")),
@@ -262,6 +274,7 @@ const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>(
 const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
+const PROTOCOLS: &[&str] = &words::<Protocol, { Protocol::WORDS.len() }>();
 const FAMILIES: &[&str] = &words::<Family, { Family::WORDS.len() }>();
 const ADMIN_STATES: &[&str] = &words::<AdminState, { AdminState::WORDS.len() }>();
 

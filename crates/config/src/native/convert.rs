@@ -2,11 +2,13 @@
 
 use super::{NativeArgs, Patience, Proxies};
 
-use crate::operand::{OperandError, Separator, Services, parse_backend, parse_listen, split_tiers};
+use crate::operand::{
+    OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, split_tiers,
+};
 use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier};
 use balancing::Policy;
 use std::sync::Arc;
-use terms::{KeepAlive, Source, Timeouts};
+use terms::{FlowRules, KeepAlive, Source, Timeouts};
 
 /// Why a native command line is invalid. The exit status is that of usage errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,10 +69,13 @@ impl NativeArgs {
     /// If an operand is not understood or a tier is empty.
     pub fn to_service(&self, services: Services<'_>) -> Result<(Listener, Pool), NativeError> {
         let operand = self.listen.as_deref().ok_or(NativeError::NoListener)?;
-        let bind = parse_listen(operand, services)?;
+        let binds = each_protocol(operand, None);
+        let binds = binds.iter().map(|it| parse_listen(it, services));
+        let binds = binds.collect::<Result<Vec<_>, _>>()?;
+        let port = binds.first().and_then(Bind::port);
         let pool = Pool {
             name: Pool::DEFAULT_NAME.to_owned(),
-            tiers: self.tiers(&bind, services)?,
+            tiers: self.tiers(port, services)?,
             quarantine: self.quarantine.0,
             auto_disable: self.auto_disable,
             failover: self.failover,
@@ -78,7 +83,7 @@ impl NativeArgs {
             last_resort: !self.no_last_resort,
             send_proxy: self.send_proxy,
             access: Arc::new(self.access.list()),
-            reject: self.reject(&bind, services)?,
+            reject: self.reject(port, services)?,
             affinity: self.affinity.map(|clients_max| Affinity {
                 clients_max,
                 time_limit: self.affinity_time.0,
@@ -89,7 +94,7 @@ impl NativeArgs {
         let listener = Listener {
             id: None,
             name: Listener::DEFAULT_NAME.to_owned(),
-            binds: vec![bind],
+            binds,
             pool: pool.name.clone(),
             shared_port: self.share_port,
             sessions_max: self.max_sessions,
@@ -110,6 +115,12 @@ impl NativeArgs {
                 },
                 user_timeout: self.user_timeout.0,
                 shutdown: self.shutdown_timeout.0,
+            },
+            flows: FlowRules {
+                timeout: self.flow_timeout.0,
+                requests: self.requests,
+                responses: self.responses,
+                retry_after: self.retry_after.map(|time| time.0),
             },
             source: match self.source {
                 Some(address) => Source::Fixed(address),
@@ -141,13 +152,16 @@ impl NativeArgs {
         }
     }
 
-    fn reject(&self, bind: &Bind, services: Services<'_>) -> Result<Option<Backend>, NativeError> {
-        let parse = |text: &String| parse_backend(text, default_port(bind), services);
+    fn reject(
+        &self,
+        port: Option<u16>,
+        services: Services<'_>,
+    ) -> Result<Option<Backend>, NativeError> {
+        let parse = |text: &String| parse_backend(text, port, services);
         Ok(self.reject.as_ref().map(parse).transpose()?)
     }
 
-    fn tiers(&self, bind: &Bind, services: Services<'_>) -> Result<Vec<Tier>, NativeError> {
-        let default_port = default_port(bind);
+    fn tiers(&self, port: Option<u16>, services: Services<'_>) -> Result<Vec<Tier>, NativeError> {
         let mut tiers = Vec::new();
         for (tier, words) in split_tiers(&self.backends).into_iter().enumerate() {
             if words.operands.is_empty() {
@@ -158,20 +172,14 @@ impl NativeArgs {
                 Some(Separator::Turn) | None => self.policy,
             };
             let backends = words.operands.iter();
-            let backends = backends.map(|it| parse_backend(it, default_port, services));
+            let backends = backends.map(|it| parse_backend(it, port, services));
             tiers.push(Tier { policy, backends: backends.collect::<Result<_, _>>()? });
         }
         if tiers.is_empty() {
-            return Err(NativeError::NoBackends { listen: bind.to_string() });
+            return Err(NativeError::NoBackends {
+                listen: self.listen.clone().unwrap_or_default(),
+            });
         }
         Ok(tiers)
-    }
-}
-
-/// The port of a backend that does not name one.
-fn default_port(bind: &Bind) -> Option<u16> {
-    match bind {
-        Bind::Tcp { port, .. } => Some(*port),
-        Bind::Unix(_) => None,
     }
 }

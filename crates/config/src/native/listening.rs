@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A listening address, as `evenkeel ctl --listen` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenName {
-    /// This TCP port, on any address.
+    /// This port, of TCP or UDP, on any address.
     Port(u16),
     /// Exactly this text, as shown by `evenkeel ctl status`: `*:80`, `127.0.0.1:80`, `[::1]:80`,
     /// `db.example:80` or `unix:/path`.
@@ -17,7 +17,7 @@ impl ListenName {
     /// Whether this selects a listener whose address is `bind` in a status report.
     pub fn fits(&self, bind: &str) -> bool {
         match self {
-            Self::Port(port) => match bind.rsplit_once(':') {
+            Self::Port(port) => match bind.trim_end_matches("/udp").rsplit_once(':') {
                 Some((_, number)) => !bind.starts_with("unix:") && number.parse() == Ok(*port),
                 None => false,
             },
@@ -65,6 +65,7 @@ mod tests {
         check("80", "*:80", true);
         check("80", "[::1]:80", true);
         check("80", "*:8080", false);
+        check("80", "*:80/udp", true);
         check("80", "unix:/run/a:80", false);
         check("80", "unix:80", false);
     }

@@ -1,7 +1,7 @@
 //! Writes a configuration as a native command line.
 
 use super::access;
-use super::services::{SEPARATOR, listen_word};
+use super::services::{SEPARATOR, listen_words};
 use super::writing::{Options, listener_options, pool_options, process_options};
 use crate::words::Choice;
 use crate::{Backend, Config, Listener, Pool};
@@ -79,15 +79,16 @@ impl Config {
     /// Of a line's listeners and pools, each has one address, and the names follow from it.
     fn names_inexpressible(&self, all: &mut Vec<String>, listener: &Listener) {
         let Listener { name, binds, pool, .. } = listener;
-        if binds.len() != 1 {
-            all.push(format!("listener {name} has {} addresses", binds.len()));
+        let words = listen_words(binds);
+        if words.len() != 1 {
+            all.push(format!("listener {name} has {} addresses", words.len()));
         }
         if self.listeners.iter().take_while(|it| it.name != *name).any(|it| it.pool == *pool) {
             all.push(format!("listener {name} shares its pool {pool}"));
         }
-        let implied = match (self.listeners.len(), binds.first()) {
+        let implied = match (self.listeners.len(), words.into_iter().next()) {
             (1, _) => Listener::DEFAULT_NAME.to_owned(),
-            (_, first) => first.map(listen_word).unwrap_or_default(),
+            (_, first) => first.unwrap_or_default(),
         };
         if *name != implied {
             all.push(format!("the listener's name, {name}"));
@@ -195,7 +196,7 @@ fn pool_words(words: &mut Words, pool: &Pool) {
 }
 
 fn operands(words: &mut Words, listener: &Listener, pool: Option<&Pool>) {
-    words.0.extend(listener.binds.first().map(listen_word));
+    words.0.extend(listen_words(&listener.binds).into_iter().next());
     let tiers = || {
         let tiers = pool.into_iter().flat_map(|pool| &pool.tiers);
         tiers.filter(|tier| !tier.backends.is_empty())

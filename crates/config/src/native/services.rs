@@ -114,7 +114,7 @@ impl Start {
         let mut config = Config { listeners: vec![], pools: vec![], process: self.process()? };
         for Typing { args, .. } in &self.services {
             let (mut listener, mut pool) = args.to_service(services)?;
-            let name = listener.binds.first().map(listen_word).unwrap_or_default();
+            let name = listen_words(&listener.binds).into_iter().next().unwrap_or_default();
             if config.listeners.iter().any(|it| it.binds == listener.binds) {
                 return Err(NativeError::SameAddress { listen: listener.bound_to() });
             }
@@ -166,10 +166,24 @@ const PROCESS_OPTIONS: [(&str, Copy); 9] = [
     ("log_format", |to, from| to.log_format = from.log_format),
 ];
 
-/// A listening address as an operand. A star would have to be quoted.
-pub(super) fn listen_word(bind: &Bind) -> String {
-    match bind {
-        Bind::Tcp { host: None, port, family: crate::Family::Any } => port.to_string(),
-        bind => bind.to_string(),
+/// Listening addresses as operands, of which each may stand for both protocols.
+pub(crate) fn listen_words(binds: &[Bind]) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = binds;
+    while let Some((bind, others)) = rest.split_first() {
+        let is_both = matches!((bind, others.first()),
+            (
+                Bind::Tcp { host, port, family },
+                Some(Bind::Udp { host: other, port: same, family: own }),
+            ) if (host, port, family) == (other, same, own));
+        words.push(format!("{}{}", listen_word(bind), if is_both { "/tcp+udp" } else { "" }));
+        rest = if is_both { &others[1..] } else { others };
     }
+    words
+}
+
+/// A listening address as an operand. A star would have to be quoted.
+fn listen_word(bind: &Bind) -> String {
+    let word = bind.to_string();
+    word.strip_prefix("*:").map(str::to_owned).unwrap_or(word)
 }

@@ -9,9 +9,10 @@ use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{Affinity, Listener, LogFormat, Pool, Process, StateDirectory};
 use balancing::FailoverScope;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
-use terms::{Cut, KeepAlive, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, KeepAlive, Source, SpliceMode, Timeouts};
 
 /// Takes options, by their names without dashes.
 pub(crate) trait Options {
@@ -95,6 +96,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
         connecting_max,
         shared_port,
         timeouts,
+        flows,
         source,
         accept_proxy,
         forwarded_headers,
@@ -110,6 +112,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
     to.number("max-connecting", *connecting_max);
     to.flag("share-port", *shared_port);
     times(to, timeouts);
+    flow_rules(to, flows);
     if let Source::Fixed(address) = source {
         to.set_text("source", &address.to_string());
     }
@@ -149,6 +152,17 @@ fn times(to: &mut impl Options, times: &Timeouts) {
     }
     to.option("user-timeout", *user_timeout, default.user_timeout, patience);
     to.option("shutdown-timeout", *shutdown, default.shutdown, |limit| Deadline(limit).to_string());
+}
+
+fn flow_rules(to: &mut impl Options, rules: &FlowRules) {
+    let FlowRules { timeout, requests, responses, retry_after } = rules;
+    let span = |duration: Duration| Span(duration).to_string();
+    to.option("flow-timeout", *timeout, FlowRules::DEFAULT_TIMEOUT, span);
+    to.number("requests", requests.map(NonZeroU32::get));
+    to.number("responses", responses.map(NonZeroU32::get));
+    if let Some(time) = retry_after {
+        to.set_text("retry-after", &span(*time));
+    }
 }
 
 pub(crate) fn process_options(to: &mut impl Options, process: &Process) {

@@ -31,7 +31,7 @@ fn start_with(mut config: Config, workers: usize) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
     let names = FirstNames::default();
-    let bound = bind_all(&config, &mut PassedSockets::default(), &names).unwrap();
+    let bound = bind_all(&config, &mut PassedSockets::default(), workers, &names).unwrap();
     let pools = config.pools.iter().map(|pool| first_pool(pool, workers, &names)).collect();
     let plane = DataPlane::start(Options { workers, spin: None }, |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());

@@ -258,6 +258,7 @@ impl PassedSocket {
         let (host, port, family) = match bind {
             Bind::Unix(path) => return self.is_at(path),
             Bind::Tcp { host, port, family } => (host, *port, family),
+            Bind::Udp { .. } => return false,
         };
         let Address::Ip(own) = &self.at.address else { return false };
         own.port() == port

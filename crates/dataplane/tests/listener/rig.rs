@@ -43,6 +43,7 @@ pub fn settings() -> Settings {
         forwarded_headers: false,
         dummy: false,
         accept_proxy: None,
+        flows: terms::FlowRules::default(),
         countries: None,
         observe: Observe::default(),
     }

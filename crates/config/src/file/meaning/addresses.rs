@@ -13,13 +13,16 @@ use std::path::Path;
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Taken<'b> {
     /// A port of one host.
-    Host(u16, &'b Host),
+    Host(Port, &'b Host),
     /// A port of all hosts of a family.
-    All(u16, Family),
+    All(Port, Family),
     /// Some port of a host, to which one of all hosts would be added.
-    Some(u16, Family),
+    Some(Port, Family),
     Unix(&'b Path),
 }
+
+/// A port, and whether it is one of UDP.
+type Port = (u16, bool);
 
 /// Reports addresses that exclude each other.
 pub(super) fn check(
@@ -48,9 +51,12 @@ pub(super) fn check(
 fn occupies(bind: &Bind) -> Vec<Taken<'_>> {
     match bind {
         Bind::Unix(path) => vec![Taken::Unix(path)],
-        Bind::Tcp { host: None, port, family } => vec![Taken::All(*port, *family)],
-        Bind::Tcp { host: Some(host), port, .. } => {
-            vec![Taken::Host(*port, host), Taken::Some(*port, family(host))]
+        Bind::Tcp { host, port, family: own } | Bind::Udp { host, port, family: own } => {
+            let port = (*port, bind.is_udp());
+            match host {
+                None => vec![Taken::All(port, *own)],
+                Some(host) => vec![Taken::Host(port, host), Taken::Some(port, family(host))],
+            }
         }
     }
 }
@@ -58,23 +64,28 @@ fn occupies(bind: &Bind) -> Vec<Taken<'_>> {
 /// What must not have been taken. `[::]` is open to IPv4, too, as is `*`.
 fn conflicts(bind: &Bind) -> Vec<Taken<'_>> {
     const ALL: [Family; 3] = [Family::Any, Family::V6, Family::V4];
-    match bind {
-        Bind::Unix(path) => vec![Taken::Unix(path)],
-        Bind::Tcp { host: Some(host), port, .. } => {
+    let (host, port, own) = match bind {
+        Bind::Unix(path) => return vec![Taken::Unix(path)],
+        Bind::Tcp { host, port, family } | Bind::Udp { host, port, family } => {
+            (host, (*port, bind.is_udp()), family)
+        }
+    };
+    match host {
+        Some(host) => {
             let families = match family(host) {
                 Family::V4 => &ALL[..],
                 Family::V6 | Family::Any => &ALL[..2],
             };
-            let all = families.iter().map(|family| Taken::All(*port, *family));
-            all.chain([Taken::Host(*port, host)]).collect()
+            let all = families.iter().map(|family| Taken::All(port, *family));
+            all.chain([Taken::Host(port, host)]).collect()
         }
-        Bind::Tcp { host: None, port, family } => {
-            let some = match family {
+        None => {
+            let some = match own {
                 Family::V4 => &ALL[2..],
                 Family::V6 | Family::Any => &ALL[..],
             };
-            let some = some.iter().map(|family| Taken::Some(*port, *family));
-            some.chain(ALL.map(|family| Taken::All(*port, family))).collect()
+            let some = some.iter().map(|family| Taken::Some(port, *family));
+            some.chain(ALL.map(|family| Taken::All(port, family))).collect()
         }
     }
 }

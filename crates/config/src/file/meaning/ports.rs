@@ -103,8 +103,10 @@ impl<'p> Port<'p> {
                 *self = Self::Unknown;
                 return;
             }
-            Some(Bind::Unix(_)) => return,
-            Some(Bind::Tcp { port, .. }) => *port,
+            Some(bind) => match bind.port() {
+                Some(port) => port,
+                None => return,
+            },
         };
         match *self {
             Self::None => *self = Self::One(port, listener),

@@ -70,7 +70,7 @@ pub(super) fn parts(
     let (name, at) = (named.name.clone(), named.at.clone());
     let listener = ListenerPart {
         name: name.clone(),
-        binds: vec![listen],
+        binds: super::each_protocol(vec![listen], None),
         pool: Some(Word { text: name.clone(), at: at.clone() }),
         family: None,
         dummy: false,

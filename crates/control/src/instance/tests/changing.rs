@@ -57,7 +57,7 @@ fn doors(config: &Config) -> HashMap<Bind, u64> {
     let binds = config.listeners.iter().flat_map(|it| &it.binds);
     let inode = |bind: &Bind| match bind {
         Bind::Unix(path) => path.metadata().unwrap().ino(),
-        Bind::Tcp { .. } => panic!("{bind}"),
+        Bind::Tcp { .. } | Bind::Udp { .. } => panic!("{bind}"),
     };
     binds.map(|bind| (bind.clone(), inode(bind))).collect()
 }

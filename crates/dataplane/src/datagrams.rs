@@ -1,0 +1,421 @@
+//! A worker's UDP sockets and flows: what clients send goes to their backends, and answers go back.
+//!
+//! `relay::FlowTable` says which flow a datagram belongs to, `relay::Flow` when one is over, and
+//! `relay::Search` which backend is next. A flow begins and ends here; `seeking` finds its backend.
+
+mod door;
+mod flow;
+mod seeking;
+
+use crate::event::{Event, SessionInfo, Trouble};
+use crate::listener::Listener;
+use crate::shared::DoorId;
+use crate::token::is_number_of;
+use crate::tools::Tools;
+use door::Door;
+use flow::{Flow, Trying};
+use relay::{Deadlines, FlowKey, FlowTable, Incarnation};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use sys::datagram::{BATCH, Batch, Datagram, peer_failure};
+use sys::net;
+use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId};
+
+/// A worker's UDP sockets and flows.
+pub(crate) struct Datagrams {
+    doors: Vec<Option<Door>>,
+    flows: FlowTable<Flow>,
+    deadlines: Deadlines,
+    fired: Vec<usize>,
+    /// Bytes kept for another backend, over all flows.
+    kept_bytes: usize,
+    batches: Option<Box<Batches>>,
+}
+
+#[derive(Default)]
+struct Batches {
+    requests: Batch,
+    answers: Batch,
+    /// The door that the answers leave from.
+    answers_door: usize,
+}
+
+/// Batches received from one door before others have their turn.
+const BATCHES_PER_TURN: usize = 4;
+/// Answers received from one backend before others have their turn.
+const ANSWERS_PER_TURN: usize = 16;
+/// How much is kept for other backends, over all flows of a worker.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
+impl Datagrams {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            doors: Vec::new(),
+            flows: FlowTable::new(seed),
+            deadlines: Deadlines::default(),
+            fired: Vec::new(),
+            kept_bytes: 0,
+            batches: None,
+        }
+    }
+
+    /// The number of flows.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// A bound that all keys are below.
+    pub fn keys_end(&self) -> usize {
+        self.flows.numbers_end()
+    }
+
+    /// A time before which no timer fires.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Begins to serve the clients that write to another socket.
+    pub fn open(
+        &mut self,
+        listener: Arc<Listener>,
+        id: DoorId,
+        socket: OwnedFd,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        self.batches.get_or_insert_default();
+        let address = net::local_address(socket.as_fd());
+        // A socket that comes back finds its flows.
+        let mut doors = self.doors.iter_mut().flatten();
+        if let Some(door) = doors.find(|it| !it.is_open && it.address == address) {
+            (door.listener, door.id, door.is_open) = (listener, id, true);
+            return;
+        }
+        let number = self.flows.open_door();
+        match Door::open(listener, id, socket, number, tools) {
+            Some(door) => {
+                let places = self.doors.len().max(number + 1);
+                self.doors.resize_with(places, || None);
+                self.doors[number] = Some(door);
+            }
+            None => {
+                self.flows.close_door(number);
+                tools.shortages.note(Trouble::Descriptors, &mut tools.outbox, now);
+            }
+        }
+    }
+
+    /// Begins no more flows at these doors, or all, and gives back copies of their sockets. Flows go
+    /// on until they end.
+    pub fn stop(&mut self, doors: Option<&[DoorId]>, tools: &Tools) -> Vec<(DoorId, OwnedFd)> {
+        let mut stopped = Vec::new();
+        for number in 0..self.doors.len() {
+            if let Some(door) = &mut self.doors[number]
+                && door.is_open
+                && doors.is_none_or(|doors| doors.contains(&door.id))
+            {
+                door.is_open = false;
+                stopped.extend(door.socket.try_clone().ok().map(|copy| (door.id, copy)));
+                self.close_if_over(number, tools);
+            }
+        }
+        stopped
+    }
+
+    /// Closes a door that is not open, after its last flow.
+    fn close_if_over(&mut self, number: usize, tools: &Tools) {
+        let place = &mut self.doors[number];
+        let is_closing = place.as_ref().is_some_and(|door| !door.is_open);
+        if is_closing
+            && self.flows.close_door(number)
+            && let Some(door) = place.take()
+        {
+            // A copy of the socket would keep it in the poller.
+            let _ = tools.poller.remove(&door.socket);
+        }
+    }
+
+    /// Receives what clients have sent to a door.
+    pub fn handle_door(&mut self, door: usize, tools: &mut Tools, now: Instant) {
+        let Some(mut batches) = self.batches.take() else { return };
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(Some(it)) = self.doors.get(door) else { break };
+            let Ok(count) = batches.requests.receive(it.socket()) else { break };
+            for index in 0..count {
+                if let Some(datagram) = batches.requests.get(index) {
+                    self.handle_request(door, datagram, tools, now);
+                }
+            }
+            if count < BATCH {
+                break;
+            }
+        }
+        self.batches = Some(batches);
+    }
+
+    fn handle_request(
+        &mut self,
+        door: usize,
+        datagram: Datagram<'_>,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let Datagram { bytes, peer: client, local } = datagram;
+        let key = FlowKey { door, client, local };
+        let found = self.flows.find(&key).or_else(|| self.begin(key, tools, now));
+        if let Some(number) = found {
+            self.forward(number, bytes, tools, now);
+        }
+    }
+
+    /// Begins a flow, if there is room for one and its client can be answered.
+    fn begin(&mut self, key: FlowKey, tools: &mut Tools, now: Instant) -> Option<usize> {
+        let door = self.doors.get(key.door)?.as_ref().filter(|door| door.is_open)?;
+        let listener = Arc::clone(&door.listener);
+        if !is_answerable(key.client) || tools.shared.is_our_own_door(key.client) {
+            listener.count_dropped();
+            return None;
+        }
+        if listener.is_full() || tools.shared.is_full() {
+            tools.shortages.note(Trouble::Flows, &mut tools.outbox, now);
+            // A door without flows may have one more, so that no worker's clients are shut out.
+            match self.flows.oldest(key.door) {
+                Some(oldest) => self.end(oldest, CloseReason::Evicted, tools, now),
+                None if tools.shared.is_full() => {
+                    listener.count_dropped();
+                    return None;
+                }
+                None => {}
+            }
+        }
+        let number = tools.next_number();
+        tools.begun += 1;
+        tools.shared.workers[tools.worker].sessions.fetch_add(1, Relaxed);
+        listener.begin_session();
+        let trying = Trying::new(&listener, key.client, tools.shared.seed ^ number);
+        Some(self.flows.insert(key, Flow::new(number, listener, trying, now)))
+    }
+
+    /// Passes a client's datagram on to the backend.
+    fn forward(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        flow.seen.on_request(bytes.len(), now);
+        let is_proven = flow.seen.is_proven();
+        let is_spent = flow.seen.is_spent(&flow.listener.settings().flows);
+        self.flows.touch(key, is_proven);
+        if is_spent {
+            self.flows.unbind(key);
+        }
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let room = KEPT_BYTES_MAX.saturating_sub(self.kept_bytes);
+        let kept = flow.trying.as_mut().map(|trying| trying.keep(bytes, room));
+        self.kept_bytes += kept.unwrap_or_default();
+        if flow.upstream.is_none() {
+            self.seek(key, tools, now);
+            if kept.is_some_and(|kept| kept == bytes.len()) {
+                return; // sent together with those before it
+            }
+        }
+        self.transmit(key, bytes, tools, now);
+    }
+
+    /// Sends a datagram to the backend, if there is a connection to one.
+    fn transmit(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let (Some(upstream), Some(lease)) = (&mut flow.upstream, &flow.lease) else { return };
+        upstream.is_streaming = false;
+        match net::transmit(upstream.socket.as_fd(), bytes) {
+            Ok(_) => lease.backend().state.tally(tools.worker).count_sent(bytes.len()),
+            Err(error) => {
+                if let Some(failure) = peer_failure(error, upstream.address) {
+                    self.fail(key, failure, Some(bytes), tools, now);
+                }
+            }
+        }
+    }
+
+    /// Receives what the backend of a flow has sent, or why it cannot be reached.
+    pub fn handle_flow(
+        &mut self,
+        (key, number, incarnation): (usize, u64, Incarnation),
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let Some(&FlowKey { door, client, local }) = self.flows.key(key) else { return };
+        let Some(mut batches) = self.batches.take() else { return };
+        let mut failed = None;
+        for _ in 0..ANSWERS_PER_TURN {
+            if batches.answers.is_full() || batches.answers_door != door {
+                self.send_answers(&mut batches);
+            }
+            batches.answers_door = door;
+            let Some(flow) = self.flows.get_mut(key) else { break };
+            let Some(upstream) = &mut flow.upstream else { break };
+            if !is_number_of(number, flow.number) || upstream.incarnation != incarnation {
+                break; // left behind by another flow, or an earlier socket
+            }
+            let socket = upstream.socket.as_fd();
+            let receive = |buffer: &mut [u8]| net::receive(socket, buffer);
+            match batches.answers.push_with(client, local, receive) {
+                Ok(bytes) => {
+                    // What came after a request is most likely all that there is for now.
+                    let goes_on = std::mem::replace(&mut upstream.is_streaming, true);
+                    self.handle_answer(key, bytes, tools, now);
+                    if !goes_on {
+                        break;
+                    }
+                }
+                Err(sys::Errno::AGAIN) => break,
+                Err(error) => match peer_failure(error, upstream.address) {
+                    Some(failure) => {
+                        failed = Some(failure);
+                        break;
+                    }
+                    None => continue,
+                },
+            }
+        }
+        self.batches = Some(batches);
+        if let Some(failure) = failed {
+            self.fail(key, failure, None, tools, now);
+        }
+    }
+
+    /// Counts an answer, which is on its way to the client.
+    fn handle_answer(&mut self, key: usize, bytes: usize, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        if let Some(lease) = &flow.lease {
+            lease.backend().state.tally(tools.worker).count_received(bytes);
+        }
+        flow.seen.on_response(bytes, now);
+        let is_complete = flow.seen.is_complete(&flow.listener.settings().flows);
+        if flow.trying.is_some() {
+            self.answered(key, tools, now);
+        }
+        if is_complete {
+            self.end(key, CloseReason::Complete, tools, now);
+        }
+    }
+
+    /// Sends the answers that have been gathered.
+    pub fn flush(&mut self) {
+        if let Some(mut batches) = self.batches.take() {
+            self.send_answers(&mut batches);
+            self.batches = Some(batches);
+        }
+    }
+
+    fn send_answers(&self, batches: &mut Batches) {
+        if batches.answers.is_empty() {
+            return;
+        }
+        if let Some(Some(door)) = self.doors.get(batches.answers_door) {
+            batches.answers.send(door.socket());
+        }
+    }
+
+    /// Handles the timers that are due.
+    pub fn expire(&mut self, tools: &mut Tools, now: Instant) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.deadlines.expire(now, &mut fired);
+        for key in fired.drain(..) {
+            self.handle_deadline(key, tools, now);
+        }
+        self.fired = fired;
+    }
+
+    fn handle_deadline(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get(key) else { return };
+        if let Some(reason) = flow.seen.end(&flow.listener.settings().flows, now) {
+            self.end(key, reason, tools, now);
+        } else if flow.trying.is_some() {
+            self.handle_silence(key, tools, now);
+        } else {
+            self.set_timer(key);
+        }
+    }
+
+    /// Sets the timer of a flow whose backend has answered. It is not set again for each datagram.
+    fn set_timer(&mut self, key: usize) {
+        if let Some(flow) = self.flows.get(key) {
+            let due = flow.seen.due(&flow.listener.settings().flows);
+            self.deadlines.set_by(key, due);
+        }
+    }
+
+    /// The flow at this key, for a list; `None` if there is none, or its number is not below
+    /// `before`.
+    pub fn info(
+        &self,
+        key: usize,
+        before: u64,
+        tools: &Tools,
+        now: Instant,
+    ) -> Option<SessionInfo> {
+        let flow = self.flows.get(key).filter(|flow| flow.number < before)?;
+        let at = self.flows.key(key)?;
+        let door = self.doors.get(at.door)?.as_ref()?;
+        Some(flow.info(at, tools.worker, door.socket.as_raw_fd(), now))
+    }
+
+    /// Applies changed settings to the flow at this key, if it is one of this listener.
+    pub fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
+        if self.flows.get(key).is_some_and(|flow| flow.listener.id() == listener) {
+            self.handle_deadline(key, tools, now);
+        }
+    }
+
+    /// Ends the flow at this key, if there is one and it is meant. Returns whether it ended.
+    pub fn cut(
+        &mut self,
+        key: usize,
+        is_meant: impl Fn(u64) -> bool,
+        reason: CloseReason,
+        tools: &mut Tools,
+        now: Instant,
+    ) -> bool {
+        let is_there = self.flows.get(key).is_some_and(|flow| is_meant(flow.number));
+        if is_there {
+            self.end(key, reason, tools, now);
+        }
+        is_there
+    }
+
+    /// Closes the socket towards the backend, and reports the end.
+    fn end(&mut self, key: usize, reason: CloseReason, tools: &mut Tools, now: Instant) {
+        self.deadlines.clear(key);
+        let Some((FlowKey { door, client, .. }, flow)) = self.flows.remove(key) else { return };
+        self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
+        let ended = flow.ended(client, reason, now);
+        if let Some(affinity) = &flow.listener.pool().affinity {
+            let client = Some(client.ip().to_canonical());
+            affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
+        }
+        tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
+        let Flow { listener, lease, upstream, .. } = flow;
+        drop((lease, upstream));
+        listener.end_session();
+        tools.shared.made_room(&listener);
+        tools.outbox.tell(Event::Ended(ended));
+        self.close_if_over(door, tools);
+    }
+}
+
+/// Whether an answer can be sent there, to one host. Source: RFC 1122, 3.2.1.3.
+fn is_answerable(client: SocketAddr) -> bool {
+    let is_one_host = match client.ip().to_canonical() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    client.port() != 0 && is_one_host
+}
+
+/// What a UDP flow makes of an address: a Unix socket is none for it.
+fn ip_address(address: &Address) -> Result<SocketAddr, ConnectFailure> {
+    match address {
+        Address::Ip(address) => Ok(*address),
+        Address::Unix(_) => Err(ConnectFailure::NoAddress),
+    }
+}

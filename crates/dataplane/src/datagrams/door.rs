@@ -1,0 +1,41 @@
+//! A UDP socket that clients write to.
+
+use crate::listener::Listener;
+use crate::shared::DoorId;
+use crate::token::Token;
+use crate::tools::Tools;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use sys::{datagram, net};
+
+/// A UDP socket that clients write to, and that answers leave from.
+pub(super) struct Door {
+    /// What new flows belong to.
+    pub listener: Arc<Listener>,
+    pub id: DoorId,
+    pub socket: OwnedFd,
+    pub address: Option<SocketAddr>,
+    /// Whether new flows may begin. Those that exist go on after that.
+    pub is_open: bool,
+}
+
+impl Door {
+    /// Watches a socket, if the system can.
+    pub fn open(
+        listener: Arc<Listener>,
+        id: DoorId,
+        socket: OwnedFd,
+        number: usize,
+        tools: &Tools,
+    ) -> Option<Self> {
+        let address = net::local_address(socket.as_fd());
+        let _ = datagram::report_destinations(socket.as_fd());
+        tools.poller.add_listener(&socket, Token::Door(number).to_number()).ok()?;
+        Some(Self { listener, id, socket, address, is_open: true })
+    }
+
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,144 @@
+//! One UDP flow: what it holds until its backend has answered, and after that.
+
+use crate::event::{Ended, SessionInfo};
+use crate::listener::Listener;
+use balancing::{Attempt, Client, Lease, Pool};
+use relay::{FlowKey, Incarnation, Search};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use sys::net;
+use terms::{CloseReason, Instant, Phase};
+
+/// A UDP flow.
+///
+/// ~~~text
+///             .--- failed: to the next backend ---.
+///             v                                   |
+///   first --> trying: kept datagrams are sent ----+--> answered, or silent for a while --> gone
+///   datagram                                      |            |
+///             ^------------------------------------ unreachable '
+/// ~~~
+pub(super) struct Flow {
+    pub number: u64,
+    pub listener: Arc<Listener>,
+    /// What has passed.
+    pub seen: relay::Flow,
+    /// The backend, and the socket towards it.
+    pub lease: Option<Lease>,
+    pub upstream: Option<Upstream>,
+    /// Distinguishes its sockets.
+    pub incarnation: Incarnation,
+    /// Until the backend has answered.
+    pub trying: Option<Box<Trying>>,
+    /// From the beginning to the first answer, in microseconds.
+    pub connect_micros: u32,
+}
+
+/// A socket connected to a backend.
+pub(super) struct Upstream {
+    pub socket: OwnedFd,
+    pub address: SocketAddr,
+    pub incarnation: Incarnation,
+    /// Whether the last datagram came from the backend: then more may follow it.
+    pub is_streaming: bool,
+}
+
+/// What a flow needs until its backend has answered.
+pub(super) struct Trying {
+    pub rules: Search,
+    pub pool: Arc<Pool>,
+    pub attempt: Attempt,
+    /// The client's datagrams so far, for the next backend.
+    pub kept: Vec<Box<[u8]>>,
+}
+
+impl Flow {
+    pub fn new(number: u64, listener: Arc<Listener>, trying: Trying, now: Instant) -> Self {
+        Self {
+            number,
+            listener,
+            seen: relay::Flow::new(now),
+            lease: None,
+            upstream: None,
+            incarnation: Incarnation::default(),
+            trying: Some(Box::new(trying)),
+            connect_micros: u32::MAX,
+        }
+    }
+
+    /// What is reported of it when it ends.
+    pub fn ended(&self, client: SocketAddr, reason: CloseReason, now: Instant) -> Ended {
+        let (sent_bytes, received_bytes) = self.seen.bytes();
+        let connect = self.connect_micros;
+        Ended {
+            session: self.number,
+            listener: self.listener.id(),
+            client: Some(client),
+            peer: Some(client),
+            backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
+            source: self.upstream.as_ref().and_then(|it| net::local_address(it.socket.as_fd())),
+            reason,
+            sent_bytes,
+            received_bytes,
+            connect: (connect != u32::MAX)
+                .then(|| std::time::Duration::from_micros(connect.into())),
+            duration: now.since(self.seen.started),
+        }
+    }
+
+    /// What a list says of it.
+    pub fn info(&self, key: &FlowKey, worker: usize, door_fd: i32, now: Instant) -> SessionInfo {
+        let (sent_bytes, received_bytes) = self.seen.bytes();
+        let upstream = self.upstream.as_ref();
+        SessionInfo {
+            session: self.number,
+            worker,
+            listener: self.listener.id(),
+            client: Some(key.client),
+            peer: Some(key.client),
+            backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
+            backend_address: upstream.map(|it| it.address),
+            source: upstream.and_then(|it| net::local_address(it.socket.as_fd())),
+            phase: if self.seen.is_answered() { Phase::Open } else { Phase::Connecting },
+            place: self.trying.as_ref().and_then(|trying| trying.attempt.place()),
+            downstream_fd: door_fd,
+            upstream_fd: upstream.map(|it| it.socket.as_raw_fd()),
+            client_ended: false,
+            backend_ended: false,
+            held_sent_bytes: self.trying.as_ref().map_or(0, |trying| trying.kept_bytes()),
+            held_received_bytes: 0,
+            sent_bytes,
+            received_bytes,
+            age: now.since(self.seen.started),
+        }
+    }
+}
+
+impl Trying {
+    /// A search for the backend of this client.
+    pub fn new(listener: &Listener, client: SocketAddr, seed: u64) -> Self {
+        let pool = Arc::clone(&listener.pool());
+        let mut client = Client::new(Some(client));
+        client.country = client.address.and_then(|address| listener.country(&pool, address));
+        let attempt = Attempt::new(client, seed);
+        Self { rules: Search::default(), pool, attempt, kept: Vec::new() }
+    }
+
+    /// Keeps a datagram for the next backend, as far as `room` bytes allow. Returns the number of
+    /// bytes kept.
+    pub fn keep(&mut self, bytes: &[u8], room: usize) -> usize {
+        if self.kept.len() >= KEPT_MAX || bytes.len() > room {
+            return 0;
+        }
+        self.kept.push(bytes.into());
+        bytes.len()
+    }
+
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.iter().map(|bytes| bytes.len()).sum()
+    }
+}
+
+/// Datagrams of one flow that are kept until the first answer.
+const KEPT_MAX: usize = 16;

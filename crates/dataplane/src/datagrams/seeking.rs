@@ -1,0 +1,216 @@
+//! A flow's way to a backend that answers.
+//!
+//! The rules are those of a session of TCP (`relay::Search`). The client's first datagrams are sent
+//! to each backend that is tried, until one answers.
+
+use super::flow::{Trying, Upstream};
+use super::{Datagrams, ip_address};
+use crate::connect::{source, tell_fault};
+use crate::event::Event;
+use crate::token::Token;
+use crate::tools::Tools;
+use balancing::Outcome;
+use relay::SearchStep;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::datagram::{connect_udp, peer_failure};
+use sys::net;
+use terms::{CloseReason, ConnectFailure, FlowRules, Instant, Timeouts};
+
+/// Steps that a search may take at once, enough for some twenty backends that fail.
+const STEPS_MAX: usize = 64;
+/// How long datagrams are kept for another backend, if nobody waits for an answer. What ICMP has to
+/// say comes sooner.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The time-outs of a search: what a connect is for TCP is the wait for the first answer here.
+fn timeouts(rules: &FlowRules) -> Timeouts {
+    Timeouts { connect: rules.retry_after.unwrap_or(SILENCE), ..Timeouts::default() }
+}
+
+impl Datagrams {
+    /// Continues the search of a flow until it has to wait.
+    pub(super) fn seek(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        for _ in 0..STEPS_MAX {
+            let Some(flow) = self.flows.get_mut(key) else { return };
+            let Some(trying) = &flow.trying else { return };
+            let rules = flow.listener.settings().flows;
+            match trying.rules.next_step(&timeouts(&rules)) {
+                SearchStep::Choose => self.choose(key, tools, now),
+                SearchStep::Connect(address) => self.connect(key, address, tools, now),
+                SearchStep::Report(failure) => self.report(key, failure, tools, now),
+                SearchStep::Wait(until) => {
+                    let due = until.min(flow.seen.due(&rules));
+                    return self.deadlines.set(key, due);
+                }
+                SearchStep::GiveUp(reason) => return self.end(key, reason, tools, now),
+                SearchStep::Relay => return,
+            }
+        }
+        self.deadlines.set(key, now);
+    }
+
+    /// Takes a place at the next backend.
+    fn choose(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(trying) = &mut flow.trying else { return };
+        let Trying { rules, pool, attempt, .. } = &mut **trying;
+        let Some(lease) = pool.next_backend(attempt, now) else {
+            return rules.on_none_left(match attempt.is_denied() {
+                true => CloseReason::Denied,
+                false if pool.is_full(now) => CloseReason::Limit,
+                false => CloseReason::NoBackend,
+            });
+        };
+        let backend = lease.backend();
+        backend.state.tally(tools.worker).count_attempt();
+        rules.on_offer(backend.addresses.len(), backend.state.preferred());
+        flow.lease = Some(lease);
+    }
+
+    /// Opens a socket towards an address of the backend, and sends what was kept.
+    fn connect(&mut self, key: usize, address: usize, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let (Some(trying), Some(lease)) = (&mut flow.trying, &flow.lease) else { return };
+        let settings = flow.listener.settings();
+        let timeouts = timeouts(&settings.flows);
+        let incarnation = flow.incarnation.next();
+        let token = Token::Flow { key, number: flow.number, incarnation };
+        let address = &lease.backend().addresses[address];
+        let (source, mut fault) = source(&settings, trying.attempt.client(), address);
+        let opened = ip_address(address).and_then(|address| {
+            if tools.shared.is_our_own_door(address) {
+                return Err(ConnectFailure::Loop);
+            }
+            let (socket, refused) = connect_udp(address, source)?;
+            let watched = tools.poller.add_listener(&socket, token.to_number());
+            watched.map_err(|_| ConnectFailure::NoSocket)?;
+            Ok((Upstream { socket, address, incarnation, is_streaming: false }, refused))
+        });
+        let failure = match opened {
+            Ok((upstream, refused)) => {
+                flow.incarnation = incarnation;
+                fault = fault.or(refused.map(|error| crate::SourceFault::Refused(error.into())));
+                trying.rules.on_started(now);
+                let tally = lease.backend().state.tally(tools.worker);
+                let mut failure = None;
+                for bytes in &trying.kept {
+                    match net::transmit(upstream.socket.as_fd(), bytes) {
+                        Ok(_) => tally.count_sent(bytes.len()),
+                        Err(error) => failure = peer_failure(error, upstream.address),
+                    }
+                }
+                flow.upstream = Some(upstream);
+                failure
+            }
+            Err(failure) => Some(failure),
+        };
+        if let Some(failure) = failure {
+            let current = trying.rules.incarnation();
+            trying.rules.on_failed(current, failure, &timeouts, now);
+            flow.upstream = None;
+        }
+        let listener = Arc::clone(&flow.listener);
+        drop(settings);
+        tell_fault(fault, &listener, tools);
+        if failure == Some(ConnectFailure::NoSocket) {
+            self.make_room(key, tools, now);
+        }
+    }
+
+    /// Ends the flow that has been idle for longest, since there is no socket for this one.
+    fn make_room(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        tools.shortages.note(crate::Trouble::Flows, &mut tools.outbox, now);
+        let door = self.flows.key(key).map(|key| key.door);
+        let oldest = door.and_then(|door| self.flows.oldest(door)).filter(|it| *it != key);
+        if let Some(oldest) = oldest {
+            self.end(oldest, CloseReason::Evicted, tools, now);
+        }
+    }
+
+    /// Reports a backend that failed, and returns its place.
+    fn report(&mut self, key: usize, failure: ConnectFailure, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let (Some(trying), Some(lease)) = (&mut flow.trying, flow.lease.take()) else { return };
+        flow.upstream = None;
+        let place = trying.attempt.place().unwrap_or_default();
+        let (listener, backend) = (flow.listener.id(), Arc::clone(lease.backend()));
+        backend.state.tally(tools.worker).count_failure();
+        let change = trying.pool.report(&mut trying.attempt, &lease, Outcome::Failure, now);
+        drop(lease); // its place is free for others at once
+        trying.rules.on_reported();
+        tools.outbox.tell(Event::ConnectFailed(Arc::clone(&backend)));
+        if let Some(change) = change {
+            let failure = Some(failure);
+            tools.outbox.tell(Event::Backend { listener, backend, place, change, failure });
+        }
+    }
+
+    /// The backend of a flow cannot be reached: the flow moves to another one, which gets the
+    /// datagrams that were kept, or else this one.
+    pub(super) fn fail(
+        &mut self,
+        key: usize,
+        failure: ConnectFailure,
+        bytes: Option<&[u8]>,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let Some(&at) = self.flows.key(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let timeouts = timeouts(&flow.listener.settings().flows);
+        flow.upstream = None;
+        let trying = flow.trying.get_or_insert_with(|| {
+            let mut trying =
+                Trying::new(&flow.listener, at.client, tools.shared.seed ^ flow.number);
+            trying.rules.on_offer(1, 0);
+            trying.rules.on_started(now);
+            let kept = bytes.map_or(0, |bytes| trying.keep(bytes, super::KEPT_BYTES_MAX));
+            self.kept_bytes += kept;
+            Box::new(trying)
+        });
+        let current = trying.rules.incarnation();
+        trying.rules.on_failed(current, failure, &timeouts, now);
+        self.seek(key, tools, now);
+    }
+
+    /// No answer has come for a while, or a socket may be available now.
+    pub(super) fn handle_silence(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(trying) = &mut flow.trying else { return };
+        let rules = flow.listener.settings().flows;
+        if flow.upstream.is_some() && rules.retry_after.is_none() {
+            let is_over = now.since(flow.seen.started) >= SILENCE;
+            if is_over {
+                // Nobody may ever answer, as to syslog.
+                self.kept_bytes -= trying.kept_bytes();
+                flow.trying = None;
+                return self.set_timer(key);
+            }
+        }
+        trying.rules.on_deadline(&timeouts(&rules), now);
+        self.seek(key, tools, now);
+    }
+
+    /// The backend has answered.
+    pub(super) fn answered(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let (Some(mut trying), Some(lease)) = (flow.trying.take(), &flow.lease) else { return };
+        self.kept_bytes -= trying.kept_bytes();
+        trying.rules.on_answered(trying.rules.incarnation(), now);
+        let took = now.since(flow.seen.started).as_micros();
+        flow.connect_micros = u32::try_from(took).unwrap_or(u32::MAX - 1);
+        let change = trying.pool.report(&mut trying.attempt, lease, Outcome::Success, now);
+        let backend = lease.backend();
+        if backend.addresses.len() > 1 {
+            backend.state.set_preferred(trying.rules.address());
+        }
+        let place = trying.attempt.place().unwrap_or_default();
+        if let Some(change) = change {
+            let (listener, backend) = (flow.listener.id(), Arc::clone(backend));
+            tools.outbox.tell(Event::Backend { listener, backend, place, change, failure: None });
+        }
+        self.set_timer(key);
+    }
+}
