@@ -39,14 +39,21 @@ const INTRODUCTION: &str = "A key is a long option without its dashes, and means
      [docs/file.md](../file.md), and `evenkeel schema` prints the [JSON \
      Schema](evenkeel.schema.json) for editors.";
 
-const SECTIONS: [(Place, &str, &str); 6] = [
+const SECTIONS: [(Place, &str, &str); 7] = [
     (Place::File, "The file", "The tables of a file."),
     (Place::Process, "`[process]`", "How the process runs."),
     (
         Place::Listener,
         "`[listeners.NAME]`",
-        "Where clients connect. All but `bind`, `pool` and `dummy` may also stand in `[defaults]`, \
+        "Where clients connect. All but `bind`, `family`, `pool`, `routes`, `hello-wait` and `dummy` may also stand in `[defaults]`, \
          for listeners that do not have them.",
+    ),
+    (
+        Place::Route,
+        "A route",
+        "An item of `routes`: a table with these keys, in braces or below \
+         `[[listeners.NAME.routes]]`. It needs `sni` or `alpn`, or both, and is then for clients \
+         that ask for both. The guide is [docs/routing.md](../routing.md).",
     ),
     (
         Place::Pool,

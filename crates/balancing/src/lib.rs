@@ -21,6 +21,7 @@ mod model;
 mod policy;
 mod pool;
 mod proxy_peers;
+mod routes;
 mod sync;
 mod tier;
 
@@ -35,4 +36,5 @@ pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};
 pub use pool::Pool;
 pub use proxy_peers::ProxyPeers;
+pub use routes::{InvalidServerName, RouteRule, Routes, ServerName};
 pub use tier::{Cursor, Tier};

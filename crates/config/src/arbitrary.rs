@@ -3,11 +3,11 @@
 use crate::words::Choice;
 use crate::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, StateDirectory, Tier,
+    Process, Route, StateDirectory, Tier,
 };
 use balancing::{
-    AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, Subject,
-    Verdict,
+    AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, RouteRule,
+    Subject, Verdict,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -30,6 +30,9 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
         pools.iter_mut().enumerate().for_each(|(at, it)| it.name.push_str(&at.to_string()));
         for (listener, chosen) in listeners.iter_mut().zip(chosen) {
             listener.pool.clone_from(&chosen.get(&pools).name);
+            for (at, route) in listener.routes.iter_mut().enumerate() {
+                route.pool.clone_from(&pools[at % pools.len()].name);
+            }
         }
         Config { listeners, pools, process }
     })
@@ -232,6 +235,29 @@ fn flow_rules() -> impl Strategy<Value = FlowRules> {
     )
 }
 
+/// Routes that no two clients could take both of. Their pools are chosen later.
+fn routes() -> impl Strategy<Value = (Vec<Route>, Duration)> {
+    let names =
+        prop::sample::subsequence(vec!["a.org", "*.a.org", "*.org", "b-1.a.org", "org"], 0..5);
+    let protocols = prop::sample::subsequence(vec!["h2", "http/1.1", "${x}\"'"], 0..3);
+    let routes = (names, protocols, 1usize..4).prop_map(|(names, protocols, size)| {
+        let of_names = names.chunks(size).map(|names| RouteRule {
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            protocols: Vec::new(),
+        });
+        let of_protocols = protocols.chunks(size).map(|protocols| RouteRule {
+            names: Vec::new(),
+            protocols: protocols.iter().map(ToString::to_string).collect(),
+        });
+        let rules = of_names.chain(of_protocols);
+        rules.map(|rule| Route { rule, pool: String::new() }).collect::<Vec<_>>()
+    });
+    (routes, of(span())).prop_map(|(routes, wait)| {
+        let wait = wait.filter(|_| !routes.is_empty()).unwrap_or(Listener::DEFAULT_HELLO_WAIT);
+        (routes, wait)
+    })
+}
+
 fn listener(number: u16) -> impl Strategy<Value = Listener> {
     let families = select(vec![Family::Any, Family::V4, Family::V6]);
     let binds = families.prop_flat_map(move |family| {
@@ -244,7 +270,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
         Just(Source::Client),
         any::<u32>().prop_map(|it| Source::Fixed(Ipv4Addr::from_bits(it).into())),
     ];
-    let limits = (of(1u32..), of(1u32..), accept_proxy());
+    let limits = (of(1u32..), of(1u32..), accept_proxy(), routes());
     let words = (select(vec![Cut::Reset, Cut::Close]), select(SpliceMode::WORDS.to_vec()));
     (name(), binds, limits, (timeouts(), flow_rules()), source, any::<[bool; 3]>(), words).prop_map(
         |(name, binds, limits, (timeouts, flows), source, flags, (cut, (_, splice)))| Listener {
@@ -253,6 +279,8 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             binds,
             shared_port: flags[0],
             pool: String::new(),
+            routes: limits.3.0,
+            hello_wait: limits.3.1,
             sessions_max: limits.0,
             connecting_max: limits.1,
             timeouts,

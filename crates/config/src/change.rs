@@ -15,7 +15,8 @@ pub use names::Names;
 #[cfg(doc)]
 use crate::Config;
 use crate::{
-    Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, StateDirectory,
+    Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, Route,
+    StateDirectory,
 };
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::mem::{Discriminant, discriminant};
@@ -227,9 +228,9 @@ settings! {
 settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
-        id: _, name: _, binds: _, shared_port: _, pool: _, sessions_max: _, connecting_max: _,
-        timeouts: _, flows: _, source: _, accept_proxy: _, forwarded_headers: _, dummy: _, splice: _,
-        cut: _,
+        id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, sessions_max: _,
+        connecting_max: _, timeouts: _, flows: _, source: _, accept_proxy: _, forwarded_headers: _,
+        dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
     Name(String) is name, "name";
@@ -239,6 +240,10 @@ settings! {
     SharedPort(bool) is shared_port, "share-port";
     /// [`Listener::pool`]
     Pool(String) is pool, "pool";
+    /// [`Listener::routes`]
+    Routes(Vec<Route>) is routes, "routes";
+    /// [`Listener::hello_wait`]
+    HelloWait(Duration) is hello_wait, "hello-wait";
     /// [`Listener::sessions_max`]
     SessionsMax(Option<u32>) is sessions_max, "max-sessions";
     /// [`Listener::connecting_max`]

@@ -58,6 +58,8 @@ pub enum Place {
     Defaults,
     /// `[listeners.NAME]`.
     Listener,
+    /// An inline table in `routes`, or `[[listeners.NAME.routes]]`.
+    Route,
     /// `[pools.NAME]`.
     Pool,
     /// `[[pools.NAME.tiers]]`, or an inline table in `tiers`.
@@ -108,6 +110,8 @@ pub enum Shape {
     Access,
     /// A string with FROM as the option takes them, such as `"10.0.0.0/8"` or `"unix"`.
     Proxies,
+    /// A string with the name of a server, or a wildcard such as `"*.example.org"`.
+    ServerName,
     /// An [`Operand`](Shape::Operand), or a table with the keys of [`Place::Backend`].
     Backend,
     /// A list of backends, or a table with the keys of [`Place::Tier`].
@@ -158,11 +162,12 @@ pub fn places_of(name: &str) -> impl Iterator<Item = Place> {
 
 impl Place {
     /// All places, in the order of [`all`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::File,
         Self::Process,
         Self::Defaults,
         Self::Listener,
+        Self::Route,
         Self::Pool,
         Self::Tier,
         Self::Backend,
@@ -185,6 +190,7 @@ impl fmt::Display for Place {
             Self::Process => "[process]",
             Self::Defaults => "[defaults]",
             Self::Listener => "a listener",
+            Self::Route => "a route",
             Self::Pool => "a pool",
             Self::Tier => "a tier",
             Self::Backend => "a backend",
@@ -267,6 +273,7 @@ impl fmt::Display for Shape {
             Self::Operand | Self::Destination => f.write_str("the address of a backend"),
             Self::Access => f.write_str("a string \"allow CLIENTS\" or \"deny CLIENTS\""),
             Self::Proxies => f.write_str("a network or \"unix\""),
+            Self::ServerName => f.write_str("the name of a server"),
             Self::Backend => f.write_str("a backend (a string or a table)"),
             Self::Tier => f.write_str("a tier (a list of backends or a table)"),
             Self::List(item) => write!(f, "a list, each item {item}"),

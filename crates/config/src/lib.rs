@@ -41,7 +41,7 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, Protocol, StateDirectory, Tier,
+    Process, Protocol, Route, StateDirectory, Tier,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::{PrintForm, policy_word, print_form};

@@ -1,6 +1,6 @@
 //! The validated configuration, in the words of the glossary.
 
-use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
+use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers, RouteRule};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -37,6 +37,12 @@ pub struct Listener {
     pub shared_port: bool,
     /// The name of the pool that serves the clients. If there is none of this name, nobody does.
     pub pool: String,
+    /// Where TLS clients are sent instead, by what they ask for. Default: nowhere else.
+    pub routes: Vec<Route>,
+    /// How long a client may be silent, where there are routes, before `pool` serves it, as if no
+    /// route was for it: where the server speaks first, no client would ever say anything. Default
+    /// 2 s.
+    pub hello_wait: Duration,
     /// The maximum number of open sessions. When it is reached, accepting pauses, and clients wait
     /// in the kernel's queue. Default: as many as file descriptors allow.
     pub sessions_max: Option<u32>,
@@ -62,6 +68,15 @@ pub struct Listener {
     pub splice: SpliceMode,
     /// What peers see when the balancer ends a session.
     pub cut: Cut,
+}
+
+/// Which TLS clients a pool serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which clients.
+    pub rule: RouteRule,
+    /// The name of the pool. If there is none of this name, nobody serves them.
+    pub pool: String,
 }
 
 /// A local address to listen on.
@@ -312,6 +327,14 @@ impl Config {
 impl Listener {
     /// The name of a listener that is the only one.
     pub const DEFAULT_NAME: &str = "main";
+    /// The default of [`Listener::hello_wait`].
+    pub const DEFAULT_HELLO_WAIT: Duration = Duration::from_secs(2);
+
+    /// The names of the pools that serve its clients.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        let routed = self.routes.iter().map(|route| route.pool.as_str());
+        std::iter::once(self.pool.as_str()).chain(routed)
+    }
 
     /// The listening addresses as one text, for people.
     #[must_use]

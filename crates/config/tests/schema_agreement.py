@@ -96,7 +96,8 @@ BACKEND = {
 # Keys whose values are not drawn from a list above.
 MADE = {
     "file": ["process", "defaults", "listeners", "pools"],
-    "listener": ["bind", "pool"],
+    "listener": ["bind", "pool", "routes", "hello-wait"],
+    "route": ["sni", "alpn", "pool"],
     "pool": ["access", "backends", "tiers"],
     "defaults": ["access"],
     "tier": ["policy", "backends"],
@@ -210,7 +211,19 @@ class Generator:
         bind = self.bind() if rng.random() < 0.7 else [self.bind() for _ in range(rng.randrange(1, 4))]
         table = {"bind": bind, "pool": rng.choice(pools)}
         table.update(subset(rng, {**LISTENER, **LISTENER_ONLY}, 0.15))
+        if rng.random() < 0.3:
+            table["routes"] = self.routes(pools)
+            table.update(subset(rng, {"hello-wait": [t for t in TIMES if t != 0]}))
         return table
+
+    def routes(self, pools):
+        rng = self.rng
+        names = ["a.example.org", "*.Example.org", "b-1.example.org.", "_x.org", "localhost"]
+        chosen = rng.sample(names, rng.randrange(1, 4))
+        routes = [{"sni": rng.choice([name, [name]]), "pool": rng.choice(pools)} for name in chosen]
+        if rng.random() < 0.5:
+            routes.append({"alpn": rng.choice(["h2", ["h2", "http/1.1"]]), "pool": rng.choice(pools)})
+        return routes
 
     def file(self):
         rng = self.rng
@@ -239,6 +252,10 @@ def tables(node, kind="file"):
             for table in node.get(name, {}).values():
                 if isinstance(table, dict):
                     yield from tables(table, inner)
+    elif kind == "listener":
+        for route in node.get("routes", []):
+            if isinstance(route, dict):
+                yield route, "route"
     elif kind in ("pool", "tier"):
         for backend in node.get("backends", []):
             if isinstance(backend, dict):
@@ -443,6 +460,17 @@ class Faults:
     def ipv6_digits(self, file):
         return self.in_operand(file, ["[1:2:3]:80", "[::1::2]:80"])
 
+    def server_name(self, file):
+        return self.put(file, ["route"], "sni", ["10.0.0.1", "a..b", "*", "a*.org", "b c", "*.", "x" * 64, "::1"])
+
+    def route_for_all(self, file):
+        for table, kind in tables(file):
+            if kind == "route":
+                table.pop("sni", None)
+                table.pop("alpn", None)
+                return True
+        return False
+
     def number_in_operand(self, file):
         return self.in_operand(file, ["a:1:9999999999", "a:1:2:-3", "a:1:2:3:-4"])
 
@@ -471,7 +499,7 @@ class Faults:
 VISIBLE = [
     "unknown_key", "misplaced_key", "wrong_type", "wrong_table", "wrong_named", "range", "word",
     "duration", "zero_duration", "missing", "backends_and_tiers", "operand", "bind", "access",
-    "destination", "proxies", "source", "empty_text", "name",
+    "destination", "proxies", "server_name", "route_for_all", "source", "empty_text", "name",
 ]
 
 
@@ -584,7 +612,7 @@ def judged(judges, seed, directory):
 def uncovered(judges):
     """Keys that are not generated, and generated ones that are no keys."""
     generated = {
-        "process": set(PROCESS), "listener": {*LISTENER, *LISTENER_ONLY}, "pool": {*POOL, *POOL_ONLY},
+        "process": set(PROCESS), "listener": {*LISTENER, *LISTENER_ONLY}, "route": set(), "pool": {*POOL, *POOL_ONLY},
         "defaults": {*LISTENER, *POOL}, "backend": set(BACKEND), "tier": set(), "file": set(),
     }
     for kind, keys in MADE.items():

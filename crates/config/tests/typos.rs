@@ -11,6 +11,7 @@ fn file(key: &Key, word: &str) -> String {
         Place::Process => "[process]\n",
         Place::Defaults => "[defaults]\n",
         Place::Listener => "[listeners.x]\n",
+        Place::Route => "[[listeners.x.routes]]\n",
         Place::Pool => "[pools.x]\n",
         Place::Tier => "[[pools.x.tiers]]\n",
         Place::Backend => "[[pools.x.backends]]\n",

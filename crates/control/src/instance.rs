@@ -11,9 +11,9 @@ use crate::desk::Known;
 use crate::manager::PassedSockets;
 use crate::reload::named_backends;
 use crate::snapshot::{Departed, settings};
-use balancing::{Backend, Pool, Totals};
+use balancing::{Backend, Pool, Routes, Totals};
 use config::{Bind, Config, Endpoint, Ids};
-use dataplane::{DataPlane, DoorId, Listener, Observe, SessionInfo, Settings};
+use dataplane::{DataPlane, DoorId, Listener, Observe, Routing, SessionInfo, Settings};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +105,8 @@ impl Instance {
     pub(crate) fn begin(&mut self, config: &config::Listener, bound: &mut Vec<Bound>) -> Listening {
         let id = config.id.unwrap_or_else(|| self.ids.listener());
         let settings = self.settings(config);
-        let listener = Arc::new(Listener::new(id, settings, self.pool_of(config)));
+        let listener = Arc::new(Listener::new(id, settings, self.pool_called(&config.pool)));
+        listener.publish_routing(self.routing_of(config));
         let mut listening = Listening { name: String::new(), listener, doors: Vec::new() };
         self.open_doors(&mut listening, config, bound);
         listening
@@ -130,16 +131,23 @@ impl Instance {
 
     /// The settings for the sessions of a listener.
     pub(crate) fn settings(&mut self, config: &config::Listener) -> Settings {
-        let pool = self.config.pool(&config.pool);
-        let countries = pool.and_then(|pool| self.countries.find(pool));
+        let pools = config.pools().filter_map(|pool| self.config.pool(pool));
+        let countries = pools.filter_map(|pool| self.countries.find(pool)).last();
         settings(config, self.observe, countries)
     }
 
-    /// The running pool of a listener; one that serves nobody, if it does not exist.
-    pub(crate) fn pool_of(&self, listener: &config::Listener) -> Arc<Pool> {
+    /// The running pool of this name; one that serves nobody, if it does not exist.
+    pub(crate) fn pool_called(&self, name: &str) -> Arc<Pool> {
         let mut pools = self.config.pools.iter().zip(&self.pools);
-        let pool = pools.find(|(config, _)| config.name == listener.pool);
+        let pool = pools.find(|(config, _)| config.name == name);
         pool.map(|(_, pool)| Arc::clone(pool)).unwrap_or_default()
+    }
+
+    /// The routes of a listener with their running pools.
+    pub(crate) fn routing_of(&self, listener: &config::Listener) -> Routing {
+        let pools = listener.routes.iter().map(|route| self.pool_called(&route.pool));
+        let routes = Routes::new(listener.routes.iter().map(|route| &route.rule));
+        Routing { routes, pools: pools.collect() }
     }
 
     /// The number of open sessions.
@@ -276,12 +284,18 @@ impl Instance {
         changed
     }
 
-    /// Gives each listener the pool that is its pool now.
+    /// Gives each listener the pools that are its pools now.
     pub(crate) fn publish_pools(&self) {
         for (config, listening) in self.config.listeners.iter().zip(&self.listeners) {
-            let pool = self.pool_of(config);
+            let pool = self.pool_called(&config.pool);
             if !Arc::ptr_eq(&pool, &listening.listener.pool()) {
                 listening.listener.publish_pool(pool);
+            }
+            let routed = listening.listener.routing();
+            let mut pools = config.routes.iter().map(|it| self.pool_called(&it.pool));
+            let is_same = |pool: &Arc<Pool>| pools.next().is_some_and(|it| Arc::ptr_eq(&it, pool));
+            if !routed.pools.iter().all(is_same) {
+                listening.listener.publish_routing(self.routing_of(config));
             }
         }
     }

@@ -86,10 +86,13 @@ impl Instance {
                     self.open_doors(&mut listening, &wanted, &mut bound);
                     let [was, is] = &by_country;
                     if !has_same_settings(old, &wanted)
-                        || was.contains(&old.pool) != is.contains(&wanted.pool)
+                        || needs_country(old, was) != needs_country(&wanted, is)
                     {
                         let settings = self.settings(&wanted);
                         self.plane.publish(&listening.listener, settings);
+                    }
+                    if old.routes != wanted.routes {
+                        listening.listener.publish_routing(self.routing_of(&wanted));
                     }
                     listening
                 }
@@ -141,6 +144,11 @@ fn by_id(config: &Config) -> HashMap<ListenerId, &Listener> {
 fn with_countries(config: &Config) -> HashSet<String> {
     let pools = config.pools.iter().filter(|pool| pool.needs_countries());
     pools.map(|pool| pool.name.clone()).collect()
+}
+
+/// Whether any pool of a listener is among `pools`.
+fn needs_country(listener: &Listener, pools: &HashSet<String>) -> bool {
+    listener.pools().any(|pool| pools.contains(pool))
 }
 
 /// Refuses an address that is listed twice. The kernel would not, if the port is shared.

@@ -74,7 +74,7 @@ impl LogReporter {
         let listener = instance.listener_name(ended.listener);
         let nobody = "-";
         let (client, peer) = (EndOf(ended.client), EndOf(ended.peer));
-        let mut fields = Vec::with_capacity(11); // all that there can be
+        let mut fields = Vec::with_capacity(12); // all that there can be
         fields.extend([
             ("session", Value::Count(ended.session)),
             ("listener", Value::Text(&listener)),
@@ -82,6 +82,9 @@ impl LogReporter {
         ]);
         if ended.peer != ended.client {
             fields.push(("peer", Value::Text(&peer)));
+        }
+        if let Some(name) = &ended.server_name {
+            fields.push(("sni", Value::Text(name)));
         }
         match &ended.backend {
             Some(backend) => fields.push(("backend", Value::Text(&backend.name))),

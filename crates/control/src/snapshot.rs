@@ -218,6 +218,7 @@ pub(crate) fn settings(
         source: config.source,
         forwarded_headers: config.forwarded_headers,
         accept_proxy: config.accept_proxy.clone(),
+        hello_wait: (!config.routes.is_empty()).then_some(config.hello_wait),
         dummy: config.dummy,
         countries,
         splice: config.splice,

@@ -9,8 +9,8 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telemetry::{
-    BackendRow, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, SessionRow, Status,
-    TierRow, WorkerRow,
+    BackendRow, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, RouteRow, SessionRow,
+    Status, TierRow, WorkerRow,
 };
 use terms::{Instant, ListenerId};
 
@@ -99,11 +99,20 @@ impl Instance {
     }
 }
 
+fn route_row(config::Route { rule, pool }: &config::Route) -> RouteRow {
+    RouteRow {
+        sni: rule.names.iter().map(ToString::to_string).collect(),
+        alpn: rule.protocols.clone(),
+        pool: pool.clone(),
+    }
+}
+
 fn listener_row(config: &config::Listener, listening: &Listening) -> ListenerRow {
     ListenerRow {
         name: config.name.clone(),
         binds: config.binds.iter().map(ToString::to_string).collect(),
         pool: config.pool.clone(),
+        routes: config.routes.iter().map(route_row).collect(),
         sessions: listening.listener.sessions().into(),
         sessions_total: listening.listener.sessions_total(),
     }
@@ -120,6 +129,7 @@ pub(crate) fn session_rows(
         listener: listeners.get(&it.listener).cloned().unwrap_or_default(),
         client: EndOf(it.client).to_string(),
         peer: (it.peer != it.client).then(|| EndOf(it.peer).to_string()),
+        server_name: it.server_name.map(Into::into),
         backend: it.backend.map(|backend| backend.name.clone()),
         backend_address: it.backend_address.map(|it| plain(it).to_string()),
         source: it.source.map(|it| plain(it).to_string()),

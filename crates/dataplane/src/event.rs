@@ -89,6 +89,8 @@ pub struct Ended {
     /// The address at the other end of the client's connection: the client's, unless a proxy
     /// announced the client. `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// The name of the server that a TLS client asked for, if the listener has routes.
+    pub server_name: Option<Box<str>>,
     /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
     /// The local address of the connection to the backend.
@@ -199,6 +201,8 @@ pub struct SessionInfo {
     /// The address at the other end of the client's connection: the client's, unless a proxy
     /// announced the client. `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// The name of the server that a TLS client asked for, if the listener has routes.
+    pub server_name: Option<Box<str>>,
     /// The backend that serves it, or is being connected to.
     pub backend: Option<Arc<Backend>>,
     /// The backend's address that it is connected to; `None` while it connects to none, and for a

@@ -24,6 +24,7 @@ mod pipes;
 mod plane;
 mod relaying;
 mod room;
+mod routing;
 mod searches;
 mod session;
 mod sessions;
@@ -37,6 +38,6 @@ mod wire;
 mod worker;
 
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
-pub use listener::{Countries, Listener, Observe, Settings};
+pub use listener::{Countries, Listener, Observe, Routing, Settings};
 pub use plane::{DataPlane, Options, RollCall};
 pub use shared::DoorId;

@@ -3,10 +3,11 @@
 use crate::event::SourceFault;
 use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
-use balancing::{Country, Pool, ProxyPeers};
+use balancing::{Country, Pool, ProxyPeers, Routes};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Timeouts};
 
 /// A listener's settings, its pool and its counters.
@@ -17,6 +18,8 @@ pub struct Listener {
     settings: ArcSwap<Settings>,
     /// The current snapshot of the pool.
     pool: ArcSwap<Pool>,
+    /// The pools of TLS clients that ask for certain names or protocols.
+    routing: ArcSwap<Routing>,
     /// Open sessions, those that are connecting (exactly the [`Connecting`]s alive), and whether
     /// accepting waits until some have ended.
     room: Room,
@@ -54,10 +57,33 @@ pub struct Settings {
     /// The peers that announce their clients by a header of the PROXY protocol; others are not
     /// served. Applies to sessions that begin later.
     pub accept_proxy: Option<ProxyPeers>,
+    /// How long clients may be silent before they go to the listener's own pool; `None` if there are
+    /// no routes, so that nobody waits. Applies to sessions that begin later.
+    pub hello_wait: Option<Duration>,
     /// Where addresses are registered, if that is known. Used if an access list needs it.
     pub countries: Option<Arc<dyn Countries>>,
     /// What is reported besides the end of each session.
     pub observe: Observe,
+}
+
+/// The pools of a listener's TLS clients, by what they ask for.
+#[derive(Debug, Default)]
+pub struct Routing {
+    /// The routes.
+    pub routes: Routes,
+    /// The pool of each route.
+    pub pools: Vec<Arc<Pool>>,
+}
+
+impl Routing {
+    /// The pool of a client; see [`Routes::find`].
+    pub(crate) fn find(
+        &self,
+        name: Option<&str>,
+        offers: impl Fn(&str) -> bool,
+    ) -> Option<Arc<Pool>> {
+        self.pools.get(self.routes.find(name, offers)?).map(Arc::clone)
+    }
 }
 
 /// Knows where addresses are registered.
@@ -158,6 +184,17 @@ impl Listener {
         self.pool.store(pool);
     }
 
+    /// The current routes for new sessions.
+    #[must_use]
+    pub fn routing(&self) -> Guard<Arc<Routing>> {
+        self.routing.load()
+    }
+
+    /// Replaces the routes, or their pools.
+    pub fn publish_routing(&self, routing: Routing) {
+        self.routing.store(Arc::new(routing));
+    }
+
     /// Open sessions.
     #[must_use]
     pub fn sessions(&self) -> u32 {
@@ -219,13 +256,14 @@ impl Listener {
         self.room.connecting()
     }
 
-    /// A listener without counts.
+    /// A listener without counts and without routes.
     #[must_use]
     pub fn new(id: ListenerId, settings: Settings, pool: Arc<Pool>) -> Self {
         Self {
             id,
             settings: ArcSwap::from_pointee(settings),
             pool: ArcSwap::new(pool),
+            routing: ArcSwap::default(),
             room: Room::new(),
             sessions_total: AtomicU64::new(0),
             dropped_total: AtomicU64::new(0),

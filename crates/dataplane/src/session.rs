@@ -5,7 +5,7 @@ use crate::listener::Listener;
 use crate::pipes::Pipes;
 use crate::searches::{SearchKey, Searches};
 use crate::token::Token;
-use balancing::Lease;
+use balancing::{Affinity, Lease};
 use relay::{Forwarded, Incarnation, Link};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -42,6 +42,8 @@ pub(crate) struct Session {
 /// ~~~text
 ///      .--> Announcing: a proxy is to say who the client is
 ///      |        v
+///      |--> Routing: a TLS client is to say which pool it wants
+///      |        v
 ///   accepted --> Seeking --offer--> Waiting --socket--> Connecting --answer--> Relaying --> gone
 ///      |            ^                 ^ |                    |                   | |
 ///      |            '- backend failed-|-'      next address, |                   | reset, and all
@@ -53,6 +55,8 @@ pub(crate) struct Session {
 pub(crate) enum State {
     /// The peer is a proxy, and has yet to say who the client is.
     Announcing,
+    /// The client has yet to say by its ClientHello which pool is to serve it.
+    Routing(Greeting),
     /// A backend is to be chosen.
     Seeking { search: SearchKey },
     /// A backend was chosen; the session waits for a socket, or for its turn, to connect to it.
@@ -67,6 +71,22 @@ pub(crate) enum State {
     Resetting { victim: Side, reason: CloseReason, lease: Lease, upstream: Option<Upstream> },
     /// Only inside [`Session::change`].
     Changing,
+}
+
+/// How far a client has come with its ClientHello.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    /// Since when the session has waited for it.
+    pub since: Instant,
+    /// The low-water mark of the client's socket, if it was set.
+    pub low_water: u32,
+}
+
+impl Greeting {
+    /// Of a client that is yet to send its first byte.
+    pub fn new(now: Instant) -> Self {
+        Self { since: now, low_water: 0 }
+    }
 }
 
 /// A connection to a backend.
@@ -89,6 +109,16 @@ pub(crate) struct Extras {
     pub forwarded: Option<Box<Forwarded>>,
     /// What a proxy said about the session.
     pub announced: Option<Box<Announced>>,
+    /// What a TLS client has asked for.
+    pub routed: Option<Box<Routed>>,
+}
+
+/// What a TLS client has asked for, and what came of it.
+pub(crate) struct Routed {
+    /// The name of the server.
+    pub server_name: Option<Box<str>>,
+    /// The affinity table of the pool that serves the client.
+    pub affinity: Option<Arc<Affinity>>,
 }
 
 /// What a proxy's header says besides the client's address.
@@ -175,6 +205,11 @@ impl Session {
         self.extras.as_ref()?.announced.as_deref()
     }
 
+    /// The name of the server that a TLS client has asked for, where there are routes.
+    pub fn server_name(&self) -> Option<&str> {
+        self.extras.as_ref()?.routed.as_ref()?.server_name.as_deref()
+    }
+
     /// Makes it the session of a client that a proxy announced.
     pub fn announce(&mut self, client: Option<SocketAddr>, announced: Announced) {
         self.client = client.map(address_and_port);
@@ -198,7 +233,8 @@ impl Session {
             State::Connecting { upstream, .. } | State::Relaying { upstream, .. } => Some(upstream),
             State::Resetting { upstream, .. } => upstream.as_ref(),
             State::Seeking { .. } | State::Waiting { .. } => None,
-            State::Announcing | State::Answering { .. } | State::Changing => None,
+            State::Announcing | State::Routing(_) => None,
+            State::Answering { .. } | State::Changing => None,
         }
     }
 
@@ -208,7 +244,7 @@ impl Session {
             | State::Connecting { lease, .. }
             | State::Relaying { lease, .. }
             | State::Resetting { lease, .. } => Some(lease),
-            State::Announcing | State::Seeking { .. } => None,
+            State::Announcing | State::Routing(_) | State::Seeking { .. } => None,
             State::Answering { .. } | State::Changing => None,
         }
     }
@@ -219,7 +255,7 @@ impl Session {
             | State::Waiting { search, .. }
             | State::Connecting { search, .. } => Some(search),
             State::Relaying { search, .. } => search.as_ref(),
-            State::Announcing | State::Answering { .. } => None,
+            State::Announcing | State::Routing(_) | State::Answering { .. } => None,
             State::Resetting { .. } | State::Changing => None,
         }
     }
@@ -276,6 +312,7 @@ impl Session {
         }
         if extras.forwarded.is_none()
             && extras.announced.is_none()
+            && extras.routed.is_none()
             && extras.pipes.iter().all(Option::is_none)
         {
             self.extras = None;
@@ -289,7 +326,7 @@ impl Session {
             | State::Waiting { search, .. }
             | State::Connecting { search, .. } => Some(search),
             State::Relaying { search, .. } => search,
-            State::Announcing | State::Answering { .. } => None,
+            State::Announcing | State::Routing(_) | State::Answering { .. } => None,
             State::Resetting { .. } | State::Changing => None,
         }
     }
@@ -310,11 +347,13 @@ impl Session {
             listener: self.listener.id(),
             client: self.client(),
             peer: self.peer(),
+            server_name: self.server_name().map(Into::into),
             backend: self.lease().map(|lease| Arc::clone(lease.backend())),
             backend_address,
             source: backend_address.and(source),
             phase: match self.state {
                 State::Announcing
+                | State::Routing(_)
                 | State::Seeking { .. }
                 | State::Waiting { .. }
                 | State::Connecting { .. } => Phase::Connecting,

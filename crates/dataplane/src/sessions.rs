@@ -3,12 +3,12 @@
 use crate::event::{Ended, Event, SessionInfo, Trace};
 use crate::listener::{Connecting, Listener};
 use crate::searches::{Searches, Searching};
-use crate::session::{Next, Session, State};
+use crate::session::{Greeting, Next, Session, State};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
-use crate::{announcing, answering, connect, relaying};
-use balancing::Client;
+use crate::{announcing, answering, connect, relaying, routing};
+use balancing::{Client, Pool};
 use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
 use std::net::SocketAddr;
@@ -67,8 +67,12 @@ impl Sessions {
         } else if settings.accept_proxy.is_some() {
             drop(connecting);
             State::Announcing
+        } else if settings.hello_wait.is_some() {
+            drop(connecting);
+            State::Routing(Greeting::new(now))
         } else {
-            let search = search(&listener, peer, number, connecting, tools);
+            let pool = Arc::clone(&listener.pool());
+            let search = search(&listener, pool, peer, number, connecting, tools);
             State::Seeking { search: self.searches.begin(search) }
         };
         let session = Session::new(number, state, listener, (socket, peer), now);
@@ -76,6 +80,7 @@ impl Sessions {
         let session = &self.slab[key];
         let next = match session.state {
             State::Announcing => announcing::begin(session),
+            State::Routing(_) => routing::begin(session, now),
             State::Answering { .. } => answering::begin(session, now),
             _ => Next::Event,
         };
@@ -123,12 +128,13 @@ impl Sessions {
         session.link.handle_ready(side, ready);
         match session.state {
             State::Relaying { .. } | State::Answering { .. } => self.go_on(key, tools, now),
-            State::Announcing if !ready.failed => self.go_on(key, tools, now),
+            State::Announcing | State::Routing(_) if !ready.failed => self.go_on(key, tools, now),
             State::Resetting { victim: Side::Downstream, reason, .. } if ready.failed => {
                 self.end(key, reason, None, tools, now);
             }
             State::Resetting { .. } | State::Changing => {}
             State::Announcing
+            | State::Routing(_)
             | State::Seeking { .. }
             | State::Waiting { .. }
             | State::Connecting { .. } => {
@@ -169,7 +175,7 @@ impl Sessions {
             }
             // Left behind by an earlier connection, or nothing to act on.
             State::Relaying { .. } | State::Resetting { .. } | State::Seeking { .. } => {}
-            State::Waiting { .. } | State::Announcing => {}
+            State::Waiting { .. } | State::Announcing | State::Routing(_) => {}
             State::Answering { .. } | State::Changing => {}
         }
     }
@@ -189,18 +195,33 @@ impl Sessions {
             }
             State::Answering { .. } => answering::go_on(session, tools, now),
             State::Announcing => match announcing::go_on(session, tools) {
-                Ok(()) => {
-                    let listener = &session.listener;
-                    let (client, connecting) = (session.client(), Connecting::new(listener));
-                    let search = search(listener, client, session.number, connecting, tools);
-                    session.state = State::Seeking { search: self.searches.begin(search) };
-                    connect::seek(session, key, &mut self.searches, tools, now)
+                Ok(()) if session.listener.settings().hello_wait.is_some() => {
+                    session.state = State::Routing(Greeting::new(now));
+                    Next::Turn
                 }
+                Ok(()) => {
+                    let pool = Arc::clone(&session.listener.pool());
+                    self.seek(key, pool, tools, now)
+                }
+                Err(next) => next,
+            },
+            State::Routing(_) => match routing::go_on(session, tools, now) {
+                Ok(pool) => self.seek(key, pool, tools, now),
                 Err(next) => next,
             },
             State::Resetting { .. } | State::Changing => Next::Event,
         };
         self.apply(key, next, tools, now);
+    }
+
+    /// Begins the search of a session that knows its client and its pool.
+    fn seek(&mut self, key: usize, pool: Arc<Pool>, tools: &mut Tools, now: Instant) -> Next {
+        let session = &mut self.slab[key];
+        let listener = &session.listener;
+        let (client, connecting) = (session.client(), Connecting::new(listener));
+        let search = search(listener, pool, client, session.number, connecting, tools);
+        session.state = State::Seeking { search: self.searches.begin(search) };
+        connect::seek(session, key, &mut self.searches, tools, now)
     }
 
     /// Provides what a session needs next.
@@ -257,6 +278,7 @@ impl Sessions {
                 relaying::handle_deadline(session, &mut self.searches, tools, now)
             }
             State::Announcing => announcing::handle_deadline(session, now),
+            State::Routing(_) => return self.go_on(key, tools, now),
             State::Answering { .. } => answering::handle_deadline(session),
             State::Resetting { reason, .. } => {
                 let settings = session.listener.settings();
@@ -328,7 +350,12 @@ impl Sessions {
         }
         let ended = ended(&session, reason, now);
         let listener = Arc::clone(&session.listener);
-        if let Some(affinity) = &listener.pool().affinity {
+        let routed = session.extras.as_ref().and_then(|extras| extras.routed.as_ref());
+        let affinity = match routed {
+            Some(routed) => routed.affinity.clone(),
+            None => listener.pool().affinity.clone(),
+        };
+        if let Some(affinity) = affinity {
             let client = session.client_address();
             affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
         }
@@ -342,15 +369,15 @@ impl Sessions {
     }
 }
 
-/// The search of a session for a backend.
+/// The search of a session for a backend of this pool.
 fn search(
     listener: &Listener,
+    pool: Arc<Pool>,
     client: Option<SocketAddr>,
     number: u64,
     connecting: Connecting,
     tools: &Tools,
 ) -> Searching {
-    let pool = Arc::clone(&listener.pool());
     let mut client = Client::new(client);
     client.country = client.address.and_then(|address| listener.country(&pool, address));
     Searching::new(pool, client, tools.shared.seed ^ number, connecting)
@@ -365,6 +392,7 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         listener: session.listener.id(),
         client: session.client(),
         peer: session.peer(),
+        server_name: session.server_name().map(Into::into),
         backend: session.lease().map(|lease| Arc::clone(lease.backend())),
         source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
         reason,

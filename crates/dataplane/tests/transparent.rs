@@ -70,6 +70,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         dummy: false,
         accept_proxy: None,
         flows: terms::FlowRules::default(),
+        hello_wait: None,
         countries: None,
         observe: Observe::default(),
     };

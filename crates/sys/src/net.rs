@@ -300,6 +300,16 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
+/// Has the kernel report the socket as readable only when this many bytes have come, or as many as
+/// it has room for; it makes room for them, within `tcp_rmem` (`SO_RCVLOWAT`, socket(7)). Unix
+/// sockets do not know it, and report every byte.
+///
+/// If they have come already, that is an event.
+pub fn set_low_water(socket: BorrowedFd<'_>, bytes: u32) {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let _ = set_int(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes);
+}
+
 /// Sends the first bytes on a connection that has just been made. `is_more_coming` has the kernel
 /// wait for the next bytes, and send them in the same packet.
 ///

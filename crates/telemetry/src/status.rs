@@ -83,10 +83,23 @@ pub struct ListenerRow {
     pub binds: Vec<String>,
     /// The name of the pool that serves its clients.
     pub pool: String,
+    /// The pools that serve certain TLS clients instead.
+    pub routes: Vec<RouteRow>,
     /// Open sessions.
     pub sessions: u64,
     /// Sessions accepted since start.
     pub sessions_total: u64,
+}
+
+/// A pool for certain TLS clients of a listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteRow {
+    /// The names that a client may ask for; empty if that does not matter.
+    pub sni: Vec<String>,
+    /// The protocols of which a client must offer one; empty if that does not matter.
+    pub alpn: Vec<String>,
+    /// The name of the pool.
+    pub pool: String,
 }
 
 /// A pool, which may serve several listeners.
@@ -171,6 +184,8 @@ pub struct SessionRow {
     pub client: String,
     /// The address of the proxy that announced the client; `None` if the client connected itself.
     pub peer: Option<String>,
+    /// The name of the server that a TLS client has asked for, if the listener has routes.
+    pub server_name: Option<String>,
     /// The backend that serves it, or that is being connected to.
     pub backend: Option<String>,
     /// The backend's address and port that it is connected to; none before that, and for a Unix

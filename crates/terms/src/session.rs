@@ -67,6 +67,8 @@ pub enum CloseReason {
     ProxyInvalid,
     /// A proxy did not send all of the header within `connect-timeout`.
     ProxyTimeout,
+    /// The client did not send all of its ClientHello in time.
+    TlsTimeout,
     /// No local socket for the backend was available within the connect time-out.
     NoSocket,
     /// No data arrived for `idle-timeout`.
@@ -97,7 +99,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -110,6 +112,7 @@ impl CloseReason {
         Self::ProxyUntrusted,
         Self::ProxyInvalid,
         Self::ProxyTimeout,
+        Self::TlsTimeout,
         Self::NoSocket,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
@@ -136,6 +139,7 @@ impl CloseReason {
             Self::ProxyUntrusted => "proxy-untrusted",
             Self::ProxyInvalid => "proxy-invalid",
             Self::ProxyTimeout => "proxy-timeout",
+            Self::TlsTimeout => "tls-timeout",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",

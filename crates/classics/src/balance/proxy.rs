@@ -129,6 +129,8 @@ impl BalanceProxy {
             accept_proxy: None,
             forwarded_headers: false,
             dummy: false,
+            routes: Vec::new(),
+            hello_wait: Listener::DEFAULT_HELLO_WAIT,
             splice: if args.dump { SpliceMode::Never } else { SpliceMode::Auto },
             cut: Cut::Close,
         };

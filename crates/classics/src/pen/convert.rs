@@ -54,6 +54,8 @@ impl PenSettings {
             accept_proxy: None,
             forwarded_headers: self.http,
             dummy: self.dummy,
+            routes: Vec::new(),
+            hello_wait: Listener::DEFAULT_HELLO_WAIT,
             splice: if self.looks_at_data() { SpliceMode::Never } else { SpliceMode::Auto },
             cut: Cut::Close,
         })

@@ -54,7 +54,10 @@ fn departed_text(status: &Status) -> String {
 }
 
 fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
-    let listeners: Vec<_> = status.listeners.iter().filter(|it| it.pool == pool.name).collect();
+    let serves = |it: &&ListenerRow| {
+        it.pool == pool.name || it.routes.iter().any(|route| route.pool == pool.name)
+    };
+    let listeners: Vec<_> = status.listeners.iter().filter(serves).collect();
     let policies: Vec<_> = pool.tiers.iter().map(|tier| word(&tier.policy)).collect();
     let policies = policies.join(" ! ");
     let mut text = match listeners[..] {

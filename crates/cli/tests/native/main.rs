@@ -24,6 +24,7 @@ mod process;
 mod proxies;
 mod relaying;
 mod reloading;
+mod routing;
 mod running;
 mod services;
 mod sharing;

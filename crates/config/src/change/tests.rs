@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Config, Family, Host, Tier};
+use balancing::RouteRule;
 use proptest::prelude::*;
 
 /// A backend whose settings follow from a number, so that equal numbers are equal backends.
@@ -39,6 +40,12 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
     }
 }
 
+fn route(names: &[&str], pool: &str) -> Route {
+    let names = names.iter().map(|name| name.parse().unwrap()).collect();
+    let protocols = vec!["h2".to_owned()];
+    Route { rule: RouteRule { names, protocols }, pool: pool.to_owned() }
+}
+
 fn listener(id: u64, pool: &str, seed: u8) -> Listener {
     let bit = |bit: u8| seed >> bit & 1 == 1;
     let bind = |port| Bind::Tcp { host: None, port, family: Family::Any };
@@ -48,6 +55,8 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
         binds: (0..u16::from(seed % 3)).map(|n| bind(80 + n + u16::from(bit(1)))).collect(),
         shared_port: bit(2),
         pool: pool.to_owned(),
+        routes: (0..seed % 4).map(|n| route(&["a.x", "*.x", "b.y"][n as usize..], pool)).collect(),
+        hello_wait: Duration::from_millis(u64::from(seed) + 1),
         sessions_max: bit(3).then_some(5),
         connecting_max: None,
         flows: FlowRules::default(),

@@ -4,6 +4,7 @@
 mod addresses;
 mod options;
 mod ports;
+mod routes;
 mod tiers;
 
 use super::Code;
@@ -36,7 +37,9 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let mut binds = Vec::new();
     let mut is_certain = true;
     for listener in &parts.listeners {
-        is_certain &= check_reference(listener, &pools, reports);
+        for pool in listener.pools() {
+            is_certain &= check_reference(pool, &listener.name, &pools, reports);
+        }
         binds.push(read_binds(listener, services, reports));
     }
     addresses::check(&parts.listeners, &binds, reports);
@@ -46,11 +49,15 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
         let place = format!("listeners.{}", part.name);
         let config = options.read(Place::Listener, &place, &part.settings, None, reports)?;
         check_limits(part, reports);
+        let routes = routes::routes(part, reports);
+        let hello_wait = routes::hello_wait(part, reports);
         let binds = binds.into_iter().flatten().collect();
         config.listeners.into_iter().next().map(|settings| Listener {
             name: part.name.clone(),
             binds,
             pool: part.pool.as_ref().map(|pool| pool.text.clone()).unwrap_or_default(),
+            routes,
+            hello_wait: hello_wait.unwrap_or(settings.hello_wait),
             dummy: part.dummy,
             ..settings
         })
@@ -114,15 +121,19 @@ fn unique_pools<'p>(pools: &'p [PoolPart], reports: &mut Reports<'_>) -> BTreeSe
     places.into_keys().collect()
 }
 
-/// Whether the pool of a listener exists.
-fn check_reference(part: &ListenerPart, pools: &BTreeSet<&str>, reports: &mut Reports<'_>) -> bool {
-    let Some(Word { text, at }) = &part.pool else { return false };
+/// Whether a pool that a listener names exists.
+fn check_reference(
+    pool: Option<&Word>,
+    listener: &str,
+    pools: &BTreeSet<&str>,
+    reports: &mut Reports<'_>,
+) -> bool {
+    let Some(Word { text, at }) = pool else { return false };
     if pools.contains(text.as_str()) {
         return true;
     }
     let message = format!("there is no pool {}", quoted(text));
-    let fault =
-        Fault::new(Code::UnknownPool, at, message).place(format!("listeners.{}", part.name));
+    let fault = Fault::new(Code::UnknownPool, at, message).place(format!("listeners.{listener}"));
     // The search takes time in proportion to the pools.
     let near = if reports.has_room() { nearest(text, pools.iter().copied()) } else { None };
     reports.add(match near {
@@ -180,7 +191,7 @@ fn check_limits(part: &ListenerPart, reports: &mut Reports<'_>) {
 }
 
 fn check_use(parts: &Parts, reports: &mut Reports<'_>) {
-    let used = parts.listeners.iter().filter_map(|it| it.pool.as_ref());
+    let used = parts.listeners.iter().flat_map(ListenerPart::pools).flatten();
     let used: BTreeSet<&str> = used.map(|pool| pool.text.as_str()).collect();
     for pool in parts.pools.iter().filter(|pool| !used.contains(pool.name.as_str())) {
         let message = format!("no listener uses the pool {}", quoted(&pool.name));

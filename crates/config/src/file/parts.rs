@@ -53,8 +53,21 @@ pub(super) struct ListenerPart {
     pub(super) family: Option<Word>,
     /// Absent if that was reported.
     pub(super) pool: Option<Word>,
+    pub(super) routes: Vec<RoutePart>,
+    pub(super) hello_wait: Option<Word>,
     pub(super) dummy: bool,
     pub(super) settings: Vec<Setting>,
+}
+
+#[derive(Debug)]
+pub(super) struct RoutePart {
+    pub(super) at: At,
+    pub(super) sni: Vec<Word>,
+    pub(super) alpn: Vec<Word>,
+    /// Whether it has neither, not even with a value that was reported.
+    pub(super) is_for_all: bool,
+    /// Absent if that was reported.
+    pub(super) pool: Option<Word>,
 }
 
 #[derive(Debug)]
@@ -94,6 +107,14 @@ pub(super) struct BackendTable {
     pub(super) access: Vec<Setting>,
     pub(super) send_proxy: Option<Word>,
     pub(super) admin: Option<Word>,
+}
+
+impl ListenerPart {
+    /// The names of its pools; `None` for one whose absence was reported.
+    pub(super) fn pools(&self) -> impl Iterator<Item = Option<&Word>> {
+        let routed = self.routes.iter().map(|route| route.pool.as_ref());
+        std::iter::once(self.pool.as_ref()).chain(routed)
+    }
 }
 
 impl Text {
@@ -151,6 +172,8 @@ fn listener(named: &Named, parts: &mut Parts, reports: &mut Reports<'_>) {
             },
             family: table.text("family").map(Text::word),
             pool: table.text("pool").map(Text::word),
+            routes: table.member("routes").map(routes).unwrap_or_default(),
+            hello_wait: table.text("hello-wait").map(Text::word),
             dummy: table.flag("dummy"),
             settings: settings(table),
         }),
@@ -165,6 +188,20 @@ fn each_protocol(words: Vec<Word>, default: Option<Protocol>) -> Vec<Word> {
         operands.into_iter().map(move |text| Word { text, at: word.at.clone() })
     };
     words.into_iter().flat_map(each).collect()
+}
+
+fn routes(member: &Member) -> Vec<RoutePart> {
+    let routes = items(&member.item).iter().filter_map(|item| match item {
+        Item::Table(table) => Some(RoutePart {
+            at: table.members.first().map_or(&member.at, |first| &first.at).clone(),
+            sni: texts(table.get("sni")),
+            alpn: texts(table.get("alpn")),
+            is_for_all: !table.has("sni") && !table.has("alpn"),
+            pool: table.text("pool").map(Text::word),
+        }),
+        _ => None,
+    });
+    routes.collect()
 }
 
 fn pool(named: &Named, reports: &mut Reports<'_>) -> Option<PoolPart> {

@@ -1,10 +1,13 @@
 //! Writes a configuration as a file: what differs from the defaults.
 
+use crate::duration::Span;
 use crate::native::writing::{Options, listener_options, pool_options, process_options};
 use crate::native::{entry_words, listen_words};
 use crate::operand::parse_backend;
 use crate::words::{Choice, PrintForm};
-use crate::{Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier};
+use crate::{
+    Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Route, Tier,
+};
 use balancing::{AccessList, AdminState, Policy};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -101,6 +104,13 @@ impl Keys {
         self.pairs.push((key, value.into().to_string()));
     }
 
+    /// The keys as a table in braces.
+    fn inline(&self) -> Value {
+        let pairs = self.pairs.iter().map(|(key, value)| format!("{key} = {value}"));
+        let text = format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "));
+        text.parse().unwrap_or_else(|_| Value::from(text))
+    }
+
     fn access(&mut self, list: &AccessList, whose: &str) {
         let entries = list.entries();
         if entries.is_empty() {
@@ -160,9 +170,29 @@ fn listener_keys(listener: &Listener) -> Keys {
     }
     keys.choice("family", family(&listener.binds), Family::Any);
     keys.set_text("pool", &listener.pool);
+    if !listener.routes.is_empty() {
+        keys.put("routes", listener.routes.iter().map(route).collect::<Value>());
+        if listener.hello_wait != Listener::DEFAULT_HELLO_WAIT {
+            keys.set_text("hello-wait", &Span(listener.hello_wait).to_string());
+        }
+    }
     listener_options(&mut keys, listener);
     keys.flag("dummy", listener.dummy);
     keys
+}
+
+fn route(Route { rule, pool }: &Route) -> Value {
+    let mut keys = Keys::default();
+    let names: Vec<_> = rule.names.iter().map(ToString::to_string).collect();
+    for (key, texts) in [("sni", &names), ("alpn", &rule.protocols)] {
+        match texts.as_slice() {
+            [] => {}
+            [only] => keys.set_text(key, only),
+            several => keys.put(key, several.iter().map(|text| plain(text)).collect::<Value>()),
+        }
+    }
+    keys.set_text("pool", pool);
+    keys.inline()
 }
 
 fn bind(word: &str) -> Value {
@@ -250,9 +280,7 @@ fn backend(backend: &Backend, lost: &mut Vec<String>) -> Value {
     }
     keys.choice("admin", *admin, AdminState::Enabled);
     lost.append(&mut keys.lost);
-    let text = keys.pairs.iter().map(|(key, value)| format!("{key} = {value}"));
-    let text = format!("{{ {} }}", text.collect::<Vec<_>>().join(", "));
-    text.parse().unwrap_or_else(|_| Value::from(text))
+    keys.inline()
 }
 
 /// A string in which nothing looks like a variable.

@@ -226,7 +226,7 @@ impl Walk<'_, '_> {
                 self.item(key, *one, node, path).map(|item| Item::List(vec![item]))
             }
             (Shape::Table(place), Value::Table(entries)) => {
-                Some(Item::Table(self.table(place, path, entries, None)))
+                Some(Item::Table(self.table(place, path, entries, Some(&node.at))))
             }
             (Shape::Tier, Value::Table(entries)) => {
                 Some(Item::Table(self.table(Place::Tier, path, entries, Some(&node.at))))
@@ -434,6 +434,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Destination
             | Shape::Access
             | Shape::Proxies
+            | Shape::ServerName
             | Shape::Backend
             | Shape::Choice(_)
     )

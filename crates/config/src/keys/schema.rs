@@ -45,6 +45,10 @@ fn table(place: Place) -> Value {
         if !required.is_empty() {
             object.insert("required".to_owned(), json!(required));
         }
+        if place == Place::Route {
+            let any_of = json!([{ "required": ["sni"] }, { "required": ["alpn"] }]);
+            object.insert("anyOf".to_owned(), any_of);
+        }
         if place == Place::Pool {
             let one_of = json!([{ "required": ["backends"] }, { "required": ["tiers"] }]);
             object.insert("oneOf".to_owned(), one_of);
@@ -87,6 +91,7 @@ fn value(shape: Shape) -> Value {
         Shape::Destination => any([reference("destination"), variable()]),
         Shape::Access => any([reference("entry"), variable()]),
         Shape::Proxies => any([reference("proxies"), variable()]),
+        Shape::ServerName => any([reference("server-name"), variable()]),
         Shape::Backend => any([reference("operand"), reference(def(Place::Backend)), variable()]),
         Shape::Tier => any([list(value(Shape::Backend)), reference(def(Place::Tier))]),
         // An empty list of these is only a warning.
@@ -141,6 +146,7 @@ fn def(place: Place) -> &'static str {
         Place::Process => "process",
         Place::Defaults => "defaults",
         Place::Listener => "listener",
+        Place::Route => "route",
         Place::Pool => "pool",
         Place::Tier => "tier",
         Place::Backend => "backend",
@@ -151,7 +157,7 @@ fn def(place: Place) -> &'static str {
 const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 
 /// The forms of strings that several keys share.
-fn strings() -> [(&'static str, String); 7] {
+fn strings() -> [(&'static str, String); 8] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
     let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
@@ -159,6 +165,7 @@ fn strings() -> [(&'static str, String); 7] {
     let proxies = format!("({network}|unix)");
     let path = r"unix:/[^\x00]";
     let limits = r":(-?[0-9]+)?";
+    let label = "[A-Za-z0-9_-]{1,63}";
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
         ("address", format!("^{address}$")),
@@ -167,5 +174,6 @@ fn strings() -> [(&'static str, String); 7] {
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),
         ("entry", format!("^(allow|deny) +({network}|country:[A-Za-z0-9]{{2}})$")),
         ("proxies", format!("^{proxies}(,{proxies})*$")),
+        ("server-name", format!(r"^(?!{address}$)(?=.{{1,255}}$)(\*\.)?{label}(\.{label})*\.?$")),
     ]
 }

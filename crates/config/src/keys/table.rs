@@ -3,7 +3,7 @@
 use super::{Key, Place, Shape, Zero};
 use crate::words::Choice;
 use crate::{Family, LogFormat, Protocol};
-use Place::{Backend, File, Listener, Pool, Process, Tier};
+use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{Cut, SendProxy, SpliceMode};
 
@@ -74,6 +74,22 @@ pub(super) const KEYS: &[Key] = &[
         "The protocol of the names in `bind` [default: any]",
     ),
     required(own("pool", Listener, Shape::Name, "\"web\"", "The pool that serves the clients")),
+    own(
+        "routes",
+        Listener,
+        Shape::List(&Shape::Table(Route)),
+        "[{ sni = \"db.example.org\", pool = \"db\" }]",
+        "Other pools for TLS clients, by what they ask for; TLS passes through. Clients that no \
+         route is for, or that do not speak TLS, go to `pool`",
+    ),
+    own(
+        "hello-wait",
+        Listener,
+        SOME_TIME,
+        "\"300ms\"",
+        "With `routes`: how long a client may be silent before it goes to `pool`, as where the \
+         server speaks first [default: 2s]",
+    ),
     shared(option("share-port", Listener, Shape::Flag, "true")),
     shared(option(
         "accept-proxy",
@@ -107,6 +123,24 @@ pub(super) const KEYS: &[Key] = &[
         "true",
         "Answer every client with a fixed page, without a backend, as pen(1) can",
     ),
+    // [[listeners.NAME.routes]]
+    own(
+        "sni",
+        Route,
+        Shape::OneOrMore(&Shape::ServerName),
+        "[\"example.org\", \"*.example.org\"]",
+        "The names that a client may ask for (SNI). A wildcard stands for one more label. The most \
+         specific name decides [default: any name, or none]",
+    ),
+    own(
+        "alpn",
+        Route,
+        Shape::OneOrMore(&Shape::Text),
+        "[\"h2\", \"http/1.1\"]",
+        "The protocols of which a client must offer one (ALPN). Among routes with the same name, \
+         those with `alpn` come first [default: any, or none]",
+    ),
+    required(own("pool", Route, Shape::Name, "\"db\"", "The pool that serves these clients")),
     // [pools.NAME]
     shared(option("policy", Pool, Shape::Choice(POLICIES), "\"least-sessions\"")),
     shared(option("quarantine", Pool, ANY_TIME, "\"30s\"")),

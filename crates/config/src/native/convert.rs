@@ -96,6 +96,8 @@ impl NativeArgs {
             name: Listener::DEFAULT_NAME.to_owned(),
             binds,
             pool: pool.name.clone(),
+            routes: Vec::new(),
+            hello_wait: Listener::DEFAULT_HELLO_WAIT,
             shared_port: self.share_port,
             sessions_max: self.max_sessions,
             connecting_max: self.max_connecting,

@@ -4,7 +4,7 @@ use super::access;
 use super::services::{SEPARATOR, listen_words};
 use super::writing::{Options, listener_options, pool_options, process_options};
 use crate::words::Choice;
-use crate::{Backend, Config, Listener, Pool};
+use crate::{Backend, Config, Listener, Pool, Route};
 use balancing::{AdminState, Policy};
 use std::fmt::{self, Display};
 use std::path::Path;
@@ -70,7 +70,9 @@ impl Config {
                 _ => all.extend(own.iter().map(|what| format!("{}: {what}", listener.name))),
             }
         }
-        let is_used = |pool: &&Pool| self.listeners.iter().any(|it| it.pool == pool.name);
+        let is_used = |pool: &&Pool| {
+            self.listeners.iter().flat_map(Listener::pools).any(|it| it == pool.name)
+        };
         let idle = self.pools.iter().filter(|pool| !is_used(pool));
         all.extend(idle.map(|pool| format!("pool {} has no listener", pool.name)));
         all
@@ -100,6 +102,11 @@ impl Config {
 }
 
 fn inexpressible(all: &mut Vec<String>, listener: &Listener, pool: Option<&Pool>) {
+    for Route { rule, pool } in &listener.routes {
+        let names = rule.names.iter().map(ToString::to_string);
+        let asked: Vec<_> = names.chain(rule.protocols.iter().cloned()).collect();
+        all.push(format!("clients that ask for {} go to the pool {pool}", asked.join(", ")));
+    }
     if listener.dummy {
         all.push("clients are answered with a fixed page, without a backend".to_owned());
     }

@@ -106,6 +106,8 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
         name: _,
         binds: _,
         pool: _,
+        routes: _,
+        hello_wait: _,
         dummy: _,
     } = listener;
     to.number("max-sessions", *sessions_max);

@@ -5,5 +5,6 @@
 mod announcing;
 mod connecting;
 mod rig;
+mod routing;
 mod sessions;
 mod settings;

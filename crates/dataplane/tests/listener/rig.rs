@@ -44,6 +44,7 @@ pub fn settings() -> Settings {
         dummy: false,
         accept_proxy: None,
         flows: terms::FlowRules::default(),
+        hello_wait: None,
         countries: None,
         observe: Observe::default(),
     }

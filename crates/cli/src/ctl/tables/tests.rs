@@ -69,6 +69,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
             sessions: 1,
             sessions_total: u64::MAX,
             pool: "main".to_owned(),
+            routes: Vec::new(),
         }],
         pools: vec![PoolRow {
             name: "main".to_owned(),
@@ -98,6 +99,7 @@ fn the_largest_counters_fit_a_terminal() {
         listener: "*:65535".to_owned(),
         client: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
         peer: None,
+        server_name: None,
         backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         backend_address: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         source: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
@@ -134,6 +136,7 @@ fn pools_show_who_shares_them_and_how_commands_name_their_backends() {
         name: name.to_owned(),
         binds: binds.iter().map(|bind| (*bind).to_owned()).collect(),
         pool: pool.to_owned(),
+        routes: Vec::new(),
         sessions: 2,
         sessions_total: 7,
     };

@@ -76,13 +76,14 @@ impl<'p> Ports<'p> {
     ) -> Self {
         let mut named: BTreeMap<&str, Port<'_>> = BTreeMap::new();
         for (listener, binds) in listeners.iter().zip(binds) {
-            let Some(pool) = &listener.pool else { continue };
-            let known = named.entry(&pool.text).or_insert(Port::None);
-            if binds.is_empty() {
-                *known = Port::Unknown;
-            }
-            for bind in binds {
-                known.add(bind.as_ref(), &listener.name);
+            for pool in listener.pools().flatten() {
+                let known = named.entry(&pool.text).or_insert(Port::None);
+                if binds.is_empty() {
+                    *known = Port::Unknown;
+                }
+                for bind in binds {
+                    known.add(bind.as_ref(), &listener.name);
+                }
             }
         }
         let others = if is_certain { Port::None } else { Port::Unknown };

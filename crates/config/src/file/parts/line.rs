@@ -73,6 +73,8 @@ pub(super) fn parts(
         binds: super::each_protocol(vec![listen], None),
         pool: Some(Word { text: name.clone(), at: at.clone() }),
         family: None,
+        routes: Vec::new(),
+        hello_wait: None,
         dummy: false,
         settings: listener,
     };

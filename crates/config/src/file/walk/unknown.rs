@@ -101,6 +101,7 @@ fn belongs(word: &str, place: Place) -> Option<Place> {
         // In one's own pool is nearer than in a listener.
         (Place::Tier | Place::Backend, Place::Pool) => 0,
         (Place::Pool, Place::Backend | Place::Tier) => 0,
+        (Place::Route, Place::Listener) | (Place::Listener, Place::Route) => 0,
         _ => 1,
     };
     keys::places_of(word).filter(|home| *home != place).min_by_key(near)
@@ -115,6 +116,10 @@ fn move_to(home: Place, pool: Option<&str>) -> String {
         Place::Pool => format!("[pools.{}]", pool.unwrap_or("NAME")),
         Place::Tier => {
             return "move it into `tiers`, as in `{ policy = \"hash\", backends = [..] }`"
+                .to_owned();
+        }
+        Place::Route => {
+            return "move it into `routes`, as in `{ sni = \"db.example.org\", pool = \"db\" }`"
                 .to_owned();
         }
         Place::Backend => {
