@@ -1,0 +1,97 @@
+//! One run of a probe.
+
+use crate::Probe;
+use crate::protocols::{self, Read, Talk};
+use crate::text::quoted;
+
+/// One run of a probe over a connection that has been made.
+///
+/// What is to be sent is appended to a buffer. After the outcome is known, the connection is to be
+/// ended politely: send what is left in the buffer, then an end of file, and read to the end, so
+/// that the server sees neither a reset nor a client that has vanished.
+///
+/// ```
+/// use probing::{Dialogue, Probe, Progress};
+/// let mut send = Vec::new();
+/// let mut dialogue = Dialogue::new(&Probe::Smtp, "192.0.2.1:25");
+/// assert_eq!(dialogue.start(&mut send), Progress::Waiting);
+/// assert_eq!(dialogue.read(b"220 mx\r\n", &mut send), Progress::Waiting);
+/// assert_eq!(dialogue.read(b"250 hello\r\n", &mut send), Progress::Passed);
+/// assert_eq!(send, b"EHLO probe.invalid\r\nQUIT\r\n");
+/// ```
+pub struct Dialogue {
+    protocol: Box<dyn Talk + Send>,
+    received: Vec<u8>,
+}
+
+/// How far a dialogue has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More bytes are needed.
+    Waiting,
+    /// The backend has answered as it should.
+    Passed,
+    /// It has not, for this reason.
+    Failed(String),
+}
+
+/// The maximum number of bytes of an answer that are kept.
+const RECEIVED_MAX: usize = 16 << 10;
+
+impl Dialogue {
+    /// A dialogue that has not begun. `host` is the address of the backend, for a protocol that
+    /// names it.
+    #[must_use]
+    pub fn new(probe: &Probe, host: &str) -> Self {
+        Self { protocol: protocols::of(probe, host), received: Vec::new() }
+    }
+
+    /// The connection has been made.
+    pub fn start(&mut self, send: &mut Vec<u8>) -> Progress {
+        progress(&self.protocol.start(send)).unwrap_or(Progress::Waiting)
+    }
+
+    /// These bytes have come.
+    pub fn read(&mut self, bytes: &[u8], send: &mut Vec<u8>) -> Progress {
+        let mut bytes = bytes;
+        loop {
+            let room = RECEIVED_MAX - self.received.len();
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            self.received.extend_from_slice(now);
+            bytes = later;
+            let read = self.protocol.read(&self.received, send);
+            match read {
+                Read::Took(0) | Read::More if bytes.is_empty() => {
+                    if self.received.len() < RECEIVED_MAX {
+                        return Progress::Waiting;
+                    }
+                    return Progress::Failed("its answer is too long".to_owned());
+                }
+                Read::Took(0) | Read::More => {
+                    return Progress::Failed("its answer is too long".to_owned());
+                }
+                Read::Took(count) => drop(self.received.drain(..count)),
+                Read::Passed | Read::Failed(_) => {
+                    return progress(&read).unwrap_or(Progress::Waiting);
+                }
+            }
+        }
+    }
+
+    /// The backend has ended the connection: why the probe has failed.
+    #[must_use]
+    pub fn end(&self) -> String {
+        match &*self.received {
+            [] => "closed the connection before its answer".to_owned(),
+            received => format!("closed the connection after {}", quoted(received)),
+        }
+    }
+}
+
+fn progress(read: &Read) -> Option<Progress> {
+    match read {
+        Read::More | Read::Took(_) => None,
+        Read::Passed => Some(Progress::Passed),
+        Read::Failed(why) => Some(Progress::Failed(why.clone())),
+    }
+}

@@ -1,0 +1,54 @@
+//! DNS over TCP: a question for the name servers of a name.
+//! Source: RFC 1035, section 4; RFC 7766, section 8.
+
+use super::{Read, Talk};
+
+pub(super) struct Dns {
+    query: Vec<u8>,
+}
+
+/// A single question needs no secret id on a connection of its own.
+const ID: [u8; 2] = [0x45, 0x4b];
+const HEADER_BYTES: usize = 12;
+
+impl Dns {
+    pub fn new(name: &str) -> Self {
+        let mut message = ID.to_vec();
+        // Recursion desired, one question.
+        message.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        for label in name.split('.').filter(|it| !it.is_empty()) {
+            message.push(u8::try_from(label.len()).unwrap_or(0));
+            message.extend_from_slice(label.as_bytes());
+        }
+        message.extend_from_slice(&[0, 0, NS, 0, IN]);
+        let mut query = (message.len() as u16).to_be_bytes().to_vec();
+        query.append(&mut message);
+        Self { query }
+    }
+}
+
+const NS: u8 = 2;
+const IN: u8 = 1;
+
+impl Talk for Dns {
+    fn start(&mut self, send: &mut Vec<u8>) -> Read {
+        send.extend_from_slice(&self.query);
+        Read::More
+    }
+
+    fn read(&mut self, received: &[u8], _: &mut Vec<u8>) -> Read {
+        let Some(header) = received.get(2..2 + HEADER_BYTES) else { return Read::More };
+        if header[..2] != ID || header[2] & 0x80 == 0 {
+            return Read::answered(received);
+        }
+        match header[3] & 0x0f {
+            0 => Read::Passed,
+            code => {
+                let names = ["no error", "form error", "server failure", "no such name"];
+                let more = ["not implemented", "refused"];
+                let name = names.iter().chain(&more).nth(usize::from(code));
+                Read::Failed(format!("answered: {}", name.unwrap_or(&"an error")))
+            }
+        }
+    }
+}
