@@ -140,7 +140,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --print-config --help --version demo ctl status run reload check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --print-config --help --version demo ctl status run reload check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -160,6 +160,30 @@ _evenkeel() {
                     ;;
                 --hash-failover)
                     COMPREPLY=($(compgen -W "whole-tier later-tiers nothing" -- "${cur}"))
+                    return 0
+                    ;;
+                --probe)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fall)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rise)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --affinity)

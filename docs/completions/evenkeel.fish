@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -40,6 +40,12 @@ nothing\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l hash-failover -d 'Like --failover, for tiers that hash' -r -f -a "whole-tier\t''
 later-tiers\t''
 nothing\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe -d 'Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp, ssh, ldap, mqtt, memcached, dns:NAME or send=BYTES expect=BYTES [default: none]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-interval -d 'Time from one probe of a backend to the next' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-timeout -d 'How long a probe may take, from the connect to the answer' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-port -d 'Port to probe [default: the backend\'s]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l fall -d 'Failures in a row after which a backend has failed [default: 1 connect, 3 probes]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l rise -d 'Successes in a row after which a failed backend has recovered [default: 1 connect, 2 probes]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity -d 'Send returning clients to the backend they used before; remember this many clients [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-time -d 'Forget a client this long after its last session began; 0 or never disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l allow -d 'Serve these clients: ADDR, ADDR/LEN or country:SE. Of --allow and --deny, the first match decides; without one, the opposite of the last rule applies' -r

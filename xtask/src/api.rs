@@ -16,7 +16,7 @@ use config::{Command, CommandError, Reply};
 use document::Document;
 use shape::Shape;
 use std::path::Path;
-use telemetry::{Health, InstanceRow, SessionRow, Status};
+use telemetry::{Health, InstanceRow, ProbeVerdict, SessionRow, Status};
 use terms::Phase;
 
 /// Where the API is described exactly.
@@ -35,7 +35,8 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
     };
     let commands = code::commands::<Command>()?;
     compare("Command", &commands)?;
-    let status_words = [words::<Policy>, words::<AdminState>, words::<Health>];
+    let status_words =
+        [words::<Policy>, words::<AdminState>, words::<Health>, words::<ProbeVerdict>];
     compare("Status", &code::traced::<Status>(&status_words)?)?;
     compare("Instance", &code::traced::<InstanceRow>(&[])?)?;
     compare("Session", &code::traced::<SessionRow>(&[words::<Phase>])?)?;

@@ -15,9 +15,11 @@ pub struct Attempt {
     /// Whether the first backend has been asked for.
     pub(crate) is_begun: bool,
     pub(crate) is_denied: bool,
-    pub(crate) last_resort: bool,
+    pub(crate) reach: Reach,
     /// Whether a backend was skipped that a last resort would try.
     pub(crate) left_out: bool,
+    /// Whether a backend was skipped because nothing is known about it.
+    pub(crate) has_unknown: bool,
     /// The place in the current tier that was tried last.
     pub(crate) last_index: Option<u32>,
     /// The place in the first tier that the affinity table has for the client.
@@ -25,6 +27,17 @@ pub struct Attempt {
     /// Places in the whole pool that failed for this session. Boxed, because most never fail, and
     /// every search has this field.
     pub(crate) tried: Option<Box<Vec<u32>>>,
+}
+
+/// Which backends a search considers. It goes on to the next when nothing is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those that are not skipped.
+    Available,
+    /// Those about which nothing is known, too.
+    Unknown,
+    /// All of them.
+    LastResort,
 }
 
 impl Attempt {
@@ -37,8 +50,9 @@ impl Attempt {
             tier: 0,
             is_begun: false,
             is_denied: false,
-            last_resort: false,
+            reach: Reach::Available,
             left_out: false,
+            has_unknown: false,
             last_index: None,
             remembered: None,
             tried: None,
@@ -86,9 +100,15 @@ impl Attempt {
         tried.copied().any(|tried| tried as usize == ordinal)
     }
 
-    /// Whether quarantined backends are offered, too, because nothing else is left.
-    pub(crate) fn is_last_resort(&self) -> bool {
-        self.last_resort
+    /// Considers more backends, because none of the others is left; returns whether there are any.
+    pub(crate) fn reach_further(&mut self, last_resort: bool) -> bool {
+        self.reach = match self.reach {
+            Reach::Available if self.has_unknown => Reach::Unknown,
+            Reach::Available | Reach::Unknown if self.left_out && last_resort => Reach::LastResort,
+            Reach::Available | Reach::Unknown | Reach::LastResort => return false,
+        };
+        self.enter(0);
+        true
     }
 
     /// Continues with the first backend of `tier`.

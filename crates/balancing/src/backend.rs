@@ -182,17 +182,24 @@ impl BackendState {
     }
 
     /// Applies an operator's decision; returns whether that changes anything. Enabling ends a
-    /// quarantine, because the operator says that the backend is well.
+    /// quarantine, because the operator says that the backend is well. What probes say stays.
     pub fn set_admin(&self, admin: AdminState) -> bool {
         let change = |word: u64| {
-            let health = if admin == AdminState::Enabled { 0 } else { word & HEALTH_MASK };
+            let health = match Health::unpack(word & HEALTH_MASK) {
+                Health::Quarantined { .. } | Health::Healthy { .. }
+                    if admin == AdminState::Enabled =>
+                {
+                    0
+                }
+                health => health.pack(),
+            };
             (word >> ADMIN_SHIFT != admin_bits(admin) >> ADMIN_SHIFT)
                 .then(|| admin_bits(admin) | health)
         };
         self.word.fetch_update(Relaxed, Relaxed, change).is_ok()
     }
 
-    /// The health according to connects.
+    /// The health according to connects and probes.
     #[must_use]
     pub fn health(&self) -> Health {
         Health::unpack(self.word.load(Relaxed) & HEALTH_MASK)
@@ -209,9 +216,40 @@ impl BackendState {
     }
 
     /// Skips the backend for exactly `length` from `now`, whatever its health. Zero ends a
-    /// quarantine at once. Source: penctl(1), `server N blacklist`.
+    /// quarantine at once. One that is down stays so. Source: penctl(1), `server N blacklist`.
     pub fn quarantine_for(&self, length: Duration, limits: &HealthLimits, now: Instant) {
-        self.set_health(Health::left_out_for(length, limits, now));
+        if !matches!(self.health(), Health::Down { .. }) {
+            self.set_health(Health::left_out_for(length, limits, now));
+        }
+    }
+
+    /// Folds in a verdict of the probes; returns whether it changes anything.
+    pub fn judge(&self, is_up: bool, now: Instant) -> bool {
+        let next = |word: u64| {
+            let health = Health::unpack(word & HEALTH_MASK).judge(is_up, now).pack();
+            (health != word & HEALTH_MASK).then_some(word & !HEALTH_MASK | health)
+        };
+        self.word.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+
+    /// Marks a backend as unknown, if no connect to it was tried.
+    pub fn doubt(&self) {
+        let is_untried = self.totals().attempts == 0;
+        let next = |word: u64| {
+            (is_untried && word & HEALTH_MASK == 0).then(|| word | Health::Unknown.pack())
+        };
+        // Declined if something is known.
+        let _ = self.word.fetch_update(Relaxed, Relaxed, next);
+    }
+
+    /// There are no probes any more, so that what they have said no longer counts.
+    pub fn forget_verdict(&self) {
+        let next = |word: u64| match Health::unpack(word & HEALTH_MASK) {
+            Health::Unknown | Health::Down { .. } => Some(word & !HEALTH_MASK),
+            Health::Healthy { .. } | Health::Quarantined { .. } => None,
+        };
+        // Declined if there is nothing to forget.
+        let _ = self.word.fetch_update(Relaxed, Relaxed, next);
     }
 
     /// Sets the health: that of an earlier process, or one that an operator wants.
@@ -273,22 +311,24 @@ impl BackendState {
         if outcome == Outcome::Failure {
             self.last_failure.store(now.as_nanos().max(1), Relaxed);
         }
-        let disable = auto_disable && outcome == Outcome::Failure;
+        let may_disable = auto_disable && outcome == Outcome::Failure;
+        let after = |word: u64| {
+            let is = Health::unpack(word & HEALTH_MASK).observe(outcome, limits, now);
+            let disables = may_disable && word >> ADMIN_SHIFT == 0 && is.has_failed(limits);
+            (is, disables)
+        };
         let next = |word: u64| {
-            let health = Health::unpack(word & HEALTH_MASK).observe(outcome, limits, now);
-            let admin = if disable && word >> ADMIN_SHIFT == 0 {
-                admin_bits(AdminState::Disabled)
-            } else {
-                word & !HEALTH_MASK
-            };
-            Some(admin | health.pack())
+            let (is, disables) = after(word);
+            let disabled = admin_bits(AdminState::Disabled);
+            let admin = if disables { disabled } else { word & !HEALTH_MASK };
+            Some(admin | is.pack())
         };
         let before = self.word.fetch_update(Relaxed, Relaxed, next).unwrap_or(before);
         let was = Health::unpack(before & HEALTH_MASK);
-        let is = was.observe(outcome, limits, now);
+        let (is, disables) = after(before);
         match (was, is) {
-            _ if disable && before >> ADMIN_SHIFT == 0 => Some(BackendChange::AutoDisabled),
-            (Health::Healthy { .. }, Health::Quarantined { .. }) => {
+            _ if disables => Some(BackendChange::AutoDisabled),
+            (Health::Healthy { .. } | Health::Unknown, Health::Quarantined { .. }) => {
                 Some(BackendChange::Quarantined)
             }
             (Health::Quarantined { .. }, Health::Healthy { .. }) => Some(BackendChange::Recovered),

@@ -8,11 +8,22 @@ use terms::Instant;
 /// ~~~text
 ///            `fall` failures                `quarantine` passes
 ///   Healthy ----------------> Quarantined -------------------> Probation
-///      ^                           ^---------- one failure --------'  |
-///      `-------------------------- `rise` successes ------------------'
+///    ^  ^                          ^---------- one failure --------'  |
+///    |  `-------------------------- `rise` successes -----------------'
+///    |
+///    |  in a pool with probes:
+///    |
+///    |            a failed connect
+///    | Unknown --------------------> Quarantined
+///    |    |  |
+///    |    |  `---------------------> Down <---- from every state, when a verdict says so
+///    |    `-- a connect, or a verdict |
+///    `------------ a verdict ---------'
 /// ~~~
 ///
-/// Probation is not stored: a backend whose quarantine has passed is on probation.
+/// A verdict is what several probes together have shown (see the crate `probing`). Connects do not
+/// change what it says about a backend that is down. Probation is not stored: a backend whose
+/// quarantine has passed is on probation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// In use, after this many failures in a row.
@@ -26,6 +37,13 @@ pub enum Health {
         since: Instant,
         /// Successes in a row after the quarantine.
         successes: u32,
+    },
+    /// New, and there is no verdict yet. Skipped while others are available.
+    Unknown,
+    /// Skipped until a verdict says that it is up.
+    Down {
+        /// When the verdict was reached.
+        since: Instant,
     },
 }
 
@@ -43,7 +61,7 @@ pub struct HealthLimits {
     pub last_resort: bool,
 }
 
-/// The result of a connect or a probe.
+/// The result of a connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The backend answered.
@@ -89,6 +107,11 @@ impl Health {
             {
                 self
             }
+            (Self::Unknown, Outcome::Success) => Self::Healthy { failures: 0 },
+            (Self::Unknown, Outcome::Failure) if limits.quarantine.is_zero() => self,
+            (Self::Unknown, Outcome::Failure) => Self::Quarantined { since: now, successes: 0 },
+            // A client was sent there because nothing else was left, or began to connect before.
+            (Self::Down { .. }, _) => self,
             // Also before the quarantine has passed: the backend was then tried because everything
             // else was unavailable, and it answered.
             (Self::Quarantined { since, successes }, Outcome::Success) => {
@@ -99,6 +122,17 @@ impl Health {
                     Self::Quarantined { since, successes }
                 }
             }
+        }
+    }
+
+    /// Folds in a verdict of the probes, reached at `now`. A backend that is up is out of
+    /// quarantine, too: the probe was asked for because a connect had failed.
+    #[must_use]
+    pub fn judge(self, is_up: bool, now: Instant) -> Self {
+        match (self, is_up) {
+            (Self::Healthy { .. }, true) | (Self::Down { .. }, false) => self,
+            (_, true) => Self::Healthy { failures: 0 },
+            (_, false) => Self::Down { since: now },
         }
     }
 
@@ -118,6 +152,7 @@ impl Health {
         match self {
             Self::Healthy { .. } => false,
             Self::Quarantined { since, .. } => now < since + limits.quarantine,
+            Self::Unknown | Self::Down { .. } => true,
         }
     }
 
@@ -128,35 +163,59 @@ impl Health {
             Self::Healthy { .. } => "healthy",
             Self::Quarantined { .. } if self.is_left_out(limits, now) => "quarantined",
             Self::Quarantined { .. } => "probation",
+            Self::Unknown => "unknown",
+            Self::Down { .. } => "down",
         }
     }
 
-    /// Packs the state into the low 62 bits of a word: 1 bit for the variant, 18 bits for the
+    /// Whether the connect that led to this state is the last of so many failures in a row that the
+    /// backend counts as failed.
+    pub(crate) fn has_failed(self, limits: &HealthLimits) -> bool {
+        match self {
+            Self::Healthy { failures } => failures >= limits.fall,
+            Self::Quarantined { .. } => true,
+            Self::Unknown | Self::Down { .. } => false,
+        }
+    }
+
+    /// Packs the state into the low 62 bits of a word: 2 bits for the variant, 17 bits for the
     /// count, 43 bits for milliseconds (278 years, because an operator may date a failure far ahead
     /// or back).
     pub(crate) fn pack(self) -> u64 {
         let (which, count, millis) = match self {
-            Self::Healthy { failures } => (0, failures, 0),
-            Self::Quarantined { since, successes } => (1, successes, since.as_millis()),
+            Self::Healthy { failures } => (HEALTHY, failures, 0),
+            Self::Quarantined { since, successes } => (QUARANTINED, successes, since.as_millis()),
+            Self::Unknown => (UNKNOWN, 0, 0),
+            Self::Down { since } => (DOWN, 0, since.as_millis()),
         };
-        which | u64::from(count.min(COUNT_MAX)) << 1 | millis.min(MILLIS_MAX) << MILLIS_SHIFT
+        which
+            | u64::from(count.min(COUNT_MAX)) << COUNT_SHIFT
+            | millis.min(MILLIS_MAX) << MILLIS_SHIFT
     }
 
     /// The inverse of [`Self::pack`].
     pub(crate) fn unpack(word: u64) -> Self {
-        let count = (word >> 1) as u32 & COUNT_MAX;
-        if word & 1 == 0 {
-            Self::Healthy { failures: count }
-        } else {
-            let since = Instant::from_millis(word >> MILLIS_SHIFT & MILLIS_MAX);
-            Self::Quarantined { since, successes: count }
+        let count = (word >> COUNT_SHIFT) as u32 & COUNT_MAX;
+        let since = Instant::from_millis(word >> MILLIS_SHIFT & MILLIS_MAX);
+        match word & VARIANTS {
+            HEALTHY => Self::Healthy { failures: count },
+            QUARANTINED => Self::Quarantined { since, successes: count },
+            UNKNOWN => Self::Unknown,
+            _ => Self::Down { since },
         }
     }
 }
 
-const COUNT_MAX: u32 = (1 << 18) - 1;
-const MILLIS_MAX: u64 = (1 << 43) - 1;
+/// A healthy backend without failures is a word of zero.
+const HEALTHY: u64 = 0;
+const QUARANTINED: u64 = 1;
+const UNKNOWN: u64 = 2;
+const DOWN: u64 = 3;
+const VARIANTS: u64 = 3;
+const COUNT_SHIFT: u32 = 2;
+const COUNT_MAX: u32 = (1 << 17) - 1;
 const MILLIS_SHIFT: u32 = 19;
+const MILLIS_MAX: u64 = (1 << 43) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -239,6 +298,38 @@ mod tests {
         assert!(health.is_left_out(&limits(40), at(1014)));
         assert!(!health.is_left_out(&limits(40), at(1015)));
         assert!(!health.is_left_out(&limits(20), at(1000)));
+    }
+
+    #[test]
+    fn a_verdict_of_down_ends_only_with_another_verdict() {
+        let limits = HealthLimits::default();
+        let down = Health::default().judge(false, at(1));
+        assert_eq!(Health::unpack(down.pack()), Health::Down { since: at(1) });
+        for outcome in [Success, Failure] {
+            assert_eq!(down.observe(outcome, &limits, at(100)), down);
+        }
+        assert!(down.is_left_out(&limits, at(1_000_000)));
+        assert_eq!(down.judge(false, at(5)), down, "still since then");
+        assert_eq!(down.judge(true, at(6)), Health::default());
+    }
+
+    #[test]
+    fn what_is_unknown_is_skipped_until_a_connect_or_a_verdict() {
+        let limits = HealthLimits { fall: 3, ..HealthLimits::default() };
+        let unknown = Health::unpack(Health::Unknown.pack());
+        assert!(unknown.is_left_out(&limits, at(1)));
+        assert_eq!(unknown.observe(Success, &limits, at(1)), Health::default());
+        assert_eq!(unknown.observe(Failure, &limits, at(1)).name(&limits, at(1)), "quarantined");
+        assert_eq!(unknown.judge(true, at(1)), Health::default());
+        assert_eq!(unknown.judge(false, at(1)).name(&limits, at(1)), "down");
+    }
+
+    #[test]
+    fn a_good_verdict_ends_a_quarantine() {
+        let limits = HealthLimits::default();
+        let quarantined = Health::default().observe(Failure, &limits, at(1));
+        assert_eq!(quarantined.judge(true, at(2)), Health::default());
+        assert_eq!(quarantined.judge(false, at(2)), Health::Down { since: at(2) });
     }
 
     #[test]

@@ -12,9 +12,9 @@ mod rotation;
 mod round_robin;
 mod weighted;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Reach};
 use crate::backend::Lease;
-use crate::health::HealthLimits;
+use crate::health::{Health, HealthLimits};
 use crate::tier::Tier;
 use crate::{AdminState, FailoverScope, Policy};
 use terms::Instant;
@@ -90,9 +90,16 @@ impl View<'_> {
     }
 
     fn is_offered(&self, index: usize) -> bool {
-        let state = &self.tier.backends[index].state;
         !self.attempt.has_tried(self.first_ordinal + index)
-            && (self.attempt.is_last_resort() || !state.health().is_left_out(self.limits, self.now))
+            && (self.attempt.reach == Reach::LastResort || !self.is_left_out(index))
+    }
+
+    /// Whether the backend is skipped, as far as this search has come.
+    fn is_left_out(&self, index: usize) -> bool {
+        match self.tier.backends[index].state.health() {
+            Health::Unknown => self.attempt.reach == Reach::Available,
+            health => health.is_left_out(self.limits, self.now),
+        }
     }
 
     /// Takes the first available place at `start` or after it, once round the circle.
@@ -101,11 +108,10 @@ impl View<'_> {
         (0..len).find_map(|step| self.take((start + step) % len))
     }
 
-    /// Whether a backend is neither disabled nor in quarantine; it may be full.
+    /// Whether a backend is neither disabled nor skipped; it may be full.
     fn is_in_service(&self, index: usize) -> bool {
         let backend = &self.tier.backends[index];
-        let left_out = backend.state.health().is_left_out(self.limits, self.now);
-        backend.state.admin() == AdminState::Enabled && !left_out
+        backend.state.admin() == AdminState::Enabled && !self.is_left_out(index)
     }
 
     /// Takes a place at `home`, or, if the scope allows, the first available one after it.

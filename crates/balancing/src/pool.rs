@@ -48,8 +48,9 @@ impl Pool {
     /// Takes a place at the next backend to try; `None` if none is left.
     ///
     /// Call it for a new session, and again after each reported failure. No backend is offered
-    /// twice to one session. Quarantined backends are offered only if no tier has anything else,
-    /// and if [`HealthLimits::last_resort`] allows.
+    /// twice to one session. Backends about which nothing is known are offered only if no tier has
+    /// anything else, and then those that are quarantined or down, if [`HealthLimits::last_resort`]
+    /// allows.
     ///
     /// If the pool has an affinity table, the first call counts the session there, and the client
     /// is remembered with the backend that is offered, whether or not that answers. A backend of a
@@ -148,11 +149,9 @@ impl Pool {
             if let Some(lease) = self.next_in_order(attempt, now) {
                 return Some(lease);
             }
-            if attempt.last_resort || !attempt.left_out || !self.health.last_resort {
+            if !attempt.reach_further(self.health.last_resort) {
                 return None;
             }
-            attempt.last_resort = true;
-            attempt.enter(0);
         }
     }
 
@@ -186,7 +185,7 @@ impl Pool {
                 attempt.last_index = Some(index as u32);
                 return Some(lease);
             }
-            attempt.left_out |= tier.has_left_out(&self.health, now);
+            tier.note_skipped(attempt, &self.health, now);
             if tier.failover == FailoverScope::Nothing {
                 return None;
             }

@@ -1,7 +1,8 @@
 //! Backends that are tried together, and their turn.
 
+use crate::attempt::Attempt;
 use crate::backends::Backends;
-use crate::health::HealthLimits;
+use crate::health::{Health, HealthLimits};
 use crate::model::{FailoverScope, Policy};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 use std::sync::Arc;
@@ -36,8 +37,14 @@ impl Tier {
         (self.cursor.taken.load(Relaxed) as usize).checked_sub(1)
     }
 
-    pub(crate) fn has_left_out(&self, limits: &HealthLimits, now: Instant) -> bool {
-        self.backends.iter().any(|backend| backend.state.health().is_left_out(limits, now))
+    /// Notes in a search which kinds of backends it has skipped here.
+    pub(crate) fn note_skipped(&self, attempt: &mut Attempt, limits: &HealthLimits, now: Instant) {
+        for health in self.backends.iter().map(|backend| backend.state.health()) {
+            match health {
+                Health::Unknown => attempt.has_unknown = true,
+                _ => attempt.left_out |= health.is_left_out(limits, now),
+            }
+        }
     }
 }
 

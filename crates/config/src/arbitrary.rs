@@ -2,8 +2,8 @@
 
 use crate::words::Choice;
 use crate::{
-    Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, Route, StateDirectory, Tier,
+    Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
+    PeriodicProbe, Pool, Process, Route, StateDirectory, Tier,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, RouteRule,
@@ -164,11 +164,28 @@ fn scope() -> impl Strategy<Value = FailoverScope> {
     select(FailoverScope::WORDS.iter().map(|(_, scope)| *scope).collect::<Vec<_>>())
 }
 
+fn checks() -> impl Strategy<Value = Checks> {
+    let probes = select(vec![
+        "tcp",
+        "http:/a?b=${c}#d host=a.example status=200-299,404",
+        "send=\"a\\r\\n\\xff'\" expect=b",
+        "pgsql user=\"a b\" role=primary",
+        "mysql user=a",
+    ]);
+    let long = || (100u64..90_000).prop_map(Duration::from_millis);
+    let probe =
+        (probes, of(1u16..), long(), long()).prop_map(|(probe, port, interval, timeout)| {
+            PeriodicProbe { probe: probe.parse().unwrap(), port, interval, timeout }
+        });
+    let streak = || of(1u32..=1000);
+    (of(probe), streak(), streak()).prop_map(|(probe, rise, fall)| Checks { probe, rise, fall })
+}
+
 fn pool() -> impl Strategy<Value = Pool> {
     let affinity = (1u32.., of(span()), any::<bool>())
         .prop_map(|(clients_max, time_limit, sticky)| Affinity { clients_max, time_limit, sticky });
     let flags = any::<[bool; 3]>();
-    let rest = (flags, access(), of(backend()), of(affinity), send_proxy());
+    let rest = (flags, access(), of(backend()), of(affinity), send_proxy(), checks());
     (name(), prop::collection::vec(tier(), 0..4), of(span()), scope(), scope(), rest).prop_map(
         |(
             name,
@@ -176,7 +193,7 @@ fn pool() -> impl Strategy<Value = Pool> {
             quarantine,
             failover,
             hash_failover,
-            (flags, access, reject, affinity, send_proxy),
+            (flags, access, reject, affinity, send_proxy, checks),
         )| {
             let backends = tiers.iter_mut().flat_map(|tier| &mut tier.backends);
             for (number, backend) in backends.enumerate().filter(|(number, _)| number % 3 == 1) {
@@ -187,6 +204,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 tiers,
                 quarantine: quarantine.unwrap_or_default(),
                 auto_disable: flags[0],
+                checks,
                 failover,
                 hash_failover,
                 last_resort: flags[1],

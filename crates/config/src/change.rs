@@ -15,7 +15,7 @@ pub use names::Names;
 #[cfg(doc)]
 use crate::Config;
 use crate::{
-    Affinity, Backend, Bind, Endpoint, Limits, Listener, LogFormat, Pool, Process, Route,
+    Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, Pool, Process, Route,
     StateDirectory,
 };
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
@@ -269,7 +269,7 @@ settings! {
 settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
-        name: _, tiers: _, quarantine: _, auto_disable: _, failover: _, hash_failover: _,
+        name: _, tiers: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
         last_resort: _, access: _, reject: _, send_proxy: _, affinity: _,
         fixed_places: _,
     },
@@ -277,6 +277,8 @@ settings! {
     Quarantine(Duration) is quarantine, "quarantine";
     /// [`Pool::auto_disable`]
     AutoDisable(bool) is auto_disable, "auto-disable";
+    /// [`Pool::checks`]
+    Checks(Checks) is checks, "probe";
     /// [`Pool::failover`]
     Failover(FailoverScope) is failover, "failover";
     /// [`Pool::hash_failover`]

@@ -43,6 +43,9 @@ pub enum DurationError {
     /// Zero, where it makes no sense.
     #[error("must be longer than zero")]
     Zero,
+    /// Too short for an interval.
+    #[error("must be at least 100ms")]
+    TooShort,
 }
 
 /// Reads one duration.
@@ -83,6 +86,19 @@ pub fn parse_nonzero_duration(text: &str) -> Result<Span, DurationError> {
         duration => Ok(Span(duration)),
     }
 }
+
+/// Like [`parse_duration`], for what is repeated or waited for by the control plane.
+///
+/// # Errors
+/// As [`parse_duration`], and [`DurationError::TooShort`].
+pub fn parse_interval(text: &str) -> Result<Span, DurationError> {
+    match parse_nonzero_duration(text)? {
+        Span(duration) if duration < SHORTEST_INTERVAL => Err(DurationError::TooShort),
+        span => Ok(span),
+    }
+}
+
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 impl FromStr for Span {
     type Err = DurationError;

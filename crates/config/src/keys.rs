@@ -99,6 +99,8 @@ pub enum Shape {
     Name,
     /// A string with an IP address.
     Address,
+    /// A string with a [`Probe`](probing::Probe).
+    Probe,
     /// A listening address: a string in the grammar of LISTEN in [`operand`](crate::operand), or a
     /// bare port.
     Listen,
@@ -269,6 +271,7 @@ impl fmt::Display for Shape {
             Self::Text => f.write_str("a string"),
             Self::Name => f.write_str("a name"),
             Self::Address => f.write_str("an IP address"),
+            Self::Probe => f.write_str("a string with a probe"),
             Self::Listen => f.write_str("a listening address"),
             Self::Operand | Self::Destination => f.write_str("the address of a backend"),
             Self::Access => f.write_str("a string \"allow CLIENTS\" or \"deny CLIENTS\""),

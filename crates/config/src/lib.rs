@@ -40,8 +40,8 @@ pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
-    Affinity, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, LogFormat, Pool,
-    Process, Protocol, Route, StateDirectory, Tier,
+    Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
+    PeriodicProbe, Pool, Process, Protocol, Route, StateDirectory, Tier,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::{PrintForm, policy_word, print_form};

@@ -1,6 +1,7 @@
 //! The validated configuration, in the words of the glossary.
 
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers, RouteRule};
+use probing::{Probe, Rules};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -150,6 +151,8 @@ pub struct Pool {
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
+    /// When a backend has failed, and how it is probed.
+    pub checks: Checks,
     /// What may be tried after a failure in a tier, unless its policy is `hash`.
     pub failover: FailoverScope,
     /// What may be tried after a failure in a tier whose policy is `hash`.
@@ -168,6 +171,30 @@ pub struct Pool {
     /// Whether tiers and backends are known by their numbers, as in the classics: none can be
     /// removed, and a new tier may leave empty ones before it. Default false.
     pub fixed_places: bool,
+}
+
+/// When a backend has failed, and when it answers again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// The probe that every backend of the tiers is sent. Default: none.
+    pub probe: Option<PeriodicProbe>,
+    /// Successes in a row that bring a failed backend back. Default: 1 connect, or 2 probes.
+    pub rise: Option<u32>,
+    /// Failures in a row after which a backend has failed. Default: 1 connect, or 3 probes.
+    pub fall: Option<u32>,
+}
+
+/// A probe, and when it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeriodicProbe {
+    /// What is asked.
+    pub probe: Probe,
+    /// The port, if it is not the backend's.
+    pub port: Option<u16>,
+    /// The time from one probe to the next, between those of a healthy backend. Default 5 s.
+    pub interval: Duration,
+    /// How long a probe may take, the connect included. Default 2 s.
+    pub timeout: Duration,
 }
 
 /// What is remembered about clients. Source: pen(1), "client tracking".
@@ -341,6 +368,38 @@ impl Listener {
     pub fn bound_to(&self) -> String {
         self.binds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
+}
+
+impl Checks {
+    /// Failures in a row after which a connect quarantines a backend.
+    #[must_use]
+    pub fn connect_fall(&self) -> u32 {
+        self.fall.unwrap_or(1)
+    }
+
+    /// Successes in a row by which connects bring a backend back.
+    #[must_use]
+    pub fn connect_rise(&self) -> u32 {
+        self.rise.unwrap_or(1)
+    }
+
+    /// The rules for probes.
+    #[must_use]
+    pub fn rules(&self, probe: &PeriodicProbe) -> Rules {
+        Rules {
+            interval: probe.interval,
+            timeout: probe.timeout,
+            rise: self.rise.unwrap_or(2),
+            fall: self.fall.unwrap_or(3),
+        }
+    }
+}
+
+impl PeriodicProbe {
+    /// The default of [`PeriodicProbe::interval`].
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+    /// The default of [`PeriodicProbe::timeout`].
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 }
 
 impl Backend {

@@ -20,12 +20,13 @@ pub use listening::ListenName;
 pub(crate) use services::listen_words;
 pub use services::{Start, Typed, parse};
 
-use crate::duration::{Deadline, Grace, Patience, Span, parse_nonzero_duration};
+use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
 use crate::{BackendSelector, Command, LogFormat, StateDirectory};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use probing::Probe;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -88,6 +89,31 @@ pub struct NativeArgs {
     /// Disable a failed backend until `evenkeel ctl enable` enables it
     #[arg(long, help_heading = CHOOSING)]
     pub auto_disable: bool,
+    /// Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp,
+    /// ssh, ldap, mqtt, memcached, dns:NAME or send=BYTES expect=BYTES [default: none]
+    #[arg(long, value_name = "PROBE", value_parser = Probe::from_str, help_heading = HEALTH)]
+    pub probe: Option<Probe>,
+    /// Time from one probe of a backend to the next
+    #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
+    #[arg(value_parser = parse_interval, help_heading = HEALTH)]
+    pub probe_interval: Span,
+    /// How long a probe may take, from the connect to the answer
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "probe")]
+    #[arg(value_parser = parse_interval, help_heading = HEALTH)]
+    pub probe_timeout: Span,
+    /// Port to probe [default: the backend's]
+    #[arg(long, value_name = "PORT", requires = "probe", help_heading = HEALTH)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub probe_port: Option<u16>,
+    /// Failures in a row after which a backend has failed [default: 1 connect, 3 probes]
+    #[arg(long, value_name = "N", help_heading = HEALTH)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]
+    pub fall: Option<u32>,
+    /// Successes in a row after which a failed backend has recovered [default: 1 connect, 2
+    /// probes]
+    #[arg(long, value_name = "N", help_heading = HEALTH)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]
+    pub rise: Option<u32>,
     /// Send returning clients to the backend they used before; remember this many clients
     /// [default: none]
     #[arg(long, value_name = "CLIENTS", help_heading = CHOOSING)]
@@ -635,6 +661,9 @@ fn tier_place(text: &str) -> Result<TierPlace, String> {
     Ok(TierPlace { pool, tier })
 }
 
+/// The longest row of failures or successes that can be asked for.
+pub(crate) const STREAK_MAX: u32 = 1000;
+
 /// More threads than this are a typing mistake.
 const MAX_WORKERS: usize = 1024;
 
@@ -650,6 +679,7 @@ const WHICH_HELP: &str = "Use the instance with this listener: a port, or an add
 const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";
 
 const CHOOSING: &str = "Choosing a backend";
+const HEALTH: &str = "Health";
 const ADMISSION: &str = "Admitting clients";
 const TIMES: &str = "Times";
 const FLOWS: &str = "UDP flows";

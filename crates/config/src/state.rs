@@ -59,6 +59,15 @@ pub struct Quarantine {
     /// Successes in a row after the quarantine.
     #[serde(default)]
     pub successes: u32,
+    /// Whether probes have shown it to be down, so that it is skipped until they show otherwise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub down: bool,
+}
+
+/// As serde wants it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 /// A client and the backend that it had.
@@ -164,7 +173,11 @@ impl State {
         let all = pool.into_iter().flat_map(|pool| &pool.quarantines);
         let healths = all.map(|it| {
             let since = Instant::from_millis(it.since_millis);
-            (&*it.backend, Health::Quarantined { since, successes: it.successes })
+            let health = match it.down {
+                true => Health::Down { since },
+                false => Health::Quarantined { since, successes: it.successes },
+            };
+            (&*it.backend, health)
         });
         healths.collect()
     }
@@ -200,12 +213,12 @@ impl Quarantine {
     /// The part of a backend's health that is to be remembered; `None` if the backend is healthy.
     #[must_use]
     pub fn of(backend: String, health: Health) -> Option<Self> {
-        match health {
-            Health::Healthy { .. } => None,
-            Health::Quarantined { since, successes } => {
-                Some(Self { backend, since_millis: since.as_millis(), successes })
-            }
-        }
+        let (since, successes, down) = match health {
+            Health::Healthy { .. } | Health::Unknown => return None,
+            Health::Quarantined { since, successes } => (since, successes, false),
+            Health::Down { since } => (since, 0, true),
+        };
+        Some(Self { backend, since_millis: since.as_millis(), successes, down })
     }
 }
 

@@ -77,6 +77,12 @@ POOL = {
     "failover": SCOPES,
     "hash-failover": SCOPES,
     "auto-disable": [True, False],
+    "probe": ["tcp", "http:/healthz status=2xx,404", "send=a expect=\"b c\"", "mysql user=a", "${PROBE:-redis}"],
+    "probe-interval": ["500ms", 1, "2s"],
+    "probe-timeout": ["500ms", 1, "2s"],
+    "probe-port": [1, 65535, "80"],
+    "fall": [1, 1000, "3"],
+    "rise": [1, 1000],
     "affinity": COUNTS,
     "affinity-time": NEVER,
     "affinity-count-only": [True, False],
@@ -109,9 +115,10 @@ FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "d
 CHOICES = ["log-format", "send-proxy", "splice", "cut", "family", "policy", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "quarantine",
-             "affinity-time"]
+             "affinity-time", "probe-interval", "probe-timeout"]
 NUMBERS = {
     "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),
+    "probe-port": (1, 65535), "fall": (1, 1000), "rise": (1, 1000),
     "max-affine": (0, 2**31 - 1), "weight": (0, 2**32 - 1), "priority": (-(2**31), 2**31 - 1),
 }
 STRINGS = ["user", "root", "pid-file", "admin", "source", "pool", "to", "name"]
@@ -132,6 +139,9 @@ def subset(rng, keys, share=0.3):
 
 def settled(table):
     """Without keys that need or exclude one another."""
+    if "probe" not in table:
+        for key in ["probe-interval", "probe-timeout", "probe-port"]:
+            table.pop(key, None)
     if "affinity" not in table:
         table.pop("affinity-time", None)
         table.pop("affinity-count-only", None)

@@ -9,6 +9,7 @@ use crate::bind::Sockets;
 use crate::countries::CountryBook;
 use crate::desk::Known;
 use crate::manager::PassedSockets;
+use crate::probes::Probes;
 use crate::reload::named_backends;
 use crate::snapshot::{Departed, settings};
 use balancing::{Backend, Pool, Routes, Totals};
@@ -46,6 +47,7 @@ pub struct Instance {
     /// The last configuration from the file or the companion; at first the one of the start. It
     /// differs from `config` in what commands have changed since.
     pub(crate) given: Config,
+    pub(crate) probes: Probes,
 }
 
 /// A running listener.
@@ -93,6 +95,7 @@ impl Instance {
             shutting_down: false,
             countries,
             passed: PassedSockets::default(),
+            probes: Probes::default(),
         };
         for listener in instance.config.listeners.clone() {
             let listening = instance.begin(&listener, &mut bound);
@@ -279,6 +282,7 @@ impl Instance {
             changed = true;
         }
         if changed {
+            self.probes.update(&self.config, self.pools.iter().map(|it| &**it));
             self.publish_pools();
         }
         changed

@@ -30,6 +30,8 @@ mod names;
 mod operator;
 mod origin;
 mod owner;
+mod prober;
+mod probes;
 mod publish;
 mod reload;
 mod reloading;

@@ -7,6 +7,7 @@ use crate::desk::{Asked, Listing, Request};
 use crate::instance::Instance;
 use crate::lookup::Dns;
 use crate::manager::Reports;
+use crate::probes::ProbeChange;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
@@ -166,6 +167,26 @@ impl Owner {
             let addresses = addresses.join(" ");
             let fields = [("backend", Value::Text(&name)), ("addresses", Value::Text(&addresses))];
             self.note(Level::Info, "backend has new addresses", &fields);
+        }
+    }
+
+    /// Uses what the prober has found, and reports what that changes.
+    pub fn use_probes(&mut self) {
+        for found in self.instance.probes.take_news(sys::clock::now()) {
+            let (level, message) = match found.change {
+                ProbeChange::Down => (Level::Warn, "backend down"),
+                ProbeChange::Up => (Level::Info, "backend up"),
+                ProbeChange::Recovered => (Level::Info, "backend recovered"),
+                ProbeChange::NoProber => (Level::Error, "probes cannot be sent"),
+            };
+            let mut fields = vec![("pool", Value::Text(&found.pool))];
+            if !found.backend.is_empty() {
+                fields.push(("backend", Value::Text(&found.backend)));
+            }
+            if let Some(error) = &found.error {
+                fields.push(("error", Value::Text(error)));
+            }
+            self.note(level, message, &fields);
         }
     }
 

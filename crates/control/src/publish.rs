@@ -72,6 +72,7 @@ impl Instance {
         let state = Before::new(&before, &self.pools, &self.departed_backends, found, workers);
         let (pools, removed) = (state.next_pools(&self.config.pools), state.without(&ids));
         self.pools = pools;
+        self.probes.update(&self.config, self.pools.iter().map(|it| &**it));
         let running = std::mem::take(&mut self.listeners);
         let mut running: HashMap<_, _> =
             running.into_iter().map(|it| (it.listener.id(), it)).collect();

@@ -11,6 +11,7 @@ use crate::owner::Owner;
 use crate::revisions::Revisions;
 use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
+use balancing::BackendChange;
 use dataplane::{Event, RollCall};
 use std::io;
 use std::net::IpAddr;
@@ -37,6 +38,8 @@ pub(crate) struct Serving {
     watchdog: Watchdog,
     roll_call: RollCall,
     keeper: Keeper,
+    /// The prober has news.
+    probed: Arc<Notify>,
     ticks: Interval,
 }
 
@@ -64,8 +67,21 @@ impl Serving {
         let hup = Arc::new(Notify::new());
         tokio::spawn(reload_when(Arc::clone(&hup), desk.clone(), Who::Signal));
         tokio::spawn(reload_when(Arc::clone(&owner.watched), desk.clone(), Who::Watch));
+        let probed = owner.instance.probes.notify();
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
-        Self { owner, requests, backlog, caught, hup, names, watchdog, roll_call, keeper, ticks }
+        Self {
+            owner,
+            requests,
+            backlog,
+            caught,
+            hup,
+            names,
+            watchdog,
+            roll_call,
+            keeper,
+            probed,
+            ticks,
+        }
     }
 
     /// Reports the start and opens the admin socket. `unusable_sources` are the listeners whose
@@ -161,6 +177,7 @@ impl Serving {
             watchdog,
             roll_call,
             keeper,
+            probed,
             ticks,
         } = self;
         let revert_at = owner.revisions.as_ref().and_then(Revisions::revert_at);
@@ -180,6 +197,10 @@ impl Serving {
                     keeper.note_change();
                 }
                 names.look_up_due(owner.instance.named_backends());
+            }
+            () = probed.notified() => {
+                owner.use_probes();
+                keeper.note_change();
             }
             _ = ticks.tick() => {
                 owner.reporter.tick(&owner.instance);
@@ -335,8 +356,12 @@ impl Serving {
         }
         self.owner.report(batch, dropped);
         for event in batch {
-            if let Event::ConnectFailed(backend) = event {
-                self.names.connect_failed(&backend.name);
+            match event {
+                Event::ConnectFailed(backend) => self.names.connect_failed(&backend.name),
+                Event::Backend { backend, change: BackendChange::Quarantined, .. } => {
+                    self.owner.instance.probes.hurry(backend.id);
+                }
+                _ => {}
             }
         }
     }

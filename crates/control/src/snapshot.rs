@@ -83,7 +83,12 @@ fn rules(
     });
     Pool {
         tiers,
-        health: HealthLimits { quarantine, last_resort, ..HealthLimits::default() },
+        health: HealthLimits {
+            fall: config.checks.connect_fall(),
+            rise: config.checks.connect_rise(),
+            quarantine,
+            last_resort,
+        },
         auto_disable: config.auto_disable,
         access: Arc::clone(&config.access),
         reject,

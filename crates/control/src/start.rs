@@ -13,6 +13,7 @@ use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
 use crate::origin::{ContentHash, Origin};
 use crate::owner::Owner;
+use crate::probes::Probes;
 use crate::publish::refuse_duplicates;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
@@ -219,10 +220,15 @@ impl Prepared {
         let remarks = std::mem::take(&mut self.kept.remarks);
         let kept = self.kept.into_parts(self.names.all_listening(&self.config));
         let keeper = Keeper::new(kept);
+        let mut probes = Probes::default();
+        probes.update(&self.config, self.pools.iter());
+        // Clients that come meanwhile wait in the queues of the listening sockets.
+        runtime.block_on(probes.first_verdicts(&self.config));
         let serve = (self.bound, self.pools);
         let configs = (self.given, self.config);
         let mut instance =
             Instance::start(plane, configs, self.ids, serve, self.observe, self.countries);
+        instance.probes = probes;
         instance.plane.settle();
         instance.passed = self.manager.passed;
         let revisions = self.origin.as_ref().map(|(it, hash)| Revisions::new(it, *hash));

@@ -3,7 +3,7 @@
 
 use crate::first_names::LastNames;
 use crate::instance::Instance;
-use balancing::{Affinity, AffinityRow, Pool};
+use balancing::{Affinity, AffinityRow, Health, Pool};
 use config::Config;
 use config::state::{Dropped, KnownClient, Moment, Override, Quarantine, State, addresses};
 use std::collections::BTreeMap;
@@ -139,7 +139,11 @@ impl Kept {
                 continue;
             }
             for (address, (_, _, backend)) in addresses(config).iter().zip(pool.backends()) {
-                if let Some(health) = healths.get(&**address) {
+                // Only probes can end what probes have found.
+                let is_down = |it: &&Health| matches!(it, Health::Down { .. });
+                let is_probed = config.checks.probe.is_some();
+                if let Some(health) = healths.get(&**address).filter(|it| is_probed || !is_down(it))
+                {
                     backend.state.set_health(*health);
                 }
             }

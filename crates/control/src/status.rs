@@ -9,8 +9,8 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telemetry::{
-    BackendRow, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, RouteRow, SessionRow,
-    Status, TierRow, WorkerRow,
+    BackendRow, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeVerdict, RouteRow,
+    SessionRow, Status, TierRow, WorkerRow,
 };
 use terms::{Instant, ListenerId};
 
@@ -83,12 +83,20 @@ impl Instance {
         let state = &backend.state;
         let baseline = self.baselines.get(&backend.id).copied().unwrap_or_default();
         let totals = state.totals().since(baseline);
+        let probe = self.probes.row(backend.id, now);
         BackendRow {
             name: config.name.clone(),
             endpoint: backend.name.clone(),
             addresses: backend.addresses.iter().map(ToString::to_string).collect(),
             admin: state.admin(),
-            health: health(backend, limits, now),
+            health: match (health(backend, limits, now), &probe) {
+                // No client has been there, but a probe has.
+                (Health::Unknown, Some(probe)) if probe.verdict == ProbeVerdict::Up => {
+                    Health::Healthy
+                }
+                (health, _) => health,
+            },
+            probe,
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),
             attempts_total: totals.attempts,
@@ -145,6 +153,8 @@ pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> 
     let health = backend.state.health();
     match health {
         _ if backend.addresses.is_empty() => Health::Unresolved,
+        balancing::Health::Unknown => Health::Unknown,
+        balancing::Health::Down { .. } => Health::Down,
         balancing::Health::Healthy { failures: 0 } if backend.state.totals().attempts == 0 => {
             Health::Unknown
         }

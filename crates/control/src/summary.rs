@@ -22,6 +22,7 @@ pub(crate) struct Summary {
 pub(crate) struct Backends {
     pub available: usize,
     pub quarantined: usize,
+    pub down: usize,
     pub unresolved: usize,
     pub draining: usize,
     pub disabled: usize,
@@ -58,6 +59,7 @@ impl Backends {
             (AdminState::Disabled, _) => &mut self.disabled,
             (AdminState::Draining, _) => &mut self.draining,
             (AdminState::Enabled, Health::Quarantined) => &mut self.quarantined,
+            (AdminState::Enabled, Health::Down) => &mut self.down,
             (AdminState::Enabled, Health::Unresolved) => &mut self.unresolved,
             (AdminState::Enabled, Health::Unknown | Health::Healthy | Health::Probation) => {
                 &mut self.available
@@ -69,6 +71,7 @@ impl Backends {
     fn add_all(&mut self, more: Self) {
         self.available += more.available;
         self.quarantined += more.quarantined;
+        self.down += more.down;
         self.unresolved += more.unresolved;
         self.draining += more.draining;
         self.disabled += more.disabled;
@@ -89,10 +92,12 @@ impl fmt::Display for Summary {
         }
         let (sessions, listeners) = (self.sessions, self.listeners);
         write!(f, "{} on {}", Number(sessions, "session"), Number(listeners, "listener"))?;
-        let Backends { available, quarantined, unresolved, draining, disabled } = self.backends;
+        let Backends { available, quarantined, down, unresolved, draining, disabled } =
+            self.backends;
         write!(f, "; {} available", Number(available, "backend"))?;
         let others = [
             (quarantined, "quarantined"),
+            (down, "down"),
             (unresolved, "unresolved"),
             (draining, "draining"),
             (disabled, "disabled"),
@@ -137,8 +142,14 @@ mod tests {
 
     #[test]
     fn problems_are_named() {
-        let backends =
-            Backends { available: 1, quarantined: 2, unresolved: 3, draining: 4, disabled: 5 };
+        let backends = Backends {
+            available: 1,
+            quarantined: 2,
+            down: 0,
+            unresolved: 3,
+            draining: 4,
+            disabled: 5,
+        };
         let mut summary = Summary { listeners: 1, sessions: 20, backends, ..Summary::default() };
         let counts = "1 backend available, 2 quarantined, 3 unresolved, 4 draining, 5 disabled";
         check(&summary, &format!("20 sessions on 1 listener; {counts}"));

@@ -10,6 +10,6 @@ mod status;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use status::{
-    BackendRow, Configs, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, RouteRow,
-    SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, Configs, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeRow,
+    ProbeVerdict, RouteRow, SessionRow, Status, TierRow, WorkerRow,
 };

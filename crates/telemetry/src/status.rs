@@ -131,8 +131,10 @@ pub struct BackendRow {
     pub addresses: Vec<String>,
     /// What the operator decided.
     pub admin: AdminState,
-    /// What connects have shown.
+    /// What connects and probes have shown.
     pub health: Health,
+    /// What probes have shown, if the backend is probed.
+    pub probe: Option<ProbeRow>,
     /// Open sessions and connects in progress.
     pub sessions: u64,
     /// The limit of sessions, as a number: zero for no limit, negative to admit none.
@@ -155,13 +157,40 @@ impl BackendRow {
     }
 }
 
+/// The probes of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeRow {
+    /// What is asked, as configured.
+    pub probe: String,
+    /// What the probes have come to.
+    pub verdict: ProbeVerdict,
+    /// Seconds since the verdict has been this one.
+    pub since_seconds: u64,
+    /// Why a probe failed last, if one did.
+    pub last_error: Option<String>,
+    /// Seconds since the error was first seen, or seen again after another one.
+    pub last_error_seconds: Option<u64>,
+}
+
+/// What the probes of a backend have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeVerdict {
+    /// No probe is over yet.
+    Unknown,
+    /// It answers as it should, at one of its addresses at least.
+    Up,
+    /// It does not.
+    Down,
+}
+
 /// What is known of a backend's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// Its name has no address yet.
     Unresolved,
-    /// No connect has been tried.
+    /// No connect has been tried, and no probe is over.
     Unknown,
     /// It answers.
     Healthy,
@@ -169,6 +198,8 @@ pub enum Health {
     Quarantined,
     /// It is tried again after a quarantine.
     Probation,
+    /// Probes have failed, and it is skipped until they pass again.
+    Down,
 }
 
 /// An open session. `GET /v1/sessions` lists all of them.

@@ -2,7 +2,7 @@
 
 /// How a client is announced to a backend: the version of the PROXY protocol's header, and what it
 /// carries besides the addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SendProxy {
     /// Version 1: a line of text.
     V1,

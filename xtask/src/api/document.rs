@@ -57,6 +57,11 @@ impl Document {
             let words = words.iter().filter_map(Value::as_str).map(ToOwned::to_owned);
             return Ok(Shape::Words(words.collect()));
         }
+        if let Some([schema, _null]) =
+            schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice)
+        {
+            return Ok(Shape::Nullable(Box::new(self.shape(schema)?)));
+        }
         let kind = schema.get("type").with_context(|| format!("no type in {schema}"))?;
         let Some(kinds) = kind.as_array() else { return self.simple(kind, schema) };
         match kinds.as_slice() {

@@ -46,6 +46,10 @@ fn kind(document: &Document, schema: &Value) -> anyhow::Result<String> {
     };
     Ok(match document.shape(schema)? {
         Shape::Object(_) => target(schema).unwrap_or_else(|| "object".to_owned()),
+        Shape::Nullable(inner) if matches!(*inner, Shape::Object(_)) => {
+            let name = target(&schema["anyOf"][0]).unwrap_or_else(|| "object".to_owned());
+            format!("{name} or null")
+        }
         Shape::List(inner) if matches!(*inner, Shape::Object(_)) => {
             let name = target(&schema["items"]).context("a list of nameless objects")?;
             format!("array of {name} objects")

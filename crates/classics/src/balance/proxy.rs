@@ -5,7 +5,7 @@ use crate::classic::{address, leading_number};
 use balancing::{AccessList, FailoverScope, Policy};
 use config::operand::{Separator, Services, TierWords, parse_classic_ipv4, split_tiers};
 use config::{
-    Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
+    Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Tier,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -90,6 +90,7 @@ impl BalanceProxy {
             tiers: tiers.collect::<Result<_, _>>()?,
             quarantine: Duration::ZERO,
             auto_disable: args.auto_disable,
+            checks: Checks::default(),
             failover: FailoverScope::WholeTier,
             hash_failover: if args.hash_failover {
                 FailoverScope::WholeTier

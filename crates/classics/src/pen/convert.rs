@@ -3,7 +3,9 @@
 use super::settings::FastClose;
 use super::{PenServer, PenSettings, ServerAddress};
 use balancing::{AdminState, FailoverScope, Policy};
-use config::{Affinity, Backend, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier};
+use config::{
+    Affinity, Backend, Checks, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier,
+};
 use std::path::PathBuf;
 use std::time::Duration;
 use terms::{Cut, FlowRules, Limit, Source, SpliceMode, Timeouts};
@@ -89,6 +91,7 @@ impl PenSettings {
             tiers,
             quarantine: seconds(self.blacklist),
             auto_disable: false,
+            checks: Checks::default(),
             failover,
             hash_failover: failover,
             send_proxy: None,

@@ -5,7 +5,7 @@
 
 use balancing::{AdminState, Policy};
 use serde::Serialize;
-use telemetry::{BackendRow, ListenerRow, PoolRow, SessionRow, Status};
+use telemetry::{BackendRow, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Status};
 use terms::Limit;
 
 /// The width of a terminal that shows plain tables without folding lines.
@@ -78,6 +78,7 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
         backends
             .map(move |(index, backend)| (format!("{prefix}{tier}.{index}"), row.policy, backend))
     });
+    let down: String = places.clone().filter_map(|(place, _, it)| why_down(&place, it)).collect();
     let table = match is_wide {
         true => Table {
             headings: &WIDE_STATUS,
@@ -90,7 +91,16 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
             rows: places.map(|(place, _, backend)| plain_row(place, backend)).collect(),
         },
     };
-    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) }
+    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) } + &down
+}
+
+/// Why probes say that a backend is down, if they do.
+fn why_down(place: &str, backend: &BackendRow) -> Option<String> {
+    let probe = backend.probe.as_ref().filter(|it| it.verdict == ProbeVerdict::Down)?;
+    let since = age(probe.since_seconds as f64);
+    let since = since.strip_suffix(".0s").map_or(since.clone(), |it| format!("{it}s"));
+    let error = probe.last_error.as_deref().unwrap_or("since before the start");
+    Some(format!("{place}: probes have failed for {since}: {error}\n"))
 }
 
 /// What a listener is bound to, and its sessions.

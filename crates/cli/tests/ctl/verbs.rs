@@ -106,6 +106,7 @@ fn status_and_sessions_as_json() {
                     "addresses": [a.to_string()],
                     "admin": "enabled",
                     "health": "healthy",
+                    "probe": null,
                     "sessions": 1,
                     "sessions_max": 7,
                     "attempts_total": 1,

@@ -20,6 +20,7 @@ mod names;
 mod passed;
 mod policies;
 mod postgres;
+mod probing;
 mod process;
 mod proxies;
 mod relaying;

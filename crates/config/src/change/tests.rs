@@ -29,6 +29,7 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
         tiers,
         quarantine: Duration::from_secs(seed.into()),
         auto_disable: bit(4),
+        checks: Checks { fall: bit(3).then_some(2), ..Checks::default() },
         failover: scope,
         hash_failover: scope,
         last_resort: bit(5),

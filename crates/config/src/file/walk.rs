@@ -429,6 +429,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Text
             | Shape::Name
             | Shape::Address
+            | Shape::Probe
             | Shape::Listen
             | Shape::Operand
             | Shape::Destination

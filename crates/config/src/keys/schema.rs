@@ -86,6 +86,7 @@ fn value(shape: Shape) -> Value {
         Shape::Text => json!({ "type": "string", "minLength": 1 }),
         Shape::Name => any([reference("name"), variable()]),
         Shape::Address => any([reference("address"), variable()]),
+        Shape::Probe => any([reference("probe"), variable()]),
         Shape::Listen => any([integer(1, 65535), reference("listen"), variable()]),
         Shape::Operand => any([reference("operand"), variable()]),
         Shape::Destination => any([reference("destination"), variable()]),
@@ -156,6 +157,10 @@ fn def(place: Place) -> &'static str {
 /// The longest duration that [`crate::duration`] reads.
 const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 
+/// How probes begin.
+const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcached|dns)( |:|$)|mysql \
+                      |http:\"?/|(send|expect)=";
+
 /// The forms of strings that several keys share.
 fn strings() -> [(&'static str, String); 8] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
@@ -169,6 +174,7 @@ fn strings() -> [(&'static str, String); 8] {
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
         ("address", format!("^{address}$")),
+        ("probe", format!("^ *({PROBES})")),
         ("listen", format!(r"^({port}+|(\*|{host}):{port}+|{path}*)$")),
         ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),

@@ -1,6 +1,7 @@
 //! The rows. `fmt` writes keys in this order.
 
 use super::{Key, Place, Shape, Zero};
+use crate::native::STREAK_MAX;
 use crate::words::Choice;
 use crate::{Family, LogFormat, Protocol};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
@@ -148,6 +149,12 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("failover", Pool, Shape::Choice(SCOPES), "\"later-tiers\"")),
     shared(option("hash-failover", Pool, Shape::Choice(SCOPES), "\"nothing\"")),
     shared(option("auto-disable", Pool, Shape::Flag, "true")),
+    shared(option("probe", Pool, Shape::Probe, "\"http:/healthz\"")),
+    shared(option("probe-interval", Pool, SOME_TIME, "\"2s\"")),
+    shared(option("probe-timeout", Pool, SOME_TIME, "\"1s\"")),
+    shared(option("probe-port", Pool, Shape::Number { least: 1, most: u16::MAX as i64 }, "8008")),
+    shared(option("fall", Pool, STREAK, "2")),
+    shared(option("rise", Pool, STREAK, "1")),
     shared(option("affinity", Pool, POSITIVE, "100000")),
     shared(option("affinity-time", Pool, TIME_OR_NEVER, "\"1h\"")),
     shared(option("affinity-count-only", Pool, Shape::Flag, "true")),
@@ -296,6 +303,7 @@ const fn shared(key: Key) -> Key {
 }
 
 const POSITIVE: Shape = Shape::Number { least: 1, most: u32::MAX as i64 };
+const STREAK: Shape = Shape::Number { least: 1, most: STREAK_MAX as i64 };
 const SOME_TIME: Shape = Shape::Duration { words: &[], zero: Zero::Refused };
 const ANY_TIME: Shape = Shape::Duration { words: &[], zero: Zero::Zero };
 const DEADLINE: Shape = Shape::Duration { words: &["never"], zero: Zero::Zero };

@@ -5,7 +5,9 @@ use super::{NativeArgs, Patience, Proxies};
 use crate::operand::{
     OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, split_tiers,
 };
-use crate::{Affinity, Backend, Bind, Config, Listener, Pool, Process, Tier};
+use crate::{
+    Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, Process, Tier,
+};
 use balancing::Policy;
 use std::sync::Arc;
 use terms::{FlowRules, KeepAlive, Source, Timeouts};
@@ -78,6 +80,7 @@ impl NativeArgs {
             tiers: self.tiers(port, services)?,
             quarantine: self.quarantine.0,
             auto_disable: self.auto_disable,
+            checks: self.checks(),
             failover: self.failover,
             hash_failover: self.hash_failover,
             last_resort: !self.no_last_resort,
@@ -136,6 +139,16 @@ impl NativeArgs {
             cut: self.cut,
         };
         Ok((listener, pool))
+    }
+
+    fn checks(&self) -> Checks {
+        let probe = self.probe.as_ref().map(|probe| PeriodicProbe {
+            probe: probe.clone(),
+            port: self.probe_port,
+            interval: self.probe_interval.0,
+            timeout: self.probe_timeout.0,
+        });
+        Checks { probe, rise: self.rise, fall: self.fall }
     }
 
     /// What the options say of the process.

@@ -7,7 +7,7 @@
 use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{Affinity, Listener, LogFormat, Pool, Process, StateDirectory};
+use crate::{Affinity, Checks, Listener, LogFormat, PeriodicProbe, Pool, Process, StateDirectory};
 use balancing::FailoverScope;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -66,6 +66,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     let Pool {
         quarantine,
         auto_disable,
+        checks: Checks { probe, rise, fall },
         failover,
         hash_failover,
         last_resort,
@@ -83,6 +84,14 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     to.choice("failover", *failover, FailoverScope::default());
     to.choice("hash-failover", *hash_failover, FailoverScope::default());
     to.flag("auto-disable", *auto_disable);
+    if let Some(PeriodicProbe { probe, port, interval, timeout }) = probe {
+        to.set_text("probe", &probe.to_string());
+        to.option("probe-interval", *interval, PeriodicProbe::DEFAULT_INTERVAL, span);
+        to.option("probe-timeout", *timeout, PeriodicProbe::DEFAULT_TIMEOUT, span);
+        to.number("probe-port", *port);
+    }
+    to.number("fall", *fall);
+    to.number("rise", *rise);
     if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {
         to.number("affinity", Some(*clients_max));
         to.option("affinity-time", *time_limit, None, |limit| Patience(limit).to_string());

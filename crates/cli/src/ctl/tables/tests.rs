@@ -1,5 +1,5 @@
 use super::*;
-use telemetry::{Health, TierRow, WorkerRow};
+use telemetry::{Health, ProbeRow, ProbeVerdict, TierRow, WorkerRow};
 use terms::Phase;
 
 fn table(rows: &[[&str; 2]]) -> Table<'static> {
@@ -47,6 +47,7 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
         addresses: Vec::new(),
         admin: AdminState::Enabled,
         health: Health::Quarantined,
+        probe: None,
         sessions,
         sessions_max,
         attempts_total: u64::MAX,
@@ -54,6 +55,21 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
         sent_bytes_total: u64::MAX,
         received_bytes_total: u64::MAX,
     }
+}
+
+#[test]
+fn why_a_backend_is_down_is_said_below_the_table() {
+    let probe = ProbeRow {
+        probe: "http:/".to_owned(),
+        verdict: ProbeVerdict::Down,
+        since_seconds: 75,
+        last_error: Some("answered \"HTTP/1.1 503\"".to_owned()),
+        last_error_seconds: Some(80),
+    };
+    let down = BackendRow { probe: Some(probe), health: Health::Down, ..backend(0, Limit::None) };
+    let text = status_text(&status(vec![backend(0, Limit::None), down]), false);
+    let last = text.lines().last().unwrap();
+    assert_eq!(last, "0.1: probes have failed for 75s: answered \"HTTP/1.1 503\"");
 }
 
 fn status(backends: Vec<BackendRow>) -> Status {

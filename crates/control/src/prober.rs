@@ -1,0 +1,340 @@
+//! The thread that probes backends.
+//!
+//! It gets orders, and keeps what it finds until that is taken: for each target the last news, so
+//! that nothing can pile up. It never waits for anybody, and nobody waits for it. When probes are
+//! due and what they mean is decided by [`Schedule`]; what is said in a probe, by `Dialogue`.
+
+mod conversation;
+
+use conversation::{Conversation, Heard};
+use probing::{Action, Finding, Probe, Rules, Schedule, Verdict};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use sys::clock;
+use sys::epoll::{Poller, Waker};
+use terms::{Address, Instant, SendProxy};
+use tokio::sync::Notify;
+
+/// What is asked, how often, and how the connection is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Definition {
+    pub probe: Probe,
+    pub rules: Rules,
+    pub source: Option<IpAddr>,
+    /// The PROXY header that the backend waits for. It announces nobody.
+    pub header: Option<SendProxy>,
+}
+
+/// An address with what is asked there.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    pub address: Address,
+    pub definition: Arc<Definition>,
+}
+
+/// What the prober is to do.
+pub(crate) enum Order {
+    /// Probe a target from now on. `verdict` is what is known about it.
+    Add { id: u64, target: Arc<Target>, verdict: Option<Verdict> },
+    /// No longer.
+    Remove(u64),
+    /// Probe it now.
+    Hurry(u64),
+    /// End.
+    Stop,
+}
+
+/// What a probe has shown about a target.
+pub(crate) struct News {
+    pub verdict: Option<Verdict>,
+    /// Why the last probe that failed did so, if that is new.
+    pub error: Option<String>,
+    /// Whether the health of backends follows from it: the verdict is new, or was asked for.
+    pub counts: bool,
+}
+
+/// The way to the thread. Dropping it ends the thread.
+pub(crate) struct Prober {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    orders: Mutex<Vec<Order>>,
+    waker: Waker,
+    news: Mutex<HashMap<u64, News>>,
+    notify: Arc<Notify>,
+}
+
+impl Prober {
+    /// Begins the thread. `notify` is notified when there is news.
+    ///
+    /// # Errors
+    /// If the system has no thread or no descriptors for it.
+    pub fn begin(notify: Arc<Notify>) -> io::Result<Self> {
+        let (orders, news) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { orders, waker: Waker::new()?, news, notify });
+        let (begun, has_begun) = sync_channel(1);
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("prober".to_owned());
+        thread.spawn(move || match poller(&theirs.waker) {
+            Ok(poller) => {
+                let _ = begun.send(Ok(()));
+                Worker::new(theirs, poller).run();
+            }
+            Err(error) => drop(begun.send(Err(error))),
+        })?;
+        has_begun.recv().unwrap_or_else(|_| Err(io::Error::other("the thread has ended")))?;
+        Ok(Self { shared })
+    }
+
+    pub fn send(&self, orders: Vec<Order>) {
+        if !orders.is_empty() {
+            lock(&self.shared.orders).extend(orders);
+            self.shared.waker.wake();
+        }
+    }
+
+    /// What there is, by the ids of the targets.
+    pub fn take_news(&self) -> HashMap<u64, News> {
+        std::mem::take(&mut lock(&self.shared.news))
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.send(vec![Order::Stop]);
+    }
+}
+
+/// A poller that watches the waker. It cannot be moved to another thread.
+fn poller(waker: &Waker) -> io::Result<Poller> {
+    let poller = Poller::new(EVENTS_MAX)?;
+    poller.add_listener(waker, WAKER)?;
+    Ok(poller)
+}
+
+/// Nobody panics with the lock held, and if so, what is in it is whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's state.
+struct Worker {
+    shared: Arc<Shared>,
+    poller: Poller,
+    schedule: Schedule,
+    targets: HashMap<u64, Known>,
+    /// By the numbers that their events carry, which are never used again.
+    conversations: HashMap<u64, Talking>,
+    number: u64,
+    /// Those that are over but for their ends, with the time until which they may take.
+    leaving: VecDeque<(Instant, u64)>,
+    buffer: Vec<u8>,
+    is_stopping: bool,
+}
+
+struct Known {
+    target: Arc<Target>,
+    conversation: Option<u64>,
+    /// The error that was told last.
+    told: Option<String>,
+}
+
+struct Talking {
+    /// None if it is over but for its end.
+    target: Option<u64>,
+    conversation: Conversation,
+}
+
+/// The maximum number of events in a turn, and of probes that begin in one.
+const EVENTS_MAX: usize = 256;
+/// The maximum number of probes in flight: with more, the others wait.
+const IN_FLIGHT_MAX: usize = 4000;
+/// The maximum number of connections that are left to end politely.
+const LEAVING_MAX: usize = 4000;
+/// How long a server may take for its end of the connection.
+const LEAVING: Duration = Duration::from_secs(1);
+/// The token of the waker.
+const WAKER: u64 = u64::MAX;
+/// Only a delay longer than this is one: what is due in the meantime is done soon enough.
+const STALL: Duration = Duration::from_millis(20);
+
+impl Worker {
+    fn new(shared: Arc<Shared>, poller: Poller) -> Self {
+        let seed = RandomState::new().hash_one(0);
+        Self {
+            shared,
+            poller,
+            schedule: Schedule::new(seed, IN_FLIGHT_MAX),
+            targets: HashMap::new(),
+            conversations: HashMap::new(),
+            number: 0,
+            leaving: VecDeque::new(),
+            buffer: vec![0; 16 << 10],
+            is_stopping: false,
+        }
+    }
+
+    fn run(mut self) {
+        let mut has_more = false;
+        while !self.is_stopping {
+            let before = clock::now();
+            let left = self.leaving.front().map(|(until, _)| *until);
+            let planned = self.schedule.next_moment().into_iter().chain(left).min();
+            let planned = if has_more { Some(before) } else { planned };
+            if self.poller.wait(planned.map(|it| it.since(before))).is_err() {
+                return; // the descriptor is gone, which cannot be
+            }
+            let now = clock::now();
+            if let Some(planned) = planned {
+                self.note_stall(now.since(planned.max(before)));
+            }
+            has_more = self.turn(now);
+            self.note_stall(clock::now().since(now));
+        }
+    }
+
+    /// If nothing was done for so long, what has come meanwhile may not have been seen.
+    fn note_stall(&mut self, length: Duration) {
+        if length > STALL {
+            self.schedule.lose(length);
+        }
+    }
+
+    /// Handles what has come, and then what is due, unless more has come than fits into a turn:
+    /// what is late must not be judged before its answer is read. Returns whether there is more.
+    fn turn(&mut self, now: Instant) -> bool {
+        for index in 0..self.poller.len() {
+            let event = self.poller.event(index);
+            match event.token {
+                WAKER => self.take_orders(now),
+                number => self.handle(number, event, now),
+            }
+        }
+        if self.poller.len() == EVENTS_MAX {
+            return true;
+        }
+        while let Some((_, number)) = self.leaving.front().copied().filter(|it| it.0 <= now) {
+            self.leaving.pop_front();
+            self.conversations.remove(&number);
+        }
+        for _ in 0..EVENTS_MAX {
+            match self.schedule.poll(now) {
+                Some(Action::Start(id)) => self.start(id, now),
+                Some(Action::TimedOut(id, finding)) => {
+                    let timeout =
+                        self.targets.get(&id).map(|it| it.target.definition.rules.timeout);
+                    let what = match self.hang_up(id) {
+                        true => "no answer",
+                        false => "no connection",
+                    };
+                    let error = format!("{what} within {:?}", timeout.unwrap_or_default());
+                    self.tell(id, finding, Some(error));
+                }
+                Some(Action::Void(id)) => drop(self.hang_up(id)),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn take_orders(&mut self, now: Instant) {
+        self.shared.waker.clear();
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        for order in orders {
+            match order {
+                Order::Add { id, target, verdict } => {
+                    self.schedule.add(id, target.definition.rules, verdict, now);
+                    self.targets.insert(id, Known { target, conversation: None, told: None });
+                }
+                Order::Remove(id) => {
+                    self.schedule.remove(id);
+                    self.hang_up(id);
+                    self.targets.remove(&id);
+                }
+                Order::Hurry(id) => self.schedule.hurry(id, now),
+                Order::Stop => self.is_stopping = true,
+            }
+        }
+    }
+
+    fn start(&mut self, id: u64, now: Instant) {
+        let Some(known) = self.targets.get_mut(&id) else { return };
+        self.number += 1;
+        let number = self.number;
+        let begun = Conversation::begin(&known.target).and_then(|conversation| {
+            let watched = self.poller.add_stream(conversation.socket(), number);
+            watched.map_err(|_| terms::ConnectFailure::NoSocket).map(|()| conversation)
+        });
+        match begun {
+            Ok(conversation) => {
+                known.conversation = Some(number);
+                self.conversations.insert(number, Talking { target: Some(id), conversation });
+            }
+            Err(failure) if failure.is_ours() => self.schedule.give_up(id, now),
+            Err(failure) => self.finish(id, Some(failure.to_string()), now),
+        }
+    }
+
+    fn handle(&mut self, number: u64, event: sys::epoll::Event, now: Instant) {
+        let Some(talking) = self.conversations.get_mut(&number) else { return };
+        let heard = talking.conversation.handle(event, &mut self.buffer);
+        let error = match heard {
+            Heard::Nothing => return,
+            Heard::End => {
+                self.conversations.remove(&number);
+                return;
+            }
+            Heard::Passed => None,
+            Heard::Failed(why) => Some(why),
+        };
+        let Some(id) = talking.target.take() else { return };
+        if talking.conversation.leave(&mut self.buffer) || self.leaving.len() >= LEAVING_MAX {
+            self.conversations.remove(&number);
+        } else {
+            self.leaving.push_back((now + LEAVING, number));
+        }
+        if let Some(known) = self.targets.get_mut(&id) {
+            known.conversation = None;
+        }
+        self.finish(id, error, now);
+    }
+
+    /// Ends the conversation with a target at once; returns whether a connection had been made.
+    fn hang_up(&mut self, id: u64) -> bool {
+        let known = self.targets.get_mut(&id).and_then(|it| it.conversation.take());
+        let talking = known.and_then(|number| self.conversations.remove(&number));
+        talking.is_some_and(|it| it.conversation.is_connected())
+    }
+
+    fn finish(&mut self, id: u64, error: Option<String>, now: Instant) {
+        if let Some(finding) = self.schedule.finish(id, error.is_none(), now) {
+            self.tell(id, finding, error);
+        }
+    }
+
+    /// Keeps what is new for the owner.
+    fn tell(&mut self, id: u64, finding: Finding, error: Option<String>) {
+        let Some(known) = self.targets.get_mut(&id) else { return };
+        let is_known = error.is_none() || error == known.told;
+        let counts = finding.is_new || finding.was_asked;
+        if is_known && !counts {
+            return;
+        }
+        if error.is_some() {
+            known.told.clone_from(&error);
+        }
+        let mut news = lock(&self.shared.news);
+        let before = news.remove(&id);
+        let counts = counts || before.as_ref().is_some_and(|it| it.counts);
+        let error = error.or_else(|| before.and_then(|it| it.error));
+        news.insert(id, News { verdict: finding.verdict, error, counts });
+        drop(news);
+        self.shared.notify.notify_one();
+    }
+}

@@ -1,0 +1,153 @@
+//! The connection of one probe.
+
+use super::Target;
+use probing::{Dialogue, Progress};
+use relay::{Origin, write_header};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::epoll::Event;
+use sys::net::{self, Source};
+use terms::{Address, ConnectFailure};
+
+/// A connection, and how far the dialogue over it has come.
+pub(super) struct Conversation {
+    socket: OwnedFd,
+    address: Address,
+    dialogue: Dialogue,
+    /// What has not been sent yet.
+    send: Vec<u8>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Talking,
+    /// The outcome is known; what is left is to end politely.
+    Leaving {
+        has_finished: bool,
+    },
+}
+
+/// What comes of an event.
+pub(super) enum Heard {
+    Nothing,
+    Passed,
+    Failed(String),
+    /// The connection has ended on both sides.
+    End,
+}
+
+impl Conversation {
+    /// Begins to connect.
+    pub fn begin(target: &Target) -> Result<Self, ConnectFailure> {
+        let definition = &target.definition;
+        let source = definition.source.map_or(Source::System, Source::Own);
+        let (socket, _) = net::start_connect(&target.address, source)?;
+        let host = match &target.address {
+            Address::Ip(address) => address.to_string(),
+            Address::Unix(_) => "localhost".to_owned(),
+        };
+        let mut send = Vec::new();
+        if let Some(form) = definition.header {
+            write_header(form, Origin::Peer, &[], &mut send);
+        }
+        let dialogue = Dialogue::new(&definition.probe, &host);
+        let address = target.address.clone();
+        Ok(Self { socket, address, dialogue, send, phase: Phase::Connecting })
+    }
+
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Whether the connection has been made.
+    pub fn is_connected(&self) -> bool {
+        self.phase != Phase::Connecting
+    }
+
+    /// Goes as far as this event allows. `buffer` is for what is read.
+    pub fn handle(&mut self, event: Event, buffer: &mut [u8]) -> Heard {
+        match self.phase {
+            Phase::Connecting if event.is_failed() => {
+                Heard::Failed(net::take_failure(self.socket(), &self.address).to_string())
+            }
+            Phase::Connecting if !event.is_writable() => Heard::Nothing,
+            Phase::Connecting => {
+                self.phase = Phase::Talking;
+                match self.dialogue.start(&mut self.send) {
+                    Progress::Waiting => self.talk(buffer),
+                    Progress::Passed => Heard::Passed,
+                    Progress::Failed(why) => Heard::Failed(why),
+                }
+            }
+            Phase::Talking => self.talk(buffer),
+            Phase::Leaving { .. } => match self.leave(buffer) {
+                true => Heard::End,
+                false => Heard::Nothing,
+            },
+        }
+    }
+
+    fn talk(&mut self, buffer: &mut [u8]) -> Heard {
+        loop {
+            if let Err(error) = self.flush() {
+                return Heard::Failed(format!("connection lost: {error}"));
+            }
+            match net::receive(self.socket.as_fd(), buffer) {
+                Ok(0) => return Heard::Failed(self.dialogue.end()),
+                Ok(count) => match self.dialogue.read(&buffer[..count], &mut self.send) {
+                    Progress::Waiting => {}
+                    Progress::Passed => return Heard::Passed,
+                    Progress::Failed(why) => return Heard::Failed(why),
+                },
+                Err(error) if is_later(&error.into()) => return Heard::Nothing,
+                Err(error) => {
+                    let error = std::io::Error::from(error);
+                    return Heard::Failed(format!("connection lost: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Ends the connection: sends what is left and then an end of file, and reads to the end.
+    /// Returns whether it is over; otherwise an event will come.
+    pub fn leave(&mut self, buffer: &mut [u8]) -> bool {
+        if self.phase == Phase::Connecting {
+            return true; // there is nothing to end
+        }
+        let has_finished = matches!(self.phase, Phase::Leaving { has_finished: true });
+        let Ok(has_sent) = self.flush() else { return true };
+        if has_sent && !has_finished {
+            net::finish(self.socket.as_fd());
+        }
+        self.phase = Phase::Leaving { has_finished: has_finished || has_sent };
+        // A server that talks on and on is not listened to for ever.
+        for _ in 0..READS_MAX {
+            match net::receive(self.socket.as_fd(), buffer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return !is_later(&error.into()),
+            }
+        }
+        true
+    }
+
+    /// Sends what the socket takes; returns whether that was all.
+    fn flush(&mut self) -> std::io::Result<bool> {
+        while !self.send.is_empty() {
+            match net::transmit(self.socket.as_fd(), &self.send) {
+                Ok(count) => drop(self.send.drain(..count)),
+                Err(error) if is_later(&error.into()) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn is_later(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock
+}
+
+/// The maximum number of reads that are made for the end of a connection at a time.
+const READS_MAX: usize = 64;
