@@ -162,7 +162,7 @@ const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcache
                       |http:\"?/|(send|expect)=";
 
 /// The forms of strings that several keys share.
-fn strings() -> [(&'static str, String); 8] {
+fn strings() -> [(&'static str, String); 9] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
     let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
