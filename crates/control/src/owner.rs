@@ -20,8 +20,8 @@ use std::time::Duration;
 use telemetry::{Level, Line, Value};
 use terms::{Address, CloseReason};
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// The control plane's state. One task has it.
 pub(crate) struct Owner {
@@ -38,8 +38,8 @@ pub(crate) struct Owner {
     dns: Dns,
     /// Sessions being cut at an operator's command.
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
-    /// The task that releases memory after the start, or after the last reload.
-    settling: Option<AbortHandle>,
+    /// When the start, or the last reload, will be over.
+    pub settled_at: Option<Instant>,
 }
 
 /// How long after the start, or a reload, everything that belongs to it is over.
@@ -64,7 +64,7 @@ impl Owner {
             watched: Arc::default(),
             dns,
             cuts,
-            settling: None,
+            settled_at: None,
         }
     }
 
@@ -205,16 +205,17 @@ impl Owner {
         }
     }
 
-    /// Releases the memory that only the start, or a reload, has needed, when that is over. Another
-    /// reload in the meantime begins the wait anew.
-    pub fn release_memory_later(&mut self) {
-        let release = tokio::spawn(async {
-            sleep(SETTLED).await;
-            sys::process::release_idle_memory();
-        });
-        if let Some(earlier) = self.settling.replace(release.abort_handle()) {
-            earlier.abort();
-        }
+    /// Has [`Self::settle`] called when the start, or a reload, is over. Another reload in the
+    /// meantime begins the wait anew.
+    pub fn settle_later(&mut self) {
+        self.settled_at = Some(Instant::now() + SETTLED);
+    }
+
+    /// Releases what only the start, or a reload, has needed.
+    pub fn settle(&mut self) {
+        self.settled_at = None;
+        self.instance.forget_departed();
+        sys::process::release_idle_memory();
     }
 
     /// Reports a batch of events, and the number of those that were dropped before it.

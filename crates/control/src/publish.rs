@@ -6,7 +6,7 @@
 use crate::bind::{Sockets, StartError, StartErrors, listen_at_once};
 use crate::found::Found;
 use crate::instance::{Bound, Door, Instance, Listening};
-use crate::snapshot::{Before, backend_ids};
+use crate::snapshot::{Before, Departed, backend_ids};
 use config::{Bind, Config, Listener};
 use dataplane::DoorId;
 use std::collections::{HashMap, HashSet};
@@ -102,16 +102,28 @@ impl Instance {
             self.listeners.push(listening);
         }
         self.publish_pools();
-        self.departed.retain(|(_, it)| it.listener.sessions() > 0);
+        self.departed_backends.retain(|it| !ids.contains(&it.backend.id));
+        self.departed_backends.extend(removed);
+        self.forget_departed();
+        // Not at once: the last sessions' lines, which name the listener, may be on their way.
         let gone = before.listeners.into_iter().filter_map(|config| {
             let listening = running.remove(&config.id?)?;
             Some((config, listening))
         });
         self.departed.extend(gone);
-        self.departed_backends.retain(|it| !ids.contains(&it.backend.id) && it.is_in_use());
-        self.departed_backends.extend(removed);
-        let departed: HashSet<_> = self.departed_backends.iter().map(|it| it.backend.id).collect();
-        self.baselines.retain(|id, _| ids.contains(id) || departed.contains(id));
+    }
+
+    /// Forgets removed listeners and backends without sessions. Those that searches still know, or a
+    /// reload that may be taken back, are forgotten later.
+    pub(crate) fn forget_departed(&mut self) {
+        self.departed.retain(|(_, it)| it.listener.sessions() > 0);
+        self.departed_backends.retain(Departed::is_in_use);
+        // It may have had thousands.
+        self.departed_backends.shrink_to_fit();
+        let backends = self.pools.iter().flat_map(|pool| pool.all_backends());
+        let departed = self.departed_backends.iter().map(|it| &it.backend);
+        let known: HashSet<_> = backends.chain(departed).map(|it| it.id).collect();
+        self.baselines.retain(|id, _| known.contains(id));
     }
 
     /// Closes the addresses that nobody is to listen on any more. The sockets of those that another

@@ -39,7 +39,7 @@ impl Owner {
             self.note(Level::Error, "reload refused; nothing has changed", &fields);
         }
         self.reports.ready();
-        self.release_memory_later();
+        self.settle_later();
         drop(answer.send(result));
     }
 
@@ -130,6 +130,7 @@ impl Owner {
         let unconfirmed = self.revisions.as_mut().and_then(|it| it.unconfirmed.take());
         unconfirmed.ok_or(CommandError::NothingToConfirm)?;
         self.note(Level::Info, "reload confirmed", &[("by", Value::Text(by))]);
+        self.settle_later();
         Ok(Reply::Done)
     }
 
@@ -145,7 +146,7 @@ impl Owner {
                 let fields = [("revision", Value::Count(number)), ("hash", Value::Text(&hash))];
                 self.note(Level::Warn, "reload not confirmed: taken back", &fields);
                 self.keep_watch();
-                self.release_memory_later();
+                self.settle_later();
             }
             Err(errors) => {
                 it.deadline = Instant::now() + REVERT_PAUSE;

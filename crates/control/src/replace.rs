@@ -6,8 +6,10 @@
 use crate::bind::{StartError, StartErrors};
 use crate::found::Found;
 use crate::instance::Instance;
+use balancing::Pool;
 use config::{Change, Config, Ids, Target};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// A replacement that has not changed anything yet.
 pub(crate) struct Replacement {
@@ -32,6 +34,9 @@ pub(crate) struct Replaced {
 pub(crate) struct Fallback {
     given: Config,
     running: Config,
+    /// Those of `running`. As long as they are here, none of their backends is forgotten, so that
+    /// those that return have their counters.
+    _pools: Vec<Arc<Pool>>,
 }
 
 impl Instance {
@@ -63,11 +68,12 @@ impl Instance {
             false => self.config.with(changes.iter().cloned()),
         };
         let running = self.config.clone();
+        let _pools = self.pools.clone();
         self.publish(next, found)?;
         self.ids = ids;
         let given = std::mem::replace(&mut self.given, wanted);
         let overruled = overruled(&changes, &overrides);
-        Ok(Replaced { changes, overruled, before: Fallback { given, running } })
+        Ok(Replaced { changes, overruled, before: Fallback { given, running, _pools } })
     }
 
     /// As [`Self::replace`], for a companion: see [`crate::Operator::reconfigure`].

@@ -136,7 +136,7 @@ impl Serving {
         if let Some(companion) = companion {
             tokio::spawn(companion);
         }
-        self.owner.release_memory_later();
+        self.owner.settle_later();
         let ending = self.until_shutdown(exit).await;
         self.owner.reports.stopping(self.owner.instance.shutdown_limit());
         self.owner.report_status();
@@ -180,14 +180,10 @@ impl Serving {
             probed,
             ticks,
         } = self;
+        let settled_at = owner.settled_at;
         let revert_at = owner.revisions.as_ref().and_then(Revisions::revert_at);
         tokio::select! {
-            Some(request) = requests.recv() => {
-                if request.may_change_state() {
-                    keeper.note_change();
-                }
-                owner.handle(request);
-            }
+            Some(request) = requests.recv() => self.handle(request),
             news = keeper.next() => self.keep(news),
             () = owner.next_cut() => {}
             Some(batch) = backlog.next() => self.report(&batch),
@@ -209,6 +205,7 @@ impl Serving {
             () = watchdog.all_answered(roll_call.workers(), || call(roll_call)) => {
                 owner.reports.alive();
             }
+            () = reached(settled_at) => owner.settle(),
             () = reached(revert_at) => {
                 keeper.note_change();
                 owner.revert();
@@ -220,6 +217,14 @@ impl Serving {
             },
         }
         None
+    }
+
+    /// Carries out a request.
+    fn handle(&mut self, request: Request) {
+        if request.may_change_state() {
+            self.keeper.note_change();
+        }
+        self.owner.handle(request);
     }
 
     /// Waits for sessions to end, for as long as configured. A further signal ends the wait.

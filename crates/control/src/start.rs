@@ -114,6 +114,7 @@ impl Prepared {
         let ignored = signals.ignored.iter();
         let held = HeldSignals::new(ignored.map(|(kind, _)| kind.as_raw_value()));
         sys::process::raise_descriptor_limit();
+        sys::process::return_large_blocks();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = given.process.workers.unwrap_or(cores).max(1);
         // Looked up now: under another root directory there may be no list of users.

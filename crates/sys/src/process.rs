@@ -283,6 +283,17 @@ pub fn renounce_privileges() {
     let _ = thread::set_no_new_privs(true);
 }
 
+/// Has the allocator return each large block to the system as soon as it is freed. Otherwise, after
+/// the first such block, the others come from the heap, and what is allocated meanwhile keeps it
+/// from shrinking again.
+pub fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: plain numbers, which change only how later allocations are made.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+    }
+}
+
 /// Returns memory to the system that only rare work, such as the start, has needed: freed memory
 /// that the allocator has kept, and the pages of the program's code and constants. The pages that
 /// are still used are mapped again from the page cache.

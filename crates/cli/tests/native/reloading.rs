@@ -41,6 +41,14 @@ impl Running {
         said
     }
 
+    /// A figure in kB from a file of proc(5).
+    fn kb(&self, file: &str, name: &str) -> u64 {
+        let pid = self.program.pid().as_raw_nonzero();
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// The status without the age of the process.
     fn status(&self) -> String {
         let mut status = self.place.status();
@@ -314,15 +322,30 @@ fn what_a_reload_needed_leaves_the_memory_again() {
     let (port, a, b) = (port(), Backend::named("a"), Backend::named("b"));
     let running = Running::start(&web(&port, &[&a]));
     let pid = running.program.pid().as_raw_nonzero();
-    let kb = |name: &str| -> u64 {
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let is_below_peak = || kb("VmRSS:") + 1024 < kb("VmHWM:");
+    let is_below_peak = || running.kb("status", "VmRSS:") + 1024 < running.kb("status", "VmHWM:");
     until("memory of the start to be released", is_below_peak);
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap(); // the peak begins anew: proc(5)
     running.reload(&web(&port, &[&b]));
     until("memory of the reload to be released", is_below_peak);
     assert_eq!(ask(&port), "b");
+}
+
+#[test]
+fn ten_thousand_removed_backends_leave_the_memory_again() {
+    let (port, a) = (port(), Backend::named("a"));
+    let text = |number: u8| {
+        let word = |at: u16| format!("'10.{number}.{}.{}:1', ", at / 256, at % 256);
+        let idle: String = (0..10_000).map(word).collect();
+        format!("{}[pools.idle]\nbackends = [{idle}]\n", web(&port, &[&a]))
+    };
+    let running = Running::start(&text(1));
+    let is_below_peak = || running.kb("status", "VmRSS:") + 1024 < running.kb("status", "VmHWM:");
+    until("memory of the start to be released", is_below_peak);
+    let used = || running.kb("smaps_rollup", "Pss_Anon:");
+    let before = used();
+    for number in [2, 3] {
+        running.reload(&text(number));
+    }
+    // All of them take more. What is left is pages that others share with them.
+    until("memory of removed backends to be released", || used() < before + 5000);
 }

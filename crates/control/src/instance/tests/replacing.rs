@@ -1,9 +1,9 @@
 //! Replacements are taken back exactly, and leave alone what commands have set.
 
 use super::changing::{any_config, assert_is};
-use super::start;
+use super::{config, start};
 use crate::found::Found;
-use config::{Command, Config};
+use config::{BackendSelector, Command, Config};
 use terms::Limit;
 use testing::{Rng, sweep};
 
@@ -26,6 +26,24 @@ fn a_replacement_that_is_taken_back_leaves_no_trace() {
             assert_eq!(instance.config, before, "ids included");
         }
     });
+}
+
+#[test]
+fn an_idle_backend_is_forgotten_at_once_unless_it_may_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = config(&dir.path().join("l"), "127.0.0.1:1 127.0.0.1:2");
+    let one = config(&dir.path().join("l"), "127.0.0.1:1");
+    let mut instance = start(two);
+    instance.pool(0).tiers[0].backends[1].state.tally(0).count_attempt();
+    let replaced = instance.replace(instance.plan(one), &Found::default()).unwrap();
+    instance.forget_departed();
+    let after = instance.config.clone();
+    instance.restore(&replaced.before, &after).unwrap();
+    assert_eq!(instance.pool(0).tiers[0].backends[1].state.totals().attempts, 1);
+    drop(replaced);
+    let remove = Command::RemoveBackend { backend: BackendSelector::place(0, 1) };
+    instance.apply(&remove, &[]).unwrap();
+    assert_eq!(instance.departed_backends.len(), 0);
 }
 
 #[test]
