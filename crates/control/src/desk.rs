@@ -40,6 +40,11 @@ impl Request {
     pub fn may_change_state(&self) -> bool {
         matches!(self, Self::Command(_) | Self::Reconfigure(..) | Self::Reload(_))
     }
+
+    /// Whether it makes the instance stop listening.
+    pub fn shuts_down(&self) -> bool {
+        matches!(self, Self::Command(Asked { command: Command::Shutdown {}, .. }))
+    }
 }
 
 /// Where an answer goes. It is lost if whoever asked has gone.

@@ -158,7 +158,6 @@ impl Serving {
                 };
             }
             if self.owner.instance.is_shutting_down() {
-                self.keep_last().await;
                 return Ending::Status(0);
             }
         }
@@ -183,7 +182,7 @@ impl Serving {
         let settled_at = owner.settled_at;
         let revert_at = owner.revisions.as_ref().and_then(Revisions::revert_at);
         tokio::select! {
-            Some(request) = requests.recv() => self.handle(request),
+            Some(request) = requests.recv() => self.handle(request).await,
             news = keeper.next() => self.keep(news),
             () = owner.next_cut() => {}
             Some(batch) = backlog.next() => self.report(&batch),
@@ -219,10 +218,14 @@ impl Serving {
         None
     }
 
-    /// Carries out a request.
-    fn handle(&mut self, request: Request) {
+    /// Carries out a request. Only one that shuts the instance down takes time, and is not dropped:
+    /// see [`Self::until_shutdown`].
+    async fn handle(&mut self, request: Request) {
         if request.may_change_state() {
             self.keeper.note_change();
+        }
+        if request.shuts_down() && !self.owner.instance.is_shutting_down() {
+            self.keep_last().await;
         }
         self.owner.handle(request);
     }

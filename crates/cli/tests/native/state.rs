@@ -6,9 +6,11 @@ use crate::support::{
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 
 /// An instance with a state file.
 struct Kept {
@@ -143,6 +145,25 @@ fn clients_return_to_their_backends_after_a_restart() {
     for (client, had) in (1..=9).zip(had).rev().filter(|(_, had)| had != "a") {
         assert_eq!(from(client), had);
     }
+}
+
+#[test]
+fn the_last_change_is_on_disk_before_the_next_instance_can_begin() {
+    let (kept, a) = (Kept::new(), Backend::named("a"));
+    let _evenkeel = kept.start(&format!("{a}"));
+    kept.place.ctl("disable 0.0").check(0);
+    kept.wait_for("disabled");
+    // Written a second later, or at the end.
+    kept.place.ctl("drain 0.0").check(0);
+    let address = ("0.0.0.0", kept.port.number());
+    thread::scope(|scope| {
+        scope.spawn(|| kept.place.ctl("shutdown").check(0));
+        while TcpListener::bind(address).is_err() {
+            thread::yield_now();
+        }
+        let state = fs::read_to_string(kept.file()).unwrap();
+        assert!(state.contains("draining"), "{state}");
+    });
 }
 
 #[test]
