@@ -178,6 +178,7 @@ fn in_old_words(error: StartError) -> BalanceError {
             _ => BalanceError::NameNotCreatable(path),
         },
         StartError::Listen { .. }
+        | StartError::Certificate(_)
         | StartError::Passed(_)
         | StartError::ListenBeside { .. }
         | StartError::ListenTwice { .. }

@@ -3,7 +3,7 @@
 use crate::words::Choice;
 use crate::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    PeriodicProbe, Pool, Process, Route, StateDirectory, Tier,
+    PeriodicProbe, Pool, Process, Route, StateDirectory, Tier, Tls,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, RouteRule,
@@ -276,6 +276,16 @@ fn routes() -> impl Strategy<Value = (Vec<Route>, Duration)> {
     })
 }
 
+fn tls() -> impl Strategy<Value = Tls> {
+    let paths = |least: usize| prop::collection::vec(path(), least..3);
+    let protocols = prop::collection::vec(select(vec!["h2", "http/1.1", "postgresql"]), 0..3);
+    (paths(1), paths(0), protocols, span()).prop_map(|(certificates, keys, protocols, timeout)| {
+        let protocols = protocols.into_iter().map(str::to_owned).collect();
+        let timeout = timeout.max(Duration::from_millis(1));
+        Tls { certificates, keys, protocols, timeout }
+    })
+}
+
 fn listener(number: u16) -> impl Strategy<Value = Listener> {
     let families = select(vec![Family::Any, Family::V4, Family::V6]);
     let binds = families.prop_flat_map(move |family| {
@@ -288,7 +298,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
         Just(Source::Client),
         any::<u32>().prop_map(|it| Source::Fixed(Ipv4Addr::from_bits(it).into())),
     ];
-    let limits = (of(1u32..), of(1u32..), accept_proxy(), routes());
+    let limits = (of(1u32..), of(1u32..), accept_proxy(), routes(), of(tls()));
     let words = (select(vec![Cut::Reset, Cut::Close]), select(SpliceMode::WORDS.to_vec()));
     (name(), binds, limits, (timeouts(), flow_rules()), source, any::<[bool; 3]>(), words).prop_map(
         |(name, binds, limits, (timeouts, flows), source, flags, (cut, (_, splice)))| Listener {
@@ -305,6 +315,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             flows,
             source,
             accept_proxy: limits.2,
+            tls: limits.4,
             forwarded_headers: flags[1],
             dummy: flags[2],
             splice,

@@ -16,7 +16,7 @@ pub use names::Names;
 use crate::Config;
 use crate::{
     Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, Pool, Process, Route,
-    StateDirectory,
+    StateDirectory, Tls,
 };
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::mem::{Discriminant, discriminant};
@@ -229,7 +229,7 @@ settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
         id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, sessions_max: _,
-        connecting_max: _, timeouts: _, flows: _, source: _, accept_proxy: _, forwarded_headers: _,
+        connecting_max: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _, forwarded_headers: _,
         dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
@@ -256,6 +256,8 @@ settings! {
     Source(Source) is source, "source";
     /// [`Listener::accept_proxy`]
     AcceptProxy(Option<ProxyPeers>) is accept_proxy, "accept-proxy";
+    /// [`Listener::tls`]
+    Tls(Option<Tls>) is tls, "TLS";
     /// [`Listener::forwarded_headers`]
     ForwardedHeaders(bool) is forwarded_headers, "forwarded-headers";
     /// [`Listener::dummy`]

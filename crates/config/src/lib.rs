@@ -41,7 +41,7 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    PeriodicProbe, Pool, Process, Protocol, Route, StateDirectory, Tier,
+    PeriodicProbe, Pool, Process, Protocol, Route, StateDirectory, Tier, Tls,
 };
 pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::{PrintForm, policy_word, print_form};

@@ -59,6 +59,8 @@ pub struct Listener {
     /// The peers that must announce their clients by the PROXY protocol. If there are any, nobody
     /// else is served. Default: none.
     pub accept_proxy: Option<ProxyPeers>,
+    /// What clients' TLS is terminated with. Default: it is passed through like all bytes.
+    pub tls: Option<Tls>,
     /// Whether `X-Forwarded-Proto` and `X-Forwarded-For` are added to HTTP requests.
     /// Source: pen(1), `-H`.
     pub forwarded_headers: bool,
@@ -78,6 +80,20 @@ pub struct Route {
     pub rule: RouteRule,
     /// The name of the pool. If there is none of this name, nobody serves them.
     pub pool: String,
+}
+
+/// How TLS with clients is terminated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// The files of the certificate chains, at least one. The first is the default for clients that
+    /// ask for no name, or an unknown one.
+    pub certificates: Vec<PathBuf>,
+    /// Files with private keys, in any order. Default: the keys are in the files of the certificates.
+    pub keys: Vec<PathBuf>,
+    /// The protocols offered by ALPN, best first. Default: none, and a client may use any.
+    pub protocols: Vec<String>,
+    /// How long a handshake may take. Default 10 s.
+    pub timeout: Duration,
 }
 
 /// A local address to listen on.
@@ -400,6 +416,11 @@ impl PeriodicProbe {
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
     /// The default of [`PeriodicProbe::timeout`].
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+}
+
+impl Tls {
+    /// The default of [`Tls::timeout`].
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 impl Backend {

@@ -151,6 +151,22 @@ pub struct NativeArgs {
     #[arg(long, help_heading = ADMISSION)]
     pub share_port: bool,
 
+    /// Terminate TLS with the certificate chain in this PEM file; once for each certificate, the
+    /// first is the default
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_cert: Vec<PathBuf>,
+    /// Where the key of a certificate is [default: in the certificate's file]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
+    pub tls_key: Vec<PathBuf>,
+    /// Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]
+    #[arg(long, value_name = "NAMES", requires = "tls_cert", value_delimiter = ',')]
+    #[arg(value_parser = parse_alpn, help_heading = TLS)]
+    pub tls_alpn: Vec<String>,
+    /// How long a TLS handshake may take
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "tls_cert")]
+    #[arg(value_parser = parse_nonzero_duration, help_heading = TLS)]
+    pub tls_timeout: Span,
+
     /// How long to wait for a backend to accept a connection, per attempt
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     #[arg(value_parser = parse_nonzero_duration)]
@@ -636,6 +652,13 @@ fn parse_state(text: &str) -> Result<StateDirectory, String> {
     }
 }
 
+fn parse_alpn(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 if !text.contains(',') => Ok(text.to_owned()),
+        _ => Err("a protocol of ALPN is a name of 1 to 255 bytes, such as h2".to_owned()),
+    }
+}
+
 fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
@@ -683,6 +706,7 @@ const HEALTH: &str = "Health";
 const ADMISSION: &str = "Admitting clients";
 const TIMES: &str = "Times";
 const FLOWS: &str = "UDP flows";
+const TLS: &str = "TLS";
 const RELAYING: &str = "Relaying";
 const PROCESS: &str = "Process";
 

@@ -1,5 +1,6 @@
 //! The part of a start that can fail while the user is watching: names and sockets.
 
+use crate::certificates::CertificateError;
 use crate::found::Found;
 use crate::manager::{PassedSocketError, PassedSockets};
 use config::{Bind, Family, Host};
@@ -7,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use sys::datagram::bind_udp_group;
 use sys::files::OwnFile;
 
@@ -54,6 +56,9 @@ pub enum StartError {
         /// As configured.
         bind: String,
     },
+    /// A listener cannot terminate TLS.
+    #[error(transparent)]
+    Certificate(#[from] Arc<CertificateError>),
     /// What a service manager has passed for listening cannot be used.
     #[error(transparent)]
     Passed(#[from] PassedSocketError),

@@ -1,5 +1,6 @@
 //! What lookups have found before a change.
 
+use crate::certificates::Read;
 use config::{Endpoint, Host};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,13 +13,15 @@ pub(crate) struct Found {
     pub backends: HashMap<String, Vec<Address>>,
     /// Those of new listening hosts, or why there are none: a listener on such a name is refused.
     pub hosts: HashMap<String, Result<Vec<IpAddr>, String>>,
+    /// What TLS is terminated with.
+    pub certificates: Read,
 }
 
 impl Found {
     /// The addresses of one backend, whatever it is called.
     pub fn only(endpoint: &Endpoint, addresses: &[Address]) -> Self {
         let backends = HashMap::from([(endpoint.to_string(), addresses.to_vec())]);
-        Self { backends, hosts: HashMap::new() }
+        Self { backends, ..Self::default() }
     }
 
     /// The addresses of an endpoint; none for a name that was not found.

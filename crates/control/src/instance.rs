@@ -6,12 +6,13 @@
 
 use crate::answers::Answers;
 use crate::bind::Sockets;
+use crate::certificates::Certificates;
 use crate::countries::CountryBook;
 use crate::desk::Known;
 use crate::manager::PassedSockets;
 use crate::probes::Probes;
 use crate::reload::named_backends;
-use crate::snapshot::{Departed, settings};
+use crate::snapshot::{Departed, settings, termination};
 use balancing::{Backend, Pool, Routes, Totals};
 use config::{Bind, Config, Endpoint, Ids};
 use dataplane::{DataPlane, DoorId, Listener, Observe, Routing, SessionInfo, Settings};
@@ -42,6 +43,7 @@ pub struct Instance {
     pub(crate) started: Instant,
     pub(crate) shutting_down: bool,
     pub(crate) countries: CountryBook,
+    pub(crate) certificates: Certificates,
     /// Sockets that the service manager has passed, as long as we listen.
     pub(crate) passed: PassedSockets,
     /// The last configuration from the file or the companion; at first the one of the start. It
@@ -78,7 +80,7 @@ impl Instance {
         ids: Ids,
         (mut bound, pools): (Vec<Bound>, Vec<Pool>),
         observe: Observe,
-        countries: CountryBook,
+        (countries, certificates): (CountryBook, Certificates),
     ) -> Self {
         let mut instance = Self {
             plane,
@@ -94,6 +96,7 @@ impl Instance {
             started: sys::clock::now(),
             shutting_down: false,
             countries,
+            certificates,
             passed: PassedSockets::default(),
             probes: Probes::default(),
         };
@@ -136,7 +139,9 @@ impl Instance {
     pub(crate) fn settings(&mut self, config: &config::Listener) -> Settings {
         let pools = config.pools().filter_map(|pool| self.config.pool(pool));
         let countries = pools.filter_map(|pool| self.countries.find(pool)).last();
-        settings(config, self.observe, countries)
+        let tls = config.tls.as_ref();
+        let tls = tls.map(|it| termination(it, self.certificates.find(it)));
+        settings(config, self.observe, countries, tls)
     }
 
     /// The running pool of this name; one that serves nobody, if it does not exist.

@@ -12,6 +12,7 @@ mod answers;
 mod asking;
 mod backlog;
 mod bind;
+mod certificates;
 mod client;
 mod commands;
 mod countries;
@@ -51,6 +52,7 @@ mod unserved;
 mod watch;
 
 pub use bind::{StartError, can_listen, first_ipv4};
+pub use certificates::CertificateError;
 pub use client::{Client, ClientError};
 pub use instance::Instance;
 pub use load::{LoadError, load};

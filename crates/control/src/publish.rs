@@ -44,6 +44,9 @@ impl Instance {
                 }
             }
         }
+        if let Err(error) = self.certificates.take(next, &found.certificates) {
+            errors.push(error.into());
+        }
         StartErrors::or(bound, errors)
     }
 

@@ -1,6 +1,7 @@
 //! Reloads the configuration file: reads it and looks names up, off the control thread, and then
 //! has the owner of the instance apply it.
 
+use crate::certificates;
 use crate::desk::{Desk, Known, Reload, Request, Who};
 use crate::first_names::listening_names;
 use crate::found::Found;
@@ -39,13 +40,17 @@ impl Desk {
 
     async fn read(&self, origin: &Origin) -> Result<(Loaded, Found), ReadError> {
         let origin = origin.clone();
-        let read = spawn_blocking(move || origin.read()).await;
-        let loaded = match read {
-            Ok(loaded) => loaded?,
+        let read = spawn_blocking(move || {
+            let loaded = origin.read()?;
+            let certificates = certificates::read_all(&loaded.config);
+            Ok((loaded, certificates))
+        });
+        let (loaded, certificates) = match read.await {
+            Ok(read) => read?,
             Err(_) => return Err(ReadError::Invalid { reports: Vec::new(), left_out: 1 }),
         };
         let found = self.find_new(&loaded.config).await;
-        Ok((loaded, found))
+        Ok((loaded, Found { certificates, ..found }))
     }
 
     /// Looks up the names that are not known yet, all of them at the same time, for two seconds.
@@ -54,7 +59,7 @@ impl Desk {
         let Known { backends, binds } = self.ask(Request::Known).await.unwrap_or_default();
         let hosts = find_hosts(config, &binds, deadline);
         let (backends, hosts) = tokio::join!(self.find_backends(config, backends, deadline), hosts);
-        Found { backends, hosts }
+        Found { backends, hosts, ..Found::default() }
     }
 
     /// The addresses of backends, beside those that are known already.

@@ -4,11 +4,12 @@ use crate::first_names::FirstNames;
 use crate::found::Found;
 use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
 use config::Config;
-use dataplane::{Countries, Observe, Settings};
+use dataplane::{Countries, Observe, Settings, Termination};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use terms::{Address, BackendId};
+use tls::Acceptor;
 
 /// Builds a pool with no counts. Names that have no address yet are looked up later.
 pub(crate) fn first_pool(config: &config::Pool, workers: usize, names: &FirstNames) -> Pool {
@@ -209,11 +210,17 @@ pub(crate) fn backend_ids(config: &Config) -> HashSet<BackendId> {
     pools.flat_map(config::Pool::all_backends).filter_map(|backend| backend.id).collect()
 }
 
+/// How a listener terminates TLS.
+pub(crate) fn termination(config: &config::Tls, acceptor: Option<Acceptor>) -> Termination {
+    Termination { acceptor, timeout: config.timeout }
+}
+
 /// The settings for the sessions of a listener.
 pub(crate) fn settings(
     config: &config::Listener,
     observe: Observe,
     countries: Option<Arc<dyn Countries>>,
+    tls: Option<Termination>,
 ) -> Settings {
     Settings {
         timeouts: config.timeouts,
@@ -225,6 +232,7 @@ pub(crate) fn settings(
         accept_proxy: config.accept_proxy.clone(),
         hello_wait: (!config.routes.is_empty()).then_some(config.hello_wait),
         dummy: config.dummy,
+        tls,
         countries,
         splice: config.splice,
         cut: config.cut,

@@ -3,6 +3,7 @@
 
 use crate::backlog::Backlog;
 use crate::bind::{StartError, listen};
+use crate::certificates::{self, Certificates};
 use crate::countries::CountryBook;
 use crate::desk::Desk;
 use crate::first_names::FirstNames;
@@ -100,6 +101,7 @@ pub struct Prepared {
     origin: Option<(Origin, ContentHash)>,
     user: Option<(String, User)>,
     countries: CountryBook,
+    certificates: Certificates,
     /// From before anybody can see that this instance listens until it can handle them.
     held: HeldSignals,
 }
@@ -125,6 +127,8 @@ impl Prepared {
         let mut kept = Kept::read(setup.state.as_ref(), owner);
         let mut config = kept.apply(&given);
         config.identify(None, &mut ids);
+        let mut certificates = Certificates::default();
+        certificates.take(&config, &certificates::read_all(&config))?;
         let names = FirstNames::look_up(&config, kept.names());
         let mut manager = setup.manager;
         let bound = bind_all(&config, &mut manager.passed, workers, &names)?;
@@ -171,6 +175,7 @@ impl Prepared {
             origin: setup.origin,
             user,
             countries,
+            certificates,
             held,
         })
     }
@@ -227,8 +232,8 @@ impl Prepared {
         runtime.block_on(probes.first_verdicts(&self.config));
         let serve = (self.bound, self.pools);
         let configs = (self.given, self.config);
-        let mut instance =
-            Instance::start(plane, configs, self.ids, serve, self.observe, self.countries);
+        let books = (self.countries, self.certificates);
+        let mut instance = Instance::start(plane, configs, self.ids, serve, self.observe, books);
         instance.probes = probes;
         instance.plane.settle();
         instance.passed = self.manager.passed;

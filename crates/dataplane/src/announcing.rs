@@ -126,8 +126,9 @@ fn origin(session: &Session) -> Origin {
 
 /// Whether the backend gets bytes of the client as soon as it is connected.
 fn has_bytes_to_send(session: &Session) -> bool {
-    let is_rewritten = session.extras.as_ref().is_some_and(|extras| extras.forwarded.is_some());
+    let extras = session.extras.as_ref();
+    // Rewriting may hold bytes back, and what is there of TLS may be no bytes of the client.
+    let is_changed = extras.is_some_and(|it| it.forwarded.is_some() || it.tls.is_some());
     let is_there = || matches!(net::peek(session.downstream(), &mut [0]), Ok(count) if count > 0);
-    // Rewriting may hold bytes back.
-    !is_rewritten && (!session.link.residue(Side::Downstream).is_empty() || is_there())
+    !is_changed && (!session.link.residue(Side::Downstream).is_empty() || is_there())
 }

@@ -15,6 +15,7 @@ mod chores;
 mod connect;
 mod datagrams;
 mod event;
+mod handshaking;
 #[cfg(all(loom, test))]
 mod interleavings;
 mod listener;
@@ -26,6 +27,7 @@ mod relaying;
 mod room;
 mod routing;
 mod searches;
+mod secure;
 mod session;
 mod sessions;
 mod shared;
@@ -38,6 +40,6 @@ mod wire;
 mod worker;
 
 pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
-pub use listener::{Countries, Listener, Observe, Routing, Settings};
+pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
 pub use plane::{DataPlane, Options, RollCall};
 pub use shared::DoorId;

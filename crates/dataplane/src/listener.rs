@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Timeouts};
+use tls::Acceptor;
 
 /// A listener's settings, its pool and its counters.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Settings {
     /// How long clients may be silent before they go to the listener's own pool; `None` if there are
     /// no routes, so that nobody waits. Applies to sessions that begin later.
     pub hello_wait: Option<Duration>,
+    /// What the clients' TLS is terminated with, if it is. Applies to sessions that begin later.
+    pub tls: Option<Termination>,
     /// Where addresses are registered, if that is known. Used if an access list needs it.
     pub countries: Option<Arc<dyn Countries>>,
     /// What is reported besides the end of each session.
@@ -84,6 +87,15 @@ impl Routing {
     ) -> Option<Arc<Pool>> {
         self.pools.get(self.routes.find(name, offers)?).map(Arc::clone)
     }
+}
+
+/// What clients' TLS is terminated with.
+#[derive(Clone, Debug)]
+pub struct Termination {
+    /// Certificates and rules. Without them, nobody is served.
+    pub acceptor: Option<Acceptor>,
+    /// How long a handshake may take.
+    pub timeout: Duration,
 }
 
 /// Knows where addresses are registered.

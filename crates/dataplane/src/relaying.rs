@@ -1,12 +1,16 @@
 //! The second part of a session's life: relaying, and the decision to end.
 
 use crate::connect::start_over;
+use crate::listener::Observe;
 use crate::searches::Searches;
-use crate::session::{Next, Session, State};
+use crate::session::{Extras, Next, Session, State};
 use crate::tools::{BUDGET, Tools};
-use crate::wire::{Ends, Inspected, Plain, Rewriting, Watch};
-use relay::{Pumped, Verdict, pump};
+use crate::wire::{Either, Ends, Inspected, Plain, Rewriting, Secured, Transport, Watch};
+use balancing::Backend;
+use relay::{Link, Pumped, Verdict, pump};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, Cut, Instant, KeepAlive, Side, Timeouts};
@@ -38,53 +42,153 @@ pub(crate) fn go_on(
     tools: &mut Tools,
     now: Instant,
 ) -> Next {
-    let client = session.client();
     let settings = session.listener.settings();
-    let observe = settings.observe;
-    let (downstream, is_unix) = (session.downstream.as_fd(), session.is_unix);
-    let State::Relaying { lease, upstream, .. } = &mut session.state else { return Next::Event };
-    let mut forwarded = session.extras.as_mut().and_then(|extras| extras.forwarded.take());
-    let mut ends = Ends {
-        transports: [
-            Plain::downstream(downstream, is_unix),
-            Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes),
-        ],
-        buffer: &mut tools.buffer,
-        passing: 0,
-        extras: &mut session.extras,
-        pipes: &mut tools.pipes,
-        tally: lease.backend().state.tally(tools.worker),
-    };
-    let is_watched = observe.blocks || observe.requests;
-    let pumped = if is_watched || forwarded.is_some() {
-        let mut inspected = Inspected {
-            inner: ends,
-            rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
-                forwarded,
-                output: &mut tools.rewritten,
-                is_passing: false,
-            }),
-            watch: is_watched.then(|| Watch {
-                observe,
-                client,
-                backend: lease.backend(),
-                end_reported: &mut session.end_reported,
-                events: &mut tools.outbox.events,
-            }),
-        };
-        pump(&mut session.link, &mut inspected, BUDGET, now)
-    } else {
-        pump(&mut session.link, &mut ends, BUDGET, now)
-    };
-    if forwarded.is_some() {
-        session.extras.get_or_insert_default().forwarded = forwarded;
-        tools.clear_rewritten();
-    }
+    let is_tls = session.extras.as_ref().is_some_and(|extras| extras.tls.is_some());
+    let pumped =
+        if is_tls { pump_tls(session, tools, now) } else { pump_plain(session, tools, now) };
     match pumped {
         Pumped::Busy => Next::Turn,
         Pumped::Starved => Next::By(now + MEMORY_RETRY),
         Pumped::Idle => settle(session, searches, tools, &settings.timeouts, now),
     }
+}
+
+fn pump_plain(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
+    let client = session.client();
+    let State::Relaying { lease, upstream, .. } = &mut session.state else { return Pumped::Idle };
+    let transports = [
+        Plain::downstream(session.downstream.as_fd(), session.is_unix),
+        Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes),
+    ];
+    let parts = Parts {
+        link: &mut session.link,
+        extras: &mut session.extras,
+        end_reported: &mut session.end_reported,
+        observe: session.listener.settings().observe,
+        backend: lease.backend(),
+        client,
+    };
+    pump_over(transports, parts, tools, now)
+}
+
+/// Moves what can be moved if at least one side speaks TLS.
+fn pump_tls(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
+    let client = session.client();
+    let Some(mut tls) = session.extras.as_mut().and_then(|extras| extras.tls.take()) else {
+        return Pumped::Idle;
+    };
+    let State::Relaying { lease, upstream, .. } = &mut session.state else { return Pumped::Idle };
+    let records = std::mem::take(&mut tools.records);
+    let [down, up] = &mut *tls;
+    let is_hung_up = |side| session.link.is_hung_up(side);
+    let downstream = Plain::downstream(session.downstream.as_fd(), session.is_unix);
+    let upstream = Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes);
+    let mut transports = [
+        Either::new(downstream, down.as_mut(), &records, is_hung_up(Side::Downstream)),
+        Either::new(upstream, up.as_mut(), &records, is_hung_up(Side::Upstream)),
+    ];
+    transports.iter_mut().for_each(Either::flush);
+    let parts = Parts {
+        link: &mut session.link,
+        extras: &mut session.extras,
+        end_reported: &mut session.end_reported,
+        observe: session.listener.settings().observe,
+        backend: lease.backend(),
+        client,
+    };
+    let pumped = pump_over(transports, parts, tools, now);
+    tools.records = records;
+    session.extras.get_or_insert_default().tls = Some(tls);
+    pumped
+}
+
+/// What is needed of a session to move its bytes, besides its connections.
+struct Parts<'a> {
+    link: &'a mut Link,
+    extras: &'a mut Option<Box<Extras>>,
+    end_reported: &'a mut bool,
+    observe: Observe,
+    backend: &'a Arc<Backend>,
+    client: Option<SocketAddr>,
+}
+
+#[inline]
+fn pump_over<T: Transport>(
+    transports: [T; 2],
+    parts: Parts<'_>,
+    tools: &mut Tools,
+    now: Instant,
+) -> Pumped {
+    let Parts { link, extras, end_reported, observe, backend, client } = parts;
+    let mut forwarded = extras.as_mut().and_then(|extras| extras.forwarded.take());
+    let mut ends = Ends {
+        transports,
+        buffer: &mut tools.buffer,
+        passing: 0,
+        extras: &mut *extras,
+        pipes: &mut tools.pipes,
+        tally: backend.state.tally(tools.worker),
+    };
+    let is_watched = observe.blocks || observe.requests;
+    if !is_watched && forwarded.is_none() {
+        return pump(link, &mut ends, BUDGET, now);
+    }
+    let mut inspected = Inspected {
+        inner: ends,
+        rewriting: forwarded.as_deref_mut().map(|forwarded| Rewriting {
+            forwarded,
+            output: &mut tools.rewritten,
+            is_passing: false,
+        }),
+        watch: is_watched.then_some(Watch {
+            observe,
+            client,
+            backend,
+            end_reported,
+            events: &mut tools.outbox.events,
+        }),
+    };
+    let pumped = pump(link, &mut inspected, BUDGET, now);
+    if forwarded.is_some() {
+        extras.get_or_insert_default().forwarded = forwarded;
+        tools.clear_rewritten();
+    }
+    pumped
+}
+
+/// Calls `act` with each side's TLS, where there is any.
+fn with_tls(session: &mut Session, tools: &Tools, mut act: impl FnMut(Side, &mut Secured<'_>)) {
+    let Some(extras) = &mut session.extras else { return };
+    let Some(tls) = &mut extras.tls else { return };
+    let upstream = match &mut session.state {
+        State::Relaying { upstream, .. } => Some(upstream),
+        State::Resetting { upstream, .. } => upstream.as_mut(),
+        _ => None,
+    };
+    let downstream = Plain::downstream(session.downstream.as_fd(), session.is_unix);
+    let upstream =
+        upstream.map(|it| Plain::upstream(it.socket.as_fd(), it.is_unix, &mut it.writes));
+    let [down, up] = &mut **tls;
+    let sides = [(Side::Downstream, down, Some(downstream)), (Side::Upstream, up, upstream)];
+    for (side, tls, socket) in sides {
+        if let (Some(tls), Some(socket)) = (tls, socket) {
+            act(side, &mut Secured { socket, tls, records: &tools.records, is_hung_up: false });
+        }
+    }
+}
+
+/// Says to TLS peers that nothing follows. Returns whether all has been sent.
+pub(crate) fn close_tls(session: &mut Session, tools: &Tools) -> bool {
+    let mut is_sent = true;
+    with_tls(session, tools, |_, it| is_sent &= it.close());
+    is_sent
+}
+
+/// Whether the victim of a reset has been sent everything that was sealed for it.
+fn has_sent_all(session: &mut Session, victim: Side, tools: &Tools) -> bool {
+    let mut is_sent = true;
+    with_tls(session, tools, |side, it| is_sent &= side != victim || !it.tls.has_unsent());
+    is_sent
 }
 
 /// Acts on the verdict once neither direction can move.
@@ -96,7 +200,14 @@ fn settle(
     now: Instant,
 ) -> Next {
     session.give_back_pipes(&mut tools.pipes);
-    match session.link.verdict(timeouts) {
+    let verdict = session.link.verdict(timeouts);
+    let is_sent = match verdict {
+        Verdict::Open => true,
+        Verdict::Close(_) | Verdict::Leave(_) => close_tls(session, tools),
+        Verdict::Abort { victim, .. } => has_sent_all(session, victim, tools),
+    };
+    match verdict {
+        _ if !is_sent => session.link.deadline(timeouts).map_or(Next::Event, Next::By),
         Verdict::Open => {
             if let State::Relaying { search, .. } = &mut session.state
                 && search.is_some()

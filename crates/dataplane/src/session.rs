@@ -4,8 +4,9 @@ use crate::event::SessionInfo;
 use crate::listener::Listener;
 use crate::pipes::Pipes;
 use crate::searches::{SearchKey, Searches};
+use crate::secure::Secure;
 use crate::token::Token;
-use balancing::{Affinity, Lease};
+use balancing::{Affinity, Lease, Pool};
 use relay::{Forwarded, Incarnation, Link};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -44,6 +45,8 @@ pub(crate) struct Session {
 ///      |        v
 ///      |--> Routing: a TLS client is to say which pool it wants
 ///      |        v
+///      |--> Handshaking: TLS with the client
+///      |        v
 ///   accepted --> Seeking --offer--> Waiting --socket--> Connecting --answer--> Relaying --> gone
 ///      |            ^                 ^ |                    |                   | |
 ///      |            '- backend failed-|-'      next address, |                   | reset, and all
@@ -57,6 +60,8 @@ pub(crate) enum State {
     Announcing,
     /// The client has yet to say by its ClientHello which pool is to serve it.
     Routing(Greeting),
+    /// TLS with the client is being negotiated.
+    Handshaking { pool: Arc<Pool> },
     /// A backend is to be chosen.
     Seeking { search: SearchKey },
     /// A backend was chosen; the session waits for a socket, or for its turn, to connect to it.
@@ -111,6 +116,8 @@ pub(crate) struct Extras {
     pub announced: Option<Box<Announced>>,
     /// What a TLS client has asked for.
     pub routed: Option<Box<Routed>>,
+    /// The TLS of the client's and of the backend's connection, if there is any.
+    pub tls: Option<Box<Secures>>,
 }
 
 /// What a TLS client has asked for, and what came of it.
@@ -120,6 +127,9 @@ pub(crate) struct Routed {
     /// The affinity table of the pool that serves the client.
     pub affinity: Option<Arc<Affinity>>,
 }
+
+/// The TLS of a session's connections, by side.
+pub(crate) type Secures = [Option<Secure>; 2];
 
 /// What a proxy's header says besides the client's address.
 pub(crate) struct Announced {
@@ -233,7 +243,7 @@ impl Session {
             State::Connecting { upstream, .. } | State::Relaying { upstream, .. } => Some(upstream),
             State::Resetting { upstream, .. } => upstream.as_ref(),
             State::Seeking { .. } | State::Waiting { .. } => None,
-            State::Announcing | State::Routing(_) => None,
+            State::Announcing | State::Routing(_) | State::Handshaking { .. } => None,
             State::Answering { .. } | State::Changing => None,
         }
     }
@@ -244,7 +254,10 @@ impl Session {
             | State::Connecting { lease, .. }
             | State::Relaying { lease, .. }
             | State::Resetting { lease, .. } => Some(lease),
-            State::Announcing | State::Routing(_) | State::Seeking { .. } => None,
+            State::Announcing
+            | State::Routing(_)
+            | State::Handshaking { .. }
+            | State::Seeking { .. } => None,
             State::Answering { .. } | State::Changing => None,
         }
     }
@@ -255,7 +268,10 @@ impl Session {
             | State::Waiting { search, .. }
             | State::Connecting { search, .. } => Some(search),
             State::Relaying { search, .. } => search.as_ref(),
-            State::Announcing | State::Routing(_) | State::Answering { .. } => None,
+            State::Announcing
+            | State::Routing(_)
+            | State::Handshaking { .. }
+            | State::Answering { .. } => None,
             State::Resetting { .. } | State::Changing => None,
         }
     }
@@ -313,6 +329,7 @@ impl Session {
         if extras.forwarded.is_none()
             && extras.announced.is_none()
             && extras.routed.is_none()
+            && extras.tls.is_none()
             && extras.pipes.iter().all(Option::is_none)
         {
             self.extras = None;
@@ -326,7 +343,10 @@ impl Session {
             | State::Waiting { search, .. }
             | State::Connecting { search, .. } => Some(search),
             State::Relaying { search, .. } => search,
-            State::Announcing | State::Routing(_) | State::Answering { .. } => None,
+            State::Announcing
+            | State::Routing(_)
+            | State::Handshaking { .. }
+            | State::Answering { .. } => None,
             State::Resetting { .. } | State::Changing => None,
         }
     }
@@ -354,6 +374,7 @@ impl Session {
             phase: match self.state {
                 State::Announcing
                 | State::Routing(_)
+                | State::Handshaking { .. }
                 | State::Seeking { .. }
                 | State::Waiting { .. }
                 | State::Connecting { .. } => Phase::Connecting,

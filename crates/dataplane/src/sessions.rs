@@ -1,6 +1,7 @@
 //! A worker's sessions, their timers, and their turns.
 
 use crate::event::{Ended, Event, SessionInfo, Trace};
+use crate::handshaking::{self, Handshakes};
 use crate::listener::{Connecting, Listener};
 use crate::searches::{Searches, Searching};
 use crate::session::{Greeting, Next, Session, State};
@@ -29,6 +30,7 @@ pub(crate) struct Sessions {
     again: Vec<usize>,
     resting: Vec<usize>,
     fired: Vec<usize>,
+    handshakes: Handshakes,
 }
 
 impl Sessions {
@@ -44,7 +46,7 @@ impl Sessions {
 
     /// Whether any asked for another turn.
     pub fn are_busy(&self) -> bool {
-        !self.again.is_empty()
+        !self.again.is_empty() || self.handshakes.are_waiting()
     }
 
     /// A time before which no timer fires.
@@ -70,6 +72,9 @@ impl Sessions {
         } else if settings.hello_wait.is_some() {
             drop(connecting);
             State::Routing(Greeting::new(now))
+        } else if settings.tls.is_some() {
+            drop(connecting);
+            State::Handshaking { pool: Arc::clone(&listener.pool()) }
         } else {
             let pool = Arc::clone(&listener.pool());
             let search = search(&listener, pool, peer, number, connecting, tools);
@@ -78,16 +83,16 @@ impl Sessions {
         let session = Session::new(number, state, listener, (socket, peer), now);
         let key = self.slab.insert(session);
         let session = &self.slab[key];
-        let next = match session.state {
-            State::Announcing => announcing::begin(session),
-            State::Routing(_) => routing::begin(session, now),
-            State::Answering { .. } => answering::begin(session, now),
-            _ => Next::Event,
-        };
         if matches!(session.state, State::Seeking { .. }) {
             self.go_on(key, tools, now);
         } else {
             tools.shared.made_room(&session.listener);
+            let next = match session.state {
+                State::Announcing => announcing::begin(session),
+                State::Routing(_) => routing::begin(session, now),
+                State::Answering { .. } => answering::begin(session, now),
+                _ => self.begin_handshake(key, now, tools),
+            };
             self.apply(key, next, tools, now);
         }
         // Last, so that the client's first bytes find the connect under way.
@@ -128,13 +133,16 @@ impl Sessions {
         session.link.handle_ready(side, ready);
         match session.state {
             State::Relaying { .. } | State::Answering { .. } => self.go_on(key, tools, now),
-            State::Announcing | State::Routing(_) if !ready.failed => self.go_on(key, tools, now),
+            State::Announcing | State::Routing(_) | State::Handshaking { .. } if !ready.failed => {
+                self.go_on(key, tools, now);
+            }
             State::Resetting { victim: Side::Downstream, reason, .. } if ready.failed => {
                 self.end(key, reason, None, tools, now);
             }
             State::Resetting { .. } | State::Changing => {}
             State::Announcing
             | State::Routing(_)
+            | State::Handshaking { .. }
             | State::Seeking { .. }
             | State::Waiting { .. }
             | State::Connecting { .. } => {
@@ -176,6 +184,7 @@ impl Sessions {
             // Left behind by an earlier connection, or nothing to act on.
             State::Relaying { .. } | State::Resetting { .. } | State::Seeking { .. } => {}
             State::Waiting { .. } | State::Announcing | State::Routing(_) => {}
+            State::Handshaking { .. } => {}
             State::Answering { .. } | State::Changing => {}
         }
     }
@@ -183,6 +192,12 @@ impl Sessions {
     /// Does whatever is to be done for a session in its state.
     fn go_on(&mut self, key: usize, tools: &mut Tools, now: Instant) {
         let Some(session) = self.slab.get_mut(key) else { return };
+        if matches!(session.state, State::Handshaking { .. }) {
+            if !std::mem::replace(&mut session.queued, true) {
+                self.handshakes.add(key);
+            }
+            return;
+        }
         session.queued = false;
         let next = match session.state {
             State::Relaying { .. } => {
@@ -201,17 +216,29 @@ impl Sessions {
                 }
                 Ok(()) => {
                     let pool = Arc::clone(&session.listener.pool());
-                    self.seek(key, pool, tools, now)
+                    self.admit(key, pool, tools, now)
                 }
                 Err(next) => next,
             },
             State::Routing(_) => match routing::go_on(session, tools, now) {
-                Ok(pool) => self.seek(key, pool, tools, now),
+                Ok(pool) => self.admit(key, pool, tools, now),
                 Err(next) => next,
             },
-            State::Resetting { .. } | State::Changing => Next::Event,
+            State::Handshaking { .. } | State::Resetting { .. } | State::Changing => Next::Event,
         };
         self.apply(key, next, tools, now);
+    }
+
+    /// Goes on with a session that knows its client and its pool.
+    fn admit(&mut self, key: usize, pool: Arc<Pool>, tools: &mut Tools, now: Instant) -> Next {
+        let session = &mut self.slab[key];
+        if session.listener.settings().tls.is_none() {
+            return self.seek(key, pool, tools, now);
+        }
+        session.state = State::Handshaking { pool };
+        let next = self.begin_handshake(key, now, tools);
+        self.go_on(key, tools, now); // the client's first bytes may be there already
+        next
     }
 
     /// Begins the search of a session that knows its client and its pool.
@@ -222,6 +249,48 @@ impl Sessions {
         let search = search(listener, pool, client, session.number, connecting, tools);
         session.state = State::Seeking { search: self.searches.begin(search) };
         connect::seek(session, key, &mut self.searches, tools, now)
+    }
+
+    /// Counts a session that begins its TLS handshake. If there are too many, the oldest one ends.
+    fn begin_handshake(&mut self, key: usize, now: Instant, tools: &mut Tools) -> Next {
+        self.handshakes.begin(key, self.slab[key].number);
+        let slab = &self.slab;
+        let is_under_way = |key: usize, number: u64| {
+            let session = slab.get(key).filter(|it| it.number == number);
+            session.is_some_and(|it| matches!(it.state, State::Handshaking { .. }))
+        };
+        if let Some(oldest) = self.handshakes.too_many(is_under_way) {
+            let next = handshaking::handle_deadline(&self.slab[oldest]);
+            self.apply(oldest, next, tools, now);
+        }
+        self.slab.get(key).map_or(Next::Event, |session| handshaking::begin(session, now))
+    }
+
+    /// Continues handshakes, as many as may be in one turn.
+    pub fn shake_hands(&mut self, tools: &mut Tools, now: Instant) {
+        let mut left = handshaking::STEPS_PER_TURN;
+        while left > 0
+            && let Some(key) = self.handshakes.next()
+        {
+            let Some(session) = self.slab.get_mut(key) else { continue };
+            let State::Handshaking { pool } = &session.state else { continue };
+            if !std::mem::replace(&mut session.queued, false) {
+                continue; // another one, by now
+            }
+            let pool = Arc::clone(pool);
+            left -= 1;
+            let next = match handshaking::go_on(session, tools) {
+                Ok(()) => {
+                    self.handshakes.under_way -= 1;
+                    self.seek(key, pool, tools, now)
+                }
+                Err(next) => next,
+            };
+            match next {
+                Next::Turn => self.go_on(key, tools, now),
+                next => self.apply(key, next, tools, now),
+            }
+        }
     }
 
     /// Provides what a session needs next.
@@ -279,6 +348,7 @@ impl Sessions {
             }
             State::Announcing => announcing::handle_deadline(session, now),
             State::Routing(_) => return self.go_on(key, tools, now),
+            State::Handshaking { .. } => handshaking::handle_deadline(session),
             State::Answering { .. } => answering::handle_deadline(session),
             State::Resetting { reason, .. } => {
                 let settings = session.listener.settings();
@@ -338,6 +408,12 @@ impl Sessions {
     ) {
         self.deadlines.clear(key);
         let mut session = self.slab.remove(key);
+        if matches!(session.state, State::Handshaking { .. }) {
+            self.handshakes.under_way -= 1;
+        }
+        if cut == Some(Cut::Close) {
+            relaying::close_tls(&mut session, tools);
+        }
         session.give_back_pipes(&mut tools.pipes);
         let pipes = session.extras.iter_mut().flat_map(|extras| &mut extras.pipes);
         pipes.filter_map(Option::take).for_each(|pipe| tools.pipes.discard(pipe));

@@ -3,6 +3,7 @@
 use crate::event::Trouble;
 use crate::outbox::Outbox;
 use crate::pipes::Pipes;
+use crate::secure::Records;
 use crate::shared::Shared;
 use crate::shortage::{Portless, Shortages};
 use relay::READ_BYTES_MAX;
@@ -22,6 +23,8 @@ pub(crate) struct Tools {
     pub buffer: Box<[u8]>,
     /// A header for a backend, or a client's bytes as they were rewritten, until they are written.
     pub rewritten: Vec<u8>,
+    /// Where TLS records pass. Empty until a connection has some.
+    pub records: Records,
     pub pipes: Pipes,
     pub outbox: Outbox,
     pub shortages: Shortages,
@@ -46,6 +49,7 @@ impl Tools {
             // Fresh zeroed memory costs nothing until bulk data touches it.
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             rewritten: Vec::new(),
+            records: Records::default(),
             pipes,
             outbox,
             shortages: Shortages::default(),

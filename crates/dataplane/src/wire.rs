@@ -2,8 +2,8 @@
 //!
 //! ~~~text
 //!   relay::pump --> [Inspected] ---------> Ends --------------> one Transport per side
-//!                   rewrites HTTP heads,   reads into the       a plain socket
-//!                   reports what passes    worker's buffer,
+//!                   rewrites HTTP heads,   reads into the       a plain socket,
+//!                   reports what passes    worker's buffer,     or TLS on one
 //!                   (where asked for)      pipes, counting
 //! ~~~
 //!
@@ -15,18 +15,22 @@ mod inspected;
 mod observe;
 mod plain;
 mod rewrite;
+mod secured;
 
 pub(crate) use ends::Ends;
 pub(crate) use inspected::Inspected;
 pub(crate) use observe::Watch;
 pub(crate) use plain::Plain;
 pub(crate) use rewrite::Rewriting;
+pub(crate) use secured::{Either, Secured};
 
 use relay::{Fault, Received, Urgent};
 use sys::pipe::Pipe;
 
 /// One side's connection. It moves bytes and knows nothing about sessions.
 pub(crate) trait Transport {
+    /// Whether bytes can go through pipes between two of these.
+    const SPLICES: bool;
     /// Reads into `buffer`; zero bytes mean end of file. Data that a transport has received but not
     /// handed out causes no event, so [`Received::is_short`] is false for as long as there is more
     /// to read.

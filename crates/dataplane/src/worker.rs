@@ -93,6 +93,7 @@ impl Worker {
         }
         self.accept_clients(now);
         self.sessions.take_turns(&mut self.tools, now);
+        self.sessions.shake_hands(&mut self.tools, now);
         if self.may_expire() {
             self.sessions.expire(&mut self.tools, now);
             self.datagrams.expire(&mut self.tools, now);

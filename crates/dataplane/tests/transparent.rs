@@ -71,6 +71,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         accept_proxy: None,
         flows: terms::FlowRules::default(),
         hello_wait: None,
+        tls: None,
         countries: None,
         observe: Observe::default(),
     };

@@ -67,7 +67,11 @@ pub enum CloseReason {
     ProxyInvalid,
     /// A proxy did not send all of the header within `connect-timeout`.
     ProxyTimeout,
-    /// The client did not send all of its ClientHello in time.
+    /// The TLS handshake with the client failed.
+    #[serde(rename = "tls-handshake-failed")]
+    TlsFailed,
+    /// The client did not send all of its ClientHello in time, or did not complete the TLS handshake
+    /// within `tls-timeout`.
     TlsTimeout,
     /// No local socket for the backend was available within the connect time-out.
     NoSocket,
@@ -99,7 +103,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -112,6 +116,7 @@ impl CloseReason {
         Self::ProxyUntrusted,
         Self::ProxyInvalid,
         Self::ProxyTimeout,
+        Self::TlsFailed,
         Self::TlsTimeout,
         Self::NoSocket,
         Self::IdleTimeout,
@@ -139,6 +144,7 @@ impl CloseReason {
             Self::ProxyUntrusted => "proxy-untrusted",
             Self::ProxyInvalid => "proxy-invalid",
             Self::ProxyTimeout => "proxy-timeout",
+            Self::TlsFailed => "tls-handshake-failed",
             Self::TlsTimeout => "tls-timeout",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",

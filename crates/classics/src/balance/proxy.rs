@@ -128,6 +128,7 @@ impl BalanceProxy {
             flows: FlowRules::default(),
             source,
             accept_proxy: None,
+            tls: None,
             forwarded_headers: false,
             dummy: false,
             routes: Vec::new(),

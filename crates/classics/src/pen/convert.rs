@@ -54,6 +54,7 @@ impl PenSettings {
             flows: FlowRules::default(),
             source,
             accept_proxy: None,
+            tls: None,
             forwarded_headers: self.http,
             dummy: self.dummy,
             routes: Vec::new(),

@@ -30,6 +30,7 @@ mod running;
 mod services;
 mod sharing;
 mod state;
+mod terminating;
 mod transparent;
 mod unix;
 mod verbs;

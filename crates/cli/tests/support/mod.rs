@@ -11,6 +11,7 @@ mod datagrams;
 mod manager;
 mod place;
 mod program;
+mod tls;
 
 pub use backend::Backend;
 pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
@@ -19,6 +20,7 @@ pub use manager::{Manager, pass, passing, start_with};
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 pub use testing::{Mmdb, Network, skip_unless};
+pub use tls::{Authority, Issued, TlsClient};
 
 use fidelity::{Claim, wait_until};
 use std::fmt;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Config, Family, Host, Tier};
+use crate::{Config, Family, Host, Tier, Tls};
 use balancing::RouteRule;
 use proptest::prelude::*;
 
@@ -64,6 +64,12 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
         timeouts: Timeouts { connect: Duration::from_secs(seed.into()), ..Timeouts::default() },
         source: if bit(5) { Source::Client } else { Source::System },
         accept_proxy: bit(4).then(|| ProxyPeers::new(Vec::new(), true)),
+        tls: bit(0).then(|| Tls {
+            certificates: vec![format!("/{seed}.pem").into()],
+            keys: Vec::new(),
+            protocols: Vec::new(),
+            timeout: Tls::DEFAULT_TIMEOUT,
+        }),
         forwarded_headers: bit(6),
         dummy: bit(7),
         splice: SpliceMode::Auto,

@@ -10,7 +10,7 @@ use crate::{
 };
 use balancing::{AccessList, AdminState, Policy};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml_edit::Value;
 
 impl Config {
@@ -142,13 +142,22 @@ impl Options for Keys {
     }
 
     fn set_list(&mut self, key: &'static str, values: &str) {
-        self.put(key, values.split(',').collect::<Value>());
+        self.put(key, values.split(',').map(plain).collect::<Value>());
     }
 
     fn set_path(&mut self, key: &'static str, path: &Path) {
         match path.to_str() {
             Some(text) => self.set_text(key, text),
             None => self.lost.push(format!("{key}: {} is not UTF-8", path.display())),
+        }
+    }
+
+    fn set_paths(&mut self, key: &'static str, paths: &[PathBuf]) {
+        match (paths, paths.iter().map(|path| path.to_str()).collect::<Option<Vec<_>>>()) {
+            ([], _) => {}
+            ([only], _) => self.set_path(key, only),
+            (_, Some(texts)) => self.put(key, texts.into_iter().map(plain).collect::<Value>()),
+            (_, None) => self.lost.push(format!("{key}: a path is not UTF-8")),
         }
     }
 }

@@ -132,6 +132,9 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::OneOrMore(Shape::Proxies) => {
                 assert!(takes("unix") && takes("::1") && !takes("country:SE"), "{}", key.name);
             }
+            Shape::OneOrMore(Shape::Text) => {
+                assert!(takes("/a b") && takes("h2") && !takes(""), "{}", key.name);
+            }
             other => panic!("{}: no option is {other}", key.name),
         }
     }

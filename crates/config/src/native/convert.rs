@@ -6,7 +6,7 @@ use crate::operand::{
     OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, split_tiers,
 };
 use crate::{
-    Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, Process, Tier,
+    Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, Process, Tier, Tls,
 };
 use balancing::Policy;
 use std::sync::Arc;
@@ -133,6 +133,7 @@ impl NativeArgs {
                 None => Source::System,
             },
             accept_proxy: Proxies::peers(&self.accept_proxy),
+            tls: self.tls(),
             forwarded_headers: self.forwarded_headers,
             dummy: false,
             splice: self.splice,
@@ -149,6 +150,15 @@ impl NativeArgs {
             timeout: self.probe_timeout.0,
         });
         Checks { probe, rise: self.rise, fall: self.fall }
+    }
+
+    fn tls(&self) -> Option<Tls> {
+        (!self.tls_cert.is_empty()).then(|| Tls {
+            certificates: self.tls_cert.clone(),
+            keys: self.tls_key.clone(),
+            protocols: self.tls_alpn.clone(),
+            timeout: self.tls_timeout.0,
+        })
     }
 
     /// What the options say of the process.

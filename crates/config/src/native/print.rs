@@ -7,7 +7,7 @@ use crate::words::Choice;
 use crate::{Backend, Config, Listener, Pool, Route};
 use balancing::{AdminState, Policy};
 use std::fmt::{self, Display};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Config {
     /// The arguments of `evenkeel` that mean this configuration: the options that differ from the
@@ -181,6 +181,10 @@ impl Options for Words {
 
     fn set_path(&mut self, name: &'static str, path: &Path) {
         self.set_text(name, &path.display().to_string());
+    }
+
+    fn set_paths(&mut self, name: &'static str, paths: &[PathBuf]) {
+        paths.iter().for_each(|path| self.set_path(name, path));
     }
 }
 

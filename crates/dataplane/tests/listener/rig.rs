@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
         accept_proxy: None,
         flows: terms::FlowRules::default(),
         hello_wait: None,
+        tls: None,
         countries: None,
         observe: Observe::default(),
     }

@@ -1,0 +1,134 @@
+//! TLS at the other end: an authority, the certificates that it issues, and clients that trust it.
+
+use super::{Client, Port};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A certificate authority.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Issued {
+    /// Both in one file.
+    pub fn write(&self, path: &Path) {
+        fs::write(path, format!("{}{}", self.certificate, self.key)).unwrap();
+    }
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "An Authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A certificate for these names.
+    pub fn issue(&self, names: &[&str]) -> Issued {
+        let all: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(all).unwrap();
+        params.distinguished_name.push(DnType::CommonName, names[0]);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// Its own certificate, in PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// What a client needs to trust it.
+    pub fn trust(&self) -> ClientConfig {
+        self.trust_with(&[&TLS13, &TLS12])
+    }
+
+    /// The same, with these versions of the protocol.
+    pub fn trust_with(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(self.0.der().to_vec())).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(versions).unwrap();
+        builder.with_root_certificates(roots).with_no_client_auth()
+    }
+}
+
+/// A client that speaks TLS.
+pub struct TlsClient(pub StreamOwned<ClientConnection, TcpStream>);
+
+impl TlsClient {
+    /// Connects, and completes the handshake with whoever has a certificate for `name`.
+    pub fn try_connect(
+        port: &Port,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
+        let mut stream = StreamOwned::new(connection, Client::connect(port).0);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self(stream))
+    }
+
+    #[track_caller]
+    pub fn connect(port: &Port, config: &Arc<ClientConfig>, name: &str) -> Self {
+        Self::try_connect(port, config, name).unwrap()
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).unwrap();
+        self.0.flush().unwrap();
+    }
+
+    /// Says that nothing follows, and ends its direction of the socket.
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.0.conn.send_close_notify();
+        self.0.flush().unwrap();
+        self.0.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// All until the end, and whether that was announced. Otherwise something may be missing.
+    pub fn rest(&mut self) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        match self.0.read_to_end(&mut bytes) {
+            Ok(_) => (bytes, true),
+            Err(error) => {
+                let kind = error.kind();
+                assert!(
+                    matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset),
+                    "{error}"
+                );
+                (bytes, false)
+            }
+        }
+    }
+
+    /// As many bytes as are expected.
+    #[track_caller]
+    pub fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut read = vec![0; bytes.as_ref().len()];
+        self.0.read_exact(&mut read).unwrap();
+        assert!(read == bytes.as_ref(), "{:?}", String::from_utf8_lossy(&read));
+    }
+}

@@ -1,0 +1,84 @@
+//! A connection's TLS between turns.
+
+use relay::Fault;
+use std::cell::RefCell;
+use tls::{Channel, Failure};
+
+/// A connection's TLS. If it is idle, it has no buffer.
+pub(crate) struct Secure {
+    pub channel: Channel,
+    /// An incomplete record that was received.
+    pub held: Vec<u8>,
+    /// Records that the socket did not take.
+    pub unsent: Vec<u8>,
+    /// Whether the close_notify is among what was sealed.
+    is_closed: bool,
+    /// Whether anything has been received.
+    pub has_received: bool,
+    /// Why nothing more can be received or sent.
+    lost: Option<Loss>,
+}
+
+/// The end of a connection's TLS that was not agreed upon.
+#[derive(Clone, Debug)]
+pub(crate) enum Loss {
+    /// The socket has failed.
+    Socket,
+    /// The peer's end of file came without a close_notify: what it sent may be incomplete.
+    Truncated,
+    /// The protocol was violated, or an alert came.
+    Protocol(#[expect(dead_code, reason = "the log does not have it yet")] Failure),
+}
+
+/// A worker's memory for records, which all of its connections use one after another. It is taken
+/// when the first one needs it.
+pub(crate) type Records = RefCell<Vec<u8>>;
+
+impl Secure {
+    pub fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            held: Vec::new(),
+            unsent: Vec::new(),
+            is_closed: false,
+            has_received: false,
+            lost: None,
+        }
+    }
+
+    /// Why nothing more can be received or sent.
+    pub fn loss(&self) -> Option<&Loss> {
+        self.lost.as_ref()
+    }
+
+    /// Whether no complete record has arrived yet, nor a part of one.
+    pub fn is_untouched(&self) -> bool {
+        self.held.is_empty() && !self.has_received
+    }
+
+    /// Whether it has been given up.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Whether there are records that the socket did not take.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() && self.lost.is_none()
+    }
+
+    /// Adds the close_notify to what is to be sent, once.
+    pub fn close(&mut self) {
+        if !self.is_closed && self.lost.is_none() {
+            self.is_closed = true;
+            self.channel.close(&mut self.unsent);
+        }
+    }
+
+    /// Gives the connection up. Its buffers are freed.
+    pub fn lose(&mut self, loss: Loss) -> Fault {
+        self.lost = Some(loss);
+        self.held = Vec::new();
+        self.unsent = Vec::new();
+        Fault::Lost
+    }
+}

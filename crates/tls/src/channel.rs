@@ -1,0 +1,314 @@
+//! One connection's records: the handshake, plain bytes from records, and records from plain bytes.
+
+use crate::acceptor::Acceptor;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{AlertDescription, CommonState, Error};
+use std::sync::Arc;
+
+/// A TLS connection, from its first record to its last. It has no buffer of its own: records are in
+/// the caller's memory, and those that are incomplete stay there.
+pub struct Channel {
+    engine: Engine,
+    /// Plain bytes that the caller had no room for.
+    waiting: Vec<u8>,
+    /// Whether the peer has sent its close_notify, after which nothing follows.
+    peer_closed: bool,
+}
+
+enum Engine {
+    Server(Box<UnbufferedServerConnection>),
+    #[expect(dead_code, reason = "connections to backends come next")]
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// How far a handshake has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shaken {
+    /// Bytes of the records that were used up.
+    pub used: usize,
+    /// Whether plain bytes may be sent and received from now on.
+    pub is_done: bool,
+}
+
+/// What a piece of the records contained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Bytes of the records that were used up. The rest is an incomplete record, or what comes after
+    /// the peer's end.
+    pub used: usize,
+    /// Plain bytes.
+    pub plain: usize,
+}
+
+/// Why a connection cannot go on. An alert that says so may have been added to what is to be sent.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// The peer has sent this alert.
+    #[error("the peer sent the alert {0:?}")]
+    Alert(AlertDescription),
+    /// The peer does not come to the end of a message.
+    #[error("a handshake message is too long")]
+    TooLong,
+    /// The peer violated the protocol, or has nothing in common with us.
+    #[error("{0}")]
+    Refused(Error),
+}
+
+/// How much longer records may be than the plain bytes in them, for every 16 kB, and once for what
+/// the protocol itself has to say.
+const RECORD_OVERHEAD: usize = 64;
+/// Room for what the protocol itself has to say: an alert, a key update.
+const PROTOCOL_ROOM: usize = 512;
+/// The most plain bytes that a record has.
+const RECORD_PLAIN: usize = 16 << 10;
+/// The room that the records of `n` plain bytes need is at most `n + RECORDS_ROOM` for up to 1 MiB.
+pub const RECORDS_ROOM: usize = PROTOCOL_ROOM + RECORD_OVERHEAD * ((1 << 20) / RECORD_PLAIN + 1);
+
+impl Channel {
+    /// The server's side of a connection that was just accepted.
+    ///
+    /// # Errors
+    /// None, unless the configuration is broken.
+    pub fn accept(acceptor: &Acceptor) -> Result<Self, Failure> {
+        let server = UnbufferedServerConnection::new(Arc::clone(&acceptor.config));
+        let server = server.map_err(Failure::Refused)?;
+        Ok(Self {
+            engine: Engine::Server(Box::new(server)),
+            waiting: Vec::new(),
+            peer_closed: false,
+        })
+    }
+
+    /// What was negotiated.
+    pub fn common(&self) -> &CommonState {
+        match &self.engine {
+            Engine::Server(server) => server,
+            Engine::Client(client) => client,
+        }
+    }
+
+    /// Continues the handshake with the records received so far, and adds what is to be sent to
+    /// `out`.
+    ///
+    /// # Errors
+    /// If the handshake has failed; `out` then has the alert.
+    pub fn shake(&mut self, records: &mut [u8], out: &mut Vec<u8>) -> Result<Shaken, Failure> {
+        let Opened { used, .. } = self.drive(records, &mut [], out)?;
+        Ok(Shaken { used, is_done: !self.common().is_handshaking() })
+    }
+
+    /// Decrypts complete records into `plain`. What it has no room for is kept for the next call,
+    /// and [`Channel::is_waiting`] until then. What the protocol has to answer is added to `out`.
+    ///
+    /// # Errors
+    /// If the peer violates the protocol or has sent an alert; `out` then has the answer.
+    pub fn open(
+        &mut self,
+        records: &mut [u8],
+        plain: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Opened, Failure> {
+        let kept = self.waiting.len().min(plain.len());
+        if kept == 0 {
+            return self.drive(records, plain, out);
+        }
+        plain[..kept].copy_from_slice(&self.waiting[..kept]);
+        self.waiting.drain(..kept);
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
+        Ok(Opened { used: 0, plain: kept })
+    }
+
+    /// Whether there are plain bytes that the caller had no room for.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether the peer has said that nothing follows.
+    #[must_use]
+    pub fn has_peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Encrypts `plain` into `records`, which must have room for it and [`RECORDS_ROOM`] more.
+    /// Returns how long the records are.
+    ///
+    /// # Errors
+    /// If the keys have been used for too much data, and cannot be replaced: TLS 1.2.
+    pub fn seal(&mut self, plain: &[u8], records: &mut [u8]) -> Result<usize, Failure> {
+        match &mut self.engine {
+            Engine::Server(server) => seal(server.as_mut(), plain, records),
+            Engine::Client(client) => seal(client.as_mut(), plain, records),
+        }
+    }
+
+    /// Adds the close_notify to `out`, after which nothing can be sealed.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        match &mut self.engine {
+            Engine::Server(server) => close(server.as_mut(), out),
+            Engine::Client(client) => close(client.as_mut(), out),
+        }
+    }
+
+    fn drive(
+        &mut self,
+        records: &mut [u8],
+        plain: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Opened, Failure> {
+        let Self { engine, waiting, peer_closed } = self;
+        let mut sink = Sink { plain, count: 0, waiting, peer_closed };
+        let used = match engine {
+            Engine::Server(server) => drive(server.as_mut(), records, &mut sink, out)?,
+            Engine::Client(client) => drive(client.as_mut(), records, &mut sink, out)?,
+        };
+        Ok(Opened { used, plain: sink.count })
+    }
+}
+
+/// Where plain bytes go.
+struct Sink<'a> {
+    plain: &'a mut [u8],
+    count: usize,
+    waiting: &'a mut Vec<u8>,
+    peer_closed: &'a mut bool,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, payload: &[u8]) {
+        let room = &mut self.plain[self.count..];
+        if payload.len() <= room.len() && self.waiting.is_empty() {
+            room[..payload.len()].copy_from_slice(payload);
+            self.count += payload.len();
+        } else {
+            self.waiting.extend_from_slice(payload);
+        }
+    }
+}
+
+/// Either side's connection.
+trait Side {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8])
+    -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Side for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+    fn process<'c, 'i>(
+        &'c mut self,
+        records: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(records)
+    }
+}
+
+impl Side for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+    fn process<'c, 'i>(
+        &'c mut self,
+        records: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(records)
+    }
+}
+
+/// Processes records until more are needed; returns how many of their bytes were used up.
+fn drive<S: Side>(
+    side: &mut S,
+    records: &mut [u8],
+    sink: &mut Sink<'_>,
+    out: &mut Vec<u8>,
+) -> Result<usize, Failure> {
+    let mut used = 0;
+    loop {
+        let UnbufferedStatus { discard, state } = side.process(&mut records[used..]);
+        let mut goes_on = true;
+        match state {
+            Ok(ConnectionState::EncodeTlsData(mut message)) => encode(&mut message, out),
+            Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    sink.take(record.map_err(failure)?.payload);
+                }
+            }
+            Ok(ConnectionState::PeerClosed) => *sink.peer_closed = true,
+            Ok(_) => goes_on = false,
+            Err(error) => {
+                add_alert(side, out);
+                return Err(failure(error));
+            }
+        }
+        used += discard;
+        if !goes_on {
+            return Ok(used);
+        }
+    }
+}
+
+/// Adds the alert that goes with an error.
+fn add_alert<S: Side>(side: &mut S, out: &mut Vec<u8>) {
+    while let Ok(ConnectionState::EncodeTlsData(mut message)) = side.process(&mut []).state {
+        encode(&mut message, out);
+    }
+}
+
+fn encode<D>(message: &mut rustls::unbuffered::EncodeTlsData<'_, D>, out: &mut Vec<u8>) {
+    let Err(EncodeError::InsufficientSize(short)) = message.encode(&mut []) else { return };
+    let start = out.len();
+    out.resize(start + short.required_size, 0);
+    if message.encode(&mut out[start..]).is_err() {
+        out.truncate(start);
+    }
+}
+
+fn seal<S: Side>(side: &mut S, plain: &[u8], records: &mut [u8]) -> Result<usize, Failure> {
+    let mut start = 0;
+    loop {
+        match side.process(&mut []).state.map_err(failure)? {
+            ConnectionState::EncodeTlsData(mut message) => {
+                start += message.encode(&mut records[start..]).map_err(exhausted)?;
+            }
+            ConnectionState::TransmitTlsData(sent) => sent.done(),
+            ConnectionState::WriteTraffic(mut traffic) => {
+                let length = traffic.encrypt(plain, &mut records[start..]).map_err(exhausted)?;
+                return Ok(start + length);
+            }
+            ConnectionState::PeerClosed => {}
+            _ => return Err(Failure::Refused(Error::HandshakeNotComplete)),
+        }
+    }
+}
+
+fn close<S: Side>(side: &mut S, out: &mut Vec<u8>) {
+    loop {
+        match side.process(&mut []).state {
+            Ok(ConnectionState::EncodeTlsData(mut message)) => encode(&mut message, out),
+            Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
+            Ok(ConnectionState::PeerClosed) => {}
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                let start = out.len();
+                out.resize(start + PROTOCOL_ROOM, 0);
+                let length = traffic.queue_close_notify(&mut out[start..]).unwrap_or(0);
+                out.truncate(start + length);
+                return;
+            }
+            _ => return,
+        }
+    }
+}
+
+fn exhausted(error: impl std::fmt::Display) -> Failure {
+    Failure::Refused(Error::General(error.to_string()))
+}
+
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::AlertReceived(alert) => Failure::Alert(alert),
+        error => Failure::Refused(error),
+    }
+}

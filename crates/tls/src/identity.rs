@@ -1,0 +1,71 @@
+//! A certificate chain with its key, from the contents of PEM files.
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use std::sync::Arc;
+
+/// What is wrong with certificates and keys.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The text is not PEM.
+    #[error("not in PEM format")]
+    Pem(#[source] pem::Error),
+    /// There is no certificate.
+    #[error("there is no certificate in it; the file needs `-----BEGIN CERTIFICATE-----`")]
+    NoCertificate,
+    /// There is no key.
+    #[error("there is no private key in it; the file needs `-----BEGIN PRIVATE KEY-----`")]
+    NoKey,
+    /// The key is of a kind that cannot be used.
+    #[error("the private key cannot be used")]
+    Key(#[source] Error),
+    /// The certificate cannot be read.
+    #[error("the certificate cannot be read")]
+    Certificate(#[source] Error),
+    /// No key belongs to the certificate.
+    #[error(
+        "no private key belongs to the certificate; add the key to the file, or name its file with \
+         --tls-key"
+    )]
+    NoKeyFits,
+}
+
+/// The certificates of a file, the end entity's first.
+pub(crate) fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let chain = chain.map_err(IdentityError::Pem)?;
+    if chain.is_empty() { Err(IdentityError::NoCertificate) } else { Ok(chain) }
+}
+
+/// The keys of a file.
+pub(crate) fn keys(text: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, IdentityError> {
+    let keys: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(text).collect();
+    keys.map_err(IdentityError::Pem)
+}
+
+/// The chain with the first of the keys that belongs to it.
+pub(crate) fn identity<'a>(
+    chain: &[CertificateDer<'static>],
+    keys: impl Iterator<Item = &'a PrivateKeyDer<'static>>,
+    ocsp: Option<Vec<u8>>,
+) -> Result<CertifiedKey, IdentityError> {
+    for key in keys {
+        let signing = any_supported_type(key).map_err(IdentityError::Key)?;
+        let mut identity = CertifiedKey::new(chain.to_vec(), signing);
+        match identity.keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                identity.ocsp = ocsp;
+                return Ok(identity);
+            }
+            Err(Error::InconsistentKeys(_)) => {}
+            Err(error) => return Err(IdentityError::Certificate(error)),
+        }
+    }
+    Err(IdentityError::NoKeyFits)
+}
+
+/// One identity that several names share.
+pub(crate) type Identity = Arc<CertifiedKey>;

@@ -1,0 +1,18 @@
+//! TLS on `rustls`, without files and sockets: what a listener terminates with, and one
+//! connection's records.
+//!
+//! [`Acceptor`] is made of the contents of certificate files. A [`Channel`] turns records into
+//! plain bytes and back; whoever owns the socket moves the records. Nothing here is touched, and
+//! the cryptographic library is not loaded, unless a configuration asks for TLS. Start at
+//! [`Channel`].
+
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod channel;
+mod identity;
+mod names;
+
+pub use acceptor::{Acceptor, AcceptorError, Material, PemFile, Tickets};
+pub use channel::{Channel, Failure, Opened, RECORDS_ROOM, Shaken};
+pub use identity::IdentityError;
