@@ -3,7 +3,6 @@
 mod reporter;
 mod shell;
 
-use crate::bare_reason;
 use crate::output::{OutputError, complain, print};
 use classics::balance::{
     BalanceArgs, BalanceError, BalanceProxy, Instance, Mode, debug, resolve, take_print_config,
@@ -19,6 +18,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use sys::errors::reason;
 use sys::process::{Directory, service_port};
 use tokio::signal::unix::SignalKind;
 
@@ -166,7 +166,7 @@ fn bind_error(proxy: &BalanceProxy) -> Option<BalanceError> {
 
 /// What went wrong, as the original says it.
 fn in_old_words(error: StartError) -> BalanceError {
-    let reason = error.source().map_or_else(|| error.to_string(), bare_reason);
+    let reason = error.source().map_or_else(|| error.to_string(), reason);
     match error {
         StartError::ResolveListener { .. } => BalanceError::Resolve(reason),
         StartError::ResolveBackend { host, .. } => BalanceError::UnknownAddress(host),

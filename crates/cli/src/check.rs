@@ -4,16 +4,14 @@ mod bounded;
 mod machine;
 mod online;
 
-use crate::bare_reason;
 use crate::config_file::default_path;
 use crate::output::finish;
 use config::file::{Code, Places, Report, Severity, read};
 use config::native::{CheckArgs, CheckFormat};
 use config::{Config, ExitStatus};
-use std::error::Error;
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use sys::errors::with_causes;
 use sys::process::service_port;
 
 /// Checks a file and prints all reports. The status is that of a failure if the file cannot be used,
@@ -42,9 +40,7 @@ impl Checked {
         let sources = match control::load(path) {
             Ok(sources) => sources,
             Err(error) => {
-                let cause = error.source().and_then(|it| it.downcast_ref::<io::Error>());
-                let cause = cause.map(|it| format!(": {}", bare_reason(it))).unwrap_or_default();
-                let message = format!("{error}{cause}");
+                let message = with_causes(&error);
                 let report = Report::about(Code::File, &path.display().to_string(), &message);
                 return Self { config: None, reports: vec![report], left_out: 0 };
             }

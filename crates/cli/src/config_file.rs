@@ -1,6 +1,5 @@
 //! Where the configuration file is, and `evenkeel fmt`, which writes it anew.
 
-use crate::bare_reason;
 use crate::output::{complain, print};
 use config::ExitStatus;
 use config::environment::{HOME, Variable, XDG_CONFIG_HOME};
@@ -9,6 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use sys::errors::reason;
 
 /// The configuration file to use if none is named: `/etc/evenkeel/evenkeel.toml`, or, if there is
 /// no such file, `evenkeel/evenkeel.toml` in the user's folder for configuration, if it is there.
@@ -39,7 +39,7 @@ pub fn format(args: &FmtArgs) -> ExitCode {
 fn format_input(only_check: bool) -> Result<ExitCode, String> {
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| format!("cannot read standard input: {}", bare_reason(&error)))?;
+    read.map_err(|error| format!("cannot read standard input: {}", reason(&error)))?;
     if bytes.len() > BYTES_MAX {
         return Err("standard input has more than 16 MiB".to_owned());
     }
@@ -55,14 +55,14 @@ fn format_input(only_check: bool) -> Result<ExitCode, String> {
 fn format_file(path: &Path, only_check: bool) -> Result<ExitCode, String> {
     let name = path.display();
     let read = sys::bounded_files::read(path, BYTES_MAX, None);
-    let bytes = read.map_err(|error| format!("cannot read {name}: {}", bare_reason(&error)))?;
+    let bytes = read.map_err(|error| format!("cannot read {name}: {}", reason(&error)))?;
     let (text, formatted) = formatted(bytes, &name.to_string())?;
     if only_check {
         return Ok(verdict(&name.to_string(), text == formatted));
     }
     if text != formatted {
         let written = sys::bounded_files::write(path, formatted.as_bytes());
-        written.map_err(|error| format!("cannot write {name}: {}", bare_reason(&error)))?;
+        written.map_err(|error| format!("cannot write {name}: {}", reason(&error)))?;
     }
     Ok(ExitStatus::Success.into())
 }

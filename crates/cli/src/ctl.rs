@@ -10,9 +10,9 @@ use config::{BackendSelector, ExitStatus, Reply};
 use control::{Client, ClientError};
 pub use find::choose;
 use logtools::status_html;
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use sys::errors::with_causes;
 use tables::{sessions_text, status_text};
 use telemetry::{BackendRow, PoolRow, Status};
 
@@ -70,8 +70,7 @@ impl From<ClientError> for Failure {
             | ClientError::Protocol { .. }
             | ClientError::Refused(_) => ExitStatus::Failure,
         };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self { status, message: format!("{error}{cause}") }
+        Self { status, message: with_causes(&error) }
     }
 }
 

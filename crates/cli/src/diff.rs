@@ -8,6 +8,7 @@ use control::Origin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use sys::errors::with_causes;
 
 /// Prints what differs.
 pub fn diff(args: &DiffArgs) -> ExitCode {
@@ -23,12 +24,12 @@ pub fn diff(args: &DiffArgs) -> ExitCode {
 
 fn compare(args: &DiffArgs) -> Result<String, Vec<String>> {
     let client = choose(&args.which).map_err(|failure| vec![failure.message])?;
-    let failed = |error: control::ClientError| vec![error.to_string()];
+    let failed = |error: control::ClientError| vec![with_causes(&error)];
     let (status, configs) = (client.status().map_err(failed)?, client.configs().map_err(failed)?);
     let path = args.file.clone().or(status.file.map(PathBuf::from));
     let none = "the instance was started from a command line; name a file to compare with";
     let path = path.ok_or_else(|| vec![none.to_owned()])?;
-    let origin = Origin::new(&path).map_err(|error| vec![error.to_string()])?;
+    let origin = Origin::new(&path).map_err(|error| vec![with_causes(&error)])?;
     let file = origin.read().map_err(|error| error.texts())?.config.to_file();
     let name = format!("{} (what a reload would change)", path.display());
     let loaded = format!("loaded, revision {}", status.revision);

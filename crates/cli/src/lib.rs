@@ -26,7 +26,6 @@ pub use install::MARK;
 pub use native::tree;
 pub use personalities::{PERSONALITIES, Personality};
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -37,14 +36,5 @@ pub fn main(mut words: impl Iterator<Item = OsString>) -> ExitCode {
     match Personality::find(argv0.rsplit('/').next().unwrap_or(&argv0)) {
         Some(personality) => personality.run(&argv0, &words, false),
         None => native::main(words),
-    }
-}
-
-/// An error's text without Rust's `(os error N)`.
-fn bare_reason(error: &(dyn Error + 'static)) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((reason, _)) => reason.to_owned(),
-        None => text,
     }
 }

@@ -1,10 +1,10 @@
 //! Standard output and standard error. One that is closed or full is an ordinary error.
 
-use crate::bare_reason;
 use config::ExitStatus;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use sys::errors::reason;
 
 /// Standard output could not be written.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub struct OutputError(io::Error);
 
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot write to standard output: {}", bare_reason(&self.0))
+        write!(f, "cannot write to standard output: {}", reason(&self.0))
     }
 }
 

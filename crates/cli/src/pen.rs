@@ -18,8 +18,8 @@ mod threads;
 mod traffic;
 
 pub use penctl::main as penctl_main;
+use sys::errors::{reason, with_causes};
 
-use crate::bare_reason;
 use crate::output::{OutputError, complain, finish, print};
 use classics::pen::replies::server_table;
 use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
@@ -32,7 +32,6 @@ use messages::Messages;
 use names::first_address;
 use operation::{ReporterSettings, observed, run_early};
 use reporter::PenReporter;
-use std::error::Error;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -244,7 +243,7 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
 
 /// Where we could not listen, and why, after the original's words.
 fn unbound(what: &str, error: &std::io::Error) -> Failure {
-    Failure::Start(format!("{}: {what}: {}", PenError::Bind, bare_reason(error)))
+    Failure::Start(format!("{}: {what}: {}", PenError::Bind, reason(error)))
 }
 
 /// What went wrong, as the original says it.
@@ -257,13 +256,9 @@ fn in_old_words(error: StartError) -> Failure {
         StartError::Root { path, .. } => PenError::Chroot(path.display().to_string()),
         StartError::PidFile { path, .. } => PenError::PidFile(path.display().to_string()),
         StartError::Companion { what, source } => {
-            return Failure::Start(format!("{what}: {}", bare_reason(&source)));
+            return Failure::Start(format!("{what}: {}", reason(&source)));
         }
-        error => {
-            let cause = error.source().map(|cause| format!(": {}", bare_reason(cause)));
-            let cause = cause.unwrap_or_default();
-            return Failure::Start(format!("{error}{cause}"));
-        }
+        error => return Failure::Start(with_causes(&error)),
     };
     Failure::Pen(said)
 }

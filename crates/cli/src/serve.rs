@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use sys::errors::with_causes;
 use sys::process::Directory;
 use telemetry::LineFormat;
 use tokio::signal::unix::SignalKind;
@@ -148,7 +149,7 @@ pub fn report(result: anyhow::Result<u8>) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            complain(&format!("evenkeel: {error:#}"));
+            complain(&format!("evenkeel: {}", with_causes(&*error)));
             ExitCode::from(ExitStatus::Failure.code())
         }
     }

@@ -4,12 +4,12 @@ use crate::load::{LoadError, load};
 use config::Config;
 use config::file::{Environment, Report, Severity, Source};
 use std::collections::HashMap;
-use std::error::Error;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use sys::errors::with_causes;
 
 /// A configuration file, and the environment for the variables in it. Both stay the same for as
 /// long as the process runs.
@@ -112,10 +112,7 @@ impl ReadError {
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         match self {
-            Self::Load(error) => {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                vec![format!("{error}{cause}")]
-            }
+            Self::Load(error) => vec![with_causes(error)],
             Self::Invalid { reports, left_out } => {
                 let errors = reports.iter().filter(|it| it.severity() == Severity::Error);
                 let mut texts: Vec<_> = errors.map(ToString::to_string).collect();

@@ -152,7 +152,7 @@ impl Owner {
             Err(error) => error.to_string(),
         };
         let fields = [
-            ("uid", Value::Text(&asked.who)),
+            ("by", Value::Text(&asked.who)),
             ("asked", Value::Text(&text)),
             ("outcome", Value::Text(&outcome)),
         ];

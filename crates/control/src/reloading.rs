@@ -11,9 +11,9 @@ use crate::revisions::Unconfirmed;
 use crate::watch::Watch;
 use config::file::{Report, Severity};
 use config::{Change, CommandError, Config, ListenerSetting, Names, ProcessSetting, Reply};
-use std::error::Error;
 use std::fmt::Display;
 use std::time::Duration;
+use sys::errors::with_causes;
 use telemetry::{Level, Value};
 use tokio::time::Instant;
 
@@ -240,9 +240,5 @@ impl Instance {
 
 /// Each error with its cause.
 fn texts(StartErrors(first, more): &StartErrors) -> Vec<String> {
-    let text = |error: &dyn Error| match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    };
-    std::iter::once(first).chain(more).map(|error| text(error)).collect()
+    std::iter::once(first).chain(more).map(|error| with_causes(error)).collect()
 }

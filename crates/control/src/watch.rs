@@ -3,13 +3,13 @@
 
 use crate::load::load;
 use crate::origin::ContentHash;
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
+use sys::errors::with_causes;
 use tokio::sync::Notify;
 
 /// A watch on a file and on those beside it, in a thread of its own, until this is dropped.
@@ -51,8 +51,7 @@ impl Watch {
 type Seen = Result<ContentHash, String>;
 
 fn look(path: &Path) -> Seen {
-    let cause = |error: &dyn Error| error.source().map(ToString::to_string).unwrap_or_default();
-    let sources = load(path).map_err(|error| format!("{error}: {}", cause(&error)))?;
+    let sources = load(path).map_err(|error| with_causes(&error))?;
     Ok(ContentHash::of(&sources))
 }
 

@@ -11,6 +11,7 @@ pub mod bounded_files;
 pub mod clock;
 pub mod datagram;
 pub mod epoll;
+pub mod errors;
 pub mod files;
 pub mod interfaces;
 pub mod kept_file;

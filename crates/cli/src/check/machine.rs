@@ -1,13 +1,13 @@
 //! Whether this machine has what a configuration needs: users, files and free addresses.
 
 use super::bounded::each;
-use crate::bare_reason;
 use config::file::{Code, Part, Places};
 use config::{Bind, Config, Process};
 use control::{Client, StartError, admin_sockets, can_listen};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use sys::errors::reason;
 use sys::process::User;
 
 /// Adds a report for each thing that is missing.
@@ -42,7 +42,7 @@ fn process(process: &Process, places: &mut Places<'_>) {
     if let Some(Err(error)) = user.as_deref().map(User::find) {
         let message = match error.kind() {
             io::ErrorKind::NotFound => "there is no such user".to_owned(),
-            _ => format!("the user cannot be looked up: {}", bare_reason(&error)),
+            _ => format!("the user cannot be looked up: {}", reason(&error)),
         };
         places.report(
             Code::User,
@@ -67,7 +67,7 @@ fn folder(path: &Path, key: &str, places: &mut Places<'_>) {
     let problem = match path.metadata() {
         Ok(metadata) if metadata.is_dir() => return,
         Ok(_) => "it is not a directory".to_owned(),
-        Err(error) => bare_reason(&error),
+        Err(error) => reason(&error),
     };
     let message = format!("the directory {} cannot be used: {problem}", path.display());
     places.report(Code::File, Part::Process(key), &message, "create it, or correct the path");
@@ -86,7 +86,7 @@ fn refused(
         StartError::ResolveListener { source, .. } => (true, source),
         _ => return,
     };
-    let reason = bare_reason(source);
+    let reason = reason(source);
     match source.kind() {
         _ if name => {
             let message = format!("{bind} cannot be resolved: {reason}");

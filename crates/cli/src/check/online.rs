@@ -1,13 +1,13 @@
 //! Whether the backends of a configuration resolve and accept connections.
 
 use super::bounded::each;
-use crate::bare_reason;
 use config::file::{Code, Part, Places};
 use config::{Backend, Config, Endpoint, Host};
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+use sys::errors::reason;
 
 /// Connects once to each backend and adds a report for each that does not accept.
 pub fn check(config: &Config, places: &mut Places<'_>) {
@@ -72,7 +72,7 @@ enum Failure {
 }
 
 fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
-    let unreachable = |error: &io::Error| Failure::Unreachable(bare_reason(error));
+    let unreachable = |error: &io::Error| Failure::Unreachable(reason(error));
     let (host, port) = match endpoint {
         Endpoint::Unix(path) => {
             return UnixStream::connect(path).map(drop).map_err(|error| unreachable(&error));
@@ -83,7 +83,7 @@ fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
         Host::Address(address) => vec![SocketAddr::new(*address, port)],
         Host::Name(name) => match (name.as_str(), port).to_socket_addrs() {
             Ok(found) => found.take(ADDRESSES_MAX).collect(),
-            Err(error) => return Err(Failure::Unresolved(bare_reason(&error))),
+            Err(error) => return Err(Failure::Unresolved(reason(&error))),
         },
     };
     let mut last = Failure::Unresolved("it has no addresses".to_owned());

@@ -4,13 +4,13 @@
 use super::messages::Messages;
 use super::names::first_addresses;
 use super::traffic::{TrafficLog, open_log};
-use crate::bare_reason;
 use classics::pen::{FactsNeeded, Names, Script};
 use config::Host;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
+use sys::errors::reason;
 use sys::process::service_port;
 
 /// When commands are loaded.
@@ -93,7 +93,7 @@ fn read(stage: &Stage) -> impl FnMut(&str, usize) -> Result<Vec<u8>, String> {
     };
     move |path, bytes_max| {
         let text = sys::bounded_files::read(Path::new(path), bytes_max, pipe_limit);
-        text.map_err(|error| bare_reason(&error))
+        text.map_err(|error| reason(&error))
     }
 }
 
@@ -101,7 +101,7 @@ fn read(stage: &Stage) -> impl FnMut(&str, usize) -> Result<Vec<u8>, String> {
 pub fn write_files(files: &[(String, String)], messages: &Messages) {
     for (path, text) in files {
         if let Err(error) = sys::bounded_files::write(Path::new(path), text.as_bytes()) {
-            messages.say(&format!("Can't write '{path}': {}", bare_reason(&error)));
+            messages.say(&format!("Can't write '{path}': {}", reason(&error)));
         }
     }
 }

@@ -3,11 +3,11 @@
 use super::facts::server_number;
 use super::messages::Messages;
 use super::operation::ReporterSettings;
-use crate::bare_reason;
 use balancing::{Backend, BackendChange};
 use classics::pen::replies::dump;
 use control::{Instance, Reporter};
 use dataplane::{Event, Trouble};
+use sys::errors::reason;
 use telemetry::{Level, Line};
 use terms::{Address, ConnectFailure};
 use tokio::sync::watch;
@@ -47,7 +47,7 @@ impl PenReporter {
             self.say(&format!("Server {number} failed, retry in {seconds} sec: {errno}"));
             self.say(&format!("blacklisting server {number} because connect error {errno}"));
         } else {
-            self.say(&format!("Connect failed: {}", bare_reason(&error)));
+            self.say(&format!("Connect failed: {}", reason(&error)));
             self.say(&format!("blacklisting server {number} because of connect failure"));
         }
     }

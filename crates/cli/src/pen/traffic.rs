@@ -2,7 +2,6 @@
 
 use super::messages::Messages;
 use super::names::first_address;
-use crate::bare_reason;
 use classics::pen::host_and_port;
 use classics::pen::replies::{log_datagram, log_line};
 use control::{LogTarget, LogWriter};
@@ -10,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use sys::errors::reason;
 
 /// Where a log is, before it is opened.
 pub enum LogPlace {
@@ -69,7 +69,7 @@ impl LogPlace {
 /// # Errors
 /// In words.
 pub fn open_log(text: &str, messages: &Messages) -> Result<TrafficLog, String> {
-    LogPlace::find(text)?.open(messages).map_err(|error| bare_reason(&error))
+    LogPlace::find(text)?.open(messages).map_err(|error| reason(&error))
 }
 
 /// Where entries go. Nothing here waits for whoever reads them.
@@ -90,7 +90,7 @@ impl TrafficLog {
         writer.switch(move || {
             let opened = sys::bounded_files::open_log(Path::new(&path));
             let failed = |error| {
-                let reason = bare_reason(&error);
+                let reason = reason(&error);
                 messages.say(&format!("Can't open logfile {path}, going on in the old: {reason}"));
             };
             opened.map_err(failed).ok()

@@ -145,7 +145,7 @@ fn an_ordinary_user_can_run_and_control_one() {
     evenkeel.log.wait("admin socket");
     let done = Done::run(&mut place.as_nobody("evenkeel", "ctl disable 0.0"), "").check(0);
     assert_eq!(done.stdout, "done\n");
-    assert!(evenkeel.log.wait("command").contains("uid=65534 "));
+    assert!(evenkeel.log.wait("command").contains("by=65534 "));
     // Root may too, and says where.
     let done = place.ctl("enable 0.0").check(0);
     assert_eq!(done.stdout, "done\n");

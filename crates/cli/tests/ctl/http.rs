@@ -75,7 +75,7 @@ fn commands_are_json() {
     let answer = place.order(r#"{"command":"add-backend","tier":5000,"endpoint":"127.0.0.1:1"}"#);
     assert_eq!(answer.status, 422);
     let line = evenkeel.log.wait("command");
-    assert!(line.contains(&format!("uid={} ", rustix::process::geteuid().as_raw())), "{line}");
+    assert!(line.contains(&format!("by={} ", rustix::process::geteuid().as_raw())), "{line}");
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn start_changes_and_end_are_told_in_words() {
     assert_eq!(held.line(), "a");
     place.ctl("drain 0.0").check(0);
     let command = log.wait("command");
-    assert!(command.contains("uid=0 ") || command.contains("uid="), "{command}");
+    assert!(command.contains(" by="), "{command}");
     assert!(command.contains("set-admin-state") && command.ends_with("outcome=done"), "{command}");
     assert_eq!(log.with("backend drained").len(), 0);
     drop(held);
