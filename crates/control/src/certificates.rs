@@ -1,14 +1,20 @@
 //! What listeners terminate TLS with: certificates and keys, read from their files.
 //!
 //! The files are read before anything depends on them, and never on the control thread: at the start
-//! while the user is watching, and at a reload by the [`Desk`](crate::desk::Desk).
+//! while the user is watching, at a reload by the [`Desk`](crate::desk::Desk), and by [`Renewals`]
+//! when they have changed.
 
 use config::{Config, Tls};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tls::{Acceptor, AcceptorError, Material, PemFile, Tickets};
+
+mod renewals;
+
+pub(crate) use renewals::{Renewal, Renewals};
 
 /// The longest file of certificates or keys.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -25,7 +31,7 @@ pub enum CertificateError {
         source: io::Error,
     },
     /// What is in the files cannot be used.
-    #[error("cannot use {0}")]
+    #[error(transparent)]
     Contents(#[from] AcceptorError),
     /// The files have not been read.
     #[error("the certificates in {} have not been read", path.display())]
@@ -35,28 +41,60 @@ pub enum CertificateError {
     },
 }
 
-/// What was read for each way of terminating TLS, or why it cannot be used.
-pub(crate) type Read = HashMap<Tls, Result<Acceptor, Arc<CertificateError>>>;
+/// What was read for each way of terminating TLS.
+pub(crate) type Read = HashMap<Tls, Contents>;
+
+/// What is in the files of one way of terminating TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents {
+    /// A hash of the files, or of the reason why they cannot be read.
+    pub hash: u64,
+    /// What is made of them, or why nothing can be.
+    pub acceptor: Result<Acceptor, Arc<CertificateError>>,
+}
 
 /// Reads all certificates and keys of a configuration. Blocks, but waits for no other process: only
 /// regular files are read, of at most one megabyte.
 pub(crate) fn read_all(config: &Config) -> Read {
     let mut all = Read::new();
     for tls in ways(config) {
-        all.entry(tls.clone()).or_insert_with(|| read(tls).map_err(Arc::new));
+        all.entry(tls.clone()).or_insert_with(|| Files::read(tls).into_contents());
     }
     all
 }
 
-fn read(tls: &Tls) -> Result<Acceptor, CertificateError> {
-    let files =
-        |paths: &[PathBuf]| paths.iter().map(|path| read_file(path)).collect::<Result<Vec<_>, _>>();
-    let material = Material {
-        certificates: files(&tls.certificates)?,
-        keys: files(&tls.keys)?,
-        protocols: tls.protocols.clone(),
-    };
-    Ok(Acceptor::new(&material)?)
+/// The files of one way of terminating TLS, as they are now.
+struct Files {
+    hash: u64,
+    material: Result<Material, CertificateError>,
+}
+
+impl Files {
+    fn read(tls: &Tls) -> Self {
+        let material = Self::material(tls);
+        let mut hasher = DefaultHasher::new();
+        match &material {
+            Ok(material) => (&material.certificates, &material.keys).hash(&mut hasher),
+            Err(error) => format!("{error:?}").hash(&mut hasher),
+        }
+        Self { hash: hasher.finish(), material }
+    }
+
+    fn material(tls: &Tls) -> Result<Material, CertificateError> {
+        let files = |paths: &[PathBuf]| {
+            paths.iter().map(|path| read_file(path)).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Material {
+            certificates: files(&tls.certificates)?,
+            keys: files(&tls.keys)?,
+            protocols: tls.protocols.clone(),
+        })
+    }
+
+    fn into_contents(self) -> Contents {
+        let acceptor = self.material.and_then(|material| Ok(Acceptor::new(&material)?));
+        Contents { hash: self.hash, acceptor: acceptor.map_err(Arc::new) }
+    }
 }
 
 fn read_file(path: &Path) -> Result<PemFile, CertificateError> {
@@ -70,38 +108,64 @@ fn read_file(path: &Path) -> Result<PemFile, CertificateError> {
 /// The certificates in use.
 #[derive(Default)]
 pub(crate) struct Certificates {
-    known: HashMap<Tls, Acceptor>,
+    known: HashMap<Tls, Known>,
     /// Made when the first listener needs them. They outlive changes of certificates, so that
     /// clients can resume.
     tickets: Option<Tickets>,
 }
 
+struct Known {
+    acceptor: Acceptor,
+    /// What was read last, whether or not it could be used.
+    hash: u64,
+}
+
 impl Certificates {
-    /// Takes over what was `read` for `config`.
+    /// Takes over what was `read` for `config`, where nothing is known yet.
     ///
     /// # Errors
     /// Why a listener could not terminate TLS; nothing has changed then.
     pub fn take(&mut self, config: &Config, read: &Read) -> Result<(), Arc<CertificateError>> {
         let mut next = HashMap::new();
         for tls in ways(config) {
-            match read.get(tls) {
-                Some(Ok(acceptor)) => {
-                    let acceptor = acceptor.with_tickets(self.tickets()?);
-                    next.insert(tls.clone(), acceptor);
-                }
-                Some(Err(error)) => return Err(Arc::clone(error)),
-                None if self.known.contains_key(tls) => {}
-                None => {
-                    let path = tls.certificates.first().cloned().unwrap_or_default();
-                    return Err(Arc::new(CertificateError::Unread { path }));
-                }
+            if self.known.contains_key(tls) {
+                continue;
             }
+            let Some(Contents { hash, acceptor }) = read.get(tls) else {
+                let path = tls.certificates.first().cloned().unwrap_or_default();
+                return Err(Arc::new(CertificateError::Unread { path }));
+            };
+            let acceptor = acceptor.as_ref().map_err(Arc::clone)?.with_tickets(self.tickets()?);
+            next.insert(tls.clone(), Known { acceptor, hash: *hash });
         }
         if self.known.len() > KNOWN_MAX {
             self.known.retain(|tls, _| ways(config).any(|it| it == tls));
         }
         self.known.extend(next);
         Ok(())
+    }
+
+    /// Takes over what the files of a known way have become. Returns whether that is another content
+    /// than before.
+    ///
+    /// # Errors
+    /// Why it cannot be used; what was known stays in use.
+    pub fn renew(&mut self, tls: &Tls, contents: Contents) -> Result<bool, Arc<CertificateError>> {
+        let tickets = self.tickets()?.clone();
+        match self.known.get_mut(tls) {
+            Some(known) if known.hash != contents.hash => {
+                known.hash = contents.hash;
+                known.acceptor = contents.acceptor?.with_tickets(&tickets);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The ways of terminating TLS that `config` has, with the hash of what was read last.
+    pub fn ways(&self, config: &Config) -> HashMap<Tls, u64> {
+        let known = ways(config).filter_map(|tls| Some((tls.clone(), self.known.get(tls)?.hash)));
+        known.collect()
     }
 
     fn tickets(&mut self) -> Result<&Tickets, Arc<CertificateError>> {
@@ -113,7 +177,7 @@ impl Certificates {
 
     /// What this listener terminates TLS with.
     pub fn find(&self, tls: &Tls) -> Option<Acceptor> {
-        self.known.get(tls).cloned()
+        self.known.get(tls).map(|known| known.acceptor.clone())
     }
 }
 

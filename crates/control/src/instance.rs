@@ -6,7 +6,7 @@
 
 use crate::answers::Answers;
 use crate::bind::Sockets;
-use crate::certificates::Certificates;
+use crate::certificates::{CertificateError, Certificates, Contents};
 use crate::countries::CountryBook;
 use crate::desk::Known;
 use crate::manager::PassedSockets;
@@ -142,6 +142,29 @@ impl Instance {
         let tls = config.tls.as_ref();
         let tls = tls.map(|it| termination(it, self.certificates.find(it)));
         settings(config, self.observe, countries, tls)
+    }
+
+    /// Takes over what the files of a way of terminating TLS have become. Returns whether anything
+    /// has changed.
+    ///
+    /// # Errors
+    /// Why that cannot be used; nothing has changed then.
+    pub(crate) fn renew(
+        &mut self,
+        tls: &config::Tls,
+        contents: Contents,
+    ) -> Result<bool, Arc<CertificateError>> {
+        if !self.certificates.renew(tls, contents)? {
+            return Ok(false);
+        }
+        let listeners = self.config.listeners.clone();
+        for (config, index) in listeners.iter().zip(0..) {
+            if config.tls.as_ref() == Some(tls) {
+                let settings = self.settings(config);
+                self.plane.publish(&self.listeners[index].listener, settings);
+            }
+        }
+        Ok(true)
     }
 
     /// The running pool of this name; one that serves nobody, if it does not exist.

@@ -3,6 +3,7 @@
 //! Nothing here waits. What takes time is done by whoever asks (see [`asking`](crate::asking)), or
 //! comes back as a task's result ([`Owner::next_cut`]).
 
+use crate::certificates::{Renewal, Renewals};
 use crate::desk::{Asked, Listing, Request};
 use crate::instance::Instance;
 use crate::lookup::Dns;
@@ -15,6 +16,7 @@ use crate::watch::Watch;
 use config::{Command, CommandError, Reply};
 use dataplane::Event;
 use serde_json::json;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Level, Line, Value};
@@ -33,6 +35,7 @@ pub(crate) struct Owner {
     /// If the instance was started from a file.
     pub revisions: Option<Revisions>,
     pub watch: Option<Watch>,
+    pub renewals: Renewals,
     /// Notified when the watched file has changed.
     pub watched: Arc<Notify>,
     dns: Dns,
@@ -61,6 +64,7 @@ impl Owner {
             reports,
             revisions,
             watch: None,
+            renewals: Renewals::default(),
             watched: Arc::default(),
             dns,
             cuts,
@@ -107,6 +111,42 @@ impl Owner {
                 let _ = answer.send(());
             }
         }
+    }
+
+    /// Watches the files of certificates that are in use.
+    pub fn watch_certificates(&mut self) {
+        let ways = self.instance.certificates.ways(&self.instance.config);
+        if let Err(error) = self.renewals.watch(ways) {
+            let fields = [("error", Value::Text(&error))];
+            self.note(Level::Error, "cannot watch the files of certificates", &fields);
+        }
+    }
+
+    /// Uses the files of certificates that have changed.
+    pub fn use_renewals(&mut self) {
+        while let Some(renewal) = self.renewals.next() {
+            self.renew(renewal);
+        }
+    }
+
+    /// Uses what the files of certificates have become, for sessions that begin from now on.
+    pub fn renew(&mut self, Renewal { tls, contents }: Renewal) {
+        let files: Vec<_> = tls.certificates.iter().map(|it| it.display().to_string()).collect();
+        let files = files.join(" ");
+        match self.instance.renew(&tls, contents) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.note(Level::Info, "certificates renewed", &[("files", Value::Text(&files))]);
+            }
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let error = format!("{error}{cause}");
+                let fields = [("files", Value::Text(&files)), ("error", Value::Text(&error))];
+                let message = "certificates cannot be renewed; the earlier ones stay in use";
+                self.note(Level::Error, message, &fields);
+            }
+        }
+        self.watch_certificates();
     }
 
     fn command(&mut self, asked: Asked) {

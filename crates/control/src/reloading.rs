@@ -1,6 +1,7 @@
 //! The owner's part of reloads: it applies them, takes unconfirmed ones back, and says so.
 
 use crate::bind::StartErrors;
+use crate::certificates::Renewal;
 use crate::desk::Reload;
 use crate::found::Found;
 use crate::instance::Instance;
@@ -55,6 +56,9 @@ impl Owner {
             return Err(CommandError::ShuttingDown);
         }
         let (old_hash, hash) = (revisions.hash, loaded.hash);
+        for (tls, contents) in found.certificates.clone() {
+            self.renew(Renewal { tls, contents });
+        }
         if old_hash == hash {
             return Ok(Reply::Unchanged);
         }
@@ -94,6 +98,7 @@ impl Owner {
         self.note_changes(&replaced.changes, &replaced.overruled, &names, by);
         self.note_country_error();
         self.keep_watch();
+        self.watch_certificates();
         Ok(Reply::Done)
     }
 
@@ -146,6 +151,7 @@ impl Owner {
                 let fields = [("revision", Value::Count(number)), ("hash", Value::Text(&hash))];
                 self.note(Level::Warn, "reload not confirmed: taken back", &fields);
                 self.keep_watch();
+                self.watch_certificates();
                 self.settle_later();
             }
             Err(errors) => {

@@ -40,6 +40,7 @@ pub(crate) struct Serving {
     keeper: Keeper,
     /// The prober has news.
     probed: Arc<Notify>,
+    renewed: Arc<Notify>,
     ticks: Interval,
 }
 
@@ -68,6 +69,7 @@ impl Serving {
         tokio::spawn(reload_when(Arc::clone(&hup), desk.clone(), Who::Signal));
         tokio::spawn(reload_when(Arc::clone(&owner.watched), desk.clone(), Who::Watch));
         let probed = owner.instance.probes.notify();
+        let renewed = Arc::clone(&owner.renewals.notify);
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
         Self {
             owner,
@@ -80,6 +82,7 @@ impl Serving {
             roll_call,
             keeper,
             probed,
+            renewed,
             ticks,
         }
     }
@@ -99,6 +102,7 @@ impl Serving {
         }
         self.log_start(unusable_sources);
         self.owner.keep_watch();
+        self.owner.watch_certificates();
         let Some(listener) = self.owner.socket.take_listener() else { return };
         let listener = listener
             .set_nonblocking(true)
@@ -177,6 +181,7 @@ impl Serving {
             roll_call,
             keeper,
             probed,
+            renewed,
             ticks,
         } = self;
         let settled_at = owner.settled_at;
@@ -185,6 +190,7 @@ impl Serving {
             Some(request) = requests.recv() => self.handle(request).await,
             news = keeper.next() => self.keep(news),
             () = owner.next_cut() => {}
+            () = renewed.notified() => owner.use_renewals(),
             Some(batch) = backlog.next() => self.report(&batch),
             found = names.next() => {
                 if let Some((name, answer)) = found {

@@ -38,7 +38,7 @@ pub struct Material {
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptorError {
     /// A file cannot be used.
-    #[error("{}", path.display())]
+    #[error("cannot use {}", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -25,6 +25,7 @@ mod process;
 mod proxies;
 mod relaying;
 mod reloading;
+mod renewing;
 mod routing;
 mod running;
 mod services;
