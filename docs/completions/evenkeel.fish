@@ -271,7 +271,7 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s N -d 'as -h -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s P -d 'accepted; changes nothing'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s Q -d 'accepted; changes nothing'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s R -d 'require client certificates'
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s U -d 'balance UDP; not in this version'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s U -d 'balance UDP'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s W -d 'choose servers by weight'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s X -d 'allow the command exit'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s Z -d 'TLS compatibility mode'

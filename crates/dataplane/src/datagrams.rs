@@ -5,6 +5,7 @@
 
 mod door;
 mod flow;
+mod observing;
 mod seeking;
 
 use crate::event::{Event, SessionInfo, Trouble};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::datagram::{BATCH, Batch, Datagram, peer_failure};
 use sys::net;
-use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId};
+use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId, Side};
 
 /// A worker's UDP sockets and flows.
 pub(crate) struct Datagrams {
@@ -215,10 +216,11 @@ impl Datagrams {
         if flow.upstream.is_none() {
             self.seek(key, tools, now);
             if kept.is_some_and(|kept| kept == bytes.len()) {
-                return; // sent together with those before it
+                return self.observe(key, Side::Downstream, bytes, tools); // sent with those before it
             }
         }
         self.transmit(key, bytes, tools, now);
+        self.observe(key, Side::Downstream, bytes, tools);
     }
 
     /// Sends a datagram to the backend, if there is a connection to one.
@@ -262,6 +264,8 @@ impl Datagrams {
                 Ok(bytes) => {
                     // What came after a request is most likely all that there is for now.
                     let goes_on = std::mem::replace(&mut upstream.is_streaming, true);
+                    let answer = batches.answers.bytes(batches.answers.len() - 1);
+                    self.observe(key, Side::Upstream, answer, tools);
                     self.handle_answer(key, bytes, tools, now);
                     if !goes_on {
                         break;

@@ -117,6 +117,13 @@ pub struct Observe {
     pub requests: bool,
 }
 
+impl Observe {
+    /// Whether data is reported.
+    pub(crate) fn sees_data(self) -> bool {
+        self.blocks || self.requests
+    }
+}
+
 /// A session whose backend has not answered yet. It is counted for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Connecting(Arc<Listener>);

@@ -129,7 +129,7 @@ fn pump_over<T: Transport>(
         pipes: &mut tools.pipes,
         tally: backend.state.tally(tools.worker),
     };
-    let is_watched = observe.blocks || observe.requests;
+    let is_watched = observe.sees_data();
     if !is_watched && forwarded.is_none() {
         return pump(link, &mut ends, BUDGET, now);
     }

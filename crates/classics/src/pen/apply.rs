@@ -106,6 +106,10 @@ impl PenSettings {
             PenCommand::Include(path) => effect(Effect::Include(path.clone())),
             PenCommand::Listen(None) => reply(self.listen_reply()),
             PenCommand::Listen(Some(text)) => match PenListen::parse(text, names) {
+                Ok(listen) if self.cannot_listen(&listen) => {
+                    let text = format!("listen {text}: there are no datagrams through a path");
+                    Applied { reply: self.listen_reply(), ..complaint(text) }
+                }
                 Ok(listen) => effect(Effect::Listen(listen)),
                 Err(error) => {
                     Applied { reply: self.listen_reply(), ..complaint(error.to_string()) }
@@ -237,21 +241,26 @@ impl PenSettings {
             self.servers.resize(number + 1, PenServer::default());
         }
         let mut applied = effect(Effect::Reconfigure);
+        let udp = self.udp;
+        let is_usable = |address: &ServerAddress| !(udp && address.is_path());
         let server = &mut self.servers[number];
-        let was_unix = matches!(server.address, ServerAddress::Unix(_));
-        if was_unix {
+        if server.address.is_path() {
             // The 1 that stands for no port.
             server.port = 0;
         }
         for change in changes {
             match change {
                 ServerChange::Acl(list) => server.acl = *list,
-                ServerChange::Address(text) => match server_address(text, names) {
-                    Some(address) => server.address = address,
-                    None => {
-                        applied.diagnostics.push(format!("unknown or invalid address [{text}]"));
+                ServerChange::Address(text) => {
+                    match server_address(text, names).filter(is_usable) {
+                        Some(address) => server.address = address,
+                        None => {
+                            applied
+                                .diagnostics
+                                .push(format!("unknown or invalid address [{text}]"));
+                        }
                     }
-                },
+                }
                 ServerChange::Port(port) => server.port = port_number(Some(*port)),
                 ServerChange::Max(max) => server.max = *max,
                 ServerChange::Hard(hard) => server.hard = *hard,

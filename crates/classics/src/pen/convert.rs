@@ -4,7 +4,7 @@ use super::settings::FastClose;
 use super::{PenServer, PenSettings, ServerAddress};
 use balancing::{AdminState, FailoverScope, Policy};
 use config::{
-    Affinity, Backend, Checks, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier,
+    Affinity, Backend, Bind, Checks, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl PenSettings {
             None if self.transparent => Source::Client,
             None => Source::System,
         };
-        Some(Listener {
+        let listener = Listener {
             id: None,
             name: Listener::DEFAULT_NAME.to_owned(),
             binds: vec![self.listen.as_ref()?.bind.clone()],
@@ -61,7 +61,8 @@ impl PenSettings {
             hello_wait: Listener::DEFAULT_HELLO_WAIT,
             splice: if self.looks_at_data() { SpliceMode::Never } else { SpliceMode::Auto },
             cut: Cut::Close,
-        })
+        };
+        Some(if self.udp { for_datagrams(listener) } else { listener })
     }
 
     /// Whether what clients send is logged or dumped.
@@ -170,6 +171,30 @@ impl PenSettings {
         }
     }
 }
+
+/// The listener of `-U`. What is about connections has no effect.
+fn for_datagrams(listener: Listener) -> Listener {
+    let Timeouts { idle, shutdown, .. } = listener.timeouts;
+    let binds = listener.binds.into_iter().map(|bind| match bind {
+        Bind::Tcp { host, port, family } => Bind::Udp { host, port, family },
+        bind => bind,
+    });
+    Listener {
+        binds: binds.collect(),
+        connecting_max: None,
+        timeouts: Timeouts { shutdown, ..Timeouts::default() },
+        flows: FlowRules { timeout: idle.unwrap_or(FLOW_TIMEOUT), ..FlowRules::default() },
+        forwarded_headers: false,
+        dummy: false,
+        splice: SpliceMode::Auto,
+        cut: Cut::Reset,
+        ..listener
+    }
+}
+
+/// How long a UDP session may be silent, unless `idle_timeout` says so. The original never ends
+/// them; this is the least that RFC 4787 (REQ-5) asks of those who keep mappings of UDP.
+const FLOW_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A number of seconds; none for a negative one.
 fn seconds(number: i32) -> Duration {

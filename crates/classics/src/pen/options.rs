@@ -108,9 +108,10 @@ pub const OPTIONS: [OptionRow; 42] = [
     ),
     flag(
         'U',
-        "balance UDP; not in this version",
-        "Balance UDP datagrams. This version does not support that and refuses to start with \
-         this option.",
+        "balance UDP",
+        "Balance UDP datagrams instead of TCP connections. Each address and port of a client is a \
+         session with a server of its own, chosen as for TCP. It ends after idle_timeout, or two \
+         minutes, of silence. A server that refuses datagrams is left out as for TCP.",
     ),
     flag(
         'W',

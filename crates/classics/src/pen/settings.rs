@@ -5,6 +5,7 @@ use super::address::{Names, PenListen, parse_server};
 use super::{ACCESS_LISTS, PenArgs, PenError, PenOption};
 use crate::classic::leading_number;
 use balancing::AccessList;
+use config::Bind;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -272,7 +273,7 @@ impl PenSettings {
     /// same numbers, and the emergency and abuse servers into their places.
     ///
     /// # Errors
-    /// [`PenError::UnknownAddress`].
+    /// [`PenError::UnknownAddress`], and [`PenError::NotYet`] for a Unix socket with `-U`.
     pub fn take_servers(&mut self, operands: &[String], names: Names<'_>) -> Result<(), PenError> {
         let port = self.listen.as_ref().and_then(PenListen::port).unwrap_or(0);
         let parse = |text: &String| parse_server(text, port, names);
@@ -285,7 +286,16 @@ impl PenSettings {
                 None => self.servers.push(server),
             }
         }
-        Ok(())
+        let mut all = self.servers.iter().chain(&self.emergency).chain(&self.abuse);
+        match self.udp && all.any(|server| server.address.is_path()) {
+            true => Err(unix_datagrams("-U with the path of a server asks for Unix datagrams")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether clients cannot send datagrams there.
+    pub(super) fn cannot_listen(&self, listen: &PenListen) -> bool {
+        self.udp && matches!(listen.bind, Bind::Unix(_))
     }
 
     fn check_supported(&self) -> Result<(), PenError> {
@@ -293,8 +303,8 @@ impl PenSettings {
         if self.certificate.is_some() {
             return refuse("-E asks for TLS", "keep pen for it, or end TLS in front of Evenkeel");
         }
-        if self.udp {
-            return refuse("-U asks for UDP", "keep pen for it");
+        if self.listen.as_ref().is_some_and(|listen| self.cannot_listen(listen)) {
+            return Err(unix_datagrams("-U with a path to listen on asks for Unix datagrams"));
         }
         if self.dsr_if.is_some() {
             let advice = "keep pen for it, or let the servers see clients with transparent";
@@ -336,6 +346,10 @@ impl PenSettings {
     }
 }
 
+fn unix_datagrams(what: &'static str) -> PenError {
+    PenError::NotYet { what, advice: "give an address and a port, or leave out -U" }
+}
+
 /// A text and a line end, or nothing at all.
 pub(super) fn optional_line(text: Option<&str>) -> String {
     text.map(|text| format!("{text}\n")).unwrap_or_default()
@@ -351,7 +365,7 @@ impl Default for PenServer {
 impl PenServer {
     /// A Unix socket has no port, and is shown with port 1.
     pub(super) fn settle_port(&mut self) {
-        if matches!(self.address, ServerAddress::Unix(_)) {
+        if self.address.is_path() {
             self.port = 1;
         }
     }
@@ -363,6 +377,13 @@ impl PenServer {
             ServerAddress::Name(_) => self.port == 0,
             ServerAddress::Unix(_) => false,
         }
+    }
+}
+
+impl ServerAddress {
+    /// Whether it is a Unix socket.
+    pub(super) fn is_path(&self) -> bool {
+        matches!(self, Self::Unix(_))
     }
 }
 

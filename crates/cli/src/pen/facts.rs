@@ -33,7 +33,7 @@ pub async fn gather(
     let pool = operator.pool().await;
     let sessions = operator.sessions().await;
     numbers.assign(sessions.iter().map(|it| it.session), settings.conn_max.max(1) as usize);
-    let connection = |info: &SessionInfo| connection(&pool, numbers, info);
+    let connection = |info: &SessionInfo| connection(&pool, numbers, settings.udp, info);
     let mut connections: Vec<_> = sessions.iter().filter_map(connection).collect();
     connections.sort_unstable_by_key(|connection| connection.number);
     let tier = pool.tiers.first();
@@ -75,13 +75,14 @@ fn server(operator: &Operator, backend: &Backend) -> ServerFacts {
 fn connection(
     pool: &Pool,
     numbers: &ConnectionNumbers,
+    is_udp: bool,
     info: &SessionInfo,
 ) -> Option<ConnectionFacts> {
     let client = info.client.map(|client| client.ip().to_canonical());
     let slot = pool.affinity.as_ref().and_then(|table| table.slot(client));
     let state = match info.phase {
-        Phase::Connecting => 1,
-        Phase::Open | Phase::Ending => {
+        Phase::Connecting if !is_udp => 1,
+        Phase::Connecting | Phase::Open | Phase::Ending => {
             2 + 4 * u32::from(info.backend_ended) + 8 * u32::from(info.client_ended)
         }
     };

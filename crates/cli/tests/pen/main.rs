@@ -13,6 +13,7 @@ mod control;
 mod counting;
 mod countries;
 mod data;
+mod datagrams;
 mod files;
 mod http;
 mod ipv6;

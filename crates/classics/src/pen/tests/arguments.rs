@@ -68,7 +68,7 @@ fn what_this_version_does_not_do_is_refused() {
     let refusal = |what| format!("1: {what}, which this version of Evenkeel does not do yet; ");
     for (line, what) in [
         ("-E /c.pem 80", "-E asks for TLS"),
-        ("-U 80", "-U asks for UDP"),
+        ("-U /run/pen", "-U with a path to listen on asks for Unix datagrams"),
         ("-O dsr_if_eth0 80", "dsr_if asks for direct server return"),
     ] {
         let line = line.replace("dsr_if_", "dsr_if ");
@@ -84,6 +84,8 @@ fn what_this_version_does_not_do_is_refused() {
         let seen = format!("{}: {error}", error.exit_status().code());
         assert!(seen.starts_with(&refusal(what)), "{seen}");
     }
+    let refused = refusal("-U with the path of a server asks for Unix datagrams");
+    check("-U 80 /s", &format!("{refused}give an address and a port, or leave out -U"));
     // Without -E these have no effect.
     check("-Z -L tls1 -R -G /g -A /a -K /k 80", "0.0.0.0:80 ->");
 }

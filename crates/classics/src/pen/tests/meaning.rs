@@ -93,6 +93,21 @@ fn the_rest_of_the_settings_has_a_meaning_too() {
     assert_eq!(PenSettings::default().to_config().listeners, []);
 }
 
+#[test]
+fn u_is_for_datagrams() {
+    let line = "-UHW -t 9 -x 7 -O dummy [::1]:53 127.0.0.1:54";
+    let listener = |commands| config(line, commands).listeners.remove(0);
+    let silent = listener("");
+    assert_eq!(silent.bound_to(), "[::1]:53/udp");
+    assert_eq!(silent.sessions_max, Some(7));
+    assert_eq!(silent.flows.timeout, Duration::from_secs(120));
+    assert_eq!(listener("idle_timeout 9").flows.timeout, Duration::from_secs(9));
+    // What is for connections has no effect.
+    let plain = "-UW -x 7 [::1]:53 127.0.0.1:54";
+    assert_eq!(silent, config(plain, "pending_max 3;tcp_fastclose up").listeners[0]);
+    assert_eq!(config(line, "").pools, config(plain, "").pools);
+}
+
 /// Whether clients get through the client access list after these commands.
 #[track_caller]
 fn permits(commands: &str, clients: &str) {
