@@ -273,7 +273,7 @@ fn what_cannot_be_done_is_named_with_status_1() {
         }
         assert_eq!(done.stderr.lines().count(), 1, "{:?}", done.stderr);
     };
-    check(format!("127.0.0.1:{port} a.invalid:1"), &[&format!("127.0.0.1:{port}"), "ss -ltnp"]);
+    check(format!("127.0.0.1:{port} a.invalid:1"), &[&format!("127.0.0.1:{port}"), "ss -lntup"]);
     let free = crate::support::port();
     check(format!("{free} a.invalid:1"), &["a.invalid:1"]);
     check(format!("a.invalid:{free} 127.0.0.1:1"), &["a.invalid"]);
