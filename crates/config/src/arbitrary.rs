@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Cut, FlowRules, KeepAlive, Limit, SendProxy, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, KeepAlive, Limit, SendProxy, Source, SpliceMode, Starttls, Timeouts};
 
 /// A configuration. Names are unique, and so are the ports of listeners.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
@@ -254,7 +254,7 @@ fn flow_rules() -> impl Strategy<Value = FlowRules> {
 }
 
 /// Routes that no two clients could take both of. Their pools are chosen later.
-fn routes() -> impl Strategy<Value = (Vec<Route>, Duration)> {
+fn routes() -> impl Strategy<Value = (Vec<Route>, Duration, Option<Starttls>)> {
     let names =
         prop::sample::subsequence(vec!["a.org", "*.a.org", "*.org", "b-1.a.org", "org"], 0..5);
     let protocols = prop::sample::subsequence(vec!["h2", "http/1.1", "${x}\"'"], 0..3);
@@ -270,9 +270,10 @@ fn routes() -> impl Strategy<Value = (Vec<Route>, Duration)> {
         let rules = of_names.chain(of_protocols);
         rules.map(|rule| Route { rule, pool: String::new() }).collect::<Vec<_>>()
     });
-    (routes, of(span())).prop_map(|(routes, wait)| {
+    (routes, of(span()), any::<bool>()).prop_map(|(routes, wait, asks)| {
         let wait = wait.filter(|_| !routes.is_empty()).unwrap_or(Listener::DEFAULT_HELLO_WAIT);
-        (routes, wait)
+        let starttls = (asks && !routes.is_empty()).then_some(Starttls::Postgresql);
+        (routes, wait, starttls)
     })
 }
 
@@ -309,6 +310,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             pool: String::new(),
             routes: limits.3.0,
             hello_wait: limits.3.1,
+            starttls: limits.3.2,
             sessions_max: limits.0,
             connecting_max: limits.1,
             timeouts,

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts,
+    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Starttls, Timeouts,
 };
 
 /// One difference between two configurations.
@@ -228,8 +228,9 @@ settings! {
 settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
-        id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, sessions_max: _,
-        connecting_max: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _, forwarded_headers: _,
+        id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, starttls: _,
+        sessions_max: _, connecting_max: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _,
+        forwarded_headers: _,
         dummy: _, splice: _, cut: _,
     },
     /// [`Listener::name`]
@@ -244,6 +245,8 @@ settings! {
     Routes(Vec<Route>) is routes, "routes";
     /// [`Listener::hello_wait`]
     HelloWait(Duration) is hello_wait, "hello-wait";
+    /// [`Listener::starttls`]
+    Starttls(Option<Starttls>) is starttls, "starttls";
     /// [`Listener::sessions_max`]
     SessionsMax(Option<u32>) is sessions_max, "max-sessions";
     /// [`Listener::connecting_max`]

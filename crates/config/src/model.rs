@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Timeouts,
+    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Starttls, Timeouts,
 };
 
 /// The complete configuration of a balancer.
@@ -44,6 +44,8 @@ pub struct Listener {
     /// route was for it: where the server speaks first, no client would ever say anything. Default
     /// 2 s.
     pub hello_wait: Duration,
+    /// How clients may ask for TLS before their ClientHello. Default: not at all.
+    pub starttls: Option<Starttls>,
     /// The maximum number of open sessions. When it is reached, accepting pauses, and clients wait
     /// in the kernel's queue. Default: as many as file descriptors allow.
     pub sessions_max: Option<u32>,
@@ -372,6 +374,12 @@ impl Listener {
     pub const DEFAULT_NAME: &str = "main";
     /// The default of [`Listener::hello_wait`].
     pub const DEFAULT_HELLO_WAIT: Duration = Duration::from_secs(2);
+
+    /// Whether clients have to say something before it is clear what becomes of them.
+    #[must_use]
+    pub fn looks_at_hellos(&self) -> bool {
+        !self.routes.is_empty() || self.starttls.is_some()
+    }
 
     /// The names of the pools that serve its clients.
     pub fn pools(&self) -> impl Iterator<Item = &str> {

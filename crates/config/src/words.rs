@@ -3,7 +3,7 @@
 use crate::{Family, LogFormat, Protocol};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use terms::{Cut, SendProxy, SpliceMode};
+use terms::{Cut, SendProxy, SpliceMode, Starttls};
 
 /// How `--print-config` prints a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,10 @@ impl Choice for SendProxy {
         ("v2-crc32c", Self::V2 { unique_id: false, crc32c: true }),
         ("v2-unique-id-crc32c", Self::V2 { unique_id: true, crc32c: true }),
     ];
+}
+
+impl Choice for Starttls {
+    const WORDS: &'static [(&'static str, Self)] = &[("postgresql", Self::Postgresql)];
 }
 
 impl Choice for SpliceMode {

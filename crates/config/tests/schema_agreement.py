@@ -102,7 +102,7 @@ BACKEND = {
 # Keys whose values are not drawn from a list above.
 MADE = {
     "file": ["process", "defaults", "listeners", "pools"],
-    "listener": ["bind", "pool", "routes", "hello-wait"],
+    "listener": ["bind", "pool", "routes", "hello-wait", "starttls"],
     "route": ["sni", "alpn", "pool"],
     "pool": ["access", "backends", "tiers"],
     "defaults": ["access"],
@@ -223,7 +223,7 @@ class Generator:
         table.update(subset(rng, {**LISTENER, **LISTENER_ONLY}, 0.15))
         if rng.random() < 0.3:
             table["routes"] = self.routes(pools)
-            table.update(subset(rng, {"hello-wait": [t for t in TIMES if t != 0]}))
+            table.update(subset(rng, {"hello-wait": [t for t in TIMES if t != 0], "starttls": ["postgresql"]}))
         return table
 
     def routes(self, pools):

@@ -5,6 +5,7 @@
 use crate::announcing::announce;
 use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
+use crate::routing::read_grant;
 use crate::searches::Searches;
 use crate::session::{Next, Session, State, Upstream};
 use crate::token::Token;
@@ -14,7 +15,7 @@ use relay::{Incarnation, Link, Ready, SearchStep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use sys::net;
-use terms::{Address, CloseReason, ConnectFailure, Instant, Side, Source, SpliceMode};
+use terms::{Address, CloseReason, ConnectFailure, Instant, SendProxy, Side, Source, SpliceMode};
 
 /// Steps that a search may take in one turn, enough for some twenty backends that fail at once.
 const STEPS_PER_TURN: usize = 64;
@@ -102,7 +103,8 @@ fn connect(
             Ok(socket) => {
                 searching.rules.on_started(now);
                 let is_unix = matches!(address, Address::Unix(_));
-                let upstream = Upstream { socket, incarnation, writes: 0, is_unix };
+                let upstream =
+                    Upstream { socket, incarnation, writes: 0, is_asked: false, is_unix };
                 tell_fault(fault, &listener, tools);
                 State::Connecting { search, lease, upstream }
             }
@@ -227,19 +229,46 @@ pub(crate) fn handle_event(
         rules.on_failed(incarnation, failure, &settings.timeouts, now);
     } else if ready.writable && is_own_end(socket, address) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
-    } else if ready.writable {
-        match send_proxy.map_or(Ok(()), |format| announce(session, format, tools)) {
-            Ok(()) if rules.on_answered(incarnation, now) => {
+    } else if ready.writable || upstream.is_asked {
+        match introduce(session, send_proxy, tools) {
+            Ok(true) if rules.on_answered(incarnation, now) => {
                 session.link.handle_ready(Side::Upstream, ready);
                 connected(session, searches, tools, &settings, now);
                 return true;
             }
-            Ok(()) => {}
+            Ok(_) => {}
             Err(failure) => rules.on_failed(incarnation, failure, &settings.timeouts, now),
         }
     }
     drop_if_over(session, searches);
     false
+}
+
+/// Does what has to be done before a backend that has answered gets the client's bytes: announces
+/// the client, and asks for TLS. Returns whether that is done.
+fn introduce(
+    session: &mut Session,
+    send_proxy: Option<SendProxy>,
+    tools: &mut Tools,
+) -> Result<bool, ConnectFailure> {
+    let tls = session.asks_for_tls();
+    let State::Connecting { upstream, .. } = &session.state else { return Ok(false) };
+    if !upstream.is_asked {
+        if let Some(format) = send_proxy {
+            announce(session, format, tools)?;
+        }
+        let State::Connecting { upstream, .. } = &mut session.state else { return Ok(false) };
+        if let Some(protocol) = tls {
+            upstream.is_asked = true;
+            net::transmit_first(upstream.socket.as_fd(), relay::request(protocol), false)?;
+        }
+    }
+    match (tls, &session.state) {
+        (Some(protocol), State::Connecting { upstream, .. }) => {
+            read_grant(upstream.socket.as_fd(), protocol)
+        }
+        _ => Ok(true),
+    }
 }
 
 /// Whether a socket is connected to itself. That happens if nobody listens on a local port, and the

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Timeouts};
+use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Starttls, Timeouts};
 use tls::Acceptor;
 
 /// A listener's settings, its pool and its counters.
@@ -58,11 +58,13 @@ pub struct Settings {
     /// The peers that announce their clients by a header of the PROXY protocol; others are not
     /// served. Applies to sessions that begin later.
     pub accept_proxy: Option<ProxyPeers>,
-    /// How long clients may be silent before they go to the listener's own pool; `None` if there are
-    /// no routes, so that nobody waits. Applies to sessions that begin later.
+    /// How long clients may be silent before they go to the listener's own pool; `None` if nobody
+    /// waits, because there are neither routes nor requests for TLS. Applies to sessions that begin later.
     pub hello_wait: Option<Duration>,
     /// What the clients' TLS is terminated with, if it is. Applies to sessions that begin later.
     pub tls: Option<Termination>,
+    /// How clients may ask for TLS before their ClientHello. Applies to sessions that begin later.
+    pub starttls: Option<Starttls>,
     /// Where addresses are registered, if that is known. Used if an access list needs it.
     pub countries: Option<Arc<dyn Countries>>,
     /// What is reported besides the end of each session.

@@ -4,15 +4,18 @@
 //! as the client sent it. A session that waits holds nothing but its socket and a timer. If the
 //! hello comes in pieces, the socket's low-water mark has the kernel wait until enough has come for
 //! another look, and make room for that much (`SO_RCVLOWAT`, socket(7)).
+//!
+//! `relay::Upgrade` has the rules for clients that ask for TLS before their hello.
 
 use crate::session::{Next, Routed, Session, State};
 use crate::tools::Tools;
 use balancing::Pool;
-use relay::{CLIENT_HELLO_BYTES_MAX, ClientHello, Opening, read_client_hello};
+use relay::{CLIENT_HELLO_BYTES_MAX, ClientHello, Grant, UpgradeStep};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use sys::{Errno, net};
-use terms::{CloseReason, Instant, Side};
+use terms::{CloseReason, ConnectFailure, Instant, Side, Starttls};
 
 /// How long a client may take for all of its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,33 +39,57 @@ pub(crate) fn go_on(
     tools: &mut Tools,
     now: Instant,
 ) -> Result<Arc<Pool>, Next> {
-    let State::Routing(greeting) = &session.state else { return Err(Next::Event) };
-    let buffer = &mut tools.buffer[..CLIENT_HELLO_BYTES_MAX];
-    let hello = match net::peek(session.downstream(), buffer) {
-        Ok(count) => match read_client_hello(&mut buffer[..count]) {
-            Opening::Hello(hello) => Some(hello),
-            Opening::Incomplete(_) if count == 0 => None, // an end of file
-            Opening::Incomplete(needed) if !session.link.is_hung_up(Side::Downstream) => {
+    let wait = wait(session);
+    let is_hung_up = session.link.is_hung_up(Side::Downstream);
+    let own = Arc::clone(&session.listener.pool());
+    loop {
+        let State::Routing(greeting) = &mut session.state else { return Err(Next::Event) };
+        let socket = session.downstream.as_fd();
+        let buffer = &mut tools.buffer[..CLIENT_HELLO_BYTES_MAX];
+        let is_granted = greeting.upgrade.granted().is_some();
+        let count = match net::peek(socket, buffer) {
+            Ok(0) if is_granted => return Err(session.cut(CloseReason::ClientFin)),
+            Ok(0) => return Ok(own),
+            Ok(count) => count,
+            Err(Errno::AGAIN) if is_granted => return Err(wait_for(session, 1, now)),
+            Err(Errno::AGAIN) if now < greeting.since + wait => {
+                return Err(Next::At(greeting.since + wait));
+            }
+            Err(Errno::AGAIN) => return Ok(own),
+            Err(_) => return Err(session.cut(CloseReason::ClientReset)),
+        };
+        let pool = match greeting.upgrade.next_step(&mut buffer[..count]) {
+            UpgradeStep::Answer(count, answer) => {
+                // So little always fits into the queue of a new connection.
+                let is_sent = take(socket, count) && net::transmit(socket, answer).is_ok();
+                if !is_sent {
+                    return Err(session.cut(CloseReason::ClientReset));
+                }
+                continue;
+            }
+            UpgradeStep::Wait(needed) if !is_hung_up => {
                 return Err(wait_for(session, needed, now));
             }
-            Opening::Incomplete(_) | Opening::Other => None,
-        },
-        Err(Errno::AGAIN) if now < greeting.since + wait(session) => {
-            return Err(Next::At(greeting.since + wait(session)));
+            UpgradeStep::Wait(_) if is_granted => {
+                return Err(session.cut(CloseReason::TlsFailed));
+            }
+            UpgradeStep::Refuse => return Err(session.cut(CloseReason::TlsFailed)),
+            UpgradeStep::Wait(_) | UpgradeStep::Plain => own,
+            UpgradeStep::Hello(hello) => {
+                let asked = greeting.upgrade.granted();
+                choose(session, hello, asked)
+            }
+        };
+        if let State::Routing(greeting) = &session.state
+            && greeting.low_water > 0
+        {
+            net::set_low_water(session.downstream(), 1);
         }
-        Err(Errno::AGAIN) => None,
-        Err(_) => return Err(session.cut(CloseReason::ClientReset)),
-    };
-    if greeting.low_water > 0 {
-        net::set_low_water(session.downstream(), 1);
+        return Ok(pool);
     }
-    Ok(match hello {
-        Some(hello) => choose(session, hello),
-        None => Arc::clone(&session.listener.pool()),
-    })
 }
 
-/// Waits until so many bytes of a hello have come.
+/// Waits until so many bytes have come.
 fn wait_for(session: &mut Session, needed: usize, now: Instant) -> Next {
     let State::Routing(greeting) = &mut session.state else { return Next::Event };
     let until = greeting.since + HELLO_TIMEOUT;
@@ -77,13 +104,48 @@ fn wait_for(session: &mut Session, needed: usize, now: Instant) -> Next {
     Next::At(until)
 }
 
-fn choose(session: &mut Session, hello: ClientHello<'_>) -> Arc<Pool> {
+fn choose(session: &mut Session, hello: ClientHello<'_>, asked: Option<Starttls>) -> Arc<Pool> {
     let offers = |protocol: &str| hello.protocols().any(|offer| offer == protocol.as_bytes());
     let routing = session.listener.routing();
     let pool = routing.find(hello.server_name, offers);
     let pool = pool.unwrap_or_else(|| Arc::clone(&session.listener.pool()));
     let server_name = hello.server_name.map(Into::into);
-    let routed = Routed { server_name, affinity: pool.affinity.clone() };
+    // Where TLS is ended, it does not go on to the backend.
+    let asked = asked.filter(|_| session.listener.settings().tls.is_none());
+    let routed = Routed { server_name, affinity: pool.affinity.clone(), asked };
     session.extras.get_or_insert_default().routed = Some(Box::new(routed));
     pool
 }
+
+/// Looks at a backend's answer to the request for TLS, and takes it off. Returns whether it has been
+/// granted.
+///
+/// # Errors
+/// If it has not, and will not be.
+pub(crate) fn read_grant(
+    socket: BorrowedFd<'_>,
+    protocol: Starttls,
+) -> Result<bool, ConnectFailure> {
+    let mut bytes = [0; relay::GRANT_BYTES];
+    let count = match net::peek(socket, &mut bytes) {
+        Ok(0) | Err(Errno::CONNRESET) => return Err(ConnectFailure::Reset),
+        Ok(count) => count,
+        Err(Errno::AGAIN) => return Ok(false),
+        Err(error) => return Err(ConnectFailure::Other(error.raw_os_error())),
+    };
+    match relay::grant(protocol, &bytes[..count]) {
+        Grant::Wait => Ok(false),
+        Grant::Granted(count) if take(socket, count) => Ok(true),
+        Grant::Granted(_) => Err(ConnectFailure::Reset),
+        Grant::Refused => Err(ConnectFailure::NoTls),
+    }
+}
+
+/// Takes bytes off that are known to be in the queue. Returns whether that succeeded.
+fn take(socket: BorrowedFd<'_>, count: usize) -> bool {
+    let mut bytes = [0; TAKEN_MAX];
+    bytes.get_mut(..count).is_some_and(|bytes| net::receive(socket, bytes) == Ok(count))
+}
+
+/// Requests and answers have at most so many bytes.
+const TAKEN_MAX: usize = 16;

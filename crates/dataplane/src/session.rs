@@ -7,14 +7,14 @@ use crate::searches::{SearchKey, Searches};
 use crate::secure::Secure;
 use crate::token::Token;
 use balancing::{Affinity, Lease, Pool};
-use relay::{Forwarded, Incarnation, Link};
+use relay::{Forwarded, Incarnation, Link, Upgrade};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use sys::epoll::Poller;
 use sys::net;
 use sys::pipe::Pipe;
-use terms::{CloseReason, Cut, Instant, Phase, Side};
+use terms::{CloseReason, Cut, Instant, Phase, Side, Starttls};
 
 /// A session's whole state: a plain value that could move to another worker between turns.
 pub(crate) struct Session {
@@ -83,14 +83,16 @@ pub(crate) enum State {
 pub(crate) struct Greeting {
     /// Since when the session has waited for it.
     pub since: Instant,
+    /// What the client has asked for so far.
+    pub upgrade: Upgrade,
     /// The low-water mark of the client's socket, if it was set.
     pub low_water: u32,
 }
 
 impl Greeting {
     /// Of a client that is yet to send its first byte.
-    pub fn new(now: Instant) -> Self {
-        Self { since: now, low_water: 0 }
+    pub fn new(protocol: Option<Starttls>, now: Instant) -> Self {
+        Self { since: now, upgrade: Upgrade::new(protocol), low_water: 0 }
     }
 }
 
@@ -102,6 +104,8 @@ pub(crate) struct Upstream {
     pub incarnation: Incarnation,
     /// Writes so far, counted up to two: the second one switches on `TCP_NODELAY`.
     pub writes: u8,
+    /// Whether it was asked for TLS, and has to answer before anything else.
+    pub is_asked: bool,
     pub is_unix: bool,
 }
 
@@ -126,6 +130,8 @@ pub(crate) struct Routed {
     pub server_name: Option<Box<str>>,
     /// The affinity table of the pool that serves the client.
     pub affinity: Option<Arc<Affinity>>,
+    /// The protocol in which it asked for TLS. The backend is to be asked likewise.
+    pub asked: Option<Starttls>,
 }
 
 /// The TLS of a session's connections, by side.
@@ -218,6 +224,11 @@ impl Session {
     /// The name of the server that a TLS client has asked for, where there are routes.
     pub fn server_name(&self) -> Option<&str> {
         self.extras.as_ref()?.routed.as_ref()?.server_name.as_deref()
+    }
+
+    /// The protocol in which the backend is to be asked for TLS.
+    pub fn asks_for_tls(&self) -> Option<Starttls> {
+        self.extras.as_ref()?.routed.as_ref()?.asked
     }
 
     /// Makes it the session of a client that a proxy announced.

@@ -71,7 +71,7 @@ impl Sessions {
             State::Announcing
         } else if settings.hello_wait.is_some() {
             drop(connecting);
-            State::Routing(Greeting::new(now))
+            State::Routing(Greeting::new(settings.starttls, now))
         } else if settings.tls.is_some() {
             drop(connecting);
             State::Handshaking { pool: Arc::clone(&listener.pool()) }
@@ -211,7 +211,8 @@ impl Sessions {
             State::Answering { .. } => answering::go_on(session, tools, now),
             State::Announcing => match announcing::go_on(session, tools) {
                 Ok(()) if session.listener.settings().hello_wait.is_some() => {
-                    session.state = State::Routing(Greeting::new(now));
+                    let protocol = session.listener.settings().starttls;
+                    session.state = State::Routing(Greeting::new(protocol, now));
                     Next::Turn
                 }
                 Ok(()) => {

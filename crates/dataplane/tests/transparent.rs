@@ -72,6 +72,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         flows: terms::FlowRules::default(),
         hello_wait: None,
         tls: None,
+        starttls: None,
         countries: None,
         observe: Observe::default(),
     };

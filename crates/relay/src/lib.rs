@@ -3,8 +3,9 @@
 //! Pure: A [`Search`] finds a backend that answers. Then a [`Link`] decides, and [`pump`] performs
 //! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
 //! [`Deadlines`] holds the timers, and [`read_header`] reads the header that the PROXY protocol puts
-//! before a client's first byte. [`read_client_hello`] finds the name that a TLS client asks for.
-//! `balancing` chooses backends; descriptors and events belong to `dataplane`. Start at [`Link`].
+//! before a client's first byte. [`read_client_hello`] finds the name that a TLS client asks for, and
+//! [`Upgrade`] how it came to that. `balancing` chooses backends; descriptors and events belong to
+//! `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod proxy_header;
 mod pump;
 mod search;
 mod stream;
+mod upgrade;
 
 pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, Opening, read_client_hello};
 pub use deadlines::Deadlines;
@@ -28,6 +30,7 @@ pub use proxy_header::{
 };
 pub use pump::{Fault, Pumped, Received, Urgent, Wire, pump};
 pub use search::{Incarnation, Search, SearchStep};
+pub use upgrade::{GRANT_BYTES, Grant, Upgrade, UpgradeStep, grant, request};
 
 /// The largest read, and the capacity a pipe should have.
 pub const READ_BYTES_MAX: usize = 1 << stream::READ_LOG2_MAX;

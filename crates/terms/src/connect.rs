@@ -15,6 +15,8 @@ pub enum ConnectFailure {
     TimedOut,
     /// The backend reset the connection before the first byte.
     Reset,
+    /// The backend did not agree to TLS, or said more than that.
+    NoTls,
     /// No route leads there.
     NoRoute,
     /// A router, or the network itself, said that the host cannot be reached.
@@ -54,6 +56,7 @@ impl fmt::Display for ConnectFailure {
             Self::Refused => "connection refused",
             Self::TimedOut => "no answer within the connect time-out",
             Self::Reset => "connection reset before the first byte",
+            Self::NoTls => "the backend does not agree to TLS",
             Self::NoRoute => "network unreachable",
             Self::Unreachable => "host unreachable",
             Self::Missing => "no such socket",

@@ -14,6 +14,7 @@ mod limit;
 mod listener;
 mod proxy;
 mod session;
+mod starttls;
 mod timeouts;
 
 pub use address::{Address, Source};
@@ -25,4 +26,5 @@ pub use limit::Limit;
 pub use listener::ListenerId;
 pub use proxy::SendProxy;
 pub use session::{CloseReason, Cut, Phase, Side, SpliceMode};
+pub use starttls::Starttls;
 pub use timeouts::{KeepAlive, Timeouts};

@@ -67,7 +67,7 @@ pub enum CloseReason {
     ProxyInvalid,
     /// A proxy did not send all of the header within `connect-timeout`.
     ProxyTimeout,
-    /// The TLS handshake with the client failed.
+    /// The TLS handshake with the client failed, or the client asked for TLS and did not begin it.
     #[serde(rename = "tls-handshake-failed")]
     TlsFailed,
     /// The client did not send all of its ClientHello in time, or did not complete the TLS handshake

@@ -133,6 +133,7 @@ impl BalanceProxy {
             dummy: false,
             routes: Vec::new(),
             hello_wait: Listener::DEFAULT_HELLO_WAIT,
+            starttls: None,
             splice: if args.dump { SpliceMode::Never } else { SpliceMode::Auto },
             cut: Cut::Close,
         };

@@ -59,6 +59,7 @@ impl PenSettings {
             dummy: self.dummy,
             routes: Vec::new(),
             hello_wait: Listener::DEFAULT_HELLO_WAIT,
+            starttls: None,
             splice: if self.looks_at_data() { SpliceMode::Never } else { SpliceMode::Auto },
             cut: Cut::Close,
         };

@@ -1,9 +1,10 @@
 //! A fail-over of a real PostgreSQL pair, and a restart of the balancer after it.
 
+use crate::routing::Authority;
 use crate::support::{Done, PATIENCE, Place, Port, Program, port, skip_unless, until};
 use rustix::process::Signal;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,6 +16,7 @@ struct Pair {
 }
 
 impl Pair {
+    /// Of which the first node is initialized.
     fn new() -> Option<Self> {
         let can = bin("initdb").is_some() && bin("pg_basebackup").is_some();
         if skip_unless(can, "this needs PostgreSQL (postgresql)") {
@@ -25,10 +27,14 @@ impl Pair {
             chown(dir.path(), Some(home().uid()), None).unwrap();
         }
         let pair = Self { dir, ports: [port(), port()] };
-        let data = pair.data(0);
+        pair.initialize(0);
+        Some(pair)
+    }
+
+    fn initialize(&self, node: usize) {
+        let data = self.data(node);
         let init = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C"];
         Done::run(&mut postgres("initdb", &init), "").check(0);
-        Some(pair)
     }
 
     fn data(&self, node: usize) -> String {
@@ -36,6 +42,10 @@ impl Pair {
     }
 
     fn start(&self, node: usize) -> Program {
+        self.start_with(node, &[])
+    }
+
+    fn start_with(&self, node: usize, more: &[&str]) -> Program {
         let (data, port) = (self.data(node), self.ports[node].to_string());
         let settings = [
             "listen_addresses=127.0.0.1",
@@ -44,7 +54,7 @@ impl Pair {
             "log_connections=on",
         ];
         let mut args = vec!["-D", &data, "-p", &port];
-        args.extend(settings.iter().flat_map(|setting| ["-c", setting]));
+        args.extend(settings.iter().chain(more).flat_map(|setting| ["-c", setting]));
         let program = Program::spawn(&mut postgres("postgres", &args));
         program.log.wait("ready to accept");
         program
@@ -147,4 +157,100 @@ fn no_session_goes_to_the_old_primary_after_a_restart() {
     // Until an operator says that it can be used again.
     place.ctl("enable 0.0").check(0);
     assert_eq!(sql(&port, "show port"), old.to_string());
+}
+
+#[test]
+fn clients_that_verify_names_reach_the_server_of_their_name() {
+    let Some(pair) = Pair::new() else { return };
+    let place = Place::new();
+    let Some(authority) = Authority::new(&place) else { return };
+    pair.initialize(1);
+    let names = ["one.test", "two.test"];
+    let servers = [0, 1].map(|node| {
+        authority.certify(names[node]);
+        let settings = ["pem", "key"].map(|kind| {
+            let file = pair.dir.path().join(format!("{}.{kind}", names[node]));
+            fs::copy(place.file(&format!("{}.{kind}", names[node])), &file).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            if rustix::process::geteuid().is_root() {
+                chown(&file, Some(home().uid()), Some(home().gid())).unwrap();
+            }
+            let setting = if kind == "pem" { "ssl_cert_file" } else { "ssl_key_file" };
+            format!("{setting}={}", file.display())
+        });
+        pair.start_with(node, &["ssl=on", &settings[0], &settings[1]])
+    });
+    let (port, [one, two]) = (port(), &pair.ports);
+    let file = format!(
+        "[listeners.db]\nbind = '127.0.0.1:{port}'\npool = 'one'\nstarttls = 'postgresql'\n\
+         routes = [{{ sni = 'two.test', pool = 'two' }}]\n[pools]\n\
+         one.backends = ['127.0.0.1:{one}']\ntwo.backends = ['127.0.0.1:{two}']\n"
+    );
+    fs::write(place.file("lb.toml"), file).unwrap();
+    let evenkeel = place.native("run lb.toml");
+    let ask = |name: &str, mode: &str| {
+        let url = format!(
+            "host={name} hostaddr=127.0.0.1 port={port} user=postgres sslmode={mode} \
+             sslrootcert={} connect_timeout={}",
+            place.file("ca.pem").display(),
+            PATIENCE.as_secs()
+        );
+        let mut psql = Command::new("psql");
+        let query = "select current_setting('port'), ssl from pg_stat_ssl \
+                     where pid = pg_backend_pid()";
+        let done = Done::run(psql.args(["-X", "-q", "-A", "-t", &url, "-c", query]), "");
+        (done.stdout + &done.stderr).trim().to_owned()
+    };
+    assert_eq!(ask("one.test", "verify-full"), format!("{one}|t"));
+    assert_eq!(ask("two.test", "verify-full"), format!("{two}|t"));
+    assert_eq!(ask("two.test", "prefer"), format!("{two}|t"));
+    assert_eq!(ask("two.test", "disable"), format!("{one}|f"));
+    let refused = ask("three.test", "verify-full");
+    assert!(refused.contains("does not match host name"), "{refused}");
+    let line = evenkeel.log.wait("sni=two.test");
+    assert!(line.contains(&format!("backend=127.0.0.1:{two}")), "{line}");
+    // OpenSSL asks in the same way, and then speaks of the protocol, too.
+    let words = format!(
+        "s_client -connect 127.0.0.1:{port} -starttls postgres -servername two.test -brief \
+         -CAfile ca.pem -verify_return_error"
+    );
+    let mut openssl = Command::new("openssl");
+    let done = Done::run(openssl.args(words.split_whitespace()).current_dir(place.file("")), "");
+    let said = done.stdout + &done.stderr;
+    assert!(said.contains("CN = two.test") && said.contains("Verification: OK"), "{said}");
+    drop(servers);
+}
+
+#[test]
+fn tls_ends_before_a_server_that_has_none() {
+    let Some(pair) = Pair::new() else { return };
+    let place = Place::new();
+    let Some(authority) = Authority::new(&place) else { return };
+    authority.certify("db.test");
+    let _server = pair.start(0);
+    let (port, server) = (port(), &pair.ports[0]);
+    let file = format!(
+        "[listeners.db]\nbind = '127.0.0.1:{port}'\npool = 'db'\nstarttls = 'postgresql'\n\
+         tls-cert = 'db.test.pem'\ntls-key = 'db.test.key'\n\
+         [pools.db]\nbackends = ['127.0.0.1:{server}']\n"
+    );
+    fs::write(place.file("lb.toml"), file).unwrap();
+    let evenkeel = place.native("run lb.toml");
+    let ask = |mode: &str| {
+        let url = format!(
+            "host=db.test hostaddr=127.0.0.1 port={port} user=postgres sslmode={mode} \
+             sslrootcert={} connect_timeout={}",
+            place.file("ca.pem").display(),
+            PATIENCE.as_secs()
+        );
+        let mut psql = Command::new("psql");
+        let query = "\\conninfo \\\\ select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+        let done = Done::run(psql.args(["-X", "-q", "-A", "-t", &url]), query);
+        (done.stdout + &done.stderr).trim().to_owned()
+    };
+    let said = ask("verify-full");
+    assert!(said.contains("SSL connection (protocol: TLSv1.3") && said.ends_with("\nf"), "{said}");
+    let refused = ask("disable");
+    assert!(refused.starts_with("psql: error: ") && refused.contains(" failed: "), "{refused}");
+    evenkeel.log.wait("reason=tls-handshake-failed");
 }

@@ -58,6 +58,7 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
         pool: pool.to_owned(),
         routes: (0..seed % 4).map(|n| route(&["a.x", "*.x", "b.y"][n as usize..], pool)).collect(),
         hello_wait: Duration::from_millis(u64::from(seed) + 1),
+        starttls: bit(6).then_some(Starttls::Postgresql),
         sessions_max: bit(3).then_some(5),
         connecting_max: None,
         flows: FlowRules::default(),

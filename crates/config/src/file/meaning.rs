@@ -51,6 +51,8 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
         check_limits(part, reports);
         let routes = routes::routes(part, reports);
         let hello_wait = routes::hello_wait(part, reports);
+        let is_ended = config.listeners.first().is_some_and(|listener| listener.tls.is_some());
+        let starttls = routes::starttls(part, is_ended, reports);
         let binds = binds.into_iter().flatten().collect();
         config.listeners.into_iter().next().map(|settings| Listener {
             name: part.name.clone(),
@@ -58,6 +60,7 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
             pool: part.pool.as_ref().map(|pool| pool.text.clone()).unwrap_or_default(),
             routes,
             hello_wait: hello_wait.unwrap_or(settings.hello_wait),
+            starttls,
             dummy: part.dummy,
             ..settings
         })

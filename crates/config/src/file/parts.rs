@@ -55,6 +55,7 @@ pub(super) struct ListenerPart {
     pub(super) pool: Option<Word>,
     pub(super) routes: Vec<RoutePart>,
     pub(super) hello_wait: Option<Word>,
+    pub(super) starttls: Option<Word>,
     pub(super) dummy: bool,
     pub(super) settings: Vec<Setting>,
 }
@@ -174,6 +175,7 @@ fn listener(named: &Named, parts: &mut Parts, reports: &mut Reports<'_>) {
             pool: table.text("pool").map(Text::word),
             routes: table.member("routes").map(routes).unwrap_or_default(),
             hello_wait: table.text("hello-wait").map(Text::word),
+            starttls: table.text("starttls").map(Text::word),
             dummy: table.flag("dummy"),
             settings: settings(table),
         }),

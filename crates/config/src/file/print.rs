@@ -185,6 +185,9 @@ fn listener_keys(listener: &Listener) -> Keys {
             keys.set_text("hello-wait", &Span(listener.hello_wait).to_string());
         }
     }
+    if let Some(protocol) = listener.starttls {
+        keys.set_text("starttls", protocol.word());
+    }
     listener_options(&mut keys, listener);
     keys.flag("dummy", listener.dummy);
     keys

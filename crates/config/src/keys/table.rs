@@ -6,7 +6,7 @@ use crate::words::Choice;
 use crate::{Family, LogFormat, Protocol};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
-use terms::{Cut, SendProxy, SpliceMode};
+use terms::{Cut, SendProxy, SpliceMode, Starttls};
 
 pub(super) const KEYS: &[Key] = &[
     own("process", File, Shape::Table(Process), "{ user = \"evenkeel\" }", "How the process runs"),
@@ -90,6 +90,14 @@ pub(super) const KEYS: &[Key] = &[
         "\"300ms\"",
         "With `routes`: how long a client may be silent before it goes to `pool`, as where the \
          server speaks first [default: 2s]",
+    ),
+    own(
+        "starttls",
+        Listener,
+        Shape::Choice(STARTTLS),
+        "\"postgresql\"",
+        "With `routes` or `tls-cert`: the protocol in which clients ask for TLS before they begin it. \
+         Unless TLS ends here, the backend is asked likewise [default: they begin with TLS]",
     ),
     shared(option("share-port", Listener, Shape::Flag, "true")),
     shared(option(
@@ -318,6 +326,7 @@ const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
 const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();
 const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>();
 const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
+const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
 const PROTOCOLS: &[&str] = &words::<Protocol, { Protocol::WORDS.len() }>();

@@ -101,6 +101,7 @@ impl NativeArgs {
             pool: pool.name.clone(),
             routes: Vec::new(),
             hello_wait: Listener::DEFAULT_HELLO_WAIT,
+            starttls: None,
             shared_port: self.share_port,
             sessions_max: self.max_sessions,
             connecting_max: self.max_connecting,

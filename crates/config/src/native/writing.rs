@@ -122,6 +122,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
         pool: _,
         routes: _,
         hello_wait: _,
+        starttls: _,
         dummy: _,
     } = listener;
     to.number("max-sessions", *sessions_max);

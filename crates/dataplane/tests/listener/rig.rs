@@ -46,6 +46,7 @@ pub fn settings() -> Settings {
         flows: terms::FlowRules::default(),
         hello_wait: None,
         tls: None,
+        starttls: None,
         countries: None,
         observe: Observe::default(),
     }

@@ -1,13 +1,13 @@
 //! Routes: clients go where their ClientHello says, and the backend gets every byte of it.
 
-use crate::rig::{PATIENCE, Rig, accept, backend, expect, expect_rest, pool, settings};
+use crate::rig::{PATIENCE, Rig, accept, announcing, backend, expect, expect_rest, pool, settings};
 use balancing::{Affinity, RouteRule, Routes};
 use dataplane::{Routing, Settings};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use terms::{CloseReason, Phase};
+use terms::{CloseReason, Phase, SendProxy, Starttls, Timeouts};
 
 /// Of BoringSSL, for `web.example.org`, with a post-quantum key share.
 const CHROME: &[u8] = include_bytes!("../../../relay/src/client_hello/recorded/chrome.bin");
@@ -182,4 +182,120 @@ fn while_a_client_says_nothing_it_holds_no_backend() {
     drop((client, served));
     routed.rig.await_end();
     assert_eq!(table.rows()[0].received_bytes, CHROME.len() as u64);
+}
+
+const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+const STARTUP: &[u8] = &[0, 0, 0, 9, 0, 3, 0, 0, 0];
+
+/// As [`Routed::new`], for clients of PostgreSQL.
+fn postgresql() -> Routed {
+    let routed = Routed::new(PATIENCE);
+    let wait = Some(PATIENCE);
+    let settings = Settings {
+        hello_wait: wait,
+        starttls: Some(Starttls::Postgresql),
+        timeouts: Timeouts { connect: Duration::from_secs(1), ..settings().timeouts },
+        ..settings()
+    };
+    routed.rig.plane.publish(&routed.rig.listener, settings);
+    routed.rig.settle();
+    routed
+}
+
+/// A client that has been granted TLS.
+fn granted(routed: &Routed) -> TcpStream {
+    let mut client = routed.connect();
+    for byte in SSL_REQUEST {
+        client.write_all(&[*byte]).unwrap();
+    }
+    expect(&mut client, b"S");
+    client
+}
+
+#[test]
+fn a_backend_of_postgresql_is_asked_for_tls_before_it_gets_the_hello() {
+    let mut routed = postgresql();
+    for cut in [1, 5, 100, 300] {
+        let mut client = granted(&routed);
+        client.write_all(&OPENSSL[..cut]).unwrap();
+        routed.rig.settle();
+        client.write_all(&OPENSSL[cut..]).unwrap();
+        let mut served = accept(&routed.backends[2]);
+        expect(&mut served, SSL_REQUEST);
+        served.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        assert!(served.read(&mut [0]).is_err(), "the answer is awaited");
+        served.set_read_timeout(Some(PATIENCE)).unwrap();
+        served.write_all(b"S").unwrap();
+        expect(&mut served, OPENSSL);
+        served.write_all(b"ServerHello").unwrap();
+        expect(&mut client, b"ServerHello");
+        drop((client, served));
+        let ended = routed.rig.await_end();
+        assert_eq!(ended.server_name.as_deref(), Some("db.example.org"));
+        assert_eq!((ended.sent_bytes, ended.received_bytes), (OPENSSL.len() as u64, 11));
+    }
+    // Those that begin with TLS at once are not asked about, and neither are those without it.
+    for (bytes, place, name) in [(OPENSSL, 2, Some("db.example.org")), (STARTUP, 0, None)] {
+        let mut client = routed.connect();
+        client.write_all(bytes).unwrap();
+        routed.check(client, place, bytes, name);
+    }
+}
+
+#[test]
+fn a_client_is_announced_before_tls_is_asked_for() {
+    let routed = postgresql();
+    let address = routed.backends[2].local_addr().unwrap();
+    let pool = announcing(pool(&[address]), SendProxy::V1);
+    let rule = RouteRule { names: vec!["db.example.org".parse().unwrap()], protocols: Vec::new() };
+    let routes = Routes::new(&[rule]);
+    routed.rig.listener.publish_routing(Routing { routes, pools: vec![Arc::new(pool)] });
+    let mut client = granted(&routed);
+    client.write_all(OPENSSL).unwrap();
+    let mut served = accept(&routed.backends[2]);
+    let (from, to) = (client.local_addr().unwrap().port(), routed.rig.address.port());
+    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {to}\r\n");
+    expect(&mut served, &[header.as_bytes(), SSL_REQUEST].concat());
+    served.write_all(b"S").unwrap();
+    expect(&mut served, OPENSSL);
+}
+
+#[test]
+fn a_backend_that_refuses_tls_or_says_too_much_has_failed() {
+    for answer in [&b"N"[..], b"SX", b"E"] {
+        let mut routed = postgresql();
+        let mut client = granted(&routed);
+        client.write_all(OPENSSL).unwrap();
+        let mut served = accept(&routed.backends[2]);
+        expect(&mut served, SSL_REQUEST);
+        served.write_all(answer).unwrap();
+        assert_eq!(routed.rig.await_end().reason, CloseReason::ConnectRefused);
+    }
+    // One that says nothing is as late as one that does not accept the connection.
+    let mut routed = postgresql();
+    let mut client = granted(&routed);
+    client.write_all(OPENSSL).unwrap();
+    let _silent = accept(&routed.backends[2]);
+    assert_eq!(routed.rig.await_end().reason, CloseReason::ConnectTimeout);
+}
+
+#[test]
+fn plain_text_around_a_request_for_tls_ends_the_session() {
+    let mut routed = postgresql();
+    for (before, after) in [
+        ([SSL_REQUEST, STARTUP].concat(), &b""[..]),
+        ([SSL_REQUEST, OPENSSL].concat(), b""),
+        (SSL_REQUEST.to_vec(), STARTUP),
+    ] {
+        let mut client = routed.connect();
+        client.write_all(&before).unwrap();
+        if !after.is_empty() {
+            expect(&mut client, b"S");
+            client.write_all(after).unwrap();
+        }
+        assert_eq!(routed.rig.await_end().reason, CloseReason::TlsFailed);
+    }
+    // A client that goes after its request has not been served at all.
+    drop(granted(&routed));
+    assert_eq!(routed.rig.await_end().reason, CloseReason::ClientFin);
 }

@@ -6,9 +6,11 @@ use super::super::report::{At, Fault, Reports};
 use super::Code;
 use crate::Route;
 use crate::duration::{Span, parse_nonzero_duration};
+use crate::words::Choice;
 use balancing::{RouteRule, ServerName};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use terms::Starttls;
 
 /// The routes of a listener. What is wrong with them is reported.
 pub(super) fn routes(listener: &ListenerPart, reports: &mut Reports<'_>) -> Vec<Route> {
@@ -19,13 +21,15 @@ pub(super) fn routes(listener: &ListenerPart, reports: &mut Reports<'_>) -> Vec<
 
 /// The time for which clients may be silent, if the file says it.
 pub(super) fn hello_wait(part: &ListenerPart, reports: &mut Reports<'_>) -> Option<Duration> {
-    let word = part.hello_wait.as_ref()?;
     let place = format!("listeners.{}", part.name);
-    if part.routes.is_empty() {
+    if let Some(Word { at, .. }) = &part.hello_wait
+        && part.routes.is_empty()
+    {
         let message = "`hello-wait` has no effect without `routes`";
-        let fault = Fault::new(Code::Needs, &word.at, message).place(place.clone());
+        let fault = Fault::new(Code::Needs, at, message).place(place.clone());
         reports.add(fault.help("add `routes`, or remove it"));
     }
+    let word = part.hello_wait.as_ref()?;
     match parse_nonzero_duration(&word.text) {
         Ok(Span(wait)) => Some(wait),
         Err(error) => {
@@ -34,6 +38,22 @@ pub(super) fn hello_wait(part: &ListenerPart, reports: &mut Reports<'_>) -> Opti
             None
         }
     }
+}
+
+/// How clients ask for TLS, if the file says it. `is_ended` is whether TLS ends here.
+pub(super) fn starttls(
+    part: &ListenerPart,
+    is_ended: bool,
+    reports: &mut Reports<'_>,
+) -> Option<Starttls> {
+    let word = part.starttls.as_ref()?;
+    if part.routes.is_empty() && !is_ended {
+        let message = "`starttls` has no effect without `routes` or `tls-cert`";
+        let fault = Fault::new(Code::Needs, &word.at, message);
+        let fault = fault.place(format!("listeners.{}", part.name));
+        reports.add(fault.help("add one of them, or remove it"));
+    }
+    Starttls::from_word(&word.text)
 }
 
 struct Reading<'r, 'p, 's> {

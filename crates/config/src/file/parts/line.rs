@@ -75,6 +75,7 @@ pub(super) fn parts(
         family: None,
         routes: Vec::new(),
         hello_wait: None,
+        starttls: None,
         dummy: false,
         settings: listener,
     };
