@@ -1,7 +1,9 @@
 //! `transparent`: servers see their clients' own addresses.
 
-use crate::support::{Network, Place, Program, skip_unless, until};
+use crate::support::{Network, PATIENCE, Place, Program, skip_unless, until};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
 #[track_caller]
 fn network() -> Option<Network> {
@@ -85,4 +87,59 @@ fn switched_on_and_off_while_it_runs() {
     assert_eq!(ask(), "192.0.2.1");
     tell("no transparent");
     assert_eq!(ask(), "198.51.100.254");
+}
+
+/// Starts a server of UDP there, which tells each client the address that it comes from.
+fn tell_addresses_in_datagrams(network: &Network, server: &str) {
+    let socket = network.within("backend", || UdpSocket::bind(server).unwrap());
+    thread::spawn(move || {
+        while let Ok((_, client)) = socket.recv_from(&mut [0; 16]) {
+            let _ = socket.send_to(client.ip().to_string().as_bytes(), client);
+        }
+    });
+}
+
+/// What a new client of UDP is told.
+fn ask_by_datagram(network: &Network, address: &str) -> String {
+    let to: SocketAddr = address.parse().unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    network.within("client", || {
+        let socket = UdpSocket::bind(any).unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send(b"?").unwrap();
+        let mut answer = [0; 64];
+        let length = socket.recv(&mut answer).expect("an answer");
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    })
+}
+
+#[test]
+fn servers_of_udp_see_them_too() {
+    let Some(network) = network() else { return };
+    for user in ["root", "nobody"] {
+        for (listen, server, client, balancer) in [
+            ("192.0.2.254:53", "198.51.100.1:53", "192.0.2.1", "198.51.100.254"),
+            ("[2001:db8:1::fe]:53", "[2001:db8:2::1]:53", "2001:db8:1::1", "2001:db8:2::fe"),
+        ] {
+            if user == "root" {
+                tell_addresses_in_datagrams(&network, server);
+            }
+            let place = Place::new();
+            let control = place.file("control").display().to_string();
+            let words = format!("-f -u {user} -C {control} -U {listen} {server}");
+            let mut command = place.command("pen", &words);
+            command.args(["-O", "transparent"]);
+            let pen = network.within("balancer", || Program::spawn(&mut command));
+            let tell = |words: &str| place.run("penctl", &format!("{control} {words}"));
+            until("pen to answer", || tell("pid").stdout == format!("{}\n", pen.pid()));
+            let ask = || ask_by_datagram(&network, listen);
+            assert_eq!([(); 3].map(|()| ask()), [client; 3], "as {user}");
+            tell("no transparent").check(0);
+            assert_eq!(ask(), balancer, "as {user}");
+            tell("transparent").check(0);
+            assert_eq!(ask(), client, "as {user}");
+            assert_eq!(pen.log.with("transparent"), [""; 0]);
+        }
+    }
 }
