@@ -74,7 +74,7 @@ pub enum Probe {
     Memcached,
     /// `dns:NAME`: an answer without an error, over TCP.
     Dns {
-        /// The name that is asked for. Default: the root.
+        /// The name whose address is asked for. Default: the root, and its name servers.
         name: String,
     },
 }

@@ -21,6 +21,7 @@ mod passed;
 mod policies;
 mod postgres;
 mod probing;
+mod probing_servers;
 mod process;
 mod proxies;
 mod relaying;

@@ -70,7 +70,7 @@ impl Pair {
 }
 
 /// Where a program of PostgreSQL is.
-fn bin(name: &str) -> Option<PathBuf> {
+pub fn bin(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let clusters = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let clusters = clusters.map(|entry| entry.path().join("bin"));
@@ -78,7 +78,7 @@ fn bin(name: &str) -> Option<PathBuf> {
 }
 
 /// PostgreSQL refuses to run as root.
-fn postgres(name: &str, args: &[&str]) -> Command {
+pub fn postgres(name: &str, args: &[&str]) -> Command {
     let mut command = Command::new(bin(name).unwrap());
     command.args(args).current_dir("/");
     if rustix::process::geteuid().is_root() {
@@ -89,7 +89,7 @@ fn postgres(name: &str, args: &[&str]) -> Command {
 }
 
 /// The directory of the user postgres.
-fn home() -> Metadata {
+pub fn home() -> Metadata {
     fs::metadata("/var/lib/postgresql").unwrap()
 }
 
@@ -253,4 +253,30 @@ fn tls_ends_before_a_server_that_has_none() {
     let refused = ask("disable");
     assert!(refused.starts_with("psql: error: ") && refused.contains(" failed: "), "{refused}");
     evenkeel.log.wait("reason=tls-handshake-failed");
+}
+
+#[test]
+fn writers_follow_the_primary_that_probes_find() {
+    let Some(pair) = Pair::new() else { return };
+    let (place, port) = (Place::new(), port());
+    let [old, new] = &pair.ports;
+    let mut primary = pair.start(0);
+    pair.copy();
+    let _standby = pair.start(1);
+    let mut evenkeel = place.command("evenkeel", "");
+    evenkeel.args([&port.to_string(), &format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}")]);
+    evenkeel.args(["--probe", "pgsql role=primary", "--no-last-resort"]);
+    evenkeel.args(["--probe-interval", "200ms", "--fall", "2"]);
+    let evenkeel = Program::spawn(&mut evenkeel);
+    evenkeel.log.wait("admin socket");
+    for _ in 0..4 {
+        assert_eq!(sql(&port, "show port"), old.to_string());
+    }
+    until("the standby to be known", || place.backend(0, 1)["health"] == "down");
+    assert_eq!(place.backend(0, 1)["probe"]["last_error"], "is a replica");
+    primary.signal(Signal::QUIT);
+    primary.wait();
+    assert_eq!(sql(new, "select pg_promote()"), "t");
+    until("the new primary to be known", || place.backend(0, 1)["health"] == "healthy");
+    assert_eq!(sql(&port, "create table t (i int); show port"), new.to_string());
 }

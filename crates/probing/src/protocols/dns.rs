@@ -1,4 +1,4 @@
-//! DNS over TCP: a question for the name servers of a name.
+//! DNS over TCP: a question for the address of a name, or for the name servers of the root.
 //! Source: RFC 1035, section 4; RFC 7766, section 8.
 
 use super::{Read, Talk};
@@ -20,13 +20,15 @@ impl Dns {
             message.push(u8::try_from(label.len()).unwrap_or(0));
             message.extend_from_slice(label.as_bytes());
         }
-        message.extend_from_slice(&[0, 0, NS, 0, IN]);
+        let kind = if name == "." { NS } else { A };
+        message.extend_from_slice(&[0, 0, kind, 0, IN]);
         let mut query = (message.len() as u16).to_be_bytes().to_vec();
         query.append(&mut message);
         Self { query }
     }
 }
 
+const A: u8 = 1;
 const NS: u8 = 2;
 const IN: u8 = 1;
 

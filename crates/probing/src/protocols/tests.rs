@@ -186,7 +186,7 @@ fn binary_protocols_exchange_one_message() {
     let connect = b"\x10\x0c\0\x04MQTT\x04\x02\0\x3c\0\0";
     check("mqtt", &[&[0x20, 2, 0, 0]], &[connect, &[0xe0, 0][..]].concat(), "+");
     check("mqtt", &[&[0x20, 2, 0, 3]], b"", "answered: server unavailable");
-    let query = b"\0\x1dEK\x01\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\x02\0\x01";
+    let query = b"\0\x1dEK\x01\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\x01\0\x01";
     check("dns:example.org", &[b"\0\x1dEK\x81\x80\0\x01\0\0\0\0\0\0..."], query, "+");
     check("dns", &[b"\0\x1dEK\x81\x82\0\x01\0\0\0\0\0\0"], b"", "answered: server failure");
 }
