@@ -74,7 +74,7 @@ impl LogReporter {
         let listener = instance.listener_name(ended.listener);
         let nobody = "-";
         let (client, peer) = (EndOf(ended.client), EndOf(ended.peer));
-        let mut fields = Vec::with_capacity(12); // all that there can be
+        let mut fields = Vec::with_capacity(16); // all that there can be
         fields.extend([
             ("session", Value::Count(ended.session)),
             ("listener", Value::Text(&listener)),
@@ -86,6 +86,9 @@ impl LogReporter {
         if let Some(name) = &ended.server_name {
             fields.push(("sni", Value::Text(name)));
         }
+        if let Some((version, cipher)) = ended.tls.as_ref().and_then(|tls| tls.agreed.as_ref()) {
+            fields.extend([("tls", Value::Text(version)), ("cipher", Value::Text(cipher))]);
+        }
         match &ended.backend {
             Some(backend) => fields.push(("backend", Value::Text(&backend.name))),
             None => fields.push(("backend", Value::Text(&nobody))),
@@ -93,8 +96,11 @@ impl LogReporter {
         if let Some(source) = &ended.source {
             fields.push(("source", Value::Text(source)));
         }
+        fields.extend([("reason", Value::Text(&ended.reason))]);
+        if let Some(failure) = ended.tls.as_ref().and_then(|tls| tls.failure.as_ref()) {
+            fields.push(("error", Value::Text(failure)));
+        }
         fields.extend([
-            ("reason", Value::Text(&ended.reason)),
             ("sent", Value::Count(ended.sent_bytes)),
             ("received", Value::Count(ended.received_bytes)),
         ]);

@@ -89,8 +89,10 @@ pub struct Ended {
     /// The address at the other end of the client's connection: the client's, unless a proxy
     /// announced the client. `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// The name of the server that a TLS client asked for, if the listener has routes.
+    /// The name of the server that a TLS client asked for, if the listener has routes or ends TLS.
     pub server_name: Option<Box<str>>,
+    /// The client's TLS, if the listener ended it.
+    pub tls: Option<TlsSummary>,
     /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
     /// The local address of the connection to the backend.
@@ -105,6 +107,15 @@ pub struct Ended {
     pub connect: Option<Duration>,
     /// From accepting to the end.
     pub duration: Duration,
+}
+
+/// What became of TLS with a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSummary {
+    /// The version, such as `1.3`, and the cipher suite, once they had been agreed upon.
+    pub agreed: Option<(&'static str, &'static str)>,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
 }
 
 /// How much of a piece of data [`Event::Request`] has at most.

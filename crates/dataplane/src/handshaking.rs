@@ -99,7 +99,7 @@ pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next
         records: &tools.records,
         is_hung_up: link.is_hung_up(Side::Downstream),
     };
-    match secured.shake() {
+    match secured.shake(&mut tools.buffer) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Next::Turn), // the rest of it may have arrived
         Err(Fault::Lost) => Err(match secure.loss() {

@@ -39,7 +39,9 @@ mod tools;
 mod wire;
 mod worker;
 
-pub use event::{Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, Trace, Trouble};
+pub use event::{
+    Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, TlsSummary, Trace, Trouble,
+};
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
 pub use plane::{DataPlane, Options, RollCall};
 pub use shared::DoorId;

@@ -2,6 +2,7 @@
 
 use relay::Fault;
 use std::cell::RefCell;
+use std::fmt;
 use tls::{Channel, Failure};
 
 /// A connection's TLS. If it is idle, it has no buffer.
@@ -11,6 +12,10 @@ pub(crate) struct Secure {
     pub held: Vec<u8>,
     /// Records that the socket did not take.
     pub unsent: Vec<u8>,
+    /// The name of the server that the client has asked for.
+    pub server_name: Option<Box<str>>,
+    /// Whether the client has said all that it asks for.
+    pub has_greeted: bool,
     /// Whether the close_notify is among what was sealed.
     is_closed: bool,
     /// Whether anything has been received.
@@ -27,7 +32,17 @@ pub(crate) enum Loss {
     /// The peer's end of file came without a close_notify: what it sent may be incomplete.
     Truncated,
     /// The protocol was violated, or an alert came.
-    Protocol(#[expect(dead_code, reason = "the log does not have it yet")] Failure),
+    Protocol(Failure),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket => f.write_str("the connection has failed"),
+            Self::Truncated => f.write_str("the connection has ended without a close_notify"),
+            Self::Protocol(failure) => failure.fmt(f),
+        }
+    }
 }
 
 /// A worker's memory for records, which all of its connections use one after another. It is taken
@@ -40,6 +55,8 @@ impl Secure {
             channel,
             held: Vec::new(),
             unsent: Vec::new(),
+            server_name: None,
+            has_greeted: false,
             is_closed: false,
             has_received: false,
             lost: None,

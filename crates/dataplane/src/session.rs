@@ -221,9 +221,16 @@ impl Session {
         self.extras.as_ref()?.announced.as_deref()
     }
 
-    /// The name of the server that a TLS client has asked for, where there are routes.
+    /// The name of the server that a TLS client has asked for, where there are routes or TLS ends
+    /// here.
     pub fn server_name(&self) -> Option<&str> {
-        self.extras.as_ref()?.routed.as_ref()?.server_name.as_deref()
+        let routed = || self.extras.as_ref()?.routed.as_ref()?.server_name.as_deref();
+        self.tls(Side::Downstream).and_then(|tls| tls.server_name.as_deref()).or_else(routed)
+    }
+
+    /// The TLS of one side.
+    pub fn tls(&self, side: Side) -> Option<&Secure> {
+        self.extras.as_ref()?.tls.as_ref()?[side as usize].as_ref()
     }
 
     /// The protocol in which the backend is to be asked for TLS.

@@ -1,9 +1,10 @@
 //! A worker's sessions, their timers, and their turns.
 
-use crate::event::{Ended, Event, SessionInfo, Trace};
+use crate::event::{Ended, Event, SessionInfo, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::{Connecting, Listener};
 use crate::searches::{Searches, Searching};
+use crate::secure::Loss;
 use crate::session::{Greeting, Next, Session, State};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
@@ -470,6 +471,14 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         client: session.client(),
         peer: session.peer(),
         server_name: session.server_name().map(Into::into),
+        tls: session.tls(Side::Downstream).map(|tls| TlsSummary {
+            agreed: tls.channel.agreed(),
+            // A reset needs no explanation, nor does a health check.
+            failure: tls
+                .loss()
+                .filter(|loss| !matches!(loss, Loss::Socket) && reason != CloseReason::ClientFin)
+                .map(ToString::to_string),
+        }),
         backend: session.lease().map(|lease| Arc::clone(lease.backend())),
         source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
         reason,

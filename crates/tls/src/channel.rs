@@ -4,7 +4,7 @@ use crate::acceptor::Acceptor;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{AlertDescription, CommonState, Error};
+use rustls::{AlertDescription, CommonState, Error, ProtocolVersion};
 use std::sync::Arc;
 
 /// A TLS connection, from its first record to its last. It has no buffer of its own: records are in
@@ -81,8 +81,19 @@ impl Channel {
         })
     }
 
-    /// What was negotiated.
-    pub fn common(&self) -> &CommonState {
+    /// The version of the protocol and the cipher suite, once they have been agreed upon.
+    #[must_use]
+    pub fn agreed(&self) -> Option<(&'static str, &'static str)> {
+        let common = self.common();
+        let version = match common.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "1.2",
+            ProtocolVersion::TLSv1_3 => "1.3",
+            _ => return None,
+        };
+        Some((version, common.negotiated_cipher_suite()?.suite().as_str()?))
+    }
+
+    fn common(&self) -> &CommonState {
         match &self.engine {
             Engine::Server(server) => server,
             Engine::Client(client) => client,

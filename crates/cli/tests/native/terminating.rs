@@ -56,6 +56,8 @@ fn a_half_close_passes_in_both_versions_and_the_answer_arrives_whole() {
         assert!(is_whole && answer == pattern(2, 2 << 20), "{}", answer.len());
         let line = evenkeel.log.wait("session ended");
         assert!(line.contains("reason=client-fin sent=1048576 received=2097152"), "{line}");
+        let version = if versions == [&TLS13] { "1.3 cipher=TLS13_" } else { "1.2 cipher=TLS_" };
+        assert!(line.contains(&format!(" sni=a.test tls={version}")), "{line}");
     }
 }
 
@@ -92,7 +94,9 @@ fn what_a_client_did_not_finish_is_not_taken_for_complete() {
     client.expect("go on");
     client.0.sock.shutdown(std::net::Shutdown::Write).unwrap(); // without a word
     let line = evenkeel.log.wait("session ended");
-    assert!(line.contains("reason=client-reset sent=10"), "{line}");
+    let expected = "reason=client-reset error=\"the connection has ended without a close_notify\"";
+    assert!(line.contains(expected), "{line}");
+    assert!(line.contains(" sent=10 "), "{line}");
 }
 
 #[test]
@@ -207,6 +211,19 @@ fn a_client_that_does_not_speak_tls_is_not_passed_on() {
     assert_eq!(client.end(), End::Reset);
     assert!(begun.elapsed() >= Duration::from_secs(1));
     evenkeel.log.wait("reason=tls-timeout");
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn the_log_has_the_reason_why_a_client_broke_off() {
+    let (place, _) = certified();
+    let (backend, port) = (Backend::named("here"), port());
+    let evenkeel = start(&place, &port, &backend, "");
+    let config = Arc::new(Authority::new().trust()); // of somebody else
+    assert!(TlsClient::try_connect(&port, &config, "a.test").is_err());
+    let line = evenkeel.log.wait("reason=tls-handshake-failed");
+    assert!(line.contains("error=\"the peer sent the alert "), "{line}");
+    assert!(line.contains(" sni=a.test "), "{line}");
     assert_eq!(backend.accepted(), 0);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Plain, Transport};
 use crate::secure::{Loss, Records, Secure};
-use relay::{Fault, READ_BYTES_MAX, Received, Urgent};
+use relay::{Fault, Opening, READ_BYTES_MAX, Received, Urgent, read_client_hello};
 use sys::pipe::Pipe;
 use tls::{Failure, RECORDS_ROOM};
 
@@ -82,12 +82,29 @@ impl Secured<'_> {
         self.tls.lose(Loss::Protocol(failure))
     }
 
+    /// Takes note of what the client asks for, as soon as its ClientHello is complete. `buffer` is
+    /// for a copy, because reading may change it.
+    fn note_hello(&mut self, records: &[u8], buffer: &mut [u8]) {
+        if self.tls.has_greeted {
+            return;
+        }
+        let Some(copy) = buffer.get_mut(..records.len()) else { return };
+        copy.copy_from_slice(records);
+        match read_client_hello(copy) {
+            Opening::Incomplete(_) => return,
+            Opening::Hello(hello) => self.tls.server_name = hello.server_name.map(Into::into),
+            Opening::Other => {}
+        }
+        self.tls.has_greeted = true;
+    }
+
     /// Continues the handshake with what has been received. Returns whether it is complete.
-    pub fn shake(&mut self) -> Result<bool, Fault> {
+    pub fn shake(&mut self, buffer: &mut [u8]) -> Result<bool, Fault> {
         let _ = self.flush(); // what cannot be sent yet does not keep us from receiving
         let records = self.records;
         let scratch = &mut *records.borrow_mut();
         let Fetched { length, .. } = self.fetch(scratch, RECEIVED_AT_ONCE)?;
+        self.note_hello(&scratch[..length], buffer);
         let mut answer = Vec::new();
         match self.tls.channel.shake(&mut scratch[..length], &mut answer) {
             Ok(shaken) => {
