@@ -79,6 +79,8 @@ pub struct Tally {
     failures: AtomicU64,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
+    /// When the backend last answered by UDP, in nanoseconds.
+    answered: AtomicU64,
 }
 
 /// The sum over workers.
@@ -296,6 +298,12 @@ impl BackendState {
         })
     }
 
+    /// Whether the backend has answered anybody by UDP since this time.
+    #[must_use]
+    pub fn has_answered_since(&self, since: Instant) -> bool {
+        self.tallies.iter().any(|tally| tally.answered.load(Relaxed) >= since.as_nanos().max(1))
+    }
+
     /// Folds in the result of a connect, and returns what changed.
     pub(crate) fn observe(
         &self,
@@ -366,6 +374,11 @@ fn count(limit: Limit) -> u32 {
 }
 
 impl Tally {
+    /// Notes that the backend has answered by UDP.
+    pub fn note_answer(&self, now: Instant) {
+        self.answered.store(now.as_nanos(), Relaxed);
+    }
+
     /// Counts a connect.
     pub fn count_attempt(&self) {
         bump(&self.attempts, 1);

@@ -85,10 +85,7 @@ impl Pool {
     ) -> Option<BackendChange> {
         if let Some((tier, index)) = attempt.place() {
             match outcome {
-                Outcome::Failure => {
-                    let ordinal = self.first_ordinal(tier) + index;
-                    attempt.tried.get_or_insert_default().push(ordinal as u32);
-                }
+                Outcome::Failure => self.pass_over(attempt),
                 // After a failure, the turn continues after the backend that answered.
                 Outcome::Success if attempt.tried.is_some() => {
                     if let Some(tier) = self.tiers.get(tier).filter(|it| it.policy.turn_follows()) {
@@ -100,6 +97,15 @@ impl Pool {
         }
         let state = &lease.backend().state;
         state.observe(outcome, &self.health, self.auto_disable, now)
+    }
+
+    /// Does not offer the backend taken last again to this session, without holding anything against
+    /// it.
+    pub fn pass_over(&self, attempt: &mut Attempt) {
+        if let Some((tier, index)) = attempt.place() {
+            let ordinal = self.first_ordinal(tier) + index;
+            attempt.tried.get_or_insert_default().push(ordinal as u32);
+        }
     }
 
     /// Whether a backend is available but for its limit, and each that is has reached it.

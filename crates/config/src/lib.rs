@@ -28,6 +28,7 @@ mod model;
 pub mod native;
 pub mod operand;
 mod passed;
+mod protocols;
 pub mod state;
 mod words;
 

@@ -179,7 +179,9 @@ impl Reporter for LogReporter {
                          raise --max-sessions or the limit of descriptors, or lower --flow-timeout"
                     }
                 };
-                self.note(&Line { level: Level::Error, message, fields: &[] });
+                let is_coped_with = *trouble == Trouble::Flows;
+                let level = if is_coped_with { Level::Warn } else { Level::Error };
+                self.note(&Line { level, message, fields: &[] });
             }
             Event::TroubleOver(trouble) => {
                 let message = match trouble {

@@ -175,7 +175,11 @@ impl Datagrams {
     fn begin(&mut self, key: FlowKey, tools: &mut Tools, now: Instant) -> Option<usize> {
         let door = self.doors.get(key.door)?.as_ref().filter(|door| door.is_open)?;
         let listener = Arc::clone(&door.listener);
-        if !is_answerable(key.client) || tools.shared.is_our_own_door(key.client) {
+        // Nobody gets around the proxies that announce clients, or around TLS.
+        let settings = listener.settings();
+        let is_for_tcp = settings.accept_proxy.is_some() || settings.tls.is_some();
+        drop(settings);
+        if is_for_tcp || !is_answerable(key.client) || tools.shared.is_our_own_door(key.client) {
             listener.count_dropped();
             return None;
         }
@@ -291,7 +295,9 @@ impl Datagrams {
     fn handle_answer(&mut self, key: usize, bytes: usize, tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         if let Some(lease) = &flow.lease {
-            lease.backend().state.tally(tools.worker).count_received(bytes);
+            let tally = lease.backend().state.tally(tools.worker);
+            tally.count_received(bytes);
+            tally.note_answer(now);
         }
         flow.seen.on_response(bytes, now);
         let is_complete = flow.seen.is_complete(&flow.listener.settings().flows);

@@ -1,15 +1,19 @@
 //! UDP: which backend serves a client, for how long, and what a dead backend means to it.
 
-use crate::support::{Place, UdpBackend, UdpClient, has_ipv6, port, until};
-use std::collections::BTreeMap;
+use crate::support::{Place, Port, UdpBackend, UdpClient, has_ipv6, port, until};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+fn client(port: &Port) -> UdpClient {
+    UdpClient::to((Ipv4Addr::LOCALHOST, port.number()))
+}
 
 #[test]
 fn each_client_keeps_its_backend() {
     let (place, udp) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(UdpBackend::named);
     let _evenkeel = place.native(&format!("{udp}/udp {a} {b} --workers 1"));
-    let clients = [(); 4].map(|()| UdpClient::to((Ipv4Addr::LOCALHOST, udp.number())));
+    let clients = [(); 4].map(|()| client(&udp));
     for word in ["one", "two"] {
         let answers = clients.each_ref().map(|client| client.ask(word));
         assert_eq!(answers, ["a", "b", "a", "b"].map(|name| format!("{name}{word}")));
@@ -46,8 +50,7 @@ fn nobody_notices_a_dead_backend() {
     let evenkeel = place.native(&format!("{udp}/udp {a} {b} --workers 1"));
     a.stop();
     for _ in 0..4 {
-        let client = UdpClient::to((Ipv4Addr::LOCALHOST, udp.number()));
-        assert_eq!(client.ask("?"), "b?");
+        assert_eq!(client(&udp).ask("?"), "b?");
     }
     evenkeel.log.wait("backend quarantined");
 }
@@ -57,8 +60,7 @@ fn tcp_and_udp_share_a_pool() {
     let (place, both) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(UdpBackend::named);
     let evenkeel = place.native(&format!("{both}/tcp+udp {a} {b} --workers 1"));
-    let client = UdpClient::to((Ipv4Addr::LOCALHOST, both.number()));
-    assert_eq!(client.ask("?"), "a?");
+    assert_eq!(client(&both).ask("?"), "a?");
     assert_eq!(crate::support::ask(&both), "reset"); // nobody serves TCP there
     evenkeel.log.wait("connect-refused");
 }
@@ -68,8 +70,7 @@ fn a_burst_of_new_clients_loses_nothing() {
     let (place, udp) = (Place::new(), port());
     let a = UdpBackend::echo(Ipv4Addr::LOCALHOST.into());
     let _evenkeel = place.native(&format!("{udp}/udp {a} --workers 2"));
-    let clients: Vec<_> =
-        (0..1000).map(|_| UdpClient::to((Ipv4Addr::LOCALHOST, udp.number()))).collect();
+    let clients: Vec<_> = (0..1000).map(|_| client(&udp)).collect();
     // Only root can widen a queue beyond net.core.rmem_max.
     let wave = if rustix::process::geteuid().is_root() { clients.len() } else { 10 };
     let mut sent = 0;
@@ -89,4 +90,131 @@ fn a_burst_of_new_clients_loses_nothing() {
     }
     assert_eq!(flows.len(), 1000);
     assert!(flows.values().all(|numbers| numbers.iter().copied().eq(0..10)));
+}
+
+#[test]
+fn silence_moves_a_flow_if_asked_to() {
+    let (place, udp) = (Place::new(), port());
+    let (silent, b) = (UdpBackend::silent(), UdpBackend::named("b"));
+    let line = format!("{udp}/udp --retry-after 100ms {silent} {b} --workers 1");
+    let evenkeel = place.native(&line);
+    let first = client(&udp);
+    (first.send("one"), first.send("two"));
+    assert_eq!([first.answer(), first.answer()], ["bone", "btwo"].map(Vec::from));
+    evenkeel.log.wait("backend quarantined");
+    assert_eq!(client(&udp).ask("three"), "bthree");
+    let seen: Vec<_> = silent.seen().into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(seen, ["one", "two"].map(Vec::from));
+}
+
+#[test]
+fn a_backend_that_answers_others_is_not_quarantined() {
+    let (place, udp) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(UdpBackend::named);
+    let line = format!("{udp}/udp --retry-after 300ms {a} {b} --workers 1 --policy hash");
+    let evenkeel = place.native(&line);
+    let (lost, other) = (client(&udp), client(&udp));
+    let name = other.ask("x"); // whom the hash has chosen for this address
+    lost.send(format!("silence {}", &name[..1]));
+    // It answers somebody else while the first client waits.
+    until("an answer", || !other.ask("y").is_empty());
+    let moved = String::from_utf8(lost.answer()).unwrap();
+    assert_ne!(moved[..1], name[..1], "{moved}");
+    assert_eq!(evenkeel.log.with("quarantined"), Vec::<String>::new());
+}
+
+#[test]
+fn datagrams_can_be_spread_one_by_one() {
+    let (place, udp) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(UdpBackend::named);
+    let _evenkeel =
+        place.native(&format!("{udp}/udp --requests 1 --responses 1 {a} {b} --workers 1"));
+    let client = client(&udp);
+    assert_eq!(["1", "2", "3"].map(|word| client.ask(word)), ["a1", "b2", "a3"]);
+    until("the flows to end", || place.sessions() == 0);
+}
+
+#[test]
+fn a_flow_ends_with_its_last_answer() {
+    let (place, udp) = (Place::new(), port());
+    let a = UdpBackend::named("a");
+    let evenkeel = place.native(&format!("{udp}/udp --responses 1 {a} --workers 1"));
+    let client = client(&udp);
+    assert_eq!(client.ask("?"), "a?");
+    let ended = evenkeel.log.wait("session ended");
+    assert!(ended.contains("reason=complete"), "{ended}");
+}
+
+#[test]
+fn silent_flows_end() {
+    let (place, udp) = (Place::new(), port());
+    let a = UdpBackend::named("a");
+    let evenkeel = place.native(&format!("{udp}/udp --flow-timeout 50ms {a} --workers 1"));
+    assert_eq!(client(&udp).ask("?"), "a?");
+    assert!(evenkeel.log.wait("session ended").contains("reason=idle-timeout"));
+    assert_eq!(place.sessions(), 0);
+}
+
+#[test]
+fn the_oldest_flow_makes_room() {
+    let (place, udp) = (Place::new(), port());
+    let a = UdpBackend::named("a");
+    let evenkeel = place.native(&format!("{udp}/udp --max-sessions 3 {a} --workers 1"));
+    let clients = [(); 4].map(|()| client(&udp));
+    // The first has shown that it sees answers, so it stays.
+    assert_eq!(["1", "2"].map(|word| clients[0].ask(word)), ["a1", "a2"]);
+    for other in &clients[1..] {
+        assert_eq!(other.ask("?"), "a?");
+    }
+    let second = evenkeel.log.wait("reason=evicted");
+    evenkeel.log.wait("no room for more UDP flows");
+    assert!(second.contains(" session=2 "), "{second}");
+    assert_eq!(place.sessions(), 3);
+    assert_eq!(clients[0].ask("3"), "a3");
+    assert_eq!(a.seen().iter().map(|(from, _)| from).collect::<BTreeSet<_>>().len(), 4);
+}
+
+#[test]
+fn operators_see_and_end_flows() {
+    let (place, udp) = (Place::new(), port());
+    let [a, b] = ["a", "b"].map(UdpBackend::named);
+    let evenkeel = place.native(&format!("{udp}/udp {a} {b} --workers 1"));
+    let clients = [(); 2].map(|()| client(&udp));
+    let names = clients.each_ref().map(|client| client.ask("?"));
+    assert_ne!(names[0], names[1]);
+    let listed = place.ctl(&format!("--listen {udp} sessions --json")).check(0).stdout;
+    assert_eq!(listed.matches("\"phase\": \"open\"").count(), 2, "{listed}");
+    place.ctl("disable 0.0").check(0);
+    // Flows go on where they are; new ones go elsewhere.
+    assert_eq!(clients.each_ref().map(|client| client.ask("?")), names);
+    assert_eq!(client(&udp).ask("?"), "b?");
+    place.ctl("kill 1").check(0);
+    let ended = evenkeel.log.wait("session ended");
+    assert!(ended.contains("reason=admin"), "{ended}");
+}
+
+#[test]
+fn denied_clients_get_no_answer() {
+    let (place, udp) = (Place::new(), port());
+    let a = UdpBackend::named("a");
+    let evenkeel = place.native(&format!("{udp}/udp --deny 127.0.0.9 {a} --workers 1"));
+    let denied = UdpClient::from([127, 0, 0, 9].into(), (Ipv4Addr::LOCALHOST, udp.number()));
+    denied.send("?");
+    assert!(evenkeel.log.wait("session ended").contains("reason=denied"));
+    assert_eq!(client(&udp).ask("?"), "a?");
+    assert_eq!(a.seen().len(), 1);
+}
+
+#[test]
+fn a_shutdown_lets_flows_finish() {
+    let (place, udp) = (Place::new(), port());
+    let a = UdpBackend::named("a");
+    let line = format!("{udp}/udp --responses 1 --shutdown-timeout never {a} --workers 2");
+    let mut evenkeel = place.native(&line);
+    let slow = client(&udp);
+    slow.send("late");
+    until("the request to arrive", || a.seen().len() == 1);
+    assert_eq!(slow.answer(), b"alate");
+    evenkeel.signal(rustix::process::Signal::TERM);
+    assert!(evenkeel.wait().success());
 }

@@ -23,22 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STOP: &[u8] = b"\0stop\0";
 
 impl UdpBackend {
+    /// Silent to datagrams that tell it to be: `silence NAME`.
     pub fn named(name: &'static str) -> Self {
-        Self::new(Ipv4Addr::LOCALHOST.into(), 0, Some(name))
+        Self::new(Ipv4Addr::LOCALHOST.into(), Some(name))
     }
 
     /// Answers with what it got.
     pub fn echo(host: IpAddr) -> Self {
-        Self::new(host, 0, Some(""))
+        Self::new(host, Some(""))
     }
 
     /// Takes what it gets, and never answers.
     pub fn silent() -> Self {
-        Self::new(Ipv4Addr::LOCALHOST.into(), 0, None)
+        Self::new(Ipv4Addr::LOCALHOST.into(), None)
     }
 
-    fn new(host: IpAddr, port: u16, name: Option<&'static str>) -> Self {
-        let socket = bind(host, port);
+    fn new(host: IpAddr, name: Option<&'static str>) -> Self {
+        let socket = bind(host);
         let address = socket.local_addr().unwrap();
         let seen = Seen::default();
         let notes = Arc::clone(&seen);
@@ -50,7 +51,9 @@ impl UdpBackend {
                     return;
                 }
                 notes.lock().unwrap().push((client, got.to_vec()));
-                if let Some(name) = name {
+                if let Some(name) = name
+                    && got != format!("silence {name}").as_bytes()
+                {
                     let answer = [name.as_bytes(), got].concat();
                     let _ = socket.send_to(&answer, client);
                 }
@@ -67,7 +70,7 @@ impl UdpBackend {
     /// Closes its port.
     pub fn stop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            bind(self.address.ip(), 0).send_to(STOP, self.address).unwrap();
+            bind(self.address.ip()).send_to(STOP, self.address).unwrap();
             thread.join().unwrap();
         }
     }
@@ -99,7 +102,7 @@ impl UdpClient {
     }
 
     pub fn from(source: IpAddr, address: impl Into<SocketAddr>) -> Self {
-        let socket = bind(source, 0);
+        let socket = bind(source);
         socket.connect(address.into()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
@@ -125,8 +128,8 @@ impl UdpClient {
 }
 
 /// A socket whose queue has room for bursts.
-fn bind(host: IpAddr, port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((host, port)).unwrap();
+fn bind(host: IpAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((host, 0)).unwrap();
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 8 << 20);
     socket
 }

@@ -61,7 +61,7 @@ pub enum Code {
     UnusedPool,
     /// The policy ignores a number.
     Ignored,
-    /// A limit has no effect because of another.
+    /// A key has no effect because of another.
     NoEffect,
     /// An address is in use. Only `check` looks.
     InUse,
@@ -246,7 +246,7 @@ pub const CODES: [CodeRow; 34] = [
     row(
         Code::NoEffect,
         "W003",
-        "A limit has no effect because of another.",
+        "A key has no effect because of another.",
         "Change or remove one of the two.",
     ),
     row(

@@ -14,6 +14,7 @@ use super::report::{Fault, Reports};
 use super::suggest::nearest;
 use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
+use crate::protocols::misfit;
 use crate::words::Choice;
 use crate::{Bind, Config, Family, Host, Listener, Pool, Process};
 use options::Options;
@@ -53,7 +54,8 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
         let hello_wait = routes::hello_wait(part, reports);
         let is_ended = config.listeners.first().is_some_and(|listener| listener.tls.is_some());
         let starttls = routes::starttls(part, is_ended, reports);
-        let binds = binds.into_iter().flatten().collect();
+        let binds: Vec<_> = binds.into_iter().flatten().collect();
+        check_protocol(part, &binds, reports);
         config.listeners.into_iter().next().map(|settings| Listener {
             name: part.name.clone(),
             binds,
@@ -190,6 +192,16 @@ fn check_limits(part: &ListenerPart, reports: &mut Reports<'_>) {
             format!("`max-connecting` has no effect: `max-sessions` is {sessions} already");
         let fault = Fault::new(Code::NoEffect, at, message);
         reports.add(fault.place(format!("listeners.{}", part.name)).help("lower or remove it"));
+    }
+}
+
+/// Reports keys of a listener that have no effect on what its clients speak.
+fn check_protocol(part: &ListenerPart, binds: &[Bind], reports: &mut Reports<'_>) {
+    for setting in part.settings.iter().filter(|_| binds.len() == part.binds.len()) {
+        let Some(why) = misfit(setting.key.name, binds) else { continue };
+        let message = format!("`{}` {why}", setting.key.name);
+        let fault = Fault::new(Code::NoEffect, &setting.at, message);
+        reports.add(fault.place(format!("listeners.{}", part.name)).help("remove it"));
     }
 }
 

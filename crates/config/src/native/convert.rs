@@ -33,6 +33,24 @@ pub enum NativeError {
         /// The tier's number, from zero.
         tier: usize,
     },
+    /// An option that has no effect on the clients of the listening address.
+    #[error("'{listen}': --{option} {why}")]
+    Misfit {
+        /// The listening address.
+        listen: String,
+        /// The option's name.
+        option: String,
+        /// Why it has none.
+        why: String,
+    },
+    /// A backend that clients of UDP cannot reach.
+    #[error("'{listen}': the backend {backend} is a Unix socket, and cannot take datagrams")]
+    UnixBackend {
+        /// The listening address.
+        listen: String,
+        /// The backend.
+        backend: String,
+    },
     /// Two services have the same listening address.
     #[error("two services listen on {listen}; each needs an address of its own")]
     SameAddress {

@@ -2,8 +2,9 @@
 
 use super::{NativeArgs, NativeCli, NativeError, Verb};
 use crate::operand::Services;
+use crate::protocols::{first_misfit, unreachable};
 use crate::words::PrintForm;
-use crate::{Bind, Config, Process};
+use crate::{Bind, Config, Listener, Pool, Process};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
@@ -109,11 +110,16 @@ impl Start {
     /// option of the process has two values.
     pub fn to_config(&self, services: Services<'_>) -> Result<Config, NativeError> {
         if let [only] = &self.services[..] {
-            return only.args.to_config(services);
+            let config = only.args.to_config(services)?;
+            for (listener, pool) in config.listeners.iter().zip(&config.pools) {
+                check_protocol(listener, pool)?;
+            }
+            return Ok(config);
         }
         let mut config = Config { listeners: vec![], pools: vec![], process: self.process()? };
         for Typing { args, .. } in &self.services {
             let (mut listener, mut pool) = args.to_service(services)?;
+            check_protocol(&listener, &pool)?;
             let name = listen_words(&listener.binds).into_iter().next().unwrap_or_default();
             if config.listeners.iter().any(|it| it.binds == listener.binds) {
                 return Err(NativeError::SameAddress { listen: listener.bound_to() });
@@ -148,6 +154,20 @@ impl Start {
             }
         }
         Ok(process)
+    }
+}
+
+/// Refuses what has no effect on what the clients of a service speak.
+fn check_protocol(listener: &Listener, pool: &Pool) -> Result<(), NativeError> {
+    let listen = || listen_words(&listener.binds).join(" ");
+    if let Some((option, why)) = first_misfit(listener, pool) {
+        return Err(NativeError::Misfit { listen: listen(), option: option.to_owned(), why });
+    }
+    match unreachable(listener, pool) {
+        Some(backend) => {
+            Err(NativeError::UnixBackend { listen: listen(), backend: backend.to_string() })
+        }
+        None => Ok(()),
     }
 }
 

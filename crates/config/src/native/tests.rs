@@ -1,8 +1,8 @@
 //! The native command line, from words to a configuration and back.
 
 use super::*;
-use crate::Config;
 use crate::operand::Services;
+use crate::{Bind, Config};
 use proptest::prelude::*;
 use std::time::Duration;
 use terms::Source;
@@ -189,6 +189,33 @@ fn several_services_that_make_no_whole() {
     refuse("80 a -- 81", "required arguments were not provided:\n  <BACKEND>");
     refuse("80 a -- ctl status", "listening address 'ctl'");
     refuse("80 a -- 81 b:b", "backend 'b:b'");
+}
+
+#[test]
+fn protocols() {
+    check("53/udp a", "evenkeel 53/udp a:53");
+    check("udp://[::1]:53 a b:54", "evenkeel '[::1]:53/udp' a:53 b:54");
+    check("53/tcp a", "evenkeel 53 a:53");
+    check(
+        "53/tcp+udp a --retry-after 1s --responses 1 --splice never",
+        "evenkeel --responses 1 --retry-after 1s --splice never 53/tcp+udp a:53",
+    );
+    check("53/tcp+udp a -- 54/udp b", "evenkeel 53/tcp+udp a:53 -- 54/udp b:54");
+    check("[::1]:53/tcp+udp a", "evenkeel '[::1]:53/tcp+udp' a:53");
+    let config = configure("localhost:53/tcp+udp a").unwrap();
+    let binds = &config.listeners[0].binds;
+    assert_eq!(binds.iter().map(Bind::is_udp).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn what_a_protocol_has_no_use_for() {
+    refuse("53/udp a --splice never", "'53/udp': --splice is for TCP, and the clients speak UDP");
+    refuse("53/udp a --send-proxy v2", "'53/udp': --send-proxy is for TCP");
+    refuse("53 a --retry-after 1s", "'53': --retry-after is for UDP, and the clients speak TCP");
+    refuse("53/tcp+udp a --accept-proxy unix", "--accept-proxy is for TCP, and there are clients");
+    refuse("53/tcp+udp unix:/run/a", "the backend unix:/run/a is a Unix socket");
+    refuse("80 a -- 53/udp a --linger 1s", "'53/udp': --linger is for TCP");
+    refuse("53/udp a --responses 0", "invalid value '0' for '--responses");
 }
 
 #[test]

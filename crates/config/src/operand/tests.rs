@@ -55,6 +55,28 @@ fn what_can_be_listened_on() {
 }
 
 #[test]
+fn what_clients_speak() {
+    listen("53/udp", "*:53/udp");
+    listen("http/udp", "*:80/udp");
+    listen("udp://127.0.0.1:53", "127.0.0.1:53/udp");
+    listen("udp://[::1]:53", "[::1]:53/udp");
+    listen("tcp://127.0.0.1:53", "127.0.0.1:53");
+    listen("[::]:53/udp", "[::]:53/udp");
+    listen("53/tcp", "*:53");
+    listen("53/sctp", "is neither a port");
+    listen("53/udp/udp", "is not an address for UDP");
+    listen("udp://unix:/run/a", "is not an address for UDP");
+    listen("unix:/run/udp", "unix:/run/udp");
+    listen("unix:/run/a/udp", "unix:/run/a/udp");
+    let each = |operand, default| each_protocol(operand, default).join(" ");
+    assert_eq!(each("53/tcp+udp", None), "53 53/udp");
+    assert_eq!(each("53", Some(Protocol::Both)), "53 53/udp");
+    assert_eq!(each("53/tcp", Some(Protocol::Udp)), "53");
+    assert_eq!(each("[::1]:53", Some(Protocol::Udp)), "[::1]:53/udp");
+    assert_eq!(each("unix:/run/a", Some(Protocol::Udp)), "unix:/run/a");
+}
+
+#[test]
 fn an_unspecified_address_is_no_host() {
     let any = |family| Bind::Tcp { host: None, port: 80, family };
     assert_eq!(parse_listen("80", &services), Ok(any(Family::Any)));

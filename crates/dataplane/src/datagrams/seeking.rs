@@ -135,6 +135,13 @@ impl Datagrams {
         let (Some(trying), Some(lease)) = (&mut flow.trying, flow.lease.take()) else { return };
         flow.upstream = None;
         let place = trying.attempt.place().unwrap_or_default();
+        let rules = flow.listener.settings().flows;
+        let since = rules.retry_after.map_or(now, |time| now - time);
+        if failure == ConnectFailure::TimedOut && lease.backend().state.has_answered_since(since) {
+            // It answers others: the datagram was lost, or the answer takes its time.
+            trying.pool.pass_over(&mut trying.attempt);
+            return trying.rules.on_reported();
+        }
         let (listener, backend) = (flow.listener.id(), Arc::clone(lease.backend()));
         backend.state.tally(tools.worker).count_failure();
         let change = trying.pool.report(&mut trying.attempt, &lease, Outcome::Failure, now);
