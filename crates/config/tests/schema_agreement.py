@@ -62,6 +62,10 @@ LISTENER = {
     "keep-alive": NEVER,
     "user-timeout": NEVER,
     "shutdown-timeout": NEVER,
+    "flow-timeout": TIMES,
+    "requests": COUNTS,
+    "responses": COUNTS,
+    "retry-after": TIMES,
     "source": ["192.0.2.7", "::1"],
     "transparent": [False],
     "accept-proxy": ["10.0.0.0/8", ["::1", "unix"], "10.0.0.1,unix"],
@@ -69,7 +73,8 @@ LISTENER = {
     "splice": ["auto", "always", "never"],
     "cut": ["reset", "close"],
 }
-LISTENER_ONLY = {"family": ["any", "ipv4", "ipv6"], "dummy": [True, False]}
+LISTENER_ONLY = {"family": ["any", "ipv4", "ipv6"], "protocol": ["tcp", "udp", "tcp+udp"],
+                  "dummy": [True, False]}
 POOL = {
     "policy": POLICIES,
     "quarantine": TIMES + [0],
@@ -112,12 +117,13 @@ MADE = {
 
 FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort",
          "auto-disable", "affinity-count-only", "fixed-places"]
-CHOICES = ["log-format", "send-proxy", "splice", "cut", "family", "policy", "failover", "hash-failover", "admin"]
+CHOICES = ["log-format", "send-proxy", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
-             "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "quarantine",
+             "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout"]
 NUMBERS = {
-    "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),
+    "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),
+    "responses": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),
     "probe-port": (1, 65535), "fall": (1, 1000), "rise": (1, 1000),
     "max-affine": (0, 2**31 - 1), "weight": (0, 2**32 - 1), "priority": (-(2**31), 2**31 - 1),
 }
@@ -165,7 +171,8 @@ class Generator:
     def bind(self):
         port = self.next_port()
         return self.rng.choice([port, str(port), "*:%d" % port, "127.0.0.1:%d" % port, "[::1]:%d" % port,
-                                "unix:/run/s%d" % port, "h%d.example:%d" % (port, port)])
+                                "unix:/run/s%d" % port, "h%d.example:%d" % (port, port),
+                                "%d/udp" % port, "[::1]:%d/tcp+udp" % port, "udp://127.0.0.1:%d" % port])
 
     def operand(self):
         rng = self.rng

@@ -169,13 +169,14 @@ fn strings() -> [(&'static str, String); 9] {
     let network = format!("{address}(/[0-9.]+)?");
     let proxies = format!("({network}|unix)");
     let path = r"unix:/[^\x00]";
+    let protocol = r"(/(tcp|udp|tcp\+udp))?";
     let limits = r":(-?[0-9]+)?";
     let label = "[A-Za-z0-9_-]{1,63}";
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
         ("address", format!("^{address}$")),
         ("probe", format!("^ *({PROBES})")),
-        ("listen", format!(r"^({port}+|(\*|{host}):{port}+|{path}*)$")),
+        ("listen", format!(r"^((tcp|udp)://)?({port}+|(\*|{host}):{port}+){protocol}$|^{path}*$")),
         ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),
         ("entry", format!("^(allow|deny) +({network}|country:[A-Za-z0-9]{{2}})$")),
