@@ -309,11 +309,14 @@ impl Datagrams {
         }
     }
 
-    /// Sends the answers that have been gathered.
-    pub fn flush(&mut self) {
+    /// Sends the answers that have been gathered, and closes doors after their last flows.
+    pub fn flush(&mut self, tools: &Tools) {
         if let Some(mut batches) = self.batches.take() {
             self.send_answers(&mut batches);
             self.batches = Some(batches);
+        }
+        for number in 0..self.doors.len() {
+            self.close_if_over(number, tools);
         }
     }
 
@@ -396,7 +399,7 @@ impl Datagrams {
     /// Closes the socket towards the backend, and reports the end.
     fn end(&mut self, key: usize, reason: CloseReason, tools: &mut Tools, now: Instant) {
         self.deadlines.clear(key);
-        let Some((FlowKey { door, client, .. }, flow)) = self.flows.remove(key) else { return };
+        let Some((FlowKey { client, .. }, flow)) = self.flows.remove(key) else { return };
         self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
         let ended = flow.ended(client, reason, now);
         if let Some(affinity) = &flow.listener.pool().affinity {
@@ -409,7 +412,6 @@ impl Datagrams {
         listener.end_session();
         tools.shared.made_room(&listener);
         tools.outbox.tell(Event::Ended(ended));
-        self.close_if_over(door, tools);
     }
 }
 

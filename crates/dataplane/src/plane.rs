@@ -4,7 +4,9 @@ use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
 use crate::shared::{DoorId, Handle, Order, Orders, Shared};
 use crate::worker::Worker;
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +14,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use sys::datagram::is_datagram;
+use sys::net;
 use terms::CloseReason;
 
 /// The options of the data plane.
@@ -140,14 +143,15 @@ impl DataPlane {
     /// Accepts clients on these sockets from now on.
     pub fn listen(&self, listener: &Arc<Listener>, sockets: Vec<OwnedFd>) -> DoorId {
         let door = self.shared.new_door();
-        let mut datagrams = 0;
+        let mut datagrams: HashMap<Option<SocketAddr>, usize> = HashMap::new();
         for socket in sockets {
             self.shared.open_door(door, socket.as_fd());
             let worker = match is_datagram(socket.as_fd()) {
-                // One for each worker; the kernel distributes clients among them.
+                // Of each address, one for each worker; the kernel distributes clients among them.
                 true => {
-                    datagrams += 1;
-                    &self.shared.workers[(datagrams - 1) % self.workers()]
+                    let place = datagrams.entry(net::local_address(socket.as_fd())).or_default();
+                    *place += 1;
+                    &self.shared.workers[(*place - 1) % self.workers()]
                 }
                 false => self.shared.home(listener.id()),
             };
@@ -183,12 +187,14 @@ impl DataPlane {
     fn close_doors(&self, doors: Option<&[DoorId]>) -> Vec<(DoorId, OwnedFd)> {
         self.shared.close_doors(doors);
         let doors: Option<Arc<[DoorId]>> = doors.map(Arc::from);
-        let (sender, sockets) = channel();
-        for worker in &self.shared.workers {
-            worker.order(Order::StopListening(doors.clone(), sender.clone()));
-        }
-        drop(sender);
-        let answers = self.shared.workers.iter().map(|_| sockets.recv_timeout(ANSWER_TIMEOUT));
+        let ask = |worker: &Handle| {
+            let (sender, sockets) = channel();
+            worker.order(Order::StopListening(doors.clone(), sender));
+            sockets
+        };
+        // In the order of the workers, so that each gets its own back if they are listened on again.
+        let answers: Vec<_> = self.shared.workers.iter().map(ask).collect();
+        let answers = answers.iter().map(|sockets| sockets.recv_timeout(ANSWER_TIMEOUT));
         answers.flatten().flatten().collect()
     }
 
