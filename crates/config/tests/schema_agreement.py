@@ -63,6 +63,10 @@ LISTENER = {
     "user-timeout": NEVER,
     "shutdown-timeout": NEVER,
     "flow-timeout": TIMES,
+    "tls-cert": ["/etc/tls/site.pem", ["/etc/tls/a.pem", "/etc/tls/b.pem"]],
+    "tls-key": ["/etc/tls/site.key"],
+    "tls-alpn": ["h2", ["h2", "http/1.1"]],
+    "tls-timeout": TIMES,
     "requests": COUNTS,
     "responses": COUNTS,
     "retry-after": TIMES,
@@ -148,6 +152,9 @@ def settled(table):
     if "probe" not in table:
         for key in ["probe-interval", "probe-timeout", "probe-port"]:
             table.pop(key, None)
+    if "tls-cert" not in table:
+        for key in ["tls-key", "tls-alpn", "tls-timeout"]:
+            table.pop(key, None)
     if "affinity" not in table:
         table.pop("affinity-time", None)
         table.pop("affinity-count-only", None)
@@ -227,7 +234,7 @@ class Generator:
             return "%s%d app1:80 ! app2:81" % (options, self.next_port())
         bind = self.bind() if rng.random() < 0.7 else [self.bind() for _ in range(rng.randrange(1, 4))]
         table = {"bind": bind, "pool": rng.choice(pools)}
-        table.update(subset(rng, {**LISTENER, **LISTENER_ONLY}, 0.15))
+        table.update(settled(subset(rng, {**LISTENER, **LISTENER_ONLY}, 0.15)))
         if rng.random() < 0.3:
             table["routes"] = self.routes(pools)
             table.update(subset(rng, {"hello-wait": [t for t in TIMES if t != 0], "starttls": ["postgresql"]}))

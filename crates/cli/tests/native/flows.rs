@@ -99,7 +99,8 @@ fn silence_moves_a_flow_if_asked_to() {
     let line = format!("{udp}/udp --retry-after 100ms {silent} {b} --workers 1");
     let evenkeel = place.native(&line);
     let first = client(&udp);
-    (first.send("one"), first.send("two"));
+    first.send("one");
+    first.send("two");
     assert_eq!([first.answer(), first.answer()], ["bone", "btwo"].map(Vec::from));
     evenkeel.log.wait("backend quarantined");
     assert_eq!(client(&udp).ask("three"), "bthree");
