@@ -28,9 +28,18 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
                 answers.push(answer);
                 queue.clear();
             }
-            UpgradeStep::Hello(_) => break assert_eq!(queue[0], 22),
-            UpgradeStep::Plain => break assert!(granted.is_none()),
-            UpgradeStep::Refuse => break assert!(protocol.is_some()),
+            UpgradeStep::Hello(_) => {
+                assert_eq!(queue[0], 22);
+                break;
+            }
+            UpgradeStep::Plain => {
+                assert!(granted.is_none());
+                break;
+            }
+            UpgradeStep::Refuse => {
+                assert!(protocol.is_some());
+                break;
+            }
         }
     }
     assert!(answers.len() <= 2 && (asks || answers.is_empty()));
