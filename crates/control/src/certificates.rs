@@ -63,6 +63,14 @@ pub(crate) fn read_all(config: &Config) -> Read {
     all
 }
 
+/// Whether TLS could be terminated now: reads the files, as a start would. Blocks like one.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub fn can_terminate(tls: &Tls) -> Result<(), Arc<CertificateError>> {
+    Files::read(tls).into_contents().acceptor.map(drop)
+}
+
 /// The files of one way of terminating TLS, as they are now.
 struct Files {
     hash: u64,

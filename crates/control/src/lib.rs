@@ -52,7 +52,7 @@ mod unserved;
 mod watch;
 
 pub use bind::{StartError, can_listen, first_ipv4};
-pub use certificates::CertificateError;
+pub use certificates::{CertificateError, can_terminate};
 pub use client::{Client, ClientError};
 pub use instance::Instance;
 pub use load::{LoadError, load};

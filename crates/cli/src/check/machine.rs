@@ -1,13 +1,14 @@
-//! Whether this machine has what a configuration needs: users, files and free addresses.
+//! Whether this machine has what a configuration needs: users, files, certificates and free
+//! addresses.
 
 use super::bounded::each;
 use config::file::{Code, Part, Places};
 use config::{Bind, Config, Process};
-use control::{Client, StartError, admin_sockets, can_listen};
+use control::{Client, StartError, admin_sockets, can_listen, can_terminate};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use sys::errors::reason;
+use sys::errors::{reason, with_causes};
 use sys::process::User;
 
 /// Adds a report for each thing that is missing.
@@ -17,6 +18,10 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
     for listener in &config.listeners {
         for (index, bind) in listener.binds.iter().enumerate() {
             binds.push((listener.name.clone(), index, bind.clone()));
+        }
+        if let Some(Err(error)) = listener.tls.as_ref().map(can_terminate) {
+            let part = Part::Listener(&listener.name, "tls-cert");
+            places.report(Code::File, part, &with_causes(&*error), "");
         }
     }
     let mut ours = None;

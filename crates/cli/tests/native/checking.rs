@@ -97,6 +97,28 @@ fn what_this_machine_lacks_is_reported_where_it_is_named() {
 }
 
 #[test]
+fn certificates_that_cannot_be_used_are_reported() {
+    let place = Place::new();
+    fs::write(place.file("empty.pem"), "").unwrap();
+    let web = format!("--tls-cert /no/such.pem 127.0.0.1:{} app1:80", port().number());
+    let text = format!(
+        "[listeners]\nweb = \"{web}\"\n[listeners.mail]\nbind = \"127.0.0.1:{}\"\npool = \"mail\"\n\
+         tls-cert = \"{}\"\n[pools.mail]\nbackends = [\"mx1:25\"]\n",
+        port().number(),
+        place.file("empty.pem").display(),
+    );
+    let done = check(&place, &text, "").check(1);
+    for expected in [
+        "error[E025]: cannot read /no/such.pem: No such file or directory\n --> a.toml:2:7\n",
+        "error[E025]: cannot use ",
+        "\n --> a.toml:6:12\n",
+    ] {
+        assert!(done.stdout.contains(expected), "{}", done.stdout);
+    }
+    check(&place, &text, "--offline").check(0);
+}
+
+#[test]
 fn an_address_in_use_is_a_warning_unless_an_instance_of_ours_has_it() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

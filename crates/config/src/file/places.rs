@@ -20,6 +20,8 @@ pub enum Part<'c> {
     Process(&'c str),
     /// An address of a listener, by its index.
     Bind(&'c str, usize),
+    /// A key of a listener.
+    Listener(&'c str, &'c str),
     /// A backend of a pool, by its tier and index.
     Backend(&'c str, usize, usize),
     /// A key of a pool.
@@ -59,6 +61,9 @@ impl<'s> Places<'s> {
             Part::Process(key) => self.follow(&[Key("process"), Key(key)]),
             Part::Bind(listener, index) => {
                 self.follow(&[Key("listeners"), Key(listener), Key("bind"), Index(index)])
+            }
+            Part::Listener(listener, key) => {
+                self.follow(&[Key("listeners"), Key(listener), Key(key)])
             }
             Part::Pool(pool, key) => self.pool(pool, &[Key(key)]),
             Part::Backend(pool, tier, index) => {
@@ -117,7 +122,7 @@ impl<'s> Places<'s> {
 fn place(part: Part<'_>) -> String {
     match part {
         Part::Process(_) => "process".to_owned(),
-        Part::Bind(listener, _) => format!("listeners.{listener}"),
+        Part::Bind(listener, _) | Part::Listener(listener, _) => format!("listeners.{listener}"),
         Part::Backend(pool, ..) | Part::Pool(pool, _) => format!("pools.{pool}"),
     }
 }
