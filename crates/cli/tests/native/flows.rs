@@ -3,6 +3,8 @@
 use crate::support::{Place, Port, UdpBackend, UdpClient, has_ipv6, port, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 
 fn client(port: &Port) -> UdpClient {
     UdpClient::to((Ipv4Addr::LOCALHOST, port.number()))
@@ -117,9 +119,18 @@ fn a_backend_that_answers_others_is_not_quarantined() {
     let (lost, other) = (client(&udp), client(&udp));
     let name = other.ask("x"); // whom the hash has chosen for this address
     lost.send(format!("silence {}", &name[..1]));
-    // It answers somebody else while the first client waits.
-    until("an answer", || !other.ask("y").is_empty());
-    let moved = String::from_utf8(lost.answer()).unwrap();
+    let is_over = AtomicBool::new(false);
+    let moved = thread::scope(|scope| {
+        // It answers somebody else while the first client waits.
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                other.ask("y");
+            }
+        });
+        let moved = lost.answer();
+        is_over.store(true, Relaxed);
+        String::from_utf8(moved).unwrap()
+    });
     assert_ne!(moved[..1], name[..1], "{moved}");
     assert_eq!(evenkeel.log.with("quarantined"), Vec::<String>::new());
 }
