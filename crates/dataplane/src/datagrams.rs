@@ -231,7 +231,7 @@ impl Datagrams {
     fn transmit(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(upstream), Some(lease)) = (&mut flow.upstream, &flow.lease) else { return };
-        upstream.is_streaming = false;
+        upstream.answers_due = upstream.answers_due.saturating_add(1);
         match net::transmit(upstream.socket.as_fd(), bytes) {
             Ok(_) => lease.backend().state.tally(tools.worker).count_sent(bytes.len()),
             Err(error) => {
@@ -266,16 +266,19 @@ impl Datagrams {
             let receive = |buffer: &mut [u8]| net::receive(socket, buffer);
             match batches.answers.push_with(client, local, receive) {
                 Ok(bytes) => {
-                    // What came after a request is most likely all that there is for now.
-                    let goes_on = std::mem::replace(&mut upstream.is_streaming, true);
+                    let is_last = upstream.answers_due == 1;
+                    upstream.answers_due = upstream.answers_due.saturating_sub(1);
                     let answer = batches.answers.bytes(batches.answers.len() - 1);
                     self.observe(key, Side::Upstream, answer, tools);
                     self.handle_answer(key, bytes, tools, now);
-                    if !goes_on {
+                    if is_last {
                         break;
                     }
                 }
-                Err(sys::Errno::AGAIN) => break,
+                Err(sys::Errno::AGAIN) => {
+                    upstream.answers_due = 0;
+                    break;
+                }
                 Err(error) => match peer_failure(error, upstream.address) {
                     Some(failure) => {
                         failed = Some(failure);

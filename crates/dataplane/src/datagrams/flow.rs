@@ -40,8 +40,9 @@ pub(super) struct Upstream {
     pub socket: OwnedFd,
     pub address: SocketAddr,
     pub incarnation: Incarnation,
-    /// Whether the last datagram came from the backend: then more may follow it.
-    pub is_streaming: bool,
+    /// Requests that no answer has followed since the queue was last empty. Most backends answer each
+    /// of them once: after the last of these answers, nothing more is there for now.
+    pub answers_due: u32,
 }
 
 /// What a flow needs until its backend has answered.

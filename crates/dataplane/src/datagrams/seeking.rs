@@ -86,10 +86,10 @@ impl Datagrams {
             let (socket, refused) = connect_udp(address, source)?;
             let watched = tools.poller.add_listener(&socket, token.to_number());
             watched.map_err(|_| ConnectFailure::NoSocket)?;
-            Ok((Upstream { socket, address, incarnation, is_streaming: false }, refused))
+            Ok((Upstream { socket, address, incarnation, answers_due: 0 }, refused))
         });
         let failure = match opened {
-            Ok((upstream, refused)) => {
+            Ok((mut upstream, refused)) => {
                 flow.incarnation = incarnation;
                 fault = fault.or(refused.map(|error| crate::SourceFault::Refused(error.into())));
                 trying.rules.on_started(now);
@@ -97,7 +97,10 @@ impl Datagrams {
                 let mut failure = None;
                 for bytes in &trying.kept {
                     match net::transmit(upstream.socket.as_fd(), bytes) {
-                        Ok(_) => tally.count_sent(bytes.len()),
+                        Ok(_) => {
+                            tally.count_sent(bytes.len());
+                            upstream.answers_due += 1;
+                        }
                         Err(error) => failure = peer_failure(error, upstream.address),
                     }
                 }
