@@ -1,8 +1,6 @@
 //! Work that goes through all sessions and flows, in slices so that no turn takes long.
 
-use crate::datagrams::Datagrams;
 use crate::event::SessionInfo;
-use crate::sessions::Sessions;
 use crate::shared::Reply;
 use crate::tools::Tools;
 use std::collections::VecDeque;
@@ -43,19 +41,20 @@ impl Chores {
     /// Does a slice of the first chore.
     pub fn go_on(
         &mut self,
-        (sessions, datagrams): (&mut Sessions, &mut Datagrams),
+        sessions: &mut impl Listed,
+        flows: &mut impl Listed,
         tools: &mut Tools,
         now: Instant,
     ) {
         let Some(chore) = self.queue.front_mut() else { return };
-        let keys_end = sessions.keys_end().max(datagrams.keys_end());
+        let keys_end = sessions.keys_end().max(flows.keys_end());
         let end = keys_end.min(self.next_key + SLICE);
         for key in self.next_key..end {
             chore.look_at(key, sessions, tools, now);
-            chore.look_at_flow(key, datagrams, tools, now);
+            chore.look_at(key, flows, tools, now);
         }
         self.next_key = end;
-        if end >= sessions.keys_end().max(datagrams.keys_end()) {
+        if end >= sessions.keys_end().max(flows.keys_end()) {
             self.next_key = 0;
             if let Some(chore) = self.queue.pop_front() {
                 chore.finish(tools);
@@ -64,27 +63,40 @@ impl Chores {
     }
 }
 
-impl Chore {
-    fn look_at(&mut self, key: usize, sessions: &mut Sessions, tools: &mut Tools, now: Instant) {
-        match self {
-            Self::List { before, found, .. } => {
-                found.extend(sessions.info(key, *before, tools, now));
-            }
-            Self::Refresh { listener } => sessions.refresh(key, *listener, tools, now),
-            Self::Cut { before, only, reason, count, .. } => {
-                let is_meant = is_meant(*before, *only);
-                *count += usize::from(sessions.cut(key, is_meant, *reason, tools, now));
-            }
-        }
-    }
+/// What chores go through: a worker's sessions, or its flows, by their keys.
+pub(crate) trait Listed {
+    /// A bound that all keys are below.
+    fn keys_end(&self) -> usize;
 
-    fn look_at_flow(&mut self, key: usize, flows: &mut Datagrams, tools: &mut Tools, now: Instant) {
+    /// The session at this key, for a list; `None` if there is none, or its number is not below
+    /// `before`.
+    fn info(&mut self, key: usize, before: u64, tools: &Tools, now: Instant)
+    -> Option<SessionInfo>;
+
+    /// Applies changed settings to the session at this key, if it is one of this listener.
+    fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant);
+
+    /// Ends the session at this key for a reason that neither peer gave, if there is one and it is
+    /// meant. Returns whether it ended.
+    fn cut(
+        &mut self,
+        key: usize,
+        is_meant: impl Fn(u64) -> bool,
+        reason: CloseReason,
+        tools: &mut Tools,
+        now: Instant,
+    ) -> bool;
+}
+
+impl Chore {
+    fn look_at(&mut self, key: usize, all: &mut impl Listed, tools: &mut Tools, now: Instant) {
         match self {
-            Self::List { before, found, .. } => found.extend(flows.info(key, *before, tools, now)),
-            Self::Refresh { listener } => flows.refresh(key, *listener, tools, now),
-            Self::Cut { before, only, reason, count, .. } => {
-                let is_meant = is_meant(*before, *only);
-                *count += usize::from(flows.cut(key, is_meant, *reason, tools, now));
+            Self::List { before, found, .. } => found.extend(all.info(key, *before, tools, now)),
+            Self::Refresh { listener } => all.refresh(key, *listener, tools, now),
+            &mut Self::Cut { before, only, reason, ref mut count, .. } => {
+                let is_meant =
+                    |number: u64| number < before && only.is_none_or(|only| number == only);
+                *count += usize::from(all.cut(key, is_meant, reason, tools, now));
             }
         }
     }
@@ -99,9 +111,4 @@ impl Chore {
             }
         }
     }
-}
-
-/// Whether a chore is about the session with a number.
-fn is_meant(before: u64, only: Option<u64>) -> impl Fn(u64) -> bool {
-    move |number| number < before && only.is_none_or(|only| number == only)
 }

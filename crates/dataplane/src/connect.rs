@@ -10,12 +10,12 @@ use crate::searches::Searches;
 use crate::session::{Next, Session, State, Upstream};
 use crate::token::Token;
 use crate::tools::Tools;
-use balancing::{Client, Outcome};
+use balancing::Client;
 use relay::{Incarnation, Link, Ready, SearchStep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use sys::net;
-use terms::{Address, CloseReason, ConnectFailure, Instant, SendProxy, Side, Source, SpliceMode};
+use terms::{Address, ConnectFailure, Instant, SendProxy, Side, Source, SpliceMode};
 
 /// Steps that a search may take in one turn, enough for some twenty backends that fail at once.
 const STEPS_PER_TURN: usize = 64;
@@ -63,17 +63,7 @@ fn choose(
     session.change(|state| {
         let State::Seeking { search } = state else { return state };
         let searching = searches.get(&search);
-        let Some(lease) = searching.pool.next_backend(&mut searching.attempt, now) else {
-            searching.rules.on_none_left(match searching.attempt.is_denied() {
-                true => CloseReason::Denied,
-                false if searching.pool.is_full(now) => CloseReason::Limit,
-                false => CloseReason::NoBackend,
-            });
-            return State::Seeking { search };
-        };
-        let backend = lease.backend();
-        backend.state.tally(tools.worker).count_attempt();
-        searching.rules.on_offer(backend.addresses.len(), backend.state.preferred());
+        let Some(lease) = searching.choose(tools, now) else { return State::Seeking { search } };
         if settings.observe.steps {
             tools.outbox.tell(Event::Trace(searching.trace()));
         }
@@ -184,23 +174,12 @@ fn report(
     session.change(|state| {
         let State::Waiting { search, lease } = state else { return state };
         let searching = searches.get(&search);
-        let place = searching.place().unwrap_or_default();
-        let backend = Arc::clone(lease.backend());
-        backend.state.tally(tools.worker).count_failure();
-        let attempt = &mut searching.attempt;
-        let change = searching.pool.report(attempt, &lease, Outcome::Failure, now);
-        drop(lease); // its place is free for others at once
-        searching.rules.on_reported();
         if settings.observe.steps {
-            let (tier, index) = place;
+            let (tier, index) = searching.place().unwrap_or_default();
             let timed_out = matches!(failure, ConnectFailure::TimedOut | ConnectFailure::Busy);
             tools.outbox.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
         }
-        tools.outbox.tell(Event::ConnectFailed(Arc::clone(&backend)));
-        if let Some(change) = change {
-            let failure = Some(failure);
-            tools.outbox.tell(Event::Backend { listener, backend, place, change, failure });
-        }
+        searching.report_failure(listener, lease, failure, tools, now);
         State::Seeking { search }
     });
 }
@@ -319,20 +298,12 @@ fn connected(
     let State::Relaying { search: Some(search), lease, .. } = &session.state else { return };
     let searching = searches.get(search);
     drop(searching.connecting.take());
-    let change = searching.pool.report(&mut searching.attempt, lease, Outcome::Success, now);
-    let backend = lease.backend();
-    if backend.addresses.len() > 1 {
-        backend.state.set_preferred(searching.rules.address());
-    }
-    let place = searching.place().unwrap_or_default();
     tools.shared.made_room(&session.listener);
     if settings.observe.steps {
-        tools.outbox.tell(Event::Trace(Trace::Connected { index: place.1 }));
+        let (_, index) = searching.place().unwrap_or_default();
+        tools.outbox.tell(Event::Trace(Trace::Connected { index }));
     }
-    if let Some(change) = change {
-        let (listener, backend) = (session.listener.id(), Arc::clone(backend));
-        tools.outbox.tell(Event::Backend { listener, backend, place, change, failure: None });
-    }
+    searching.report_success(session.listener.id(), lease, tools, now);
 }
 
 /// Continues the search after a reset by the backend, if that counts as a failed connect. Returns

@@ -8,7 +8,8 @@ mod flow;
 mod observing;
 mod seeking;
 
-use crate::event::{Event, SessionInfo, Trouble};
+use crate::chores::Listed;
+use crate::event::{SessionInfo, Trouble};
 use crate::listener::Listener;
 use crate::shared::DoorId;
 use crate::token::is_number_of;
@@ -65,11 +66,6 @@ impl Datagrams {
     /// The number of flows.
     pub fn len(&self) -> usize {
         self.flows.len()
-    }
-
-    /// A bound that all keys are below.
-    pub fn keys_end(&self) -> usize {
-        self.flows.numbers_end()
     }
 
     /// A time before which no timer fires.
@@ -199,7 +195,7 @@ impl Datagrams {
         tools.begun += 1;
         tools.shared.workers[tools.worker].sessions.fetch_add(1, Relaxed);
         listener.begin_session();
-        let trying = Trying::new(&listener, key.client, tools.shared.seed ^ number);
+        let trying = Trying::new(&listener, key.client, number, tools);
         Some(self.flows.insert(key, Flow::new(number, listener, trying, now)))
     }
 
@@ -361,10 +357,25 @@ impl Datagrams {
         }
     }
 
-    /// The flow at this key, for a list; `None` if there is none, or its number is not below
-    /// `before`.
-    pub fn info(
-        &self,
+    /// Closes the socket towards the backend, and reports the end.
+    fn end(&mut self, key: usize, reason: CloseReason, tools: &mut Tools, now: Instant) {
+        self.deadlines.clear(key);
+        let Some((FlowKey { client, .. }, flow)) = self.flows.remove(key) else { return };
+        self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
+        let ended = flow.ended(client, reason, now);
+        let Flow { listener, lease, upstream, .. } = flow;
+        drop((lease, upstream));
+        tools.end_session(&listener, listener.pool().affinity.as_deref(), ended);
+    }
+}
+
+impl Listed for Datagrams {
+    fn keys_end(&self) -> usize {
+        self.flows.numbers_end()
+    }
+
+    fn info(
+        &mut self,
         key: usize,
         before: u64,
         tools: &Tools,
@@ -376,15 +387,13 @@ impl Datagrams {
         Some(flow.info(at, tools.worker, door.socket.as_raw_fd(), now))
     }
 
-    /// Applies changed settings to the flow at this key, if it is one of this listener.
-    pub fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
+    fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
         if self.flows.get(key).is_some_and(|flow| flow.listener.id() == listener) {
             self.handle_deadline(key, tools, now);
         }
     }
 
-    /// Ends the flow at this key, if there is one and it is meant. Returns whether it ended.
-    pub fn cut(
+    fn cut(
         &mut self,
         key: usize,
         is_meant: impl Fn(u64) -> bool,
@@ -397,24 +406,6 @@ impl Datagrams {
             self.end(key, reason, tools, now);
         }
         is_there
-    }
-
-    /// Closes the socket towards the backend, and reports the end.
-    fn end(&mut self, key: usize, reason: CloseReason, tools: &mut Tools, now: Instant) {
-        self.deadlines.clear(key);
-        let Some((FlowKey { client, .. }, flow)) = self.flows.remove(key) else { return };
-        self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
-        let ended = flow.ended(client, reason, now);
-        if let Some(affinity) = &flow.listener.pool().affinity {
-            let client = Some(client.ip().to_canonical());
-            affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
-        }
-        tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
-        let Flow { listener, lease, upstream, .. } = flow;
-        drop((lease, upstream));
-        listener.end_session();
-        tools.shared.made_room(&listener);
-        tools.outbox.tell(Event::Ended(ended));
     }
 }
 

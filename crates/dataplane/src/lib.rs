@@ -27,6 +27,7 @@ mod relaying;
 mod room;
 mod routing;
 mod searches;
+mod searching;
 mod secure;
 mod session;
 mod sessions;

@@ -248,10 +248,6 @@ impl Session {
         }
     }
 
-    pub fn client_address(&self) -> Option<IpAddr> {
-        self.client.map(|(address, _)| address.to_canonical())
-    }
-
     pub fn downstream(&self) -> BorrowedFd<'_> {
         self.downstream.as_fd()
     }

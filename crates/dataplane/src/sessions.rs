@@ -1,22 +1,22 @@
 //! A worker's sessions, their timers, and their turns.
 
+use crate::chores::Listed;
 use crate::event::{Ended, Event, SessionInfo, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
-use crate::listener::{Connecting, Listener};
-use crate::searches::{Searches, Searching};
+use crate::listener::Connecting;
+use crate::searches::Searches;
+use crate::searching::Searching;
 use crate::secure::Loss;
 use crate::session::{Greeting, Next, Session, State};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
 use crate::{announcing, answering, connect, relaying, routing};
-use balancing::{Client, Pool};
+use balancing::Pool;
 use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, Cut, Instant, ListenerId, Side};
@@ -38,11 +38,6 @@ impl Sessions {
     /// The number of sessions.
     pub fn len(&self) -> usize {
         self.slab.len()
-    }
-
-    /// A bound that all keys are below.
-    pub fn keys_end(&self) -> usize {
-        self.slab.capacity()
     }
 
     /// Whether any asked for another turn.
@@ -78,7 +73,8 @@ impl Sessions {
             State::Handshaking { pool: Arc::clone(&listener.pool()) }
         } else {
             let pool = Arc::clone(&listener.pool());
-            let search = search(&listener, pool, peer, number, connecting, tools);
+            let search = Searching::new(&listener, pool, peer, number, tools);
+            let search = Searching { connecting: Some(connecting), ..search };
             State::Seeking { search: self.searches.begin(search) }
         };
         let session = Session::new(number, state, listener, (socket, peer), now);
@@ -193,13 +189,7 @@ impl Sessions {
     /// Does whatever is to be done for a session in its state.
     fn go_on(&mut self, key: usize, tools: &mut Tools, now: Instant) {
         let Some(session) = self.slab.get_mut(key) else { return };
-        if matches!(session.state, State::Handshaking { .. }) {
-            if !std::mem::replace(&mut session.queued, true) {
-                self.handshakes.add(key);
-            }
-            return;
-        }
-        session.queued = false;
+        let was_queued = std::mem::replace(&mut session.queued, false);
         let next = match session.state {
             State::Relaying { .. } => {
                 let next = relaying::go_on(session, &mut self.searches, tools, now);
@@ -226,7 +216,14 @@ impl Sessions {
                 Ok(pool) => self.admit(key, pool, tools, now),
                 Err(next) => next,
             },
-            State::Handshaking { .. } | State::Resetting { .. } | State::Changing => Next::Event,
+            State::Handshaking { .. } => {
+                session.queued = true;
+                if !was_queued {
+                    self.handshakes.add(key);
+                }
+                Next::Event
+            }
+            State::Resetting { .. } | State::Changing => Next::Event,
         };
         self.apply(key, next, tools, now);
     }
@@ -247,8 +244,8 @@ impl Sessions {
     fn seek(&mut self, key: usize, pool: Arc<Pool>, tools: &mut Tools, now: Instant) -> Next {
         let session = &mut self.slab[key];
         let listener = &session.listener;
-        let (client, connecting) = (session.client(), Connecting::new(listener));
-        let search = search(listener, pool, client, session.number, connecting, tools);
+        let search = Searching::new(listener, pool, session.client(), session.number, tools);
+        let search = Searching { connecting: Some(Connecting::new(listener)), ..search };
         session.state = State::Seeking { search: self.searches.begin(search) };
         connect::seek(session, key, &mut self.searches, tools, now)
     }
@@ -361,44 +358,6 @@ impl Sessions {
         self.apply(key, next, tools, now);
     }
 
-    /// The session at this key, for a list; `None` if there is none, or its number is not below
-    /// `before`.
-    pub fn info(
-        &mut self,
-        key: usize,
-        before: u64,
-        tools: &Tools,
-        now: Instant,
-    ) -> Option<SessionInfo> {
-        let session = self.slab.get(key).filter(|session| session.number < before)?;
-        Some(session.info(tools.worker, &mut self.searches, now))
-    }
-
-    /// Applies changed settings to the session at this key, if it is one of this listener.
-    pub fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
-        if self.slab.get(key).is_some_and(|session| session.listener.id() == listener) {
-            self.go_on(key, tools, now);
-        }
-    }
-
-    /// Ends the session at this key for a reason that neither peer gave, if there is one and it is
-    /// meant. Returns whether it ended.
-    pub fn cut(
-        &mut self,
-        key: usize,
-        is_meant: impl Fn(u64) -> bool,
-        reason: CloseReason,
-        tools: &mut Tools,
-        now: Instant,
-    ) -> bool {
-        let Some(session) = self.slab.get(key).filter(|it| is_meant(it.number)) else {
-            return false;
-        };
-        let next = session.cut(reason);
-        self.apply(key, next, tools, now);
-        true
-    }
-
     /// Closes both connections and reports the end.
     fn end(
         &mut self,
@@ -433,32 +392,50 @@ impl Sessions {
             Some(routed) => routed.affinity.clone(),
             None => listener.pool().affinity.clone(),
         };
-        if let Some(affinity) = affinity {
-            let client = session.client_address();
-            affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
-        }
         if let Some(search) = session.close() {
             self.searches.finish(search);
         }
-        tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
-        listener.end_session();
-        tools.shared.made_room(&listener);
-        tools.outbox.tell(Event::Ended(ended));
+        tools.end_session(&listener, affinity.as_deref(), ended);
     }
 }
 
-/// The search of a session for a backend of this pool.
-fn search(
-    listener: &Listener,
-    pool: Arc<Pool>,
-    client: Option<SocketAddr>,
-    number: u64,
-    connecting: Connecting,
-    tools: &Tools,
-) -> Searching {
-    let mut client = Client::new(client);
-    client.country = client.address.and_then(|address| listener.country(&pool, address));
-    Searching::new(pool, client, tools.shared.seed ^ number, connecting)
+impl Listed for Sessions {
+    fn keys_end(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    fn info(
+        &mut self,
+        key: usize,
+        before: u64,
+        tools: &Tools,
+        now: Instant,
+    ) -> Option<SessionInfo> {
+        let session = self.slab.get(key).filter(|session| session.number < before)?;
+        Some(session.info(tools.worker, &mut self.searches, now))
+    }
+
+    fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
+        if self.slab.get(key).is_some_and(|session| session.listener.id() == listener) {
+            self.go_on(key, tools, now);
+        }
+    }
+
+    fn cut(
+        &mut self,
+        key: usize,
+        is_meant: impl Fn(u64) -> bool,
+        reason: CloseReason,
+        tools: &mut Tools,
+        now: Instant,
+    ) -> bool {
+        let Some(session) = self.slab.get(key).filter(|it| is_meant(it.number)) else {
+            return false;
+        };
+        let next = session.cut(reason);
+        self.apply(key, next, tools, now);
+        true
+    }
 }
 
 /// The report of a session that ends.

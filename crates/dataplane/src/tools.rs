@@ -1,13 +1,16 @@
 //! What a worker's sessions use one after another.
 
-use crate::event::Trouble;
+use crate::event::{Ended, Event, Trouble};
+use crate::listener::Listener;
 use crate::outbox::Outbox;
 use crate::pipes::Pipes;
 use crate::secure::Records;
 use crate::shared::Shared;
 use crate::shortage::{Portless, Shortages};
+use balancing::Affinity;
 use relay::READ_BYTES_MAX;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use sys::epoll::Poller;
 use sys::net::Source;
 use terms::{Address, Instant};
@@ -76,6 +79,19 @@ impl Tools {
     pub fn run_out_of_ports(&mut self, address: &Address, source: Source, now: Instant) {
         self.portless.add(address, source, now);
         self.shortages.note(Trouble::Ports, &mut self.outbox, now);
+    }
+
+    /// Gives back what a session or a flow took up, and reports its end. It has closed its sockets
+    /// and returned its place at the backend.
+    pub fn end_session(&mut self, listener: &Listener, affinity: Option<&Affinity>, ended: Ended) {
+        if let Some(affinity) = affinity {
+            let client = ended.client.map(|client| client.ip());
+            affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
+        }
+        self.shared.workers[self.worker].sessions.fetch_sub(1, Relaxed);
+        listener.end_session();
+        self.shared.made_room(listener);
+        self.outbox.tell(Event::Ended(ended));
     }
 
     /// Forgets what was rewritten.

@@ -98,8 +98,7 @@ impl Worker {
             self.sessions.expire(&mut self.tools, now);
             self.datagrams.expire(&mut self.tools, now);
         }
-        let Self { sessions, datagrams, .. } = self;
-        self.chores.go_on((sessions, datagrams), &mut self.tools, now);
+        self.chores.go_on(&mut self.sessions, &mut self.datagrams, &mut self.tools, now);
         self.datagrams.flush(&self.tools);
         self.listening.retry(&mut self.tools, now);
         self.listening.pause_if_short(&mut self.tools, now);

@@ -2,8 +2,10 @@
 
 use crate::event::{Ended, SessionInfo};
 use crate::listener::Listener;
-use balancing::{Attempt, Client, Lease, Pool};
-use relay::{FlowKey, Incarnation, Search};
+use crate::searching::Searching;
+use crate::tools::Tools;
+use balancing::Lease;
+use relay::{FlowKey, Incarnation};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -47,9 +49,7 @@ pub(super) struct Upstream {
 
 /// What a flow needs until its backend has answered.
 pub(super) struct Trying {
-    pub rules: Search,
-    pub pool: Arc<Pool>,
-    pub attempt: Attempt,
+    pub search: Searching,
     /// The client's datagrams so far, for the next backend.
     pub kept: Vec<Box<[u8]>>,
 }
@@ -105,7 +105,7 @@ impl Flow {
             backend_address: upstream.map(|it| it.address),
             source: upstream.and_then(|it| net::local_address(it.socket.as_fd())),
             phase: if self.seen.is_answered() { Phase::Open } else { Phase::Connecting },
-            place: self.trying.as_ref().and_then(|trying| trying.attempt.place()),
+            place: self.trying.as_ref().and_then(|trying| trying.search.place()),
             downstream_fd: door_fd,
             upstream_fd: upstream.map(|it| it.socket.as_raw_fd()),
             client_ended: false,
@@ -120,13 +120,11 @@ impl Flow {
 }
 
 impl Trying {
-    /// A search for the backend of this client.
-    pub fn new(listener: &Listener, client: SocketAddr, seed: u64) -> Self {
+    /// A search for the backend of this client. `number` is that of the flow.
+    pub fn new(listener: &Listener, client: SocketAddr, number: u64, tools: &Tools) -> Self {
         let pool = Arc::clone(&listener.pool());
-        let mut client = Client::new(Some(client));
-        client.country = client.address.and_then(|address| listener.country(&pool, address));
-        let attempt = Attempt::new(client, seed);
-        Self { rules: Search::default(), pool, attempt, kept: Vec::new() }
+        let search = Searching::new(listener, pool, Some(client), number, tools);
+        Self { search, kept: Vec::new() }
     }
 
     /// Keeps a datagram for the next backend, as far as `room` bytes allow. Returns the number of

@@ -6,10 +6,8 @@
 use super::flow::{Trying, Upstream};
 use super::{Datagrams, ip_address};
 use crate::connect::{source, tell_fault};
-use crate::event::Event;
 use crate::token::Token;
 use crate::tools::Tools;
-use balancing::Outcome;
 use relay::SearchStep;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -36,7 +34,7 @@ impl Datagrams {
             let Some(flow) = self.flows.get_mut(key) else { return };
             let Some(trying) = &flow.trying else { return };
             let rules = flow.listener.settings().flows;
-            match trying.rules.next_step(&timeouts(&rules)) {
+            match trying.search.rules.next_step(&timeouts(&rules)) {
                 SearchStep::Choose => self.choose(key, tools, now),
                 SearchStep::Connect(address) => self.connect(key, address, tools, now),
                 SearchStep::Report(failure) => self.report(key, failure, tools, now),
@@ -55,18 +53,7 @@ impl Datagrams {
     fn choose(&mut self, key: usize, tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let Some(trying) = &mut flow.trying else { return };
-        let Trying { rules, pool, attempt, .. } = &mut **trying;
-        let Some(lease) = pool.next_backend(attempt, now) else {
-            return rules.on_none_left(match attempt.is_denied() {
-                true => CloseReason::Denied,
-                false if pool.is_full(now) => CloseReason::Limit,
-                false => CloseReason::NoBackend,
-            });
-        };
-        let backend = lease.backend();
-        backend.state.tally(tools.worker).count_attempt();
-        rules.on_offer(backend.addresses.len(), backend.state.preferred());
-        flow.lease = Some(lease);
+        flow.lease = trying.search.choose(tools, now);
     }
 
     /// Opens a socket towards an address of the backend, and sends what was kept.
@@ -78,7 +65,7 @@ impl Datagrams {
         let incarnation = flow.incarnation.next();
         let token = Token::Flow { key, number: flow.number, incarnation };
         let address = &lease.backend().addresses[address];
-        let (source, mut fault) = source(&settings, trying.attempt.client(), address);
+        let (source, mut fault) = source(&settings, trying.search.attempt.client(), address);
         let opened = ip_address(address).and_then(|address| {
             if tools.shared.is_our_own_door(address) {
                 return Err(ConnectFailure::Loop);
@@ -92,7 +79,7 @@ impl Datagrams {
             Ok((mut upstream, refused)) => {
                 flow.incarnation = incarnation;
                 fault = fault.or(refused.map(|error| crate::SourceFault::Refused(error.into())));
-                trying.rules.on_started(now);
+                trying.search.rules.on_started(now);
                 let tally = lease.backend().state.tally(tools.worker);
                 let mut failure = None;
                 for bytes in &trying.kept {
@@ -110,8 +97,8 @@ impl Datagrams {
             Err(failure) => Some(failure),
         };
         if let Some(failure) = failure {
-            let current = trying.rules.incarnation();
-            trying.rules.on_failed(current, failure, &timeouts, now);
+            let current = trying.search.rules.incarnation();
+            trying.search.rules.on_failed(current, failure, &timeouts, now);
             flow.upstream = None;
         }
         let listener = Arc::clone(&flow.listener);
@@ -137,24 +124,14 @@ impl Datagrams {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(trying), Some(lease)) = (&mut flow.trying, flow.lease.take()) else { return };
         flow.upstream = None;
-        let place = trying.attempt.place().unwrap_or_default();
         let rules = flow.listener.settings().flows;
         let since = rules.retry_after.map_or(now, |time| now - time);
         if failure == ConnectFailure::TimedOut && lease.backend().state.has_answered_since(since) {
             // It answers others: the datagram was lost, or the answer takes its time.
-            trying.pool.pass_over(&mut trying.attempt);
-            return trying.rules.on_reported();
+            trying.search.pool.pass_over(&mut trying.search.attempt);
+            return trying.search.rules.on_reported();
         }
-        let (listener, backend) = (flow.listener.id(), Arc::clone(lease.backend()));
-        backend.state.tally(tools.worker).count_failure();
-        let change = trying.pool.report(&mut trying.attempt, &lease, Outcome::Failure, now);
-        drop(lease); // its place is free for others at once
-        trying.rules.on_reported();
-        tools.outbox.tell(Event::ConnectFailed(Arc::clone(&backend)));
-        if let Some(change) = change {
-            let failure = Some(failure);
-            tools.outbox.tell(Event::Backend { listener, backend, place, change, failure });
-        }
+        trying.search.report_failure(flow.listener.id(), lease, failure, tools, now);
     }
 
     /// The backend of a flow cannot be reached: the flow moves to another one, which gets the
@@ -172,16 +149,15 @@ impl Datagrams {
         let timeouts = timeouts(&flow.listener.settings().flows);
         flow.upstream = None;
         let trying = flow.trying.get_or_insert_with(|| {
-            let mut trying =
-                Trying::new(&flow.listener, at.client, tools.shared.seed ^ flow.number);
-            trying.rules.on_offer(1, 0);
-            trying.rules.on_started(now);
+            let mut trying = Trying::new(&flow.listener, at.client, flow.number, tools);
+            trying.search.rules.on_offer(1, 0);
+            trying.search.rules.on_started(now);
             let kept = bytes.map_or(0, |bytes| trying.keep(bytes, super::KEPT_BYTES_MAX));
             self.kept_bytes += kept;
             Box::new(trying)
         });
-        let current = trying.rules.incarnation();
-        trying.rules.on_failed(current, failure, &timeouts, now);
+        let current = trying.search.rules.incarnation();
+        trying.search.rules.on_failed(current, failure, &timeouts, now);
         self.seek(key, tools, now);
     }
 
@@ -199,7 +175,7 @@ impl Datagrams {
                 return self.set_timer(key);
             }
         }
-        trying.rules.on_deadline(&timeouts(&rules), now);
+        trying.search.rules.on_deadline(&timeouts(&rules), now);
         self.seek(key, tools, now);
     }
 
@@ -208,19 +184,10 @@ impl Datagrams {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(mut trying), Some(lease)) = (flow.trying.take(), &flow.lease) else { return };
         self.kept_bytes -= trying.kept_bytes();
-        trying.rules.on_answered(trying.rules.incarnation(), now);
+        trying.search.rules.on_answered(trying.search.rules.incarnation(), now);
         let took = now.since(flow.seen.started).as_micros();
         flow.connect_micros = u32::try_from(took).unwrap_or(u32::MAX - 1);
-        let change = trying.pool.report(&mut trying.attempt, lease, Outcome::Success, now);
-        let backend = lease.backend();
-        if backend.addresses.len() > 1 {
-            backend.state.set_preferred(trying.rules.address());
-        }
-        let place = trying.attempt.place().unwrap_or_default();
-        if let Some(change) = change {
-            let (listener, backend) = (flow.listener.id(), Arc::clone(backend));
-            tools.outbox.tell(Event::Backend { listener, backend, place, change, failure: None });
-        }
+        trying.search.report_success(flow.listener.id(), lease, tools, now);
         self.set_timer(key);
     }
 }
