@@ -195,12 +195,7 @@ pub(crate) fn listen(
     workers: usize,
     find: Find<'_>,
 ) -> Result<Sockets, StartError> {
-    let shared_port = listener.shared_port;
-    let result = match bind {
-        Bind::Udp { .. } => listen_udp(bind, shared_port, workers, find),
-        _ => listen_as(&listener.name, bind, shared_port, passed, find),
-    };
-    match result {
+    match listen_as(&listener.name, bind, listener.shared_port, workers, passed, find) {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
             let culprit = passed.in_the_way_of(&listener.name, bind).map(StartError::Passed);
             Err(culprit.unwrap_or(StartError::Listen { bind: bind.to_string(), source }))
@@ -213,6 +208,7 @@ fn listen_as(
     listener: &str,
     bind: &Bind,
     shared_port: bool,
+    workers: usize,
     passed: &mut PassedSockets,
     find: Find<'_>,
 ) -> Result<Sockets, StartError> {
@@ -225,7 +221,20 @@ fn listen_as(
                 Ok(Sockets { fds, file: Some(OwnFile::at(path).map_err(failed)?) })
             }
         },
-        Bind::Udp { .. } => listen_udp(bind, shared_port, 1, find),
+        // A socket for each worker.
+        Bind::Udp { host, port, family } => {
+            let listen = |address, dual| bind_udp_group(address, dual, shared_port, workers);
+            let mut fds = Vec::new();
+            match host {
+                Some(host) => {
+                    for address in addresses(host, *port, *family, find)? {
+                        fds.extend(listen(address, mapped(&address)).map_err(failed)?);
+                    }
+                }
+                None => fds = on_every_address(*port, *family, listen).map_err(failed)?,
+            }
+            Ok(Sockets { fds, file: None })
+        }
         Bind::Tcp { host: None, port, family } => {
             let fds = match passed.on_all_addresses(listener, *port, *family) {
                 Some(fds) => fds,
@@ -246,30 +255,6 @@ fn listen_as(
             Ok(Sockets { fds, file: None })
         }
     }
-}
-
-/// Listens on a UDP address, with a socket for each worker.
-fn listen_udp(
-    bind: &Bind,
-    shared_port: bool,
-    workers: usize,
-    find: Find<'_>,
-) -> Result<Sockets, StartError> {
-    let failed = |source| StartError::Listen { bind: bind.to_string(), source };
-    let listen = |address, dual| bind_udp_group(address, dual, shared_port, workers);
-    let mut fds = Vec::new();
-    match bind {
-        Bind::Udp { host: Some(host), port, family } => {
-            for address in addresses(host, *port, *family, find)? {
-                fds.extend(listen(address, mapped(&address)).map_err(failed)?);
-            }
-        }
-        Bind::Udp { host: None, port, family } => {
-            fds = on_every_address(*port, *family, listen).map_err(failed)?;
-        }
-        Bind::Tcp { .. } | Bind::Unix(_) => {}
-    }
-    Ok(Sockets { fds, file: None })
 }
 
 /// The addresses of a host that are of this family.
@@ -322,7 +307,7 @@ fn on_every_address<T>(
 /// # Errors
 /// Why not.
 pub fn can_listen(bind: &Bind) -> Result<(), StartError> {
-    listen_as("", bind, false, &mut PassedSockets::default(), &resolve).map(drop)
+    listen_as("", bind, false, 1, &mut PassedSockets::default(), &resolve).map(drop)
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {

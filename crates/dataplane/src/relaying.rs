@@ -54,48 +54,24 @@ pub(crate) fn go_on(
 }
 
 fn pump_plain(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
-    let client = session.client();
-    let State::Relaying { lease, upstream, .. } = &mut session.state else { return Pumped::Idle };
-    let transports = [
-        Plain::downstream(session.downstream.as_fd(), session.is_unix),
-        Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes),
-    ];
-    let parts = Parts {
-        link: &mut session.link,
-        extras: &mut session.extras,
-        end_reported: &mut session.end_reported,
-        observe: session.listener.settings().observe,
-        backend: lease.backend(),
-        client,
-    };
-    pump_over(transports, parts, tools, now)
+    let Some((sockets, parts)) = split(session) else { return Pumped::Idle };
+    pump_over(sockets, parts, tools, now)
 }
 
 /// Moves what can be moved if at least one side speaks TLS.
 fn pump_tls(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
-    let client = session.client();
     let Some(mut tls) = session.extras.as_mut().and_then(|extras| extras.tls.take()) else {
         return Pumped::Idle;
     };
-    let State::Relaying { lease, upstream, .. } = &mut session.state else { return Pumped::Idle };
+    let Some(([downstream, upstream], parts)) = split(session) else { return Pumped::Idle };
     let records = std::mem::take(&mut tools.records);
     let [down, up] = &mut *tls;
-    let is_hung_up = |side| session.link.is_hung_up(side);
-    let downstream = Plain::downstream(session.downstream.as_fd(), session.is_unix);
-    let upstream = Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes);
+    let is_hung_up = |side| parts.link.is_hung_up(side);
     let mut transports = [
         Either::new(downstream, down.as_mut(), &records, is_hung_up(Side::Downstream)),
         Either::new(upstream, up.as_mut(), &records, is_hung_up(Side::Upstream)),
     ];
     transports.iter_mut().for_each(Either::flush);
-    let parts = Parts {
-        link: &mut session.link,
-        extras: &mut session.extras,
-        end_reported: &mut session.end_reported,
-        observe: session.listener.settings().observe,
-        backend: lease.backend(),
-        client,
-    };
     let pumped = pump_over(transports, parts, tools, now);
     tools.records = records;
     session.extras.get_or_insert_default().tls = Some(tls);
@@ -110,6 +86,26 @@ struct Parts<'a> {
     observe: Observe,
     backend: &'a Arc<Backend>,
     client: Option<SocketAddr>,
+}
+
+/// The connections of a session that relays, and the rest of it.
+#[inline]
+fn split(session: &mut Session) -> Option<([Plain<'_>; 2], Parts<'_>)> {
+    let client = session.client();
+    let State::Relaying { lease, upstream, .. } = &mut session.state else { return None };
+    let sockets = [
+        Plain::downstream(session.downstream.as_fd(), session.is_unix),
+        Plain::upstream(upstream.socket.as_fd(), upstream.is_unix, &mut upstream.writes),
+    ];
+    let parts = Parts {
+        link: &mut session.link,
+        extras: &mut session.extras,
+        end_reported: &mut session.end_reported,
+        observe: session.listener.settings().observe,
+        backend: lease.backend(),
+        client,
+    };
+    Some((sockets, parts))
 }
 
 #[inline]
