@@ -168,8 +168,7 @@ impl Health {
         }
     }
 
-    /// Whether the connect that led to this state is the last of so many failures in a row that the
-    /// backend counts as failed.
+    /// Whether enough connects in a row have failed for the backend to count as failed.
     pub(crate) fn has_failed(self, limits: &HealthLimits) -> bool {
         match self {
             Self::Healthy { failures } => failures >= limits.fall,

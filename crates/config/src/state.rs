@@ -210,7 +210,7 @@ impl Moment {
 }
 
 impl Quarantine {
-    /// The part of a backend's health that is to be remembered; `None` if the backend is healthy.
+    /// The part of a backend's health that outlives a restart; `None` if the backend is healthy.
     #[must_use]
     pub fn of(backend: String, health: Health) -> Option<Self> {
         let (since, successes, down) = match health {

@@ -141,8 +141,8 @@ struct Worker {
 struct Known {
     target: Arc<Target>,
     conversation: Option<u64>,
-    /// The error that was told last.
-    told: Option<String>,
+    /// The last error passed on to the owner.
+    last_error: Option<String>,
 }
 
 struct Talking {
@@ -234,7 +234,7 @@ impl Worker {
                         false => "no connection",
                     };
                     let error = format!("{what} within {:?}", timeout.unwrap_or_default());
-                    self.tell(id, finding, Some(error));
+                    self.report(id, finding, Some(error));
                 }
                 Some(Action::Void(id)) => drop(self.hang_up(id)),
                 None => return false,
@@ -250,7 +250,7 @@ impl Worker {
             match order {
                 Order::Add { id, target, verdict } => {
                     self.schedule.add(id, target.definition.rules, verdict, now);
-                    self.targets.insert(id, Known { target, conversation: None, told: None });
+                    self.targets.insert(id, Known { target, conversation: None, last_error: None });
                 }
                 Order::Remove(id) => {
                     self.schedule.remove(id);
@@ -314,20 +314,20 @@ impl Worker {
 
     fn finish(&mut self, id: u64, error: Option<String>, now: Instant) {
         if let Some(finding) = self.schedule.finish(id, error.is_none(), now) {
-            self.tell(id, finding, error);
+            self.report(id, finding, error);
         }
     }
 
     /// Keeps what is new for the owner.
-    fn tell(&mut self, id: u64, finding: Finding, error: Option<String>) {
+    fn report(&mut self, id: u64, finding: Finding, error: Option<String>) {
         let Some(known) = self.targets.get_mut(&id) else { return };
-        let is_known = error.is_none() || error == known.told;
+        let is_known = error.is_none() || error == known.last_error;
         let counts = finding.is_new || finding.was_asked;
         if is_known && !counts {
             return;
         }
         if error.is_some() {
-            known.told.clone_from(&error);
+            known.last_error.clone_from(&error);
         }
         let mut news = lock(&self.shared.news);
         let before = news.remove(&id);

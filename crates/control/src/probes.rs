@@ -94,9 +94,11 @@ impl Probes {
         for (pool, running) in config.pools.iter().zip(pools) {
             let Some(probe) = &pool.checks.probe else { continue };
             let source = source(config, pool);
+            let mut definitions = HashMap::new();
             for (tier, _, backend) in running.backends() {
                 let header = backend.send_proxy.or(running.send_proxy);
-                let definition = Arc::new(definition(&pool.checks, probe, source, header));
+                let define = || Arc::new(definition(&pool.checks, probe, source, header));
+                let definition = definitions.entry(header).or_insert_with(define);
                 let was = before.remove(&backend.id);
                 if was.is_none() {
                     backend.state.doubt();
@@ -104,7 +106,7 @@ impl Probes {
                 let verdict = verdict(backend.state.health());
                 let targets = backend.addresses.iter().map(|address| {
                     let address = at_port(address, probe.port);
-                    let target = Target { address, definition: Arc::clone(&definition) };
+                    let target = Target { address, definition: Arc::clone(definition) };
                     self.target(target, verdict, backend.id, &mut orders)
                 });
                 let watched = Watched {

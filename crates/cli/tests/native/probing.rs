@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 /// Options that make probes fast.
 const FAST: &str = "--probe-interval 100ms --probe-timeout 300ms";
 
-/// A backend that answers HTTP requests as told, and everything else with its name.
+/// A backend that answers HTTP requests with a status set by the test, and anything else with its
+/// name.
 struct Web {
     backend: Backend,
     is_well: Arc<AtomicBool>,

@@ -37,7 +37,7 @@ impl<'p> Authority<'p> {
         Done::run(&mut command, "").check(0);
     }
 
-    /// A web server with a certificate for this name, which tells about the connection.
+    /// A web server with a certificate for this name that describes the connection in its answer.
     fn serve(&self, name: &str, more: &str) -> (Program, Port) {
         self.certify(name);
         let port = port();

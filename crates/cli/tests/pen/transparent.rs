@@ -89,8 +89,8 @@ fn switched_on_and_off_while_it_runs() {
     assert_eq!(ask(), "198.51.100.254");
 }
 
-/// Starts a server of UDP there, which tells each client the address that it comes from.
-fn tell_addresses_in_datagrams(network: &Network, server: &str) {
+/// Starts a UDP server that answers each client with the source address it sees.
+fn answer_with_addresses(network: &Network, server: &str) {
     let socket = network.within("backend", || UdpSocket::bind(server).unwrap());
     thread::spawn(move || {
         while let Ok((_, client)) = socket.recv_from(&mut [0; 16]) {
@@ -99,7 +99,7 @@ fn tell_addresses_in_datagrams(network: &Network, server: &str) {
     });
 }
 
-/// What a new client of UDP is told.
+/// The answer that a new UDP client gets.
 fn ask_by_datagram(network: &Network, address: &str) -> String {
     let to: SocketAddr = address.parse().unwrap();
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -123,7 +123,7 @@ fn servers_of_udp_see_them_too() {
             ("[2001:db8:1::fe]:53", "[2001:db8:2::1]:53", "2001:db8:1::1", "2001:db8:2::fe"),
         ] {
             if user == "root" {
-                tell_addresses_in_datagrams(&network, server);
+                answer_with_addresses(&network, server);
             }
             let place = Place::new();
             let control = place.file("control").display().to_string();

@@ -33,7 +33,7 @@ pub(crate) struct Renewal {
 
 /// How often to look, unless that takes long.
 const LOOK: Duration = Duration::from_secs(1);
-/// The share of time spent on looking: one part in so many.
+/// The thread pauses this many times as long as its last look took, so looking uses 1 % of its time.
 const SHARE: u32 = 100;
 /// Renewals that wait to be used.
 const FOUND_MAX: usize = 16;
