@@ -199,6 +199,11 @@ impl Datagrams {
         Some(self.flows.insert(key, Flow::new(number, listener, trying, now)))
     }
 
+    /// How much more may be kept for other backends, in bytes.
+    fn room_to_keep(&self) -> usize {
+        KEPT_BYTES_MAX.saturating_sub(self.kept_bytes)
+    }
+
     /// Passes a client's datagram on to the backend.
     fn forward(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
@@ -209,33 +214,48 @@ impl Datagrams {
         if is_spent {
             self.flows.unbind(key);
         }
+        let room = self.room_to_keep();
         let Some(flow) = self.flows.get_mut(key) else { return };
-        let room = KEPT_BYTES_MAX.saturating_sub(self.kept_bytes);
-        let kept = flow.trying.as_mut().map(|trying| trying.keep(bytes, room));
-        self.kept_bytes += kept.unwrap_or_default();
+        let is_kept = flow.trying.as_mut().is_some_and(|trying| trying.keep(bytes, room));
+        self.kept_bytes += if is_kept { bytes.len() } else { 0 };
         if flow.upstream.is_none() {
             self.seek(key, tools, now);
-            if kept.is_some_and(|kept| kept == bytes.len()) {
+            if is_kept {
                 return self.observe(key, Side::Downstream, bytes, tools); // sent with those before it
             }
         }
-        self.transmit(key, bytes, tools, now);
+        self.transmit(key, bytes, is_kept, tools, now);
         self.observe(key, Side::Downstream, bytes, tools);
     }
 
-    /// Sends a datagram to the backend, if there is a connection to one.
-    fn transmit(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
-        let (Some(upstream), Some(lease)) = (&mut flow.upstream, &flow.lease) else { return };
+    /// Sends a datagram to the backend. If that cannot be reached, the next one gets it: together
+    /// with those that are kept, or else once.
+    fn transmit(
+        &mut self,
+        key: usize,
+        bytes: &[u8],
+        is_kept: bool,
+        tools: &mut Tools,
+        now: Instant,
+    ) {
+        let Some(failure) = self.send(key, bytes, tools) else { return };
+        let unkept = Some(bytes).filter(|_| !is_kept);
+        if !self.fail(key, failure, unkept, tools, now) && !is_kept {
+            self.send(key, bytes, tools);
+        }
+    }
+
+    /// Sends a datagram to the backend, if there is a connection to one. Returns why that cannot be
+    /// reached, if so.
+    fn send(&mut self, key: usize, bytes: &[u8], tools: &Tools) -> Option<ConnectFailure> {
+        let flow = self.flows.get_mut(key)?;
+        let (upstream, lease) = (flow.upstream.as_mut()?, flow.lease.as_ref()?);
         upstream.answers_due = upstream.answers_due.saturating_add(1);
         match net::transmit(upstream.socket.as_fd(), bytes) {
             Ok(_) => lease.backend().state.tally(tools.worker).count_sent(bytes.len()),
-            Err(error) => {
-                if let Some(failure) = peer_failure(error, upstream.address) {
-                    self.fail(key, failure, Some(bytes), tools, now);
-                }
-            }
+            Err(error) => return peer_failure(error, upstream.address),
         }
+        None
     }
 
     /// Receives what the backend of a flow has sent, or why it cannot be reached.

@@ -58,6 +58,29 @@ fn nobody_notices_a_dead_backend() {
 }
 
 #[test]
+fn what_is_kept_for_another_backend_is_bounded() {
+    let (place, udp) = (Place::new(), port());
+    let (mut a, b) = (UdpBackend::named("a"), UdpBackend::silent());
+    let evenkeel = place.native(&format!("{udp}/udp {a} ! {b} --workers 1"));
+    let clients = [(); 300].map(|()| client(&udp));
+    clients.iter().for_each(|client| assert_eq!(client.ask("?"), "a?"));
+    a.stop();
+    let before = evenkeel.memory_peak();
+    let mut sent = 0;
+    for some in clients.chunks(20) {
+        for client in some {
+            // The first finds out that the backend is gone; the second is kept.
+            client.send("?");
+            client.send(vec![0; 60_000]);
+        }
+        sent += some.len();
+        until("the next backend to get them", || b.seen().len() >= sent);
+    }
+    let more = evenkeel.memory_peak() - before;
+    assert!(more < 12 << 20, "{more} bytes of memory for 18 MB");
+}
+
+#[test]
 fn tcp_and_udp_share_a_pool() {
     let (place, both) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(UdpBackend::named);

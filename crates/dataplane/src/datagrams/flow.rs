@@ -127,14 +127,13 @@ impl Trying {
         Self { search, kept: Vec::new() }
     }
 
-    /// Keeps a datagram for the next backend, as far as `room` bytes allow. Returns the number of
-    /// bytes kept.
-    pub fn keep(&mut self, bytes: &[u8], room: usize) -> usize {
-        if self.kept.len() >= KEPT_MAX || bytes.len() > room {
-            return 0;
+    /// Keeps a datagram for the next backend, if `room` bytes allow it. Returns whether they do.
+    pub fn keep(&mut self, bytes: &[u8], room: usize) -> bool {
+        let fits = self.kept.len() < KEPT_MAX && bytes.len() <= room;
+        if fits {
+            self.kept.push(bytes.into());
         }
-        self.kept.push(bytes.into());
-        bytes.len()
+        fits
     }
 
     pub fn kept_bytes(&self) -> usize {

@@ -135,7 +135,8 @@ impl Datagrams {
     }
 
     /// The backend of a flow cannot be reached: the flow moves to another one, which gets the
-    /// datagrams that were kept, or else this one.
+    /// datagrams that were kept, or else this one if there is room to keep it. Returns whether it
+    /// is kept.
     pub(super) fn fail(
         &mut self,
         key: usize,
@@ -143,22 +144,25 @@ impl Datagrams {
         bytes: Option<&[u8]>,
         tools: &mut Tools,
         now: Instant,
-    ) {
-        let Some(&at) = self.flows.key(key) else { return };
-        let Some(flow) = self.flows.get_mut(key) else { return };
+    ) -> bool {
+        let room = self.room_to_keep();
+        let Some(&at) = self.flows.key(key) else { return false };
+        let Some(flow) = self.flows.get_mut(key) else { return false };
         let timeouts = timeouts(&flow.listener.settings().flows);
         flow.upstream = None;
+        let mut kept = None;
         let trying = flow.trying.get_or_insert_with(|| {
             let mut trying = Trying::new(&flow.listener, at.client, flow.number, tools);
             trying.search.rules.on_offer(1, 0);
             trying.search.rules.on_started(now);
-            let kept = bytes.map_or(0, |bytes| trying.keep(bytes, super::KEPT_BYTES_MAX));
-            self.kept_bytes += kept;
+            kept = bytes.filter(|bytes| trying.keep(bytes, room));
             Box::new(trying)
         });
+        self.kept_bytes += kept.map_or(0, <[u8]>::len);
         let current = trying.search.rules.incarnation();
         trying.search.rules.on_failed(current, failure, &timeouts, now);
         self.seek(key, tools, now);
+        kept.is_some()
     }
 
     /// No answer has come for a while, or a socket may be available now.
