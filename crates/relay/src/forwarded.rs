@@ -14,17 +14,20 @@
 mod head;
 
 use head::{Body, Field, Head, is_token};
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::net::IpAddr;
 
-/// A client's stream of requests, and how far it has been understood.
-#[derive(Debug)]
+/// A client's stream of requests, and how far it has been understood. Another process can continue
+/// it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forwarded {
     client: Option<IpAddr>,
     state: State,
     head: Head,
     /// The end of a head's last line, and perhaps half of an empty line.
     held: [u8; HELD_MAX],
+    #[serde(deserialize_with = "held_len")]
     held_len: u8,
 }
 
@@ -38,7 +41,7 @@ pub struct Forwarded {
 ///
 ///   anything unexpected: Untouched, for ever
 /// ~~~
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Untouched,
     Start,
@@ -73,6 +76,13 @@ enum State {
     Trailer,
     TrailerLf,
     TrailersLf,
+}
+
+/// Reads the number of bytes held back, which is bounded.
+fn held_len<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let len = u8::deserialize(from)?;
+    let fits = usize::from(len) <= HELD_MAX;
+    fits.then_some(len).ok_or_else(|| serde::de::Error::custom("more is held back than can be"))
 }
 
 /// A line end and half of another.
@@ -305,8 +315,10 @@ impl Forwarded {
     }
 
     fn hold(&mut self, byte: u8) {
-        self.held[usize::from(self.held_len)] = byte;
-        self.held_len += 1;
+        if let Some(place) = self.held.get_mut(usize::from(self.held_len)) {
+            *place = byte;
+            self.held_len += 1;
+        }
     }
 
     fn release(&mut self, output: &mut Vec<u8>) {

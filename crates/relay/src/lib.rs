@@ -4,7 +4,7 @@
 //! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
 //! [`Deadlines`] holds the timers, and [`read_header`] reads the header that the PROXY protocol puts
 //! before a client's first byte. [`read_client_hello`] finds the name that a TLS client asks for, and
-//! [`Upgrade`] how it came to that. `balancing` chooses backends; descriptors and events belong to
+//! [`Upgrade`] how it came to that. A [`LinkState`] lets another process continue a link. `balancing` chooses backends; descriptors and events belong to
 //! `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ mod deadlines;
 mod flows;
 mod forwarded;
 mod link;
+mod link_state;
 mod proxy_header;
 mod pump;
 mod search;
@@ -25,6 +26,7 @@ pub use deadlines::Deadlines;
 pub use flows::{Flow, FlowKey, FlowTable};
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Verdict};
+pub use link_state::LinkState;
 pub use proxy_header::{
     HEADER_BYTES_MAX, Header, InvalidHeader, Origin, UNIQUE_ID_BYTES_MAX, read_header, write_header,
 };

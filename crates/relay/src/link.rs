@@ -2,6 +2,7 @@
 
 use crate::Received;
 use crate::stream::{End, READ_LOG2_MAX, Stream};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 
@@ -18,20 +19,21 @@ use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 #[derive(Debug)]
 pub struct Link {
     /// What is known about the client's and the backend's connection.
-    ready: [Ready; 2],
+    pub(crate) ready: [Ready; 2],
     /// Bytes from the client, bytes from the backend.
-    streams: [Stream; 2],
+    pub(crate) streams: [Stream; 2],
     mode: SpliceMode,
     /// Whose end of file was read first.
-    first_end: Option<Side>,
+    pub(crate) first_end: Option<Side>,
     /// How much the victim of a reset had not acknowledged at the last look.
     unacknowledged: u32,
-    last_activity: Instant,
+    pub(crate) last_activity: Instant,
 }
 
 /// Facts about one connection. Edge-triggered events come only once, so each fact is kept until an
 /// operation disproves it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ready {
     /// A read may yield bytes or an end.
     pub readable: bool,
@@ -280,6 +282,11 @@ impl Link {
     pub fn on_source_failed(&mut self, from: Side) {
         self.ready[from as usize].failed = true;
         self.on_pipe_full(from);
+    }
+
+    /// The pipe was emptied into memory, and `bytes` were in it.
+    pub fn on_pipe_emptied(&mut self, from: Side, bytes: &[u8]) {
+        self.streams[from as usize].empty_pipe(bytes);
     }
 
     /// No pipe is available.

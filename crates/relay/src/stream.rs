@@ -1,5 +1,6 @@
 //! One direction of a session: how much to read next, what is held back, and how it ends.
 
+use serde::{Deserialize, Serialize};
 use terms::SpliceMode;
 
 /// The data in one direction.
@@ -32,7 +33,8 @@ pub(crate) struct Stream {
 }
 
 /// The state of one end of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum End {
     Open,
     /// End of file read, or written.
@@ -58,6 +60,19 @@ struct Pace {
     /// off.
     patience: u8,
     splicing: bool,
+}
+
+/// The state of a stream for another process, apart from the bytes that are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamState {
+    pub input: End,
+    pub output: End,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgent_byte: Option<u8>,
+    pub bytes: u64,
+    /// The size of the next read, as a power of two.
+    pub read_log2: u8,
+    pub is_splicing: bool,
 }
 
 /// The first read's size: more than most messages, so that a short read means "drained".
@@ -138,6 +153,38 @@ impl Stream {
     pub fn inherit(&mut self, other: &mut Self) {
         self.residue = other.residue.take();
         self.urgent_byte = other.urgent_byte.take();
+    }
+
+    /// Takes over what was in the pipe, after what is held back already.
+    pub fn empty_pipe(&mut self, bytes: &[u8]) {
+        debug_assert_eq!(bytes.len(), self.in_pipe as usize, "bytes of the pipe are missing");
+        let held = [self.residue(), bytes].concat();
+        self.residue = None;
+        (self.in_pipe, self.pipe_full) = (0, false);
+        self.hold(&held);
+    }
+
+    /// The state for another process, apart from the residue.
+    pub fn state(&self) -> StreamState {
+        debug_assert_eq!(self.in_pipe, 0, "bytes are left in the pipe");
+        StreamState {
+            input: self.input,
+            output: self.output,
+            urgent_byte: self.urgent_byte,
+            bytes: self.bytes,
+            read_log2: self.pace.read_log2,
+            is_splicing: self.pace.splicing,
+        }
+    }
+
+    /// Continues from a state.
+    pub fn resume(state: &StreamState, residue: &[u8], mode: SpliceMode) -> Self {
+        let mut stream = Self::new(mode);
+        stream.hold(residue);
+        stream.pace.read_log2 = state.read_log2.clamp(READ_LOG2_MIN, READ_LOG2_MAX);
+        stream.pace.splicing |= state.is_splicing && mode != SpliceMode::Never;
+        let &StreamState { input, output, urgent_byte, bytes, .. } = state;
+        Self { input, output, urgent_byte, bytes, ..stream }
     }
 
     /// Adapts to a read of `count` bytes into memory.

@@ -191,6 +191,20 @@ impl World {
     }
 }
 
+impl World {
+    /// Has another process continue the link, which learns from its own poller what is due.
+    fn move_to_another_process(&mut self, mut link: Link, mode: SpliceMode) -> Link {
+        for side in SIDES {
+            let bytes: Vec<u8> = self.pipes[side as usize].drain(..).collect();
+            link.on_pipe_emptied(side, &bytes);
+            self.peer(side).mute(false);
+        }
+        let sent = serde_json::to_string(&link.state()).unwrap();
+        let residues = SIDES.map(|side| link.residue(side));
+        Link::resume(&serde_json::from_str(&sent).unwrap(), residues, mode)
+    }
+}
+
 impl Wire for World {
     fn read(&mut self, side: Side, size: usize) -> Result<Received, Fault> {
         self.buffer.clear();
@@ -299,6 +313,8 @@ fn run(seed: u64, steps: &Cell<usize>) {
     }
     // Some backends say nothing, and go away soon.
     let backend_fails_at = if rng.one_in(8) { rng.below(4) } else { usize::MAX };
+    // Other processes continue the session, again and again.
+    let moves = rng.one_in(2);
     let lateness = if rng.one_in(8) { 6 } else { 2 };
     let mut at_once = || rng.one_in(4).then_some(Duration::ZERO);
     let timeouts = Timeouts {
@@ -377,6 +393,11 @@ fn run(seed: u64, steps: &Cell<usize>) {
         verdict = link.verdict(&timeouts);
         if verdict != Verdict::Open {
             break;
+        }
+        if moves && rng.one_in(3) {
+            link = world.move_to_another_process(link, mode);
+            // It looks at each session that it takes over.
+            pumped = Pumped::Busy;
         }
     }
     check(seed, &world, &link, verdict);

@@ -1,7 +1,9 @@
 //! What matters of a request's head: how long its body is, and which headers are there.
 
+use serde::{Deserialize, Serialize};
+
 /// A head as far as it was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Head {
     pub bytes: usize,
     pub is_http_1_0: bool,
@@ -17,7 +19,7 @@ pub(super) struct Head {
 }
 
 /// Headers that matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Field {
     ContentLength,
     TransferEncoding,
@@ -37,7 +39,8 @@ pub(super) enum Body {
 }
 
 /// A short word; what is too long to matter is only known to be so.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub(super) struct Word {
     bytes: [u8; WORD_MAX],
     len: usize,
@@ -49,6 +52,25 @@ const WORD_MAX: usize = 64;
 impl Default for Word {
     fn default() -> Self {
         Self { bytes: [0; WORD_MAX], len: 0 }
+    }
+}
+
+/// A word as another process reads it: what is known of it, and its length.
+#[derive(Serialize, Deserialize)]
+struct Written(Vec<u8>, usize);
+
+impl From<Word> for Written {
+    fn from(word: Word) -> Self {
+        Self(word.bytes[..word.len.min(WORD_MAX)].to_vec(), word.len)
+    }
+}
+
+impl From<Written> for Word {
+    fn from(Written(bytes, len): Written) -> Self {
+        let mut word = Self::default();
+        word.bytes.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+        word.len = len.min(WORD_MAX + 1);
+        word
     }
 }
 
