@@ -414,6 +414,13 @@ impl Lease {
         free.then(|| Self { backend: Arc::clone(backend) })
     }
 
+    /// Takes a place for a session that another process has had until now, whatever the limit.
+    #[must_use]
+    pub fn adopt(backend: &Arc<Backend>) -> Self {
+        backend.state.sessions.fetch_add(1, Relaxed);
+        Self { backend: Arc::clone(backend) }
+    }
+
     /// The backend of the place.
     #[must_use]
     pub fn backend(&self) -> &Arc<Backend> {

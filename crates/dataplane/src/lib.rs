@@ -20,6 +20,8 @@ mod handshaking;
 mod interleavings;
 mod listener;
 mod listening;
+mod mover;
+mod moving;
 mod outbox;
 mod pipes;
 mod plane;
@@ -44,5 +46,7 @@ pub use event::{
     Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, TlsSummary, Trace, Trouble,
 };
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
+pub use mover::Mover;
+pub use moving::{Freezing, Moving, Portion, SessionState, Staying};
 pub use plane::{DataPlane, Options, RollCall};
 pub use shared::DoorId;

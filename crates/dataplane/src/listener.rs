@@ -250,6 +250,11 @@ impl Listener {
         self.room.begin_session();
     }
 
+    /// Counts a session that another process has accepted.
+    pub fn adopt_session(&self) {
+        self.room.begin_session();
+    }
+
     /// Counts the end of a session.
     pub(crate) fn end_session(&self) {
         self.room.end_session();

@@ -2,6 +2,7 @@
 
 use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
+use crate::mover::Mover;
 use crate::shared::{DoorId, Handle, Order, Orders, Shared};
 use crate::worker::Worker;
 use std::collections::HashMap;
@@ -114,6 +115,12 @@ impl DataPlane {
     #[must_use]
     pub fn roll_call(&self) -> RollCall {
         RollCall { shared: Arc::clone(&self.shared) }
+    }
+
+    /// A way to move sessions to and from other processes.
+    #[must_use]
+    pub fn mover(&self) -> Mover {
+        Mover::new(Arc::clone(&self.shared))
     }
 
     /// Waits until each worker has carried out all earlier orders, for at most five seconds per

@@ -2,6 +2,7 @@
 
 use crate::event::SessionInfo;
 use crate::listener::Listener;
+use crate::moving::{AnnouncedState, Moving, SessionState};
 use crate::pipes::Pipes;
 use crate::searches::{SearchKey, Searches};
 use crate::secure::Secure;
@@ -327,6 +328,96 @@ impl Session {
         if !std::mem::replace(&mut self.kept_alive, true) {
             let when = self.listener.settings().timeouts.keep_alive;
             self.sockets().for_each(|socket| net::keep_alive(socket, when));
+        }
+    }
+
+    /// Moves what is in its pipes to memory, and gives them back.
+    pub fn empty_pipes(&mut self, pipes: &mut Pipes) {
+        for from in [Side::Downstream, Side::Upstream] {
+            let count = self.link.in_pipe(from);
+            let pipe = self.extras.as_ref().and_then(|extras| extras.pipes[from as usize].as_ref());
+            if let Some(pipe) = pipe.filter(|_| count > 0) {
+                let bytes = pipe.take(count);
+                self.link.on_pipe_emptied(from, &bytes);
+            }
+        }
+        self.give_back_pipes(pipes);
+    }
+
+    /// What is left of a session that relays without TLS while it moves, and its search, which is
+    /// over; `None` if it does anything else.
+    pub fn into_moving(self) -> Option<(Moving, Option<SearchKey>)> {
+        let client = self.client();
+        let State::Relaying { search, lease, upstream } = self.state else { return None };
+        let Extras { forwarded, announced, routed, .. } =
+            self.extras.map_or_else(Extras::default, |it| *it);
+        let announced = announced.map(|it| {
+            let Announced { peer, destination, unique_id } = *it;
+            AnnouncedState { peer, destination, unique_id }
+        });
+        let (server_name, affinity) =
+            routed.map_or((None, None), |it| (it.server_name, it.affinity));
+        let residues = [Side::Downstream, Side::Upstream];
+        let moving = Moving {
+            residues: residues.map(|side| self.link.residue(side).to_vec()),
+            state: SessionState {
+                number: self.number,
+                client,
+                announced,
+                server_name,
+                link: self.link.state(),
+                forwarded,
+                upstream_writes: upstream.writes,
+                kept_alive: self.kept_alive,
+                end_reported: self.end_reported,
+                started: self.started.as_nanos(),
+                connect_micros: self.connect_micros,
+            },
+            sockets: [self.downstream, upstream.socket],
+            listener: self.listener,
+            lease,
+            affinity,
+        };
+        Some((moving, search))
+    }
+
+    /// The session that a moving one becomes.
+    pub fn resume(moving: Moving) -> Self {
+        let Moving { state, sockets: [downstream, socket], residues, listener, lease, affinity } =
+            moving;
+        let residues = residues.each_ref().map(Vec::as_slice);
+        let link = Link::resume(&state.link, residues, listener.settings().splice);
+        let is_unix = |socket: &OwnedFd| net::local_address(socket.as_fd()).is_none();
+        let upstream = Upstream {
+            is_unix: is_unix(&socket),
+            socket,
+            incarnation: Incarnation::default(),
+            writes: state.upstream_writes,
+            is_asked: false,
+        };
+        let announced = state.announced.map(|it| {
+            let AnnouncedState { peer, destination, unique_id } = it;
+            Box::new(Announced { peer, destination, unique_id })
+        });
+        let server_name = state.server_name;
+        let routed = (server_name.is_some() || affinity.is_some())
+            .then(|| Box::new(Routed { server_name, affinity, asked: None }));
+        let has_extras = state.forwarded.is_some() || announced.is_some() || routed.is_some();
+        let extras = Extras { forwarded: state.forwarded, announced, routed, ..Extras::default() };
+        Self {
+            number: state.number,
+            state: State::Relaying { search: None, lease, upstream },
+            queued: false,
+            end_reported: state.end_reported,
+            kept_alive: state.kept_alive,
+            is_unix: is_unix(&downstream),
+            listener,
+            client: state.client.map(address_and_port),
+            downstream,
+            link,
+            extras: has_extras.then(|| Box::new(extras)),
+            started: Instant::from_nanos(state.started),
+            connect_micros: state.connect_micros,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::chores::Listed;
 use crate::event::{Ended, Event, SessionInfo, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
+use crate::moving::{Freezing, Moving, Portion, Staying};
 use crate::searches::Searches;
 use crate::searching::Searching;
 use crate::secure::Loss;
@@ -17,6 +18,7 @@ use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, Cut, Instant, ListenerId, Side};
@@ -101,6 +103,90 @@ impl Sessions {
                 self.apply(key, next, tools, now);
             }
         }
+    }
+
+    /// Gives up sessions that can continue elsewhere. `flows` is the number of UDP flows, which
+    /// stay.
+    pub fn freeze(
+        &mut self,
+        first_key: usize,
+        portion: Portion,
+        flows: usize,
+        tools: &mut Tools,
+        now: Instant,
+    ) -> Freezing {
+        let (mut sessions, mut staying) = (Vec::new(), Staying::default());
+        let mut left = portion.bytes;
+        let mut key = first_key;
+        let end = self.slab.capacity();
+        while key < end && sessions.len() < portion.sessions && left > 0 {
+            if let Some(session) = self.slab.get(key) {
+                if session.extras.as_ref().is_some_and(|extras| extras.tls.is_some()) {
+                    staying.tls += 1;
+                } else if self.is_settled(key, now) {
+                    let moving = self.freeze_one(key, tools);
+                    let held = moving.iter().flat_map(|it| &it.residues).map(Vec::len).sum();
+                    left = left.saturating_sub(held);
+                    sessions.extend(moving);
+                } else {
+                    staying.unsettled += 1;
+                }
+            }
+            key += 1;
+        }
+        staying.flows = if key >= end { flows } else { 0 };
+        Freezing { sessions, next_key: (key < end).then_some(key), staying }
+    }
+
+    /// Whether a session relays to a backend that will not change any more.
+    fn is_settled(&mut self, key: usize, now: Instant) -> bool {
+        let session = &self.slab[key];
+        let timeouts = &session.listener.settings().timeouts;
+        match &session.state {
+            State::Relaying { search: Some(search), .. } if session.link.is_untouched() => {
+                !self.searches.get(search).rules.may_start_over(timeouts, now)
+            }
+            State::Relaying { .. } => session.link.victim().is_none(),
+            _ => false,
+        }
+    }
+
+    fn freeze_one(&mut self, key: usize, tools: &mut Tools) -> Option<Moving> {
+        self.deadlines.clear(key);
+        let mut session = self.slab.remove(key);
+        for socket in session.sockets() {
+            // A copy in another process keeps the socket open, and in the poller.
+            let _ = tools.poller.remove(socket);
+        }
+        session.empty_pipes(&mut tools.pipes);
+        tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
+        let (moving, search) = session.into_moving()?;
+        if let Some(search) = search {
+            self.searches.finish(search);
+        }
+        Some(moving)
+    }
+
+    /// Continues a session from another worker or another process.
+    pub fn resume(&mut self, moving: Moving, tools: &mut Tools, now: Instant) {
+        let session = Session::resume(moving);
+        let number = session.number;
+        let key = self.slab.insert(session);
+        let session = &self.slab[key];
+        let upstream = session.upstream().map(|upstream| {
+            let token = Token::upstream(key, number, upstream.incarnation).to_number();
+            tools.poller.add_stream(&upstream.socket, token)
+        });
+        let token = Token::downstream(key, number).to_number();
+        let downstream = tools.poller.add_stream(session.downstream(), token);
+        if downstream.is_err() || !matches!(upstream, Some(Ok(()))) {
+            tools.run_out_of_descriptors(now);
+            let next = session.cut(CloseReason::NoSocket);
+            return self.apply(key, next, tools, now);
+        }
+        self.deadlines.set(key, relaying::begin(session, now));
+        // What it waits for may be no event: memory, or its share of a turn.
+        self.queue(key);
     }
 
     /// Passes an event on to its session, unless that has ended.

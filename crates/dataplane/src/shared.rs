@@ -3,6 +3,7 @@
 use crate::call::Call;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
+use crate::moving::{Freezing, Moving, Portion};
 use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -74,6 +75,14 @@ pub(crate) enum Order {
     List(Reply<Vec<SessionInfo>>),
     /// End one session, or all, and reply with the number.
     Cut(Option<u64>, CloseReason, Reply<usize>),
+    /// Give up a portion of the sessions, from this key on, so that another process can have them.
+    Freeze { first_key: usize, portion: Portion, reply: Reply<Freezing> },
+    /// Continue this session, which counts as this worker's.
+    Continue(Box<Moving>),
+    /// Reply with the number of the next session.
+    NextNumber(Reply<u64>),
+    /// Number sessions from here on.
+    NumberFrom(u64),
 }
 
 /// Takes a worker's answer, on the worker's thread. It must not block.

@@ -66,6 +66,11 @@ impl Tools {
         self.begun * self.shared.workers.len() as u64 + self.worker as u64 + 1
     }
 
+    /// Numbers sessions and flows from this number on.
+    pub fn number_from(&mut self, number: u64) {
+        self.begun = self.begun.max(number / self.shared.workers.len() as u64 + 1);
+    }
+
     /// Deals with a lack of file descriptors or memory: gives back what can be spared, and has
     /// accepting pause.
     pub fn run_out_of_descriptors(&mut self, now: Instant) {

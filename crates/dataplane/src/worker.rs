@@ -197,6 +197,13 @@ impl Worker {
                 Order::List(reply) => {
                     self.chores.add(Chore::List { before, found: Vec::new(), reply });
                 }
+                Order::Freeze { first_key, portion, reply } => {
+                    let flows = self.datagrams.len();
+                    reply(self.sessions.freeze(first_key, portion, flows, &mut self.tools, now));
+                }
+                Order::Continue(it) => self.sessions.resume(*it, &mut self.tools, now),
+                Order::NextNumber(reply) => reply(self.tools.next_number()),
+                Order::NumberFrom(number) => self.tools.number_from(number),
                 Order::Cut(only, reason, reply) => {
                     self.chores.add(Chore::Cut { before, only, reason, count: 0, reply });
                 }

@@ -225,12 +225,18 @@ impl Search {
     /// failed connect, which it does within the connect time-out after connecting. A backend that
     /// resets silent connections later is healthy, and the reset is passed on to the client.
     pub fn on_reset(&mut self, timeouts: &Timeouts, now: Instant) -> bool {
-        let is_soon = self.state == State::Connected && now.since(self.since) < timeouts.connect;
+        let is_soon = self.may_start_over(timeouts, now);
         if is_soon {
             self.incarnation = self.incarnation.next();
             self.state = State::Failed(ConnectFailure::Reset);
         }
         is_soon
+    }
+
+    /// Whether a reset by the backend would now count as a failed connect.
+    #[must_use]
+    pub fn may_start_over(&self, timeouts: &Timeouts, now: Instant) -> bool {
+        self.state == State::Connected && now.since(self.since) < timeouts.connect
     }
 
     /// Whether this is the incarnation of the connect in progress.

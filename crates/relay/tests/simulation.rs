@@ -199,9 +199,9 @@ impl World {
             link.on_pipe_emptied(side, &bytes);
             self.peer(side).mute(false);
         }
-        let sent = serde_json::to_string(&link.state()).unwrap();
+        let sent = serde_json::to_string(&link.state()).expect("plain data");
         let residues = SIDES.map(|side| link.residue(side));
-        Link::resume(&serde_json::from_str(&sent).unwrap(), residues, mode)
+        Link::resume(&serde_json::from_str(&sent).expect("written above"), residues, mode)
     }
 }
 

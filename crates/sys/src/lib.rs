@@ -8,6 +8,7 @@
 
 pub mod aside;
 pub mod bounded_files;
+pub mod channel;
 pub mod clock;
 pub mod datagram;
 pub mod epoll;

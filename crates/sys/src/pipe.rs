@@ -27,6 +27,21 @@ impl Pipe {
         move_bytes(socket, &self.write, size)
     }
 
+    /// Reads up to `count` bytes from the pipe: all of them, if there are so many.
+    #[must_use]
+    pub fn take(&self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let mut filled = 0;
+        while filled < count {
+            match rustix::io::retry_on_intr(|| rustix::io::read(&self.read, &mut bytes[filled..])) {
+                Ok(read) if read > 0 => filled += read,
+                _ => break,
+            }
+        }
+        bytes.truncate(filled);
+        bytes
+    }
+
     /// Moves up to `size` bytes from the pipe to `socket`.
     #[inline]
     pub fn drain(&self, socket: BorrowedFd<'_>, size: usize) -> Result<usize, Errno> {

@@ -4,6 +4,7 @@
 
 mod announcing;
 mod connecting;
+mod moving;
 mod rig;
 mod routing;
 mod sessions;

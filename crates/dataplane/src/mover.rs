@@ -1,0 +1,74 @@
+//! Takes sessions out of the workers and brings them in, from any thread.
+
+use crate::moving::{Freezing, Moving, Portion};
+use crate::shared::{Order, Reply, Shared};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Moves sessions to and from other processes.
+#[derive(Clone)]
+pub struct Mover {
+    shared: Arc<Shared>,
+}
+
+impl Mover {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The number of workers.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
+    /// Open sessions and flows of the workers.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shared.workers.iter().map(|worker| worker.sessions.load(Relaxed) as usize).sum()
+    }
+
+    /// Has a worker give up sessions from `first_key` on, and `reply` with them on its own thread,
+    /// where it must not block.
+    pub fn freeze(
+        &self,
+        worker: usize,
+        first_key: usize,
+        portion: Portion,
+        reply: impl FnOnce(Freezing) + Send + 'static,
+    ) {
+        let reply: Reply<Freezing> = Box::new(reply);
+        self.shared.workers[worker].order(Order::Freeze { first_key, portion, reply });
+    }
+
+    /// Closes this process's copies of connections that another process continues. Nobody notices.
+    pub fn let_go(&self, sessions: Vec<Moving>) {
+        for Moving { listener, lease, sockets, .. } in sessions {
+            drop((lease, sockets));
+            listener.end_session();
+            self.shared.made_room(&listener);
+        }
+    }
+
+    /// Continues sessions, each on the worker that has the fewest.
+    pub fn adopt(&self, sessions: Vec<Moving>) {
+        for it in sessions {
+            let worker = self.shared.claim_least_loaded(0);
+            self.shared.workers[worker].order(Order::Continue(Box::new(it)));
+        }
+    }
+
+    /// Asks each worker for the number of its next session.
+    pub fn next_number(&self, reply: impl FnOnce(u64) + Clone + Send + 'static) {
+        for worker in &self.shared.workers {
+            worker.order(Order::NextNumber(Box::new(reply.clone())));
+        }
+    }
+
+    /// Gives sessions that begin from now on this number, or a higher one.
+    pub fn number_from(&self, number: u64) {
+        for worker in &self.shared.workers {
+            worker.order(Order::NumberFrom(number));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Sessions on their way to another process: what they are between two workers.
+//!
+//! A [`Moving`] session neither reads nor writes. Whoever has it either lets it go, because another
+//! process continues it, or has a worker continue it: the same one or another, here or there.
+
+use crate::listener::Listener;
+use balancing::{Affinity, Lease};
+use relay::{Forwarded, LinkState};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A session that has been taken out of its worker.
+pub struct Moving {
+    /// What is known about it.
+    pub state: SessionState,
+    /// The client's connection, and the backend's.
+    pub sockets: [OwnedFd; 2],
+    /// The bytes that are held back, by the side that they come from.
+    pub residues: [Vec<u8>; 2],
+    /// Its listener, which counts it.
+    pub listener: Arc<Listener>,
+    /// Its place at its backend.
+    pub lease: Lease,
+    /// The table in which its client is known, if it is not that of the listener's pool.
+    pub affinity: Option<Arc<Affinity>>,
+}
+
+/// What another process needs to know about a session, apart from its connections, listener and
+/// backend, and from the bytes that are held back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Its number.
+    pub number: u64,
+    pub(crate) client: Option<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) announced: Option<AnnouncedState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) link: LinkState,
+    /// How far the client's HTTP requests were understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forwarded: Option<Box<Forwarded>>,
+    pub(crate) upstream_writes: u8,
+    pub(crate) kept_alive: bool,
+    pub(crate) end_reported: bool,
+    pub(crate) started: u64,
+    pub(crate) connect_micros: u32,
+}
+
+/// What a proxy said about a session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AnnouncedState {
+    pub peer: Option<SocketAddr>,
+    pub destination: Option<SocketAddr>,
+    pub unique_id: Box<[u8]>,
+}
+
+/// The sessions that one worker has given up.
+pub struct Freezing {
+    /// The sessions.
+    pub sessions: Vec<Moving>,
+    /// Where to go on, if this was not the end.
+    pub next_key: Option<usize>,
+    /// Those that were passed over.
+    pub staying: Staying,
+}
+
+/// Sessions that cannot move now, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staying {
+    /// One of their connections speaks TLS, whose keys cannot move.
+    pub tls: usize,
+    /// UDP flows.
+    pub flows: usize,
+    /// They have no backend yet, or may get another one, or end within seconds.
+    pub unsettled: usize,
+}
+
+impl Staying {
+    /// The number of all.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.tls + self.flows + self.unsettled
+    }
+
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tls: self.tls + other.tls,
+            flows: self.flows + other.flows,
+            unsettled: self.unsettled + other.unsettled,
+        }
+    }
+}
+
+/// How much is taken out of a worker at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion {
+    /// The maximum number of sessions.
+    pub sessions: usize,
+    /// No further session is taken when those so far hold back so many bytes.
+    pub bytes: usize,
+}
