@@ -133,6 +133,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,status)
                 cmd="evenkeel__subcmd__ctl__subcmd__status"
                 ;;
+            evenkeel__subcmd__ctl,why)
+                cmd="evenkeel__subcmd__ctl__subcmd__why"
+                ;;
             *)
                 ;;
         esac
@@ -394,7 +397,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions enable disable drain limit quarantine reset add remove assign policy kill config reload confirm shutdown"
+            opts="-h --admin --listen --help status sessions why enable disable drain limit quarantine reset add remove assign policy kill config reload confirm shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -782,6 +785,40 @@ _evenkeel() {
                 return 0
             fi
             case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__ctl__subcmd__why)
+            opts="-h --listener --sni --alpn --json --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sni)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alpn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

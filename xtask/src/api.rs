@@ -16,7 +16,7 @@ use config::{Command, CommandError, Reply};
 use document::Document;
 use shape::Shape;
 use std::path::Path;
-use telemetry::{Health, InstanceRow, ProbeVerdict, SessionRow, Status};
+use telemetry::{Health, InstanceRow, ProbeVerdict, SessionRow, Status, Why, WhyReason};
 use terms::Phase;
 
 /// Where the API is described exactly.
@@ -40,6 +40,7 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
     compare("Status", &code::traced::<Status>(&status_words)?)?;
     compare("Instance", &code::traced::<InstanceRow>(&[])?)?;
     compare("Session", &code::traced::<SessionRow>(&[words::<Phase>])?)?;
+    compare("Why", &code::traced::<Why>(&[words::<Policy>, words::<WhyReason>])?)?;
     compare("Reply", &code::traced::<Reply>(&[])?)?;
     let errors = code::variants::<CommandError>("error")?;
     compare("CommandErrorWord", &Shape::Words(errors.clone()))?;

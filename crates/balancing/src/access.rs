@@ -40,6 +40,37 @@ pub enum Verdict {
     Deny,
 }
 
+/// What an access list says about a client, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What decided.
+    pub because: Because,
+}
+
+/// What decides about a client in an access list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// The list is empty.
+    NoEntries,
+    /// The client came through a Unix socket.
+    Unix,
+    /// This entry is the first that matches, counted from zero.
+    Entry(usize),
+    /// No entry matches, so the opposite of the last one's verdict applies.
+    NoMatch,
+}
+
+impl Verdict {
+    fn opposite(self) -> Self {
+        match self {
+            Self::Permit => Self::Deny,
+            Self::Deny => Self::Permit,
+        }
+    }
+}
+
 /// The clients that an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -129,11 +160,20 @@ impl AccessList {
     }
 
     fn is_permitted(&self, client: &Client) -> bool {
-        let Some(last) = self.entries.last() else { return true };
-        let Some(address) = client.plain_address() else { return true };
+        self.decide(client).verdict == Verdict::Permit
+    }
+
+    /// What the list says about this client, and which entry says so.
+    #[must_use]
+    pub fn decide(&self, client: &Client) -> Decision {
+        let permit = |because| Decision { verdict: Verdict::Permit, because };
+        let Some(last) = self.entries.last() else { return permit(Because::NoEntries) };
+        let Some(address) = client.plain_address() else { return permit(Because::Unix) };
         match self.compiled.first_match(address, client.country) {
-            Some(index) => self.entries[index].verdict == Verdict::Permit,
-            None => last.verdict == Verdict::Deny,
+            Some(index) => {
+                Decision { verdict: self.entries[index].verdict, because: Because::Entry(index) }
+            }
+            None => Decision { verdict: last.verdict.opposite(), because: Because::NoMatch },
         }
     }
 }

@@ -158,6 +158,18 @@ impl Affinity {
         Known { table, slot }
     }
 
+    /// A table of its own, with the same limits and only this client's entry, if it has one.
+    pub(crate) fn excerpt(&self, client: &Client) -> Self {
+        let (table, client) = (self.table(), client.plain_address());
+        let row = table.find(client).and_then(|slot| table.row(slot as usize));
+        let excerpt = Self::new(table.clients_max as usize, table.time_limit, 0);
+        drop(table);
+        if let Some(row) = row {
+            excerpt.restore(client, row.backend.unwrap_or(NO_BACKEND), row.last_used);
+        }
+        excerpt
+    }
+
     /// Adds the traffic of an ended session, if its client is still known.
     pub fn add_bytes(&self, client: Option<IpAddr>, sent: u64, received: u64) {
         let mut table = self.table();

@@ -141,6 +141,19 @@ impl BackendState {
         }
     }
 
+    /// A state of its own that is like another, but for the counters.
+    pub(crate) fn copy(other: &Self) -> Self {
+        Self {
+            sessions: AtomicU32::new(other.sessions.load(Relaxed)),
+            sessions_max: AtomicU32::new(other.sessions_max.load(Relaxed)),
+            sessions_max_affine: AtomicU32::new(other.sessions_max_affine.load(Relaxed)),
+            word: AtomicU64::new(other.word.load(Relaxed)),
+            last_failure: AtomicU64::new(other.last_failure.load(Relaxed)),
+            preferred: AtomicU32::new(other.preferred.load(Relaxed)),
+            tallies: Box::default(),
+        }
+    }
+
     /// Open sessions and connects in progress.
     #[must_use]
     pub fn sessions(&self) -> u32 {

@@ -13,6 +13,7 @@ mod attempt;
 mod backend;
 mod backends;
 mod client;
+mod explain;
 mod hash;
 mod health;
 #[cfg(all(loom, test))]
@@ -25,12 +26,13 @@ mod routes;
 mod sync;
 mod tier;
 
-pub use access::{AccessEntry, AccessList, Subject, Verdict};
+pub use access::{AccessEntry, AccessList, Because, Decision, Subject, Verdict};
 pub use affinity::{Affinity, AffinityRow, Known};
 pub use attempt::Attempt;
 pub use backend::{Backend, BackendChange, BackendState, Lease, Tally, Totals};
 pub use backends::Backends;
 pub use client::{Client, Country};
+pub use explain::{Explanation, Place, Reason};
 pub use hash::client_hash;
 pub use health::{Health, HealthLimits, Outcome};
 pub use model::{AdminState, FailoverScope, Policy};

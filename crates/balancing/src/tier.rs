@@ -49,6 +49,14 @@ impl Tier {
 }
 
 impl Cursor {
+    /// A turn of its own that is where another is.
+    pub(crate) fn copy(other: &Self) -> Self {
+        Self {
+            turn: AtomicU32::new(other.turn.load(Relaxed)),
+            taken: AtomicU32::new(other.taken.load(Relaxed)),
+        }
+    }
+
     pub(crate) fn turn(&self) -> usize {
         self.turn.load(Relaxed) as usize
     }

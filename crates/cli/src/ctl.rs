@@ -7,13 +7,13 @@ use crate::output::{complain, finish};
 use config::environment::GATEWAY_INTERFACE;
 use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs, WhichInstance};
 use config::{BackendSelector, ExitStatus, Reply};
-use control::{Client, ClientError};
+use control::{Client, ClientError, WhyQuery};
 pub use find::choose;
 use logtools::status_html;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use sys::errors::with_causes;
-use tables::{sessions_text, status_text};
+use tables::{sessions_text, status_text, why_text};
 use telemetry::{BackendRow, PoolRow, Status};
 
 /// Runs `evenkeel ctl`.
@@ -81,6 +81,11 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
         CtlVerb::Status { wide, .. } => Ok(printable(&status_text(&client.status()?, *wide))),
         CtlVerb::Sessions { json: true, .. } => Ok(json(&client.sessions()?)),
         CtlVerb::Sessions { wide, .. } => Ok(printable(&sessions_text(&client.sessions()?, *wide))),
+        CtlVerb::Why { client: who, listener, sni, alpn, json: is_json } => {
+            let (listener, sni, alpn) = (listener.clone(), sni.clone(), alpn.clone());
+            let why = client.why(&WhyQuery { client: who.clone(), listener, sni, alpn })?;
+            Ok(if *is_json { json(&why) } else { printable(&why_text(&why)) })
+        }
         CtlVerb::Config => Ok(client.configs()?.running),
         CtlVerb::Drain { backend, wait: Some(wait) } => drain(client, verb, backend, wait.0),
         verb => Ok(format!("{}\n", order(client, verb)?)),

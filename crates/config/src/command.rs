@@ -130,6 +130,15 @@ pub enum CommandError {
     /// No such pool.
     #[error("no pool {0}; `evenkeel ctl status` lists them")]
     UnknownPool(String),
+    /// No such listener.
+    #[error("no listener {0}; `evenkeel ctl status` lists them")]
+    UnknownListener(String),
+    /// Several listeners fit; these are their names.
+    #[error("several listeners fit; choose one of them by its name: {0}")]
+    AmbiguousListener(String),
+    /// The text does not name a client.
+    #[error("{0} is no client; write an address, such as 10.0.0.1 or [::1]:4242, or unix")]
+    InvalidClient(String),
     /// There are several pools, and the command does not select one.
     #[error("there are several pools; write which, as in {0}/1")]
     AmbiguousPool(String),

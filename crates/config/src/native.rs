@@ -13,8 +13,7 @@ mod services;
 mod tests;
 pub(crate) mod writing;
 
-pub(crate) use access::entry_words;
-pub use access::{AccessRules, Proxies};
+pub use access::{AccessRules, Proxies, entry_words};
 pub use convert::NativeError;
 pub use listening::ListenName;
 pub(crate) use services::listen_words;
@@ -473,6 +472,23 @@ pub enum CtlVerb {
         #[arg(long, conflicts_with = "json")]
         wide: bool,
     },
+    /// Say where a client would be sent, and why not elsewhere
+    Why {
+        /// Its address, with a port if the policy goes by that; or unix
+        client: String,
+        /// The listener: its name, port or address [default: the only one]
+        #[arg(long, value_name = "LISTENER")]
+        listener: Option<String>,
+        /// The name of the server that a TLS client asks for
+        #[arg(long, value_name = "NAME")]
+        sni: Option<String>,
+        /// The protocols that a TLS client offers, with commas between them
+        #[arg(long, value_name = "NAMES")]
+        alpn: Option<String>,
+        /// Print everything as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a backend into service
     Enable {
         /// TIER.INDEX, name or address
@@ -584,7 +600,9 @@ impl CtlVerb {
             state,
         };
         Some(match self {
-            Self::Status { .. } | Self::Sessions { .. } | Self::Config => return None,
+            Self::Status { .. } | Self::Sessions { .. } | Self::Why { .. } | Self::Config => {
+                return None;
+            }
             Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
             Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
             Self::Drain { backend, .. } => admin_state(backend, AdminState::Draining),

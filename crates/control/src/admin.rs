@@ -3,8 +3,9 @@
 use crate::desk::{Desk, Request, Who};
 use crate::door::{Door, Limits};
 use crate::status::session_rows;
+use crate::why::WhyQuery;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{self, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -29,6 +30,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
         .route("/v1/instance", get(instance))
         .route("/v1/sessions", get(sessions))
         .route("/v1/config", get(config))
+        .route("/v1/why", get(why))
         .route("/v1/commands", post(commands))
         .fallback(unknown)
         .layer(axum::middleware::from_fn(same_shape))
@@ -66,6 +68,19 @@ async fn config(State(desk): State<Desk>) -> Response {
     }
 }
 
+async fn why(
+    State(desk): State<Desk>,
+    query: Result<extract::Query<WhyQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(extract::Query(query)) => match desk.why(query).await {
+            Ok(why) => Json(why).into_response(),
+            Err(error) => refusal(&error),
+        },
+        Err(rejection) => failure(rejection.status(), "invalid-query", &rejection.body_text()),
+    }
+}
+
 async fn commands(
     State(desk): State<Desk>,
     ConnectInfo(who): ConnectInfo<Who>,
@@ -87,13 +102,16 @@ fn refusal(error: &CommandError) -> Response {
     let status = match error {
         CommandError::UnknownBackend(_)
         | CommandError::UnknownPool(_)
+        | CommandError::UnknownListener(_)
         | CommandError::UnknownSession(_) => StatusCode::NOT_FOUND,
         CommandError::InvalidEndpoint(_)
+        | CommandError::InvalidClient(_)
         | CommandError::InvalidFile(_)
         | CommandError::TierOutOfRange { .. }
         | CommandError::TooManyTiers(_) => StatusCode::UNPROCESSABLE_ENTITY,
         CommandError::AmbiguousBackend(_)
         | CommandError::AmbiguousPool(_)
+        | CommandError::AmbiguousListener(_)
         | CommandError::FixedPlaces(_)
         | CommandError::NotDisabled(_)
         | CommandError::NoFile
@@ -107,7 +125,7 @@ fn refusal(error: &CommandError) -> Response {
 }
 
 async fn unknown() -> Response {
-    let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/config or POST \
+    let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/config, GET /v1/why or POST \
                    /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }

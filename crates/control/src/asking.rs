@@ -3,11 +3,12 @@
 
 use crate::desk::{Asked, Desk, Listing, Request, Who};
 use crate::lookup::look_up;
+use crate::why::WhyQuery;
 use config::{Command, CommandError, Reply};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::time::Duration;
-use telemetry::Configs;
+use telemetry::{Configs, Why};
 use terms::{Address, ListenerId};
 use tokio::task::spawn_blocking;
 
@@ -18,6 +19,14 @@ impl Desk {
         let mut sessions: Vec<_> = sessions.all().await.into_iter().flatten().collect();
         sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
         Some((sessions, listeners))
+    }
+
+    /// Where a client would be sent, and why.
+    pub async fn why(&self, query: WhyQuery) -> Result<Why, CommandError> {
+        let circumstances = self.ask(|answer| Request::Why(query, answer)).await;
+        let circumstances = circumstances.ok_or(CommandError::ShuttingDown)??;
+        let why = spawn_blocking(|| circumstances.explain()).await;
+        why.map_err(|_| CommandError::ShuttingDown)
     }
 
     /// What was given and what runs, as files.

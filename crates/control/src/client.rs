@@ -1,5 +1,6 @@
 //! A client for the admin socket of a running instance.
 
+use crate::why::WhyQuery;
 use config::{Command, CommandError, Reply};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use telemetry::{Configs, InstanceRow, SessionRow, Status};
+use telemetry::{Configs, InstanceRow, SessionRow, Status, Why};
 use tokio::net::UnixStream;
 
 /// A running instance. Requests are made one at a time, and block.
@@ -93,6 +94,15 @@ impl Client {
     /// See [`ClientError`].
     pub fn configs(&self) -> Result<Configs, ClientError> {
         self.read(Method::GET, "/v1/config", Bytes::new())
+    }
+
+    /// Where a client would be sent, and why.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn why(&self, query: &WhyQuery) -> Result<Why, ClientError> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
+        self.read(Method::GET, &format!("/v1/why?{query}"), Bytes::new())
     }
 
     /// Sends a command.

@@ -4,6 +4,7 @@ use crate::answers::Answers;
 use crate::bind::StartError;
 use crate::found::Found;
 use crate::origin::{Loaded, Origin, ReadError};
+use crate::why::{Circumstances, WhyQuery};
 use balancing::Pool;
 use config::{Bind, Command, CommandError, Config, Reply};
 use dataplane::{Observe, SessionInfo};
@@ -22,6 +23,8 @@ pub(crate) enum Request {
     /// What was given, and what runs.
     Configs(Answer<Box<(Config, Config)>>),
     Sessions(Answer<Listing>),
+    /// What is needed to say where a client would be sent, and why.
+    Why(WhyQuery, Answer<Result<Circumstances, CommandError>>),
     /// The first pool.
     Pool(Answer<Arc<Pool>>),
     /// The resolver for DNS, if there are usable settings.

@@ -13,6 +13,7 @@ mod asking;
 mod backlog;
 mod bind;
 mod certificates;
+mod circumstances;
 mod client;
 mod commands;
 mod countries;
@@ -50,6 +51,7 @@ mod status;
 mod summary;
 mod unserved;
 mod watch;
+mod why;
 
 pub use bind::{StartError, can_listen, first_ipv4};
 pub use certificates::{CertificateError, can_terminate};
@@ -67,3 +69,4 @@ pub use runtime_dir::{
 pub use signals::{Exit, Signals};
 pub use start::{Companion, Prepared, Setup};
 pub use state::StatePlace;
+pub use why::WhyQuery;

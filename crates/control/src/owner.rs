@@ -91,6 +91,9 @@ impl Owner {
                 let listeners = self.instance.listener_names();
                 drop(answer.send(Listing { sessions, listeners }));
             }
+            Request::Why(query, answer) => {
+                drop(answer.send(self.instance.circumstances(&query)));
+            }
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),

@@ -181,7 +181,8 @@ impl Listener {
     }
 
     /// Where a new client's address is registered, if a rule of this pool needs that.
-    pub(crate) fn country(&self, pool: &Pool, client: IpAddr) -> Option<Country> {
+    #[must_use]
+    pub fn country(&self, pool: &Pool, client: IpAddr) -> Option<Country> {
         let settings = self.settings();
         let countries = settings.countries.as_ref()?;
         pool.needs_country().then(|| countries.country(client.to_canonical()))?

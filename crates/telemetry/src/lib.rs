@@ -7,9 +7,11 @@
 
 mod line;
 mod status;
+mod why;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use status::{
     BackendRow, Configs, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeRow,
     ProbeVerdict, RouteRow, SessionRow, Status, TierRow, WorkerRow,
 };
+pub use why::{Why, WhyBackend, WhyReason, WhyTier};

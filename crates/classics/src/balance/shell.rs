@@ -254,8 +254,11 @@ fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
         CommandError::UnknownSession(_)
         | CommandError::UnknownPool(_)
         | CommandError::AmbiguousPool(_) => Answer::SyntaxError,
-        // Nothing here reloads.
-        CommandError::NoFile
+        // Nothing here reloads, or asks for listeners.
+        CommandError::UnknownListener(_)
+        | CommandError::AmbiguousListener(_)
+        | CommandError::InvalidClient(_)
+        | CommandError::NoFile
         | CommandError::InvalidFile(_)
         | CommandError::NotReloadable(_)
         | CommandError::NothingToConfirm => Answer::SyntaxError,

@@ -5,7 +5,7 @@
 
 use balancing::{AdminState, Policy};
 use serde::Serialize;
-use telemetry::{BackendRow, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Status};
+use telemetry::{BackendRow, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Status, Why};
 use terms::Limit;
 
 /// The width of a terminal that shows plain tables without folding lines.
@@ -198,6 +198,38 @@ pub fn sessions_text(sessions: &[SessionRow], is_wide: bool) -> String {
         .within(WIDTH, &[1, 2]),
     }
 }
+
+/// Where a client would be sent: the decisions in their order, and every backend's part in them.
+pub fn why_text(why: &Why) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, words: &str| text += &format!("{label:<11}{words}\n");
+    let country =
+        why.country.as_ref().map(|it| format!(", registered in {it}")).unwrap_or_default();
+    line("client", &format!("{}{country}", why.client));
+    line("listener", &format!("{} ({})", why.listener, why.binds.join(", ")));
+    line("pool", &format!("{}: {}", why.pool, why.pool_because));
+    let verdict = if why.is_permitted { "permitted" } else { "denied" };
+    line("access", &format!("{verdict}: {}", why.access_because));
+    if let Some(backend) = &why.remembered {
+        line("remembered", backend);
+    }
+    line("backend", &format!("{}: {}", why.backend.as_deref().unwrap_or("none"), why.because));
+    if !why.then.is_empty() {
+        line("then", &format!("{}, if connects fail", why.then.join(", ")));
+    }
+    why.notes.iter().for_each(|note| line("note", note));
+    let rows = why.tiers.iter().enumerate().flat_map(|(tier, row)| {
+        let backends = row.backends.iter().enumerate();
+        backends.map(move |(index, it)| {
+            let place = format!("{tier}.{index}");
+            vec![place, it.backend.clone(), word(&it.reason), it.because.clone()]
+        })
+    });
+    let table = Table { headings: &WHY, numbers: WHY.len(), rows: rows.collect() };
+    text + "\n" + &table.within(WIDTH, &[1])
+}
+
+const WHY: [&str; 4] = ["PLACE", "BACKEND", "REASON", "BECAUSE"];
 
 const PLAIN_SESSIONS: [&str; 7] =
     ["SESSION", "CLIENT", "BACKEND", "PHASE", "SENT", "RECEIVED", "AGE"];

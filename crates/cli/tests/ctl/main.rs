@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod explaining;
 mod finding;
 mod http;
 mod verbs;

@@ -73,7 +73,7 @@ pub(super) fn words(entry: &AccessEntry) -> Option<[String; 2]> {
 }
 
 /// The entry as the key `access` has it: `allow 10.0.0.0/8`. `None` as for the arguments.
-pub(crate) fn entry_words(entry: &AccessEntry) -> Option<String> {
+pub fn entry_words(entry: &AccessEntry) -> Option<String> {
     words(entry).map(|[option, clients]| format!("{} {clients}", option.trim_start_matches('-')))
 }
 
