@@ -77,7 +77,8 @@ impl Instance {
         }
     }
 
-    fn backend_id(&self, selector: &BackendSelector) -> Result<BackendId, CommandError> {
+    /// The id of the backend that a command selects.
+    pub(crate) fn backend_id(&self, selector: &BackendSelector) -> Result<BackendId, CommandError> {
         self.knowing(BackendId::default(), |known| self.config.backend_id(selector, known))
     }
 

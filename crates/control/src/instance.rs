@@ -7,6 +7,7 @@
 use crate::answers::Answers;
 use crate::bind::Sockets;
 use crate::certificates::{CertificateError, Certificates, Contents};
+use crate::changes::Changes;
 use crate::countries::CountryBook;
 use crate::desk::Known;
 use crate::manager::PassedSockets;
@@ -39,6 +40,7 @@ pub struct Instance {
     pub(crate) departed_backends: Vec<Departed>,
     /// The values of the counters at the last reset.
     pub(crate) baselines: HashMap<BackendId, Totals>,
+    pub(crate) changes: Changes,
     pub(crate) observe: Observe,
     pub(crate) started: Instant,
     pub(crate) shutting_down: bool,
@@ -92,6 +94,7 @@ impl Instance {
             departed: Vec::new(),
             departed_backends: Vec::new(),
             baselines: HashMap::new(),
+            changes: Changes::default(),
             observe,
             started: sys::clock::now(),
             shutting_down: false,

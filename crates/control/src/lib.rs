@@ -13,6 +13,7 @@ mod asking;
 mod backlog;
 mod bind;
 mod certificates;
+mod changes;
 mod circumstances;
 mod client;
 mod commands;

@@ -4,7 +4,7 @@
 //! comes back as a task's result ([`Owner::next_cut`]).
 
 use crate::certificates::{Renewal, Renewals};
-use crate::desk::{Asked, Listing, Request};
+use crate::desk::{Asked, Listing, Request, Who};
 use crate::instance::Instance;
 use crate::lookup::Dns;
 use crate::manager::Reports;
@@ -13,6 +13,7 @@ use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
 use crate::watch::Watch;
+use balancing::AdminState;
 use config::{Command, CommandError, Reply};
 use dataplane::Event;
 use serde_json::json;
@@ -187,8 +188,32 @@ impl Owner {
         }
     }
 
+    /// Notes which backend a command has changed.
+    fn note_change(&mut self, command: &Command, who: &Who) {
+        let (backend, what) = match command {
+            Command::SetAdminState { backend, state } => match state {
+                AdminState::Enabled => (backend, "enabled"),
+                AdminState::Disabled => (backend, "disabled"),
+                AdminState::Draining => (backend, "drained"),
+            },
+            Command::Quarantine { backend, .. } => (backend, "quarantined"),
+            _ => return,
+        };
+        if let Ok(id) = self.instance.backend_id(backend) {
+            let by = match who {
+                Who::User(id) => format!("user {id}"),
+                Who::Companion => "the control port".to_owned(),
+                Who::Signal | Who::Watch => who.to_string(),
+            };
+            self.instance.changes.note(id, format!("{what} by {by}"));
+        }
+    }
+
     /// Reports who sent a command, and answers.
     fn conclude(&mut self, asked: Asked, result: Result<Reply, CommandError>) {
+        if result == Ok(Reply::Done) {
+            self.note_change(&asked.command, &asked.who);
+        }
         let text = serde_json::to_string(&asked.command).unwrap_or_default();
         let outcome = match &result {
             Ok(reply) => json!(reply).as_str().unwrap_or("done").to_owned(),
@@ -222,6 +247,11 @@ impl Owner {
                 ProbeChange::Recovered => (Level::Info, "backend recovered"),
                 ProbeChange::NoProber => (Level::Error, "probes cannot be sent"),
             };
+            if let Some(id) = found.id {
+                let why = found.error.as_ref().map(|error| format!(": {error}"));
+                let what = format!("{}{}", word_for(&found.change), why.unwrap_or_default());
+                self.instance.changes.note(id, what);
+            }
             let mut fields = vec![("pool", Value::Text(&found.pool))];
             if !found.backend.is_empty() {
                 fields.push(("backend", Value::Text(&found.backend)));
@@ -264,6 +294,7 @@ impl Owner {
     /// Reports a batch of events, and the number of those that were dropped before it.
     pub fn report(&mut self, batch: &[Event], dropped: usize) {
         for event in batch {
+            self.instance.changes.note_event(event);
             self.reporter.event(event, &self.instance);
         }
         if dropped > 0 {
@@ -286,10 +317,18 @@ impl Owner {
     }
 }
 
+fn word_for(change: &ProbeChange) -> &'static str {
+    match change {
+        ProbeChange::Down => "down",
+        ProbeChange::Up => "up",
+        ProbeChange::Recovered => "recovered",
+        ProbeChange::NoProber => "not probed",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::Who;
     use crate::instance::tests::{config, start};
     use tokio::sync::oneshot;
 

@@ -52,6 +52,8 @@ struct Watched {
 
 /// What probes have changed.
 pub(crate) struct ProbeFinding {
+    /// `None` if it is about all backends.
+    pub id: Option<BackendId>,
     pub change: ProbeChange,
     pub pool: String,
     /// Empty if it concerns all of them.
@@ -166,7 +168,7 @@ impl Probes {
                 Err(error) => {
                     let (change, error) = (ProbeChange::NoProber, Some(error.to_string()));
                     let (pool, backend) = (String::new(), String::new());
-                    self.findings.push(ProbeFinding { change, pool, backend, error });
+                    self.findings.push(ProbeFinding { id: None, change, pool, backend, error });
                     self.notify.notify_one();
                     return;
                 }
@@ -242,8 +244,8 @@ impl Probes {
         let is_down = matches!(change, ProbeChange::Down);
         let error = self.last_error(backend).filter(|_| is_down).map(|(error, _)| error.clone());
         let watched = self.watched.get(&backend)?;
-        let (pool, backend) = (watched.pool.clone(), watched.name.clone());
-        Some(ProbeFinding { change, pool, backend, error })
+        let (id, pool, backend) = (Some(backend), watched.pool.clone(), watched.name.clone());
+        Some(ProbeFinding { id, change, pool, backend, error })
     }
 
     fn last_error(&self, backend: BackendId) -> Option<&(String, Instant)> {

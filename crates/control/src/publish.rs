@@ -127,6 +127,7 @@ impl Instance {
         let departed = self.departed_backends.iter().map(|it| &it.backend);
         let known: HashSet<_> = backends.chain(departed).map(|it| it.id).collect();
         self.baselines.retain(|id, _| known.contains(id));
+        self.changes.keep(|id| known.contains(&id));
     }
 
     /// Closes the addresses that nobody is to listen on any more. The sockets of those that another

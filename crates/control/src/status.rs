@@ -97,6 +97,7 @@ impl Instance {
                 (health, _) => health,
             },
             probe,
+            last_change: self.changes.row(backend.id, now),
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),
             attempts_total: totals.attempts,

@@ -11,7 +11,7 @@ mod why;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use status::{
-    BackendRow, Configs, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeRow,
-    ProbeVerdict, RouteRow, SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, ChangeRow, Configs, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow,
+    ProbeRow, ProbeVerdict, RouteRow, SessionRow, Status, TierRow, WorkerRow,
 };
 pub use why::{Why, WhyBackend, WhyReason, WhyTier};

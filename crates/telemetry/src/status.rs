@@ -135,6 +135,8 @@ pub struct BackendRow {
     pub health: Health,
     /// What probes have shown, if the backend is probed.
     pub probe: Option<ProbeRow>,
+    /// The last change of its state, if there was one since the start.
+    pub last_change: Option<ChangeRow>,
     /// Open sessions and connects in progress.
     pub sessions: u64,
     /// The limit of sessions, as a number: zero for no limit, negative to admit none.
@@ -155,6 +157,15 @@ impl BackendRow {
     pub fn called(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.endpoint)
     }
+}
+
+/// A change of a backend's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRow {
+    /// Seconds since then.
+    pub seconds: u64,
+    /// What has changed, and why or by whom.
+    pub what: String,
 }
 
 /// The probes of a backend.

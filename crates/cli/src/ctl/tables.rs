@@ -5,7 +5,7 @@
 
 use balancing::{AdminState, Policy};
 use serde::Serialize;
-use telemetry::{BackendRow, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Status, Why};
+use telemetry::{BackendRow, Health, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Status, Why};
 use terms::Limit;
 
 /// The width of a terminal that shows plain tables without folding lines.
@@ -94,13 +94,23 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
     text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) } + &down
 }
 
-/// Why probes say that a backend is down, if they do.
+/// Why a backend is unavailable, if it is, and since when.
 fn why_down(place: &str, backend: &BackendRow) -> Option<String> {
-    let probe = backend.probe.as_ref().filter(|it| it.verdict == ProbeVerdict::Down)?;
-    let since = age(probe.since_seconds as f64);
-    let since = since.strip_suffix(".0s").map_or(since.clone(), |it| format!("{it}s"));
+    let is_skipped = matches!(backend.health, Health::Quarantined | Health::Probation);
+    let Some(probe) = backend.probe.as_ref().filter(|it| it.verdict == ProbeVerdict::Down) else {
+        let is_concerned = backend.admin != AdminState::Enabled || is_skipped;
+        let change = backend.last_change.as_ref().filter(|_| is_concerned)?;
+        return Some(format!("{place}: {}, {} ago\n", change.what, whole_age(change.seconds)));
+    };
+    let since = whole_age(probe.since_seconds);
     let error = probe.last_error.as_deref().unwrap_or("since before the start");
     Some(format!("{place}: probes have failed for {since}: {error}\n"))
+}
+
+/// An age in whole seconds or more.
+fn whole_age(seconds: u64) -> String {
+    let text = age(seconds as f64);
+    text.strip_suffix(".0s").map_or(text.clone(), |it| format!("{it}s"))
 }
 
 /// What a listener is bound to, and its sessions.

@@ -47,6 +47,15 @@ fn status_as_a_table() {
         .replace(&down.to_string(), "127.0.0.1:DDDDD")
         .replace(&format!("*:{port}"), "*:PORT")
         .replace(&format!("evenkeel {version}, pid {pid}, up "), "HEAD ");
+    let uid = rustix::process::getuid().as_raw();
+    let without_age = |line: &str| match line
+        .strip_suffix(" ago")
+        .and_then(|it| it.rsplit_once(' '))
+    {
+        Some((rest, _)) => format!("{rest} N ago\n").replace(&format!("user {uid},"), "user UID,"),
+        None => format!("{line}\n"),
+    };
+    let seen: String = seen.lines().map(without_age).collect();
     let (head, table) = seen.split_once('\n').unwrap();
     let (seconds, workers) = head.split_once(" s, ").unwrap();
     seconds.strip_prefix("HEAD ").unwrap().parse::<u64>().unwrap();
@@ -59,6 +68,8 @@ PLACE  BACKEND          STATE        OPEN  MAX  TRIED  FAILED  SENT  RECEIVED
 0.0    127.0.0.1:AAAAA  healthy         1    3      2       0     5         9
 0.1    127.0.0.1:DDDDD  quarantined     0    -      1       1     0         0
 1.0    127.0.0.1:BBBBB  disabled        0    -      0       0     0         0
+0.1: quarantined: connection refused, N ago
+1.0: disabled by user UID, N ago
 "
     );
     let wide = place.ctl("status --wide").check(0).stdout;
@@ -108,6 +119,7 @@ fn status_and_sessions_as_json() {
                     "admin": "enabled",
                     "health": "healthy",
                     "probe": null,
+                    "last_change": null,
                     "sessions": 1,
                     "sessions_max": 7,
                     "attempts_total": 1,

@@ -48,6 +48,7 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
         admin: AdminState::Enabled,
         health: Health::Quarantined,
         probe: None,
+        last_change: None,
         sessions,
         sessions_max,
         attempts_total: u64::MAX,
