@@ -103,6 +103,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,enable)
                 cmd="evenkeel__subcmd__ctl__subcmd__enable"
                 ;;
+            evenkeel__subcmd__ctl,events)
+                cmd="evenkeel__subcmd__ctl__subcmd__events"
+                ;;
             evenkeel__subcmd__ctl,kill)
                 cmd="evenkeel__subcmd__ctl__subcmd__kill"
                 ;;
@@ -397,7 +400,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions why enable disable drain limit quarantine reset add remove assign policy kill config reload confirm shutdown"
+            opts="-h --admin --listen --help status sessions why events enable disable drain limit quarantine reset add remove assign policy kill config reload confirm shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -576,6 +579,32 @@ _evenkeel() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        evenkeel__subcmd__ctl__subcmd__events)
+            opts="-h --only --json --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --only)
+                    COMPREPLY=($(compgen -W "ends changes" -- "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         evenkeel__subcmd__ctl__subcmd__kill)
             opts="-h --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -735,12 +764,32 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__sessions)
-            opts="-h --json --wide --admin --listen --help"
+            opts="-h --pool --backend --client --sort --limit --json --wide --admin --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --pool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "age rate bytes rtt idle" -- "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -1,11 +1,12 @@
 //! A backend: its address, and what all workers know about it.
 
 use crate::health::{Health, HealthLimits, Outcome};
+use crate::histogram::{Distribution, Histogram, LATENCIES, bump};
 use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::{AccessList, AdminState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use terms::{Address, BackendId, Instant, Limit, SendProxy};
+use terms::{Address, BackendId, FailureKind, Instant, Limit, SendProxy};
 
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
@@ -76,11 +77,46 @@ pub struct BackendState {
 #[repr(align(64))]
 pub struct Tally {
     attempts: AtomicU64,
-    failures: AtomicU64,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     /// When the backend last answered by UDP, in nanoseconds.
     answered: AtomicU64,
+    /// By [`FailureKind`].
+    failures: [AtomicU64; KINDS],
+    retransmits: AtomicU64,
+    /// A backend that has served nobody has none.
+    timings: OnceLock<Box<Histograms>>,
+}
+
+const KINDS: usize = FailureKind::ALL.len();
+
+/// What one worker has timed.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Histograms {
+    connect: Histogram,
+    first_byte: Histogram,
+    round_trip: Histogram,
+}
+
+/// How quickly a backend has answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// From beginning to connect until the backend has answered.
+    pub connect: Distribution,
+    /// From being connected until the backend's first byte; for UDP, from a flow's first datagram
+    /// until the first answer.
+    pub first_byte: Distribution,
+    /// The kernel's estimate of the round-trip time, at the end of each session.
+    pub round_trip: Distribution,
+}
+
+impl std::ops::AddAssign for Timings {
+    fn add_assign(&mut self, other: Self) {
+        self.connect += other.connect;
+        self.first_byte += other.first_byte;
+        self.round_trip += other.round_trip;
+    }
 }
 
 /// The sum over workers.
@@ -88,24 +124,44 @@ pub struct Tally {
 pub struct Totals {
     /// Connects begun, failed ones included.
     pub attempts: u64,
-    /// Connects that failed.
-    pub failures: u64,
+    /// Connects that failed, by [`FailureKind`].
+    pub failures: [u64; KINDS],
     /// Bytes from clients to the backend.
     pub sent_bytes: u64,
     /// Bytes from the backend to clients.
     pub received_bytes: u64,
+    /// Segments that were sent to the backend again, in sessions that have ended.
+    pub retransmits: u64,
 }
 
 impl Totals {
     /// The counts since `baseline`; zero for a counter that is below it.
     #[must_use]
     pub fn since(self, baseline: Self) -> Self {
+        self.with(baseline, u64::saturating_sub)
+    }
+
+    /// Connects that failed.
+    #[must_use]
+    pub fn all_failures(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+
+    fn with(self, other: Self, join: fn(u64, u64) -> u64) -> Self {
+        let failures = std::array::from_fn(|kind| join(self.failures[kind], other.failures[kind]));
         Self {
-            attempts: self.attempts.saturating_sub(baseline.attempts),
-            failures: self.failures.saturating_sub(baseline.failures),
-            sent_bytes: self.sent_bytes.saturating_sub(baseline.sent_bytes),
-            received_bytes: self.received_bytes.saturating_sub(baseline.received_bytes),
+            attempts: join(self.attempts, other.attempts),
+            failures,
+            sent_bytes: join(self.sent_bytes, other.sent_bytes),
+            received_bytes: join(self.received_bytes, other.received_bytes),
+            retransmits: join(self.retransmits, other.retransmits),
         }
+    }
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        *self = self.with(other, |one, more| one + more);
     }
 }
 
@@ -303,12 +359,29 @@ impl BackendState {
     /// The sum of all workers' counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.tallies.iter().fold(Totals::default(), |sum, tally| Totals {
-            attempts: sum.attempts + tally.attempts.load(Relaxed),
-            failures: sum.failures + tally.failures.load(Relaxed),
-            sent_bytes: sum.sent_bytes + tally.sent_bytes.load(Relaxed),
-            received_bytes: sum.received_bytes + tally.received_bytes.load(Relaxed),
-        })
+        let mut sum = Totals::default();
+        for tally in &self.tallies {
+            sum += Totals {
+                attempts: tally.attempts.load(Relaxed),
+                failures: std::array::from_fn(|kind| tally.failures[kind].load(Relaxed)),
+                sent_bytes: tally.sent_bytes.load(Relaxed),
+                received_bytes: tally.received_bytes.load(Relaxed),
+                retransmits: tally.retransmits.load(Relaxed),
+            };
+        }
+        sum
+    }
+
+    /// What all workers have timed.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        let mut sum = Timings::default();
+        for timed in self.tallies.iter().filter_map(|tally| tally.timings.get()) {
+            timed.connect.add_to(&mut sum.connect);
+            timed.first_byte.add_to(&mut sum.first_byte);
+            timed.round_trip.add_to(&mut sum.round_trip);
+        }
+        sum
     }
 
     /// Whether the backend has answered anybody by UDP since this time.
@@ -398,8 +471,32 @@ impl Tally {
     }
 
     /// Counts a failed connect.
-    pub fn count_failure(&self) {
-        bump(&self.failures, 1);
+    pub fn count_failure(&self, kind: FailureKind) {
+        bump(&self.failures[kind as usize], 1);
+    }
+
+    /// Counts a connect that has succeeded.
+    pub fn count_connect(&self, took: Duration) {
+        self.timed().connect.count(took, &LATENCIES);
+    }
+
+    /// Counts the first byte, or the first answer, of a session's backend.
+    pub fn count_first_byte(&self, took: Duration) {
+        self.timed().first_byte.count(took, &LATENCIES);
+    }
+
+    /// Counts what the kernel knows of a connection that is over.
+    pub fn count_path(&self, round_trip: Option<Duration>, retransmits: u32) {
+        if let Some(round_trip) = round_trip {
+            self.timed().round_trip.count(round_trip, &LATENCIES);
+        }
+        if retransmits > 0 {
+            bump(&self.retransmits, retransmits.into());
+        }
+    }
+
+    fn timed(&self) -> &Histograms {
+        self.timings.get_or_init(Box::default)
     }
 
     /// Counts bytes from a client.
@@ -411,11 +508,6 @@ impl Tally {
     pub fn count_received(&self, bytes: usize) {
         bump(&self.received_bytes, bytes as u64);
     }
-}
-
-/// Adds without a locked instruction: the tally has one writer.
-fn bump(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
 impl Lease {

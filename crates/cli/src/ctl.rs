@@ -1,12 +1,13 @@
 //! `evenkeel ctl`: shows and changes a running instance from the shell.
 
+mod events;
 mod find;
 mod tables;
 
 use crate::output::{complain, finish};
 use config::environment::GATEWAY_INTERFACE;
 use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs, WhichInstance};
-use config::{BackendSelector, ExitStatus, Reply};
+use config::{BackendSelector, ExitStatus, Reply, SessionQuery};
 use control::{Client, ClientError, WhyQuery};
 pub use find::choose;
 use logtools::status_html;
@@ -79,13 +80,24 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
     match verb {
         CtlVerb::Status { json: true, .. } => Ok(json(&client.status()?)),
         CtlVerb::Status { wide, .. } => Ok(printable(&status_text(&client.status()?, *wide))),
-        CtlVerb::Sessions { json: true, .. } => Ok(json(&client.sessions()?)),
-        CtlVerb::Sessions { wide, .. } => Ok(printable(&sessions_text(&client.sessions()?, *wide))),
         CtlVerb::Why { client: who, listener, sni, alpn, json: is_json } => {
             let (listener, sni, alpn) = (listener.clone(), sni.clone(), alpn.clone());
             let why = client.why(&WhyQuery { client: who.clone(), listener, sni, alpn })?;
             Ok(if *is_json { json(&why) } else { printable(&why_text(&why)) })
         }
+        CtlVerb::Sessions { query, json: true, .. } => Ok(json(&client.sessions(query)?)),
+        CtlVerb::Sessions { query, wide, .. } => {
+            // One more, to know whether there are more.
+            let limit = if query.limit == 0 { 0 } else { query.limit.saturating_add(1) };
+            let mut rows = client.sessions(&SessionQuery { limit, ..query.clone() })?;
+            let more = query.limit > 0 && rows.len() > query.limit;
+            if more {
+                rows.truncate(query.limit);
+            }
+            let rest = if more { "there are more; --limit 0 lists all\n" } else { "" };
+            Ok(printable(&(sessions_text(&rows, *wide) + rest)))
+        }
+        CtlVerb::Events { query, json } => events::follow(client, query, *json),
         CtlVerb::Config => Ok(client.configs()?.running),
         CtlVerb::Drain { backend, wait: Some(wait) } => drain(client, verb, backend, wait.0),
         verb => Ok(format!("{}\n", order(client, verb)?)),

@@ -98,6 +98,16 @@ pub enum Command {
 #[serde(transparent)]
 pub struct BackendSelector(String);
 
+/// A kind of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// Sessions that end.
+    Ends,
+    /// Everything else in the log.
+    Changes,
+}
+
 /// The answer to a command that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -182,6 +192,15 @@ impl BackendSelector {
     #[must_use]
     pub fn place(tier: usize, index: usize) -> Self {
         Self(format!("{tier}.{index}"))
+    }
+
+    /// Reads a selector. Whether it selects anything is only known where the backends are.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            let form = "a backend is TIER.INDEX, a name or an address, as shown by `status`";
+            return Err(form.to_owned());
+        }
+        Ok(Self(text.to_owned()))
     }
 
     /// Whether this selects the backend at this place of `pool`. `is_called` says whether a text is

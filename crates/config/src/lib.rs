@@ -36,7 +36,7 @@ pub use apply::Known;
 pub use change::{
     BackendSetting, Change, ListenerSetting, Names, PoolSetting, ProcessSetting, Target,
 };
-pub use command::{BackendSelector, Command, CommandError, Reply};
+pub use command::{BackendSelector, Command, CommandError, EventKind, Reply};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;
@@ -44,5 +44,6 @@ pub use model::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
     PeriodicProbe, Pool, Process, Protocol, Route, StateDirectory, Tier, Tls,
 };
+pub use native::{ClientNetwork, EventQuery, SessionQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::{PrintForm, policy_word, print_form};

@@ -8,6 +8,7 @@ mod access;
 mod convert;
 mod listening;
 mod print;
+mod query;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub(crate) mod writing;
 pub use access::{AccessRules, Proxies, entry_words};
 pub use convert::NativeError;
 pub use listening::ListenName;
+pub use query::{ClientNetwork, EventQuery, SessionQuery};
 pub(crate) use services::listen_words;
 pub use services::{Start, Typed, parse};
 
@@ -463,8 +465,11 @@ pub enum CtlVerb {
         #[arg(long, conflicts_with = "json")]
         wide: bool,
     },
-    /// List open sessions
+    /// List open sessions, the oldest first
     Sessions {
+        /// Which ones.
+        #[command(flatten)]
+        query: SessionQuery,
         /// Print everything as JSON
         #[arg(long)]
         json: bool,
@@ -489,22 +494,31 @@ pub enum CtlVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Follow what happens, as in the log, until interrupted
+    Events {
+        /// Which ones.
+        #[command(flatten)]
+        query: EventQuery,
+        /// Print each as a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a backend into service
     Enable {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
     },
     /// Take a backend out of service; its open sessions continue
     Disable {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
     },
     /// Like disable, and log when the backend's last session has ended
     Drain {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
         /// Wait until the backend has no sessions, for at most TIME if it is given; the exit
         /// status is 1 if sessions are still open then
@@ -514,7 +528,7 @@ pub enum CtlVerb {
     /// Limit a backend's open sessions; 0 removes the limit
     Limit {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
         /// Maximum number of open sessions; a negative number admits none
         #[arg(allow_negative_numbers = true)]
@@ -523,7 +537,7 @@ pub enum CtlVerb {
     /// Skip a backend for some time from now, as after a failed connect; 0 ends this
     Quarantine {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
         /// How long: 30s, 5m, 1h; a bare number is seconds, and parts of a second are rounded up
         #[arg(value_name = "TIME")]
@@ -532,7 +546,7 @@ pub enum CtlVerb {
     /// Set a backend's counters to zero
     Reset {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
     },
     /// Add a disabled backend to a tier
@@ -547,13 +561,13 @@ pub enum CtlVerb {
     /// Remove a backend; its open sessions go on
     Remove {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
     },
     /// Give a disabled backend another address
     Assign {
         /// TIER.INDEX, name or address
-        #[arg(value_parser = selector)]
+        #[arg(value_parser = BackendSelector::parse)]
         backend: BackendSelector,
         /// Its address.
         #[arg(help = ENDPOINT_HELP)]
@@ -600,9 +614,8 @@ impl CtlVerb {
             state,
         };
         Some(match self {
-            Self::Status { .. } | Self::Sessions { .. } | Self::Why { .. } | Self::Config => {
-                return None;
-            }
+            Self::Status { .. } | Self::Sessions { .. } | Self::Why { .. } => return None,
+            Self::Events { .. } | Self::Config => return None,
             Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
             Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
             Self::Drain { backend, .. } => admin_state(backend, AdminState::Draining),
@@ -682,15 +695,6 @@ fn parse_workers(text: &str) -> Result<usize, String> {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
         _ => Err(format!("the number of workers must be from 1 to {MAX_WORKERS}")),
     }
-}
-
-fn selector(text: &str) -> Result<BackendSelector, String> {
-    if text.is_empty() {
-        return Err(
-            "a backend is TIER.INDEX, a name or an address, as shown by `status`".to_owned()
-        );
-    }
-    Ok(text.to_owned().into())
 }
 
 fn tier_place(text: &str) -> Result<TierPlace, String> {

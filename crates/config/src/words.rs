@@ -1,9 +1,9 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::{Family, LogFormat, Protocol};
+use crate::{EventKind, Family, LogFormat, Protocol};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use terms::{Cut, SendProxy, SpliceMode, Starttls};
+use terms::{Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
 
 /// How `--print-config` prints a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,21 @@ impl Choice for Protocol {
         &[("tcp", Self::Tcp), ("udp", Self::Udp), ("tcp+udp", Self::Both)];
 }
 
+impl Choice for SessionOrder {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("age", Self::Age),
+        ("rate", Self::Rate),
+        ("bytes", Self::Bytes),
+        ("rtt", Self::Rtt),
+        ("idle", Self::Idle),
+    ];
+}
+
+impl Choice for EventKind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("ends", Self::Ends), ("changes", Self::Changes)];
+}
+
 impl Choice for PrintForm {
     const WORDS: &'static [(&'static str, Self)] = &[("line", Self::Line), ("toml", Self::Toml)];
 }
@@ -147,6 +162,14 @@ mod tests {
         check(&[LogFormat::Text, LogFormat::Json]);
         check(&[Family::Any, Family::V4, Family::V6]);
         check(&[PrintForm::Line, PrintForm::Toml]);
+        check(&[EventKind::Ends, EventKind::Changes]);
+        check(&[
+            SessionOrder::Age,
+            SessionOrder::Rate,
+            SessionOrder::Bytes,
+            SessionOrder::Rtt,
+            SessionOrder::Idle,
+        ]);
         check(&[AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
     }
 }

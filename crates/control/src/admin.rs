@@ -2,18 +2,21 @@
 
 use crate::desk::{Desk, Request, Who};
 use crate::door::{Door, Limits};
+use crate::events::FOLLOWERS_MAX;
 use crate::status::session_rows;
 use crate::why::WhyQuery;
+use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{self, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
-use config::{Command, CommandError};
+use config::{Command, CommandError, EventQuery, SessionQuery};
 use serde_json::json;
 use tokio::net::UnixListener;
 
@@ -29,6 +32,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
         .route("/v1/status", get(status))
         .route("/v1/instance", get(instance))
         .route("/v1/sessions", get(sessions))
+        .route("/v1/events", get(events))
         .route("/v1/config", get(config))
         .route("/v1/why", get(why))
         .route("/v1/commands", post(commands))
@@ -54,9 +58,31 @@ async fn instance(State(desk): State<Desk>) -> Response {
     }
 }
 
-async fn sessions(State(desk): State<Desk>) -> Response {
-    match desk.sessions().await {
-        Some((sessions, listeners)) => Json(session_rows(sessions, &listeners)).into_response(),
+async fn sessions(State(desk): State<Desk>, query: Asks<SessionQuery>) -> Response {
+    let query = match query {
+        Ok(extract::Query(query)) => query,
+        Err(rejection) => return unclear(&rejection),
+    };
+    match desk.sessions(query).await {
+        Ok(Some((sessions, listeners))) => Json(session_rows(sessions, &listeners)).into_response(),
+        Ok(None) => refusal(&CommandError::ShuttingDown),
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn events(State(desk): State<Desk>, query: Asks<EventQuery>) -> Response {
+    let query = match query {
+        Ok(extract::Query(query)) => query,
+        Err(rejection) => return unclear(&rejection),
+    };
+    match desk.ask(|answer| Request::Follow(query, answer)).await {
+        Some(Some(feed)) => {
+            ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(feed)).into_response()
+        }
+        Some(None) => {
+            let message = format!("{FOLLOWERS_MAX} clients follow the events already");
+            failure(StatusCode::TOO_MANY_REQUESTS, "too-many-followers", &message)
+        }
         None => refusal(&CommandError::ShuttingDown),
     }
 }
@@ -68,17 +94,21 @@ async fn config(State(desk): State<Desk>) -> Response {
     }
 }
 
-async fn why(
-    State(desk): State<Desk>,
-    query: Result<extract::Query<WhyQuery>, QueryRejection>,
-) -> Response {
+async fn why(State(desk): State<Desk>, query: Asks<WhyQuery>) -> Response {
     match query {
         Ok(extract::Query(query)) => match desk.why(query).await {
             Ok(why) => Json(why).into_response(),
             Err(error) => refusal(&error),
         },
-        Err(rejection) => failure(rejection.status(), "invalid-query", &rejection.body_text()),
+        Err(rejection) => unclear(&rejection),
     }
+}
+
+/// The query of a request.
+type Asks<T> = Result<extract::Query<T>, QueryRejection>;
+
+fn unclear(rejection: &QueryRejection) -> Response {
+    failure(rejection.status(), "invalid-query", &rejection.body_text())
 }
 
 async fn commands(
@@ -125,8 +155,8 @@ fn refusal(error: &CommandError) -> Response {
 }
 
 async fn unknown() -> Response {
-    let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/config, GET /v1/why or POST \
-                   /v1/commands";
+    let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/events, \
+                   GET /v1/config, GET /v1/why or POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

@@ -4,7 +4,7 @@
 use crate::desk::{Asked, Desk, Listing, Request, Who};
 use crate::lookup::look_up;
 use crate::why::WhyQuery;
-use config::{Command, CommandError, Reply};
+use config::{Command, CommandError, Reply, SessionQuery};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,12 +13,20 @@ use terms::{Address, ListenerId};
 use tokio::task::spawn_blocking;
 
 impl Desk {
-    /// All open sessions, the oldest first, and the names of their listeners.
-    pub async fn sessions(&self) -> Option<(Vec<SessionInfo>, HashMap<ListenerId, String>)> {
-        let Listing { sessions, listeners } = self.ask(Request::Sessions).await?;
-        let mut sessions: Vec<_> = sessions.all().await.into_iter().flatten().collect();
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.age));
-        Some((sessions, listeners))
+    /// Open sessions, in the order that the query wants, and the names of their listeners. `None`
+    /// when the process is about to exit.
+    ///
+    /// # Errors
+    /// If the query names a pool or a backend that there is not.
+    pub async fn sessions(
+        &self,
+        query: SessionQuery,
+    ) -> Result<Option<(Vec<SessionInfo>, HashMap<ListenerId, String>)>, CommandError> {
+        let ask = |answer| Request::Sessions(Box::new(query), answer);
+        let Some(listing) = self.ask(ask).await else { return Ok(None) };
+        let Listing { filter, sessions, listeners } = listing?;
+        let sessions = sessions.all().await.into_iter().flatten().collect();
+        Ok(Some((filter.merge(sessions), listeners)))
     }
 
     /// Where a client would be sent, and why.

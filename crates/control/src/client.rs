@@ -1,10 +1,10 @@
 //! A client for the admin socket of a running instance.
 
 use crate::why::WhyQuery;
-use config::{Command, CommandError, Reply};
+use config::{Command, CommandError, EventQuery, Reply, SessionQuery};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::io;
@@ -54,6 +54,9 @@ pub enum ClientError {
 /// The time-out for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a stream of events may be silent.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 impl Client {
     /// A client of the instance with this admin socket. Nothing is sent yet.
     ///
@@ -80,12 +83,48 @@ impl Client {
         self.read(Method::GET, "/v1/instance", Bytes::new())
     }
 
-    /// The open sessions.
+    /// Open sessions.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. [`ClientError::Refused`] if the query names what there is not.
+    pub fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionRow>, ClientError> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
+        self.read(Method::GET, &format!("/v1/sessions?{query}"), Bytes::new())
+    }
+
+    /// Follows what happens: passes pieces of a stream of JSON objects, one on each line, to `sink`
+    /// until that returns false, or the instance ends.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn sessions(&self) -> Result<Vec<SessionRow>, ClientError> {
-        self.read(Method::GET, "/v1/sessions", Bytes::new())
+    pub fn events(
+        &self,
+        query: &EventQuery,
+        mut sink: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), ClientError> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
+        let path = format!("/v1/events?{query}");
+        self.runtime.block_on(async {
+            let response = self.within(self.request(Method::GET, &path, Bytes::new())).await?;
+            let (status, mut body) = (response.status(), response.into_body());
+            if status != StatusCode::OK {
+                let body = body.collect().await.map_err(|error| self.unusable(&error))?;
+                return Err(self.complaint(status, &body.to_bytes()));
+            }
+            loop {
+                // There is a sign of life every ten seconds.
+                let next = tokio::time::timeout(SILENCE_MAX, body.frame()).await;
+                let next = next.map_err(|_| self.unusable(&"nothing was heard for 30 s"))?;
+                let Some(frame) = next else { return Ok(()) };
+                // A process that exits ends the stream, in whatever way.
+                let Ok(frame) = frame else { return Ok(()) };
+                if let Some(bytes) = frame.data_ref()
+                    && !sink(bytes)
+                {
+                    return Ok(());
+                }
+            }
+        })
     }
 
     /// What the instance was given and what it runs, as files.
@@ -125,20 +164,25 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        #[derive(Deserialize)]
-        struct Complaint {
-            message: String,
-        }
         let (status, body) = self.exchange(method, path, body)?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| self.unusable(&error));
         }
-        if let Ok(refusal) = serde_json::from_slice::<CommandError>(&body) {
-            return Err(refusal.into());
+        Err(self.complaint(status, &body))
+    }
+
+    /// What an answer other than the wanted one says.
+    fn complaint(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        #[derive(Deserialize)]
+        struct Complaint {
+            message: String,
         }
-        match serde_json::from_slice::<Complaint>(&body) {
-            Ok(Complaint { message }) => Err(self.unusable(&message)),
-            Err(_) => Err(self.unusable(&status)),
+        if let Ok(refusal) = serde_json::from_slice::<CommandError>(body) {
+            return refusal.into();
+        }
+        match serde_json::from_slice::<Complaint>(body) {
+            Ok(Complaint { message }) => self.unusable(&message),
+            Err(_) => self.unusable(&status),
         }
     }
 
@@ -149,35 +193,48 @@ impl Client {
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let talk = async {
-            let stream = UnixStream::connect(&self.path).await.map_err(|source| {
-                let path = self.path.clone();
-                match source.kind() {
-                    io::ErrorKind::PermissionDenied => ClientError::Forbidden { path, source },
-                    _ => ClientError::NotRunning { path, source },
-                }
-            })?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(|error| self.unusable(&error))?;
-            tokio::spawn(connection);
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header("host", "evenkeel")
-                .header("content-type", "application/json")
-                .body(Full::new(body))
-                .map_err(|error| self.unusable(&error))?;
-            let response =
-                sender.send_request(request).await.map_err(|error| self.unusable(&error))?;
+            let response = self.request(method, path, body).await?;
             let status = response.status();
             let body = response.into_body().collect().await;
             Ok((status, body.map_err(|error| self.unusable(&error))?.to_bytes()))
         };
-        self.runtime.block_on(async {
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, talk).await;
-            answer.unwrap_or_else(|_| Err(self.unusable(&"nothing was heard for 10 s")))
-        })
+        self.runtime.block_on(self.within(talk))
+    }
+
+    /// The result of `talk`, if it comes in time.
+    async fn within<T>(
+        &self,
+        talk: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, talk).await;
+        answer.unwrap_or_else(|_| Err(self.unusable(&"nothing was heard for 10 s")))
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.path).await.map_err(|source| {
+            let path = self.path.clone();
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => ClientError::Forbidden { path, source },
+                _ => ClientError::NotRunning { path, source },
+            }
+        })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unusable(&error))?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "evenkeel")
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.unusable(&error))?;
+        sender.send_request(request).await.map_err(|error| self.unusable(&error))
     }
 
     fn unusable(&self, detail: &dyn std::fmt::Display) -> ClientError {

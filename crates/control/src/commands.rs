@@ -4,7 +4,9 @@ use crate::found::Found;
 use crate::instance::Instance;
 use balancing::Backend;
 use config::operand::parse_endpoint;
-use config::{BackendSelector, Command, CommandError, Known, Reply};
+use config::{BackendSelector, ClientNetwork, Command, CommandError, Known, Reply, SessionQuery};
+use dataplane::{ClientFilter, SessionFilter};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{Address, BackendId};
@@ -67,6 +69,47 @@ impl Instance {
         };
         self.commit(next, Vec::new(), &found);
         Ok(Reply::Done)
+    }
+
+    /// What a query means for the workers.
+    ///
+    /// # Errors
+    /// If it names a pool or a backend that there is not.
+    pub(crate) fn session_filter(
+        &self,
+        query: &SessionQuery,
+    ) -> Result<SessionFilter, CommandError> {
+        let mut backends = match &query.pool {
+            Some(name) => Some(self.ids_in(name)?),
+            None => None,
+        };
+        if let Some(selector) = &query.backend {
+            let id = self.backend_id(selector)?;
+            match &mut backends {
+                Some(backends) => backends.retain(|it| *it == id),
+                None => backends = Some(HashSet::from([id])),
+            }
+        }
+        let is_meant = |network: ClientNetwork| -> ClientFilter {
+            Arc::new(move |client| network.contains(client))
+        };
+        Ok(SessionFilter {
+            backends,
+            client: query.client.clone().map(is_meant),
+            order: query.sort,
+            limit: Some(query.limit).filter(|limit| *limit > 0),
+        })
+    }
+
+    /// The backends of a pool, those that were removed from it included.
+    fn ids_in(&self, name: &str) -> Result<HashSet<BackendId>, CommandError> {
+        let mut pools = self.config.pools.iter().zip(&self.pools);
+        let Some((_, pool)) = pools.find(|(config, _)| config.name == name) else {
+            return Err(CommandError::UnknownPool(name.to_owned()));
+        };
+        let departed = self.departed_backends.iter().filter(|it| it.pool == name);
+        let departed = departed.map(|it| it.backend.id);
+        Ok(pool.all_backends().map(|it| it.id).chain(departed).collect())
     }
 
     fn quarantine(&self, id: BackendId, length: Duration) {

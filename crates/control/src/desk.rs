@@ -2,12 +2,13 @@
 
 use crate::answers::Answers;
 use crate::bind::StartError;
+use crate::events::Feed;
 use crate::found::Found;
 use crate::origin::{Loaded, Origin, ReadError};
 use crate::why::{Circumstances, WhyQuery};
 use balancing::Pool;
-use config::{Bind, Command, CommandError, Config, Reply};
-use dataplane::{Observe, SessionInfo};
+use config::{Bind, Command, CommandError, Config, EventQuery, Reply, SessionQuery};
+use dataplane::{Observe, SessionFilter, SessionInfo};
 use hickory_resolver::TokioResolver;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,9 +23,11 @@ pub(crate) enum Request {
     Instance(Answer<InstanceRow>),
     /// What was given, and what runs.
     Configs(Answer<Box<(Config, Config)>>),
-    Sessions(Answer<Listing>),
     /// What is needed to say where a client would be sent, and why.
     Why(WhyQuery, Answer<Result<Circumstances, CommandError>>),
+    Sessions(Box<SessionQuery>, Answer<Result<Listing, CommandError>>),
+    /// To follow what happens, unless too many do.
+    Follow(EventQuery, Answer<Option<Feed>>),
     /// The first pool.
     Pool(Answer<Arc<Pool>>),
     /// The resolver for DNS, if there are usable settings.
@@ -82,6 +85,7 @@ pub(crate) struct Known {
 
 /// The sessions, as soon as the workers have listed them, and the names of their listeners.
 pub(crate) struct Listing {
+    pub filter: Arc<SessionFilter>,
     pub sessions: Answers<Vec<SessionInfo>>,
     pub listeners: HashMap<ListenerId, String>,
 }

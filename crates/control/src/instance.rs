@@ -16,7 +16,9 @@ use crate::reload::named_backends;
 use crate::snapshot::{Departed, settings, termination};
 use balancing::{Backend, Pool, Routes, Totals};
 use config::{Bind, Config, Endpoint, Ids};
-use dataplane::{DataPlane, DoorId, Listener, Observe, Routing, SessionInfo, Settings};
+use dataplane::{
+    DataPlane, DoorId, Listener, Observe, Routing, SessionFilter, SessionInfo, Settings,
+};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +116,12 @@ impl Instance {
     pub(crate) fn begin(&mut self, config: &config::Listener, bound: &mut Vec<Bound>) -> Listening {
         let id = config.id.unwrap_or_else(|| self.ids.listener());
         let settings = self.settings(config);
-        let listener = Arc::new(Listener::new(id, settings, self.pool_called(&config.pool)));
+        let listener = Arc::new(Listener::new(
+            id,
+            settings,
+            self.pool_called(&config.pool),
+            self.plane.workers(),
+        ));
         listener.publish_routing(self.routing_of(config));
         let mut listening = Listening { name: String::new(), listener, doors: Vec::new() };
         self.open_doors(&mut listening, config, bound);
@@ -189,10 +196,10 @@ impl Instance {
         self.plane.sessions()
     }
 
-    /// Has the workers list the open sessions.
-    pub(crate) fn list(&self) -> Answers<Vec<SessionInfo>> {
+    /// Has the workers list open sessions.
+    pub(crate) fn list(&self, filter: &Arc<SessionFilter>) -> Answers<Vec<SessionInfo>> {
         let (reply, answers) = Answers::new();
-        self.plane.list(reply);
+        self.plane.list(filter, reply);
         answers
     }
 

@@ -3,7 +3,7 @@
 use crate::bind::StartError;
 use crate::desk::{Desk, Request, Who};
 use balancing::Pool;
-use config::{Command, CommandError, Config, Reply};
+use config::{Command, CommandError, Config, Reply, SessionQuery};
 use dataplane::{Observe, SessionInfo};
 use std::sync::Arc;
 use terms::Instant;
@@ -52,7 +52,9 @@ impl Operator {
 
     /// All open sessions, the oldest first.
     pub async fn sessions(&self) -> Vec<SessionInfo> {
-        self.desk.sessions().await.map(|(sessions, _)| sessions).unwrap_or_default()
+        let query = SessionQuery { limit: 0, ..SessionQuery::default() };
+        let listed = self.desk.sessions(query).await.ok().flatten();
+        listed.map(|(sessions, _)| sessions).unwrap_or_default()
     }
 
     /// The current time of the instance.

@@ -5,7 +5,9 @@
 
 use crate::certificates::{Renewal, Renewals};
 use crate::desk::{Asked, Listing, Request, Who};
+use crate::events::Followers;
 use crate::instance::Instance;
+use crate::lines::describe;
 use crate::lookup::Dns;
 use crate::manager::Reports;
 use crate::probes::ProbeChange;
@@ -14,7 +16,7 @@ use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
 use crate::watch::Watch;
 use balancing::AdminState;
-use config::{Command, CommandError, Reply};
+use config::{Command, CommandError, EventKind, Reply};
 use dataplane::Event;
 use serde_json::json;
 use std::error::Error;
@@ -40,6 +42,7 @@ pub(crate) struct Owner {
     /// Notified when the watched file has changed.
     pub watched: Arc<Notify>,
     dns: Dns,
+    followers: Followers,
     /// Sessions being cut at an operator's command.
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
     /// When the start, or the last reload, will be over.
@@ -68,6 +71,7 @@ impl Owner {
             renewals: Renewals::default(),
             watched: Arc::default(),
             dns,
+            followers: Followers::default(),
             cuts,
             settled_at: None,
         }
@@ -87,14 +91,18 @@ impl Owner {
                 let running = self.instance.effective();
                 drop(answer.send(Box::new((self.instance.given.clone(), running))));
             }
-            Request::Sessions(answer) => {
-                let sessions = self.instance.list();
-                let listeners = self.instance.listener_names();
-                drop(answer.send(Listing { sessions, listeners }));
+            Request::Sessions(query, answer) => {
+                let listing = self.instance.session_filter(&query).map(|filter| {
+                    let filter = Arc::new(filter);
+                    let sessions = self.instance.list(&filter);
+                    Listing { filter, sessions, listeners: self.instance.listener_names() }
+                });
+                drop(answer.send(listing));
             }
             Request::Why(query, answer) => {
                 drop(answer.send(self.instance.circumstances(&query)));
             }
+            Request::Follow(query, answer) => drop(answer.send(self.followers.add(query))),
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
@@ -296,6 +304,12 @@ impl Owner {
         for event in batch {
             self.instance.changes.note_event(event);
             self.reporter.event(event, &self.instance);
+            if !self.followers.are_none() {
+                let is_end = matches!(event, Event::Ended(_));
+                let kind = if is_end { EventKind::Ends } else { EventKind::Changes };
+                let followers = &mut self.followers;
+                describe(event, &self.instance, &mut |line| followers.tell(kind, line));
+            }
         }
         if dropped > 0 {
             self.reporter.dropped(dropped as u64);
@@ -312,8 +326,10 @@ impl Owner {
     }
 
     pub fn note(&mut self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
-        self.reporter.note(&Line { level, message, fields });
+        let line = Line { level, message, fields };
+        self.reporter.note(&line);
         self.reporter.flush();
+        self.followers.tell(EventKind::Changes, &line);
     }
 }
 

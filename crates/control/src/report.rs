@@ -1,11 +1,10 @@
 //! Reports what happens.
 
 use crate::Instance;
+use crate::lines::describe;
 use crate::log::{LogTarget, LogWriter};
-use crate::status::EndOf;
 use crate::unserved::{Unserved, Warning};
-use balancing::{AdminState, BackendChange};
-use dataplane::{Ended, Event, Trouble};
+use dataplane::Event;
 use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 use terms::CloseReason;
@@ -69,58 +68,6 @@ impl LogReporter {
         let (stamp, out, unserved) = (Stamp::default(), String::new(), Unserved::default());
         Self { format, to_syslog, stamp, out, writer, unserved }
     }
-
-    fn ended(&mut self, ended: &Ended, instance: &Instance) {
-        let listener = instance.listener_name(ended.listener);
-        let nobody = "-";
-        let (client, peer) = (EndOf(ended.client), EndOf(ended.peer));
-        let mut fields = Vec::with_capacity(16); // all that there can be
-        fields.extend([
-            ("session", Value::Count(ended.session)),
-            ("listener", Value::Text(&listener)),
-            ("client", Value::Text(&client)),
-        ]);
-        if ended.peer != ended.client {
-            fields.push(("peer", Value::Text(&peer)));
-        }
-        if let Some(name) = &ended.server_name {
-            fields.push(("sni", Value::Text(name)));
-        }
-        if let Some((version, cipher)) = ended.tls.as_ref().and_then(|tls| tls.agreed.as_ref()) {
-            fields.extend([("tls", Value::Text(version)), ("cipher", Value::Text(cipher))]);
-        }
-        match &ended.backend {
-            Some(backend) => fields.push(("backend", Value::Text(&backend.name))),
-            None => fields.push(("backend", Value::Text(&nobody))),
-        }
-        if let Some(source) = &ended.source {
-            fields.push(("source", Value::Text(source)));
-        }
-        fields.extend([("reason", Value::Text(&ended.reason))]);
-        if let Some(failure) = ended.tls.as_ref().and_then(|tls| tls.failure.as_ref()) {
-            fields.push(("error", Value::Text(failure)));
-        }
-        fields.extend([
-            ("sent", Value::Count(ended.sent_bytes)),
-            ("received", Value::Count(ended.received_bytes)),
-        ]);
-        if let Some(connect) = ended.connect {
-            fields.push(("connect", Value::Time(connect)));
-        }
-        fields.push(("duration", Value::Time(ended.duration)));
-        self.note(&Line { level: Level::Info, message: "session ended", fields: &fields });
-        let now = sys::clock::now();
-        if let Some(warning) = self.unserved.add(ended.listener, ended.reason, now) {
-            self.unserved(&warning, instance);
-        }
-        if let Some(backend) = &ended.backend
-            && backend.state.admin() == AdminState::Draining
-            && backend.state.sessions() == 0
-        {
-            let fields = [("backend", Value::Text(&backend.name))];
-            self.note(&Line { level: Level::Info, message: "backend drained", fields: &fields });
-        }
-    }
 }
 
 impl LogReporter {
@@ -144,64 +91,12 @@ impl LogReporter {
 
 impl Reporter for LogReporter {
     fn event(&mut self, event: &Event, instance: &Instance) {
-        match event {
-            Event::Ended(ended) => self.ended(ended, instance),
-            Event::Backend { listener, backend, change, failure, .. } => {
-                let (level, message) = match change {
-                    BackendChange::Quarantined => (Level::Warn, "backend quarantined"),
-                    BackendChange::Recovered => (Level::Info, "backend recovered"),
-                    BackendChange::AutoDisabled => {
-                        (Level::Error, "backend failed and was disabled; enable it with ctl")
-                    }
-                };
-                let listener = instance.listener_name(*listener);
-                let mut fields = vec![
-                    ("listener", Value::Text(&listener)),
-                    ("backend", Value::Text(&backend.name)),
-                ];
-                if let Some(failure) = failure {
-                    fields.push(("error", Value::Text(failure)));
-                }
-                self.note(&Line { level, message, fields: &fields });
+        describe(event, instance, &mut |line| self.note(line));
+        if let Event::Ended(ended) = event {
+            let now = sys::clock::now();
+            if let Some(warning) = self.unserved.add(ended.listener, ended.reason, now) {
+                self.unserved(&warning, instance);
             }
-            Event::Trouble(trouble) => {
-                let message = match trouble {
-                    Trouble::Descriptors => {
-                        "out of descriptors or memory: new clients wait; raise the limit \
-                         (ulimit -n, LimitNOFILE=) or set --max-sessions"
-                    }
-                    Trouble::Ports => {
-                        "no local port is free for a connection to a backend: its sessions wait; \
-                         widen net.ipv4.ip_local_port_range or add backends"
-                    }
-                    Trouble::Flows => {
-                        "no room for more UDP flows: the ones that have been idle for longest end; \
-                         raise --max-sessions or the limit of descriptors, or lower --flow-timeout"
-                    }
-                };
-                let is_coped_with = *trouble == Trouble::Flows;
-                let level = if is_coped_with { Level::Warn } else { Level::Error };
-                self.note(&Line { level, message, fields: &[] });
-            }
-            Event::TroubleOver(trouble) => {
-                let message = match trouble {
-                    Trouble::Descriptors => "the shortage is over: new clients are accepted again",
-                    Trouble::Ports => "local ports are free again",
-                    Trouble::Flows => "there is room for UDP flows again",
-                };
-                self.note(&Line { level: Level::Info, message, fields: &[] });
-            }
-            Event::SourceUnusable { listener, fault } => {
-                let listener = instance.listener_name(*listener);
-                let fields = [("listener", Value::Text(&listener)), ("error", Value::Text(fault))];
-                let message = "cannot connect to backends from clients' addresses";
-                self.note(&Line { level: Level::Warn, message, fields: &fields });
-            }
-            // Only the classics ask for these.
-            Event::ConnectFailed(_)
-            | Event::Trace(_)
-            | Event::Request { .. }
-            | Event::Block { .. } => {}
         }
     }
 

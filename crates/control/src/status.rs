@@ -3,7 +3,7 @@
 use crate::instance::{Instance, Listening};
 use crate::snapshot::Departed;
 use balancing::{Backend, HealthLimits, Pool};
-use dataplane::SessionInfo;
+use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
@@ -101,7 +101,7 @@ impl Instance {
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),
             attempts_total: totals.attempts,
-            failures_total: totals.failures,
+            failures_total: totals.all_failures(),
             sent_bytes_total: totals.sent_bytes,
             received_bytes_total: totals.received_bytes,
         }
@@ -146,8 +146,18 @@ pub(crate) fn session_rows(
         sent_bytes: it.sent_bytes,
         received_bytes: it.received_bytes,
         age_seconds: it.age.as_secs_f64(),
+        idle_seconds: it.idle.as_secs_f64(),
+        first_byte_seconds: it.first_byte.map(|it| it.as_secs_f64()),
+        rtt_seconds: it.client_path.and_then(round_trip),
+        retransmits: it.client_path.map(|it| it.retransmits),
+        backend_rtt_seconds: it.backend_path.and_then(round_trip),
+        backend_retransmits: it.backend_path.map(|it| it.retransmits),
     });
     rows.collect()
+}
+
+fn round_trip(path: TcpPath) -> Option<f64> {
+    Some(path.round_trip()?.as_secs_f64())
 }
 
 pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {

@@ -1,6 +1,7 @@
 //! Work that goes through all sessions and flows, in slices so that no turn takes long.
 
 use crate::event::SessionInfo;
+use crate::listing::Found;
 use crate::shared::Reply;
 use crate::tools::Tools;
 use std::collections::VecDeque;
@@ -17,8 +18,8 @@ pub(crate) struct Chores {
 /// Something to be done for all sessions. `before` leaves out those that began after the order:
 /// their numbers are not below it.
 pub(crate) enum Chore {
-    /// List the sessions.
-    List { before: u64, found: Vec<SessionInfo>, reply: Reply<Vec<SessionInfo>> },
+    /// List sessions.
+    List { before: u64, found: Found, reply: Reply<Vec<SessionInfo>> },
     /// Apply changed settings to the sessions of a listener.
     Refresh { listener: ListenerId },
     /// End one session, or all, and reply with the number.
@@ -68,10 +69,8 @@ pub(crate) trait Listed {
     /// A bound that all keys are below.
     fn keys_end(&self) -> usize;
 
-    /// The session at this key, for a list; `None` if there is none, or its number is not below
-    /// `before`.
-    fn info(&mut self, key: usize, before: u64, tools: &Tools, now: Instant)
-    -> Option<SessionInfo>;
+    /// Offers the session at this key to a list, if there is one and its number is below `before`.
+    fn list(&mut self, key: usize, before: u64, found: &mut Found, tools: &Tools, now: Instant);
 
     /// Applies changed settings to the session at this key, if it is one of this listener.
     fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant);
@@ -91,7 +90,7 @@ pub(crate) trait Listed {
 impl Chore {
     fn look_at(&mut self, key: usize, all: &mut impl Listed, tools: &mut Tools, now: Instant) {
         match self {
-            Self::List { before, found, .. } => found.extend(all.info(key, *before, tools, now)),
+            Self::List { before, found, .. } => all.list(key, *before, found, tools, now),
             Self::Refresh { listener } => all.refresh(key, *listener, tools, now),
             &mut Self::Cut { before, only, reason, ref mut count, .. } => {
                 let is_meant =
@@ -103,7 +102,7 @@ impl Chore {
 
     fn finish(self, tools: &mut Tools) {
         match self {
-            Self::List { found, reply, .. } => reply(found),
+            Self::List { found, reply, .. } => reply(found.into_list()),
             Self::Refresh { .. } => {}
             Self::Cut { count, reply, .. } => {
                 tools.outbox.flush_now(); // the events before the reply

@@ -7,13 +7,14 @@ use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
 use crate::routing::read_grant;
 use crate::searches::Searches;
-use crate::session::{Next, Session, State, Upstream};
+use crate::session::{NOT_YET, Next, Session, State, Upstream};
 use crate::token::Token;
 use crate::tools::Tools;
 use balancing::Client;
 use relay::{Incarnation, Link, Ready, SearchStep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 use sys::net;
 use terms::{Address, ConnectFailure, Instant, SendProxy, Side, Source, SpliceMode};
 
@@ -209,10 +210,11 @@ pub(crate) fn handle_event(
     } else if ready.writable && is_own_end(socket, address) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
     } else if ready.writable || upstream.is_asked {
+        let took = now.since(rules.since());
         match introduce(session, send_proxy, tools) {
             Ok(true) if rules.on_answered(incarnation, now) => {
                 session.link.handle_ready(Side::Upstream, ready);
-                connected(session, searches, tools, &settings, now);
+                connected(session, took, searches, tools, &settings, now);
                 return true;
             }
             Ok(_) => {}
@@ -278,9 +280,10 @@ fn drop_if_over(session: &mut Session, searches: &mut Searches) {
     });
 }
 
-/// Begins to relay, since the backend has answered.
+/// Begins to relay, since the backend has answered, which `took` so long.
 fn connected(
     session: &mut Session,
+    took: Duration,
     searches: &mut Searches,
     tools: &mut Tools,
     settings: &Settings,
@@ -294,8 +297,9 @@ fn connected(
     });
     session.link.on_connected(now);
     session.connect_micros =
-        u32::try_from(now.since(session.started).as_micros()).unwrap_or(u32::MAX - 1);
+        u32::try_from(now.since(session.started).as_micros()).unwrap_or(NOT_YET - 1);
     let State::Relaying { search: Some(search), lease, .. } = &session.state else { return };
+    lease.backend().state.tally(tools.worker).count_connect(took);
     let searching = searches.get(search);
     drop(searching.connecting.take());
     tools.shared.made_room(&session.listener);
@@ -316,7 +320,7 @@ pub(crate) fn start_over(session: &mut Session, searches: &mut Searches, now: In
         return false;
     }
     searching.connecting = Some(Connecting::new(&session.listener));
-    session.connect_micros = u32::MAX;
+    session.connect_micros = NOT_YET;
     let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
     let link = std::mem::replace(&mut session.link, fresh);
     session.link = link.to_another(Ready::default(), now);

@@ -9,8 +9,9 @@ mod observing;
 mod seeking;
 
 use crate::chores::Listed;
-use crate::event::{SessionInfo, Trouble};
+use crate::event::Trouble;
 use crate::listener::Listener;
+use crate::listing::Found;
 use crate::shared::DoorId;
 use crate::token::is_number_of;
 use crate::tools::Tools;
@@ -208,6 +209,7 @@ impl Datagrams {
     fn forward(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         flow.seen.on_request(bytes.len(), now);
+        flow.listener.ledger(tools.worker).count_passed(bytes.len() as u64, 0);
         let is_proven = flow.seen.is_proven();
         let is_spent = flow.seen.is_spent(&flow.listener.settings().flows);
         self.flows.touch(key, is_proven);
@@ -319,6 +321,7 @@ impl Datagrams {
             tally.note_answer(now);
         }
         flow.seen.on_response(bytes, now);
+        flow.listener.ledger(tools.worker).count_passed(0, bytes as u64);
         let is_complete = flow.seen.is_complete(&flow.listener.settings().flows);
         if flow.trying.is_some() {
             self.answered(key, tools, now);
@@ -394,17 +397,12 @@ impl Listed for Datagrams {
         self.flows.numbers_end()
     }
 
-    fn info(
-        &mut self,
-        key: usize,
-        before: u64,
-        tools: &Tools,
-        now: Instant,
-    ) -> Option<SessionInfo> {
-        let flow = self.flows.get(key).filter(|flow| flow.number < before)?;
-        let at = self.flows.key(key)?;
-        let door = self.doors.get(at.door)?.as_ref()?;
-        Some(flow.info(at, tools.worker, door.socket.as_raw_fd(), now))
+    fn list(&mut self, key: usize, before: u64, found: &mut Found, tools: &Tools, now: Instant) {
+        let Some(flow) = self.flows.get(key).filter(|flow| flow.number < before) else { return };
+        let Some(at) = self.flows.key(key) else { return };
+        let Some(Some(door)) = self.doors.get(at.door) else { return };
+        let info = || flow.info(at, tools.worker, door.socket.as_raw_fd(), now);
+        found.offer(&flow.figures(at.client, now), || None, info);
     }
 
     fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {

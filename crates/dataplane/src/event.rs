@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+pub use sys::net::TcpPath;
 use terms::{CloseReason, ConnectFailure, ListenerId, Phase, Side};
 
 /// Something that happened. `listener` names where it happened.
@@ -92,7 +93,7 @@ pub struct Ended {
     /// The name of the server that a TLS client asked for, if the listener has routes or ends TLS.
     pub server_name: Option<Box<str>>,
     /// The client's TLS, if the listener ended it.
-    pub tls: Option<TlsSummary>,
+    pub tls: Option<Box<TlsSummary>>,
     /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
     /// The local address of the connection to the backend.
@@ -105,6 +106,12 @@ pub struct Ended {
     pub received_bytes: u64,
     /// From accepting to being connected to the backend.
     pub connect: Option<Duration>,
+    /// From being connected to the backend's first byte. Of a UDP flow, `connect` has it.
+    pub first_byte: Option<Duration>,
+    /// What the kernel knows of the path to the client, or to the proxy in front of it.
+    pub client_path: Option<TcpPath>,
+    /// What the kernel knows of the path to the backend.
+    pub backend_path: Option<TcpPath>,
     /// From accepting to the end.
     pub duration: Duration,
 }
@@ -242,6 +249,14 @@ pub struct SessionInfo {
     pub sent_bytes: u64,
     /// Bytes from the backend to the client.
     pub received_bytes: u64,
+    /// From being connected to the backend's first byte.
+    pub first_byte: Option<Duration>,
+    /// What the kernel knows of the path to the client, or to the proxy in front of it.
+    pub client_path: Option<TcpPath>,
+    /// What the kernel knows of the path to the backend.
+    pub backend_path: Option<TcpPath>,
     /// Since it was accepted.
     pub age: Duration,
+    /// Since data last passed.
+    pub idle: Duration,
 }

@@ -18,8 +18,10 @@ mod event;
 mod handshaking;
 #[cfg(all(loom, test))]
 mod interleavings;
+mod ledger;
 mod listener;
 mod listening;
+mod listing;
 mod mover;
 mod moving;
 mod outbox;
@@ -43,9 +45,11 @@ mod wire;
 mod worker;
 
 pub use event::{
-    Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, TlsSummary, Trace, Trouble,
+    Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, TcpPath, TlsSummary, Trace, Trouble,
 };
+pub use ledger::ListenerTotals;
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
+pub use listing::{ClientFilter, SessionFilter};
 pub use mover::Mover;
 pub use moving::{Freezing, Moving, Portion, SessionState, Staying};
 pub use plane::{DataPlane, Options, RollCall};

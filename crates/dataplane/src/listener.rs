@@ -1,6 +1,7 @@
 //! A listener and its pool, as all workers see them.
 
 use crate::event::SourceFault;
+use crate::ledger::{Ledger, ListenerTotals};
 use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
 use balancing::{Country, Pool, ProxyPeers, Routes};
@@ -30,6 +31,8 @@ pub struct Listener {
     dropped_total: AtomicU64,
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
+    /// One for each worker.
+    ledgers: Box<[Ledger]>,
 }
 
 /// The settings for a listener's sessions.
@@ -273,7 +276,8 @@ impl Listener {
     }
 
     /// Whether accepting waits until sessions have ended.
-    pub(crate) fn is_paused(&self) -> bool {
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
         self.room.is_paused()
     }
 
@@ -283,9 +287,20 @@ impl Listener {
         self.room.connecting()
     }
 
-    /// A listener without counts and without routes.
+    /// What a worker counts.
+    pub(crate) fn ledger(&self, worker: usize) -> &Ledger {
+        &self.ledgers[worker]
+    }
+
+    /// What all workers have counted.
     #[must_use]
-    pub fn new(id: ListenerId, settings: Settings, pool: Arc<Pool>) -> Self {
+    pub fn totals(&self) -> ListenerTotals {
+        ListenerTotals::of(&self.ledgers)
+    }
+
+    /// A listener without counts and without routes, for `workers` workers.
+    #[must_use]
+    pub fn new(id: ListenerId, settings: Settings, pool: Arc<Pool>, workers: usize) -> Self {
         Self {
             id,
             settings: ArcSwap::from_pointee(settings),
@@ -295,6 +310,7 @@ impl Listener {
             sessions_total: AtomicU64::new(0),
             dropped_total: AtomicU64::new(0),
             source_faults_told: AtomicU8::new(0),
+            ledgers: (0..workers).map(|_| Ledger::default()).collect(),
         }
     }
 }

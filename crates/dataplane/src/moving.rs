@@ -47,6 +47,8 @@ pub struct SessionState {
     pub(crate) end_reported: bool,
     pub(crate) started: u64,
     pub(crate) connect_micros: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_byte_micros: Option<u32>,
 }
 
 /// What a proxy said about a session.

@@ -2,6 +2,7 @@
 
 use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
+use crate::listing::SessionFilter;
 use crate::mover::Mover;
 use crate::shared::{DoorId, Handle, Order, Orders, Shared};
 use crate::worker::Worker;
@@ -205,11 +206,16 @@ impl DataPlane {
         answers.flatten().flatten().collect()
     }
 
-    /// Has each worker list its open sessions, in no particular order, without waiting for it. Each
-    /// calls its `reply` on its own thread, where it must not block.
-    pub fn list(&self, reply: impl FnOnce(Vec<SessionInfo>) + Clone + Send + 'static) {
+    /// Has each worker list the first of its open sessions, in no particular order, without waiting
+    /// for it; [`SessionFilter::merge`] makes one list of theirs. Each calls its `reply` on its own
+    /// thread, where it must not block.
+    pub fn list(
+        &self,
+        filter: &Arc<SessionFilter>,
+        reply: impl FnOnce(Vec<SessionInfo>) + Clone + Send + 'static,
+    ) {
         for worker in &self.shared.workers {
-            worker.order(Order::List(Box::new(reply.clone())));
+            worker.order(Order::List(Arc::clone(filter), Box::new(reply.clone())));
         }
     }
 

@@ -44,8 +44,10 @@ pub(crate) fn go_on(
 ) -> Next {
     let settings = session.listener.settings();
     let is_tls = session.extras.as_ref().is_some_and(|extras| extras.tls.is_some());
+    let before = session.link.bytes();
     let pumped =
         if is_tls { pump_tls(session, tools, now) } else { pump_plain(session, tools, now) };
+    session.count_passed(before, tools.worker, now);
     match pumped {
         Pumped::Busy => Next::Turn,
         Pumped::Starved => Next::By(now + MEMORY_RETRY),

@@ -76,7 +76,7 @@ impl Searching {
     ) {
         let place = self.place().unwrap_or_default();
         let backend = Arc::clone(lease.backend());
-        backend.state.tally(tools.worker).count_failure();
+        backend.state.tally(tools.worker).count_failure(failure.kind());
         let change = self.pool.report(&mut self.attempt, &lease, Outcome::Failure, now);
         drop(lease); // its place is free for others at once
         self.rules.on_reported();

@@ -2,6 +2,7 @@
 
 use crate::event::SessionInfo;
 use crate::listener::Listener;
+use crate::listing::Figures;
 use crate::moving::{AnnouncedState, Moving, SessionState};
 use crate::pipes::Pipes;
 use crate::searches::{SearchKey, Searches};
@@ -12,8 +13,9 @@ use relay::{Forwarded, Incarnation, Link, Upgrade};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 use sys::epoll::Poller;
-use sys::net;
+use sys::net::{self, TcpPath};
 use sys::pipe::Pipe;
 use terms::{CloseReason, Cut, Instant, Phase, Side, Starttls};
 
@@ -37,6 +39,8 @@ pub(crate) struct Session {
     pub started: Instant,
     /// From accepting to being connected, in microseconds.
     pub connect_micros: u32,
+    /// From being connected to the backend's first byte, in microseconds.
+    pub first_byte_micros: u32,
 }
 
 /// The states of a session's life, with what it holds in each.
@@ -168,7 +172,7 @@ pub(crate) enum Next {
 }
 
 /// An idle session costs this, two descriptors and a timer's place, and nothing else.
-const _: () = assert!(size_of::<Session>() <= 176);
+const _: () = assert!(size_of::<Session>() <= 184);
 
 impl Session {
     /// A session just begun.
@@ -195,7 +199,8 @@ impl Session {
             link,
             extras,
             started: now,
-            connect_micros: u32::MAX,
+            connect_micros: NOT_YET,
+            first_byte_micros: NOT_YET,
         }
     }
 
@@ -372,6 +377,7 @@ impl Session {
                 end_reported: self.end_reported,
                 started: self.started.as_nanos(),
                 connect_micros: self.connect_micros,
+                first_byte_micros: Some(self.first_byte_micros).filter(|it| *it != NOT_YET),
             },
             sockets: [self.downstream, upstream.socket],
             listener: self.listener,
@@ -418,6 +424,7 @@ impl Session {
             extras: has_extras.then(|| Box::new(extras)),
             started: Instant::from_nanos(state.started),
             connect_micros: state.connect_micros,
+            first_byte_micros: state.first_byte_micros.unwrap_or(NOT_YET),
         }
     }
 
@@ -456,9 +463,48 @@ impl Session {
         }
     }
 
+    /// What the kernel knows of the path to a peer.
+    pub fn path(&self, side: Side) -> Option<TcpPath> {
+        match (side, self.upstream()) {
+            (Side::Downstream, _) if !self.is_unix => net::tcp_path(self.downstream()),
+            (Side::Upstream, Some(it)) if !it.is_unix => net::tcp_path(it.socket.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// Counts what has passed since there were `before` bytes.
+    #[inline]
+    pub fn count_passed(&mut self, before: (u64, u64), worker: usize, now: Instant) {
+        let (sent, received) = self.link.bytes();
+        if (sent, received) == before {
+            return;
+        }
+        self.listener.ledger(worker).count_passed(sent - before.0, received - before.1);
+        if before.1 == 0 && received > 0 {
+            let took = now.since(self.started).as_micros();
+            let took = took.saturating_sub(self.connect_micros.into());
+            self.first_byte_micros = u32::try_from(took).unwrap_or(NOT_YET - 1);
+            if let (Some(lease), Some(took)) = (self.lease(), micros(self.first_byte_micros)) {
+                lease.backend().state.tally(worker).count_first_byte(took);
+            }
+        }
+    }
+
     /// How to end a session for a reason that neither peer gave.
     pub fn cut(&self, reason: CloseReason) -> Next {
         Next::End(reason, Some(self.listener.settings().cut))
+    }
+
+    /// What decides about its place in a list.
+    pub fn figures(&self, now: Instant) -> Figures {
+        let (sent, received) = self.link.bytes();
+        Figures {
+            backend: self.lease().map(|lease| lease.backend().id),
+            client: self.client(),
+            age: now.since(self.started),
+            idle: now.since(self.link.last_activity()),
+            bytes: sent + received,
+        }
     }
 
     pub fn info(&self, worker: usize, searches: &mut Searches, now: Instant) -> SessionInfo {
@@ -497,9 +543,21 @@ impl Session {
             held_received_bytes: self.link.held(Side::Upstream),
             sent_bytes,
             received_bytes,
+            first_byte: micros(self.first_byte_micros),
+            client_path: self.path(Side::Downstream),
+            backend_path: self.path(Side::Upstream),
             age: now.since(self.started),
+            idle: now.since(self.link.last_activity()),
         }
     }
+}
+
+/// Stands for a time that has not been taken yet, in microseconds.
+pub(crate) const NOT_YET: u32 = u32::MAX;
+
+/// A time in microseconds, if it has been taken.
+pub(crate) fn micros(micros: u32) -> Option<Duration> {
+    (micros != NOT_YET).then(|| Duration::from_micros(micros.into()))
 }
 
 impl Extras {

@@ -1,14 +1,15 @@
 //! A worker's sessions, their timers, and their turns.
 
 use crate::chores::Listed;
-use crate::event::{Ended, Event, SessionInfo, TlsSummary, Trace};
+use crate::event::{Ended, Event, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
+use crate::listing::Found;
 use crate::moving::{Freezing, Moving, Portion, Staying};
 use crate::searches::Searches;
 use crate::searching::Searching;
 use crate::secure::Loss;
-use crate::session::{Greeting, Next, Session, State};
+use crate::session::{Greeting, Next, Session, State, micros};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
@@ -19,7 +20,6 @@ use slab::Slab;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, Cut, Instant, ListenerId, Side};
 
@@ -490,15 +490,13 @@ impl Listed for Sessions {
         self.slab.capacity()
     }
 
-    fn info(
-        &mut self,
-        key: usize,
-        before: u64,
-        tools: &Tools,
-        now: Instant,
-    ) -> Option<SessionInfo> {
-        let session = self.slab.get(key).filter(|session| session.number < before)?;
-        Some(session.info(tools.worker, &mut self.searches, now))
+    fn list(&mut self, key: usize, before: u64, found: &mut Found, tools: &Tools, now: Instant) {
+        let Some(session) = self.slab.get(key).filter(|session| session.number < before) else {
+            return;
+        };
+        let round_trip = || session.path(Side::Downstream)?.round_trip();
+        let info = || session.info(tools.worker, &mut self.searches, now);
+        found.offer(&session.figures(now), round_trip, info);
     }
 
     fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant) {
@@ -527,27 +525,33 @@ impl Listed for Sessions {
 /// The report of a session that ends.
 fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
     let (sent_bytes, received_bytes) = session.link.bytes();
-    let connect = session.connect_micros;
     Ended {
         session: session.number,
         listener: session.listener.id(),
         client: session.client(),
         peer: session.peer(),
         server_name: session.server_name().map(Into::into),
-        tls: session.tls(Side::Downstream).map(|tls| TlsSummary {
-            agreed: tls.channel.agreed(),
-            // A reset needs no explanation, nor does a health check.
-            failure: tls
-                .loss()
-                .filter(|loss| !matches!(loss, Loss::Socket) && reason != CloseReason::ClientFin)
-                .map(ToString::to_string),
+        tls: session.tls(Side::Downstream).map(|tls| {
+            Box::new(TlsSummary {
+                agreed: tls.channel.agreed(),
+                // A reset needs no explanation, nor does a health check.
+                failure: tls
+                    .loss()
+                    .filter(|loss| {
+                        !matches!(loss, Loss::Socket) && reason != CloseReason::ClientFin
+                    })
+                    .map(ToString::to_string),
+            })
         }),
         backend: session.lease().map(|lease| Arc::clone(lease.backend())),
         source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
         reason,
         sent_bytes,
         received_bytes,
-        connect: (connect != u32::MAX).then(|| Duration::from_micros(connect.into())),
+        connect: micros(session.connect_micros),
+        first_byte: micros(session.first_byte_micros),
+        client_path: session.path(Side::Downstream),
+        backend_path: session.path(Side::Upstream),
         duration: now.since(session.started),
     }
 }

@@ -3,6 +3,7 @@
 use crate::call::Call;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
+use crate::listing::SessionFilter;
 use crate::moving::{Freezing, Moving, Portion};
 use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
@@ -71,8 +72,8 @@ pub(crate) enum Order {
     Refresh(ListenerId),
     /// Reply, as a sign of life.
     Answer(Reply<()>),
-    /// List the open sessions.
-    List(Reply<Vec<SessionInfo>>),
+    /// List open sessions.
+    List(Arc<SessionFilter>, Reply<Vec<SessionInfo>>),
     /// End one session, or all, and reply with the number.
     Cut(Option<u64>, CloseReason, Reply<usize>),
     /// Give up a portion of the sessions, from this key on, so that another process can have them.

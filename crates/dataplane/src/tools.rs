@@ -93,6 +93,10 @@ impl Tools {
             let client = ended.client.map(|client| client.ip());
             affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
         }
+        if let (Some(backend), Some(path)) = (&ended.backend, ended.backend_path) {
+            backend.state.tally(self.worker).count_path(path.round_trip(), path.retransmits);
+        }
+        listener.ledger(self.worker).count_end(&ended);
         self.shared.workers[self.worker].sessions.fetch_sub(1, Relaxed);
         listener.end_session();
         self.shared.made_room(listener);

@@ -4,6 +4,7 @@ use crate::chores::{Chore, Chores};
 use crate::datagrams::Datagrams;
 use crate::event::{Event, Trouble};
 use crate::listening::Listening;
+use crate::listing::Found;
 use crate::outbox::Outbox;
 use crate::sessions::Sessions;
 use crate::shared::{Handle, Order, Orders, Shared};
@@ -194,8 +195,8 @@ impl Worker {
                     self.chores.add(Chore::Refresh { listener });
                 }
                 Order::Answer(reply) => reply(()),
-                Order::List(reply) => {
-                    self.chores.add(Chore::List { before, found: Vec::new(), reply });
+                Order::List(filter, reply) => {
+                    self.chores.add(Chore::List { before, found: Found::new(filter), reply });
                 }
                 Order::Freeze { first_key, portion, reply } => {
                     let flows = self.datagrams.len();

@@ -77,7 +77,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         observe: Observe::default(),
     };
     let pool = Arc::new(Pool { tiers: vec![tier], ..Pool::default() });
-    let listener = Arc::new(Listener::new(ListenerId::new(0), settings, pool));
+    let listener = Arc::new(Listener::new(ListenerId::new(0), settings, pool, plane.workers()));
     let socket = sys::net::listen_tcp(address, true, false).expect("a free port");
     plane.listen(&listener, vec![socket]);
     faults

@@ -143,6 +143,12 @@ impl Search {
         self.address.into()
     }
 
+    /// When the current connect began, or, once the backend has answered, the connection.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// A backend was offered. It has so many addresses, of which `preferred` is to be tried first.
     pub fn on_offer(&mut self, addresses: usize, preferred: usize) {
         self.addresses = u16::try_from(addresses).unwrap_or(u16::MAX);

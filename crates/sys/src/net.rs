@@ -364,6 +364,47 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
     query_int(socket, libc::TIOCOUTQ).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
 }
 
+/// What the kernel knows of the path to a TCP peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpPath {
+    /// Zero if it was not measured.
+    round_trip_micros: u32,
+    /// Segments that were sent again.
+    pub retransmits: u32,
+}
+
+impl TcpPath {
+    /// The smoothed round-trip time, if it was measured.
+    #[must_use]
+    pub fn round_trip(self) -> Option<Duration> {
+        let micros = u64::from(self.round_trip_micros);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+}
+
+/// What the kernel knows of the path to a TCP peer, also after the connection has ended (tcp(7),
+/// `TCP_INFO`); `None` for other sockets.
+#[must_use]
+pub fn tcp_path(socket: BorrowedFd<'_>) -> Option<TcpPath> {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed, so open for the whole call; pointer and length describe a
+    // local structure, of which the kernel writes at most `length` bytes before returning.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    let libc::tcp_info { tcpi_rtt, tcpi_total_retrans, .. } = info;
+    let path = TcpPath { round_trip_micros: tcpi_rtt, retransmits: tcpi_total_retrans };
+    (result == 0).then_some(path)
+}
+
 /// Sends an end of file to the peer.
 pub fn finish(socket: BorrowedFd<'_>) {
     let _ = shutdown(socket, Shutdown::Write);

@@ -213,7 +213,7 @@ pub enum Health {
     Down,
 }
 
-/// An open session. `GET /v1/sessions` lists all of them.
+/// An open session, as `GET /v1/sessions` lists them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionRow {
     /// The session's number.
@@ -244,4 +244,17 @@ pub struct SessionRow {
     pub received_bytes: u64,
     /// Seconds since it was accepted.
     pub age_seconds: f64,
+    /// Seconds since data last passed.
+    pub idle_seconds: f64,
+    /// From being connected to the backend's first byte.
+    pub first_byte_seconds: Option<f64>,
+    /// The kernel's estimate of the round-trip time to the client, or to the proxy in front of it;
+    /// `None` if there is none, as for UDP and Unix sockets.
+    pub rtt_seconds: Option<f64>,
+    /// Segments that were sent to the client again.
+    pub retransmits: Option<u32>,
+    /// The kernel's estimate of the round-trip time to the backend.
+    pub backend_rtt_seconds: Option<f64>,
+    /// Segments that were sent to the backend again.
+    pub backend_retransmits: Option<u32>,
 }

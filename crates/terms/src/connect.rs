@@ -41,7 +41,57 @@ pub enum ConnectFailure {
     Other(i32),
 }
 
+/// The kinds of failures that are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Nobody listens there.
+    Refused,
+    /// Nothing was heard in time.
+    Timeout,
+    /// The backend reset the connection before the first byte.
+    Reset,
+    /// No way leads there, or the name has no address.
+    Unreachable,
+    /// Anything else.
+    Other,
+}
+
+impl FailureKind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Self; 5] =
+        [Self::Refused, Self::Timeout, Self::Reset, Self::Unreachable, Self::Other];
+
+    /// The word, such as `refused`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Unreachable => "unreachable",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl ConnectFailure {
+    /// As what it is counted.
+    #[must_use]
+    pub const fn kind(self) -> FailureKind {
+        match self {
+            Self::Refused | Self::Missing => FailureKind::Refused,
+            Self::TimedOut | Self::Busy => FailureKind::Timeout,
+            Self::Reset => FailureKind::Reset,
+            Self::NoRoute | Self::Unreachable | Self::NoAddress | Self::Unresolved => {
+                FailureKind::Unreachable
+            }
+            Self::NoTls | Self::Forbidden | Self::Loop | Self::NoPort | Self::NoSocket => {
+                FailureKind::Other
+            }
+            Self::Other(_) => FailureKind::Other,
+        }
+    }
+
     /// Whether this machine ran short of something, which the backend cannot help.
     #[must_use]
     pub const fn is_ours(self) -> bool {

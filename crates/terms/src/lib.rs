@@ -19,12 +19,12 @@ mod timeouts;
 
 pub use address::{Address, Source};
 pub use backend::BackendId;
-pub use connect::ConnectFailure;
+pub use connect::{ConnectFailure, FailureKind};
 pub use flows::FlowRules;
 pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;
 pub use proxy::SendProxy;
-pub use session::{CloseReason, Cut, Phase, Side, SpliceMode};
+pub use session::{CloseReason, Cut, Phase, SessionOrder, Side, SpliceMode};
 pub use starttls::Starttls;
 pub use timeouts::{KeepAlive, Timeouts};

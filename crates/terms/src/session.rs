@@ -37,6 +37,23 @@ pub enum Phase {
     Ending,
 }
 
+/// Which sessions come first in a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionOrder {
+    /// The oldest.
+    #[default]
+    Age,
+    /// Those with the most bytes per second since they began.
+    Rate,
+    /// Those with the most bytes, in both directions.
+    Bytes,
+    /// Those with the longest round-trip time to the client.
+    Rtt,
+    /// Those that have been silent for the longest time.
+    Idle,
+}
+
 /// Who ended a session, and how. Logs, metrics and the API use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -171,6 +188,18 @@ impl Side {
         match self {
             Self::Downstream => Self::Upstream,
             Self::Upstream => Self::Downstream,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_reason_in_the_list_is_its_number() {
+        for (reason, place) in CloseReason::ALL.into_iter().zip(0..) {
+            assert_eq!(reason as usize, place, "{reason}");
         }
     }
 }

@@ -256,9 +256,24 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
     ]
 }
 
-const WIDE_SESSIONS: [&str; 12] = [
-    "SESSION", "LISTENER", "CLIENT", "PEER", "SOURCE", "BACKEND", "ADDRESS", "PHASE", "WORKER",
-    "SENT", "RECEIVED", "AGE",
+const WIDE_SESSIONS: [&str; 17] = [
+    "SESSION",
+    "LISTENER",
+    "CLIENT",
+    "PEER",
+    "SOURCE",
+    "BACKEND",
+    "ADDRESS",
+    "PHASE",
+    "WORKER",
+    "SENT",
+    "RECEIVED",
+    "AGE",
+    "IDLE",
+    "RTT",
+    "RETRANS",
+    "BACKEND-RTT",
+    "BACKEND-RETRANS",
 ];
 
 fn wide_session(session: &SessionRow) -> Vec<String> {
@@ -275,7 +290,16 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         session.sent_bytes.to_string(),
         session.received_bytes.to_string(),
         format!("{:.1}s", session.age_seconds),
+        format!("{:.1}s", session.idle_seconds),
+        millis(session.rtt_seconds),
+        session.retransmits.map_or("-".to_owned(), |it| it.to_string()),
+        millis(session.backend_rtt_seconds),
+        session.backend_retransmits.map_or("-".to_owned(), |it| it.to_string()),
     ]
+}
+
+fn millis(seconds: Option<f64>) -> String {
+    seconds.map_or("-".to_owned(), |it| format!("{:.2}ms", it * 1e3))
 }
 
 /// The API's word for a value.

@@ -1,6 +1,7 @@
 //! The admin socket as any HTTP client sees it.
 
-use crate::support::{Backend, Place, ask_times, http, port};
+use crate::support::{Backend, Client, Place, Program, ask_times, http, port, until};
+use rustix::process::Signal;
 use serde_json::json;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -122,4 +123,77 @@ fn idle_admin_connections_disturb_nobody() {
     drop(idle);
     place.ctl("enable 0.0").check(0);
     assert_eq!(ask_times(&port, 1), "a");
+}
+
+#[test]
+fn sessions_are_listed_as_the_query_wants() {
+    let (place, port) = (Place::new(), port());
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let _evenkeel = place.native(&format!("{port} {a} {b}"));
+    let clients: Vec<_> = (0..6).map(|_| Client::connect(&port)).collect();
+    clients.iter().for_each(|client| drop(client.line()));
+    let list = |query: &str| {
+        let answer = http(&place.socket(), "GET", &format!("/v1/sessions{query}"), "").unwrap();
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        answer.body.as_array().unwrap().clone()
+    };
+    assert_eq!(list("").len(), 6);
+    assert_eq!(list("?limit=2").len(), 2);
+    assert_eq!(list("?limit=2")[0]["session"], list("?limit=0&sort=age")[0]["session"]);
+    assert_eq!(list("?backend=0.1").len(), 3);
+    assert!(list("?backend=0.1").iter().all(|it| it["backend"] == b.to_string()));
+    assert_eq!(list(&format!("?backend={a}&pool=main")).len(), 3);
+    assert_eq!(list("?client=127.0.0.0/8&sort=idle").len(), 6);
+    assert_eq!(list("?client=127.0.0.0%2F8&sort=rtt").len(), 6);
+    assert_eq!(list("?client=10.0.0.0/8").len(), 0);
+    assert_eq!(list("?client=unix").len(), 0);
+    let refused = |query: &str, status: u16, error: &str| {
+        let answer = http(&place.socket(), "GET", &format!("/v1/sessions{query}"), "").unwrap();
+        assert_eq!((answer.status, &answer.body["error"]), (status, &json!(error)), "{query}");
+    };
+    refused("?pool=nobody", 404, "unknown-pool");
+    refused("?backend=7.7", 404, "unknown-backend");
+    refused("?client=everyone", 400, "invalid-query");
+    refused("?sort=size", 400, "invalid-query");
+    refused("?limit=-1", 400, "invalid-query");
+    refused("?colour=red", 400, "invalid-query");
+
+    let text = place.ctl("sessions --sort bytes --limit 4").check(0).stdout;
+    assert_eq!(text.lines().count(), 6, "{text}");
+    assert!(text.ends_with("there are more; --limit 0 lists all\n"), "{text}");
+    assert_eq!(place.ctl("sessions --client ::1").check(0).stdout.lines().count(), 1);
+    let error = place.ctl("sessions --client everyone").check(2).stderr;
+    assert!(error.contains("10.0.0.0/8"), "{error}");
+}
+
+#[test]
+fn events_come_as_they_happen() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut evenkeel = place.native(&format!("{port} {a}"));
+    let follow = |words: &str| {
+        let mut command = place.command("evenkeel", &format!("ctl events {words}"));
+        Program::spawn(command.arg("--admin").arg(place.socket()))
+    };
+    let all = follow("");
+    let ends = follow("--only ends --json");
+    // A follower is there when it sees a change.
+    until("followers", || {
+        place.ctl("limit 0.0 5").check(0);
+        assert_eq!(ask_times(&port, 1), "a");
+        !all.out.with("command").is_empty() && !ends.out.all().is_empty()
+    });
+    place.ctl("disable 0.0").check(0);
+    let line = all.out.wait("set-admin-state");
+    assert!(line.contains(" info command asked=") && line.ends_with("outcome=done"), "{line}");
+    assert_eq!(ask_times(&port, 1), "reset");
+    let line = all.out.wait("reason=no-backend");
+    assert!(line.contains(" info session ended "), "{line}");
+    ends.out.wait("\"reason\":\"no-backend\"");
+    let lines = ends.out.all();
+    assert!(lines.iter().all(|it| it.contains("\"message\":\"session ended\"")), "{lines:?}");
+    evenkeel.signal(Signal::TERM);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+    for mut follower in [all, ends] {
+        assert_eq!(follower.wait().code(), Some(0), "the stream has ended");
+    }
 }

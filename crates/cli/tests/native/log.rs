@@ -46,8 +46,22 @@ fn client_fin() {
         assert_eq!(client.rest(), (b"xyz".to_vec(), End::Eof));
     });
     let expected = [
-        "backend", "client", "connect", "duration", "level", "listener", "message", "received",
-        "reason", "sent", "session", "source", "time",
+        "backend",
+        "backend-rtt",
+        "client",
+        "connect",
+        "duration",
+        "first-byte",
+        "level",
+        "listener",
+        "message",
+        "received",
+        "reason",
+        "rtt",
+        "sent",
+        "session",
+        "source",
+        "time",
     ];
     let mut expected = expected.to_vec();
     expected.sort_unstable();
@@ -60,6 +74,9 @@ fn client_fin() {
     assert_eq!((&line["sent"], &line["received"]), (&3.into(), &5.into()));
     let seconds = |key: &str| line[key].as_f64().unwrap();
     assert!(seconds("connect") <= seconds("duration") && seconds("duration") < 10.0, "{line}");
+    assert!(seconds("first-byte") <= seconds("duration"), "{line}");
+    assert!((0.0..1.0).contains(&seconds("rtt")), "on loopback: {line}");
+    assert!((0.0..1.0).contains(&seconds("backend-rtt")), "on loopback: {line}");
 }
 
 #[test]
@@ -77,7 +94,7 @@ fn client_fin_as_text() {
     assert_eq!(
         names.join(" "),
         "info session ended session listener client backend source reason sent received connect \
-         duration"
+         first-byte duration rtt backend-rtt"
     );
     let field = |name: &str| fields.iter().find(|(key, _)| *key == name).unwrap().1;
     assert_eq!(field("listener"), format!("*:{port}"));

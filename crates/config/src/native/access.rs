@@ -79,17 +79,24 @@ pub fn entry_words(entry: &AccessEntry) -> Option<String> {
 
 /// The clients that an option names: `ADDR`, `ADDR/LEN`, `ADDR/MASK` or `country:XX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Clients(Subject);
+pub(crate) struct Clients(pub(crate) Subject);
 
 /// Why a text does not name clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum ClientsError {
+pub(crate) enum ClientsError {
     #[error("clients are an address, a network such as 10.0.0.0/8 or 2001:db8::/32, or country:SE")]
     Form,
     #[error("a country has two letters, as in country:SE")]
     Country,
     #[error("no client can match, because the address has bits set after the network's; write {0}")]
     BitsBeyond(String),
+}
+
+impl ClientsError {
+    /// Whether the text is nothing like clients.
+    pub(crate) fn is_about_form(&self) -> bool {
+        matches!(self, Self::Form | Self::Country)
+    }
 }
 
 impl FromStr for Clients {

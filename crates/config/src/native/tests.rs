@@ -244,7 +244,14 @@ fn ctl(line: &str, expected: &str) {
 #[test]
 fn ctl_verbs_are_commands() {
     ctl("status", "Status { json: false, wide: false } None None");
-    ctl("--listen 80 sessions --json", "Sessions { json: true, wide: false } None Some(Port(80))");
+    ctl(
+        "--listen 80 sessions --json",
+        "limit: 50 }, json: true, wide: false } None Some(Port(80))",
+    );
+    ctl("sessions --client 10.0.0.0/8 --sort idle --limit 0", "sort: Idle, limit: 0 }");
+    ctl("sessions --client 10.0.0", "clients are an address");
+    ctl("events --only ends", "Events { query: EventQuery { only: Some(Ends) }, json: false }");
+    ctl("events --only some", "invalid value 'some'");
     ctl("status --admin /s", "Some(\"/s\") None");
     ctl("status --admin /s --listen 80", "cannot be used with");
     ctl("enable 0.1", "SetAdminState { backend: BackendSelector(\"0.1\"), state: Enabled }");

@@ -2,7 +2,9 @@
 
 use crate::event::{Ended, SessionInfo};
 use crate::listener::Listener;
+use crate::listing::Figures;
 use crate::searching::Searching;
+use crate::session::{NOT_YET, micros};
 use crate::tools::Tools;
 use balancing::Lease;
 use relay::{FlowKey, Incarnation};
@@ -64,14 +66,13 @@ impl Flow {
             upstream: None,
             incarnation: Incarnation::default(),
             trying: Some(Box::new(trying)),
-            connect_micros: u32::MAX,
+            connect_micros: NOT_YET,
         }
     }
 
     /// What is reported of it when it ends.
     pub fn ended(&self, client: SocketAddr, reason: CloseReason, now: Instant) -> Ended {
         let (sent_bytes, received_bytes) = self.seen.bytes();
-        let connect = self.connect_micros;
         Ended {
             session: self.number,
             listener: self.listener.id(),
@@ -84,9 +85,23 @@ impl Flow {
             reason,
             sent_bytes,
             received_bytes,
-            connect: (connect != u32::MAX)
-                .then(|| std::time::Duration::from_micros(connect.into())),
+            connect: micros(self.connect_micros),
+            first_byte: None,
+            client_path: None,
+            backend_path: None,
             duration: now.since(self.seen.started),
+        }
+    }
+
+    /// What decides about its place in a list.
+    pub fn figures(&self, client: SocketAddr, now: Instant) -> Figures {
+        let (sent, received) = self.seen.bytes();
+        Figures {
+            backend: self.lease.as_ref().map(|lease| lease.backend().id),
+            client: Some(client),
+            age: now.since(self.seen.started),
+            idle: now.since(self.seen.last_activity()),
+            bytes: sent + received,
         }
     }
 
@@ -114,7 +129,11 @@ impl Flow {
             held_received_bytes: 0,
             sent_bytes,
             received_bytes,
+            first_byte: None,
+            client_path: None,
+            backend_path: None,
             age: now.since(self.seen.started),
+            idle: now.since(self.seen.last_activity()),
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::flow::{Trying, Upstream};
 use super::{Datagrams, ip_address};
 use crate::connect::{source, tell_fault};
+use crate::session::NOT_YET;
 use crate::token::Token;
 use crate::tools::Tools;
 use relay::SearchStep;
@@ -189,8 +190,9 @@ impl Datagrams {
         let (Some(mut trying), Some(lease)) = (flow.trying.take(), &flow.lease) else { return };
         self.kept_bytes -= trying.kept_bytes();
         trying.search.rules.on_answered(trying.search.rules.incarnation(), now);
-        let took = now.since(flow.seen.started).as_micros();
-        flow.connect_micros = u32::try_from(took).unwrap_or(u32::MAX - 1);
+        let took = now.since(flow.seen.started);
+        flow.connect_micros = u32::try_from(took.as_micros()).unwrap_or(NOT_YET - 1);
+        lease.backend().state.tally(tools.worker).count_first_byte(took);
         trying.search.report_success(flow.listener.id(), lease, tools, now);
         self.set_timer(key);
     }

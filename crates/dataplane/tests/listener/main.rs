@@ -4,6 +4,7 @@
 
 mod announcing;
 mod connecting;
+mod counting;
 mod moving;
 mod rig;
 mod routing;

@@ -2,7 +2,8 @@
 
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
 use dataplane::{
-    DataPlane, DoorId, Ended, Event, Listener, Observe, Options, SessionInfo, Settings,
+    DataPlane, DoorId, Ended, Event, Listener, Observe, Options, SessionFilter, SessionInfo,
+    Settings,
 };
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -92,7 +93,8 @@ impl Rig {
             Box::new(move |batch| drop(sender.send(batch)))
         };
         let plane = DataPlane::start(options, sink).unwrap();
-        let listener = Arc::new(Listener::new(ListenerId::new(0), settings, Arc::new(pool)));
+        let listener =
+            Arc::new(Listener::new(ListenerId::new(0), settings, Arc::new(pool), plane.workers()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut rig = Self { plane, listener, address, events, seen: Vec::new() };
         rig.listen();
@@ -159,9 +161,15 @@ impl Rig {
 
     /// The open sessions of all workers.
     pub fn list(&self) -> Vec<SessionInfo> {
+        self.list_with(SessionFilter::default())
+    }
+
+    /// Some open sessions of all workers.
+    pub fn list_with(&self, filter: SessionFilter) -> Vec<SessionInfo> {
         let (sender, lists) = channel();
-        self.plane.list(move |list| sender.send(list).unwrap());
-        lists.iter().flatten().collect()
+        let filter = Arc::new(filter);
+        self.plane.list(&filter, move |list| sender.send(list).unwrap());
+        filter.merge(lists.iter().flatten().collect())
     }
 
     /// Ends one session, or all, and returns how many.

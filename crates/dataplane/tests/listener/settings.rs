@@ -125,7 +125,7 @@ fn no_client_is_refused_while_a_socket_goes_to_another_listener() {
     let mut early = rig.connect();
     early.write_all(b"waiting").unwrap();
     let pool = Arc::new(pool(&[address]));
-    let other = Arc::new(Listener::new(ListenerId::new(1), settings(), pool));
+    let other = Arc::new(Listener::new(ListenerId::new(1), settings(), pool, rig.plane.workers()));
     rig.plane.listen(&other, sockets.into_iter().map(|(_, socket)| socket).collect());
     expect(&mut accept(&backend), b"waiting");
     assert_eq!((rig.listener.sessions_total(), other.sessions_total()), (0, 1));

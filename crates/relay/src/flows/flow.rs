@@ -88,6 +88,12 @@ impl Flow {
         self.active + rules.timeout
     }
 
+    /// When a datagram was last seen.
+    #[must_use]
+    pub const fn last_activity(&self) -> Instant {
+        self.active
+    }
+
     /// Bytes from the client, and from the backend.
     #[must_use]
     pub const fn bytes(&self) -> (u64, u64) {

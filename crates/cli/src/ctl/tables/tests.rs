@@ -124,6 +124,12 @@ fn the_largest_counters_fit_a_terminal() {
         sent_bytes: u64::MAX,
         received_bytes: u64::MAX,
         age_seconds: 3.2e9,
+        idle_seconds: 3.2e9,
+        first_byte_seconds: Some(1e6),
+        rtt_seconds: Some(1e3),
+        retransmits: Some(u32::MAX),
+        backend_rtt_seconds: Some(1e3),
+        backend_retransmits: Some(u32::MAX),
     };
     fits(&sessions_text(&[session], false));
 }

@@ -1,0 +1,146 @@
+//! Lists of sessions: which ones, in which order, and how many.
+
+use crate::event::SessionInfo;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use terms::{BackendId, SessionOrder};
+
+/// Which sessions to list. The default is all of them.
+#[derive(Clone, Default)]
+pub struct SessionFilter {
+    /// Only those with these backends.
+    pub backends: Option<HashSet<BackendId>>,
+    /// Only those of clients for which this is true; `None` stands for a client of a Unix socket.
+    pub client: Option<ClientFilter>,
+    /// Which come first.
+    pub order: SessionOrder,
+    /// The maximum number, if there is one.
+    pub limit: Option<usize>,
+}
+
+/// Whether sessions of a client are meant. Workers call it, so it must be fast and never wait.
+pub type ClientFilter = Arc<dyn Fn(Option<SocketAddr>) -> bool + Send + Sync>;
+
+/// What decides about a session's place in a list.
+pub(crate) struct Figures {
+    pub backend: Option<BackendId>,
+    pub client: Option<SocketAddr>,
+    pub age: Duration,
+    pub idle: Duration,
+    pub bytes: u64,
+}
+
+/// The sessions found so far: of all that were offered, the first ones.
+pub(crate) struct Found {
+    filter: Arc<SessionFilter>,
+    /// The last of them on top.
+    heap: BinaryHeap<Reverse<Ranked>>,
+}
+
+/// A session with its rank; the highest comes first.
+struct Ranked {
+    rank: u128,
+    info: SessionInfo,
+}
+
+impl Found {
+    pub fn new(filter: Arc<SessionFilter>) -> Self {
+        Self { filter, heap: BinaryHeap::new() }
+    }
+
+    /// Takes in a session, unless it is not meant or comes after those that were found. `info` is
+    /// only made of one that is taken in. `round_trip` asks the kernel, which takes time.
+    pub fn offer(
+        &mut self,
+        figures: &Figures,
+        round_trip: impl FnOnce() -> Option<Duration>,
+        info: impl FnOnce() -> SessionInfo,
+    ) {
+        if !self.filter.takes(figures) {
+            return;
+        }
+        let rank = self.filter.order.rank(figures, round_trip);
+        let is_full = self.filter.limit.is_some_and(|limit| self.heap.len() >= limit);
+        if is_full {
+            match self.heap.peek() {
+                Some(Reverse(last)) if rank > last.rank => drop(self.heap.pop()),
+                _ => return,
+            }
+        }
+        self.heap.push(Reverse(Ranked { rank, info: info() }));
+    }
+
+    /// Those that were found, in no particular order.
+    pub fn into_list(self) -> Vec<SessionInfo> {
+        self.heap.into_iter().map(|Reverse(it)| it.info).collect()
+    }
+}
+
+impl SessionFilter {
+    fn takes(&self, figures: &Figures) -> bool {
+        let is_among = |id: Option<BackendId>, ids: &HashSet<BackendId>| {
+            id.is_some_and(|id| ids.contains(&id))
+        };
+        self.backends.as_ref().is_none_or(|ids| is_among(figures.backend, ids))
+            && self.client.as_ref().is_none_or(|is_meant| is_meant(figures.client))
+    }
+
+    /// Puts the lists of several workers into order, as one list.
+    #[must_use]
+    pub fn merge(&self, mut all: Vec<SessionInfo>) -> Vec<SessionInfo> {
+        let rank = |info: &SessionInfo| {
+            let figures = Figures {
+                backend: None,
+                client: None,
+                age: info.age,
+                idle: info.idle,
+                bytes: info.sent_bytes + info.received_bytes,
+            };
+            self.order.rank(&figures, || info.client_path?.round_trip())
+        };
+        all.sort_by_cached_key(|info| Reverse(rank(info)));
+        all.truncate(self.limit.unwrap_or(usize::MAX));
+        all
+    }
+}
+
+trait Rank {
+    /// The higher, the earlier.
+    fn rank(self, figures: &Figures, round_trip: impl FnOnce() -> Option<Duration>) -> u128;
+}
+
+impl Rank for SessionOrder {
+    fn rank(self, figures: &Figures, round_trip: impl FnOnce() -> Option<Duration>) -> u128 {
+        match self {
+            Self::Age => figures.age.as_nanos(),
+            Self::Idle => figures.idle.as_nanos(),
+            Self::Bytes => figures.bytes.into(),
+            // Bytes per second, with a fraction. A session of less than a millisecond has no rate.
+            Self::Rate => (u128::from(figures.bytes) << 30) / figures.age.as_millis().max(1),
+            Self::Rtt => round_trip().map_or(0, |it| it.as_nanos()),
+        }
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}
