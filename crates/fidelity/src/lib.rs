@@ -4,9 +4,10 @@
 //! The proxy is a command line with `{L}`, `{B1}` and `{B2}` in place of its ports; the suite
 //! starts it anew for every case, plays client and backends itself, and knows nothing of its
 //! inside. [`run`] is the whole suite for tests of other crates, and the program `fidelity` prints
-//! what it returns. [`servers`] does the same with real servers and their own clients.
+//! what it returns. [`servers`] does the same with real servers and their own clients, and
+//! [`datagrams`] over UDP.
 //!
-//! What it leaves out: UDP, TLS, names, IPv6, and speed (only hangs and undue delays count).
+//! What it leaves out: TLS, names, and speed (only hangs and undue delays count).
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ pub mod backend;
 pub mod cases;
 pub mod command_line;
 pub mod control_fuzz;
+pub mod datagrams;
 mod deadline;
 mod dice;
 pub mod migration;

@@ -1,6 +1,10 @@
 //! What both programs are told on their command lines.
 
-use std::{ffi::OsString, str::FromStr};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// What to run, against which proxy.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,8 @@ pub struct Options {
     pub header_line: bool,
     /// Of real servers, whether one of the two is dead or dies ([`crate::servers`]).
     pub lose_one: bool,
+    /// Whether servers and clients use `::1` instead of 127.0.0.1 ([`crate::datagrams`]).
+    pub ipv6: bool,
     /// Whether a missing server program is a failure instead of a skipped case.
     pub require_all: bool,
 }
@@ -37,8 +43,14 @@ impl Options {
             keep_stderr: false,
             header_line: false,
             lose_one: false,
+            ipv6: false,
             require_all: false,
         }
+    }
+
+    /// Where everything runs.
+    pub fn host(&self) -> IpAddr {
+        if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
     }
 
     /// Whether the case `name` shall run.
@@ -109,6 +121,7 @@ impl Arguments {
                 Long("keep-stderr") => options.keep_stderr = true,
                 Long("header-line") => options.header_line = true,
                 Long("lose-one") => options.lose_one = true,
+                Long("ipv6") => options.ipv6 = true,
                 Long("require-all") => options.require_all = true,
                 Long("json") => json = true,
                 Long("list") => return Ok(Self::List),

@@ -63,13 +63,13 @@ impl Process {
         self.reap().ok_or_else(|| Failure::new(expected, "no exit status"))
     }
 
-    /// Waits until it listens on TCP `port`.
+    /// Waits until it listens on `port`, for TCP or UDP.
     ///
     /// # Errors
     /// When it ends, or does not listen before the deadline.
     pub fn wait_listening(&mut self, port: u16, deadline: Instant) -> Check {
         let is_ready = wait_for(deadline, || {
-            let is_listening = procnet::is_listening(port);
+            let is_listening = procnet::is_listening(port) || procnet::takes_datagrams(port);
             (is_listening || self.has_ended()).then_some(is_listening)
         });
         let expected = format!("{} to listen on port {port}", self.what);

@@ -1,4 +1,4 @@
-//! What the kernel says about sockets in `/proc/net/tcp`: who listens, and what is not yet
+//! What the kernel says about sockets in `/proc/net/tcp` and its like: who listens, and what is not yet
 //! acknowledged.
 //!
 //! A connect would tell as well whether a proxy listens, but it would count as a client and turn
@@ -8,12 +8,25 @@ use std::{collections::HashSet, fs, net::SocketAddrV4};
 
 /// Whether any socket of this machine listens on TCP `port`, whatever its address.
 pub fn is_listening(port: u16) -> bool {
-    ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().any(|table| {
+    has_listener(["/proc/net/tcp", "/proc/net/tcp6"], TCP_LISTEN, port)
+}
+
+/// Whether any socket of this machine takes datagrams at UDP `port`, whatever its address.
+pub fn takes_datagrams(port: u16) -> bool {
+    has_listener(["/proc/net/udp", "/proc/net/udp6"], UDP_UNCONNECTED, port)
+}
+
+fn has_listener(tables: [&str; 2], state: &str, port: u16) -> bool {
+    tables.into_iter().any(|table| {
         // A kernel without IPv6 has no second table; then nothing listens there.
         let text = fs::read_to_string(table).unwrap_or_default();
-        text.lines().filter_map(Row::parse).any(|row| row.is_listener() && row.port() == Some(port))
+        let mut rows = text.lines().filter_map(Row::parse);
+        rows.any(|row| row.state == state && row.port() == Some(port))
     })
 }
+
+const TCP_LISTEN: &str = "0A";
+const UDP_UNCONNECTED: &str = "07";
 
 /// How many bytes the connection from `local` to `peer` has sent that the peer's kernel has not
 /// acknowledged; `None` when there is no such connection (any more).
@@ -48,10 +61,6 @@ impl<'a> Row<'a> {
             state: columns.next()?,
             queues: columns.next()?,
         })
-    }
-
-    fn is_listener(&self) -> bool {
-        self.state == "0A" // TCP_LISTEN
     }
 
     fn port(&self) -> Option<u16> {

@@ -10,7 +10,7 @@
 mod files;
 mod ldap;
 mod mqtt;
-mod place;
+pub(crate) mod place;
 mod postgres;
 mod redis;
 mod transfer;
@@ -33,17 +33,17 @@ pub struct ServerCase {
     /// What must work, in one line.
     pub asks: &'static str,
     /// Programs it needs, each with the Debian package that has it.
-    needs: &'static [(&'static str, &'static str)],
-    ports: ServerPorts,
+    pub(crate) needs: &'static [(&'static str, &'static str)],
+    pub(crate) ports: ServerPorts,
     /// Starts what serves the ports: two, or one when the other is lost.
-    start: fn(&Place, &[u16]) -> Check<Servers>,
+    pub(crate) start: fn(&Place, &[u16]) -> Check<Servers>,
     /// Runs the clients against the proxy's port.
-    exercise: fn(&Place, u16, &mut Servers) -> Check,
+    pub(crate) exercise: fn(&Place, u16, &mut Servers) -> Check,
 }
 
 /// What `{B1}` and `{B2}` are while none is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ServerPorts {
+pub(crate) enum ServerPorts {
     /// Two ports, of two servers or of one that listens twice.
     Two,
     /// The same port twice, for a server that listens once and keeps what clients leave with it.
@@ -138,16 +138,20 @@ pub const SERVER_CASES: &[ServerCase] = &[
     },
 ];
 
-/// Runs the chosen services behind the proxy of `options`.
-pub fn run(options: &Options) -> Report {
-    run_and_tell(options, |_| {})
+/// Runs the chosen services of `cases` behind the proxy of `options`.
+pub fn run(cases: &[ServerCase], options: &Options) -> Report {
+    run_and_tell(cases, options, |_| {})
 }
 
 /// Like [`run`], but reports each outcome as soon as it is known.
-pub fn run_and_tell(options: &Options, mut tell: impl FnMut(&Outcome)) -> Report {
+pub fn run_and_tell(
+    cases: &[ServerCase],
+    options: &Options,
+    mut tell: impl FnMut(&Outcome),
+) -> Report {
     let mut report = Report::default();
     for round in 1..=options.rounds {
-        for case in SERVER_CASES.iter().filter(|case| options.is_chosen(case.name)) {
+        for case in cases.iter().filter(|case| options.is_chosen(case.name)) {
             let start = Instant::now();
             let verdict = verdict(case, options);
             let name = options.round_name(case.name, round);
@@ -192,7 +196,7 @@ fn play(case: &ServerCase, options: &Options) -> Check {
         (false, ServerPorts::SameTwice) => (vec![second], [second, second]),
     };
     // In this order, so that they end the other way round: proxy, servers, directory.
-    let place = Place::new(deadline)?;
+    let place = Place::new(options.host(), deadline)?;
     let mut servers = (case.start)(&place, &serving)?;
     let mut proxy = Proxy::start(options, backends, deadline)?;
     (case.exercise)(&place, proxy.port(), &mut servers)?;

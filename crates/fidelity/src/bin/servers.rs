@@ -12,7 +12,9 @@ fn main() -> ExitCode {
         name: "servers",
         usage: USAGE,
         cases: SERVER_CASES.iter().map(|case| (case.name, case.asks)).collect(),
-        run: |options: &_, tell: &mut dyn FnMut(&_)| servers::run_and_tell(options, tell),
+        run: |options: &_, tell: &mut dyn FnMut(&_)| {
+            servers::run_and_tell(SERVER_CASES, options, tell)
+        },
     }
     .main()
 }

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn files_are_the_same_or_not() {
-        let place = Place::new(Instant::now()).unwrap();
+        let place = Place::new([127, 0, 0, 1].into(), Instant::now()).unwrap();
         write_pattern(&place, "a", 2_500_000).unwrap();
         write_pattern(&place, "b", 2_500_000).unwrap();
         check_same(&place, "a", "b").unwrap();

@@ -7,6 +7,7 @@ use std::{
     fmt, fs,
     fs::File,
     io,
+    net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -20,10 +21,11 @@ use crate::{Check, Failure, Process};
 /// What serves the backends' ports, first port first; dropping one ends it.
 pub type Servers = Vec<Box<dyn Any>>;
 
-/// A temporary directory and a deadline.
+/// A temporary directory, an address and a deadline.
 #[derive(Debug)]
 pub struct Place {
     dir: TempDir,
+    host: IpAddr,
     deadline: Instant,
 }
 
@@ -32,13 +34,18 @@ impl Place {
     ///
     /// # Errors
     /// When there is no room for one.
-    pub fn new(deadline: Instant) -> Check<Self> {
+    pub fn new(host: IpAddr, deadline: Instant) -> Check<Self> {
         let failed = |error| Failure::new("a temporary directory", error);
         let dir = TempDir::with_prefix("fidelity-").map_err(failed)?;
         // Servers that drop their privileges must still get in.
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(dir.path(), mode).map_err(failed)?;
-        Ok(Self { dir, deadline })
+        Ok(Self { dir, host, deadline })
+    }
+
+    /// Where servers and the proxy are.
+    pub fn host(&self) -> IpAddr {
+        self.host
     }
 
     /// When everything must be over.

@@ -98,13 +98,13 @@ fn a_server_works_behind_a_right_relay_and_one_is_enough() {
     let mut options = relay(Fault::None, &["websocket"]);
     for lose_one in [false, true] {
         options.lose_one = lose_one;
-        let report = servers::run(&options);
+        let report = servers::run(servers::SERVER_CASES, &options);
         assert_eq!(report.passed(), 1, "\n{}", lines(&report));
     }
 }
 
 #[test]
 fn a_server_behind_a_wrong_relay_fails() {
-    let report = servers::run(&relay(Fault::ByteChanged, &["websocket"]));
+    let report = servers::run(servers::SERVER_CASES, &relay(Fault::ByteChanged, &["websocket"]));
     assert_eq!(report.failures(), ["websocket"], "\n{}", lines(&report));
 }
