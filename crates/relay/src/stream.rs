@@ -84,6 +84,9 @@ pub(crate) const READ_LOG2_MAX: u8 = 20;
 const PIPE_FULL: u32 = 4 << 20;
 /// Reads of at least this size are bulk; splicing breaks even at 32 to 64 kB per read.
 const BULK_BYTES: usize = 64 << 10;
+/// Reads of less than this are small. It is less than what makes a stream bulk, so that a stream
+/// whose reads are near the break-even does not change to and fro.
+const SMALL_BYTES: usize = 32 << 10;
 /// Small reads in a row after which a stream that was spliced is copied again.
 const SMALL_READS_MAX: u8 = 8;
 /// Large reads in a row that make a stream bulk at first.
@@ -222,7 +225,7 @@ impl Stream {
     /// Adapts to a read of `count` bytes into an empty pipe.
     fn learn_spliced(&mut self, count: usize, mode: SpliceMode) {
         let pace = &mut self.pace;
-        pace.streak = if count >= BULK_BYTES { 0 } else { pace.streak.saturating_add(1) };
+        pace.streak = if count >= SMALL_BYTES { 0 } else { pace.streak.saturating_add(1) };
         if mode == SpliceMode::Auto && pace.streak >= SMALL_READS_MAX {
             self.stop_splicing();
         }
@@ -234,5 +237,28 @@ impl Stream {
         pace.splicing = false;
         pace.streak = 0;
         pace.patience = pace.patience.saturating_mul(2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_is_spliced_until_reads_are_small() {
+        let mut stream = Stream::new(SpliceMode::Auto);
+        for size in [BULK_BYTES; PATIENCE_MIN as usize] {
+            assert!(!stream.is_splicing());
+            stream.learn_copied(size, SpliceMode::Auto);
+        }
+        for size in [BULK_BYTES / 2 + 1; 100] {
+            stream.learn_spliced(size, SpliceMode::Auto);
+            assert!(stream.is_splicing(), "near the break-even, nothing changes");
+        }
+        for size in [1_000; SMALL_READS_MAX as usize] {
+            assert!(stream.is_splicing());
+            stream.learn_spliced(size, SpliceMode::Auto);
+        }
+        assert!(!stream.is_splicing());
     }
 }
