@@ -104,6 +104,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Prin
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers with a balancer in front of them, for experiments'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Show and change a running instance'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a running instance\'s status as a web page, also as a CGI program'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "top" -d 'Show a running instance on the terminal, live'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "run" -d 'Start a balancer from a configuration file'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "reload" -d 'Have a running instance read its configuration file again'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "check" -d 'Say what is wrong with a configuration file, all of it at once'
@@ -230,6 +231,9 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l admin -d 'U
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -l html -d 'Print a self-contained HTML page (currently the only format)'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -l admin -d 'Use the instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand run" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l confirm -d 'Take the change back after TIME, unless `evenkeel ctl confirm` comes before that' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l admin -d 'Use the instance with this admin socket' -r -F

@@ -41,7 +41,7 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
 }
 
 /// The verbs that have a page, with their synopses.
-pub const VERBS: [(&str, &str); 8] = [
+pub const VERBS: [(&str, &str); 9] = [
     ("check", "evenkeel check [FILE] [--offline | --online] [--format text|json] [--strict]"),
     ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
     ("demo", "evenkeel demo [--port N]"),
@@ -50,6 +50,7 @@ pub const VERBS: [(&str, &str); 8] = [
     ("reload", "evenkeel reload [--confirm TIME] [--admin PATH | --listen LISTEN]"),
     ("run", "evenkeel run [FILE]"),
     ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),
+    ("top", "evenkeel top [--admin PATH | --listen LISTEN]"),
 ];
 
 /// The page of a verb, such as evenkeel-ctl(1).

@@ -31,10 +31,7 @@ pub fn reload(args: &ReloadArgs) -> ExitCode {
 fn perform(program: &str, which: &WhichInstance, verb: &CtlVerb) -> ExitCode {
     match choose(which).and_then(|client| run(&client, verb)) {
         Ok(text) => finish(program, &text, ExitStatus::Success),
-        Err(Failure { status, message }) => {
-            complain(&format!("{program}: {}", printable(&message)));
-            ExitCode::from(status.code())
-        }
+        Err(failure) => failure.report(program),
     }
 }
 
@@ -61,6 +58,14 @@ pub struct Failure {
     status: ExitStatus,
     /// The reason, in words.
     pub message: String,
+}
+
+impl Failure {
+    /// Prints the reason in the name of `program`, and returns the exit code.
+    pub fn report(&self, program: &str) -> ExitCode {
+        complain(&format!("{program}: {}", printable(&self.message)));
+        self.status.into()
+    }
 }
 
 impl From<ClientError> for Failure {

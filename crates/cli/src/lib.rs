@@ -21,6 +21,7 @@ mod pen;
 mod personalities;
 mod run;
 mod serve;
+mod top;
 
 pub use install::MARK;
 pub use native::tree;

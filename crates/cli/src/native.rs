@@ -3,7 +3,7 @@
 use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run};
+use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run, top};
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
@@ -38,6 +38,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Verb::Version => main(vec!["--version".into()]),
         Verb::Ctl(args) => ctl::main(&args),
         Verb::Status(args) => ctl::status_page(&args),
+        Verb::Top(args) => top::main(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Reload(args) => ctl::reload(&args),
         Verb::Check(args) => check::check(&args),

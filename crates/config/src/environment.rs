@@ -49,6 +49,8 @@ variables! {
     NOTIFY_SOCKET, "all",
         "The notification socket of a service manager (sd_notify(3)). The balancer reports there \
          when it is ready, reloads or stops, and sends a one-line status.";
+    NO_COLOR, "evenkeel top",
+        "If it is set to anything, there are no colours.";
     RUNTIME_DIRECTORY, "all, evenkeel ctl",
         "The directories that systemd has created for the service (`RuntimeDirectory=`), \
          separated by colons; see `EVENKEEL_RUNTIME_DIR`.";

@@ -280,6 +280,8 @@ pub enum Verb {
     Ctl(CtlArgs),
     /// Print a running instance's status as a web page, also as a CGI program
     Status(StatusArgs),
+    /// Show a running instance on the terminal, live
+    Top(TopArgs),
     /// Start a balancer from a configuration file
     Run(RunArgs),
     /// Have a running instance read its configuration file again
@@ -423,6 +425,15 @@ pub struct StatusArgs {
     /// Print a self-contained HTML page (currently the only format)
     #[arg(long, required = true)]
     pub html: bool,
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
+}
+
+/// `evenkeel top`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = TOP_AFTER_HELP)]
+pub struct TopArgs {
     /// Which instance.
     #[command(flatten)]
     pub which: WhichInstance,
@@ -734,13 +745,18 @@ const PROCESS: &str = "Process";
 
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
-       evenkeel demo | ctl VERB | status --html | help [VERB] | version
+       evenkeel demo | ctl VERB | top | status --html | help [VERB] | version
        evenkeel run [FILE] | reload | diff [FILE] | check [FILE] | fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 
 const CHECK_AFTER_HELP: &str = "\
 Exit status: 0 the file can be used, 1 it cannot or there are warnings with --strict, 2 usage error.";
+
+const TOP_AFTER_HELP: &str = "\
+Keys: 1 to 4 or Tab for the panes (overview, backends, sessions, events), arrows to select a row, / to
+filter, s to sort, d and e to drain and enable a backend, k to end a session, ? for help, q to quit.
+Commands say what they would do, and wait for a yes. The terminal needs 80 x 24 characters.";
 
 const DIFF_AFTER_HELP: &str = "\
 First the file is compared with what was loaded from it, which is what a reload would change; then
