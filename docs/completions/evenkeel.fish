@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
+    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -58,6 +58,14 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-cert -d 'Terminat
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-key -d 'Where the key of a certificate is [default: in the certificate\'s file]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-alpn -d 'Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-timeout -d 'How long a TLS handshake may take' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls -d 'Use TLS with backends: verify their certificates, or insecure to trust anybody, or off' -r -f -a "off\t''
+verify\t''
+insecure\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-ca -d 'Authorities that may sign certificates of backends, PEM; can be repeated [default: the system\'s]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-name -d 'Name to ask backends for, and to find in their certificates [default: each backend\'s host]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-cert -d 'Certificate chain to show to backends that ask for one, PEM' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-key -d 'Where its key is [default: in the certificate\'s file]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-alpn -d 'Protocols to offer backends by ALPN, best first, several with commas [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'How long to wait for a backend to accept a connection, per attempt' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session after this long without data; 0 or never disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; 0 or never disables this, now ends it at once' -r

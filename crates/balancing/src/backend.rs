@@ -6,7 +6,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::{AccessList, AdminState};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use terms::{Address, BackendId, FailureKind, Instant, Limit, SendProxy};
+use terms::{Address, BackendId, Encryption, FailureKind, Instant, Limit, SendProxy};
 
 /// A backend as one snapshot describes it. Its [`BackendState`] outlives snapshots.
 #[derive(Debug)]
@@ -26,16 +26,19 @@ pub struct Backend {
     pub access: Arc<AccessList>,
     /// The form of the PROXY header that announces the client, if it is not the pool's.
     pub send_proxy: Option<SendProxy>,
+    /// How connections are encrypted, if they are.
+    pub encryption: Option<Encryption>,
     /// What workers share about the backend.
     pub state: Arc<BackendState>,
 }
 
 impl Backend {
-    /// A backend of weight 1, without an id, a rank, an access list or a PROXY header.
+    /// A backend of weight 1, without an id, a rank, an access list, a PROXY header or TLS.
     #[must_use]
     pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
         let (id, access) = (BackendId::default(), AccessList::everyone());
-        Self { id, name, addresses, weight: 1, priority: 0, access, send_proxy: None, state }
+        let (send_proxy, encryption) = (None, None);
+        Self { id, name, addresses, weight: 1, priority: 0, access, send_proxy, encryption, state }
     }
 
     /// The same backend at other addresses.
@@ -49,6 +52,7 @@ impl Backend {
             priority: self.priority,
             access: Arc::clone(&self.access),
             send_proxy: self.send_proxy,
+            encryption: self.encryption.clone(),
             state: Arc::clone(&self.state),
         }
     }

@@ -3,7 +3,7 @@
 use crate::words::Choice;
 use crate::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    PeriodicProbe, Pool, Process, Route, StateDirectory, Tier, Tls,
+    PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier, Tls,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, RouteRule,
@@ -17,7 +17,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Cut, FlowRules, KeepAlive, Limit, SendProxy, Source, SpliceMode, Starttls, Timeouts};
+use terms::{
+    BackendTls, Cut, FlowRules, KeepAlive, Limit, SendProxy, Source, SpliceMode, Starttls, Timeouts,
+};
 
 /// A configuration. Names are unique, and so are the ports of listeners.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
@@ -120,7 +122,8 @@ fn backend() -> impl Strategy<Value = Backend> {
     ];
     let numbers = (any::<i32>(), 0..=i32::MAX.unsigned_abs(), any::<u32>(), any::<i32>());
     let admin = select(vec![AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
-    (endpoint, of(numbers), of((access(), admin, send_proxy()))).prop_map(
+    let tls = (of(backend_tls()), of(Just("app.test".to_owned())));
+    (endpoint, of(numbers), of((access(), admin, send_proxy(), tls))).prop_map(
         |(endpoint, numbers, table)| {
             let mut backend = Backend::new(endpoint, Limits::default());
             if let Some((max, affine, weight, priority)) = numbers {
@@ -128,10 +131,30 @@ fn backend() -> impl Strategy<Value = Backend> {
                 backend.limits = Limits { sessions_max, sessions_max_affine: affine };
                 (backend.weight, backend.priority) = (weight, priority);
             }
-            if let Some((access, admin, send_proxy)) = table {
+            if let Some((access, admin, send_proxy, tls)) = table {
+                (backend.tls, backend.tls_name) = tls;
                 (backend.access, backend.admin, backend.send_proxy) = (access, admin, send_proxy);
             }
             backend
+        },
+    )
+}
+
+fn backend_tls() -> impl Strategy<Value = BackendTls> {
+    select(BackendTls::WORDS.iter().map(|(_, mode)| *mode).collect::<Vec<_>>())
+}
+
+fn pool_tls() -> impl Strategy<Value = PoolTls> {
+    let names = prop::collection::vec(select(vec!["h2", "http/1.1"]), 0..3);
+    let paths = (prop::collection::vec(path(), 0..3), of(path()), of(path()));
+    (backend_tls(), of(Just("a.test".to_owned())), paths, names).prop_map(
+        |(mode, name, (authorities, certificate, key), names)| PoolTls {
+            mode,
+            name,
+            authorities,
+            key: key.filter(|_| certificate.is_some()),
+            certificate,
+            protocols: names.into_iter().map(str::to_owned).collect(),
         },
     )
 }
@@ -185,7 +208,7 @@ fn pool() -> impl Strategy<Value = Pool> {
     let affinity = (1u32.., of(span()), any::<bool>())
         .prop_map(|(clients_max, time_limit, sticky)| Affinity { clients_max, time_limit, sticky });
     let flags = any::<[bool; 3]>();
-    let rest = (flags, access(), of(backend()), of(affinity), send_proxy(), checks());
+    let rest = (flags, access(), of(backend()), of(affinity), (send_proxy(), pool_tls()), checks());
     (name(), prop::collection::vec(tier(), 0..4), of(span()), scope(), scope(), rest).prop_map(
         |(
             name,
@@ -193,7 +216,7 @@ fn pool() -> impl Strategy<Value = Pool> {
             quarantine,
             failover,
             hash_failover,
-            (flags, access, reject, affinity, send_proxy, checks),
+            (flags, access, reject, affinity, (send_proxy, tls), checks),
         )| {
             let backends = tiers.iter_mut().flat_map(|tier| &mut tier.backends);
             for (number, backend) in backends.enumerate().filter(|(number, _)| number % 3 == 1) {
@@ -212,6 +235,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 reject,
                 affinity,
                 send_proxy,
+                tls,
                 fixed_places: flags[2],
             }
         },

@@ -15,8 +15,8 @@ pub use names::Names;
 #[cfg(doc)]
 use crate::Config;
 use crate::{
-    Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, Pool, Process, Route,
-    StateDirectory, Tls,
+    Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, Pool, PoolTls, Process,
+    Route, StateDirectory, Tls,
 };
 use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
 use std::mem::{Discriminant, discriminant};
@@ -24,7 +24,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Starttls, Timeouts,
+    BackendId, BackendTls, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode,
+    Starttls, Timeouts,
 };
 
 /// One difference between two configurations.
@@ -275,7 +276,7 @@ settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
         name: _, tiers: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
-        last_resort: _, access: _, reject: _, send_proxy: _, affinity: _,
+        last_resort: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
     /// [`Pool::quarantine`]
@@ -296,6 +297,8 @@ settings! {
     Reject(Option<Backend>) is reject, "reject";
     /// [`Pool::send_proxy`]
     SendProxy(Option<SendProxy>) is send_proxy, "send-proxy";
+    /// [`Pool::tls`]
+    Tls(PoolTls) is tls, "backend-tls";
     /// [`Pool::affinity`]
     Affinity(Option<Affinity>) is affinity, "affinity";
     /// [`Pool::fixed_places`]
@@ -306,7 +309,7 @@ settings! {
     /// A setting of a backend.
     BackendSetting of Backend as Backend {
         id: _, name: _, endpoint: _, limits: Limits { sessions_max: _, sessions_max_affine: _ },
-        weight: _, priority: _, access: _, send_proxy: _, admin: _,
+        weight: _, priority: _, access: _, send_proxy: _, tls: _, tls_name: _, admin: _,
     },
     /// [`Backend::name`]
     Name(Option<String>) is name, "name";
@@ -324,6 +327,10 @@ settings! {
     Access(Arc<AccessList>) is access, "access";
     /// [`Backend::send_proxy`]
     SendProxy(Option<SendProxy>) is send_proxy, "send-proxy";
+    /// [`Backend::tls`]
+    Tls(Option<BackendTls>) is tls, "backend-tls";
+    /// [`Backend::tls_name`]
+    TlsName(Option<String>) is tls_name, "backend-tls-name";
     /// [`Backend::admin`]
     Admin(AdminState) is admin, "admin";
 }

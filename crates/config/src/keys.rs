@@ -114,6 +114,8 @@ pub enum Shape {
     Proxies,
     /// A string with the name of a server, or a wildcard such as `"*.example.org"`.
     ServerName,
+    /// A string with a name that a certificate can have, such as `"app.example.org"`, or an address.
+    Host,
     /// An [`Operand`](Shape::Operand), or a table with the keys of [`Place::Backend`].
     Backend,
     /// A list of backends, or a table with the keys of [`Place::Tier`].
@@ -276,6 +278,7 @@ impl fmt::Display for Shape {
             Self::Operand | Self::Destination => f.write_str("the address of a backend"),
             Self::Access => f.write_str("a string \"allow CLIENTS\" or \"deny CLIENTS\""),
             Self::Proxies => f.write_str("a network or \"unix\""),
+            Self::Host => f.write_str("the name of a server or an IP address"),
             Self::ServerName => f.write_str("the name of a server"),
             Self::Backend => f.write_str("a backend (a string or a table)"),
             Self::Tier => f.write_str("a tier (a list of backends or a table)"),

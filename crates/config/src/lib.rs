@@ -41,8 +41,8 @@ pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
-    Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    PeriodicProbe, Pool, Process, Protocol, Route, StateDirectory, Tier, Tls,
+    Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Family, Host, Limits, Listener,
+    LogFormat, PeriodicProbe, Pool, PoolTls, Process, Protocol, Route, StateDirectory, Tier, Tls,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

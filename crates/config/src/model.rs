@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendId, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode, Starttls, Timeouts,
+    BackendId, BackendTls, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode,
+    Starttls, Timeouts,
 };
 
 /// The complete configuration of a balancer.
@@ -184,11 +185,45 @@ pub struct Pool {
     /// How clients are announced to backends by the PROXY protocol, also to the reject backend.
     /// Default: not at all.
     pub send_proxy: Option<SendProxy>,
+    /// How connections to backends are encrypted, also to the reject backend. Default: not at all.
+    pub tls: PoolTls,
     /// What is remembered about clients. Default: nothing.
     pub affinity: Option<Affinity>,
     /// Whether tiers and backends are known by their numbers, as in the classics: none can be
     /// removed, and a new tier may leave empty ones before it. Default false.
     pub fixed_places: bool,
+}
+
+/// How connections to the backends of a pool are encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolTls {
+    /// Whether they are, unless a backend says otherwise.
+    pub mode: BackendTls,
+    /// The name to ask for and to find in certificates. Default: the host of each backend.
+    pub name: Option<String>,
+    /// The files of the authorities to trust. Default: those of the system.
+    pub authorities: Vec<PathBuf>,
+    /// The file of the certificate chain that backends see. Default: none.
+    pub certificate: Option<PathBuf>,
+    /// The file of its key. Default: the key is in the file of the certificate.
+    pub key: Option<PathBuf>,
+    /// The protocols offered by ALPN, best first. Default: none.
+    pub protocols: Vec<String>,
+}
+
+/// A way to use TLS as a client, whoever the server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientTls {
+    /// Whether certificates of servers are verified.
+    pub verifies: bool,
+    /// As for [`PoolTls`]; likewise below.
+    pub authorities: Vec<PathBuf>,
+    /// See [`PoolTls::certificate`].
+    pub certificate: Option<PathBuf>,
+    /// See [`PoolTls::key`].
+    pub key: Option<PathBuf>,
+    /// See [`PoolTls::protocols`].
+    pub protocols: Vec<String>,
 }
 
 /// When a backend has failed, and when it answers again.
@@ -258,6 +293,10 @@ pub struct Backend {
     pub access: Arc<AccessList>,
     /// How clients are announced here by the PROXY protocol. Default: as in the pool.
     pub send_proxy: Option<SendProxy>,
+    /// Whether connections are encrypted. Default: as in the pool.
+    pub tls: Option<BackendTls>,
+    /// The name to ask for and to find in the certificate. Default: as in the pool.
+    pub tls_name: Option<String>,
     /// Whether the backend takes new sessions. Default: enabled.
     pub admin: AdminState,
 }
@@ -449,6 +488,8 @@ impl Backend {
             priority: 0,
             access: AccessList::everyone(),
             send_proxy: None,
+            tls: None,
+            tls_name: None,
             admin: AdminState::Enabled,
         }
     }
@@ -469,6 +510,37 @@ impl Pool {
     /// The backends of all tiers, and then the reject backend.
     pub fn all_backends(&self) -> impl Iterator<Item = &Backend> {
         self.tiers.iter().flat_map(|tier| &tier.backends).chain(&self.reject)
+    }
+
+    /// How connections to one of its backends are encrypted: the way, and the server's name.
+    #[must_use]
+    pub fn tls_of(&self, backend: &Backend) -> Option<(ClientTls, String)> {
+        let tls = self.client_tls(backend.tls.unwrap_or(self.tls.mode))?;
+        let name = backend.tls_name.clone().or_else(|| self.tls.name.clone());
+        let name = name.unwrap_or_else(|| match &backend.endpoint {
+            Endpoint::Tcp { host, .. } => host.to_string(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
+        });
+        Some((tls, name))
+    }
+
+    /// The ways in which connections to its backends are encrypted.
+    pub fn tls_ways(&self) -> impl Iterator<Item = ClientTls> {
+        let modes = self.all_backends().filter_map(|backend| backend.tls).chain([self.tls.mode]);
+        let mut modes: Vec<_> = modes.collect();
+        modes.sort_unstable();
+        modes.dedup();
+        modes.into_iter().filter_map(|mode| self.client_tls(mode))
+    }
+
+    fn client_tls(&self, mode: BackendTls) -> Option<ClientTls> {
+        if mode == BackendTls::Off {
+            return None;
+        }
+        let verifies = mode == BackendTls::Verify;
+        let PoolTls { authorities, certificate, key, protocols, .. } = self.tls.clone();
+        let authorities = if verifies { authorities } else { Vec::new() };
+        Some(ClientTls { verifies, authorities, certificate, key, protocols })
     }
 
     /// What may be tried after a failure in a tier with this policy.

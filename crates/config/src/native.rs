@@ -33,7 +33,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
-use terms::{Cut, Limit, SendProxy, SpliceMode};
+use terms::{BackendTls, Cut, Limit, SendProxy, SpliceMode};
 
 /// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -167,6 +167,28 @@ pub struct NativeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", requires = "tls_cert")]
     #[arg(value_parser = parse_nonzero_duration, help_heading = TLS)]
     pub tls_timeout: Span,
+    /// Use TLS with backends: verify their certificates, or insecure to trust anybody, or off
+    #[arg(long, value_name = "HOW", default_value = "off", hide_possible_values = true)]
+    #[arg(value_parser = BackendTls::parser(), help_heading = TLS)]
+    pub backend_tls: BackendTls,
+    /// Authorities that may sign certificates of backends, PEM; can be repeated [default: the
+    /// system's]
+    #[arg(long, value_name = "FILE", requires = "backend_tls", help_heading = TLS)]
+    pub backend_tls_ca: Vec<PathBuf>,
+    /// Name to ask backends for, and to find in their certificates [default: each backend's host]
+    #[arg(long, value_name = "NAME", requires = "backend_tls", value_parser = parse_server_name)]
+    #[arg(help_heading = TLS)]
+    pub backend_tls_name: Option<String>,
+    /// Certificate chain to show to backends that ask for one, PEM
+    #[arg(long, value_name = "FILE", requires = "backend_tls", help_heading = TLS)]
+    pub backend_tls_cert: Option<PathBuf>,
+    /// Where its key is [default: in the certificate's file]
+    #[arg(long, value_name = "FILE", requires = "backend_tls_cert", help_heading = TLS)]
+    pub backend_tls_key: Option<PathBuf>,
+    /// Protocols to offer backends by ALPN, best first, several with commas [default: none]
+    #[arg(long, value_name = "NAMES", requires = "backend_tls", value_delimiter = ',')]
+    #[arg(value_parser = parse_alpn, help_heading = TLS)]
+    pub backend_tls_alpn: Vec<String>,
 
     /// How long to wait for a backend to accept a connection, per attempt
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
@@ -698,6 +720,23 @@ fn parse_alpn(text: &str) -> Result<String, String> {
     match text.len() {
         1..=255 if !text.contains(',') => Ok(text.to_owned()),
         _ => Err("a protocol of ALPN is a name of 1 to 255 bytes, such as h2".to_owned()),
+    }
+}
+
+/// Reads the name of a server: what a certificate can have.
+pub(crate) fn parse_server_name(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let is_address = || text.parse::<IpAddr>().is_ok();
+    match text.len() <= 253 && text.split('.').all(label) || is_address() {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("the name of a server is one such as app.example.org, or an IP address".to_owned())
+        }
     }
 }
 

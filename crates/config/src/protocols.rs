@@ -48,7 +48,10 @@ pub(crate) fn first_misfit(listener: &Listener, pool: &Pool) -> Option<(&'static
     misfits.next().or_else(|| {
         let is_udp = listener.binds.iter().all(Bind::is_udp);
         let why = "is for TCP, and the clients speak UDP";
-        (is_udp && pool.send_proxy.is_some()).then(|| ("send-proxy", why.to_owned()))
+        let has_tls = pool.all_backends().any(|backend| pool.tls_of(backend).is_some());
+        let useless = [("send-proxy", pool.send_proxy.is_some()), ("backend-tls", has_tls)];
+        let mut useless = useless.into_iter().filter(|(_, is_set)| is_udp && *is_set);
+        useless.next().map(|(name, _)| (name, why.to_owned()))
     })
 }
 

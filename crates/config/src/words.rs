@@ -3,7 +3,7 @@
 use crate::{EventKind, Family, LogFormat, Protocol};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use terms::{Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
+use terms::{BackendTls, Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
 
 /// How `--print-config` prints a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl Choice for SendProxy {
 
 impl Choice for Starttls {
     const WORDS: &'static [(&'static str, Self)] = &[("postgresql", Self::Postgresql)];
+}
+
+impl Choice for BackendTls {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("verify", Self::Verify), ("insecure", Self::Insecure)];
 }
 
 impl Choice for SpliceMode {
@@ -159,6 +164,7 @@ mod tests {
         check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[Cut::Reset, Cut::Close]);
+        check(&[BackendTls::Off, BackendTls::Verify, BackendTls::Insecure]);
         check(&[LogFormat::Text, LogFormat::Json]);
         check(&[Family::Any, Family::V4, Family::V6]);
         check(&[PrintForm::Line, PrintForm::Toml]);

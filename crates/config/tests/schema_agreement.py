@@ -99,6 +99,15 @@ POOL = {
 }
 SEND_PROXY = ["v1", "v2", "v2-unique-id"]
 POOL["send-proxy"] = SEND_PROXY
+BACKEND_TLS = ["off", "verify", "insecure"]
+POOL.update({
+    "backend-tls": BACKEND_TLS,
+    "backend-tls-ca": ["/etc/tls/ca.pem", ["/etc/tls/a.pem", "/etc/tls/b.pem"]],
+    "backend-tls-name": ["app.example.org"],
+    "backend-tls-cert": ["/etc/tls/client.pem"],
+    "backend-tls-key": ["/etc/tls/client.key"],
+    "backend-tls-alpn": ["h2", ["h2", "http/1.1"]],
+})
 POOL_ONLY = {"fixed-places": [True, False]}
 BACKEND = {
     "max-sessions": [0, 100, -5, 2147483647, "12"],
@@ -106,6 +115,8 @@ BACKEND = {
     "weight": [0, 2, 4294967295],
     "priority": [-3, 10],
     "send-proxy": SEND_PROXY,
+    "backend-tls": BACKEND_TLS,
+    "backend-tls-name": ["app2.example.org"],
     "admin": ["enabled", "draining", "disabled"],
 }
 # Keys whose values are not drawn from a list above.
@@ -121,7 +132,7 @@ MADE = {
 
 FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort",
          "auto-disable", "affinity-count-only", "fixed-places"]
-CHOICES = ["log-format", "send-proxy", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
+CHOICES = ["log-format", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout"]
@@ -155,6 +166,11 @@ def settled(table):
     if "tls-cert" not in table:
         for key in ["tls-key", "tls-alpn", "tls-timeout"]:
             table.pop(key, None)
+    if "backend-tls-cert" not in table:
+        table.pop("backend-tls-key", None)
+    if "backend-tls" not in table:
+        for key in ["ca", "name", "cert", "key", "alpn"]:
+            table.pop("backend-tls-" + key, None)
     if "affinity" not in table:
         table.pop("affinity-time", None)
         table.pop("affinity-count-only", None)

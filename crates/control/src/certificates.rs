@@ -1,16 +1,21 @@
-//! What listeners terminate TLS with: certificates and keys, read from their files.
+//! What TLS is terminated with, and what connections to backends use: certificates and keys, read
+//! from their files.
 //!
 //! The files are read before anything depends on them, and never on the control thread: at the start
 //! while the user is watching, at a reload by the [`Desk`](crate::desk::Desk), and by [`Renewals`]
 //! when they have changed.
 
-use config::{Config, Tls};
-use std::collections::HashMap;
+use config::{ClientTls, Config, Tls};
+use std::collections::{HashMap, HashSet};
+use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tls::{Acceptor, AcceptorError, Material, PemFile, Tickets};
+use terms::{ConnectorId, Encryption};
+use tls::{
+    Acceptor, Connector, ConnectorMaterial, Connectors, Material, MaterialError, PemFile, Tickets,
+};
 
 mod renewals;
 
@@ -32,33 +37,63 @@ pub enum CertificateError {
     },
     /// What is in the files cannot be used.
     #[error(transparent)]
-    Contents(#[from] AcceptorError),
+    Contents(#[from] MaterialError),
+    /// The system has no file of authorities, or none that we know of.
+    #[error("this system has no list of trusted authorities; name one with backend-tls-ca")]
+    NoAuthorities,
     /// The files have not been read.
-    #[error("the certificates in {} have not been read", path.display())]
-    Unread {
-        /// The first file.
-        path: PathBuf,
-    },
+    #[error("certificates have not been read: {0}")]
+    Unread(String),
 }
 
-/// What was read for each way of terminating TLS.
-pub(crate) type Read = HashMap<Tls, Contents>;
+/// A way to use TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Way {
+    /// With clients.
+    Listener(Tls),
+    /// With backends.
+    Backends(ClientTls),
+}
 
-/// What is in the files of one way of terminating TLS.
+impl Way {
+    /// The files that are named, for people.
+    pub fn files(&self) -> String {
+        let paths: Vec<&PathBuf> = match self {
+            Self::Listener(tls) => tls.certificates.iter().collect(),
+            Self::Backends(tls) => tls.authorities.iter().chain(&tls.certificate).collect(),
+        };
+        let paths: Vec<_> = paths.into_iter().map(|it| it.display().to_string()).collect();
+        if paths.is_empty() { "the system's authorities".to_owned() } else { paths.join(" ") }
+    }
+}
+
+/// What was read for each way.
+pub(crate) type Read = HashMap<Way, Contents>;
+
+/// What is in the files of one way.
 #[derive(Clone, Debug)]
 pub(crate) struct Contents {
     /// A hash of the files, or of the reason why they cannot be read.
     pub hash: u64,
     /// What is made of them, or why nothing can be.
-    pub acceptor: Result<Acceptor, Arc<CertificateError>>,
+    pub made: Result<Made, Arc<CertificateError>>,
+}
+
+/// What is made of files.
+#[derive(Clone, Debug)]
+pub(crate) enum Made {
+    /// What a listener needs.
+    Acceptor(Acceptor),
+    /// What connections to backends need.
+    Connector(Connector),
 }
 
 /// Reads all certificates and keys of a configuration. Blocks, but waits for no other process: only
 /// regular files are read, of at most one megabyte.
 pub(crate) fn read_all(config: &Config) -> Read {
     let mut all = Read::new();
-    for tls in ways(config) {
-        all.entry(tls.clone()).or_insert_with(|| Files::read(tls).into_contents());
+    for way in ways(config) {
+        all.entry(way).or_insert_with_key(|way| Files::read(way).into_contents());
     }
     all
 }
@@ -68,41 +103,98 @@ pub(crate) fn read_all(config: &Config) -> Read {
 /// # Errors
 /// Which file cannot be used, and why.
 pub fn can_terminate(tls: &Tls) -> Result<(), Arc<CertificateError>> {
-    Files::read(tls).into_contents().acceptor.map(drop)
+    Files::read(&Way::Listener(tls.clone())).into_contents().made.map(drop)
 }
 
-/// The files of one way of terminating TLS, as they are now.
+/// Whether connections to backends could use TLS now, as [`can_terminate`].
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub fn can_originate(tls: &ClientTls) -> Result<(), Arc<CertificateError>> {
+    Files::read(&Way::Backends(tls.clone())).into_contents().made.map(drop)
+}
+
+/// The files of one way, as they are now.
 struct Files {
     hash: u64,
-    material: Result<Material, CertificateError>,
+    material: Result<Either, CertificateError>,
+}
+
+/// What one of the two sides is made of.
+enum Either {
+    Acceptor(Material),
+    Connector(ConnectorMaterial),
 }
 
 impl Files {
-    fn read(tls: &Tls) -> Self {
-        let material = Self::material(tls);
+    fn read(way: &Way) -> Self {
+        let material = match way {
+            Way::Listener(tls) => material(tls).map(Either::Acceptor),
+            Way::Backends(tls) => connector_material(tls).map(Either::Connector),
+        };
         let mut hasher = DefaultHasher::new();
         match &material {
-            Ok(material) => (&material.certificates, &material.keys).hash(&mut hasher),
+            Ok(Either::Acceptor(it)) => (&it.certificates, &it.keys).hash(&mut hasher),
+            Ok(Either::Connector(it)) => {
+                (&it.authorities, &it.certificate, &it.key).hash(&mut hasher);
+            }
             Err(error) => format!("{error:?}").hash(&mut hasher),
         }
         Self { hash: hasher.finish(), material }
     }
 
-    fn material(tls: &Tls) -> Result<Material, CertificateError> {
-        let files = |paths: &[PathBuf]| {
-            paths.iter().map(|path| read_file(path)).collect::<Result<Vec<_>, _>>()
-        };
-        Ok(Material {
-            certificates: files(&tls.certificates)?,
-            keys: files(&tls.keys)?,
-            protocols: tls.protocols.clone(),
-        })
-    }
-
     fn into_contents(self) -> Contents {
-        let acceptor = self.material.and_then(|material| Ok(Acceptor::new(&material)?));
-        Contents { hash: self.hash, acceptor: acceptor.map_err(Arc::new) }
+        let made = self.material.and_then(|material| {
+            Ok(match material {
+                Either::Acceptor(it) => Made::Acceptor(Acceptor::new(&it)?),
+                Either::Connector(it) => Made::Connector(Connector::new(&it)?),
+            })
+        });
+        Contents { hash: self.hash, made: made.map_err(Arc::new) }
     }
+}
+
+fn material(tls: &Tls) -> Result<Material, CertificateError> {
+    Ok(Material {
+        certificates: read_files(&tls.certificates)?,
+        keys: read_files(&tls.keys)?,
+        protocols: tls.protocols.clone(),
+    })
+}
+
+fn connector_material(tls: &ClientTls) -> Result<ConnectorMaterial, CertificateError> {
+    let one = |path: &Option<PathBuf>| path.as_deref().map(read_file).transpose();
+    let authorities = match tls.authorities.as_slice() {
+        _ if !tls.verifies => None,
+        [] => Some(vec![read_file(&system_authorities()?)?]),
+        files => Some(read_files(files)?),
+    };
+    Ok(ConnectorMaterial {
+        authorities,
+        certificate: one(&tls.certificate)?,
+        key: one(&tls.key)?,
+        protocols: tls.protocols.clone(),
+    })
+}
+
+/// Where systems have the certificates of the authorities that they trust, in one file.
+const SYSTEM_AUTHORITIES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The system's file of authorities; OpenSSL's variable for it takes precedence.
+fn system_authorities() -> Result<PathBuf, CertificateError> {
+    let own = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let mut usual = SYSTEM_AUTHORITIES.iter().map(PathBuf::from);
+    own.or_else(|| usual.find(|path| path.exists())).ok_or(CertificateError::NoAuthorities)
+}
+
+fn read_files(paths: &[PathBuf]) -> Result<Vec<PemFile>, CertificateError> {
+    paths.iter().map(|path| read_file(path)).collect()
 }
 
 fn read_file(path: &Path) -> Result<PemFile, CertificateError> {
@@ -116,14 +208,20 @@ fn read_file(path: &Path) -> Result<PemFile, CertificateError> {
 /// The certificates in use.
 #[derive(Default)]
 pub(crate) struct Certificates {
-    known: HashMap<Tls, Known>,
+    known: HashMap<Way, Known>,
+    /// What connections to backends use, as the workers and the prober see it.
+    connectors: Arc<Connectors>,
+    /// The last number of a connector.
+    last_id: u64,
     /// Made when the first listener needs them. They outlive changes of certificates, so that
     /// clients can resume.
     tickets: Option<Tickets>,
 }
 
 struct Known {
-    acceptor: Acceptor,
+    made: Made,
+    /// The number of a connector.
+    id: ConnectorId,
     /// What was read last, whether or not it could be used.
     hash: u64,
 }
@@ -135,21 +233,23 @@ impl Certificates {
     /// Why a listener could not terminate TLS; nothing has changed then.
     pub fn take(&mut self, config: &Config, read: &Read) -> Result<(), Arc<CertificateError>> {
         let mut next = HashMap::new();
-        for tls in ways(config) {
-            if self.known.contains_key(tls) {
+        for way in ways(config) {
+            if self.known.contains_key(&way) {
                 continue;
             }
-            let Some(Contents { hash, acceptor }) = read.get(tls) else {
-                let path = tls.certificates.first().cloned().unwrap_or_default();
-                return Err(Arc::new(CertificateError::Unread { path }));
+            let Some(Contents { hash, made }) = read.get(&way) else {
+                return Err(Arc::new(CertificateError::Unread(way.files())));
             };
-            let acceptor = acceptor.as_ref().map_err(Arc::clone)?.with_tickets(self.tickets()?);
-            next.insert(tls.clone(), Known { acceptor, hash: *hash });
+            let made = self.with_tickets(made.as_ref().map_err(Arc::clone)?.clone())?;
+            self.last_id += 1;
+            next.insert(way, Known { made, id: ConnectorId(self.last_id), hash: *hash });
         }
         if self.known.len() > KNOWN_MAX {
-            self.known.retain(|tls, _| ways(config).any(|it| it == tls));
+            let wanted = ways(config);
+            self.known.retain(|way, _| wanted.contains(way));
         }
         self.known.extend(next);
+        self.publish();
         Ok(())
     }
 
@@ -158,22 +258,52 @@ impl Certificates {
     ///
     /// # Errors
     /// Why it cannot be used; what was known stays in use.
-    pub fn renew(&mut self, tls: &Tls, contents: Contents) -> Result<bool, Arc<CertificateError>> {
-        let tickets = self.tickets()?.clone();
-        match self.known.get_mut(tls) {
-            Some(known) if known.hash != contents.hash => {
-                known.hash = contents.hash;
-                known.acceptor = contents.acceptor?.with_tickets(&tickets);
-                Ok(true)
-            }
-            _ => Ok(false),
+    pub fn renew(&mut self, way: &Way, contents: Contents) -> Result<bool, Arc<CertificateError>> {
+        match self.known.get_mut(way) {
+            Some(known) if known.hash != contents.hash => known.hash = contents.hash,
+            _ => return Ok(false),
         }
+        let made = self.with_tickets(contents.made?)?;
+        if let Some(known) = self.known.get_mut(way) {
+            known.made = made;
+        }
+        self.publish();
+        Ok(true)
     }
 
-    /// The ways of terminating TLS that `config` has, with the hash of what was read last.
-    pub fn ways(&self, config: &Config) -> HashMap<Tls, u64> {
-        let known = ways(config).filter_map(|tls| Some((tls.clone(), self.known.get(tls)?.hash)));
-        known.collect()
+    fn with_tickets(&mut self, made: Made) -> Result<Made, Arc<CertificateError>> {
+        Ok(match made {
+            Made::Acceptor(acceptor) => Made::Acceptor(acceptor.with_tickets(self.tickets()?)),
+            made @ Made::Connector(_) => made,
+        })
+    }
+
+    /// Has connections that begin from now on use what is known.
+    fn publish(&self) {
+        let connectors = self.known.values().filter_map(|known| match &known.made {
+            Made::Connector(connector) => Some((known.id, connector.clone())),
+            Made::Acceptor(_) => None,
+        });
+        self.connectors.replace(connectors.collect());
+    }
+
+    /// The ways that `config` has, with the hash of what was read last.
+    pub fn ways(&self, config: &Config) -> HashMap<Way, u64> {
+        let known = ways(config).into_iter();
+        known.filter_map(|way| self.known.get(&way).map(|it| it.hash).map(|it| (way, it))).collect()
+    }
+
+    /// What connections to backends use.
+    pub fn connectors(&self) -> Arc<Connectors> {
+        Arc::clone(&self.connectors)
+    }
+
+    /// How connections to a backend of this pool are encrypted.
+    pub fn encryption(&self, pool: &config::Pool, backend: &config::Backend) -> Option<Encryption> {
+        let (tls, name) = pool.tls_of(backend)?;
+        // An unknown way has a number that no connector has: it cannot be used.
+        let id = self.known.get(&Way::Backends(tls)).map_or(ConnectorId(0), |known| known.id);
+        Some(Encryption { connector: id, name: name.into() })
     }
 
     fn tickets(&mut self) -> Result<&Tickets, Arc<CertificateError>> {
@@ -185,13 +315,18 @@ impl Certificates {
 
     /// What this listener terminates TLS with.
     pub fn find(&self, tls: &Tls) -> Option<Acceptor> {
-        self.known.get(tls).map(|known| known.acceptor.clone())
+        match &self.known.get(&Way::Listener(tls.clone()))?.made {
+            Made::Acceptor(acceptor) => Some(acceptor.clone()),
+            Made::Connector(_) => None,
+        }
     }
 }
 
 /// What was used before is kept for reloads that are taken back, unless there is more than this.
 const KNOWN_MAX: usize = 64;
 
-fn ways(config: &Config) -> impl Iterator<Item = &Tls> {
-    config.listeners.iter().filter_map(|listener| listener.tls.as_ref())
+fn ways(config: &Config) -> HashSet<Way> {
+    let listeners = config.listeners.iter().filter_map(|listener| listener.tls.clone());
+    let backends = config.pools.iter().flat_map(config::Pool::tls_ways);
+    listeners.map(Way::Listener).chain(backends.map(Way::Backends)).collect()
 }

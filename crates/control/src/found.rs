@@ -13,7 +13,7 @@ pub(crate) struct Found {
     pub backends: HashMap<String, Vec<Address>>,
     /// Those of new listening hosts, or why there are none: a listener on such a name is refused.
     pub hosts: HashMap<String, Result<Vec<IpAddr>, String>>,
-    /// What TLS is terminated with.
+    /// What TLS is terminated with, and what backends are reached with.
     pub certificates: Read,
 }
 

@@ -6,7 +6,7 @@
 
 use crate::answers::Answers;
 use crate::bind::Sockets;
-use crate::certificates::{CertificateError, Certificates, Contents};
+use crate::certificates::{CertificateError, Certificates, Contents, Way};
 use crate::changes::Changes;
 use crate::countries::CountryBook;
 use crate::desk::Known;
@@ -86,6 +86,7 @@ impl Instance {
         observe: Observe,
         (countries, certificates): (CountryBook, Certificates),
     ) -> Self {
+        let probes = Probes::new(certificates.connectors());
         let mut instance = Self {
             plane,
             given,
@@ -103,7 +104,7 @@ impl Instance {
             countries,
             certificates,
             passed: PassedSockets::default(),
-            probes: Probes::default(),
+            probes,
         };
         for listener in instance.config.listeners.clone() {
             let listening = instance.begin(&listener, &mut bound);
@@ -154,19 +155,20 @@ impl Instance {
         settings(config, self.observe, countries, tls)
     }
 
-    /// Takes over what the files of a way of terminating TLS have become. Returns whether anything
+    /// Takes over what the files of a way to use TLS have become. Returns whether anything
     /// has changed.
     ///
     /// # Errors
     /// Why that cannot be used; nothing has changed then.
     pub(crate) fn renew(
         &mut self,
-        tls: &config::Tls,
+        way: &Way,
         contents: Contents,
     ) -> Result<bool, Arc<CertificateError>> {
-        if !self.certificates.renew(tls, contents)? {
+        if !self.certificates.renew(way, contents)? {
             return Ok(false);
         }
+        let Way::Listener(tls) = way else { return Ok(true) };
         let listeners = self.config.listeners.clone();
         for (config, index) in listeners.iter().zip(0..) {
             if config.tls.as_ref() == Some(tls) {

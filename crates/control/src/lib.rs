@@ -57,7 +57,7 @@ mod watch;
 mod why;
 
 pub use bind::{StartError, can_listen, first_ipv4};
-pub use certificates::{CertificateError, can_terminate};
+pub use certificates::{CertificateError, can_originate, can_terminate};
 pub use client::{Client, ClientError};
 pub use instance::Instance;
 pub use load::{LoadError, load};

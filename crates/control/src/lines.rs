@@ -69,7 +69,7 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
     let listener = instance.listener_name(ended.listener);
     let nobody = "-";
     let (client, peer) = (EndOf(ended.client), EndOf(ended.peer));
-    let mut fields = Vec::with_capacity(21); // all that there can be
+    let mut fields = Vec::with_capacity(22); // all that there can be
     fields.extend([
         ("session", Value::Count(ended.session)),
         ("listener", Value::Text(&listener)),
@@ -88,11 +88,15 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
         Some(backend) => fields.push(("backend", Value::Text(&backend.name))),
         None => fields.push(("backend", Value::Text(&nobody))),
     }
+    if let Some((version, _)) = ended.backend_tls.as_ref().and_then(|tls| tls.agreed.as_ref()) {
+        fields.push(("backend-tls", Value::Text(version)));
+    }
     if let Some(source) = &ended.source {
         fields.push(("source", Value::Text(source)));
     }
     fields.extend([("reason", Value::Text(&ended.reason))]);
-    if let Some(failure) = ended.tls.as_ref().and_then(|tls| tls.failure.as_ref()) {
+    let mut sides = [&ended.tls, &ended.backend_tls].into_iter().flatten();
+    if let Some(failure) = sides.find_map(|tls| tls.failure.as_ref()) {
         fields.push(("error", Value::Text(failure)));
     }
     fields.extend([

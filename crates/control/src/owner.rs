@@ -142,10 +142,9 @@ impl Owner {
     }
 
     /// Uses what the files of certificates have become, for sessions that begin from now on.
-    pub fn renew(&mut self, Renewal { tls, contents }: Renewal) {
-        let files: Vec<_> = tls.certificates.iter().map(|it| it.display().to_string()).collect();
-        let files = files.join(" ");
-        match self.instance.renew(&tls, contents) {
+    pub fn renew(&mut self, Renewal { way, contents }: Renewal) {
+        let files = way.files();
+        match self.instance.renew(&way, contents) {
             Ok(false) => {}
             Ok(true) => {
                 self.note(Level::Info, "certificates renewed", &[("files", Value::Text(&files))]);

@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use sys::clock;
 use sys::epoll::{Poller, Waker};
-use terms::{Address, Instant, SendProxy};
+use terms::{Address, Encryption, Instant, SendProxy};
+use tls::Connectors;
 use tokio::sync::Notify;
 
 /// What is asked, how often, and how the connection is made.
@@ -28,6 +29,8 @@ pub(crate) struct Definition {
     pub source: Option<IpAddr>,
     /// The PROXY header that the backend waits for. It announces nobody.
     pub header: Option<SendProxy>,
+    /// How the connection is encrypted, if it is.
+    pub encryption: Option<Encryption>,
 }
 
 /// An address with what is asked there.
@@ -71,11 +74,11 @@ struct Shared {
 }
 
 impl Prober {
-    /// Begins the thread. `notify` is notified when there is news.
+    /// Begins the thread. `notify` is notified when there is news. Targets refer to `connectors`.
     ///
     /// # Errors
     /// If the system has no thread or no descriptors for it.
-    pub fn begin(notify: Arc<Notify>) -> io::Result<Self> {
+    pub fn begin(notify: Arc<Notify>, connectors: Arc<Connectors>) -> io::Result<Self> {
         let (orders, news) = (Mutex::default(), Mutex::default());
         let shared = Arc::new(Shared { orders, waker: Waker::new()?, news, notify });
         let (begun, has_begun) = sync_channel(1);
@@ -84,7 +87,7 @@ impl Prober {
         thread.spawn(move || match poller(&theirs.waker) {
             Ok(poller) => {
                 let _ = begun.send(Ok(()));
-                Worker::new(theirs, poller).run();
+                Worker::new(theirs, poller, connectors).run();
             }
             Err(error) => drop(begun.send(Err(error))),
         })?;
@@ -127,6 +130,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Worker {
     shared: Arc<Shared>,
     poller: Poller,
+    connectors: Arc<Connectors>,
     schedule: Schedule,
     targets: HashMap<u64, Known>,
     /// By the numbers that their events carry, which are never used again.
@@ -165,11 +169,12 @@ const WAKER: u64 = u64::MAX;
 const STALL: Duration = Duration::from_millis(20);
 
 impl Worker {
-    fn new(shared: Arc<Shared>, poller: Poller) -> Self {
+    fn new(shared: Arc<Shared>, poller: Poller, connectors: Arc<Connectors>) -> Self {
         let seed = RandomState::new().hash_one(0);
         Self {
             shared,
             poller,
+            connectors,
             schedule: Schedule::new(seed, IN_FLIGHT_MAX),
             targets: HashMap::new(),
             conversations: HashMap::new(),
@@ -267,7 +272,8 @@ impl Worker {
         let Some(known) = self.targets.get_mut(&id) else { return };
         self.number += 1;
         let number = self.number;
-        let begun = Conversation::begin(&known.target).and_then(|conversation| {
+        let begun = Conversation::begin(&known.target, &self.connectors);
+        let begun = begun.and_then(|conversation| {
             let watched = self.poller.add_stream(conversation.socket(), number);
             watched.map_err(|_| terms::ConnectFailure::NoSocket).map(|()| conversation)
         });

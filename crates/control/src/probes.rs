@@ -5,13 +5,14 @@
 
 use crate::prober::{Definition, News, Order, Prober, Target};
 use balancing::{BackendState, Health, Pool};
-use config::{Checks, Config, PeriodicProbe};
+use config::Config;
 use probing::{SPREAD, Verdict};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{ProbeRow, ProbeVerdict};
-use terms::{Address, BackendId, Instant, Source};
+use terms::{Address, BackendId, Encryption, Instant, Source};
+use tls::Connectors;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 pub(crate) struct Probes {
     /// Begun with the first target.
     prober: Option<Prober>,
+    connectors: Arc<Connectors>,
     notify: Arc<Notify>,
     targets: HashMap<Arc<Target>, Probed>,
     by_id: HashMap<u64, Arc<Target>>,
@@ -75,6 +77,11 @@ pub(crate) enum ProbeChange {
 const FIRST_VERDICTS: Duration = Duration::from_secs(3);
 
 impl Probes {
+    /// None. Backends refer to `connectors`.
+    pub fn new(connectors: Arc<Connectors>) -> Self {
+        Self { connectors, ..Self::default() }
+    }
+
     /// Notified when there is news to be [taken](Self::take_news).
     pub fn notify(&self) -> Arc<Notify> {
         Arc::clone(&self.notify)
@@ -99,8 +106,15 @@ impl Probes {
             let mut definitions = HashMap::new();
             for (tier, _, backend) in running.backends() {
                 let header = backend.send_proxy.or(running.send_proxy);
-                let define = || Arc::new(definition(&pool.checks, probe, source, header));
-                let definition = definitions.entry(header).or_insert_with(define);
+                // What answers at a port of its own is spoken to in plain text.
+                let encryption = backend.encryption.clone().filter(|_| probe.port.is_none());
+                let key = (header, encryption);
+                let define = |(header, encryption): &(_, Option<Encryption>)| {
+                    let (probe, rules) = (probe.probe.clone(), pool.checks.rules(probe));
+                    let (header, encryption) = (*header, encryption.clone());
+                    Arc::new(Definition { probe, rules, source, header, encryption })
+                };
+                let definition = definitions.entry(key).or_insert_with_key(define);
                 let was = before.remove(&backend.id);
                 if was.is_none() {
                     backend.state.doubt();
@@ -163,7 +177,7 @@ impl Probes {
             return;
         }
         if self.prober.is_none() {
-            match Prober::begin(Arc::clone(&self.notify)) {
+            match Prober::begin(Arc::clone(&self.notify), Arc::clone(&self.connectors)) {
                 Ok(prober) => self.prober = Some(prober),
                 Err(error) => {
                     let (change, error) = (ProbeChange::NoProber, Some(error.to_string()));
@@ -316,15 +330,6 @@ fn verdict(health: Health) -> Option<Verdict> {
         Health::Down { .. } => Some(Verdict::Down),
         Health::Healthy { .. } | Health::Quarantined { .. } => Some(Verdict::Up),
     }
-}
-
-fn definition(
-    checks: &Checks,
-    probe: &PeriodicProbe,
-    source: Option<std::net::IpAddr>,
-    header: Option<terms::SendProxy>,
-) -> Definition {
-    Definition { probe: probe.probe.clone(), rules: checks.rules(probe), source, header }
 }
 
 /// The address that sessions of the pool are sent from, if all its listeners have the same.

@@ -72,7 +72,9 @@ impl Instance {
         let before = std::mem::replace(&mut self.config, next);
         let ids = backend_ids(&self.config);
         let workers = self.plane.workers();
-        let state = Before::new(&before, &self.pools, &self.departed_backends, found, workers);
+        let departed = &self.departed_backends;
+        let certificates = &self.certificates;
+        let state = Before::new(&before, &self.pools, departed, found, workers, certificates);
         let (pools, removed) = (state.next_pools(&self.config.pools), state.without(&ids));
         self.pools = pools;
         self.probes.update(&self.config, self.pools.iter().map(|it| &**it));

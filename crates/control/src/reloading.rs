@@ -56,8 +56,8 @@ impl Owner {
             return Err(CommandError::ShuttingDown);
         }
         let (old_hash, hash) = (revisions.hash, loaded.hash);
-        for (tls, contents) in found.certificates.clone() {
-            self.renew(Renewal { tls, contents });
+        for (way, contents) in found.certificates.clone() {
+            self.renew(Renewal { way, contents });
         }
         if old_hash == hash {
             return Ok(Reply::Unchanged);

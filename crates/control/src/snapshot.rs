@@ -1,5 +1,6 @@
 //! Turns a configuration into what the data plane uses: pools and settings.
 
+use crate::certificates::Certificates;
 use crate::first_names::FirstNames;
 use crate::found::Found;
 use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
@@ -8,26 +9,38 @@ use dataplane::{Countries, Observe, Settings, Termination};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use terms::{Address, BackendId};
+use terms::{Address, BackendId, Encryption};
 use tls::Acceptor;
 
 /// Builds a pool with no counts. Names that have no address yet are looked up later.
-pub(crate) fn first_pool(config: &config::Pool, workers: usize, names: &FirstNames) -> Pool {
-    build(config, None, |config| {
-        Arc::new(begin_backend(config, names.addresses(&config.endpoint), workers))
+pub(crate) fn first_pool(
+    config: &config::Pool,
+    workers: usize,
+    names: &FirstNames,
+    certificates: &Certificates,
+) -> Pool {
+    build(config, None, |backend| {
+        let encryption = certificates.encryption(config, backend);
+        Arc::new(begin_backend(backend, encryption, names.addresses(&backend.endpoint), workers))
     })
 }
 
 /// A backend with no counts.
-fn begin_backend(config: &config::Backend, addresses: Vec<Address>, workers: usize) -> Backend {
+fn begin_backend(
+    config: &config::Backend,
+    encryption: Option<Encryption>,
+    addresses: Vec<Address>,
+    workers: usize,
+) -> Backend {
     let state = BackendState::new(workers, config.admin, config.limits.sessions_max);
     state.set_sessions_max_affine(config.limits.sessions_max_affine);
-    describe(config, addresses, Arc::new(state))
+    describe(config, encryption, addresses, Arc::new(state))
 }
 
 /// A backend as configured, with a state that may be older.
 fn describe(
     config: &config::Backend,
+    encryption: Option<Encryption>,
     addresses: Vec<Address>,
     state: Arc<BackendState>,
 ) -> Backend {
@@ -37,6 +50,7 @@ fn describe(
         priority: config.priority,
         access: Arc::clone(&config.access),
         send_proxy: config.send_proxy,
+        encryption,
         ..Backend::new(config.endpoint.to_string(), addresses, state)
     }
 }
@@ -106,6 +120,7 @@ pub(crate) struct Before<'a> {
     backends: HashMap<BackendId, (&'a config::Backend, &'a Arc<Backend>)>,
     found: &'a Found,
     workers: usize,
+    certificates: &'a Certificates,
 }
 
 impl<'a> Before<'a> {
@@ -117,6 +132,7 @@ impl<'a> Before<'a> {
         departed: &'a [Departed],
         found: &'a Found,
         workers: usize,
+        certificates: &'a Certificates,
     ) -> Self {
         let (mut pools, mut backends) = (HashMap::new(), HashMap::new());
         for Departed { config, backend, .. } in departed {
@@ -133,7 +149,7 @@ impl<'a> Before<'a> {
             }
             pools.insert(&*config.name, (config, pool));
         }
-        Self { pools, backends, found, workers }
+        Self { pools, backends, found, workers, certificates }
     }
 
     /// The pools that follow. Those that stay as they are keep their snapshot.
@@ -142,18 +158,19 @@ impl<'a> Before<'a> {
             Some((was, running)) if *was == wanted => Arc::clone(running),
             was => {
                 let running = was.map(|(_, running)| &***running);
-                Arc::new(build(wanted, running, |backend| self.next_backend(backend)))
+                Arc::new(build(wanted, running, |backend| self.next_backend(wanted, backend)))
             }
         };
         wanted.iter().map(next).collect()
     }
 
-    fn next_backend(&self, wanted: &config::Backend) -> Arc<Backend> {
+    fn next_backend(&self, pool: &config::Pool, wanted: &config::Backend) -> Arc<Backend> {
+        let encryption = self.certificates.encryption(pool, wanted);
         let Some((was, running)) = wanted.id.and_then(|id| self.backends.get(&id)) else {
             let addresses = self.found.addresses(&wanted.endpoint);
-            return Arc::new(begin_backend(wanted, addresses, self.workers));
+            return Arc::new(begin_backend(wanted, encryption, addresses, self.workers));
         };
-        if *was == wanted {
+        if *was == wanted && running.encryption == encryption {
             return Arc::clone(running);
         }
         let state = &running.state;
@@ -169,7 +186,7 @@ impl<'a> Before<'a> {
         } else {
             self.found.addresses(&wanted.endpoint)
         };
-        Arc::new(describe(wanted, addresses, Arc::clone(state)))
+        Arc::new(describe(wanted, encryption, addresses, Arc::clone(state)))
     }
 
     /// The backends that `ids` does not have, with the names of their pools. Some of those that

@@ -136,7 +136,8 @@ impl Prepared {
         if setup.refuse_unresolved {
             names.refuse_unresolved(&config)?;
         }
-        let pools = config.pools.iter().map(|pool| first_pool(pool, workers, &names));
+        let pools =
+            config.pools.iter().map(|pool| first_pool(pool, workers, &names, &certificates));
         let pools: Vec<_> = pools.collect();
         if setup.refuse_loops {
             loops::refuse(&bound, &pools)?;
@@ -218,7 +219,9 @@ impl Prepared {
             self.config.listeners.iter().filter_map(unusable_source).collect();
         let (sinks, backlog) = Backlog::new();
         let options = Options { workers: self.workers, spin: process.spin };
-        let plane = DataPlane::start(options, |_| sinks.sink()).map_err(system("the workers"))?;
+        let connectors = self.certificates.connectors();
+        let plane = DataPlane::start(options, connectors, |_| sinks.sink())
+            .map_err(system("the workers"))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -226,7 +229,7 @@ impl Prepared {
         let remarks = std::mem::take(&mut self.kept.remarks);
         let kept = self.kept.into_parts(self.names.all_listening(&self.config));
         let keeper = Keeper::new(kept);
-        let mut probes = Probes::default();
+        let mut probes = Probes::new(self.certificates.connectors());
         probes.update(&self.config, self.pools.iter());
         // Clients that come meanwhile wait in the queues of the listening sockets.
         runtime.block_on(probes.first_verdicts(&self.config));

@@ -128,7 +128,9 @@ fn origin(session: &Session) -> Origin {
 fn has_bytes_to_send(session: &Session) -> bool {
     let extras = session.extras.as_ref();
     // Rewriting may hold bytes back, and what is there of TLS may be no bytes of the client.
-    let is_changed = extras.is_some_and(|it| it.forwarded.is_some() || it.tls.is_some());
+    let encrypts = session.lease().is_some_and(|it| it.backend().encryption.is_some());
+    let is_changed =
+        encrypts || extras.is_some_and(|it| it.forwarded.is_some() || it.tls.is_some());
     let is_there = || matches!(net::peek(session.downstream(), &mut [0]), Ok(count) if count > 0);
     !is_changed && (!session.link.residue(Side::Downstream).is_empty() || is_there())
 }

@@ -7,16 +7,21 @@ use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
 use crate::routing::read_grant;
 use crate::searches::Searches;
+use crate::secure::{Loss, Secure};
+use crate::securing::with_tls;
 use crate::session::{NOT_YET, Next, Session, State, Upstream};
 use crate::token::Token;
 use crate::tools::Tools;
 use balancing::Client;
-use relay::{Incarnation, Link, Ready, SearchStep};
+use relay::{Fault, Incarnation, Link, Ready, SearchStep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use sys::net;
-use terms::{Address, ConnectFailure, Instant, SendProxy, Side, Source, SpliceMode};
+use terms::{
+    Address, ConnectFailure, Encryption, Instant, SendProxy, Side, Source, SpliceMode, TlsFault,
+};
+use tls::Channel;
 
 /// Steps that a search may take in one turn, enough for some twenty backends that fail at once.
 const STEPS_PER_TURN: usize = 64;
@@ -185,7 +190,18 @@ fn report(
     });
 }
 
-/// Handles an event of a connect in progress. Returns whether the session is connected now.
+/// What comes of an event of a connect in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The search goes on, or waits.
+    Nothing,
+    /// A step of the TLS handshake is to be taken: see [`shake`].
+    Shake,
+    /// The session is connected now.
+    Connected,
+}
+
+/// Handles an event of a connect in progress.
 pub(crate) fn handle_event(
     session: &mut Session,
     incarnation: Incarnation,
@@ -193,16 +209,23 @@ pub(crate) fn handle_event(
     searches: &mut Searches,
     tools: &mut Tools,
     now: Instant,
-) -> bool {
+) -> Heard {
     let settings = session.listener.settings();
-    let State::Connecting { search, lease, upstream } = &session.state else { return false };
+    if let Some(secure) = session.upstream_tls_mut() {
+        secure.seen.add(ready);
+        return Heard::Shake;
+    }
+    let State::Connecting { search, lease, upstream } = &session.state else {
+        return Heard::Nothing;
+    };
+    let encryption = lease.backend().encryption.clone();
     let searching = searches.get(search);
     let send_proxy = lease.backend().send_proxy.or(searching.pool.send_proxy);
     let rules = &mut searching.rules;
     let address = &lease.backend().addresses[rules.address()];
     let socket = upstream.socket.as_fd();
     if !rules.is_current(incarnation) {
-        return false; // left behind by an earlier connection
+        return Heard::Nothing; // left behind by an earlier connection
     }
     if ready.failed {
         let failure = net::take_failure(socket, address);
@@ -212,17 +235,83 @@ pub(crate) fn handle_event(
     } else if ready.writable || upstream.is_asked {
         let took = now.since(rules.since());
         match introduce(session, send_proxy, tools) {
-            Ok(true) if rules.on_answered(incarnation, now) => {
-                session.link.handle_ready(Side::Upstream, ready);
-                connected(session, took, searches, tools, &settings, now);
-                return true;
-            }
-            Ok(_) => {}
+            Ok(true) => match encryption {
+                Some(encryption) => match begin_tls(session, &encryption, ready, tools) {
+                    Ok(()) => {}
+                    Err(failure) => {
+                        rules.on_failed(incarnation, failure, &settings.timeouts, now);
+                    }
+                },
+                None if rules.on_answered(incarnation, now) => {
+                    session.link.handle_ready(Side::Upstream, ready);
+                    connected(session, took, searches, tools, &settings, now);
+                    return Heard::Connected;
+                }
+                None => {}
+            },
+            Ok(false) => {}
             Err(failure) => rules.on_failed(incarnation, failure, &settings.timeouts, now),
         }
     }
     drop_if_over(session, searches);
-    false
+    Heard::Nothing
+}
+
+/// Begins TLS with a backend that is connected.
+fn begin_tls(
+    session: &mut Session,
+    encryption: &Encryption,
+    seen: Ready,
+    tools: &Tools,
+) -> Result<(), ConnectFailure> {
+    let unprepared = ConnectFailure::Tls(TlsFault::Unprepared);
+    let connector = tools.shared.connectors.find(encryption.connector).ok_or(unprepared)?;
+    let channel = Channel::connect(&connector, &encryption.name).map_err(|_| unprepared)?;
+    let mut secure = Secure::new(channel);
+    secure.seen = seen;
+    session.extras.get_or_insert_default().tls.get_or_insert_default()[Side::Upstream as usize] =
+        Some(secure);
+    let begun = with_tls(session, tools, Side::Upstream, |it| it.begin());
+    begun.unwrap_or(Err(Fault::Lost)).map_err(|_| ConnectFailure::Reset)
+}
+
+/// Takes a step of the TLS handshake with a backend.
+pub(crate) fn shake(
+    session: &mut Session,
+    searches: &mut Searches,
+    tools: &mut Tools,
+    now: Instant,
+) -> Heard {
+    let settings = session.listener.settings();
+    let mut buffer = std::mem::take(&mut tools.buffer);
+    let shaken = with_tls(session, tools, Side::Upstream, |it| {
+        let shaken = it.shake(&mut buffer);
+        shaken.map_err(|fault| (fault, it.tls.loss().map(Loss::of_backend)))
+    });
+    tools.buffer = buffer;
+    let State::Connecting { search, upstream, .. } = &session.state else { return Heard::Nothing };
+    let incarnation = upstream.incarnation;
+    let rules = &mut searches.get(search).rules;
+    let took = now.since(rules.since());
+    match shaken {
+        Some(Ok(true)) if rules.on_answered(incarnation, now) => {
+            let seen = session.tls(Side::Upstream).map(|it| it.seen).unwrap_or_default();
+            // More may be there, or have been decrypted already.
+            let seen = Ready { readable: true, ..seen };
+            session.link.handle_ready(Side::Upstream, seen);
+            connected(session, took, searches, tools, &settings, now);
+            return Heard::Connected;
+        }
+        Some(Ok(true)) | None => {}
+        Some(Ok(false)) => return Heard::Shake, // the rest of it may have arrived
+        Some(Err((Fault::Lost, loss))) => {
+            let failure = loss.unwrap_or(ConnectFailure::Reset);
+            rules.on_failed(incarnation, failure, &settings.timeouts, now);
+        }
+        Some(Err(_)) => return Heard::Nothing,
+    }
+    drop_if_over(session, searches);
+    Heard::Nothing
 }
 
 /// Does what has to be done before a backend that has answered gets the client's bytes: announces
@@ -270,6 +359,7 @@ pub(crate) fn handle_deadline(session: &mut Session, searches: &mut Searches, no
 
 /// Closes the socket of a connect that failed.
 fn drop_if_over(session: &mut Session, searches: &mut Searches) {
+    let was_connecting = matches!(session.state, State::Connecting { .. });
     session.change(|state| match state {
         State::Connecting { search, lease, upstream }
             if searches.get(&search).rules.incarnation() != upstream.incarnation =>
@@ -278,6 +368,9 @@ fn drop_if_over(session: &mut Session, searches: &mut Searches) {
         }
         state => state,
     });
+    if was_connecting && !matches!(session.state, State::Connecting { .. }) {
+        session.drop_upstream_tls();
+    }
 }
 
 /// Begins to relay, since the backend has answered, which `took` so long.
@@ -328,5 +421,6 @@ pub(crate) fn start_over(session: &mut Session, searches: &mut Searches, now: In
         State::Relaying { search: Some(search), lease, .. } => State::Waiting { search, lease },
         state => state,
     });
+    session.drop_upstream_tls();
     true
 }

@@ -94,6 +94,8 @@ pub struct Ended {
     pub server_name: Option<Box<str>>,
     /// The client's TLS, if the listener ended it.
     pub tls: Option<Box<TlsSummary>>,
+    /// The backend's TLS, if connections to it are encrypted.
+    pub backend_tls: Option<Box<TlsSummary>>,
     /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
     /// The local address of the connection to the backend.
@@ -116,7 +118,7 @@ pub struct Ended {
     pub duration: Duration,
 }
 
-/// What became of TLS with a client.
+/// What became of TLS with a client or a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSummary {
     /// The version, such as `1.3`, and the cipher suite, once they had been agreed upon.

@@ -33,6 +33,7 @@ mod routing;
 mod searches;
 mod searching;
 mod secure;
+mod securing;
 mod session;
 mod sessions;
 mod shared;

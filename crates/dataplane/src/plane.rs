@@ -18,6 +18,7 @@ use std::time::Duration;
 use sys::datagram::is_datagram;
 use sys::net;
 use terms::CloseReason;
+use tls::Connectors;
 
 /// The options of the data plane.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +64,14 @@ const DESCRIPTORS_RESERVED: usize = 1 << 15;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DataPlane {
-    /// Starts the workers. Each passes its events to its own sink, which must not block.
+    /// Starts the workers. Each passes its events to its own sink, which must not block. Backends
+    /// refer to `connectors`.
     ///
     /// # Errors
     /// If the system has no room for the threads or their descriptors.
     pub fn start(
         options: Options,
+        connectors: Arc<Connectors>,
         mut sink: impl FnMut(usize) -> Box<dyn FnMut(Vec<Event>) + Send>,
     ) -> io::Result<Self> {
         let mut inboxes: Vec<Orders> = Vec::new();
@@ -82,7 +85,7 @@ impl DataPlane {
         let limit = sys::process::descriptor_limit();
         let pipes_most = (limit / 16 / workers.len()).min(PIPES_MOST);
         let seed = sys::clock::wall_nanos().cast_unsigned() ^ u64::from(std::process::id()) << 40;
-        let shared = Arc::new(Shared::new(workers, pipes_most, seed));
+        let shared = Arc::new(Shared::new(workers, pipes_most, seed, connectors));
         for (index, orders) in inboxes.into_iter().enumerate() {
             let (shared, sink) = (Arc::clone(&shared), sink(index));
             let (started, is_up) = channel();

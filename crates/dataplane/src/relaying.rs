@@ -3,9 +3,10 @@
 use crate::connect::start_over;
 use crate::listener::Observe;
 use crate::searches::Searches;
+use crate::securing::{close_tls, has_sent_all};
 use crate::session::{Extras, Next, Session, State};
 use crate::tools::{BUDGET, Tools};
-use crate::wire::{Either, Ends, Inspected, Plain, Rewriting, Secured, Transport, Watch};
+use crate::wire::{Either, Ends, Inspected, Plain, Rewriting, Transport, Watch};
 use balancing::Backend;
 use relay::{Link, Pumped, Verdict, pump};
 use std::net::SocketAddr;
@@ -152,41 +153,6 @@ fn pump_over<T: Transport>(
         tools.clear_rewritten();
     }
     pumped
-}
-
-/// Calls `act` with each side's TLS, where there is any.
-fn with_tls(session: &mut Session, tools: &Tools, mut act: impl FnMut(Side, &mut Secured<'_>)) {
-    let Some(extras) = &mut session.extras else { return };
-    let Some(tls) = &mut extras.tls else { return };
-    let upstream = match &mut session.state {
-        State::Relaying { upstream, .. } => Some(upstream),
-        State::Resetting { upstream, .. } => upstream.as_mut(),
-        _ => None,
-    };
-    let downstream = Plain::downstream(session.downstream.as_fd(), session.is_unix);
-    let upstream =
-        upstream.map(|it| Plain::upstream(it.socket.as_fd(), it.is_unix, &mut it.writes));
-    let [down, up] = &mut **tls;
-    let sides = [(Side::Downstream, down, Some(downstream)), (Side::Upstream, up, upstream)];
-    for (side, tls, socket) in sides {
-        if let (Some(tls), Some(socket)) = (tls, socket) {
-            act(side, &mut Secured { socket, tls, records: &tools.records, is_hung_up: false });
-        }
-    }
-}
-
-/// Says to TLS peers that nothing follows. Returns whether all has been sent.
-pub(crate) fn close_tls(session: &mut Session, tools: &Tools) -> bool {
-    let mut is_sent = true;
-    with_tls(session, tools, |_, it| is_sent &= it.close());
-    is_sent
-}
-
-/// Whether the victim of a reset has been sent everything that was sealed for it.
-fn has_sent_all(session: &mut Session, victim: Side, tools: &Tools) -> bool {
-    let mut is_sent = true;
-    with_tls(session, tools, |side, it| is_sent &= side != victim || !it.tls.has_unsent());
-    is_sent
 }
 
 /// Acts on the verdict once neither direction can move.

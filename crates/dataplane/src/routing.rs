@@ -110,8 +110,6 @@ fn choose(session: &mut Session, hello: ClientHello<'_>, asked: Option<Starttls>
     let pool = routing.find(hello.server_name, offers);
     let pool = pool.unwrap_or_else(|| Arc::clone(&session.listener.pool()));
     let server_name = hello.server_name.map(Into::into);
-    // Where TLS is ended, it does not go on to the backend.
-    let asked = asked.filter(|_| session.listener.settings().tls.is_none());
     let routed = Routed { server_name, affinity: pool.affinity.clone(), asked };
     session.extras.get_or_insert_default().routed = Some(Box::new(routed));
     pool

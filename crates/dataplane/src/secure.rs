@@ -1,8 +1,9 @@
 //! A connection's TLS between turns.
 
-use relay::Fault;
+use relay::{Fault, Ready};
 use std::cell::RefCell;
 use std::fmt;
+use terms::{ConnectFailure, TlsFault};
 use tls::{Channel, Failure};
 
 /// A connection's TLS. If it is idle, it has no buffer.
@@ -22,6 +23,10 @@ pub(crate) struct Secure {
     pub has_received: bool,
     /// Why nothing more can be received or sent.
     lost: Option<Loss>,
+    /// What events have reported about a backend's connection during its handshake.
+    pub seen: Ready,
+    /// Whether a step of a backend's handshake is to be taken.
+    pub is_queued: bool,
 }
 
 /// The end of a connection's TLS that was not agreed upon.
@@ -45,6 +50,17 @@ impl fmt::Display for Loss {
     }
 }
 
+impl Loss {
+    /// What it says about a backend.
+    pub fn of_backend(&self) -> ConnectFailure {
+        match self {
+            Self::Socket => ConnectFailure::Reset,
+            Self::Truncated => ConnectFailure::Tls(TlsFault::Ended),
+            Self::Protocol(failure) => ConnectFailure::Tls(failure.fault()),
+        }
+    }
+}
+
 /// A worker's memory for records, which all of its connections use one after another. It is taken
 /// when the first one needs it.
 pub(crate) type Records = RefCell<Vec<u8>>;
@@ -60,6 +76,8 @@ impl Secure {
             is_closed: false,
             has_received: false,
             lost: None,
+            seen: Ready::default(),
+            is_queued: false,
         }
     }
 
@@ -87,7 +105,7 @@ impl Secure {
     pub fn close(&mut self) {
         if !self.is_closed && self.lost.is_none() {
             self.is_closed = true;
-            self.channel.close(&mut self.unsent);
+            self.channel.close(&mut self.unsent, &mut self.held);
         }
     }
 

@@ -135,7 +135,7 @@ pub(crate) struct Routed {
     pub server_name: Option<Box<str>>,
     /// The affinity table of the pool that serves the client.
     pub affinity: Option<Arc<Affinity>>,
-    /// The protocol in which it asked for TLS. The backend is to be asked likewise.
+    /// The protocol in which it asked for TLS.
     pub asked: Option<Starttls>,
 }
 
@@ -239,9 +239,29 @@ impl Session {
         self.extras.as_ref()?.tls.as_ref()?[side as usize].as_ref()
     }
 
-    /// The protocol in which the backend is to be asked for TLS.
+    /// The protocol in which the backend is to be asked for TLS: the one in which the client has
+    /// asked, unless TLS ends here and the backend is spoken to in plain text.
     pub fn asks_for_tls(&self) -> Option<Starttls> {
-        self.extras.as_ref()?.routed.as_ref()?.asked
+        let asked = self.extras.as_ref()?.routed.as_ref()?.asked?;
+        let encrypts = || self.lease().is_some_and(|it| it.backend().encryption.is_some());
+        (self.tls(Side::Downstream).is_none() || encrypts()).then_some(asked)
+    }
+
+    /// The TLS of the connection to the backend.
+    pub fn upstream_tls_mut(&mut self) -> Option<&mut Secure> {
+        self.extras.as_mut()?.tls.as_mut()?[Side::Upstream as usize].as_mut()
+    }
+
+    /// Forgets the TLS of a connection to a backend, which has ended.
+    pub fn drop_upstream_tls(&mut self) {
+        if let Some(extras) = &mut self.extras
+            && let Some(tls) = &mut extras.tls
+        {
+            tls[Side::Upstream as usize] = None;
+            if tls.iter().all(Option::is_none) {
+                extras.tls = None;
+            }
+        }
     }
 
     /// Makes it the session of a client that a proxy announced.

@@ -1,6 +1,7 @@
 //! A worker's sessions, their timers, and their turns.
 
 use crate::chores::Listed;
+use crate::connect::Heard;
 use crate::event::{Ended, Event, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
@@ -8,12 +9,12 @@ use crate::listing::Found;
 use crate::moving::{Freezing, Moving, Portion, Staying};
 use crate::searches::Searches;
 use crate::searching::Searching;
-use crate::secure::Loss;
+use crate::secure::{Loss, Secure};
 use crate::session::{Greeting, Next, Session, State, micros};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
-use crate::{announcing, answering, connect, relaying, routing};
+use crate::{announcing, answering, connect, relaying, routing, securing};
 use balancing::Pool;
 use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
@@ -249,10 +250,9 @@ impl Sessions {
         match &session.state {
             State::Connecting { .. } => {
                 let searches = &mut self.searches;
-                if connect::handle_event(session, incarnation, ready, searches, tools, now) {
-                    self.deadlines.set(key, relaying::begin(session, now));
-                }
-                self.go_on(key, tools, now);
+                let heard =
+                    connect::handle_event(session, incarnation, ready, searches, tools, now);
+                self.handle_heard(key, heard, tools, now);
             }
             State::Relaying { upstream, .. } if upstream.incarnation == incarnation => {
                 session.link.handle_ready(Side::Upstream, ready);
@@ -270,6 +270,24 @@ impl Sessions {
             State::Handshaking { .. } => {}
             State::Answering { .. } | State::Changing => {}
         }
+    }
+
+    /// Goes on with a session that has heard something from its backend.
+    #[inline]
+    fn handle_heard(&mut self, key: usize, heard: Heard, tools: &mut Tools, now: Instant) {
+        let session = &mut self.slab[key];
+        match heard {
+            Heard::Nothing => {}
+            Heard::Connected => self.deadlines.set(key, relaying::begin(session, now)),
+            Heard::Shake => {
+                let tls = session.upstream_tls_mut();
+                if tls.is_some_and(|it| !std::mem::replace(&mut it.is_queued, true)) {
+                    self.handshakes.add(key);
+                }
+                return;
+            }
+        }
+        self.go_on(key, tools, now);
     }
 
     /// Does whatever is to be done for a session in its state.
@@ -358,6 +376,15 @@ impl Sessions {
             && let Some(key) = self.handshakes.next()
         {
             let Some(session) = self.slab.get_mut(key) else { continue };
+            if matches!(session.state, State::Connecting { .. }) {
+                let tls = session.upstream_tls_mut();
+                if tls.is_some_and(|it| std::mem::take(&mut it.is_queued)) {
+                    left -= 1;
+                    let heard = connect::shake(session, &mut self.searches, tools, now);
+                    self.handle_heard(key, heard, tools, now);
+                }
+                continue;
+            }
             let State::Handshaking { pool } = &session.state else { continue };
             if !std::mem::replace(&mut session.queued, false) {
                 continue; // another one, by now
@@ -459,7 +486,7 @@ impl Sessions {
             self.handshakes.under_way -= 1;
         }
         if cut == Some(Cut::Close) {
-            relaying::close_tls(&mut session, tools);
+            securing::close_tls(&mut session, tools);
         }
         session.give_back_pipes(&mut tools.pipes);
         let pipes = session.extras.iter_mut().flat_map(|extras| &mut extras.pipes);
@@ -531,18 +558,9 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         client: session.client(),
         peer: session.peer(),
         server_name: session.server_name().map(Into::into),
-        tls: session.tls(Side::Downstream).map(|tls| {
-            Box::new(TlsSummary {
-                agreed: tls.channel.agreed(),
-                // A reset needs no explanation, nor does a health check.
-                failure: tls
-                    .loss()
-                    .filter(|loss| {
-                        !matches!(loss, Loss::Socket) && reason != CloseReason::ClientFin
-                    })
-                    .map(ToString::to_string),
-            })
-        }),
+        // A health check needs no explanation.
+        tls: summary(session.tls(Side::Downstream), reason != CloseReason::ClientFin),
+        backend_tls: summary(session.tls(Side::Upstream), true),
         backend: session.lease().map(|lease| Arc::clone(lease.backend())),
         source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
         reason,
@@ -554,6 +572,14 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         backend_path: session.path(Side::Upstream),
         duration: now.since(session.started),
     }
+}
+
+/// What became of TLS. A reset needs no explanation.
+fn summary(tls: Option<&Secure>, is_explained: bool) -> Option<Box<TlsSummary>> {
+    let tls = tls?;
+    let loss = tls.loss().filter(|loss| is_explained && !matches!(loss, Loss::Socket));
+    let (agreed, failure) = (tls.channel.agreed(), loss.map(ToString::to_string));
+    Some(Box::new(TlsSummary { agreed, failure }))
 }
 
 /// Sends an end of file, and reads what is there: unread bytes would turn the close into a reset.

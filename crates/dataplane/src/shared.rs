@@ -17,6 +17,7 @@ use sys::datagram::is_datagram;
 use sys::epoll::Waker;
 use sys::net;
 use terms::{Address, CloseReason, ListenerId};
+use tls::Connectors;
 
 /// What workers share with each other.
 pub(crate) struct Shared {
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub seed: u64,
     /// Distinguishes the ids of this process's sessions from those of all others.
     pub process_id: u64,
+    /// What connections to backends use TLS with.
+    pub connectors: Arc<Connectors>,
     /// The TCP and UDP addresses that we listen on; changes when a listener begins or ends.
     doors: ArcSwap<Vec<Door>>,
     /// The number of doors opened so far.
@@ -106,7 +109,12 @@ const RESERVED_DESCRIPTORS: usize = 64;
 const RESERVED_FOR_DOORS: usize = 16;
 
 impl Shared {
-    pub fn new(workers: Vec<Handle>, pipes_most: usize, seed: u64) -> Self {
+    pub fn new(
+        workers: Vec<Handle>,
+        pipes_most: usize,
+        seed: u64,
+        connectors: Arc<Connectors>,
+    ) -> Self {
         let sessions_most = AtomicU32::new(0);
         let process_id = {
             let mut hasher = DefaultHasher::new(); // so that the id does not reveal the seed
@@ -114,8 +122,16 @@ impl Shared {
             hasher.finish()
         };
         let (doors, doors_opened) = (ArcSwap::default(), AtomicU64::new(0));
-        let shared =
-            Self { workers, sessions_most, pipes_most, seed, process_id, doors, doors_opened };
+        let shared = Self {
+            workers,
+            sessions_most,
+            pipes_most,
+            seed,
+            process_id,
+            connectors,
+            doors,
+            doors_opened,
+        };
         shared.measure_descriptors();
         shared
     }

@@ -48,7 +48,8 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
             }
         })
     };
-    let plane = DataPlane::start(Options { workers: 1, spin: None }, sink).expect("threads");
+    let plane = DataPlane::start(Options { workers: 1, spin: None }, Default::default(), sink)
+        .expect("threads");
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
     let backend = Backend::new(backend.to_string(), vec![Address::Ip(backend)], state);
     let tier = Tier { backends: [Arc::new(backend)].into_iter().collect(), ..Tier::default() };

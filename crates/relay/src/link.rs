@@ -47,6 +47,18 @@ pub struct Ready {
     pub failed: bool,
 }
 
+impl Ready {
+    /// Adds the facts of another event about the same connection.
+    pub fn add(&mut self, event: Self) {
+        // A hangup and a failure are for the next read to find.
+        self.readable |= event.readable || event.hangup || event.failed || event.urgent;
+        self.writable |= event.writable;
+        self.hangup |= event.hangup;
+        self.urgent |= event.urgent;
+        self.failed |= event.failed;
+    }
+}
+
 /// What to do next for one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -111,13 +123,7 @@ impl Link {
     /// Takes in what an event reported about `side`'s connection.
     pub fn handle_ready(&mut self, side: Side, event: Ready) {
         self.streams[side as usize].needless |= event.readable && self.needs_no_news(side);
-        let ready = &mut self.ready[side as usize];
-        // A hangup and a failure are for the next read to find.
-        ready.readable |= event.readable || event.hangup || event.failed || event.urgent;
-        ready.writable |= event.writable;
-        ready.hangup |= event.hangup;
-        ready.urgent |= event.urgent;
-        ready.failed |= event.failed;
+        self.ready[side as usize].add(event);
     }
 
     /// Whether events of `side` would say nothing new until its pipe is empty, except for its end: it

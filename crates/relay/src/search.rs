@@ -164,6 +164,7 @@ impl Search {
     pub fn on_none_left(&mut self, none_tried: CloseReason) {
         self.state = State::GivenUp(match self.last_failure {
             Some(ConnectFailure::TimedOut | ConnectFailure::Busy) => CloseReason::ConnectTimeout,
+            Some(ConnectFailure::Tls(_) | ConnectFailure::NoTls) => CloseReason::BackendTlsFailed,
             Some(_) => CloseReason::ConnectRefused,
             None => none_tried,
         });

@@ -234,7 +234,7 @@ fn has_address_for(address: SocketAddr) -> bool {
 pub fn system_error(failure: ConnectFailure) -> io::Error {
     let error = match failure {
         ConnectFailure::Refused | ConnectFailure::Loop => Errno::CONNREFUSED,
-        ConnectFailure::NoTls => Errno::PROTO,
+        ConnectFailure::NoTls | ConnectFailure::Tls(_) => Errno::PROTO,
         ConnectFailure::TimedOut => Errno::TIMEDOUT,
         ConnectFailure::Reset => Errno::CONNRESET,
         ConnectFailure::NoRoute => Errno::NETUNREACH,

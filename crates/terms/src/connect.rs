@@ -1,5 +1,6 @@
 //! Why a connection to a backend did not come about.
 
+use crate::TlsFault;
 use std::fmt;
 use std::io;
 
@@ -17,6 +18,8 @@ pub enum ConnectFailure {
     Reset,
     /// The backend did not agree to TLS, or said more than that.
     NoTls,
+    /// The TLS handshake with the backend failed.
+    Tls(TlsFault),
     /// No route leads there.
     NoRoute,
     /// A router, or the network itself, said that the host cannot be reached.
@@ -88,7 +91,7 @@ impl ConnectFailure {
             Self::NoTls | Self::Forbidden | Self::Loop | Self::NoPort | Self::NoSocket => {
                 FailureKind::Other
             }
-            Self::Other(_) => FailureKind::Other,
+            Self::Tls(_) | Self::Other(_) => FailureKind::Other,
         }
     }
 
@@ -107,6 +110,7 @@ impl fmt::Display for ConnectFailure {
             Self::TimedOut => "no answer within the connect time-out",
             Self::Reset => "connection reset before the first byte",
             Self::NoTls => "the backend does not agree to TLS",
+            Self::Tls(fault) => return write!(f, "TLS failed: {fault}"),
             Self::NoRoute => "network unreachable",
             Self::Unreachable => "host unreachable",
             Self::Missing => "no such socket",

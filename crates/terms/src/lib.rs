@@ -8,6 +8,7 @@
 mod address;
 mod backend;
 mod connect;
+mod encryption;
 mod flows;
 mod instant;
 mod limit;
@@ -20,6 +21,7 @@ mod timeouts;
 pub use address::{Address, Source};
 pub use backend::BackendId;
 pub use connect::{ConnectFailure, FailureKind};
+pub use encryption::{BackendTls, ConnectorId, Encryption, TlsFault};
 pub use flows::FlowRules;
 pub use instant::Instant;
 pub use limit::Limit;

@@ -90,6 +90,8 @@ pub enum CloseReason {
     /// The client did not send all of its ClientHello in time, or did not complete the TLS handshake
     /// within `tls-timeout`.
     TlsTimeout,
+    /// No backend was left to try; TLS with the last one failed.
+    BackendTlsFailed,
     /// No local socket for the backend was available within the connect time-out.
     NoSocket,
     /// No data arrived for `idle-timeout`.
@@ -120,7 +122,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -135,6 +137,7 @@ impl CloseReason {
         Self::ProxyTimeout,
         Self::TlsFailed,
         Self::TlsTimeout,
+        Self::BackendTlsFailed,
         Self::NoSocket,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
@@ -163,6 +166,7 @@ impl CloseReason {
             Self::ProxyTimeout => "proxy-timeout",
             Self::TlsFailed => "tls-handshake-failed",
             Self::TlsTimeout => "tls-timeout",
+            Self::BackendTlsFailed => "backend-tls-failed",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",

@@ -1,10 +1,11 @@
 //! What a listener terminates TLS with.
 
+use crate::error::{MaterialError, at};
 use crate::identity::{IdentityError, chain, identity, keys};
 use crate::names::ByName;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::{Error, ServerConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,32 +35,12 @@ pub struct Material {
     pub protocols: Vec<String>,
 }
 
-/// Why there is no [`Acceptor`].
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptorError {
-    /// A file cannot be used.
-    #[error("cannot use {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: IdentityError,
-    },
-    /// The library refuses the whole.
-    #[error("TLS cannot be set up")]
-    Library(#[from] Error),
-}
-
 impl Acceptor {
     /// Checks the material, and prepares it for use.
     ///
     /// # Errors
-    /// See [`AcceptorError`].
-    pub fn new(material: &Material) -> Result<Self, AcceptorError> {
-        let at = |path: &PathBuf| {
-            let path = path.clone();
-            |source| AcceptorError::File { path, source }
-        };
+    /// See [`MaterialError`].
+    pub fn new(material: &Material) -> Result<Self, MaterialError> {
         let mut names = ByName::default();
         let mut all_keys = Vec::new();
         for PemFile { path, text } in &material.keys {
@@ -102,7 +83,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If the system has no random numbers.
-    pub fn new() -> Result<Self, AcceptorError> {
+    pub fn new() -> Result<Self, MaterialError> {
         Ok(Self(Ticketer::new()?))
     }
 }

@@ -1,11 +1,16 @@
 //! One connection's records: the handshake, plain bytes from records, and records from plain bytes.
 
 use crate::acceptor::Acceptor;
+use crate::connector::Connector;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{AlertDescription, CommonState, Error, ProtocolVersion};
+use rustls::{
+    AlertDescription, CertificateError, CommonState, Error, InvalidMessage, ProtocolVersion,
+};
 use std::sync::Arc;
+use terms::TlsFault;
 
 /// A TLS connection, from its first record to its last. It has no buffer of its own: records are in
 /// the caller's memory, and those that are incomplete stay there.
@@ -19,7 +24,6 @@ pub struct Channel {
 
 enum Engine {
     Server(Box<UnbufferedServerConnection>),
-    #[expect(dead_code, reason = "connections to backends come next")]
     Client(Box<UnbufferedClientConnection>),
 }
 
@@ -56,6 +60,33 @@ pub enum Failure {
     Refused(Error),
 }
 
+impl Failure {
+    /// What it says about a backend.
+    #[must_use]
+    pub fn fault(&self) -> TlsFault {
+        use CertificateError as Bad;
+        match self {
+            Self::Alert(alert) => TlsFault::Alert(alert.as_str().unwrap_or("unknown")),
+            Self::TooLong => TlsFault::Refused,
+            Self::Refused(Error::InvalidMessage(message)) => match message {
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::MessageTooLarge
+                | InvalidMessage::InvalidEmptyPayload => TlsFault::NotTls,
+                _ => TlsFault::Refused,
+            },
+            Self::Refused(Error::InvalidCertificate(problem)) => match problem {
+                Bad::UnknownIssuer | Bad::BadSignature => TlsFault::Untrusted,
+                Bad::NotValidForName | Bad::NotValidForNameContext { .. } => TlsFault::OtherName,
+                Bad::Expired | Bad::ExpiredContext { .. } => TlsFault::Expired,
+                Bad::NotValidYet | Bad::NotValidYetContext { .. } => TlsFault::NotYetValid,
+                _ => TlsFault::Certificate,
+            },
+            Self::Refused(_) => TlsFault::Refused,
+        }
+    }
+}
+
 /// How much longer records may be than the plain bytes in them, for every 16 kB, and once for what
 /// the protocol itself has to say.
 const RECORD_OVERHEAD: usize = 64;
@@ -73,12 +104,29 @@ impl Channel {
     /// None, unless the configuration is broken.
     pub fn accept(acceptor: &Acceptor) -> Result<Self, Failure> {
         let server = UnbufferedServerConnection::new(Arc::clone(&acceptor.config));
-        let server = server.map_err(Failure::Refused)?;
-        Ok(Self {
-            engine: Engine::Server(Box::new(server)),
-            waiting: Vec::new(),
-            peer_closed: false,
-        })
+        Ok(Self::new(Engine::Server(Box::new(server.map_err(Failure::Refused)?))))
+    }
+
+    /// The client's side of a connection that was just made, to a server with this name. It has
+    /// something to say at once: see [`Channel::shake`].
+    ///
+    /// # Errors
+    /// If nobody can have such a name.
+    pub fn connect(connector: &Connector, name: &str) -> Result<Self, Failure> {
+        let name = ServerName::try_from(name.to_owned());
+        let name = name.map_err(|error| Failure::Refused(Error::General(error.to_string())))?;
+        let client = UnbufferedClientConnection::new(Arc::clone(&connector.config), name);
+        Ok(Self::new(Engine::Client(Box::new(client.map_err(Failure::Refused)?))))
+    }
+
+    fn new(engine: Engine) -> Self {
+        Self { engine, waiting: Vec::new(), peer_closed: false }
+    }
+
+    /// Whether the peer is a client.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        matches!(self.engine, Engine::Server(_))
     }
 
     /// The version of the protocol and the cipher suite, once they have been agreed upon.
@@ -146,22 +194,29 @@ impl Channel {
     }
 
     /// Encrypts `plain` into `records`, which must have room for it and [`RECORDS_ROOM`] more.
-    /// Returns how long the records are.
+    /// Returns how long the records are. `held` is what the last call has left of the records that
+    /// were received: the library refers to a message that is incomplete.
     ///
     /// # Errors
     /// If the keys have been used for too much data, and cannot be replaced: TLS 1.2.
-    pub fn seal(&mut self, plain: &[u8], records: &mut [u8]) -> Result<usize, Failure> {
+    pub fn seal(
+        &mut self,
+        plain: &[u8],
+        records: &mut [u8],
+        held: &mut [u8],
+    ) -> Result<usize, Failure> {
         match &mut self.engine {
-            Engine::Server(server) => seal(server.as_mut(), plain, records),
-            Engine::Client(client) => seal(client.as_mut(), plain, records),
+            Engine::Server(server) => seal(server.as_mut(), plain, records, held),
+            Engine::Client(client) => seal(client.as_mut(), plain, records, held),
         }
     }
 
-    /// Adds the close_notify to `out`, after which nothing can be sealed.
-    pub fn close(&mut self, out: &mut Vec<u8>) {
+    /// Adds the close_notify to `out`, after which nothing can be sealed. `held` as for
+    /// [`Channel::seal`].
+    pub fn close(&mut self, out: &mut Vec<u8>, held: &mut [u8]) {
         match &mut self.engine {
-            Engine::Server(server) => close(server.as_mut(), out),
-            Engine::Client(client) => close(client.as_mut(), out),
+            Engine::Server(server) => close(server.as_mut(), out, held),
+            Engine::Client(client) => close(client.as_mut(), out, held),
         }
     }
 
@@ -250,7 +305,7 @@ fn drive<S: Side>(
             Ok(ConnectionState::PeerClosed) => *sink.peer_closed = true,
             Ok(_) => goes_on = false,
             Err(error) => {
-                add_alert(side, out);
+                add_alert(side, &mut records[used + discard..], out);
                 return Err(failure(error));
             }
         }
@@ -261,12 +316,33 @@ fn drive<S: Side>(
     }
 }
 
-/// Adds the alert that goes with an error.
-fn add_alert<S: Side>(side: &mut S, out: &mut Vec<u8>) {
-    while let Ok(ConnectionState::EncodeTlsData(mut message)) = side.process(&mut []).state {
+/// Adds the alert that goes with an error, after what was to be sent before. `rest` is what was not
+/// used up: the library may refer to it, and must not find less. After the alert it is not asked
+/// again, because it would look at the same record once more.
+fn add_alert<S: Side>(side: &mut S, rest: &mut [u8], out: &mut Vec<u8>) {
+    while let Ok(ConnectionState::EncodeTlsData(mut message)) = side.process(rest).state {
+        let start = out.len();
         encode(&mut message, out);
+        if is_alert(&out[start..]) {
+            return;
+        }
     }
 }
+
+/// Whether a record is an alert, also one that TLS 1.3 has encrypted: nothing else is so short.
+fn is_alert(record: &[u8]) -> bool {
+    match record.first() {
+        Some(&ALERT) => true,
+        Some(&APPLICATION_DATA) => record.len() == ENCRYPTED_ALERT_BYTES,
+        _ => false,
+    }
+}
+
+/// Types of records (RFC 8446, section 5.1).
+const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+/// Its header, level and description, the inner type, and the tag.
+const ENCRYPTED_ALERT_BYTES: usize = 5 + 2 + 1 + 16;
 
 fn encode<D>(message: &mut rustls::unbuffered::EncodeTlsData<'_, D>, out: &mut Vec<u8>) {
     let Err(EncodeError::InsufficientSize(short)) = message.encode(&mut []) else { return };
@@ -277,10 +353,15 @@ fn encode<D>(message: &mut rustls::unbuffered::EncodeTlsData<'_, D>, out: &mut V
     }
 }
 
-fn seal<S: Side>(side: &mut S, plain: &[u8], records: &mut [u8]) -> Result<usize, Failure> {
+fn seal<S: Side>(
+    side: &mut S,
+    plain: &[u8],
+    records: &mut [u8],
+    held: &mut [u8],
+) -> Result<usize, Failure> {
     let mut start = 0;
     loop {
-        match side.process(&mut []).state.map_err(failure)? {
+        match side.process(held).state.map_err(failure)? {
             ConnectionState::EncodeTlsData(mut message) => {
                 start += message.encode(&mut records[start..]).map_err(exhausted)?;
             }
@@ -295,9 +376,9 @@ fn seal<S: Side>(side: &mut S, plain: &[u8], records: &mut [u8]) -> Result<usize
     }
 }
 
-fn close<S: Side>(side: &mut S, out: &mut Vec<u8>) {
+fn close<S: Side>(side: &mut S, out: &mut Vec<u8>, held: &mut [u8]) {
     loop {
-        match side.process(&mut []).state {
+        match side.process(held).state {
             Ok(ConnectionState::EncodeTlsData(mut message)) => encode(&mut message, out),
             Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
             Ok(ConnectionState::PeerClosed) => {}

@@ -16,6 +16,9 @@ pub enum IdentityError {
     /// There is no certificate.
     #[error("there is no certificate in it; the file needs `-----BEGIN CERTIFICATE-----`")]
     NoCertificate,
+    /// No certificate can be used as that of an authority.
+    #[error("there is no usable certificate of an authority in it")]
+    NoAuthority,
     /// There is no key.
     #[error("there is no private key in it; the file needs `-----BEGIN PRIVATE KEY-----`")]
     NoKey,
@@ -35,9 +38,13 @@ pub enum IdentityError {
 
 /// The certificates of a file, the end entity's first.
 pub(crate) fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let chain = chain.map_err(IdentityError::Pem)?;
+    let chain = certificates(text)?;
     if chain.is_empty() { Err(IdentityError::NoCertificate) } else { Ok(chain) }
+}
+
+/// The certificates of a file, of whomever they are.
+pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(IdentityError::Pem)
 }
 
 /// The keys of a file.

@@ -1,7 +1,7 @@
-//! TLS on `rustls`, without files and sockets: what a listener terminates with, and one
-//! connection's records.
+//! TLS on `rustls`, without files and sockets: what a listener terminates with, what connections to
+//! backends begin with, and one connection's records.
 //!
-//! [`Acceptor`] is made of the contents of certificate files. A [`Channel`] turns records into
+//! An [`Acceptor`] and a [`Connector`] are made of the contents of certificate files. A [`Channel`] turns records into
 //! plain bytes and back; whoever owns the socket moves the records. Nothing here is touched, and
 //! the cryptographic library is not loaded, unless a configuration asks for TLS. Start at
 //! [`Channel`].
@@ -10,9 +10,18 @@
 
 mod acceptor;
 mod channel;
+mod connector;
+mod connectors;
+mod error;
 mod identity;
 mod names;
 
-pub use acceptor::{Acceptor, AcceptorError, Material, PemFile, Tickets};
+pub use acceptor::{Acceptor, Material, PemFile, Tickets};
 pub use channel::{Channel, Failure, Opened, RECORDS_ROOM, Shaken};
+pub use connector::{Connector, ConnectorMaterial};
+pub use connectors::Connectors;
+pub use error::MaterialError;
 pub use identity::IdentityError;
+
+#[cfg(test)]
+mod tests;

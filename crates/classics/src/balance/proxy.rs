@@ -98,6 +98,7 @@ impl BalanceProxy {
                 FailoverScope::LaterTiers
             },
             send_proxy: None,
+            tls: Default::default(),
             last_resort: true,
             access: AccessList::everyone(),
             reject: None,

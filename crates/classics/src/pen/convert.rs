@@ -98,6 +98,7 @@ impl PenSettings {
             failover,
             hash_failover: failover,
             send_proxy: None,
+            tls: Default::default(),
             last_resort: false,
             access: self.lists[self.client_acl].list(),
             reject: self.abuse.as_ref().map(|server| self.backend(server)),

@@ -4,7 +4,7 @@
 use super::bounded::each;
 use config::file::{Code, Part, Places};
 use config::{Bind, Config, Process};
-use control::{Client, StartError, admin_sockets, can_listen, can_terminate};
+use control::{Client, StartError, admin_sockets, can_listen, can_originate, can_terminate};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,12 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
         }
         if let Some(Err(error)) = listener.tls.as_ref().map(can_terminate) {
             let part = Part::Listener(&listener.name, "tls-cert");
+            places.report(Code::File, part, &with_causes(&*error), "");
+        }
+    }
+    for pool in &config.pools {
+        for error in pool.tls_ways().filter_map(|tls| can_originate(&tls).err()) {
+            let part = Part::Pool(&pool.name, "backend-tls");
             places.report(Code::File, part, &with_causes(&*error), "");
         }
     }

@@ -9,6 +9,7 @@ mod admitting;
 mod announcing;
 mod checking;
 mod choosing;
+mod encrypting;
 mod failing;
 mod flows;
 mod formatting;

@@ -20,7 +20,7 @@ pub use manager::{Manager, pass, passing, start_with};
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 pub use testing::{Mmdb, Network, skip_unless};
-pub use tls::{Authority, Issued, TlsClient};
+pub use tls::{Authority, Issued, TlsClient, TlsServer};
 
 use fidelity::{Claim, wait_until};
 use std::fmt;

@@ -1,14 +1,23 @@
-//! TLS at the other end: an authority, the certificates that it issues, and clients that trust it.
+//! TLS at the other end: an authority, the certificates that it issues, clients that trust it, and
+//! servers that it vouches for.
 
 use super::{Client, Port};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::client::ClientConnectionData;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerConnectionData, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig,
+    ServerConnection, SideData, StreamOwned,
+};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::DerefMut;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,6 +55,46 @@ impl Authority {
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
+    /// What a server needs that has a certificate for these names.
+    pub fn serve(&self, names: &[&str]) -> ServerConfig {
+        self.serve_with(names, &[&TLS13, &TLS12], WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// What a server needs that wants to see certificates of clients.
+    pub fn serve_verified(&self, names: &[&str]) -> ServerConfig {
+        self.serve_with(names, &[&TLS13, &TLS12], self.verified_clients())
+    }
+
+    /// Has clients show certificates of this authority.
+    pub fn verified_clients(&self) -> Arc<dyn ClientCertVerifier> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(self.roots().into(), provider);
+        builder.build().unwrap()
+    }
+
+    /// The same, with these versions of the protocol.
+    pub fn serve_with(
+        &self,
+        names: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> ServerConfig {
+        let Issued { certificate, key } = self.issue(names);
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap);
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(versions).unwrap();
+        let builder = builder.with_client_cert_verifier(clients);
+        builder.with_single_cert(chain.collect(), key).unwrap()
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(self.0.der().to_vec())).unwrap();
+        roots
+    }
+
     /// Its own certificate, in PEM.
     pub fn pem(&self) -> String {
         self.0.pem()
@@ -61,8 +110,7 @@ impl Authority {
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(self.0.der().to_vec())).unwrap();
+        let roots = self.roots();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(versions).unwrap();
@@ -70,8 +118,27 @@ impl Authority {
     }
 }
 
+/// A peer that speaks TLS.
+pub struct TlsPeer<C, S: SideData>(pub StreamOwned<C, TcpStream>)
+where
+    C: DerefMut<Target = ConnectionCommon<S>>;
+
 /// A client that speaks TLS.
-pub struct TlsClient(pub StreamOwned<ClientConnection, TcpStream>);
+pub type TlsClient = TlsPeer<ClientConnection, ClientConnectionData>;
+/// A server that speaks TLS.
+pub type TlsServer = TlsPeer<ServerConnection, ServerConnectionData>;
+
+impl TlsServer {
+    /// Completes the handshake with a client.
+    pub fn accept(client: Client, config: &Arc<ServerConfig>) -> std::io::Result<Self> {
+        let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+        let mut stream = StreamOwned::new(connection, client.0);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self(stream))
+    }
+}
 
 impl TlsClient {
     /// Connects, and completes the handshake with whoever has a certificate for `name`.
@@ -93,7 +160,12 @@ impl TlsClient {
     pub fn connect(port: &Port, config: &Arc<ClientConfig>, name: &str) -> Self {
         Self::try_connect(port, config, name).unwrap()
     }
+}
 
+impl<C, S: SideData> TlsPeer<C, S>
+where
+    C: DerefMut<Target = ConnectionCommon<S>>,
+{
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).unwrap();
@@ -103,7 +175,7 @@ impl TlsClient {
     /// Says that nothing follows, and ends its direction of the socket.
     #[track_caller]
     pub fn finish(&mut self) {
-        self.0.conn.send_close_notify();
+        self.0.conn.deref_mut().send_close_notify();
         self.0.flush().unwrap();
         self.0.sock.shutdown(std::net::Shutdown::Write).unwrap();
     }

@@ -36,6 +36,7 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
         send_proxy: bit(0).then_some(SendProxy::V1),
         access: AccessList::everyone(),
         reject: bit(6).then(|| backend(99, seed)),
+        tls: PoolTls { name: bit(1).then(|| "a.test".to_owned()), ..PoolTls::default() },
         affinity: bit(7).then_some(Affinity { clients_max: 5, time_limit: None, sticky: true }),
         fixed_places: bit(2),
     }

@@ -107,6 +107,8 @@ pub(super) struct BackendTable {
     pub(super) priority: Option<Word>,
     pub(super) access: Vec<Setting>,
     pub(super) send_proxy: Option<Word>,
+    pub(super) tls: Option<Word>,
+    pub(super) tls_name: Option<Word>,
     pub(super) admin: Option<Word>,
 }
 
@@ -269,6 +271,8 @@ fn backend(item: &Item) -> Option<BackendPart> {
         priority: word("priority"),
         access: settings(table),
         send_proxy: word("send-proxy"),
+        tls: word("backend-tls"),
+        tls_name: word("backend-tls-name"),
         admin: word("admin"),
     })))
 }

@@ -263,8 +263,19 @@ fn backends(tier: &Tier, lost: &mut Vec<String>) -> Value {
 
 /// A string if an operand can say it all, otherwise a table.
 fn backend(backend: &Backend, lost: &mut Vec<String>) -> Value {
-    let Backend { id: _, name, endpoint, limits, weight, priority, access, send_proxy, admin } =
-        backend;
+    let Backend {
+        id: _,
+        name,
+        endpoint,
+        limits,
+        weight,
+        priority,
+        access,
+        send_proxy,
+        tls,
+        tls_name,
+        admin,
+    } = backend;
     let Limits { sessions_max, sessions_max_affine } = limits;
     if let Endpoint::Unix(path) = endpoint
         && path.to_str().is_none()
@@ -289,6 +300,12 @@ fn backend(backend: &Backend, lost: &mut Vec<String>) -> Value {
     keys.access(access, &format!("backend {endpoint}"));
     if let Some(form) = send_proxy {
         keys.set_text("send-proxy", form.word());
+    }
+    if let Some(tls) = tls {
+        keys.set_text("backend-tls", tls.word());
+    }
+    if let Some(name) = tls_name {
+        keys.set_text("backend-tls-name", name);
     }
     keys.choice("admin", *admin, AdminState::Enabled);
     lost.append(&mut keys.lost);

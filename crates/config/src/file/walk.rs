@@ -436,6 +436,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Access
             | Shape::Proxies
             | Shape::ServerName
+            | Shape::Host
             | Shape::Backend
             | Shape::Choice(_)
     )

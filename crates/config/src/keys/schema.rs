@@ -92,6 +92,7 @@ fn value(shape: Shape) -> Value {
         Shape::Destination => any([reference("destination"), variable()]),
         Shape::Access => any([reference("entry"), variable()]),
         Shape::Proxies => any([reference("proxies"), variable()]),
+        Shape::Host => any([reference("host"), variable()]),
         Shape::ServerName => any([reference("server-name"), variable()]),
         Shape::Backend => any([reference("operand"), reference(def(Place::Backend)), variable()]),
         Shape::Tier => any([list(value(Shape::Backend)), reference(def(Place::Tier))]),
@@ -162,7 +163,7 @@ const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcache
                       |http:\"?/|(send|expect)=";
 
 /// The forms of strings that several keys share.
-fn strings() -> [(&'static str, String); 9] {
+fn strings() -> [(&'static str, String); 10] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
     let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
@@ -181,6 +182,7 @@ fn strings() -> [(&'static str, String); 9] {
         ("destination", format!("^({host}(:{port}*)?|{path}+)$")),
         ("entry", format!("^(allow|deny) +({network}|country:[A-Za-z0-9]{{2}})$")),
         ("proxies", format!("^{proxies}(,{proxies})*$")),
+        ("host", r"^[A-Za-z0-9_.:-]{1,253}$".to_owned()),
         ("server-name", format!(r"^(?!{address}$)(?=.{{1,255}}$)(\*\.)?{label}(\.{label})*\.?$")),
     ]
 }

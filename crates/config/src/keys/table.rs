@@ -6,7 +6,7 @@ use crate::words::Choice;
 use crate::{Family, LogFormat, Protocol};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
-use terms::{Cut, SendProxy, SpliceMode, Starttls};
+use terms::{BackendTls, Cut, SendProxy, SpliceMode, Starttls};
 
 pub(super) const KEYS: &[Key] = &[
     own("process", File, Shape::Table(Process), "{ user = \"evenkeel\" }", "How the process runs"),
@@ -181,6 +181,12 @@ pub(super) const KEYS: &[Key] = &[
     )),
     shared(option("reject", Pool, Shape::Backend, "\"192.0.2.9:80\"")),
     shared(option("send-proxy", Pool, Shape::Choice(SEND_PROXY_FORMS), "\"v2\"")),
+    shared(option("backend-tls", Pool, Shape::Choice(BACKEND_TLS), "\"verify\"")),
+    shared(option("backend-tls-ca", Pool, Shape::OneOrMore(&Shape::Text), "\"/etc/tls/ca.pem\"")),
+    shared(option("backend-tls-name", Pool, Shape::Host, "\"app.example.org\"")),
+    shared(option("backend-tls-cert", Pool, Shape::Text, "\"/etc/tls/client.pem\"")),
+    shared(option("backend-tls-key", Pool, Shape::Text, "\"/etc/tls/client.key\"")),
+    shared(option("backend-tls-alpn", Pool, Shape::OneOrMore(&Shape::Text), "\"h2\"")),
     own(
         "fixed-places",
         Pool,
@@ -281,6 +287,20 @@ pub(super) const KEYS: &[Key] = &[
         "As `send-proxy` in a pool, for this backend [default: the pool's]",
     ),
     own(
+        "backend-tls",
+        Backend,
+        Shape::Choice(BACKEND_TLS),
+        "\"off\"",
+        "As `backend-tls` in a pool, for this backend [default: the pool's]",
+    ),
+    own(
+        "backend-tls-name",
+        Backend,
+        Shape::Host,
+        "\"app2.example.org\"",
+        "As `backend-tls-name` in a pool, for this backend [default: the pool's]",
+    ),
+    own(
         "admin",
         Backend,
         Shape::Choice(ADMIN_STATES),
@@ -326,6 +346,7 @@ const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
 const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();
 const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>();
 const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
+const BACKEND_TLS: &[&str] = &words::<BackendTls, { BackendTls::WORDS.len() }>();
 const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();

@@ -6,7 +6,8 @@ use crate::operand::{
     OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, split_tiers,
 };
 use crate::{
-    Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, Process, Tier, Tls,
+    Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, PoolTls, Process, Tier,
+    Tls,
 };
 use balancing::Policy;
 use std::sync::Arc;
@@ -103,6 +104,14 @@ impl NativeArgs {
             hash_failover: self.hash_failover,
             last_resort: !self.no_last_resort,
             send_proxy: self.send_proxy,
+            tls: PoolTls {
+                mode: self.backend_tls,
+                name: self.backend_tls_name.clone(),
+                authorities: self.backend_tls_ca.clone(),
+                certificate: self.backend_tls_cert.clone(),
+                key: self.backend_tls_key.clone(),
+                protocols: self.backend_tls_alpn.clone(),
+            },
             access: Arc::new(self.access.list()),
             reject: self.reject(port, services)?,
             affinity: self.affinity.map(|clients_max| Affinity {

@@ -155,6 +155,9 @@ fn backend_inexpressible(all: &mut Vec<String>, name: &str, backend: &Backend, i
     if let Some(form) = backend.send_proxy {
         all.push(format!("{name} has a PROXY header of its own, {}", form.word()));
     }
+    if backend.tls.is_some() || backend.tls_name.is_some() {
+        all.push(format!("{name} has TLS settings of its own"));
+    }
     if is_asked && !backend.access.entries().is_empty() {
         all.push(format!("{name} has an access list of its own"));
     }

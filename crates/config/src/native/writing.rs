@@ -8,7 +8,8 @@ use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
-    Affinity, Checks, Listener, LogFormat, PeriodicProbe, Pool, Process, StateDirectory, Tls,
+    Affinity, Checks, Listener, LogFormat, PeriodicProbe, Pool, PoolTls, Process, StateDirectory,
+    Tls,
 };
 use balancing::FailoverScope;
 use std::num::NonZeroU32;
@@ -74,6 +75,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         failover,
         hash_failover,
         last_resort,
+        tls,
         affinity,
         name: _,
         tiers: _,
@@ -100,6 +102,21 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         to.number("affinity", Some(*clients_max));
         to.option("affinity-time", *time_limit, None, |limit| Patience(limit).to_string());
         to.flag("affinity-count-only", !sticky);
+    }
+    pool_tls(to, tls);
+}
+
+fn pool_tls(to: &mut impl Options, tls: &PoolTls) {
+    let PoolTls { mode, name, authorities, certificate, key, protocols } = tls;
+    if *tls != PoolTls::default() {
+        to.set_text("backend-tls", mode.word()); // even if it is off: single backends may differ
+    }
+    to.set_paths("backend-tls-ca", authorities);
+    to.option("backend-tls-name", name.as_ref(), None, |name| name.cloned().unwrap_or_default());
+    to.path("backend-tls-cert", certificate.as_deref());
+    to.path("backend-tls-key", key.as_deref());
+    if !protocols.is_empty() {
+        to.set_list("backend-tls-alpn", &protocols.join(","));
     }
 }
 

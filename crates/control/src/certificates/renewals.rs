@@ -1,8 +1,7 @@
 //! Notices that files of certificates and keys have other contents, never other timestamps, so that it
 //! does not matter how they are replaced.
 
-use super::{Contents, Files};
-use config::Tls;
+use super::{Contents, Files, Way};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Looks at the files in a thread of its own, from when the first listener terminates TLS.
+/// Looks at the files in a thread of its own, from when the first way is in use.
 #[derive(Default)]
 pub(crate) struct Renewals {
     running: Option<Running>,
@@ -20,14 +19,14 @@ pub(crate) struct Renewals {
 }
 
 struct Running {
-    wanted: Sender<HashMap<Tls, u64>>,
-    watched: HashMap<Tls, u64>,
+    wanted: Sender<HashMap<Way, u64>>,
+    watched: HashMap<Way, u64>,
     found: Receiver<Renewal>,
 }
 
-/// What the files of a way of terminating TLS have become.
+/// What the files of a way to use TLS have become.
 pub(crate) struct Renewal {
-    pub tls: Tls,
+    pub way: Way,
     pub contents: Contents,
 }
 
@@ -45,7 +44,7 @@ impl Renewals {
     ///
     /// # Errors
     /// If the system has no room for a thread.
-    pub fn watch(&mut self, ways: HashMap<Tls, u64>) -> io::Result<()> {
+    pub fn watch(&mut self, ways: HashMap<Way, u64>) -> io::Result<()> {
         match &mut self.running {
             None if ways.is_empty() => {}
             None => {
@@ -93,23 +92,23 @@ impl Watched {
 }
 
 /// Looks again and again, until nobody is interested any more.
-fn look(arriving: &Receiver<HashMap<Tls, u64>>, finder: &SyncSender<Renewal>, notify: &Notify) {
-    let mut all: HashMap<Tls, Watched> = HashMap::new();
+fn look(arriving: &Receiver<HashMap<Way, u64>>, finder: &SyncSender<Renewal>, notify: &Notify) {
+    let mut all: HashMap<Way, Watched> = HashMap::new();
     let mut pause = LOOK;
     loop {
         match arriving.recv_timeout(pause) {
             Ok(ways) => {
-                let watch = |(tls, hash)| (tls, Watched { reported: hash, last: hash });
+                let watch = |(way, hash)| (way, Watched { reported: hash, last: hash });
                 all = ways.into_iter().map(watch).collect();
             }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let begun = Instant::now();
-                for (tls, watched) in &mut all {
-                    let files = Files::read(tls);
+                for (way, watched) in &mut all {
+                    let files = Files::read(way);
                     if watched.is_news(files.hash) {
-                        let (tls, contents) = (tls.clone(), files.into_contents());
-                        if finder.send(Renewal { tls, contents }).is_err() {
+                        let (way, contents) = (way.clone(), files.into_contents());
+                        if finder.send(Renewal { way, contents }).is_err() {
                             return;
                         }
                         notify.notify_one();

@@ -32,8 +32,11 @@ fn start_with(mut config: Config, workers: usize) -> Instance {
     config.identify(None, &mut ids);
     let names = FirstNames::default();
     let bound = bind_all(&config, &mut PassedSockets::default(), workers, &names).unwrap();
-    let pools = config.pools.iter().map(|pool| first_pool(pool, workers, &names)).collect();
-    let plane = DataPlane::start(Options { workers, spin: None }, |_| Box::new(drop)).unwrap();
+    let certificates = Certificates::default();
+    let pool = |pool| first_pool(pool, workers, &names, &certificates);
+    let pools = config.pools.iter().map(pool).collect();
+    let options = Options { workers, spin: None };
+    let plane = DataPlane::start(options, certificates.connectors(), |_| Box::new(drop)).unwrap();
     let (observe, countries) = (Observe::default(), CountryBook::default());
     Instance::start(
         plane,
@@ -41,7 +44,7 @@ fn start_with(mut config: Config, workers: usize) -> Instance {
         ids,
         (bound, pools),
         observe,
-        (countries, Default::default()),
+        (countries, certificates),
     )
 }
 

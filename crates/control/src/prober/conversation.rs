@@ -1,18 +1,24 @@
 //! The connection of one probe.
 
+mod encrypted;
+
 use super::Target;
+use encrypted::Encrypted;
 use probing::{Dialogue, Progress};
 use relay::{Origin, write_header};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::epoll::Event;
 use sys::net::{self, Source};
-use terms::{Address, ConnectFailure};
+use terms::{Address, ConnectFailure, TlsFault};
+use tls::Connectors;
 
 /// A connection, and how far the dialogue over it has come.
 pub(super) struct Conversation {
     socket: OwnedFd,
     address: Address,
     dialogue: Dialogue,
+    /// The connection's TLS, if it has any.
+    tls: Option<Encrypted>,
     /// What has not been sent yet.
     send: Vec<u8>,
     phase: Phase,
@@ -39,8 +45,11 @@ pub(super) enum Heard {
 
 impl Conversation {
     /// Begins to connect.
-    pub fn begin(target: &Target) -> Result<Self, ConnectFailure> {
+    pub fn begin(target: &Target, connectors: &Connectors) -> Result<Self, ConnectFailure> {
         let definition = &target.definition;
+        let encrypt = |it| Encrypted::new(connectors, it).ok_or(TlsFault::Unprepared);
+        let tls = definition.encryption.as_ref().map(encrypt).transpose();
+        let tls = tls.map_err(ConnectFailure::Tls)?;
         let source = definition.source.map_or(Source::System, Source::Own);
         let (socket, _) = net::start_connect(&target.address, source)?;
         let host = match &target.address {
@@ -53,7 +62,7 @@ impl Conversation {
         }
         let dialogue = Dialogue::new(&definition.probe, &host);
         let address = target.address.clone();
-        Ok(Self { socket, address, dialogue, send, phase: Phase::Connecting })
+        Ok(Self { socket, address, dialogue, tls, send, phase: Phase::Connecting })
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {
@@ -74,7 +83,11 @@ impl Conversation {
             Phase::Connecting if !event.is_writable() => Heard::Nothing,
             Phase::Connecting => {
                 self.phase = Phase::Talking;
-                match self.dialogue.start(&mut self.send) {
+                let progress = match &mut self.tls {
+                    Some(tls) => tls.begin(&mut self.send),
+                    None => self.dialogue.start(&mut self.send),
+                };
+                match progress {
                     Progress::Waiting => self.talk(buffer),
                     Progress::Passed => Heard::Passed,
                     Progress::Failed(why) => Heard::Failed(why),
@@ -94,12 +107,28 @@ impl Conversation {
                 return Heard::Failed(format!("connection lost: {error}"));
             }
             match net::receive(self.socket.as_fd(), buffer) {
-                Ok(0) => return Heard::Failed(self.dialogue.end()),
-                Ok(count) => match self.dialogue.read(&buffer[..count], &mut self.send) {
-                    Progress::Waiting => {}
-                    Progress::Passed => return Heard::Passed,
-                    Progress::Failed(why) => return Heard::Failed(why),
-                },
+                Ok(0) => {
+                    let is_in_handshake = self.tls.as_ref().is_some_and(Encrypted::is_shaking);
+                    return Heard::Failed(match is_in_handshake {
+                        true => ConnectFailure::Tls(TlsFault::Ended).to_string(),
+                        false => self.dialogue.end(),
+                    });
+                }
+                Ok(count) => {
+                    let (dialogue, send) = (&mut self.dialogue, &mut self.send);
+                    let progress = match &mut self.tls {
+                        Some(tls) => tls.read(&buffer[..count], dialogue, send),
+                        None => dialogue.read(&buffer[..count], send),
+                    };
+                    match progress {
+                        Progress::Waiting => {}
+                        Progress::Passed => return Heard::Passed,
+                        Progress::Failed(why) => {
+                            let _ = self.flush(); // an alert, perhaps
+                            return Heard::Failed(why);
+                        }
+                    }
+                }
                 Err(error) if is_later(&error.into()) => return Heard::Nothing,
                 Err(error) => {
                     let error = std::io::Error::from(error);
@@ -116,6 +145,9 @@ impl Conversation {
             return true; // there is nothing to end
         }
         let has_finished = matches!(self.phase, Phase::Leaving { has_finished: true });
+        if let Some(tls) = self.tls.take() {
+            tls.close(&mut self.send);
+        }
         let Ok(has_sent) = self.flush() else { return true };
         if has_sent && !has_finished {
             net::finish(self.socket.as_fd());

@@ -80,6 +80,7 @@ impl Flow {
             peer: Some(client),
             server_name: None,
             tls: None,
+            backend_tls: None,
             backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             source: self.upstream.as_ref().and_then(|it| net::local_address(it.socket.as_fd())),
             reason,

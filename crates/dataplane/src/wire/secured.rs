@@ -85,7 +85,7 @@ impl Secured<'_> {
     /// Takes note of what the client asks for, as soon as its ClientHello is complete. `buffer` is
     /// for a copy, because reading may change it.
     fn note_hello(&mut self, records: &[u8], buffer: &mut [u8]) {
-        if self.tls.has_greeted {
+        if self.tls.has_greeted || !self.tls.channel.is_server() {
             return;
         }
         let Some(copy) = buffer.get_mut(..records.len()) else { return };
@@ -96,6 +96,15 @@ impl Secured<'_> {
             Opening::Other => {}
         }
         self.tls.has_greeted = true;
+    }
+
+    /// Says the first word of a handshake, which is the client's.
+    pub fn begin(&mut self) -> Result<(), Fault> {
+        let mut hello = Vec::new();
+        match self.tls.channel.shake(&mut [], &mut hello) {
+            Ok(_) => self.answer(hello),
+            Err(failure) => Err(self.refuse(failure, hello)),
+        }
     }
 
     /// Continues the handshake with what has been received. Returns whether it is complete.
@@ -192,7 +201,7 @@ impl Transport for Secured<'_> {
         }
         let mut taken = 0;
         for plain in bytes.chunks(SEALED_AT_ONCE) {
-            let length = match self.tls.channel.seal(plain, scratch) {
+            let length = match self.tls.channel.seal(plain, scratch, &mut self.tls.held) {
                 Ok(length) => length,
                 Err(failure) => return Err(self.refuse(failure, Vec::new())),
             };

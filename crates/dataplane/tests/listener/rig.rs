@@ -92,7 +92,7 @@ impl Rig {
             let sender = sender.clone();
             Box::new(move |batch| drop(sender.send(batch)))
         };
-        let plane = DataPlane::start(options, sink).unwrap();
+        let plane = DataPlane::start(options, Default::default(), sink).unwrap();
         let listener =
             Arc::new(Listener::new(ListenerId::new(0), settings, Arc::new(pool), plane.workers()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -269,7 +269,7 @@ fn a_backend_that_refuses_tls_or_says_too_much_has_failed() {
         let mut served = accept(&routed.backends[2]);
         expect(&mut served, SSL_REQUEST);
         served.write_all(answer).unwrap();
-        assert_eq!(routed.rig.await_end().reason, CloseReason::ConnectRefused);
+        assert_eq!(routed.rig.await_end().reason, CloseReason::BackendTlsFailed);
     }
     // One that says nothing is as late as one that does not accept the connection.
     let mut routed = postgresql();

@@ -8,12 +8,13 @@ use super::Code;
 use super::options::Options;
 use super::ports::Port;
 use crate::keys::Place;
+use crate::native::parse_server_name;
 use crate::operand::{Services, parse_backend, parse_destination};
 use crate::words::Choice;
 use crate::{Backend, Limits, Pool, Tier};
 use balancing::{AdminState, Policy};
 use std::collections::BTreeMap;
-use terms::{Limit, SendProxy};
+use terms::{BackendTls, Limit, SendProxy};
 
 /// Reads the backends of one pool.
 pub(super) struct Reading<'r, 'p> {
@@ -96,11 +97,22 @@ impl Reading<'_, '_> {
             priority,
             access,
             send_proxy,
+            tls,
+            tls_name,
             admin,
             ..
         } = table;
         let settings = self.options.read(Place::Backend, self.place, access, None, reports)?;
         let access = settings.pools.into_iter().next()?.access;
+        let tls_name = match tls_name.as_ref().map(|word| (word, parse_server_name(&word.text))) {
+            None => None,
+            Some((_, Ok(name))) => Some(name),
+            Some((word, Err(problem))) => {
+                let message = format!("`backend-tls-name`: {problem}");
+                reports.add(Fault::new(Code::Value, &word.at, message).place(self.place));
+                return None;
+            }
+        };
         let admin = admin.as_ref().and_then(|word| AdminState::from_word(&word.text));
         let limits = Limits {
             sessions_max: Limit::from_number(number(max_sessions.as_ref()).unwrap_or(0)),
@@ -113,6 +125,8 @@ impl Reading<'_, '_> {
             priority: number(priority.as_ref()).unwrap_or(backend.priority),
             access,
             send_proxy: send_proxy.as_ref().and_then(|word| SendProxy::from_word(&word.text)),
+            tls: tls.as_ref().and_then(|word| BackendTls::from_word(&word.text)),
+            tls_name,
             admin: admin.unwrap_or(backend.admin),
             ..backend
         })
