@@ -10,12 +10,12 @@ use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs, WhichInstance};
 use config::{BackendSelector, ExitStatus, Reply, SessionQuery};
 use control::{Client, ClientError, WhyQuery};
 pub use find::choose;
-use logtools::status_html;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use sys::errors::with_causes;
 use tables::{sessions_text, status_text, why_text};
-use telemetry::{BackendRow, PoolRow, Status};
+use telemetry::{BackendRow, PoolRow, Status, page};
+use terms::SessionOrder;
 
 /// Runs `evenkeel ctl`.
 pub fn main(args: &CtlArgs) -> ExitCode {
@@ -37,14 +37,20 @@ fn perform(program: &str, which: &WhichInstance, verb: &CtlVerb) -> ExitCode {
 
 /// Runs `evenkeel status --html`. A web server that runs it as a CGI program gets headers too.
 pub fn status_page(args: &StatusArgs) -> ExitCode {
-    let status = choose(&args.which).and_then(|client| Ok(client.status()?));
     let is_cgi = std::env::var_os(GATEWAY_INTERFACE.name).is_some();
-    let as_json = |status: &Status| serde_json::to_value(status).unwrap_or_default();
-    let (page, exit) = match (&status, is_cgi) {
-        (Ok(status), true) => (status_html::cgi(Ok(&as_json(status))), ExitStatus::Success),
-        (Ok(status), false) => (status_html::render(&as_json(status)), ExitStatus::Success),
+    let busiest =
+        SessionQuery { sort: SessionOrder::Rate, limit: page::SESSIONS, ..Default::default() };
+    let seen = choose(&args.which).and_then(|client| {
+        let (status, sessions) = (client.status()?, client.sessions(&busiest)?);
+        Ok((page::value(&status), page::value(&sessions)))
+    });
+    let (page, exit) = match (&seen, is_cgi) {
+        (Ok((status, sessions)), true) => (page::cgi(Ok((status, sessions))), ExitStatus::Success),
+        (Ok((status, sessions)), false) => {
+            (page::render(status, sessions, None), ExitStatus::Success)
+        }
         // The web server passes the reason on; an exit status would only hide it.
-        (Err(failure), true) => (status_html::cgi(Err(&failure.message)), ExitStatus::Success),
+        (Err(failure), true) => (page::cgi(Err(&failure.message)), ExitStatus::Success),
         (Err(failure), false) => {
             complain(&format!("evenkeel status: {}", failure.message));
             (String::new(), failure.status)

@@ -3,6 +3,7 @@
 use crate::desk::{Desk, Request, Who};
 use crate::door::{Door, Limits};
 use crate::events::FOLLOWERS_MAX;
+use crate::front_page::front_page;
 use crate::status::session_rows;
 use crate::why::WhyQuery;
 use axum::body::Body;
@@ -29,6 +30,7 @@ impl Connected<IncomingStream<'_, Door>> for Who {
 /// Serves until the process ends.
 pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
     let routes = Router::new()
+        .route("/", get(front_page))
         .route("/v1/status", get(status))
         .route("/v1/instance", get(instance))
         .route("/v1/sessions", get(sessions))

@@ -23,6 +23,7 @@ mod door;
 mod events;
 mod first_names;
 mod found;
+mod front_page;
 mod instance;
 mod keeper;
 mod lines;

@@ -14,7 +14,6 @@ pub mod options;
 pub mod output;
 pub mod penlog;
 pub mod penlogd;
-pub mod status_html;
 pub mod syslog;
 pub mod webresolve;
 

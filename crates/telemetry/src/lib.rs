@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod line;
+pub mod page;
 mod status;
 mod why;
 

@@ -3,7 +3,7 @@
 use crate::support::{Backend, Client, Place, Program, ask_times, http, port, until};
 use rustix::process::Signal;
 use serde_json::json;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn what_is_not_there_says_so_in_json() {
         assert_eq!(answer.body["error"], error, "{method} {path} {body}: {answer:?}");
         assert!(answer.body["message"].as_str().is_some_and(|it| !it.is_empty()), "{answer:?}");
     };
-    check("GET", "/", "", &[404], "unknown-path");
+    check("POST", "/", "", &[405], "wrong-method");
     check("GET", "/v1/nothing", "", &[404], "unknown-path");
     check("POST", "/v2/commands", "{}", &[404], "unknown-path");
     check("POST", "/v1/status", "", &[405], "wrong-method");
@@ -42,6 +42,24 @@ fn what_is_not_there_says_so_in_json() {
     check("POST", "/v1/commands", &deep, &bad, "invalid-command");
     assert_eq!(place.status()["pools"][0]["tiers"][0]["backends"].as_array().unwrap().len(), 1);
     assert_eq!(ask_times(&port, 3), "a a a", "nothing has changed");
+}
+
+#[test]
+fn the_page_shows_and_may_do_nothing_else() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    let mut stream = UnixStream::connect(place.socket()).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200") && head.contains("text/html"), "{head}");
+    let policy = head.lines().find_map(|it| it.strip_prefix("content-security-policy: ")).unwrap();
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    let nonce = policy.split('\'').find_map(|it| it.strip_prefix("nonce-")).unwrap();
+    assert_eq!(nonce.len(), 32);
+    assert!(page.contains(&format!("<script nonce=\"{nonce}\">")) && page.len() < 60_000);
+    assert!(page.contains(&a.to_string()), "{page}");
 }
 
 #[test]

@@ -1,23 +1,56 @@
-//! The status page: one self-contained HTML page from a status report.
+//! The status page: one self-contained HTML page from a status report and a list of sessions.
 //!
-//! Pure text from a JSON value; nothing is fetched, no script is needed, everything that comes
-//! from the report is escaped. As a CGI program it is `Content-Type: text/html`, an empty line,
-//! and this ([`cgi`]). It replaces the classics' `penstats` and, for looking, `penctl.cgi`;
-//! changing anything by way of a page is left out on purpose.
+//! Pure text from JSON values. Everything that comes from them is escaped. No script is needed; the
+//! page that an instance serves has one of a few lines, which fetches the page again and shows its
+//! contents ([`Live`]). As a CGI program it is `Content-Type: text/html`, an empty line, and this
+//! ([`cgi`]). It replaces the classics' `penstats` and, for looking, `penctl.cgi`; changing anything
+//! by way of a page is left out on purpose.
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::Value;
 
-/// Renders a status report. Keys that are missing show as `–`.
-pub fn render(status: &Value) -> String {
+/// How many sessions a page shows.
+pub const SESSIONS: usize = 20;
+
+/// A report as the page takes it.
+#[must_use]
+pub fn value(report: &impl Serialize) -> Value {
+    serde_json::to_value(report).unwrap_or_default()
+}
+
+/// How a page that renews itself is delivered: with [`Live::policy`] as its
+/// `Content-Security-Policy`.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// A random word, another one for each delivery.
+    pub nonce: String,
+}
+
+impl Live {
+    /// What the page may do: use its own style and script, and fetch from where it came from.
+    #[must_use]
+    pub fn policy(&self) -> String {
+        let nonce = &self.nonce;
+        format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; \
+             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+    }
+}
+
+/// Renders a status report and a list of sessions. Keys that are missing show as `–`.
+#[must_use]
+pub fn render(status: &Value, sessions: &Value, live: Option<&Live>) -> String {
     let (listeners, pools) = (list(status, "listeners"), list(status, "pools"));
+    let nonce = live.map(|it| format!(" nonce=\"{}\"", escape(&it.nonce))).unwrap_or_default();
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Evenkeel status</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <header>\n<h1>Evenkeel</h1>\n<p>Version {}, process {}, up for {}. {}</p>\n</header>\n<main>\n",
+         <title>Evenkeel status</title>\n<style{nonce}>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header>\n<h1>Evenkeel</h1>\n<p>Version {}, process {}, up for {}. {}</p>\n</header>\n<main aria-live=\"off\">\n",
         text(status, "version"),
         text(status, "pid"),
         status.get("uptime_seconds").and_then(Value::as_f64).map_or(MISSING.to_owned(), uptime),
@@ -29,15 +62,67 @@ pub fn render(status: &Value) -> String {
     for pool in pools {
         render_pool(&mut page, pool, listeners);
     }
-    page.push_str("</main>\n<footer><p><a href=\"\">Reload</a>. This page only shows.</p></footer>\n</body>\n</html>\n");
+    render_sessions(&mut page, sessions);
+    page.push_str(
+        "</main>\n<footer><p><a href=\"\">Reload</a>. <span id=\"live\"></span> This page only shows.</p>\
+         </footer>\n",
+    );
+    if live.is_some() {
+        let _ = writeln!(page, "<script{nonce}>\n{SCRIPT}</script>");
+    }
+    page.push_str("</body>\n</html>\n");
     page
 }
 
+/// The sessions that move most, if there are any.
+fn render_sessions(page: &mut String, sessions: &Value) {
+    let sessions = sessions.as_array().map_or(&[][..], Vec::as_slice);
+    if sessions.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<section>\n<h2>Busiest sessions</h2>\n\
+         <div class=\"wide\" role=\"region\" aria-label=\"Busiest sessions\" tabindex=\"0\">\n\
+         <table>\n<thead>\n<tr><th scope=\"col\">Client</th><th scope=\"col\">Backend</th>\
+         <th scope=\"col\">Age</th><th scope=\"col\">Sent</th><th scope=\"col\">Received</th></tr>\n\
+         </thead>\n<tbody>\n",
+    );
+    for session in sessions {
+        let age = session.get("age_seconds").and_then(Value::as_f64);
+        let _ = writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            text(session, "client"),
+            text(session, "backend"),
+            age.map_or(MISSING.to_owned(), uptime),
+            bytes(session, "sent_bytes"),
+            bytes(session, "received_bytes"),
+        );
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n</section>\n");
+}
+
+/// Since when a backend has been as it is, and why, if that is known.
+fn render_change(backend: &Value) -> String {
+    let named = |value: &Value, key: &str| value.get(key).filter(|it| !it.is_null()).cloned();
+    let down = named(backend, "probe").filter(|it| it.get("verdict") == Some(&"down".into()));
+    let (seconds, what) = match (down, named(backend, "last_change")) {
+        (Some(probe), _) => (named(&probe, "since_seconds"), named(&probe, "last_error")),
+        (None, Some(change)) => (named(&change, "seconds"), named(&change, "what")),
+        (None, None) => return MISSING.to_owned(),
+    };
+    let since = seconds.and_then(|it| it.as_f64()).map(uptime);
+    let parts =
+        [what.as_ref().and_then(Value::as_str).map(escape), since.map(|it| format!("{it} ago"))];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 /// The answer of a CGI program: the page, or why there is none.
-pub fn cgi(status: Result<&Value, &str>) -> String {
+#[must_use]
+pub fn cgi(status: Result<(&Value, &Value), &str>) -> String {
     let header = "Content-Type: text/html; charset=utf-8\nCache-Control: no-store\n";
     match status {
-        Ok(status) => format!("{header}\n{}", render(status)),
+        Ok((status, sessions)) => format!("{header}\n{}", render(status, sessions, None)),
         Err(reason) => format!(
             "Status: 503 Service Unavailable\n{header}\n<!DOCTYPE html>\n<html lang=\"en\">\n\
              <head><meta charset=\"utf-8\"><title>Evenkeel status</title></head>\n\
@@ -75,8 +160,9 @@ fn render_pool(page: &mut String, pool: &Value, listeners: &[Value]) {
              <table>\n<caption>{name}policy {}</caption>\n<thead>\n<tr>",
             text(tier, "policy")
         );
-        for (heading, _) in COLUMNS {
-            let _ = write!(page, "<th scope=\"col\">{heading}</th>");
+        for (heading, column) in COLUMNS {
+            let class = if let Column::Change = column { " class=\"why\"" } else { "" };
+            let _ = write!(page, "<th scope=\"col\"{class}>{heading}</th>");
         }
         page.push_str("</tr>\n</thead>\n<tbody>\n");
         for backend in list(tier, "backends") {
@@ -101,6 +187,7 @@ fn render_backend(page: &mut String, backend: &Value) {
                 };
                 format!("<td class=\"{}\">{shown}</td>", state_class(backend))
             }
+            Column::Change => format!("<td class=\"why\">{}</td>", render_change(backend)),
             Column::Sessions => format!("<td>{}</td>", sessions(backend)),
             Column::Number(key) => format!("<td>{}</td>", number(backend, key)),
             Column::Bytes(key) => format!("<td>{}</td>", bytes(backend, key)),
@@ -112,6 +199,7 @@ fn render_backend(page: &mut String, backend: &Value) {
 
 enum Column {
     State,
+    Change,
     Sessions,
     Number(&'static str),
     Bytes(&'static str),
@@ -120,6 +208,7 @@ enum Column {
 const COLUMNS: &[(&str, Column)] = &[
     ("Backend", Column::State),
     ("State", Column::State),
+    ("Last change", Column::Change),
     ("Sessions", Column::Sessions),
     ("Attempts", Column::Number("attempts_total")),
     ("Failures", Column::Number("failures_total")),
@@ -134,7 +223,7 @@ fn state_class(backend: &Value) -> &'static str {
         "off"
     } else if is("health", "healthy") {
         "good"
-    } else if backend.get("health").is_some() {
+    } else if backend.get("health").is_some() && !is("health", "unknown") {
         "bad"
     } else {
         "unknown"
@@ -243,6 +332,37 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// Fetches the page again and shows its contents. Whoever selects text or has a table in another
+/// place keeps both.
+const SCRIPT: &str = "\
+\"use strict\";
+const note = document.getElementById(\"live\");
+async function renew() {
+  try {
+    const answer = await fetch(location.href, { cache: \"no-store\" });
+    if (!answer.ok) throw new Error(answer.status);
+    const page = new DOMParser().parseFromString(await answer.text(), \"text/html\");
+    if (getSelection().isCollapsed) {
+      const left = [...document.querySelectorAll(\".wide\")].map(it => it.scrollLeft);
+      const all = [...document.querySelectorAll(\".wide\")];
+      const focused = all.indexOf(document.activeElement);
+      for (const part of [\"header\", \"main\"]) {
+        document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
+      }
+      document.querySelectorAll(\".wide\").forEach((it, at) => {
+        it.scrollLeft = left[at] ?? 0;
+        if (at === focused) it.focus({ preventScroll: true });
+      });
+    }
+    note.textContent = \"Live, \" + new Date().toLocaleTimeString() + \".\";
+  } catch {
+    note.textContent = \"The instance does not answer; trying again.\";
+  }
+  setTimeout(renew, document.hidden ? 10000 : 2000);
+}
+setTimeout(renew, 2000);
+";
+
 const MISSING: &str = "–";
 
 const STYLE: &str = "\
@@ -260,7 +380,8 @@ section { margin: 1rem 0; padding: 1rem 1.25rem; background: var(--card); border
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { padding: .25rem 0; text-align: left; }
 th, td { padding: .4rem .75rem; border-top: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
+th:first-child, td:nth-child(2), th:nth-child(2), .why { text-align: left; }
+td.why { white-space: normal; min-width: 11rem; }
 tbody th { font-weight: normal; font-family: ui-monospace, monospace; }
 thead th { font-size: .85rem; color: var(--soft); }
 .good { color: var(--good); }
@@ -289,7 +410,8 @@ mod tests {
                           "sessions": 7, "sessions_max": 100, "attempts_total": 900_000,
                           "failures_total": 0, "sent_bytes_total": 999,
                           "received_bytes_total": 1_234_567_890_123u64 },
-                        { "name": "second", "endpoint": "10.0.0.2:80", "admin": "disabled", "health": "healthy" },
+                        { "name": "second", "endpoint": "10.0.0.2:80", "admin": "disabled", "health": "healthy",
+                          "last_change": { "seconds": 75, "what": "disabled by user 0" } },
                         { "endpoint": "10.0.0.3:80", "admin": "enabled", "health": "quarantined",
                           "sessions": 0, "failures_total": 17, "sent_bytes_total": 0 }
                     ] },
@@ -299,9 +421,24 @@ mod tests {
         })
     }
 
+    fn sessions() -> Value {
+        json!([{ "client": "192.0.2.7:50123", "backend": "10.0.0.1:80", "age_seconds": 61.5,
+                 "sent_bytes": 78, "received_bytes": 4_000_000 }])
+    }
+
+    #[test]
+    fn a_live_page_is_small_and_needs_nothing_else() {
+        let live = Live { nonce: "abc".to_owned() };
+        let page = render(&sample(), &sessions(), Some(&live));
+        assert!(page.len() < 60_000, "{}", page.len());
+        assert_eq!(page.matches(" nonce=\"abc\"").count(), 2, "style and script");
+        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains(" style="));
+        assert!(live.policy().starts_with("default-src 'none'; style-src 'nonce-abc'"));
+    }
+
     #[test]
     fn the_page_of_a_typical_report() {
-        insta::assert_snapshot!("typical", render(&sample()));
+        insta::assert_snapshot!("typical", render(&sample(), &sessions(), None));
     }
 
     #[test]
@@ -313,23 +450,27 @@ mod tests {
             json!({"listeners": 3, "pools": 3}),
             json!({"listeners": [null, {"binds": [3]}], "pools": [null, {"tiers": [{"backends": [1, {"sessions": "many"}]}]}]}),
         ] {
-            let page = render(&odd);
+            let page = render(&odd, &odd, None);
             assert!(page.ends_with("</html>\n"), "{odd}");
         }
-        insta::assert_snapshot!("empty", render(&json!({})));
+        insta::assert_snapshot!("empty", render(&json!({}), &json!([]), None));
     }
 
     #[test]
     fn nothing_in_a_report_becomes_markup() {
         let evil = "<script>alert(\"x\")</script>&'";
-        let page = render(&json!({
-            "version": evil, "pid": evil, "uptime_seconds": evil,
-            "listeners": [{ "name": evil, "binds": [evil], "pool": evil, "sessions": evil }],
-            "pools": [{ "name": evil, "tiers": [{ "policy": evil, "backends": [
-                { "name": evil, "endpoint": evil, "admin": evil, "health": evil, "sessions": evil,
-                  "sent_bytes_total": { "a": evil } }
-            ]}]}],
-        }));
+        let page = render(
+            &json!({
+                "version": evil, "pid": evil, "uptime_seconds": evil,
+                "listeners": [{ "name": evil, "binds": [evil], "pool": evil, "sessions": evil }],
+                "pools": [{ "name": evil, "tiers": [{ "policy": evil, "backends": [
+                    { "name": evil, "endpoint": evil, "admin": evil, "health": evil, "sessions": evil,
+                      "sent_bytes_total": { "a": evil } }
+                ]}]}],
+            }),
+            &json!([{ "client": evil, "backend": evil, "age_seconds": evil }]),
+            None,
+        );
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;"));
         assert!(cgi(Err(evil)).contains("&lt;script"));
@@ -337,7 +478,10 @@ mod tests {
 
     #[test]
     fn the_answer_of_a_cgi_program() {
-        assert!(cgi(Ok(&json!({}))).starts_with("Content-Type: text/html; charset=utf-8\n"));
+        assert!(
+            cgi(Ok((&json!({}), &json!([]))))
+                .starts_with("Content-Type: text/html; charset=utf-8\n")
+        );
         let down = cgi(Err("cannot connect to /run/evenkeel.sock"));
         assert!(down.starts_with("Status: 503 Service Unavailable\nContent-Type"), "{down}");
     }
