@@ -149,14 +149,18 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --quarantine --no-last-resort --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --print-config --help --version demo ctl status top run reload check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --load-bound --quarantine --no-last-resort --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --print-config --help --version demo ctl status top run reload check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --policy)
-                    COMPREPLY=($(compgen -W "round-robin hash least-sessions random rotation address-hash address-port-hash weighted priority" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "round-robin hash least-sessions random rotation address-hash address-port-hash weighted priority weighted-turn least-weighted two fastest maglev rendezvous" -- "${cur}"))
+                    return 0
+                    ;;
+                --load-bound)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --quarantine)
@@ -677,7 +681,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl__subcmd__policy)
-            opts="-h --admin --listen --help round-robin hash least-sessions random rotation address-hash address-port-hash weighted priority"
+            opts="-h --admin --listen --help round-robin hash least-sessions random rotation address-hash address-port-hash weighted priority weighted-turn least-weighted two fastest maglev rendezvous"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

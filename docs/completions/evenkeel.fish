@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -24,7 +24,7 @@ function __fish_evenkeel_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l policy -d 'How a tier chooses: round-robin, hash, least-sessions, random, rotation, address-hash, address-port-hash, weighted or priority' -r -f -a "round-robin\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l policy -d 'How a tier chooses: round-robin, hash, least-sessions, random, rotation, address-hash, address-port-hash, weighted, priority, weighted-turn, least-weighted, two, fastest, maglev or rendezvous' -r -f -a "round-robin\t''
 hash\t''
 least-sessions\t''
 random\t''
@@ -32,7 +32,14 @@ rotation\t''
 address-hash\t''
 address-port-hash\t''
 weighted\t''
-priority\t''"
+priority\t''
+weighted-turn\t''
+least-weighted\t''
+two\t''
+fastest\t''
+maglev\t''
+rendezvous\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l load-bound -d 'With maglev and rendezvous: how much more than its share of the sessions a backend may have, such as 1.25 [default: any number]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'How long to skip a failed backend, unless all have failed; 0 disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l failover -d 'What to try after a backend has failed: whole-tier, later-tiers or nothing' -r -f -a "whole-tier\t''
 later-tiers\t''

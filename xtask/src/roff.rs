@@ -256,12 +256,16 @@ const DESCRIPTION: [&str; 8] = [
      backends of its own, in the same process. A configuration file can take the place of the \
      command line: `evenkeel run` starts from it, and `evenkeel reload` applies what has changed \
      in it.",
-    "Policies: round-robin uses the backends in turn; hash selects by the client's address, so \
-     that few clients move when backends come and go; least-sessions; random; rotation uses the \
+    "Policies: round-robin uses the backends in turn; hash selects by the client's address \
+     and the number of backends; least-sessions; random; rotation uses the \
      backends in turn, beginning with the second; address-hash takes the client's address as a \
      number modulo the number of backends; address-port-hash does so with the client's port \
      included; weighted selects the backend with the fewest sessions for its weight; priority \
-     selects the available backend with the lowest number.",
+     selects the available backend with the lowest number; weighted-turn uses the backends in turn, \
+     each as often as its weight says; least-weighted selects the backend with the fewest sessions \
+     for its weight, the new one included; two compares two random backends in this way, and fastest \
+     compares their latency as well; maglev and rendezvous select by the client's network, so that \
+     few clients move when backends come and go.",
     "`--allow` and `--deny` form one list, in the order in which they are given. The first entry \
      that matches a client decides. Without a match, the opposite of the last entry applies: after \
      only `--allow` entries, no other client is served. Clients of Unix sockets are always served.",

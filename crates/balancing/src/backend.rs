@@ -1,7 +1,9 @@
 //! A backend: its address, and what all workers know about it.
 
+use crate::crowd::Crowd;
 use crate::health::{Health, HealthLimits, Outcome};
 use crate::histogram::{Distribution, Histogram, LATENCIES, bump};
+use crate::latency::Latency;
 use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::{AccessList, AdminState};
 use std::sync::{Arc, OnceLock};
@@ -30,6 +32,8 @@ pub struct Backend {
     pub encryption: Option<Encryption>,
     /// What workers share about the backend.
     pub state: Arc<BackendState>,
+    /// Where its sessions are counted together with those of its tier, if they are.
+    pub crowd: Option<Arc<Crowd>>,
 }
 
 impl Backend {
@@ -37,8 +41,18 @@ impl Backend {
     #[must_use]
     pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
         let (id, access) = (BackendId::default(), AccessList::everyone());
-        let (send_proxy, encryption) = (None, None);
-        Self { id, name, addresses, weight: 1, priority: 0, access, send_proxy, encryption, state }
+        Self {
+            id,
+            name,
+            addresses,
+            weight: 1,
+            priority: 0,
+            access,
+            send_proxy: None,
+            encryption: None,
+            state,
+            crowd: None,
+        }
     }
 
     /// The same backend at other addresses.
@@ -54,12 +68,24 @@ impl Backend {
             send_proxy: self.send_proxy,
             encryption: self.encryption.clone(),
             state: Arc::clone(&self.state),
+            crowd: self.crowd.clone(),
         }
+    }
+
+    /// The same backend, with its sessions counted in `crowd`.
+    pub(crate) fn counted_in(&self, crowd: Option<Arc<Crowd>>) -> Self {
+        Self { crowd, ..self.with_addresses(self.addresses.clone()) }
+    }
+
+    pub(crate) fn is_counted_in(&self, crowd: Option<&Arc<Crowd>>) -> bool {
+        self.crowd.as_ref().map(Arc::as_ptr) == crowd.map(Arc::as_ptr)
     }
 }
 
-/// What workers share about a backend. Atomic, so that changes need no new snapshot.
+/// What workers share about a backend. Atomic, so that changes need no new snapshot. What a choice
+/// looks at is in one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct BackendState {
     /// Open sessions and connects in progress: exactly the number of [`Lease`]s.
     sessions: AtomicU32,
@@ -73,6 +99,7 @@ pub struct BackendState {
     last_failure: AtomicU64,
     /// The address that answered last.
     preferred: AtomicU32,
+    latency: Latency,
     tallies: Box<[Tally]>,
 }
 
@@ -197,6 +224,7 @@ impl BackendState {
             word: AtomicU64::new(admin_bits(admin)),
             last_failure: AtomicU64::new(0),
             preferred: AtomicU32::new(0),
+            latency: Latency::new(),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
         }
     }
@@ -210,6 +238,7 @@ impl BackendState {
             word: AtomicU64::new(other.word.load(Relaxed)),
             last_failure: AtomicU64::new(other.last_failure.load(Relaxed)),
             preferred: AtomicU32::new(other.preferred.load(Relaxed)),
+            latency: Latency::copy(&other.latency),
             tallies: Box::default(),
         }
     }
@@ -351,6 +380,12 @@ impl BackendState {
         }
     }
 
+    /// How long it takes to answer.
+    #[must_use]
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
     /// The counters of worker `worker`.
     ///
     /// # Panics
@@ -435,8 +470,8 @@ impl BackendState {
     }
 
     /// Takes a place if the limit allows, in one atomic step.
-    fn reserve(&self, is_remembered: bool) -> bool {
-        let limit = self.limit(is_remembered);
+    fn reserve(&self, is_remembered: bool, most: u32) -> bool {
+        let limit = self.limit(is_remembered).min(most);
         let take = |sessions| (sessions < limit).then_some(sessions + 1);
         self.sessions.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
@@ -518,9 +553,21 @@ impl Lease {
     /// Takes a place at `backend` if it is in service and not full, for a client that may be
     /// remembered with it.
     pub(crate) fn take(backend: &Arc<Backend>, is_remembered: bool) -> Option<Self> {
+        Self::take_below(backend, is_remembered, NO_LIMIT)
+    }
+
+    /// Likewise, if the backend has fewer than `most` sessions.
+    pub(crate) fn take_below(
+        backend: &Arc<Backend>,
+        is_remembered: bool,
+        most: u32,
+    ) -> Option<Self> {
         let state = &backend.state;
-        let free = state.admin() == AdminState::Enabled && state.reserve(is_remembered);
-        free.then(|| Self { backend: Arc::clone(backend) })
+        let free = state.admin() == AdminState::Enabled && state.reserve(is_remembered, most);
+        free.then(|| {
+            backend.crowd.iter().for_each(|crowd| crowd.enter());
+            Self { backend: Arc::clone(backend) }
+        })
     }
 
     /// Takes a place for a session that another process has had until now, whatever the limit.
@@ -540,6 +587,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.state.sessions.fetch_sub(1, Relaxed);
+        self.backend.crowd.iter().for_each(|crowd| crowd.leave());
     }
 }
 

@@ -125,11 +125,10 @@ impl Pool {
             let state = Arc::new(BackendState::copy(&backend.state));
             Arc::new(Backend { state, ..backend.with_addresses(backend.addresses.clone()) })
         };
-        let tiers = self.tiers.iter().map(|tier| Tier {
-            policy: tier.policy,
-            failover: tier.failover,
-            backends: tier.backends.iter().map(copy).collect(),
-            cursor: Arc::new(Cursor::copy(&tier.cursor)),
+        let tiers = self.tiers.iter().map(|tier| {
+            let backends = tier.backends.iter().map(copy).collect();
+            let cursor = Arc::new(Cursor::copy(&tier.cursor));
+            Tier { backends, cursor, ..tier.clone() }.counted()
         });
         Self {
             tiers: tiers.collect(),
@@ -225,7 +224,7 @@ impl Pool {
             return Some(Reason::Full(state.sessions_max()));
         }
         let is_home = is_affine && self.sticky;
-        let needs_weight = tier.policy == Policy::Weighted && !is_home;
+        let needs_weight = tier.policy.minds_weight() && !is_home;
         (needs_weight && backend.weight == 0).then_some(Reason::NoWeight)
     }
 }

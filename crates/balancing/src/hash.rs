@@ -1,8 +1,10 @@
-//! The classics' hash of a client address.
+//! Hashes: the classics' hash of a client address, and one that is the same everywhere.
 //!
 //! Source: balance 3.57 on IPv6 listeners, balance 3.52 on IPv4 listeners (3.54 to 3.57 hash the
 //! wrong bytes there, so that every client gets the same backend; see `docs/compat.md`).
 
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
 use std::net::IpAddr;
 
 /// `31^12 mod 2^32`: what the twelve zero bytes after an IPv6 address multiply its fold by.
@@ -33,6 +35,13 @@ fn fold(bytes: &[u8]) -> u32 {
         let signed = i32::from(byte.cast_signed()).cast_unsigned();
         hash.wrapping_mul(31).wrapping_add(signed)
     })
+}
+
+/// A hash that is the same in every process, machine and version: `SipHash-1-3` with a key of zero.
+pub(crate) fn stable_hash(parts: &[&[u8]]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    parts.iter().for_each(|part| hasher.write(part));
+    hasher.finish()
 }
 
 /// Spreads a seed over all bits (the finalizer of MurmurHash3, Appleby 2011).

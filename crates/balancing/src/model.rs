@@ -11,7 +11,8 @@ pub enum Policy {
     RoundRobin,
     /// The client's address selects the backend, by balance's formulas.
     Hash,
-    /// The backend with the fewest open sessions; equals take turns.
+    /// The backend with the fewest open sessions; equals take turns. Beyond 1,024 backends, the
+    /// one of two random backends that has fewer.
     LeastSessions,
     /// A random backend, all with the same probability.
     Random,
@@ -29,6 +30,20 @@ pub enum Policy {
     /// The backend with the lowest priority number, the first among equals.
     /// Source: penctl(1), `prio`.
     Priority,
+    /// Sessions use the backends in turn, each exactly as often as its weight says.
+    WeightedTurn,
+    /// The backend with the fewest sessions for its weight, one more included; equals take turns.
+    LeastWeighted,
+    /// The better of two random backends: the one with fewer sessions for its weight.
+    Two,
+    /// The better of two random backends: the one whose latency, times its sessions, is smaller for
+    /// its weight. Backends that close at once count as slow.
+    Fastest,
+    /// The client's network selects the backend, by a table that changes little when backends come
+    /// and go.
+    Maglev,
+    /// The client's network selects the backend. When one is gone, only its clients move.
+    Rendezvous,
 }
 
 impl Policy {
@@ -40,8 +55,31 @@ impl Policy {
             | Self::AddressHash
             | Self::AddressPortHash
             | Self::Weighted
-            | Self::Priority => false,
+            | Self::Priority
+            | Self::WeightedTurn
+            | Self::LeastWeighted
+            | Self::Two
+            | Self::Fastest
+            | Self::Maglev
+            | Self::Rendezvous => false,
         }
+    }
+
+    /// Whether a backend without a weight gets no sessions.
+    pub(crate) fn minds_weight(self) -> bool {
+        match self {
+            Self::Weighted | Self::WeightedTurn | Self::LeastWeighted | Self::Two => true,
+            Self::Fastest | Self::Maglev | Self::Rendezvous => true,
+            Self::RoundRobin | Self::Hash | Self::LeastSessions | Self::Random => false,
+            Self::Rotation | Self::AddressHash | Self::AddressPortHash | Self::Priority => false,
+        }
+    }
+
+    /// Whether backends of this policy may be limited to their share of the sessions
+    /// ([`crate::Tier::load_bound`]).
+    #[must_use]
+    pub fn has_load_bound(self) -> bool {
+        matches!(self, Self::Maglev | Self::Rendezvous)
     }
 }
 

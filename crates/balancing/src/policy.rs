@@ -4,16 +4,22 @@
 //! limit and an exact turn cost one atomic step each.
 
 mod address_hash;
+mod consistent;
+mod fastest;
 mod hash;
 mod least_sessions;
+mod least_weighted;
 mod priority;
 mod random;
 mod rotation;
 mod round_robin;
+mod two;
 mod weighted;
+mod weighted_turn;
 
 use crate::attempt::{Attempt, Reach};
 use crate::backend::Lease;
+use crate::hash::mix;
 use crate::health::{Health, HealthLimits};
 use crate::tier::Tier;
 use crate::{AdminState, FailoverScope, Policy};
@@ -39,6 +45,9 @@ pub(crate) struct Choice {
     pub lease: Lease,
 }
 
+/// More draws than a policy makes at once.
+const DRAWS_MAX: u64 = 32;
+
 impl View<'_> {
     pub fn choose(&self) -> Option<Choice> {
         if self.tier.backends.is_empty() {
@@ -56,6 +65,12 @@ impl View<'_> {
             Policy::AddressHash | Policy::AddressPortHash => address_hash::choose(self),
             Policy::Weighted => weighted::choose(self),
             Policy::Priority => priority::choose(self),
+            Policy::WeightedTurn => weighted_turn::choose(self),
+            Policy::LeastWeighted => least_weighted::choose(self),
+            Policy::Two => two::choose(self, two::has_more_sessions),
+            Policy::Fastest => two::choose(self, fastest::is_slower),
+            Policy::Maglev => consistent::maglev(self),
+            Policy::Rendezvous => consistent::rendezvous(self),
         }
     }
 
@@ -72,11 +87,72 @@ impl View<'_> {
     /// Takes a place at `index`, unless that backend was tried, is out of service, full or skipped,
     /// or does not admit this client.
     fn take(&self, index: usize) -> Option<Choice> {
+        self.take_below(index, u32::MAX)
+    }
+
+    /// Likewise, if the backend has fewer than `most` sessions.
+    fn take_below(&self, index: usize, most: u32) -> Option<Choice> {
         if !self.is_offered(index) || !self.is_permitted(index) {
             return None;
         }
-        let lease = Lease::take(&self.tier.backends[index], self.is_remembered(index))?;
+        let backend = &self.tier.backends[index];
+        let lease = Lease::take_below(backend, self.is_remembered(index), most)?;
         Some(Choice { index, lease })
+    }
+
+    /// Whether [`Self::take`] is likely to succeed, at a backend with a weight.
+    fn is_able(&self, index: usize) -> bool {
+        self.weight(index) > 0
+            && self.tier.backends[index].state.is_usable(self.is_remembered(index))
+            && self.is_offered(index)
+            && self.is_permitted(index)
+    }
+
+    /// Takes the place with the smallest score, the first one from the turn on among equals. Places
+    /// without a score are not taken.
+    fn take_best<S: Ord>(&self, score: impl Fn(usize) -> Option<S>) -> Option<Choice> {
+        let cursor = &self.tier.cursor;
+        // Few backends have an access list: the lists are read only after a backend refused.
+        let mut is_refused = false;
+        loop {
+            let able = self.circle(cursor.turn() % self.len()).filter(|&index| {
+                self.is_offered(index)
+                    && self.tier.backends[index].state.is_usable(self.is_remembered(index))
+                    && (!is_refused || self.is_permitted(index))
+            });
+            let scored = able.filter_map(|index| Some((score(index)?, index)));
+            let (_, best) = scored.min_by(|(a, _), (b, _)| a.cmp(b))?;
+            if !self.is_permitted(best) {
+                is_refused = true;
+            } else if let Some(choice) = self.take(best) {
+                cursor.set((best + 1) % self.len());
+                return Some(choice);
+            }
+            // Between looking and taking, another worker may have filled it: look again.
+        }
+    }
+
+    /// The backend's weight, where the policy minds weights.
+    fn weight(&self, index: usize) -> u32 {
+        if self.tier.policy.minds_weight() { self.tier.backends[index].weight } else { 1 }
+    }
+
+    /// Sessions, one more included, for the backend's weight.
+    fn load(&self, index: usize) -> f64 {
+        let sessions = self.tier.backends[index].state.sessions();
+        f64::from(sessions.saturating_add(1)) / f64::from(self.weight(index))
+    }
+
+    /// How many sessions the backend may have, if those that can take them have this weight together.
+    fn bound(&self, index: usize, weight: u64) -> u32 {
+        let bound = self.tier.load_bound;
+        bound.map_or(u32::MAX, |it| it.limit(self.tier.crowd(), self.weight(index), weight))
+    }
+
+    /// The session's random number of this number.
+    fn draw(&self, nth: u64) -> u64 {
+        let salt = nth + 1 + self.attempt.tried_count() as u64 * DRAWS_MAX;
+        mix(self.attempt.seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// Whether the affinity table has this place for the client.
@@ -104,8 +180,13 @@ impl View<'_> {
 
     /// Takes the first available place at `start` or after it, once round the circle.
     fn take_in_circle(&self, start: usize) -> Option<Choice> {
+        self.circle(start).find_map(|index| self.take(index))
+    }
+
+    /// All places, from `start` on.
+    fn circle(&self, start: usize) -> impl Iterator<Item = usize> + use<> {
         let len = self.len();
-        (0..len).find_map(|step| self.take((start + step) % len))
+        (start..len).chain(0..start)
     }
 
     /// Whether a backend is neither disabled nor skipped; it may be full.

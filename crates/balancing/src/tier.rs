@@ -1,9 +1,13 @@
 //! Backends that are tried together, and their turn.
 
 use crate::attempt::Attempt;
+use crate::backend::Backend;
 use crate::backends::Backends;
+use crate::bound::LoadBound;
+use crate::crowd::Crowd;
 use crate::health::{Health, HealthLimits};
 use crate::model::{FailoverScope, Policy};
+use crate::plan::{Plan, Planned};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 use std::sync::Arc;
 use terms::Instant;
@@ -19,6 +23,10 @@ pub struct Tier {
     pub backends: Backends,
     /// The turn. Outlives snapshots.
     pub cursor: Arc<Cursor>,
+    /// How much more than its share of the sessions a backend may have, if the policy is a hash.
+    pub load_bound: Option<LoadBound>,
+    /// What the policy computes beforehand.
+    pub plan: Plan,
 }
 
 /// A tier's turn, and the place that it took last. Shared by all workers.
@@ -27,9 +35,40 @@ pub struct Cursor {
     turn: AtomicU32,
     /// Place of the backend taken last, plus one; zero if there is none yet.
     taken: AtomicU32,
+    /// The sessions of the whole tier, if a load bound has them counted.
+    crowd: Arc<Crowd>,
 }
 
 impl Tier {
+    /// Computes what the policy needs before the first session, which may take a tenth of a second
+    /// for thousands of backends. What `running`, the tier before a change, has is used again.
+    #[must_use]
+    pub fn prepare(mut self, running: Option<&Self>) -> Self {
+        self.cursor = running.map_or(self.cursor, |running| Arc::clone(&running.cursor));
+        self.plan = Plan::of(self.policy, &self.backends, running.map(|running| &running.plan));
+        self.counted()
+    }
+
+    /// Has the sessions of its backends counted in its own cursor, if there is a bound, or nowhere.
+    pub(crate) fn counted(mut self) -> Self {
+        let is_bound = self.load_bound.is_some() && self.policy.has_load_bound();
+        let crowd = is_bound.then_some(&self.cursor.crowd);
+        if !self.backends.iter().all(|it| it.is_counted_in(crowd)) {
+            let counted = |it: &Arc<Backend>| Arc::new(it.counted_in(crowd.map(Arc::clone)));
+            self.backends = self.backends.iter().map(counted).collect();
+        }
+        self
+    }
+
+    pub(crate) fn planned(&self) -> &Planned {
+        self.plan.get(self.policy, &self.backends)
+    }
+
+    /// The sessions that count for [`Self::load_bound`].
+    pub(crate) fn crowd(&self) -> u32 {
+        self.cursor.crowd.sessions()
+    }
+
     /// The place of the backend taken last, by any policy; `None` if there was none, or if the pool
     /// has no affinity table, because then it is not recorded.
     #[must_use]
@@ -54,6 +93,7 @@ impl Cursor {
         Self {
             turn: AtomicU32::new(other.turn.load(Relaxed)),
             taken: AtomicU32::new(other.taken.load(Relaxed)),
+            crowd: Arc::new(Crowd::copy(&other.crowd)),
         }
     }
 
@@ -64,6 +104,16 @@ impl Cursor {
     /// Moves on from `turn`; false if another worker did so first.
     pub(crate) fn advance(&self, turn: usize, next: usize) -> bool {
         self.turn.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Takes the turn, of so many.
+    pub(crate) fn take_turn(&self, of: usize) -> usize {
+        loop {
+            let turn = self.turn();
+            if self.advance(turn, (turn + 1) % of) {
+                return turn % of;
+            }
+        }
     }
 
     pub(crate) fn set(&self, next: usize) {

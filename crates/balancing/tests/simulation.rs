@@ -5,7 +5,7 @@
 
 use balancing::{
     AdminState, Affinity, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,
-    Lease, Outcome, Policy, Pool, Tier,
+    Lease, LoadBound, Outcome, Plan, Policy, Pool, Tier,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +14,18 @@ use std::time::Duration;
 use terms::{BackendId, Instant, Limit};
 use testing::{Rng, sweep};
 
-const POLICIES: [Policy; 4] =
-    [Policy::RoundRobin, Policy::Hash, Policy::LeastSessions, Policy::Random];
+const POLICIES: [Policy; 10] = [
+    Policy::RoundRobin,
+    Policy::Hash,
+    Policy::LeastSessions,
+    Policy::Random,
+    Policy::WeightedTurn,
+    Policy::LeastWeighted,
+    Policy::Two,
+    Policy::Fastest,
+    Policy::Maglev,
+    Policy::Rendezvous,
+];
 
 struct World {
     rng: Rng,
@@ -35,7 +45,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let tiers = (0..1 + rng.below(3)).map(|tier| Tier {
-            policy: POLICIES[rng.below(4)],
+            policy: POLICIES[rng.below(POLICIES.len())],
             failover: match rng.below(8) {
                 0 => FailoverScope::LaterTiers,
                 1 => FailoverScope::Nothing,
@@ -86,7 +96,11 @@ impl World {
             }
             _ => {
                 let tier = self.rng.below(self.pool.tiers.len());
-                self.pool.tiers[tier].policy = POLICIES[self.rng.below(4)];
+                let policy = POLICIES[self.rng.below(POLICIES.len())];
+                let load_bound = LoadBound::from_hundredths(100 + self.rng.below(50) as u32);
+                let running = &self.pool.tiers[tier];
+                let next = Tier { policy, load_bound, plan: Plan::default(), ..running.clone() };
+                self.pool.tiers[tier] = next.prepare(Some(running));
             }
         }
     }
@@ -150,7 +164,7 @@ impl World {
 
 #[test]
 fn limits_hold_and_nothing_usable_is_passed_over() {
-    sweep(500, |seed, step| {
+    sweep(300, |seed, step| {
         let mut world = World::new(seed);
         for number in 0..400 {
             step.set(number);
@@ -259,7 +273,7 @@ fn clients_stay_with_the_backends_that_stay() {
             backends.rotate_left(rng.below(len + 1));
             let (first, second) = backends.split_at(rng.below(len + 1));
             let tier = |all: &[Arc<Backend>]| Tier {
-                policy: POLICIES[rng.below(4)],
+                policy: POLICIES[rng.below(POLICIES.len())],
                 backends: all.iter().map(Arc::clone).collect(),
                 ..Tier::default()
             };

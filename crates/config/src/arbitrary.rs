@@ -6,8 +6,8 @@ use crate::{
     PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier, Tls,
 };
 use balancing::{
-    AccessEntry, AccessList, AdminState, Country, FailoverScope, Policy, ProxyPeers, RouteRule,
-    Subject, Verdict,
+    AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Policy, ProxyPeers,
+    RouteRule, Subject, Verdict,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -225,6 +225,8 @@ fn pool() -> impl Strategy<Value = Pool> {
             Pool {
                 name,
                 tiers,
+                load_bound: quarantine
+                    .and_then(|it| LoadBound::from_hundredths(it.subsec_millis())),
                 quarantine: quarantine.unwrap_or_default(),
                 auto_disable: flags[0],
                 checks,

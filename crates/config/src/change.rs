@@ -18,7 +18,7 @@ use crate::{
     Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, Pool, PoolTls, Process,
     Route, StateDirectory, Tls,
 };
-use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers};
+use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers};
 use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -275,10 +275,12 @@ settings! {
 settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
-        name: _, tiers: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
+        name: _, tiers: _, load_bound: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
         last_resort: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
+    /// [`Pool::load_bound`]
+    LoadBound(Option<LoadBound>) is load_bound, "load-bound";
     /// [`Pool::quarantine`]
     Quarantine(Duration) is quarantine, "quarantine";
     /// [`Pool::auto_disable`]

@@ -97,6 +97,8 @@ pub enum Shape {
     Text,
     /// A string with the name of a listener, a pool or a backend.
     Name,
+    /// A string with a factor from 1.01 to 100, with two decimals at most.
+    Factor,
     /// A string with an IP address.
     Address,
     /// A string with a [`Probe`](probing::Probe).
@@ -272,6 +274,7 @@ impl fmt::Display for Shape {
             Self::Duration { .. } => f.write_str("a duration"),
             Self::Text => f.write_str("a string"),
             Self::Name => f.write_str("a name"),
+            Self::Factor => f.write_str("a string with a factor above 1"),
             Self::Address => f.write_str("an IP address"),
             Self::Probe => f.write_str("a string with a probe"),
             Self::Listen => f.write_str("a listening address"),

@@ -1,6 +1,6 @@
 //! The validated configuration, in the words of the glossary.
 
-use balancing::{AccessList, AdminState, FailoverScope, Policy, ProxyPeers, RouteRule};
+use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers, RouteRule};
 use probing::{Probe, Rules};
 use std::fmt;
 use std::net::IpAddr;
@@ -164,6 +164,9 @@ pub struct Pool {
     /// The tiers, in the order in which they are tried. May be empty in `balance`, which then
     /// serves nobody until a command adds backends.
     pub tiers: Vec<Tier>,
+    /// How much more than its share of the sessions a backend may have, where the policy is `maglev`
+    /// or `rendezvous`. Default: any number.
+    pub load_bound: Option<LoadBound>,
     /// How long a failed backend is skipped, unless all have failed. Default 10 s; zero disables
     /// this.
     pub quarantine: Duration,
@@ -285,7 +288,7 @@ pub struct Backend {
     pub endpoint: Endpoint,
     /// The limits.
     pub limits: Limits,
-    /// The share of sessions under the policy `weighted`; zero means none. Default 1.
+    /// The share of sessions under the policies that mind it; zero means none. Default 1.
     pub weight: u32,
     /// The rank under the policy `priority`; the lowest is used first. Default 0.
     pub priority: i32,

@@ -24,7 +24,7 @@ pub use services::{Start, Typed, parse};
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
 use crate::{BackendSelector, Command, LogFormat, StateDirectory};
-use balancing::{AdminState, FailoverScope, Policy};
+use balancing::{AdminState, FailoverScope, LoadBound, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use probing::Probe;
@@ -69,10 +69,15 @@ pub struct NativeArgs {
     pub backends: Vec<String>,
 
     /// How a tier chooses: round-robin, hash, least-sessions, random, rotation, address-hash,
-    /// address-port-hash, weighted or priority
+    /// address-port-hash, weighted, priority, weighted-turn, least-weighted, two, fastest, maglev
+    /// or rendezvous
     #[arg(long, value_name = "POLICY", default_value = "round-robin", hide_possible_values = true)]
     #[arg(value_parser = Policy::parser(), help_heading = CHOOSING)]
     pub policy: Policy,
+    /// With maglev and rendezvous: how much more than its share of the sessions a backend may have,
+    /// such as 1.25 [default: any number]
+    #[arg(long, value_name = "FACTOR", value_parser = LoadBound::from_str, help_heading = CHOOSING)]
+    pub load_bound: Option<LoadBound>,
     /// How long to skip a failed backend, unless all have failed; 0 disables this
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = CHOOSING)]
     pub quarantine: Span,

@@ -48,6 +48,12 @@ impl Choice for Policy {
         ("address-port-hash", Self::AddressPortHash),
         ("weighted", Self::Weighted),
         ("priority", Self::Priority),
+        ("weighted-turn", Self::WeightedTurn),
+        ("least-weighted", Self::LeastWeighted),
+        ("two", Self::Two),
+        ("fastest", Self::Fastest),
+        ("maglev", Self::Maglev),
+        ("rendezvous", Self::Rendezvous),
     ];
 }
 
@@ -160,6 +166,12 @@ mod tests {
             Policy::AddressPortHash,
             Policy::Weighted,
             Policy::Priority,
+            Policy::WeightedTurn,
+            Policy::LeastWeighted,
+            Policy::Two,
+            Policy::Fastest,
+            Policy::Maglev,
+            Policy::Rendezvous,
         ]);
         check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);

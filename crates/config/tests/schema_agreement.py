@@ -26,7 +26,8 @@ from jsonschema import Draft202012Validator
 
 POLICIES = [
     "round-robin", "hash", "least-sessions", "random", "rotation", "address-hash",
-    "address-port-hash", "weighted", "priority",
+    "address-port-hash", "weighted", "priority", "weighted-turn",
+    "least-weighted", "two", "fastest", "maglev", "rendezvous",
 ]
 SCOPES = ["whole-tier", "later-tiers", "nothing"]
 TIMES = ["500ms", "2s", "10m", "1h", "7d", "100us", "3", 5, 3600, "${TIME:-5s}"]
@@ -81,6 +82,7 @@ LISTENER_ONLY = {"family": ["any", "ipv4", "ipv6"], "protocol": ["tcp", "udp", "
                   "dummy": [True, False]}
 POOL = {
     "policy": POLICIES,
+    "load-bound": ["1.25", "2"],
     "quarantine": TIMES + [0],
     "no-last-resort": [True, False],
     "failover": SCOPES,

@@ -64,12 +64,14 @@ fn build(
 ) -> Pool {
     let tiers = config.tiers.iter().enumerate().map(|(number, tier)| {
         let running = running.and_then(|running| running.tiers.get(number));
-        Tier {
+        let next = Tier {
             policy: tier.policy,
             failover: config.failover_of(tier.policy),
+            load_bound: config.load_bound,
             backends: tier.backends.iter().map(&mut backend).collect(),
-            cursor: running.map(|tier| Arc::clone(&tier.cursor)).unwrap_or_default(),
-        }
+            ..Tier::default()
+        };
+        next.prepare(running)
     });
     let tiers = tiers.collect();
     let reject = config.reject.as_ref().map(backend);

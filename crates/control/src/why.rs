@@ -172,7 +172,7 @@ impl Circumstances {
 /// Why a policy has selected a backend.
 fn selected(policy: Policy) -> &'static str {
     match policy {
-        Policy::RoundRobin | Policy::Rotation => "it is its turn",
+        Policy::RoundRobin | Policy::Rotation | Policy::WeightedTurn => "it is its turn",
         Policy::Hash | Policy::AddressHash => {
             "the client's address selects it, or one that it replaces"
         }
@@ -181,7 +181,16 @@ fn selected(policy: Policy) -> &'static str {
         }
         Policy::LeastSessions => "it has the fewest sessions",
         Policy::Random => "drawn at random: the next draw may differ",
-        Policy::Weighted => "it has the fewest sessions for its weight",
+        Policy::Weighted | Policy::LeastWeighted => "it has the fewest sessions for its weight",
+        Policy::Two => {
+            "of two drawn at random, it has the fewest sessions for its weight: the next draw may differ"
+        }
+        Policy::Fastest => {
+            "of two drawn at random, it is likely to answer sooner: the next draw may differ"
+        }
+        Policy::Maglev | Policy::Rendezvous => {
+            "the client's network selects it, or one that it replaces"
+        }
         Policy::Priority => "it has the lowest priority number",
     }
 }
@@ -191,13 +200,16 @@ fn passed_over(tier: &balancing::Tier, index: usize) -> String {
     let backend = &tier.backends[index];
     let sessions = backend.state.sessions();
     match tier.policy {
-        Policy::RoundRobin | Policy::Rotation => ": not its turn".to_owned(),
+        Policy::RoundRobin | Policy::Rotation | Policy::WeightedTurn => ": not its turn".to_owned(),
         Policy::LeastSessions => format!(": {sessions} sessions"),
-        Policy::Weighted => format!(": {sessions} sessions, weight {}", backend.weight),
+        Policy::Weighted | Policy::LeastWeighted | Policy::Two | Policy::Fastest => {
+            format!(": {sessions} sessions, weight {}", backend.weight)
+        }
         Policy::Priority => format!(": priority {}", backend.priority),
         Policy::Hash | Policy::AddressHash | Policy::AddressPortHash | Policy::Random => {
             String::new()
         }
+        Policy::Maglev | Policy::Rendezvous => String::new(),
     }
 }
 

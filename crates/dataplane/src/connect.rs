@@ -5,6 +5,7 @@
 use crate::announcing::announce;
 use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
+use crate::response::Response;
 use crate::routing::read_grant;
 use crate::searches::Searches;
 use crate::secure::{Loss, Secure};
@@ -185,6 +186,7 @@ fn report(
             let timed_out = matches!(failure, ConnectFailure::TimedOut | ConnectFailure::Busy);
             tools.outbox.tell(Event::Trace(Trace::Failed { tier, index, timed_out }));
         }
+        lease.backend().state.latency().observe(settings.timeouts.connect, now);
         searching.report_failure(listener, lease, failure, tools, now);
         State::Seeking { search }
     });
@@ -391,6 +393,7 @@ fn connected(
     session.link.on_connected(now);
     session.connect_micros =
         u32::try_from(now.since(session.started).as_micros()).unwrap_or(NOT_YET - 1);
+    session.response = Response::begin(now.since(session.started), took);
     let State::Relaying { search: Some(search), lease, .. } = &session.state else { return };
     lease.backend().state.tally(tools.worker).count_connect(took);
     let searching = searches.get(search);
@@ -414,6 +417,7 @@ pub(crate) fn start_over(session: &mut Session, searches: &mut Searches, now: In
     }
     searching.connecting = Some(Connecting::new(&session.listener));
     session.connect_micros = NOT_YET;
+    session.response = Response::NONE;
     let fresh = Link::new(Ready::default(), Ready::default(), SpliceMode::Never, now);
     let link = std::mem::replace(&mut session.link, fresh);
     session.link = link.to_another(Ready::default(), now);

@@ -28,6 +28,7 @@ mod outbox;
 mod pipes;
 mod plane;
 mod relaying;
+mod response;
 mod room;
 mod routing;
 mod searches;

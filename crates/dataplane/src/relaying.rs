@@ -49,6 +49,9 @@ pub(crate) fn go_on(
     let pumped =
         if is_tls { pump_tls(session, tools, now) } else { pump_plain(session, tools, now) };
     session.count_passed(before, tools.worker, now);
+    if session.response.is_awaited() {
+        session.note_response(before, now);
+    }
     match pumped {
         Pumped::Busy => Next::Turn,
         Pumped::Starved => Next::By(now + MEMORY_RETRY),

@@ -5,6 +5,7 @@ use crate::listener::Listener;
 use crate::listing::Figures;
 use crate::moving::{AnnouncedState, Moving, SessionState};
 use crate::pipes::Pipes;
+use crate::response::Response;
 use crate::searches::{SearchKey, Searches};
 use crate::secure::Secure;
 use crate::token::Token;
@@ -41,6 +42,7 @@ pub(crate) struct Session {
     pub connect_micros: u32,
     /// From being connected to the backend's first byte, in microseconds.
     pub first_byte_micros: u32,
+    pub response: Response,
 }
 
 /// The states of a session's life, with what it holds in each.
@@ -201,6 +203,7 @@ impl Session {
             started: now,
             connect_micros: NOT_YET,
             first_byte_micros: NOT_YET,
+            response: Response::NONE,
         }
     }
 
@@ -445,6 +448,7 @@ impl Session {
             started: Instant::from_nanos(state.started),
             connect_micros: state.connect_micros,
             first_byte_micros: state.first_byte_micros.unwrap_or(NOT_YET),
+            response: Response::NONE,
         }
     }
 
@@ -507,6 +511,22 @@ impl Session {
             if let (Some(lease), Some(took)) = (self.lease(), micros(self.first_byte_micros)) {
                 lease.backend().state.tally(worker).count_first_byte(took);
             }
+        }
+    }
+
+    /// Looks at what has passed since there were `before` bytes, while an answer is awaited.
+    pub fn note_response(&mut self, before: (u64, u64), now: Instant) {
+        let age = now.since(self.started);
+        match (self.link.bytes(), self.lease()) {
+            ((_, 1..), Some(lease)) => {
+                let latency = lease.backend().state.latency();
+                latency.observe(self.response.waited(age), now);
+                self.response = Response::NONE;
+            }
+            ((1.., 0), _) if before.0 == 0 => {
+                self.response.on_request(age, Duration::from_micros(self.connect_micros.into()));
+            }
+            _ => {}
         }
     }
 

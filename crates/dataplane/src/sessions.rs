@@ -498,6 +498,15 @@ impl Sessions {
                 None => {}
             }
         }
+        if session.response.is_awaited()
+            && let Some(lease) = session.lease()
+        {
+            let (sent_bytes, _) = session.link.bytes();
+            let limit = session.listener.settings().timeouts.connect;
+            let age = now.since(session.started);
+            let latency = lease.backend().state.latency();
+            session.response.on_end(age, (reason, sent_bytes), limit, latency, now);
+        }
         let ended = ended(&session, reason, now);
         let listener = Arc::clone(&session.listener);
         let routed = session.extras.as_ref().and_then(|extras| extras.routed.as_ref());

@@ -88,6 +88,7 @@ impl BalanceProxy {
         let pool = Pool {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers: tiers.collect::<Result<_, _>>()?,
+            load_bound: None,
             quarantine: Duration::ZERO,
             auto_disable: args.auto_disable,
             checks: Checks::default(),

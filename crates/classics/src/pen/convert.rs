@@ -92,6 +92,7 @@ impl PenSettings {
         Pool {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers,
+            load_bound: None,
             quarantine: seconds(self.blacklist),
             auto_disable: false,
             checks: Checks::default(),

@@ -1,10 +1,13 @@
 //! The policies, failover scopes and operands that came with pen, in native words.
 
 use crate::support::{
-    Backend, Client, Place, Port, Program, ask, ask_from, ask_times, port, skip_unless, until,
+    Backend, Client, Place, Port, Program, ask, ask_from, ask_times, count, port, skip_unless,
+    until,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 /// Three backends with limits, weights and so on behind their addresses.
 fn three(operands: [&str; 3]) -> ([Backend; 3], String) {
@@ -226,4 +229,88 @@ fn a_root_that_is_none_is_named() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let done = place.run("evenkeel", &format!("{port} {a} --root no/such/dir")).check(1);
     assert!(done.stderr.contains("no/such/dir") && done.stderr.contains("root"), "{}", done.stderr);
+}
+
+#[test]
+fn weighted_turn_is_exact() {
+    let (place, port) = (Place::new(), port());
+    let (_three, words) = three([":0:0:5", "", ""]);
+    let _evenkeel = place.native(&format!("{port} {words} --policy weighted-turn"));
+    assert_eq!(ask_times(&port, 14), "a a b a c a a a a b a c a a");
+}
+
+#[test]
+fn networks_keep_their_backend_and_a_bound_spreads_one_of_them() {
+    for policy in ["maglev", "rendezvous"] {
+        let (place, port) = (Place::new(), port());
+        let (_three, words) = three([""; 3]);
+        let evenkeel = place.native(&format!("{port} {words} --policy {policy}"));
+        let homes: BTreeMap<_, _> =
+            (1..30).map(|host| (host, ask_from(&port, [127, 0, 9, host]))).collect();
+        let all: BTreeSet<_> = homes.values().collect();
+        assert_eq!(all.len(), 3, "{policy}: {homes:?}");
+        for (host, home) in &homes {
+            assert_eq!(&ask_from(&port, [127, 0, 9, *host]), home, "{policy}");
+        }
+        drop(evenkeel);
+        let options = format!("--policy {policy} --load-bound 1.5");
+        let _evenkeel = place.native(&format!("{port} {words} {options}"));
+        // Half of the sessions may be at one backend: 1.5 * 12 / 3 = 6.
+        let mut held = Vec::new();
+        let answers = (0..12).map(|_| {
+            held.push(Client::connect(&port));
+            held.last().unwrap().line()
+        });
+        let counts = count(answers);
+        assert!(counts.values().all(|it| *it <= 6) && counts.len() > 1, "{policy}: {counts:?}");
+    }
+}
+
+#[test]
+fn fastest_avoids_who_is_slow_and_who_closes_at_once() {
+    let slow = Backend::new(|client| {
+        let _question = client.first_byte();
+        std::thread::sleep(Duration::from_millis(60));
+        client.send("slow\n");
+    });
+    let closing = Backend::new(|client| drop(client.first_byte()));
+    let quick = Backend::new(|client| {
+        let _question = client.first_byte();
+        client.send("quick\n");
+    });
+    for bad in [slow, closing] {
+        let (place, port) = (Place::new(), port());
+        let _evenkeel = place.native(&format!("{port} {bad} {quick} --policy fastest"));
+        let ask = |_| {
+            let client = Client::connect(&port);
+            client.send("?");
+            let (answer, _) = client.rest();
+            String::from_utf8(answer).unwrap()
+        };
+        let counts = count((0..100).map(ask));
+        assert!(counts["quick\n"] >= 90, "{counts:?}");
+    }
+}
+
+#[test]
+fn fastest_knows_servers_that_speak_first() {
+    let late = Backend::new(|client| {
+        std::thread::sleep(Duration::from_millis(60));
+        client.send("late\n");
+    });
+    let prompt = Backend::named("prompt");
+    let (place, port) = (Place::new(), port());
+    let _evenkeel = place.native(&format!("{port} {late} {prompt} --policy fastest"));
+    let answers = (0..100).map(|_| ask(&port));
+    let counts = count(answers);
+    assert!(counts["prompt"] >= 90, "{counts:?}");
+}
+
+#[test]
+fn a_load_bound_is_a_number() {
+    let place = Place::new();
+    for (bound, status) in [("1.25", 0), ("2", 0), ("1", 2), ("x", 2)] {
+        let words = format!("8080 a b --policy maglev --load-bound {bound} --print-config");
+        let _ = place.run("evenkeel", &words).check(status);
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{Config, Family, Host, Tier, Tls};
-use balancing::RouteRule;
+use balancing::{LoadBound, RouteRule};
 use proptest::prelude::*;
 
 /// A backend whose settings follow from a number, so that equal numbers are equal backends.
@@ -27,6 +27,7 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
     Pool {
         name: name.to_owned(),
         tiers,
+        load_bound: LoadBound::from_hundredths(100 + u32::from(seed)),
         quarantine: Duration::from_secs(seed.into()),
         auto_disable: bit(4),
         checks: Checks { fall: bit(3).then_some(2), ..Checks::default() },

@@ -428,6 +428,7 @@ fn is_string(shape: Shape) -> bool {
         Shape::Duration { .. }
             | Shape::Text
             | Shape::Name
+            | Shape::Factor
             | Shape::Address
             | Shape::Probe
             | Shape::Listen

@@ -85,6 +85,10 @@ fn value(shape: Shape) -> Value {
         }
         Shape::Text => json!({ "type": "string", "minLength": 1 }),
         Shape::Name => any([reference("name"), variable()]),
+        Shape::Factor => {
+            let text = r"^(1\.(0[1-9]|[1-9][0-9]?)|[2-9](\.[0-9]{1,2})?|[1-9][0-9](\.[0-9]{1,2})?|100(\.0{1,2})?)$";
+            any([string(text), variable()])
+        }
         Shape::Address => any([reference("address"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),
         Shape::Listen => any([integer(1, 65535), reference("listen"), variable()]),

@@ -156,6 +156,7 @@ pub(super) const KEYS: &[Key] = &[
     required(own("pool", Route, Shape::Name, "\"db\"", "The pool that serves these clients")),
     // [pools.NAME]
     shared(option("policy", Pool, Shape::Choice(POLICIES), "\"least-sessions\"")),
+    shared(option("load-bound", Pool, Shape::Factor, "\"1.25\"")),
     shared(option("quarantine", Pool, ANY_TIME, "\"30s\"")),
     shared(option("no-last-resort", Pool, Shape::Flag, "true")),
     shared(option("failover", Pool, Shape::Choice(SCOPES), "\"later-tiers\"")),
@@ -263,7 +264,8 @@ pub(super) const KEYS: &[Key] = &[
         Backend,
         Shape::Number { least: 0, most: u32::MAX as i64 },
         "2",
-        "Share of sessions under the policy `weighted`; 0 means none [default: 1]",
+        "Share of sessions under the policies `weighted`, `weighted-turn`, `least-weighted`, `two`, \
+         `fastest`, `maglev` and `rendezvous`; 0 means none [default: 1]",
     ),
     own(
         "priority",

@@ -128,6 +128,7 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::Text => assert!(takes("a b") && takes("7") && !takes(""), "{}", key.name),
             Shape::Host => assert!(takes("a.b") && takes("::1") && !takes("*.b"), "{}", key.name),
             Shape::Probe => assert!(takes("http:/a") && !takes("gopher"), "{}", key.name),
+            Shape::Factor => assert!(takes("1.25") && !takes("1"), "{}", key.name),
             Shape::Address => assert!(takes("::1") && !takes("localhost"), "{}", key.name),
             Shape::Backend => assert!(takes("a:1:2") && !takes("a:b"), "{}", key.name),
             Shape::OneOrMore(Shape::Proxies) => {

@@ -97,6 +97,7 @@ impl NativeArgs {
         let pool = Pool {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers: self.tiers(port, services)?,
+            load_bound: self.load_bound,
             quarantine: self.quarantine.0,
             auto_disable: self.auto_disable,
             checks: self.checks(),

@@ -136,6 +136,11 @@ fn options_anywhere() {
         "--accept-proxy 10.0.0.0/8,unix --accept-proxy ::1 --send-proxy v2-crc32c 80 a",
         "evenkeel --send-proxy v2-crc32c --accept-proxy 10.0.0.0/8,::1,unix 80 a:80",
     );
+    check(
+        "--load-bound 1.50 --policy maglev 80 a",
+        "evenkeel --policy maglev --load-bound 1.5 80 a:80",
+    );
+    refuse("--load-bound 1 80 a", "from 1.01 to 100");
     check("--half-close-timeout now 80 a", "evenkeel --half-close-timeout now 80 a:80");
     check(
         "--backend-half-close-timeout now 80 a",
@@ -152,7 +157,10 @@ fn options_anywhere() {
     refuse("--connect-timeout 0 80 a", "must be longer than zero");
     refuse("--idle-timeout 1.5s 80 a", "as in 1500ms");
     refuse("--workers 0 80 a", "from 1 to 1024");
-    refuse("--policy fastest 80 a", "[possible values: round-robin, hash, least-sessions, random,");
+    refuse(
+        "--policy quickest 80 a",
+        "[possible values: round-robin, hash, least-sessions, random,",
+    );
     refuse("--worker 2 80 a", "similar argument exists: '--workers'");
     refuse("--source db1 80 a", "invalid value 'db1' for '--source <ADDR>'");
 }

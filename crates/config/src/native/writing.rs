@@ -65,10 +65,11 @@ pub(crate) trait Options {
     }
 }
 
-/// The options of a pool from `--quarantine` to `--affinity-count-only`.
+/// The options of a pool from `--load-bound` to `--affinity-count-only`.
 pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     // What is `_` is written by the callers. A new field must be one or the other; likewise below.
     let Pool {
+        load_bound,
         quarantine,
         auto_disable,
         checks: Checks { probe, rise, fall },
@@ -85,6 +86,9 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         fixed_places: _,
     } = pool;
     let span = |duration: Duration| Span(duration).to_string();
+    if let Some(bound) = load_bound {
+        to.set_text("load-bound", &bound.to_string());
+    }
     to.option("quarantine", *quarantine, Pool::DEFAULT_QUARANTINE, span);
     to.flag("no-last-resort", !last_resort);
     to.choice("failover", *failover, FailoverScope::default());

@@ -132,6 +132,7 @@ impl Datagrams {
             trying.search.pool.pass_over(&mut trying.search.attempt);
             return trying.search.rules.on_reported();
         }
+        lease.backend().state.latency().observe(timeouts(&rules).connect, now);
         trying.search.report_failure(flow.listener.id(), lease, failure, tools, now);
     }
 
@@ -189,6 +190,7 @@ impl Datagrams {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(mut trying), Some(lease)) = (flow.trying.take(), &flow.lease) else { return };
         self.kept_bytes -= trying.kept_bytes();
+        lease.backend().state.latency().observe(now.since(trying.search.rules.since()), now);
         trying.search.rules.on_answered(trying.search.rules.incarnation(), now);
         let took = now.since(flow.seen.started);
         flow.connect_micros = u32::try_from(took.as_micros()).unwrap_or(NOT_YET - 1);
