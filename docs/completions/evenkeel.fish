@@ -122,6 +122,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "top" -d 'Show a running instance on the terminal, live'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "run" -d 'Start a balancer from a configuration file'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "reload" -d 'Have a running instance read its configuration file again'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "upgrade" -d 'Replace a running instance by this program; its sessions go on'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "check" -d 'Say what is wrong with a configuration file, all of it at once'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "diff" -d 'Compare a configuration file with the one that was loaded, and that with what runs'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "fmt" -d 'Rewrite a configuration file: keys in order, one spelling, comments kept'
@@ -249,11 +250,18 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -l admin -d 'Use the instance with this admin socket' -r -F
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand run" -l take-over -d 'Take over the listeners and sessions of the instance with the same admin socket, if it runs'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand run" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l confirm -d 'Take the change back after TIME, unless `evenkeel ctl confirm` comes before that' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l admin -d 'Use the instance with this admin socket' -r -F
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l or-upgrade -d 'If the program has been replaced since the instance was started, upgrade instead'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand upgrade" -l config -d 'Use this configuration file instead of what the instance was started with' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand upgrade" -l watch -d 'Have the old process stay for TIME after that, so that it serves again if the new one dies' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand upgrade" -l admin -d 'Use the instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand upgrade" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand upgrade" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -l format -d 'How to print reports: text, or json, one object per line' -r -f -a "text\t'With the line that each is about'
 json\t'As lines of JSON'"
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand check" -l offline -d 'Check the text only; otherwise also users, directories, and whether the listening addresses are free'

@@ -150,6 +150,19 @@ impl Affinity {
         }
     }
 
+    /// Takes over a row of another process's table, whatever this one knows about the client.
+    pub fn inherit(&self, row: &AffinityRow) {
+        let client = row.client.map(|client| client.to_canonical());
+        let mut table = self.table();
+        if let Some(slot) = table.enter(client, row.last_used) {
+            let entry = &mut table.entries[slot as usize];
+            entry.backend = row.backend.unwrap_or(NO_BACKEND);
+            entry.connects = row.connects;
+            let &AffinityRow { sent_bytes, received_bytes, .. } = row;
+            table.moved[slot as usize] = Moved { sent_bytes, received_bytes };
+        }
+    }
+
     /// The entry of a client, if it has one.
     #[must_use]
     pub fn recall(&self, client: &Client) -> Known<'_> {

@@ -101,6 +101,8 @@ pub struct BackendState {
     preferred: AtomicU32,
     latency: Latency,
     tallies: Box<[Tally]>,
+    /// What an earlier process has counted.
+    inherited: Tally,
 }
 
 /// What one worker counted for one backend. Only that worker writes, so no lock is needed.
@@ -226,6 +228,7 @@ impl BackendState {
             preferred: AtomicU32::new(0),
             latency: Latency::new(),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
+            inherited: Tally::default(),
         }
     }
 
@@ -240,6 +243,7 @@ impl BackendState {
             preferred: AtomicU32::new(other.preferred.load(Relaxed)),
             latency: Latency::copy(&other.latency),
             tallies: Box::default(),
+            inherited: Tally::default(),
         }
     }
 
@@ -399,7 +403,7 @@ impl BackendState {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let mut sum = Totals::default();
-        for tally in &self.tallies {
+        for tally in self.tallies.iter().chain([&self.inherited]) {
             sum += Totals {
                 attempts: tally.attempts.load(Relaxed),
                 failures: std::array::from_fn(|kind| tally.failures[kind].load(Relaxed)),
@@ -421,6 +425,20 @@ impl BackendState {
             timed.round_trip.add_to(&mut sum.round_trip);
         }
         sum
+    }
+
+    /// Sets what an earlier process has counted, and when it last saw a failure. Only one thread may
+    /// call this.
+    pub fn inherit(&self, totals: Totals, last_failure: Option<Instant>) {
+        self.inherited.attempts.store(totals.attempts, Relaxed);
+        for (counter, count) in self.inherited.failures.iter().zip(totals.failures) {
+            counter.store(count, Relaxed);
+        }
+        self.inherited.retransmits.store(totals.retransmits, Relaxed);
+        self.inherited.sent_bytes.store(totals.sent_bytes, Relaxed);
+        self.inherited.received_bytes.store(totals.received_bytes, Relaxed);
+        let last = last_failure.map_or(0, Instant::as_nanos);
+        self.last_failure.fetch_max(last, Relaxed);
     }
 
     /// Whether the backend has answered anybody by UDP since this time.

@@ -97,6 +97,18 @@ impl Cursor {
         }
     }
 
+    /// The turn and the place taken last, for another process.
+    #[must_use]
+    pub fn state(&self) -> [u32; 2] {
+        [self.turn.load(Relaxed), self.taken.load(Relaxed)]
+    }
+
+    /// Continues where another process was.
+    pub fn restore(&self, [turn, taken]: [u32; 2]) {
+        self.turn.store(turn, Relaxed);
+        self.taken.store(taken, Relaxed);
+    }
+
     pub(crate) fn turn(&self) -> usize {
         self.turn.load(Relaxed) as usize
     }

@@ -100,8 +100,7 @@ fn config_of(proxy: &BalanceProxy) -> Result<Config, BalanceError> {
 }
 
 fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
-    let manager = ServiceManager::from_environment(!proxy.args.foreground)
-        .map_err(|error| in_old_words(error.into()))?;
+    let manager = ServiceManager::from_environment(!proxy.args.foreground).map_err(in_old_words)?;
     let config = config_of(proxy).map_err(|error| match bind_error(proxy) {
         // The original finds a port in use before it looks at its channels.
         Some(bind_error) => bind_error,
@@ -177,7 +176,8 @@ fn in_old_words(error: StartError) -> BalanceError {
             }
             _ => BalanceError::NameNotCreatable(path),
         },
-        StartError::Listen { .. }
+        StartError::TakeOver(_)
+        | StartError::Listen { .. }
         | StartError::Certificate(_)
         | StartError::Passed(_)
         | StartError::ListenBeside { .. }

@@ -22,6 +22,7 @@ mod personalities;
 mod run;
 mod serve;
 mod top;
+mod upgrade;
 
 pub use install::MARK;
 pub use native::tree;

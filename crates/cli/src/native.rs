@@ -3,7 +3,7 @@
 use crate::install::{install, links};
 use crate::output::{complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run, top};
+use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run, top, upgrade};
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
@@ -40,7 +40,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Verb::Status(args) => ctl::status_page(&args),
         Verb::Top(args) => top::main(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Reload(args) if args.or_upgrade => upgrade::reload_or_upgrade(&args),
         Verb::Reload(args) => ctl::reload(&args),
+        Verb::Upgrade(args) => upgrade::upgrade(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Diff(args) => diff::diff(&args),
         Verb::Fmt(args) => config_file::format(&args),

@@ -135,8 +135,7 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
 }
 
 fn serve(settings: PenSettings) -> Result<u8, Failure> {
-    let manager = ServiceManager::from_environment(!settings.foreground)
-        .map_err(|error| in_old_words(error.into()))?;
+    let manager = ServiceManager::from_environment(!settings.foreground).map_err(in_old_words)?;
     let direct = Messages::direct(true);
     if settings.debug > 0 {
         direct.say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));

@@ -2,7 +2,7 @@
 
 use crate::config_file::default_path;
 use crate::output::complain;
-use crate::serve::{report, serve};
+use crate::serve::{admin_path, report, serve};
 use config::ExitStatus;
 use config::file::Report;
 use config::native::RunArgs;
@@ -19,7 +19,13 @@ pub fn run(args: &RunArgs) -> ExitCode {
     match origin.read() {
         Ok(loaded) => {
             complain_about(&loaded.warnings);
-            let manager = ServiceManager::from_environment(loaded.config.process.daemon);
+            let mut manager = ServiceManager::from_environment(loaded.config.process.daemon);
+            if args.take_over {
+                manager = manager.and_then(|mut it| {
+                    it.take_over(&admin_path(&loaded.config))?;
+                    Ok(it)
+                });
+            }
             let origin = Some((origin, loaded.hash));
             let serve = |manager| serve(loaded.config, manager, origin);
             report(manager.map_err(Into::into).and_then(serve))

@@ -29,7 +29,7 @@ pub fn serve(
         LogFormat::Text => LineFormat::Text,
         LogFormat::Json => LineFormat::Json,
     };
-    let admin = config.process.admin.clone().unwrap_or_else(|| admin_path(&config));
+    let admin = admin_path(&config);
     let reporter = Box::new(LogReporter::new(format, config.process.daemon));
     let setup = Setup {
         state: state_place(&config, origin.as_ref().map(|(origin, _)| origin.path())),
@@ -106,9 +106,12 @@ fn signals(has_file: bool) -> Signals {
     }
 }
 
-/// The admin socket's place when none is given: named after what is listened on, and after the
+/// The admin socket's place. When none is given, it is named after what is listened on, and after the
 /// process where others may listen there too.
-fn admin_path(config: &Config) -> PathBuf {
+pub fn admin_path(config: &Config) -> PathBuf {
+    if let Some(path) = &config.process.admin {
+        return path.clone();
+    }
     let (name, user) = (instance_name(config), config.process.user.as_deref());
     match is_port_shared(config) {
         true => admin_socket_path(&format!("{name}.{}", std::process::id()), user),

@@ -182,6 +182,9 @@ pub enum CommandError {
     /// No reload waits for confirmation.
     #[error("no reload waits for confirmation")]
     NothingToConfirm,
+    /// Another process is taking over.
+    #[error("an upgrade is under way; try again when it is over")]
+    HandingOver,
     /// The process is shutting down.
     #[error("the balancer is shutting down")]
     ShuttingDown,

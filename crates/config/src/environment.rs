@@ -32,6 +32,12 @@ variables! {
         "The directory of the admin sockets. Default: `/run/evenkeel` for root, else the first \
          directory of `RUNTIME_DIRECTORY`, else `evenkeel` in `XDG_RUNTIME_DIR`, else \
          `/tmp/evenkeel-UID`.";
+    EVENKEEL_TAKE_OVER, "all",
+        "Set by `evenkeel upgrade`: the socket of a running instance. The balancer starts in the \
+         place of that instance, and takes over its sockets and sessions.";
+    EVENKEEL_TAKE_OVER_GUARD, "all",
+        "Set by `evenkeel upgrade --watch`: for how many milliseconds the old process of \
+         `EVENKEEL_TAKE_OVER` stays ready to serve again.";
     GATEWAY_INTERFACE, "evenkeel status",
         "If it is set, a web server runs the program as a CGI program, and HTTP headers precede \
          the page.";

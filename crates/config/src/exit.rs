@@ -34,7 +34,7 @@ pub struct ExitRow {
 }
 
 /// All exit statuses, in rising order. If programs use a status differently, each has a row.
-pub const EXIT_STATUSES: [ExitRow; 18] = [
+pub const EXIT_STATUSES: [ExitRow; 19] = [
     row(
         ExitStatus::Success,
         "all",
@@ -59,6 +59,11 @@ pub const EXIT_STATUSES: [ExitRow; 18] = [
         ExitStatus::Failure,
         "evenkeel ctl, evenkeel reload",
         "The instance refused the command and changed nothing; the message says why.",
+    ),
+    row(
+        ExitStatus::Failure,
+        "evenkeel upgrade",
+        "The new process cannot take over; the running one goes on as before.",
     ),
     row(ExitStatus::Failure, "evenkeel diff", "Something differs."),
     row(

@@ -313,6 +313,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Have a running instance read its configuration file again
     Reload(ReloadArgs),
+    /// Replace a running instance by this program; its sessions go on
+    Upgrade(UpgradeArgs),
     /// Say what is wrong with a configuration file, all of it at once
     Check(CheckArgs),
     /// Compare a configuration file with the one that was loaded, and that with what runs
@@ -358,6 +360,9 @@ pub struct RunArgs {
     /// The file; those in conf.d beside it belong to it [default: /etc/evenkeel/evenkeel.toml]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Take over the listeners and sessions of the instance with the same admin socket, if it runs
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// `evenkeel diff`.
@@ -375,9 +380,26 @@ pub struct DiffArgs {
 /// `evenkeel reload`.
 #[derive(Clone, Debug, Args)]
 pub struct ReloadArgs {
+    /// If the program has been replaced since the instance was started, upgrade instead
+    #[arg(long, conflicts_with = "confirm")]
+    pub or_upgrade: bool,
     /// When the change is taken back.
     #[command(flatten)]
     pub confirm: Confirm,
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
+}
+
+/// `evenkeel upgrade`.
+#[derive(Clone, Debug, Args)]
+pub struct UpgradeArgs {
+    /// Use this configuration file instead of what the instance was started with
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Have the old process stay for TIME after that, so that it serves again if the new one dies
+    #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration)]
+    pub watch: Option<Span>,
     /// Which instance.
     #[command(flatten)]
     pub which: WhichInstance,

@@ -37,6 +37,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
         .route("/v1/events", get(events))
         .route("/v1/config", get(config))
         .route("/v1/why", get(why))
+        .route("/v1/start", get(start))
         .route("/v1/commands", post(commands))
         .fallback(unknown)
         .layer(axum::middleware::from_fn(same_shape))
@@ -113,6 +114,10 @@ fn unclear(rejection: &QueryRejection) -> Response {
     failure(rejection.status(), "invalid-query", &rejection.body_text())
 }
 
+async fn start(State(desk): State<Desk>) -> Response {
+    Json(&*desk.invocation).into_response()
+}
+
 async fn commands(
     State(desk): State<Desk>,
     ConnectInfo(who): ConnectInfo<Who>,
@@ -149,7 +154,7 @@ fn refusal(error: &CommandError) -> Response {
         | CommandError::NoFile
         | CommandError::NotReloadable(_)
         | CommandError::NothingToConfirm => StatusCode::CONFLICT,
-        CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        CommandError::HandingOver | CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut body = json!(error); // `error` and, for most, `detail`
     body["message"] = error.to_string().into();
@@ -158,7 +163,7 @@ fn refusal(error: &CommandError) -> Response {
 
 async fn unknown() -> Response {
     let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/events, \
-                   GET /v1/config, GET /v1/why or POST /v1/commands";
+                   GET /v1/config, GET /v1/why, GET /v1/start or POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

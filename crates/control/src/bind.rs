@@ -2,6 +2,7 @@
 
 use crate::certificates::CertificateError;
 use crate::found::Found;
+use crate::hand_over::error::TakeOverError;
 use crate::manager::{PassedSocketError, PassedSockets};
 use config::{Bind, Family, Host};
 use std::io;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// What a service manager has passed for listening cannot be used.
     #[error(transparent)]
     Passed(#[from] PassedSocketError),
+    /// The instance that this process is to take over goes on.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     /// A backend is an address that this process itself listens on.
     #[error(
         "backend {backend} is this process's own listener ({bind}): it would connect to itself"

@@ -29,6 +29,17 @@ impl Changes {
         }
     }
 
+    /// When a backend changed last, and how, for another process.
+    pub fn last(&self, backend: BackendId) -> Option<(u64, String)> {
+        self.0.get(&backend).map(|(when, what)| (when.as_nanos(), what.clone()))
+    }
+
+    /// Takes over what another process knew of a backend, unless it has changed since.
+    pub fn inherit(&mut self, backend: BackendId, (when, what): &(u64, String)) {
+        let earlier = || (Instant::from_nanos(*when), what.clone());
+        self.0.entry(backend).or_insert_with(earlier);
+    }
+
     /// What the status says about a backend.
     pub fn row(&self, backend: BackendId, now: Instant) -> Option<ChangeRow> {
         let (when, what) = self.0.get(&backend)?;

@@ -1,5 +1,6 @@
 //! A client for the admin socket of a running instance.
 
+use crate::invocation::Invocation;
 use crate::why::WhyQuery;
 use config::{Command, CommandError, EventQuery, Reply, SessionQuery};
 use http_body_util::{BodyExt, Full};
@@ -142,6 +143,20 @@ impl Client {
     pub fn why(&self, query: &WhyQuery) -> Result<Why, ClientError> {
         let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
         self.read(Method::GET, &format!("/v1/why?{query}"), Bytes::new())
+    }
+
+    /// How the instance was started.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn invocation(&self) -> Result<Invocation, ClientError> {
+        self.read(Method::GET, "/v1/start", Bytes::new())
+    }
+
+    /// The admin socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Sends a command.

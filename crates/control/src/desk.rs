@@ -4,6 +4,8 @@ use crate::answers::Answers;
 use crate::bind::StartError;
 use crate::events::Feed;
 use crate::found::Found;
+use crate::hand_over::request::HandOver;
+use crate::invocation::Invocation;
 use crate::origin::{Loaded, Origin, ReadError};
 use crate::why::{Circumstances, WhyQuery};
 use balancing::Pool;
@@ -39,6 +41,8 @@ pub(crate) enum Request {
     Reload(Box<Reload>),
     Reconfigure(Box<Config>, Answer<Result<(), StartError>>),
     Observe(Observe, Answer<()>),
+    /// A step of a hand-over to or from another process.
+    HandOver(Box<HandOver>),
 }
 
 impl Request {
@@ -121,6 +125,7 @@ pub(crate) struct Desk {
     requests: mpsc::Sender<Request>,
     /// The file that the instance was started from. Reloads of it take turns.
     pub(crate) origin: Option<Arc<Mutex<Origin>>>,
+    pub(crate) invocation: Arc<Invocation>,
 }
 
 /// The maximum number of requests that wait; further ones wait to be sent.
@@ -128,10 +133,10 @@ const REQUESTS_MAX: usize = 64;
 
 impl Desk {
     /// A desk, and where its requests arrive.
-    pub fn new(origin: Option<Origin>) -> (Self, mpsc::Receiver<Request>) {
+    pub fn new(origin: Option<Origin>, invocation: Invocation) -> (Self, mpsc::Receiver<Request>) {
         let (requests, arrive) = mpsc::channel(REQUESTS_MAX);
         let origin = origin.map(|origin| Arc::new(Mutex::new(origin)));
-        (Self { requests, origin }, arrive)
+        (Self { requests, origin, invocation: Arc::new(invocation) }, arrive)
     }
 
     /// Sends a request and returns the answer; `None` when the process is about to exit.
@@ -139,5 +144,17 @@ impl Desk {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// As [`Self::ask`], from a thread that may block.
+    pub fn ask_blocking<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(request(answer))?;
+        answered.blocking_recv().ok()
+    }
+
+    /// Sends a request that has no answer, from a thread that may block.
+    pub fn tell(&self, request: Request) -> Option<()> {
+        self.requests.blocking_send(request).ok()
     }
 }

@@ -20,6 +20,7 @@ use dataplane::{
     DataPlane, DoorId, Listener, Observe, Routing, SessionFilter, SessionInfo, Settings,
 };
 use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::files::OwnFile;
@@ -54,6 +55,10 @@ pub struct Instance {
     /// differs from `config` in what commands have changed since.
     pub(crate) given: Config,
     pub(crate) probes: Probes,
+    /// Whether new clients are left to another process.
+    pub(crate) is_leaving: bool,
+    /// The sockets of the doors whose clients are.
+    pub(crate) left_doors: Vec<(DoorId, OwnedFd)>,
 }
 
 /// A running listener.
@@ -105,6 +110,8 @@ impl Instance {
             certificates,
             passed: PassedSockets::default(),
             probes,
+            is_leaving: false,
+            left_doors: Vec::new(),
         };
         for listener in instance.config.listeners.clone() {
             let listening = instance.begin(&listener, &mut bound);

@@ -24,7 +24,9 @@ mod events;
 mod first_names;
 mod found;
 mod front_page;
+mod hand_over;
 mod instance;
+mod invocation;
 mod keeper;
 mod lines;
 mod load;
@@ -60,7 +62,9 @@ mod why;
 pub use bind::{StartError, can_listen, first_ipv4};
 pub use certificates::{CertificateError, can_originate, can_terminate};
 pub use client::{Client, ClientError};
+pub use hand_over::error::TakeOverError;
 pub use instance::Instance;
+pub use invocation::Invocation;
 pub use load::{LoadError, load};
 pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use manager::{PassedSocketError, ServiceManager};
@@ -68,7 +72,8 @@ pub use operator::Operator;
 pub use origin::{ContentHash, Loaded, Origin, ReadError};
 pub use report::{LogReporter, Reporter};
 pub use runtime_dir::{
-    ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, escaped, read_pid, runtime_dir,
+    ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, escaped, hand_over_path, read_pid,
+    runtime_dir,
 };
 pub use signals::{Exit, Signals};
 pub use start::{Companion, Prepared, Setup};

@@ -15,8 +15,14 @@ pub(crate) use passed::PassedSockets;
 pub(crate) use reports::Reports;
 pub(crate) use watchdog::Watchdog;
 
+use crate::bind::StartError;
+use crate::hand_over::error::TakeOverError;
+use crate::hand_over::successor::Predecessor;
+use crate::invocation::Invocation;
+use crate::runtime_dir::hand_over_path;
 use config::environment::{
-    LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID, NOTIFY_SOCKET, Variable, WATCHDOG_PID, WATCHDOG_USEC,
+    EVENKEEL_TAKE_OVER, EVENKEEL_TAKE_OVER_GUARD, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID,
+    NOTIFY_SOCKET, Variable, WATCHDOG_PID, WATCHDOG_USEC,
 };
 use config::{PassedError, PassedNames, PassedVariables};
 use std::ffi::OsString;
@@ -32,6 +38,10 @@ pub struct ServiceManager {
     /// The maximum time between two reports that the instance is alive; `None` if it expects none.
     pub(crate) patience: Option<Duration>,
     pub(crate) passed: PassedSockets,
+    /// How this process was started.
+    pub(crate) invocation: Invocation,
+    /// The process that this one takes over.
+    pub(crate) predecessor: Option<Predecessor>,
 }
 
 impl ServiceManager {
@@ -39,19 +49,52 @@ impl ServiceManager {
     /// over the sockets that it passes. In a daemon, this closes all other descriptors that were left
     /// open for it, except the three standard ones. Call it once, before the process opens anything.
     ///
+    /// If another instance is to be taken over, this asks it.
+    ///
     /// # Errors
-    /// If the passed sockets cannot be used.
-    pub fn from_environment(daemon: bool) -> Result<Self, PassedSocketError> {
+    /// If the passed sockets cannot be used, or the other instance declines.
+    pub fn from_environment(daemon: bool) -> Result<Self, StartError> {
         let own = std::process::id();
+        let invocation = Invocation::own();
+        let take_over = take_variable(EVENKEEL_TAKE_OVER.name);
+        let guard = take_variable(EVENKEEL_TAKE_OVER_GUARD.name);
         let address = take_variable(NOTIFY_SOCKET.name);
         let (interval, pid) = (take_variable(WATCHDOG_USEC.name), take_variable(WATCHDOG_PID.name));
-        let announced = announced(own)?;
+        let announced = announced(own).map_err(PassedSocketError::from)?;
         let passed = PassedSockets::take_over(&announced)?;
         if daemon {
             close_inherited(announced.count());
         }
         let socket = address.and_then(|address| ReportSocket::connect(&address));
-        Ok(Self { reports: Reports::new(socket), patience: patience(interval, pid, own), passed })
+        let guard = guard.and_then(|it| number(&it)).map(Duration::from_millis);
+        let ask = |path: OsString| Predecessor::ask(path.as_ref(), guard.unwrap_or_default(), true);
+        Ok(Self {
+            reports: Reports::new(socket),
+            patience: patience(interval, pid, own),
+            passed,
+            invocation,
+            predecessor: take_over.map(ask).transpose()?,
+        })
+    }
+
+    /// Takes over the instance with this admin socket, if there is one, in the foreground.
+    ///
+    /// # Errors
+    /// If it declines.
+    pub fn take_over(&mut self, admin: &Path) -> Result<(), StartError> {
+        let path = hand_over_path(admin);
+        match Predecessor::ask(&path, Duration::ZERO, false) {
+            Ok(predecessor) => self.predecessor = Some(predecessor),
+            Err(TakeOverError::NotThere { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Whether another instance is being taken over.
+    #[must_use]
+    pub fn takes_over(&self) -> bool {
+        self.predecessor.is_some()
     }
 
     /// Whether it passes a Unix socket with this file. Such a file must stay.

@@ -4,8 +4,9 @@
 //! comes back as a task's result ([`Owner::next_cut`]).
 
 use crate::certificates::{Renewal, Renewals};
-use crate::desk::{Asked, Listing, Request, Who};
+use crate::desk::{Asked, Desk, Listing, Request, Who};
 use crate::events::Followers;
+use crate::hand_over::Places;
 use crate::instance::Instance;
 use crate::lines::describe;
 use crate::lookup::Dns;
@@ -47,6 +48,18 @@ pub(crate) struct Owner {
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
     /// When the start, or the last reload, will be over.
     pub settled_at: Option<Instant>,
+    /// The way to this owner, for the sockets that are served.
+    pub desk: Option<Desk>,
+    /// Whether another process is taking over, so that no command may change anything.
+    pub is_handing_over: bool,
+    /// Whether another process is the instance now.
+    pub has_left: bool,
+    /// Whether the old process serves again, so that this one has failed.
+    pub is_retired: bool,
+    /// Whether all that the instance knows can be handed over.
+    pub can_be_replaced: bool,
+    /// Places at backends that sessions of an old process have.
+    pub places: Places,
 }
 
 /// How long after the start, or a reload, everything that belongs to it is over.
@@ -74,6 +87,12 @@ impl Owner {
             followers: Followers::default(),
             cuts,
             settled_at: None,
+            desk: None,
+            is_handing_over: false,
+            has_left: false,
+            is_retired: false,
+            can_be_replaced: true,
+            places: Places::default(),
         }
     }
 
@@ -118,6 +137,7 @@ impl Owner {
                 self.note_country_error();
                 drop(answer.send(result));
             }
+            Request::HandOver(step) => self.hand_over(*step),
             Request::Observe(observe, answer) => {
                 self.instance.observe(observe);
                 let _ = answer.send(());
@@ -161,7 +181,12 @@ impl Owner {
     }
 
     fn command(&mut self, asked: Asked) {
-        let result = self.instance.apply(&asked.command, &asked.addresses);
+        let is_allowed =
+            !self.is_handing_over || matches!(asked.command, Command::KillSession { .. });
+        let result = match is_allowed {
+            true => self.instance.apply(&asked.command, &asked.addresses),
+            false => Err(CommandError::HandingOver),
+        };
         match (&result, &asked.command) {
             (Ok(_), Command::KillSession { session }) => {
                 let session = *session;

@@ -55,6 +55,9 @@ impl Owner {
         if self.instance.is_shutting_down() {
             return Err(CommandError::ShuttingDown);
         }
+        if self.is_handing_over {
+            return Err(CommandError::HandingOver);
+        }
         let (old_hash, hash) = (revisions.hash, loaded.hash);
         for (way, contents) in found.certificates.clone() {
             self.renew(Renewal { way, contents });

@@ -34,6 +34,11 @@ impl Revisions {
         Self { path: origin.path().into(), number: 1, hash, unconfirmed: None }
     }
 
+    /// Continues to count where another process was: with its number and the hash of its text.
+    pub fn follow(&mut self, (number, hash): &(u64, String)) {
+        self.number = number + u64::from(*hash != self.hash.to_string());
+    }
+
     /// Adds them to a status.
     pub fn describe(&self, status: Status) -> Status {
         let left = |it: &Unconfirmed| it.deadline.saturating_duration_since(Instant::now());

@@ -199,6 +199,13 @@ pub(crate) fn draining_siblings(socket: &Path) -> Vec<PathBuf> {
 
 const DRAINING: &str = ".draining.";
 
+/// The path of the socket for other processes that want to take the instance over, beside its admin
+/// socket.
+#[must_use]
+pub fn hand_over_path(socket: &Path) -> PathBuf {
+    socket.with_extension("hand-over")
+}
+
 /// The path of the file with the process id, beside an admin socket. It matters after a sudden
 /// death.
 pub(crate) fn pid_path(socket: &Path) -> PathBuf {

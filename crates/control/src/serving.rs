@@ -1,6 +1,5 @@
 //! The control plane while it serves, from the first line of the log to the last.
 
-use crate::admin::serve;
 use crate::answers::Answers;
 use crate::backlog::Backlog;
 use crate::desk::{Desk, Request, Who};
@@ -103,20 +102,8 @@ impl Serving {
         self.log_start(unusable_sources);
         self.owner.keep_watch();
         self.owner.watch_certificates();
-        let Some(listener) = self.owner.socket.take_listener() else { return };
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::UnixListener::from_std(listener));
-        match listener {
-            Ok(listener) => {
-                let task = tokio::spawn(serve(listener, desk));
-                self.owner.socket.served_by(task.abort_handle());
-            }
-            Err(error) => {
-                let fields = [("error", Value::Text(&error))];
-                self.owner.note(Level::Error, "no admin socket", &fields);
-            }
-        }
+        self.owner.desk = Some(desk);
+        self.owner.serve_admin();
     }
 
     /// Reports the sockets that the service manager has passed and no listener has.
@@ -144,7 +131,12 @@ impl Serving {
         let ending = self.until_shutdown(exit).await;
         self.owner.reports.stopping(self.owner.instance.shutdown_limit());
         self.owner.report_status();
-        self.drain().await;
+        match self.owner.has_left && !self.owner.is_retired {
+            // What could not move has had its time.
+            true if self.owner.instance.session_count() > 0 => self.cut().await,
+            true => {}
+            false => self.drain().await,
+        }
         self.finish().await;
         ending
     }
@@ -162,7 +154,7 @@ impl Serving {
                 };
             }
             if self.owner.instance.is_shutting_down() {
-                return Ending::Status(0);
+                return Ending::Status(u8::from(self.owner.is_retired));
             }
         }
     }
@@ -338,6 +330,7 @@ impl Serving {
 
     fn keep(&mut self, news: News) {
         match news {
+            News::Due if self.owner.instance.is_leaving => {} // the file is another process's
             News::Due => {
                 let state = self.owner.instance.note_state(&self.keeper.noted);
                 self.keeper.save(state, self.owner.instance.clients());
@@ -357,6 +350,9 @@ impl Serving {
 
     /// Writes the state for the next instance, before that can begin.
     async fn keep_last(&mut self) {
+        if self.owner.instance.is_leaving {
+            return; // the file is another process's
+        }
         let state = self.owner.instance.note_state(&self.keeper.noted);
         self.keeper.save_last(state, self.owner.instance.clients()).await;
     }

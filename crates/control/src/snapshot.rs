@@ -216,6 +216,12 @@ pub(crate) struct Departed {
 }
 
 impl Departed {
+    /// One that another process has removed, and that has sessions here.
+    pub fn new(pool: String, config: config::Backend, workers: usize) -> Self {
+        let backend = Arc::new(begin_backend(&config, None, Vec::new(), workers));
+        Self { pool, config, backend }
+    }
+
     /// Whether it has a session, or may still be given one: by a search that began before it was
     /// removed.
     pub fn is_in_use(&self) -> bool {

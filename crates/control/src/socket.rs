@@ -1,9 +1,15 @@
 //! The admin socket's file: created at the start, renamed when the instance drains, removed at the
 //! end.
 
+use crate::admin::serve;
 use crate::bind::StartError;
-use crate::runtime_dir::{draining_path, draining_siblings, is_in_runtime_dir, make_dir, pid_path};
+use crate::desk::Desk;
+use crate::hand_over;
+use crate::runtime_dir::{
+    draining_path, draining_siblings, hand_over_path, is_in_runtime_dir, make_dir, pid_path,
+};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use sys::files::{OwnFile, PidFile};
@@ -20,6 +26,9 @@ pub(crate) struct AdminSocket {
     listener: Option<UnixListener>,
     /// The task that serves it.
     serving: Option<AbortHandle>,
+    /// Where other processes ask to take over.
+    for_upgrades: Option<(UnixListener, OwnFile)>,
+    offering: Option<AbortHandle>,
 }
 
 impl AdminSocket {
@@ -39,6 +48,8 @@ impl AdminSocket {
                 pid_file: None,
                 listener: Some(listener),
                 serving: None,
+                for_upgrades: None,
+                offering: None,
             })
         };
         claim().map_err(|source| StartError::Admin { path: path.to_owned(), source })
@@ -55,14 +66,82 @@ impl AdminSocket {
         self.file.give_to(user)
     }
 
-    /// The listening socket, once.
-    pub fn take_listener(&mut self) -> Option<UnixListener> {
-        self.listener.take()
+    /// Uses the socket of the instance that this process takes over. Its file stays if this process
+    /// ends before it has done so.
+    pub fn inherit(path: &Path, socket: OwnedFd) -> Result<Self, StartError> {
+        let at = || -> io::Result<OwnFile> {
+            let mut file = OwnFile::at(path)?;
+            file.keep(true);
+            Ok(file)
+        };
+        Ok(Self {
+            file: at().map_err(|source| StartError::Admin { path: path.to_owned(), source })?,
+            is_in_runtime_dir: is_in_runtime_dir(path),
+            pid_file: None,
+            listener: Some(socket.into()),
+            serving: None,
+            for_upgrades: None,
+            offering: None,
+        })
     }
 
-    /// Sets the task that serves it from now on.
-    pub fn served_by(&mut self, task: AbortHandle) {
-        self.serving = Some(task);
+    /// A copy of the listening socket.
+    pub fn copy(&self) -> Option<OwnedFd> {
+        self.listener.as_ref()?.try_clone().ok().map(OwnedFd::from)
+    }
+
+    /// Serves the socket from now on. Needs a runtime.
+    pub fn serve(&mut self, desk: &Desk) -> io::Result<()> {
+        self.file.keep(false);
+        let Some(listener) = &self.listener else { return Ok(()) };
+        let listener = listener.try_clone()?;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let task = tokio::spawn(serve(listener, desk.clone()));
+        self.serving = Some(task.abort_handle());
+        Ok(())
+    }
+
+    /// Listens where other processes can ask to take over; `owner` is the user that may, besides
+    /// this one and root. Whatever has the place is replaced.
+    pub fn claim_for_upgrades(&mut self, owner: Option<&User>) -> io::Result<()> {
+        let path = hand_over_path(self.path());
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::from(sys::net::listen_unix_private(&path)?);
+        let file = OwnFile::at(&path)?;
+        if let Some(owner) = owner {
+            file.give_to(owner)?;
+        }
+        self.for_upgrades = Some((listener, file));
+        Ok(())
+    }
+
+    /// Serves those that ask to take over. Needs a runtime.
+    pub fn offer(&mut self, desk: &Desk) -> io::Result<()> {
+        let is_there = self.for_upgrades.as_ref().is_some_and(|(_, file)| file.is_there());
+        if is_there && self.offering.is_some() {
+            return Ok(());
+        }
+        if !is_there {
+            self.claim_for_upgrades(None)?;
+        }
+        let Some((listener, _)) = &self.for_upgrades else { return Ok(()) };
+        let listener = listener.try_clone()?;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let task = tokio::spawn(hand_over::offer::serve(listener, desk.clone()));
+        if let Some(earlier) = self.offering.replace(task.abort_handle()) {
+            earlier.abort();
+        }
+        Ok(())
+    }
+
+    /// Leaves the socket to another process, and its file, too.
+    pub fn pause(&mut self) {
+        self.file.keep(true);
+        if let Some(task) = self.serving.take() {
+            task.abort();
+        }
     }
 
     /// The path.
@@ -76,6 +155,10 @@ impl AdminSocket {
     pub fn retire(&mut self) {
         let Some(path) = draining_path(self.path()) else { return };
         self.pid_file = None;
+        self.for_upgrades = None;
+        if let Some(task) = self.offering.take() {
+            task.abort();
+        }
         if self.file.rename(path.file_name().unwrap_or_default()).is_err() {
             // A file on which no process listens does not keep the next instance from starting.
             let _ = self.file.remove();
@@ -86,10 +169,12 @@ impl AdminSocket {
         }
     }
 
-    /// Removes the file.
+    /// Removes the files, unless another process has the socket.
     pub fn release(&mut self) {
-        self.pid_file = None;
-        let _ = self.file.remove();
+        (self.pid_file, self.for_upgrades) = (None, None);
+        if !self.file.is_kept() {
+            let _ = self.file.remove();
+        }
     }
 }
 

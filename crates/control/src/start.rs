@@ -2,11 +2,14 @@
 //! order.
 
 use crate::backlog::Backlog;
-use crate::bind::{StartError, listen};
+use crate::bind::{Sockets, StartError, listen};
 use crate::certificates::{self, Certificates};
 use crate::countries::CountryBook;
 use crate::desk::Desk;
 use crate::first_names::FirstNames;
+use crate::hand_over::error::TakeOverError;
+use crate::hand_over::restore;
+use crate::hand_over::successor::{Predecessor, Report};
 use crate::instance::{Bound, Instance};
 use crate::keeper::Keeper;
 use crate::loops;
@@ -24,14 +27,16 @@ use crate::snapshot::first_pool;
 use crate::socket::AdminSocket;
 use crate::state::{Kept, StatePlace};
 use balancing::Pool;
-use config::{Config, Host, Ids};
-use dataplane::{DataPlane, Observe, Options};
+use config::{Bind, Config, Host, Ids};
+use dataplane::{DataPlane, Mover, Observe, Options};
 use std::io;
 use std::net::{IpAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use sys::files::PidFile;
-use sys::process::{Directory, HeldSignals, Keep, User};
+use sys::files::{OwnFile, PidFile};
+use sys::process::{Background, Directory, HeldSignals, Keep, User};
 use telemetry::Level;
+use terms::Instant;
 
 /// What a personality requires besides its configuration.
 pub struct Setup {
@@ -102,6 +107,7 @@ pub struct Prepared {
     user: Option<(String, User)>,
     countries: CountryBook,
     certificates: Certificates,
+    predecessor: Option<Predecessor>,
     /// From before anybody can see that this instance listens until it can handle them.
     held: HeldSignals,
 }
@@ -125,13 +131,20 @@ impl Prepared {
         let mut ids = Ids::default();
         given.identify(None, &mut ids);
         let mut kept = Kept::read(setup.state.as_ref(), owner);
+        let mut manager = setup.manager;
+        let mut predecessor = manager.predecessor.take();
+        if let Some(old) = &mut predecessor {
+            refuse_other_user(old, owner)?;
+            kept.replace(old.described.standing.kept.clone());
+            manager.passed.inherit(std::mem::take(&mut old.passed));
+        }
         let mut config = kept.apply(&given);
         config.identify(None, &mut ids);
         let mut certificates = Certificates::default();
         certificates.take(&config, &certificates::read_all(&config))?;
         let names = FirstNames::look_up(&config, kept.names());
-        let mut manager = setup.manager;
-        let bound = bind_all(&config, &mut manager.passed, workers, &names)?;
+        let bound =
+            bind_all(&config, (&mut manager.passed, predecessor.as_mut()), workers, &names)?;
         let unwanted = manager.passed.close_unused(&config)?;
         if setup.refuse_unresolved {
             names.refuse_unresolved(&config)?;
@@ -143,7 +156,10 @@ impl Prepared {
             loops::refuse(&bound, &pools)?;
         }
         kept.restore_health(&config, &pools);
-        kept.restore_clients(&config, &pools);
+        match &predecessor {
+            Some(old) => restore(&config, pools.iter(), &old.described.standing),
+            None => kept.restore_clients(&config, &pools),
+        }
         for (pool, endpoint, found) in names.last_known(&config) {
             let addresses: Vec<_> = found.iter().map(ToString::to_string).collect();
             let fields =
@@ -151,7 +167,7 @@ impl Prepared {
             let message = "backend does not resolve; using its last known addresses";
             kept.remark(Level::Warn, message, fields);
         }
-        let admin = AdminSocket::claim(&setup.admin, owner)?;
+        let admin = claim_admin(&setup.admin, &given, predecessor.as_mut(), owner)?;
         let mut countries = CountryBook::default();
         for pool in &config.pools {
             countries.find(pool); // under another root directory it may be out of reach
@@ -177,6 +193,7 @@ impl Prepared {
             user,
             countries,
             certificates,
+            predecessor,
             held,
         })
     }
@@ -201,15 +218,26 @@ impl Prepared {
         // Going into the background may change the directory.
         let pid_path = process.pid_file.as_ref().map(|path| absolute(path));
         let reports = &mut self.manager.reports;
-        let detach =
-            || sys::process::detach(self.directory, |child| reports.ready_in_background(child));
-        let background = process.daemon.then(detach).transpose();
+        let is_detached = self.predecessor.as_ref().is_some_and(|old| old.is_detached);
+        // The old process says itself who follows it.
+        let farewell = |child| {
+            if !is_detached {
+                reports.ready_in_background(child);
+            }
+        };
+        let detach = || sys::process::detach(self.directory, farewell);
+        let background = (process.daemon || is_detached).then(detach).transpose();
         let background = background.map_err(system("in the background"))?;
         // What is visible from here on, such as the pid file, is removed by an orderly end.
         let ending = self.signals.shut_down.iter();
         let held = HeldSignals::new(ending.map(|kind| kind.as_raw_value()));
-        let pid_file = pid_path.map(write_pid).transpose()?;
-        self.admin.note_pid();
+        let pid_file = pid_path.map(open_pid).transpose()?;
+        if self.predecessor.is_none() {
+            pid_file.as_ref().map_or(Ok(()), |(file, path)| note_pid(file, path))?;
+            self.admin.note_pid();
+            // If that fails, the log says so.
+            let _ = self.admin.claim_for_upgrades(self.user.as_ref().map(|(_, user)| user));
+        }
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
         sys::process::renounce_privileges();
         if let Some(companion) = &mut self.companion {
@@ -226,13 +254,20 @@ impl Prepared {
             .enable_all()
             .build()
             .map_err(system("the control plane"))?;
-        let remarks = std::mem::take(&mut self.kept.remarks);
-        let kept = self.kept.into_parts(self.names.all_listening(&self.config));
-        let keeper = Keeper::new(kept);
         let mut probes = Probes::new(self.certificates.connectors());
         probes.update(&self.config, self.pools.iter());
         // Clients that come meanwhile wait in the queues of the listening sockets.
         runtime.block_on(probes.first_verdicts(&self.config));
+        let switched = self.predecessor.as_mut().map(Predecessor::await_switch).transpose()?;
+        if let Some(standing) = &switched {
+            self.kept.replace(standing.kept.clone());
+            self.kept.restore_health(&self.config, &self.pools);
+            restore(&self.config, self.pools.iter(), standing);
+            plane.mover().number_from(standing.counts.next_number);
+        }
+        let remarks = std::mem::take(&mut self.kept.remarks);
+        let kept = self.kept.into_parts(self.names.all_listening(&self.config));
+        let keeper = Keeper::new(kept);
         let serve = (self.bound, self.pools);
         let configs = (self.given, self.config);
         let books = (self.countries, self.certificates);
@@ -240,10 +275,31 @@ impl Prepared {
         instance.probes = probes;
         instance.plane.settle();
         instance.passed = self.manager.passed;
-        let revisions = self.origin.as_ref().map(|(it, hash)| Revisions::new(it, *hash));
-        let owner =
+        let mut revisions = self.origin.as_ref().map(|(it, hash)| Revisions::new(it, *hash));
+        if let (Some(standing), Some(old)) = (&switched, &self.predecessor) {
+            instance.started = Instant::from_nanos(old.described.started);
+            instance.count_listeners(&standing.counts);
+            instance.keep_files(false);
+            if let (Some(revisions), Some(earlier)) = (&mut revisions, &old.described.revision) {
+                revisions.follow(earlier);
+            }
+            // The files of the old process have been opened, and are ours now.
+            if let Some((file, _)) = &pid_file {
+                let _ = file.note();
+            }
+            self.admin.note_pid();
+            let _ = self.admin.claim_for_upgrades(None);
+            let _ = sys::process::use_streams(if is_detached { &old.streams } else { &[] });
+        }
+        let mover = instance.plane.mover();
+        let mut owner =
             Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
-        let (desk, requests) = Desk::new(self.origin.map(|(origin, _)| origin));
+        owner.can_be_replaced = self.companion.is_none();
+        if let Some(standing) = &switched {
+            owner.inherit(&standing.counts);
+        }
+        let origin = self.origin.map(|(origin, _)| origin);
+        let (desk, requests) = Desk::new(origin, self.manager.invocation);
         let (mut serving, companion) = {
             let _inside = runtime.enter();
             let caught = Caught::new(&self.signals);
@@ -256,8 +312,12 @@ impl Prepared {
         drop(held);
         drop(self.held);
         let is_in_background = background.is_some();
-        if let Some(background) = background {
-            background.ready().map_err(system("in the background"))?;
+        match self.predecessor {
+            Some(old) => bring_in(old, background, desk.clone(), mover),
+            None => {
+                let ready = background.map_or(Ok(()), Background::ready);
+                ready.map_err(system("in the background"))?;
+            }
         }
         let ending = runtime.block_on(async {
             serving.open(desk, &remarks, &unusable_sources);
@@ -281,7 +341,7 @@ impl Prepared {
 /// passed.
 pub(crate) fn bind_all(
     config: &Config,
-    passed: &mut PassedSockets,
+    (passed, mut predecessor): (&mut PassedSockets, Option<&mut Predecessor>),
     workers: usize,
     names: &FirstNames,
 ) -> Result<Vec<Bound>, StartError> {
@@ -289,7 +349,72 @@ pub(crate) fn bind_all(
     passed.assign(config)?;
     let binds = config.listeners.iter().flat_map(|it| it.binds.iter().map(move |bind| (it, bind)));
     let find = |host: &Host, port| names.listening(host, port);
-    binds.map(|(it, bind)| Ok((bind.clone(), listen(it, bind, passed, workers, &find)?))).collect()
+    let mut open = |(it, bind): (&config::Listener, &Bind)| {
+        let inherited = predecessor.as_mut().and_then(|old| old.take(bind));
+        let sockets = match inherited {
+            Some((fds, has_file)) => inherit(bind, fds, has_file)?,
+            None => listen(it, bind, passed, workers, &find)?,
+        };
+        Ok((bind.clone(), sockets))
+    };
+    binds.map(&mut open).collect()
+}
+
+/// The sockets of the process that this one takes over. Their files stay if this process ends before
+/// it has done so.
+fn inherit(bind: &Bind, fds: Vec<OwnedFd>, has_file: bool) -> Result<Sockets, StartError> {
+    let file = match bind {
+        Bind::Unix(path) if has_file => {
+            let failed = |source| StartError::Listen { bind: bind.to_string(), source };
+            let mut file = OwnFile::at(path).map_err(failed)?;
+            file.keep(true);
+            Some(file)
+        }
+        _ => None,
+    };
+    Ok(Sockets { fds, file })
+}
+
+/// The admin socket of the process that this one takes over, unless another path is configured.
+fn claim_admin(
+    path: &Path,
+    config: &Config,
+    predecessor: Option<&mut Predecessor>,
+    owner: Option<&User>,
+) -> Result<AdminSocket, StartError> {
+    if let Some(old) = predecessor {
+        let is_other = config.process.admin.as_ref().is_some_and(|it| *it != old.described.admin);
+        if let Some(socket) = old.admin.take().filter(|_| !is_other) {
+            return AdminSocket::inherit(&old.described.admin, socket);
+        }
+    }
+    AdminSocket::claim(path, owner)
+}
+
+/// Refuses to go on as root where the old process has another user.
+fn refuse_other_user(old: &Predecessor, user: Option<&User>) -> Result<(), StartError> {
+    let own = user.map_or_else(sys::process::user_id, User::uid);
+    match own == old.described.uid {
+        true => Ok(()),
+        false => Err(TakeOverError::Failed(format!(
+            "it runs as user {}, and this process would as user {own}; run this as that user",
+            old.described.uid
+        ))
+        .into()),
+    }
+}
+
+/// Brings the sessions of the old process in, on a thread of its own. Whoever has started this
+/// process is released when all that could move at once has moved.
+fn bring_in(old: Predecessor, background: Option<Background>, desk: Desk, mover: Mover) {
+    let report = |report: &Report| {
+        if let Some(background) = background {
+            background.release(&format!("{report}\n"));
+        }
+    };
+    let run = move || old.bring_in(&desk, &mover, report);
+    // Without a thread, the old process takes everything back.
+    let _ = std::thread::Builder::new().name("take-over".to_owned()).spawn(run);
 }
 
 /// A listener's source address, if this machine does not have it now. It may come later, as one that
@@ -304,8 +429,15 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn write_pid(path: PathBuf) -> Result<PidFile, StartError> {
-    PidFile::write(&path, "\n").map_err(|source| StartError::PidFile { path, source })
+fn open_pid(path: PathBuf) -> Result<(PidFile, PathBuf), StartError> {
+    match PidFile::open(&path, "\n") {
+        Ok(file) => Ok((file, path)),
+        Err(source) => Err(StartError::PidFile { path, source }),
+    }
+}
+
+fn note_pid(file: &PidFile, path: &Path) -> Result<(), StartError> {
+    file.note().map_err(|source| StartError::PidFile { path: path.to_owned(), source })
 }
 
 fn find_user(name: &str) -> Result<(String, User), StartError> {

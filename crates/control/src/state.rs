@@ -95,6 +95,12 @@ impl Kept {
         self.file = Some(file);
     }
 
+    /// Uses the state of the process that this one takes over instead of the file's.
+    pub fn replace(&mut self, state: State) {
+        self.state = state;
+        self.remarks.clear();
+    }
+
     /// What names stood for when the instance was last running.
     pub fn names(&self) -> LastNames {
         self.state.names.clone()

@@ -26,7 +26,7 @@ impl Instance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: now.since(self.started).as_secs(),
-            shutting_down: self.shutting_down,
+            shutting_down: self.shutting_down || self.is_leaving,
             file: None,
             revision: 1,
             file_hash: None,
@@ -42,7 +42,8 @@ impl Instance {
     /// What tells the instance from others.
     pub(crate) fn brief(&self) -> InstanceRow {
         let binds = self.config.listeners.iter().flat_map(|it| &it.binds).map(ToString::to_string);
-        let (pid, shutting_down) = (std::process::id(), self.shutting_down);
+        let pid = std::process::id();
+        let shutting_down = self.shutting_down || self.is_leaving;
         InstanceRow { pid, shutting_down, binds: binds.collect() }
     }
 

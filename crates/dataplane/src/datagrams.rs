@@ -12,7 +12,7 @@ use crate::chores::Listed;
 use crate::event::Trouble;
 use crate::listener::Listener;
 use crate::listing::Found;
-use crate::shared::DoorId;
+use crate::shared::{DoorId, Stop};
 use crate::token::is_number_of;
 use crate::tools::Tools;
 use door::Door;
@@ -89,6 +89,7 @@ impl Datagrams {
         let mut doors = self.doors.iter_mut().flatten();
         if let Some(door) = doors.find(|it| !it.is_open && it.address == address) {
             (door.listener, door.id, door.is_open) = (listener, id, true);
+            door.watch(tools);
             return;
         }
         let number = self.flows.open_door();
@@ -107,14 +108,17 @@ impl Datagrams {
 
     /// Begins no more flows at these doors, or all, and gives back copies of their sockets. Flows go
     /// on until they end.
-    pub fn stop(&mut self, doors: Option<&[DoorId]>, tools: &Tools) -> Vec<(DoorId, OwnedFd)> {
+    pub fn stop(&mut self, stop: &Stop, tools: &Tools) -> Vec<(DoorId, OwnedFd)> {
         let mut stopped = Vec::new();
         for number in 0..self.doors.len() {
             if let Some(door) = &mut self.doors[number]
                 && door.is_open
-                && doors.is_none_or(|doors| doors.contains(&door.id))
+                && stop.includes(door.id)
             {
                 door.is_open = false;
+                if stop.is_handed_over {
+                    door.unwatch(tools);
+                }
                 stopped.extend(door.socket.try_clone().ok().map(|copy| (door.id, copy)));
                 self.close_if_over(number, tools);
             }
@@ -133,6 +137,12 @@ impl Datagrams {
             // A copy of the socket would keep it in the poller.
             let _ = tools.poller.remove(&door.socket);
         }
+    }
+
+    /// The sockets of all open doors.
+    pub fn sockets(&self) -> impl Iterator<Item = (DoorId, &OwnedFd)> {
+        let open = self.doors.iter().flatten().filter(|door| door.is_open);
+        open.map(|door| (door.id, &door.socket))
     }
 
     /// Receives what clients have sent to a door.

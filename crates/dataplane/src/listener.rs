@@ -254,6 +254,12 @@ impl Listener {
         self.room.begin_session();
     }
 
+    /// Continues to count where another process was: sessions accepted, and datagrams dropped.
+    pub fn count_from(&self, sessions_total: u64, dropped_total: u64) {
+        self.sessions_total.fetch_add(sessions_total, Relaxed);
+        self.dropped_total.fetch_add(dropped_total, Relaxed);
+    }
+
     /// Counts a session that another process has accepted.
     pub fn adopt_session(&self) {
         self.room.begin_session();

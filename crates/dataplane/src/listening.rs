@@ -3,7 +3,7 @@
 use crate::arrivals::Arrivals;
 use crate::event::Trouble;
 use crate::listener::{Connecting, Listener};
-use crate::shared::{DoorId, Incoming};
+use crate::shared::{DoorId, Incoming, Stop};
 use crate::token::Token;
 use crate::tools::Tools;
 use slab::Slab;
@@ -137,10 +137,15 @@ impl Listening {
         sockets.filter(|(_, it)| it.listener.id() == listener).map(|(index, _)| index).collect()
     }
 
+    /// All sockets.
+    pub fn sockets(&self) -> impl Iterator<Item = (DoorId, &OwnedFd)> {
+        self.sockets.iter().map(|(_, it)| (it.door, &it.socket))
+    }
+
     /// Gives back the sockets of these doors, or all.
-    pub fn stop(&mut self, doors: Option<&[DoorId]>, tools: &Tools) -> Vec<(DoorId, OwnedFd)> {
-        let is_meant = |it: &ListeningSocket| doors.is_none_or(|doors| doors.contains(&it.door));
-        let meant = self.sockets.iter().filter(|(_, it)| is_meant(it)).map(|(index, _)| index);
+    pub fn stop(&mut self, stop: &Stop, tools: &Tools) -> Vec<(DoorId, OwnedFd)> {
+        let all = self.sockets.iter();
+        let meant = all.filter(|(_, it)| stop.includes(it.door)).map(|(index, _)| index);
         let meant: Vec<_> = meant.collect();
         let mut stopped = Vec::new();
         for index in meant {

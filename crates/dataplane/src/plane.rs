@@ -4,7 +4,7 @@ use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
 use crate::listing::SessionFilter;
 use crate::mover::Mover;
-use crate::shared::{DoorId, Handle, Order, Orders, Shared};
+use crate::shared::{DoorId, Handle, Order, Orders, Shared, Stop};
 use crate::worker::Worker;
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 use sys::datagram::is_datagram;
@@ -182,7 +182,7 @@ impl DataPlane {
 
     /// Closes all listening sockets; they are closed when this returns.
     pub fn stop_listening(&self) {
-        self.close_doors(None);
+        self.close_doors(Stop { doors: None, is_handed_over: false });
     }
 
     /// Stops accepting on the sockets of these doors, and returns the sockets. Dropping one closes
@@ -191,16 +191,33 @@ impl DataPlane {
     pub fn stop_listening_on(&self, doors: &[DoorId]) -> Vec<(DoorId, OwnedFd)> {
         match doors {
             [] => Vec::new(),
-            doors => self.close_doors(Some(doors)),
+            doors => self.close_doors(Stop { doors: Some(doors.into()), is_handed_over: false }),
         }
     }
 
-    fn close_doors(&self, doors: Option<&[DoorId]>) -> Vec<(DoorId, OwnedFd)> {
-        self.shared.close_doors(doors);
-        let doors: Option<Arc<[DoorId]>> = doors.map(Arc::from);
+    /// Leaves the clients of all doors to another process, and returns the sockets.
+    pub fn hand_over_doors(&self) -> Vec<(DoorId, OwnedFd)> {
+        self.close_doors(Stop { doors: None, is_handed_over: true })
+    }
+
+    /// Copies of all listening sockets, in the order of the workers.
+    #[must_use]
+    pub fn copy_doors(&self) -> Vec<(DoorId, OwnedFd)> {
+        self.ask_for_sockets(Order::CopyDoors)
+    }
+
+    fn close_doors(&self, stop: Stop) -> Vec<(DoorId, OwnedFd)> {
+        self.shared.close_doors(stop.doors.as_deref());
+        self.ask_for_sockets(|sender| Order::StopListening(stop.clone(), sender))
+    }
+
+    fn ask_for_sockets(
+        &self,
+        order: impl Fn(Sender<Vec<(DoorId, OwnedFd)>>) -> Order,
+    ) -> Vec<(DoorId, OwnedFd)> {
         let ask = |worker: &Handle| {
             let (sender, sockets) = channel();
-            worker.order(Order::StopListening(doors.clone(), sender));
+            worker.order(order(sender));
             sockets
         };
         // In the order of the workers, so that each gets its own back if they are listened on again.

@@ -66,7 +66,9 @@ pub(crate) enum Order {
     /// Accept clients here.
     Listen(Arc<Listener>, DoorId, OwnedFd),
     /// Give back the sockets of these doors, or all.
-    StopListening(Option<Arc<[DoorId]>>, Sender<Vec<(DoorId, OwnedFd)>>),
+    StopListening(Stop, Sender<Vec<(DoorId, OwnedFd)>>),
+    /// Reply with copies of all listening sockets.
+    CopyDoors(Sender<Vec<(DoorId, OwnedFd)>>),
     /// Serve this client.
     Begin(Incoming),
     /// A session ended or connected, on any worker: a paused listener may accept again.
@@ -91,6 +93,23 @@ pub(crate) enum Order {
 
 /// Takes a worker's answer, on the worker's thread. It must not block.
 pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// Which doors are to stop.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    /// These, or all.
+    pub doors: Option<Arc<[DoorId]>>,
+    /// Whether another process receives what clients send there from now on. Otherwise a UDP door
+    /// goes on to serve the flows that it has.
+    pub is_handed_over: bool,
+}
+
+impl Stop {
+    /// Whether this door is meant.
+    pub fn includes(&self, door: DoorId) -> bool {
+        self.doors.as_ref().is_none_or(|doors| doors.contains(&door))
+    }
+}
 
 /// A client just accepted.
 pub(crate) struct Incoming {

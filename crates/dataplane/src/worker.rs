@@ -7,12 +7,12 @@ use crate::listening::Listening;
 use crate::listing::Found;
 use crate::outbox::Outbox;
 use crate::sessions::Sessions;
-use crate::shared::{Handle, Order, Orders, Shared};
+use crate::shared::{DoorId, Handle, Order, Orders, Shared};
 use crate::spin::{Spin, sleep};
 use crate::token::Token;
 use crate::tools::Tools;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use sys::datagram::is_datagram;
@@ -183,10 +183,15 @@ impl Worker {
                 Order::Listen(listener, door, socket) => {
                     self.listening.add(listener, door, socket, &mut self.tools, now);
                 }
-                Order::StopListening(doors, reply) => {
-                    let mut stopped = self.listening.stop(doors.as_deref(), &self.tools);
-                    stopped.extend(self.datagrams.stop(doors.as_deref(), &self.tools));
+                Order::StopListening(stop, reply) => {
+                    let mut stopped = self.listening.stop(&stop, &self.tools);
+                    stopped.extend(self.datagrams.stop(&stop, &self.tools));
                     let _ = reply.send(stopped);
+                }
+                Order::CopyDoors(reply) => {
+                    let copies = self.listening.sockets().chain(self.datagrams.sockets());
+                    let copy = |(door, it): (DoorId, &OwnedFd)| Some((door, it.try_clone().ok()?));
+                    let _ = reply.send(copies.filter_map(copy).collect());
                 }
                 Order::Begin(incoming) => self.sessions.begin(incoming, &mut self.tools, now),
                 Order::Resume(listener) => self.listening.resume(listener, &mut self.tools, now),

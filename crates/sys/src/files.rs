@@ -21,6 +21,7 @@ pub struct OwnFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    is_kept: bool,
 }
 
 impl OwnFile {
@@ -36,7 +37,7 @@ impl OwnFile {
 
     fn new(directory: OwnedFd, path: &Path, stat: &Stat) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { directory, path, device: stat.st_dev, inode: stat.st_ino }
+        Self { directory, path, device: stat.st_dev, inode: stat.st_ino, is_kept: false }
     }
 
     /// Where the file is, seen from the root directory at the time it was made.
@@ -77,6 +78,17 @@ impl OwnFile {
         Ok(unlinkat(&self.directory, name_of(&self.path)?, AtFlags::empty())?)
     }
 
+    /// Whether the file stays when this is dropped, because another process uses it.
+    pub fn keep(&mut self, is_kept: bool) {
+        self.is_kept = is_kept;
+    }
+
+    /// Whether the file stays when this is dropped.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     /// Leaves the file to whoever has it now.
     fn disown(&mut self) {
         self.inode = 0; // which no file has
@@ -96,7 +108,9 @@ impl OwnFile {
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        let _ = self.remove();
+        if !self.is_kept {
+            let _ = self.remove();
+        }
     }
 }
 
@@ -116,6 +130,16 @@ impl PidFile {
     /// When it cannot be written, and when there is something that is not a pid file: a symbolic
     /// link, a device, or a file with anything but a number in it.
     pub fn write(path: &Path, end: &str) -> io::Result<Self> {
+        let file = Self::open(path, end)?;
+        file.note()?;
+        Ok(file)
+    }
+
+    /// As [`PidFile::write`], without writing yet: another process may still run.
+    ///
+    /// # Errors
+    /// As for [`PidFile::write`].
+    pub fn open(path: &Path, end: &str) -> io::Result<Self> {
         let directory = open_directory(path)?;
         // A FIFO must not block the start.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -134,10 +158,18 @@ impl PidFile {
             return Err(not_a_pid_file("the file there holds something other than a process id"));
         }
         let text = format!("{}{end}", std::process::id());
-        file.set_len(0)?;
-        file.write_all_at(text.as_bytes(), 0)?;
-        let place = OwnFile::new(directory, path, &fstat(&file)?);
+        let mut place = OwnFile::new(directory, path, &fstat(&file)?);
+        place.keep(true);
         Ok(Self { place, file, text })
+    }
+
+    /// Writes the process id.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
     fn is_ours(&self) -> bool {

@@ -110,11 +110,19 @@ pub fn detach(directory: Directory, farewell: impl FnOnce(i32)) -> io::Result<Ba
     Ok(Background { caller, null })
 }
 
-/// Waits until the child is ready, or returns its exit status.
+/// Waits until the child is ready, and writes what it says to standard output; or returns its exit
+/// status.
 fn await_ready(news: &OwnedFd, child: i32) -> Result<(), i32> {
-    let heard = rustix::io::retry_on_intr(|| rustix::io::read(news, &mut [0; 1]));
-    if heard == Ok(1) {
-        return Ok(());
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while rustix::io::retry_on_intr(|| rustix::io::read(news, &mut byte)) == Ok(1) {
+        match byte {
+            [0] => {
+                let _ = io::Write::write_all(&mut Stream::Out, &text);
+                return Ok(());
+            }
+            [byte] => text.push(byte),
+        }
     }
     let child = rustix::process::Pid::from_raw(child);
     let wait = || rustix::process::waitpid(child, rustix::process::WaitOptions::empty());
@@ -135,10 +143,34 @@ impl Background {
         rustix::stdio::dup2_stdin(&self.null)?;
         rustix::stdio::dup2_stdout(&self.null)?;
         rustix::stdio::dup2_stderr(&self.null)?;
-        // The caller may have been killed in the meantime.
-        let _ = rustix::io::write(&self.caller, &[0]);
+        self.release("");
         Ok(())
     }
+
+    /// Releases the caller, which writes `text` to its standard output.
+    pub fn release(self, text: &str) {
+        let text: Vec<u8> = text.bytes().filter(|&byte| byte != 0).chain([0]).collect();
+        // The caller may have been killed in the meantime.
+        let _ = rustix::io::write(&self.caller, &text);
+    }
+}
+
+/// Uses these streams as the standard ones, in their order. What is missing stays.
+///
+/// # Errors
+/// If the system has no room for that.
+pub fn use_streams(streams: &[OwnedFd]) -> io::Result<()> {
+    let mut streams = streams.iter();
+    if let Some(input) = streams.next() {
+        rustix::stdio::dup2_stdin(input)?;
+    }
+    if let Some(output) = streams.next() {
+        rustix::stdio::dup2_stdout(output)?;
+    }
+    if let Some(errors) = streams.next() {
+        rustix::stdio::dup2_stderr(errors)?;
+    }
+    Ok(())
 }
 
 /// A user of this machine, looked up before [`change_root`] puts the list of users out of reach.

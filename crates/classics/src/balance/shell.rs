@@ -262,7 +262,7 @@ fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
         | CommandError::InvalidFile(_)
         | CommandError::NotReloadable(_)
         | CommandError::NothingToConfirm => Answer::SyntaxError,
-        CommandError::ShuttingDown => Answer::NoMaster,
+        CommandError::HandingOver | CommandError::ShuttingDown => Answer::NoMaster,
     }
 }
 

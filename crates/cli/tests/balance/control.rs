@@ -17,7 +17,7 @@ fn fault_24_strangers_get_no_signals() {
     let mut stranger = Program::spawn(Command::new("sleep").arg("1000"));
     let pid = stranger.pid().as_raw_nonzero();
     for entry in std::fs::read_dir(place.runtime()).unwrap().flatten() {
-        if entry.path() != socket {
+        if entry.path() == socket.with_extension("pid") {
             std::fs::write(entry.path(), format!("{pid}\n")).unwrap();
         }
     }

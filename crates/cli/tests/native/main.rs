@@ -36,4 +36,5 @@ mod state;
 mod terminating;
 mod transparent;
 mod unix;
+mod upgrading;
 mod verbs;

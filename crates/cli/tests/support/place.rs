@@ -94,6 +94,13 @@ impl Place {
         Done::run(call.args(["-c", command, &port.to_string()]), "")
     }
 
+    /// One control command of the balance that listens on 127.0.0.1.
+    #[track_caller]
+    pub fn balance_c_at(&self, port: &Port, command: &str) -> Done {
+        let mut call = self.command("balance", "-b 127.0.0.1");
+        Done::run(call.args(["-c", command, &port.to_string()]), "").check(0)
+    }
+
     /// A dialogue with balance.
     #[track_caller]
     pub fn balance_i(&self, port: &Port, lines: &str) -> Done {

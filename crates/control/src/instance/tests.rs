@@ -31,7 +31,7 @@ fn start_with(mut config: Config, workers: usize) -> Instance {
     let mut ids = Ids::default();
     config.identify(None, &mut ids);
     let names = FirstNames::default();
-    let bound = bind_all(&config, &mut PassedSockets::default(), workers, &names).unwrap();
+    let bound = bind_all(&config, (&mut PassedSockets::default(), None), workers, &names).unwrap();
     let certificates = Certificates::default();
     let pool = |pool| first_pool(pool, workers, &names, &certificates);
     let pools = config.pools.iter().map(pool).collect();

@@ -205,6 +205,20 @@ impl PassedSockets {
         Some(socket.disagreement(listener, bind.to_string()))
     }
 
+    /// Number and name of each, and copies of them.
+    pub fn copies(&self) -> (Vec<(RawFd, Option<String>)>, Vec<OwnedFd>) {
+        let copy =
+            |it: &PassedSocket| Some(((it.number, it.name.clone()), it.socket.try_clone().ok()?));
+        self.0.iter().filter_map(copy).unzip()
+    }
+
+    /// Adds those that an old process was passed.
+    pub fn inherit(&mut self, passed: Vec<(RawFd, Option<String>, OwnedFd)>) {
+        let sockets = passed.into_iter();
+        let new = |(number, name, socket)| PassedSocket::new(socket, number, name).ok();
+        self.0.extend(sockets.filter_map(new).map(|it| PassedSocket { is_used: true, ..it }));
+    }
+
     /// Whether there is a socket with this file.
     pub fn has_path(&self, path: &Path) -> bool {
         self.0.iter().any(|it| it.is_at(path))

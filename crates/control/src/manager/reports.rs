@@ -45,6 +45,13 @@ impl Reports {
         self.turn(format!("MAINPID={main}\nREADY=1"));
     }
 
+    /// Another process is the instance now. This must be the last report: the manager hears only the
+    /// main process.
+    pub fn replaced_by(&mut self, main: i32) {
+        self.turn(format!("MAINPID={main}\nREADY=1"));
+        self.socket = None;
+    }
+
     /// The configuration is being reloaded. [`ready`](Self::ready) must follow.
     pub fn reloading(&mut self) {
         if !self.is_stopping {

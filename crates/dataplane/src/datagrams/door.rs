@@ -18,6 +18,8 @@ pub(super) struct Door {
     pub address: Option<SocketAddr>,
     /// Whether new flows may begin. Those that exist go on after that.
     pub is_open: bool,
+    number: usize,
+    is_watched: bool,
 }
 
 impl Door {
@@ -32,7 +34,22 @@ impl Door {
         let address = net::local_address(socket.as_fd());
         let _ = datagram::report_destinations(socket.as_fd());
         tools.poller.add_listener(&socket, Token::Door(number).to_number()).ok()?;
-        Some(Self { listener, id, socket, address, is_open: true })
+        Some(Self { listener, id, socket, address, is_open: true, number, is_watched: true })
+    }
+
+    /// Leaves what clients send to another process. Answers still leave from here.
+    pub fn unwatch(&mut self, tools: &Tools) {
+        if std::mem::take(&mut self.is_watched) {
+            let _ = tools.poller.remove(&self.socket);
+        }
+    }
+
+    /// Receives what clients send again.
+    pub fn watch(&mut self, tools: &Tools) {
+        if !self.is_watched {
+            let token = Token::Door(self.number).to_number();
+            self.is_watched = tools.poller.add_listener(&self.socket, token).is_ok();
+        }
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {

@@ -1,0 +1,524 @@
+//! Upgrades: another process takes over listeners and open sessions, and nobody notices.
+
+use super::support::{
+    Backend, Client, Done, End, Manager, PATIENCE, Place, Port, Program, ask, ask_times, port,
+    skip_unless, until,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use sys::channel::Channel;
+
+/// Waits until this process has ended, and been reaped by whoever had to.
+#[track_caller]
+fn until_gone(program: &mut Program) {
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[track_caller]
+fn upgrade(place: &Place, words: &str) -> String {
+    place.run("evenkeel", &format!("upgrade {words}")).check(0).stdout
+}
+
+fn pid(place: &Place) -> u64 {
+    place.status()["pid"].as_u64().unwrap()
+}
+
+/// A session through which bytes have passed, so that it can move.
+fn talk(port: &Port, word: &str) -> Client {
+    let client = Client::connect(port);
+    client.send(word);
+    client.expect(word);
+    client
+}
+
+#[test]
+fn sessions_counters_and_turns_go_on_in_the_new_process() {
+    let (place, port) = (Place::new(), port());
+    let backends = [Backend::named("a"), Backend::named("b"), Backend::named("c")];
+    let [a, b, c] = &backends;
+    let mut old = place.native(&format!("{port} {a} {b} {c}"));
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    client.send("first");
+    client.expect("first");
+    assert_eq!(ask(&port), "b");
+    place.ctl("limit 0.1 7").check(0);
+    place.ctl("disable 0.0").check(0);
+    until("one session", || place.sessions() == 1);
+    let status = || {
+        let mut status = place.status();
+        let change = "/pools/0/tiers/0/backends/0/last_change/seconds";
+        *status.pointer_mut(change).unwrap() = 0.into();
+        status
+    };
+    let before = status();
+    let said = upgrade(&place, "");
+    assert!(said.starts_with("upgraded: 1 sessions moved in "), "{said}");
+    until_gone(&mut old);
+    let after = status();
+    assert_ne!(after["pid"], before["pid"]);
+    for path in ["/pools", "/listeners", "/departed_backends", "/version"] {
+        assert_eq!(after.pointer(path), before.pointer(path), "{path}");
+    }
+    client.send("second");
+    client.expect("second");
+    assert_eq!(ask_times(&port, 2), "c b", "the turn goes on, and a stays disabled");
+    client.finish();
+    assert_eq!(client.end(), End::Eof);
+    let line = old.log.wait("session=1 ");
+    for part in ["backend=127.0.0.1", "sent=11", "received=13", "reason=client-fin"] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+/// Sends `bytes` numbered bytes both ways at once, and checks what arrives.
+fn exchange(port: &Port, bytes: usize) -> thread::JoinHandle<()> {
+    let client = Client::connect(port).0;
+    thread::spawn(move || {
+        let mut writer = client.try_clone().unwrap();
+        let sender = thread::spawn(move || {
+            let piece: Vec<u8> = (0..251).collect();
+            for _ in 0..bytes / 251 {
+                writer.write_all(&piece).unwrap();
+            }
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let (mut reader, mut buffer, mut place) = (client, vec![0; 1 << 16], 0);
+        loop {
+            let count = reader.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            for byte in &buffer[..count] {
+                assert_eq!(*byte, (place % 251) as u8, "at {place}");
+                place += 1;
+            }
+        }
+        assert_eq!(place, bytes / 251 * 251);
+        sender.join().unwrap();
+    })
+}
+
+#[test]
+fn upgrades_under_load_lose_no_byte_and_refuse_nobody() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut old = place.native(&format!("{port} {echo}"));
+    let bulk: Vec<_> = (0..3).map(|_| exchange(&port, 30 << 20)).collect();
+    let idle: Vec<_> = (0..40).map(|_| talk(&port, "idle")).collect();
+    let half_closed = talk(&port, "half");
+    // A reader that is not there yet: what it is sent is held back everywhere.
+    let slow = exchange_slowly(&port, 8 << 20);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let new_clients = scope.spawn(|| {
+            let mut served = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                drop(talk(&port, "new"));
+                served += 1;
+            }
+            served
+        });
+        for _ in 0..5 {
+            upgrade(&place, "");
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(new_clients.join().unwrap() > 10);
+    });
+    until_gone(&mut old);
+    for client in &idle {
+        client.send("still");
+        client.expect("still");
+    }
+    half_closed.send("last");
+    half_closed.finish();
+    assert_eq!(half_closed.rest(), (b"last".to_vec(), End::Eof));
+    slow.join().unwrap();
+    bulk.into_iter().for_each(|it| it.join().unwrap());
+    let ended = old.log.with("session ended");
+    assert!(ended.iter().all(|line| line.contains("reason=client-fin")), "{ended:?}");
+}
+
+/// Sends bytes, and reads what comes back only when all have been sent.
+fn exchange_slowly(port: &Port, bytes: usize) -> thread::JoinHandle<()> {
+    let client = Client::connect(port).0;
+    let mut writer = client.try_clone().unwrap();
+    thread::spawn(move || {
+        let sender = thread::spawn(move || {
+            writer.write_all(&vec![7; bytes]).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut reader = client;
+        let mut buffer = vec![0; 4096];
+        let mut received = 0;
+        loop {
+            let count = reader.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            received += count;
+            thread::yield_now();
+        }
+        assert_eq!(received, bytes);
+        sender.join().unwrap();
+    })
+}
+
+#[test]
+fn a_program_that_cannot_take_over_changes_nothing() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let text = |more: &str| {
+        format!(
+            "[listeners.web]\nbind = {port}\npool = 'web'\n[pools.web]\nbackends = ['{a}']\n{more}"
+        )
+    };
+    fs::write(place.file("lb.toml"), text("")).unwrap();
+    let running = place.native("run lb.toml");
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    let before = pid(&place);
+    let check = |words: &str, part: &str| {
+        let said = place.run("evenkeel", words).check(1).stderr;
+        assert!(said.contains(part), "{said}");
+        assert_eq!(pid(&place), before);
+        assert_eq!(ask(&port), "a");
+    };
+    fs::write(place.file("bad.toml"), text("[pools.web]\n")).unwrap();
+    check("upgrade --config bad.toml", "bad.toml:");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    fs::write(
+        place.file("taken.toml"),
+        text(&format!("[listeners.new]\nbind = '{address}'\npool = 'web'\n")),
+    )
+    .unwrap();
+    check("upgrade --config taken.toml", "cannot listen on");
+    let many: Vec<_> = (0..20).map(|_| talk(&port, "a\n")).collect();
+    drop(many);
+    let usual = place.command("evenkeel", "");
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg("ulimit -n 60; exec \"$0\" upgrade").arg(usual.get_program());
+    shell.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(place.file("."));
+    let said = Done::run(&mut shell, "").check(1).stderr;
+    assert!(said.contains("file descriptors") && said.contains("60"), "{said}");
+    client.send("still there");
+    client.expect("still there");
+    running.log.wait("upgrade failed; nothing has changed");
+    // Commands are carried out again.
+    place.ctl("limit 0.0 9").check(0);
+}
+
+/// A process that asks to take over, as far as the test wants.
+struct Taker(Channel);
+
+const KINDS: [&str; 10] =
+    ["hello", "state", "refuse", "ready", "switch", "batch", "taken", "commit", "rest", "final"];
+
+impl Taker {
+    fn ask(place: &Place) -> Self {
+        Self(Channel::connect(&place.socket().with_extension("hand-over")).unwrap())
+    }
+
+    fn send(&self, kind: &str, text: &str, major: u8) {
+        let mut message = b"EVKL".to_vec();
+        message.push(KINDS.iter().position(|it| *it == kind).unwrap() as u8 + 1);
+        message.extend([0, major, 0]);
+        message.extend((text.len() as u32).to_le_bytes());
+        message.extend([0; 4]);
+        message.extend(text.as_bytes());
+        self.0.send(&message, &[], None).unwrap();
+    }
+
+    fn hello(&self) {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let hello = serde_json::json!({
+            "program": "a test", "boot": boot.trim(), "descriptors": 1000
+        });
+        self.send("hello", &hello.to_string(), 1);
+    }
+
+    /// The next message; `None` if the channel has ended.
+    fn receive(&self) -> Option<(&'static str, Value, Vec<std::os::fd::OwnedFd>)> {
+        let (mut header, mut descriptors) = ([0; 16], Vec::new());
+        if !self.0.receive(&mut header, &mut descriptors, None).ok()? {
+            return None;
+        }
+        let length = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
+        let mut read = |count: u32| {
+            let mut bytes = vec![0; count as usize];
+            self.0.receive(&mut bytes, &mut descriptors, None).unwrap();
+            bytes
+        };
+        let text = read(length(8));
+        read(length(12));
+        let record = serde_json::from_slice(&text).unwrap_or_default();
+        Some((KINDS[usize::from(header[4]) - 1], record, descriptors))
+    }
+
+    #[track_caller]
+    fn expect(&self, kind: &str) -> (Value, Vec<std::os::fd::OwnedFd>) {
+        let (found, record, descriptors) = self.receive().expect("a message");
+        assert_eq!(found, kind, "{record}");
+        (record, descriptors)
+    }
+}
+
+#[test]
+fn the_old_process_serves_on_wherever_the_new_one_dies() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let old = place.native(&format!("{port} {echo}"));
+    let client = talk(&port, "x");
+    let before = pid(&place);
+    let steps: [&dyn Fn(&Taker); 6] = [
+        &|_| {},
+        &|taker| taker.hello(),
+        &|taker| {
+            taker.hello();
+            taker.expect("state");
+        },
+        &|taker| {
+            taker.hello();
+            taker.expect("state");
+            taker.send("ready", r#"{"pid":1}"#, 1);
+            taker.expect("switch");
+        },
+        &|taker| {
+            taker.hello();
+            taker.expect("state");
+            taker.send("ready", r#"{"pid":1}"#, 1);
+            taker.expect("switch");
+            let (batch, descriptors) = taker.expect("batch");
+            assert_eq!((batch["sessions"].as_array().unwrap().len(), descriptors.len()), (1, 2));
+        },
+        // It says something that does not belong here.
+        &|taker| {
+            taker.hello();
+            taker.expect("state");
+            taker.send("commit", "", 1);
+            while taker.receive().is_some() {}
+        },
+    ];
+    for (number, step) in steps.iter().enumerate() {
+        let taker = Taker::ask(&place);
+        step(&taker);
+        drop(taker);
+        client.send("go on");
+        client.expect("go on");
+        drop(talk(&port, "new"));
+        until("the admin socket to answer as before", || place.ctl("limit 0.0 9").status == 0);
+        assert_eq!(pid(&place), before, "step {number}");
+    }
+    assert_eq!(old.log.with("serves again").len(), 2);
+    // And it can still be upgraded.
+    upgrade(&place, "");
+    client.send("moved");
+    client.expect("moved");
+}
+
+#[test]
+fn a_new_process_that_hangs_gives_everything_back() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let old = place.native(&format!("{port} {echo}"));
+    let client = talk(&port, "x");
+    let taker = Taker::ask(&place);
+    taker.hello();
+    let (_, state) = taker.expect("state");
+    taker.send("ready", r#"{"pid":1}"#, 1);
+    taker.expect("switch");
+    let (_, batch) = taker.expect("batch");
+    // It says nothing more, and is not gone.
+    old.log.wait("this process serves again");
+    client.send("go on");
+    client.expect("go on");
+    drop(talk(&port, "new"));
+    assert!(taker.receive().is_none(), "the channel has ended");
+    drop((state, batch));
+    client.send("and on");
+    client.expect("and on");
+}
+
+#[test]
+fn another_major_version_is_refused_by_name() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let _old = place.native(&format!("{port} {echo}"));
+    let taker = Taker::ask(&place);
+    taker.send("hello", "{}", 9);
+    assert!(taker.receive().is_none());
+    let taker = Taker::ask(&place);
+    taker.send("hello", r#"{"program":"x","boot":"another","descriptors":100000}"#, 1);
+    let (refusal, _) = taker.expect("refuse");
+    assert!(refusal["reason"].as_str().unwrap().contains("another machine"), "{refusal}");
+    drop(talk(&port, "x"));
+}
+
+#[test]
+fn another_user_is_turned_away() {
+    if skip_unless(rustix::process::geteuid().is_root(), "only root can be another user") {
+        return;
+    }
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let _old = place.native(&format!("{port} {echo}"));
+    let socket = place.socket();
+    for dir in [place.file("."), place.runtime()] {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(dir, open).unwrap();
+    }
+    let words = format!("upgrade --admin {}", socket.display());
+    let said = Done::run(&mut place.as_nobody("evenkeel", &words), "");
+    assert_ne!(said.status, 0, "{said:?}");
+    // And by its credentials, whatever the mode of the file is.
+    let path = socket.with_extension("hand-over");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let mut command = place.as_nobody("evenkeel", &format!("{port} {echo}"));
+    let said = Done::run(command.env("EVENKEEL_TAKE_OVER", &path), "").check(1).stderr;
+    assert!(said.contains("another user"), "{said}");
+    drop(talk(&port, "x"));
+}
+
+#[test]
+fn when_the_new_process_dies_during_the_watch_the_old_one_serves_at_once() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let old = place.native(&format!("{port} {echo}"));
+    let first = old.pid();
+    drop(talk(&port, "x"));
+    upgrade(&place, "--watch 1m");
+    let new = pid(&place);
+    assert_ne!(new, first.as_raw_nonzero().get() as u64);
+    drop(talk(&port, "served by the new one"));
+    kill_process(Pid::from_raw(new as i32).unwrap(), Signal::KILL).unwrap();
+    // Nobody is refused: the queue is the same.
+    drop(talk(&port, "served by the old one"));
+    old.log.wait("this process serves again");
+    until("the admin socket to answer", || {
+        place.ctl("status --json").stdout.contains(&format!("\"pid\": {}", first.as_raw_nonzero()))
+    });
+}
+
+#[test]
+fn files_belong_to_the_new_process() {
+    let (place, echo) = (Place::new(), Backend::echo());
+    let words = format!("unix:{} {echo}", place.file("sock").display());
+    let pid_file = place.file("pid");
+    let daemon = format!("--daemon --pid-file {} {words}", pid_file.display());
+    place.run("evenkeel", &daemon).check(0);
+    let read = || fs::read_to_string(&pid_file).unwrap().trim().parse::<u64>().unwrap();
+    let first = read();
+    let mut client = UnixStream::connect(place.file("sock")).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"one").unwrap();
+    client.read_exact(&mut [0; 3]).unwrap();
+    upgrade(&place, "");
+    until("the old process to go", || !fs::exists(format!("/proc/{first}/exe")).unwrap());
+    assert_eq!(read(), pid(&place));
+    assert_ne!(read(), first);
+    client.write_all(b"two").unwrap();
+    client.read_exact(&mut [0; 3]).unwrap();
+    drop(client);
+    drop(UnixStream::connect(place.file("sock")).unwrap());
+    place.ctl("shutdown").check(0);
+    until("the files to be removed", || {
+        !place.file("sock").exists() && !pid_file.exists() && place.all_sockets().is_empty()
+    });
+    until("nothing to be left", || fs::read_dir(place.runtime()).unwrap().next().is_none());
+}
+
+#[test]
+fn balance_is_upgraded_with_its_own_words() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut old = place.balance(&format!("-b 127.0.0.1 {port} {echo}"));
+    let client = talk(&port, "x");
+    place.balance_c_at(&port, "disable 0");
+    upgrade(&place, "");
+    until_gone(&mut old);
+    client.send("y");
+    client.expect("y");
+    let said = place.balance_c_at(&port, "show").stdout;
+    assert!(said.contains("dis"), "{said}");
+}
+
+#[test]
+fn the_service_manager_hears_which_process_follows() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut manager = Manager::new(&place);
+    let mut command = place.command("evenkeel", &format!("{port} {echo}"));
+    let mut old = Program::spawn(manager.of(&mut command));
+    manager.wait_for("READY");
+    upgrade(&place, "");
+    until_gone(&mut old);
+    let new = pid(&place).to_string();
+    manager.wait("MAINPID", |it| it == new);
+    assert!(manager.values("STOPPING").is_empty());
+    let line = manager.wait("STATUS", |it| it.contains("session"));
+    assert!(!line.is_empty());
+}
+
+#[test]
+fn reload_or_upgrade_reloads_the_same_program() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    fs::write(
+        place.file("lb.toml"),
+        format!("[listeners.web]\nbind = {port}\npool = 'web'\n[pools.web]\nbackends = ['{a}']\n"),
+    )
+    .unwrap();
+    let _running = place.native("run lb.toml");
+    let before = pid(&place);
+    let said = place.run("evenkeel", "reload --or-upgrade").check(0).stdout;
+    assert_eq!(said, "nothing has changed\n");
+    assert_eq!(pid(&place), before);
+    // Another file with the same contents is another program, as after an update.
+    let other = place.file("other");
+    fs::copy(env!("CARGO_BIN_EXE_evenkeel"), &other).unwrap();
+    let usual = place.command("evenkeel", "");
+    let mut command = std::process::Command::new(&other);
+    command.args(["reload", "--or-upgrade"]).current_dir(place.file("."));
+    command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = Done::run(&mut command, "").check(0).stdout;
+    assert!(said.starts_with("upgraded"), "{said}");
+    assert_ne!(pid(&place), before);
+    let exe = fs::read_link(format!("/proc/{}/exe", pid(&place))).unwrap();
+    assert_eq!(exe, fs::canonicalize(other).unwrap());
+    assert_eq!(ask(&port), "a");
+}
+
+#[test]
+fn run_takes_over_in_the_foreground_or_starts_if_there_is_nobody() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    fs::write(
+        place.file("lb.toml"),
+        format!(
+            "[listeners.web]\nbind = {port}\npool = 'web'\n[pools.web]\nbackends = ['{echo}']\n"
+        ),
+    )
+    .unwrap();
+    let mut first = place.native("run --take-over lb.toml");
+    let client = talk(&port, "x");
+    let second = place.native("run --take-over lb.toml");
+    until_gone(&mut first);
+    client.send("y");
+    client.expect("y");
+    assert_eq!(pid(&place), second.pid().as_raw_nonzero().get() as u64);
+    second.log.wait("the old process has handed everything over");
+}
+
+#[test]
+fn limits_hold_while_sessions_are_in_both_processes() {
+    let (place, port) = (Place::new(), port());
+    let [a, b] = [Backend::echo(), Backend::named("b")];
+    let _old = place.native(&format!("{port} {a}:2 ! {b}"));
+    // The third one overflows to b; of the first two, one is silent and stays for a while.
+    let first = talk(&port, "x");
+    let silent = TcpStream::connect(("127.0.0.1", port.number())).unwrap();
+    until("two sessions", || place.backend(0, 0)["sessions"] == 2);
+    upgrade(&place, "");
+    assert_eq!(ask(&port), "b");
+    until("the silent one to move", || place.ctl("sessions").check(0).stdout.lines().count() >= 3);
+    assert_eq!(ask(&port), "b");
+    drop((first, silent));
+    until("room at a", || place.backend(0, 0)["sessions"] == 0);
+    drop(talk(&port, "to a"));
+}

@@ -1,0 +1,276 @@
+//! What the owner of the instance does in a hand-over.
+
+use super::describe::{Places, keyed};
+use super::record::{Batch, Counts, Hello, SessionRecord};
+use super::request::{Arrived, Beginning, HandOver, Names};
+use crate::instance::Instance;
+use crate::owner::Owner;
+use crate::snapshot::Departed;
+use balancing::Backend;
+use config::operand::parse_backend;
+use dataplane::Moving;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use telemetry::{Level, Value};
+
+/// Descriptors of a process besides those of its sessions.
+const DESCRIPTORS_RESERVED: usize = 64;
+
+impl Owner {
+    /// Does what one side of a hand-over asks for. Whoever asked may have gone.
+    pub fn hand_over(&mut self, request: HandOver) {
+        match request {
+            HandOver::Begin(hello, answer) => {
+                let begun = self.begin_hand_over(&hello);
+                self.is_handing_over = begun.is_ok();
+                if begun.is_ok() {
+                    let fields = [("by", Value::Text(&hello.program))];
+                    self.note(Level::Info, "upgrade begins", &fields);
+                }
+                drop(answer.send(begun));
+            }
+            HandOver::Unwatch(answer) => {
+                self.instance.unwatch();
+                self.socket.pause();
+                let _ = answer.send(());
+            }
+            HandOver::Standing(since, number, answer) => {
+                drop(answer.send(self.instance.standing_since(since, number)));
+            }
+            HandOver::Counts(number, answer) => {
+                drop(answer.send(self.instance.counts(number)));
+            }
+            HandOver::Watch(answer) => {
+                self.instance.watch();
+                self.is_handing_over = false;
+                self.serve_admin();
+                let _ = answer.send(());
+            }
+            HandOver::Abandon(answer) => {
+                self.is_handing_over = false;
+                let _ = answer.send(());
+            }
+            HandOver::Leave(peer, answer) => {
+                if let Some(peer) = peer {
+                    self.reports.replaced_by(peer);
+                }
+                self.instance.shutting_down = true;
+                self.has_left = true;
+                let _ = answer.send(());
+            }
+            HandOver::Arrive(batch, sockets, tail, answer) => {
+                let arrived = self.arrive(batch, sockets, &tail);
+                if let Err(Some(arrived)) = answer.send(arrived) {
+                    self.instance.plane.mover().let_go(arrived.sessions);
+                }
+            }
+            HandOver::Inherit(counts, answer) => {
+                self.inherit(&counts);
+                let _ = answer.send(());
+            }
+            HandOver::Settle(answer) => {
+                self.places = Places::default();
+                let _ = answer.send(());
+            }
+            HandOver::Retire(answer) => {
+                self.retire();
+                let _ = answer.send(());
+            }
+            HandOver::Note(level, message, fields) => {
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, text)| (*name, Value::Text(text))).collect();
+                self.note(level, message, &fields);
+            }
+        }
+    }
+
+    fn begin_hand_over(&mut self, hello: &Hello) -> Result<Beginning, String> {
+        let sessions = self.instance.session_count();
+        let wanted = 2 * sessions + DESCRIPTORS_RESERVED;
+        if self.instance.is_shutting_down() || self.is_handing_over {
+            return Err("it is shutting down, or is being upgraded already".to_owned());
+        }
+        if hello.boot != sys::clock::boot_id() {
+            return Err("it runs on another machine, or this one has rebooted since".to_owned());
+        }
+        if hello.descriptors < wanted {
+            return Err(format!(
+                "it has {sessions} sessions, which need {wanted} file descriptors, and the limit of \
+                 the new process is {} (ulimit -n, LimitNOFILE=)",
+                hello.descriptors
+            ));
+        }
+        if self.revisions.as_ref().is_some_and(|it| it.unconfirmed.is_some()) {
+            return Err("a reload waits for `evenkeel ctl confirm`".to_owned());
+        }
+        if !self.can_be_replaced {
+            return Err("pen keeps changes by penctl to itself; stop and start it".to_owned());
+        }
+        let revision = self.revisions.as_ref().map(|it| (it.number, it.hash.to_string()));
+        let admin = self.socket.path().to_owned();
+        let (described, sockets) = self.instance.describe(admin, revision);
+        Ok(Beginning {
+            described,
+            sockets,
+            admin: self.socket.copy(),
+            mover: self.instance.plane.mover(),
+            names: self.instance.names(),
+            drain: self.instance.shutdown_limit(),
+        })
+    }
+
+    /// Takes over what the old process has counted of its backends.
+    pub fn inherit(&mut self, counts: &Counts) {
+        self.instance.count_backends(counts, &mut self.places);
+    }
+
+    /// Finds the listeners and backends of sessions that have come.
+    fn arrive(&mut self, batch: Batch, sockets: Vec<OwnedFd>, tail: &[u8]) -> Option<Arrived> {
+        let held: usize = batch.sessions.iter().flat_map(|it| it.held).sum();
+        if sockets.len() != 2 * batch.sessions.len() || held != tail.len() {
+            return None;
+        }
+        let mut sockets = VecDeque::from(sockets);
+        let mut tail = tail;
+        let mut arrived = Arrived { sessions: Vec::new(), refused: Vec::new() };
+        for record in batch.sessions {
+            let pair = [sockets.pop_front()?, sockets.pop_front()?];
+            let residues = record.held.map(|count| {
+                let (bytes, rest) = tail.split_at(count.min(tail.len()));
+                tail = rest;
+                bytes.to_vec()
+            });
+            let number = record.state.number;
+            match self.moving(record, pair, residues) {
+                Some(moving) => arrived.sessions.push(moving),
+                None => arrived.refused.push(number),
+            }
+        }
+        Some(arrived)
+    }
+
+    fn moving(
+        &mut self,
+        record: SessionRecord,
+        sockets: [OwnedFd; 2],
+        residues: [Vec<u8>; 2],
+    ) -> Option<Moving> {
+        let instance = &mut self.instance;
+        let place = instance.config.listeners.iter().position(|it| it.name == record.listener)?;
+        let backend = instance.arrived_backend(&record)?;
+        let listener = Arc::clone(&instance.listeners[place].listener);
+        let pool = instance.pool_called(&record.pool);
+        let lease = self.places.take(&backend);
+        listener.adopt_session();
+        Some(Moving {
+            state: record.state,
+            sockets,
+            residues,
+            listener,
+            lease,
+            affinity: pool.affinity.clone().filter(|_| record.is_routed),
+        })
+    }
+
+    /// Stops accepting, because the old process serves again. Nothing that it needs is removed.
+    fn retire(&mut self) {
+        self.instance.unwatch();
+        self.socket.pause();
+        self.instance.shutting_down = true;
+        (self.has_left, self.is_retired) = (true, true);
+    }
+
+    /// Serves the admin socket, and the one for hand-overs.
+    pub fn serve_admin(&mut self) {
+        let Some(desk) = self.desk.clone() else { return };
+        if let Err(error) = self.socket.serve(&desk) {
+            let fields = [("error", Value::Text(&error))];
+            self.note(Level::Error, "no admin socket", &fields);
+        }
+        if let Err(error) = self.socket.offer(&desk) {
+            let fields = [("error", Value::Text(&error))];
+            self.note(
+                Level::Warn,
+                "no socket for upgrades: sessions end with this process",
+                &fields,
+            );
+        }
+    }
+}
+
+impl Instance {
+    /// Leaves new clients to another process. Files stay as they are.
+    pub(crate) fn unwatch(&mut self) {
+        self.is_leaving = true;
+        self.keep_files(true);
+        self.left_doors.extend(self.plane.hand_over_doors());
+    }
+
+    /// Accepts again.
+    pub(crate) fn watch(&mut self) {
+        let mut sockets: HashMap<_, Vec<OwnedFd>> = HashMap::new();
+        for (door, socket) in std::mem::take(&mut self.left_doors) {
+            sockets.entry(door).or_default().push(socket);
+        }
+        for listening in &mut self.listeners {
+            for door in &mut listening.doors {
+                if let Some(sockets) = sockets.remove(&door.id) {
+                    door.id = self.plane.listen(&listening.listener, sockets);
+                }
+            }
+        }
+        self.keep_files(false);
+        self.is_leaving = false;
+    }
+
+    /// Whether the files of Unix sockets stay when this process ends.
+    pub(crate) fn keep_files(&mut self, are_kept: bool) {
+        let doors = self.listeners.iter_mut().flat_map(|it| &mut it.doors);
+        doors.filter_map(|door| door.file.as_mut()).for_each(|file| file.keep(are_kept));
+    }
+
+    /// How another process knows listeners and backends.
+    fn names(&self) -> Names {
+        let mut names = Names::default();
+        let running = self.config.listeners.iter().zip(&self.listeners);
+        let departed = self.departed.iter().map(|(config, listening)| (config, listening));
+        for (config, listening) in running.chain(departed) {
+            names.listeners.insert(listening.listener.id(), config.name.clone());
+        }
+        for (config, pool) in self.config.pools.iter().zip(&self.pools) {
+            let operands = config.all_backends().map(ToString::to_string);
+            for ((key, backend), operand) in keyed(config, pool).into_iter().zip(operands) {
+                names.backends.insert(backend.id, (config.name.clone(), key, operand));
+            }
+        }
+        for Departed { pool, config, backend } in &self.departed_backends {
+            let key = config.endpoint.to_string();
+            names.backends.entry(backend.id).or_insert((pool.clone(), key, config.to_string()));
+        }
+        names
+    }
+
+    /// The backend of a session that has come. If it is not in the configuration any more, it is one
+    /// that has departed.
+    fn arrived_backend(&mut self, record: &SessionRecord) -> Option<Arc<Backend>> {
+        let mut pools = self.config.pools.iter().zip(&self.pools);
+        let pool = pools.find(|(config, _)| config.name == record.pool);
+        let backends = pool.map(|(config, pool)| keyed(config, pool)).unwrap_or_default();
+        let known = backends.into_iter().find(|(key, _)| *key == record.backend);
+        if let Some((_, backend)) = known {
+            return Some(Arc::clone(backend));
+        }
+        let is_it =
+            |it: &&Departed| it.pool == record.pool && it.config.to_string() == record.operand;
+        if let Some(departed) = self.departed_backends.iter().find(is_it) {
+            return Some(Arc::clone(&departed.backend));
+        }
+        let mut config = parse_backend(&record.operand, None, &|_| None).ok()?;
+        config.id = Some(self.ids.backend());
+        let departed = Departed::new(record.pool.clone(), config, self.plane.workers());
+        let backend = Arc::clone(&departed.backend);
+        self.departed_backends.push(departed);
+        Some(backend)
+    }
+}

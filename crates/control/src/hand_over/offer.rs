@@ -1,0 +1,427 @@
+//! The old side of a hand-over: performs what [`Old`] says, on a thread of its own.
+
+use super::frame::{self, FrameError};
+use super::protocol::{Froze, Kind, Old, OldEnd, OldStep};
+use super::record::{Batch, Counts, Described, Hello, Ready, Refusal, Rest, SessionRecord, Taken};
+use super::request::{Beginning, HandOver, Names};
+use crate::desk::{Answer, Desk, Request};
+use dataplane::{Mover, Moving, Portion, Staying};
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use sys::channel::{Channel, DESCRIPTORS_MAX, Flag, Life};
+use sys::clock;
+use telemetry::Level;
+use terms::Instant;
+use tokio::net::UnixListener;
+use tokio::task::spawn_blocking;
+
+/// How long the new process may take to get ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long any other message may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// The sizes of the first batches, and of all others: two descriptors for each session.
+const BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX / 2];
+/// The bytes held back in one batch, except that one session always fits.
+const BATCH_BYTES: usize = 4 << 20;
+/// How long a worker may take to give up sessions.
+const FREEZE_WITHIN: Duration = Duration::from_secs(5);
+/// The pause before sessions that could not move are tried again, at first and after a while.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
+/// How many short pauses there are.
+const SHORT_PAUSES: usize = 100;
+/// How long the end of the channel is waited for at a time.
+const GUARD_LOOK: Duration = Duration::from_millis(200);
+
+/// Serves one process at a time that wants to take over, until this process ends.
+pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(GUARD_LOOK).await; // most likely out of file descriptors
+            continue;
+        };
+        let desk = desk.clone();
+        let offered = stream.into_std().and_then(|it| Channel::new(OwnedFd::from(it)));
+        if let Ok(channel) = offered {
+            // If it panics, the channel has been closed.
+            let _ = spawn_blocking(move || offer(&channel, &desk)).await;
+        }
+    }
+}
+
+fn offer(channel: &Channel, desk: &Desk) {
+    let Ok(peer) = channel.peer() else { return };
+    if peer.uid != 0 && peer.uid != sys::process::user_id() {
+        return refuse(channel, "another user may not take this instance over");
+    }
+    if std::process::id() == 1 && peer.pid.is_some() {
+        return refuse(
+            channel,
+            "this instance is the first process of its container, which ends with it; start the new \
+             one in a container of its own that shares the directory of the admin socket",
+        );
+    }
+    let Ok(flag) = Flag::new() else { return };
+    let mut offer = Offer {
+        channel,
+        desk,
+        flag,
+        peer: peer.pid,
+        hello: None,
+        begun: None,
+        described_at: clock::now(),
+        frozen: Vec::new(),
+        refused: HashSet::new(),
+        batches: 0,
+        pauses: 0,
+        pass: Pass::default(),
+        rest: Rest::default(),
+        deadline: None,
+        next_number: 0,
+        trouble: None,
+    };
+    let mut old = Old::default();
+    let end = loop {
+        if let OldStep::End(end) = old.step() {
+            break end;
+        }
+        offer.perform(&mut old);
+    };
+    offer.conclude(end);
+}
+
+fn refuse(channel: &Channel, reason: &str) {
+    let refusal = Refusal { reason: reason.to_owned() };
+    let deadline = Some(clock::now() + ANSWER_WITHIN);
+    let _ = frame::send(channel, Kind::Refuse, &refusal, &[], &[], deadline);
+}
+
+/// A hand-over under way.
+struct Offer<'a> {
+    channel: &'a Channel,
+    desk: &'a Desk,
+    flag: Flag,
+    /// The new process.
+    peer: Option<i32>,
+    hello: Option<Hello>,
+    begun: Option<Begun>,
+    described_at: Instant,
+    frozen: Vec<Moving>,
+    /// Sessions that the new process cannot continue.
+    refused: HashSet<u64>,
+    batches: usize,
+    pauses: usize,
+    pass: Pass,
+    rest: Rest,
+    /// When sessions that cannot move are given up.
+    deadline: Option<Instant>,
+    next_number: u64,
+    /// Why it has failed.
+    trouble: Option<String>,
+}
+
+/// What the owner gave at the beginning.
+struct Begun {
+    described: Described,
+    sockets: Vec<OwnedFd>,
+    admin: Option<OwnedFd>,
+    mover: Mover,
+    names: Names,
+    /// How long sessions that cannot move may go on.
+    drain: Option<Duration>,
+}
+
+/// One pass through all sessions.
+#[derive(Default)]
+struct Pass {
+    worker: usize,
+    key: usize,
+    moved: usize,
+    staying: Staying,
+    refused: usize,
+}
+
+impl Offer<'_> {
+    /// Performs a step.
+    fn perform(&mut self, old: &mut Old) {
+        let result = match old.step() {
+            OldStep::Freeze => match self.freeze() {
+                Ok(found) => return old.froze(found),
+                Err(error) => Err(error),
+            },
+            step => self.try_to(step),
+        };
+        match result {
+            Ok(()) => old.done(),
+            Err(error) => {
+                self.trouble.get_or_insert(error.to_string());
+                old.failed();
+            }
+        }
+    }
+
+    fn try_to(&mut self, step: OldStep) -> Result<(), FrameError> {
+        match step {
+            OldStep::Await(Kind::Hello) => self.hear_hello(),
+            OldStep::Send(Kind::State) => self.send_state(),
+            OldStep::Await(Kind::Ready) => {
+                let ready: Ready = self.expect(Kind::Ready, READY_WITHIN)?.record()?;
+                // In another namespace, its number is not the one that it has here.
+                self.peer = self.peer.and(i32::try_from(ready.pid).ok());
+                Ok(())
+            }
+            OldStep::Unwatch => {
+                self.ask(HandOver::Unwatch)?;
+                self.next_number = self.number()?;
+                Ok(())
+            }
+            OldStep::Send(Kind::Switch) => {
+                let (since, number) = (self.described_at, self.next_number);
+                let standing = self.ask(|answer| HandOver::Standing(since, number, answer))?;
+                self.deadline = self.begun()?.drain.map(|drain| clock::now() + drain);
+                self.send(Kind::Switch, &standing, &[], &[])
+            }
+            OldStep::Send(Kind::Batch) => self.send_batch(),
+            OldStep::Await(Kind::Taken) => self.hear_taken(),
+            OldStep::Send(Kind::Commit) => {
+                let deadline = Some(clock::now() + ANSWER_WITHIN);
+                frame::send_bare(self.channel, Kind::Commit, deadline)
+            }
+            OldStep::LetGo => {
+                self.pass.moved += self.frozen.len();
+                self.batches += 1;
+                let gone = std::mem::take(&mut self.frozen);
+                self.begun()?.mover.let_go(gone);
+                Ok(())
+            }
+            OldStep::Send(kind @ (Kind::Rest | Kind::Final)) => {
+                self.rest.counts = self.counts()?;
+                let rest = std::mem::take(&mut self.rest);
+                self.send(kind, &rest, &[], &[])
+            }
+            OldStep::Pause => {
+                let pause = PAUSES[usize::from(self.pauses >= SHORT_PAUSES)];
+                self.pauses += 1;
+                self.watch_channel(pause)
+            }
+            OldStep::Guard => {
+                let guard = self.hello.as_ref().map_or(0, |it| it.guard_millis);
+                self.watch_channel(Duration::from_millis(guard))
+            }
+            OldStep::Revoke => {
+                self.flag.set();
+                Ok(())
+            }
+            OldStep::Thaw => {
+                let frozen = std::mem::take(&mut self.frozen);
+                if let Some(begun) = &self.begun {
+                    begun.mover.adopt(frozen);
+                }
+                Ok(())
+            }
+            OldStep::Watch => {
+                // Unless this process is about to exit.
+                let _ = self.ask(HandOver::Watch);
+                Ok(())
+            }
+            OldStep::Await(_) | OldStep::Send(_) | OldStep::Freeze | OldStep::End(_) => Ok(()),
+        }
+    }
+
+    fn hear_hello(&mut self) -> Result<(), FrameError> {
+        let hello: Hello = self.expect(Kind::Hello, ANSWER_WITHIN)?.record()?;
+        self.hello = Some(hello.clone());
+        let begun = self.ask(|answer| HandOver::Begin(hello, answer))?;
+        self.described_at = clock::now();
+        match begun {
+            Ok(Beginning { described, sockets, admin, mover, names, drain }) => {
+                self.begun = Some(Begun { described, sockets, admin, mover, names, drain });
+                Ok(())
+            }
+            Err(reason) => {
+                refuse(self.channel, &reason);
+                Err(FrameError::Foreign(reason))
+            }
+        }
+    }
+
+    fn send_state(&mut self) -> Result<(), FrameError> {
+        let life = Life::own()?;
+        let Some(begun) = &mut self.begun else { return Err(gone()) };
+        let sockets = std::mem::take(&mut begun.sockets);
+        let admin = begun.admin.take();
+        begun.described.has_admin_socket = admin.is_some();
+        let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
+        let mut all = vec![life.as_fd(), self.flag.as_fd()];
+        all.extend([input.as_fd(), output.as_fd(), errors.as_fd()]);
+        all.extend(admin.iter().chain(&sockets).map(AsFd::as_fd));
+        let mut pieces = all.chunks(DESCRIPTORS_MAX);
+        self.send(Kind::State, &self.begun()?.described, &[], pieces.next().unwrap_or_default())?;
+        pieces.try_for_each(|more| self.send(Kind::State, &(), &[], more))
+    }
+
+    /// Takes sessions out of the workers, one portion at a time.
+    fn freeze(&mut self) -> Result<Froze, FrameError> {
+        let portion =
+            Portion { sessions: BATCHES[self.batches.min(BATCHES.len() - 1)], bytes: BATCH_BYTES };
+        loop {
+            let mover = self.begun()?.mover.clone();
+            if self.pass.worker >= mover.workers() {
+                let pass = std::mem::take(&mut self.pass);
+                self.rest =
+                    Rest { staying: pass.staying, refused: pass.refused, ..Rest::default() };
+                let is_late = self.deadline.is_some_and(|deadline| clock::now() >= deadline);
+                match (pass.moved, mover.sessions()) {
+                    (0, 0) => return Ok(Froze::NoneLeft),
+                    (0, _) if is_late => return Ok(Froze::NoneLeft),
+                    (0, _) => return Ok(Froze::NoneNow),
+                    _ => continue, // others may have become ready meanwhile
+                }
+            }
+            let (sender, found) = channel();
+            mover.freeze(self.pass.worker, self.pass.key, portion, move |it| drop(sender.send(it)));
+            let found = found.recv_timeout(FREEZE_WITHIN).map_err(|_| gone())?;
+            self.pass.staying = self.pass.staying.plus(found.staying);
+            match found.next_key {
+                Some(key) => self.pass.key = key,
+                None => (self.pass.worker, self.pass.key) = (self.pass.worker + 1, 0),
+            }
+            let is_refused = |it: &Moving| self.refused.contains(&it.state.number);
+            let (back, frozen): (Vec<_>, Vec<_>) = found.sessions.into_iter().partition(is_refused);
+            self.pass.refused += back.len();
+            mover.adopt(back);
+            if !frozen.is_empty() {
+                self.frozen = frozen;
+                return Ok(Froze::Some);
+            }
+        }
+    }
+
+    fn send_batch(&mut self) -> Result<(), FrameError> {
+        let names = &self.begun()?.names;
+        let sessions = self.frozen.iter().map(|it| names.record(it)).collect();
+        let descriptors: Vec<BorrowedFd<'_>> =
+            self.frozen.iter().flat_map(|it| &it.sockets).map(AsFd::as_fd).collect();
+        let tail: Vec<&[u8]> =
+            self.frozen.iter().flat_map(|it| &it.residues).map(Vec::as_slice).collect();
+        self.send(Kind::Batch, &Batch { sessions }, &tail, &descriptors)
+    }
+
+    fn hear_taken(&mut self) -> Result<(), FrameError> {
+        let taken: Taken = self.expect(Kind::Taken, ANSWER_WITHIN)?.record()?;
+        self.refused.extend(taken.refused);
+        let is_refused = |it: &Moving| self.refused.contains(&it.state.number);
+        let frozen = std::mem::take(&mut self.frozen);
+        let (back, frozen): (Vec<_>, Vec<_>) = frozen.into_iter().partition(is_refused);
+        self.frozen = frozen;
+        self.begun()?.mover.adopt(back);
+        Ok(())
+    }
+
+    /// Waits, and fails if the new process says something or goes away: nothing is expected of it.
+    fn watch_channel(&self, time: Duration) -> Result<(), FrameError> {
+        match frame::receive(self.channel, Some(clock::now() + time)) {
+            Err(FrameError::Channel(error)) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(FrameError::Foreign("an unexpected message came".to_owned())),
+        }
+    }
+
+    /// A number that no session of this process has.
+    fn number(&self) -> Result<u64, FrameError> {
+        let mover = &self.begun()?.mover;
+        let (sender, numbers) = channel();
+        mover.next_number(move |number| {
+            let _ = sender.send(number);
+        });
+        let numbers = (0..mover.workers()).map(|_| numbers.recv_timeout(FREEZE_WITHIN));
+        let numbers: Result<Vec<_>, _> = numbers.collect();
+        numbers.ok().and_then(|all| all.into_iter().max()).ok_or_else(gone)
+    }
+
+    fn counts(&self) -> Result<Counts, FrameError> {
+        let number = self.next_number;
+        self.ask(|answer| HandOver::Counts(number, answer))
+    }
+
+    fn begun(&self) -> Result<&Begun, FrameError> {
+        self.begun.as_ref().ok_or_else(gone)
+    }
+
+    fn send(
+        &self,
+        kind: Kind,
+        record: &impl serde::Serialize,
+        tail: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), FrameError> {
+        let deadline = Some(clock::now() + ANSWER_WITHIN);
+        frame::send(self.channel, kind, record, tail, descriptors, deadline)
+    }
+
+    fn expect(&self, kind: Kind, within: Duration) -> Result<frame::Frame, FrameError> {
+        let frame = frame::receive(self.channel, Some(clock::now() + within))?;
+        match frame.kind == kind {
+            true => Ok(frame),
+            false => Err(FrameError::Foreign(format!("{:?} came instead of {kind:?}", frame.kind))),
+        }
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> HandOver) -> Result<T, FrameError> {
+        let ask = |answer| Request::HandOver(Box::new(request(answer)));
+        self.desk.ask_blocking(ask).ok_or_else(gone)
+    }
+
+    /// Reports how it ended.
+    fn conclude(self, end: OldEnd) {
+        let trouble = self.trouble.clone().unwrap_or_default();
+        let program = self.hello.as_ref().map(|it| it.program.clone()).unwrap_or_default();
+        let fields = vec![("by", program), ("error", trouble)];
+        let note = |level, message| HandOver::Note(level, message, fields);
+        match end {
+            OldEnd::Unchanged if self.begun.is_some() => {
+                let _ = self.ask(HandOver::Abandon);
+                let message = "upgrade failed; nothing has changed";
+                let _ = self.desk.tell(Request::HandOver(Box::new(note(Level::Warn, message))));
+            }
+            OldEnd::Unchanged => {}
+            OldEnd::TakenBack => {
+                let message = "upgrade failed; this process serves again";
+                let _ = self.desk.tell(Request::HandOver(Box::new(note(Level::Error, message))));
+            }
+            OldEnd::Gone => {
+                let peer = self.peer;
+                let _ = self.ask(|answer| HandOver::Leave(peer, answer));
+            }
+        }
+    }
+}
+
+/// This process is about to exit.
+fn gone() -> FrameError {
+    FrameError::Foreign("this process is shutting down".to_owned())
+}
+
+impl Names {
+    /// What the new process needs to know about a session.
+    fn record(&self, moving: &Moving) -> SessionRecord {
+        let backend = moving.lease.backend();
+        let named = self.backends.get(&backend.id).cloned().unwrap_or_default();
+        let (pool, backend, operand) = named;
+        SessionRecord {
+            listener: self.listeners.get(&moving.listener.id()).cloned().unwrap_or_default(),
+            is_routed: moving.affinity.as_ref().is_some_and(|table| {
+                let own = moving.listener.pool();
+                own.affinity.as_ref().is_none_or(|it| !Arc::ptr_eq(it, table))
+            }),
+            pool,
+            backend,
+            operand,
+            held: moving.residues.each_ref().map(Vec::len),
+            state: moving.state.clone(),
+        }
+    }
+}

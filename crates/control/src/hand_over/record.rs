@@ -1,0 +1,194 @@
+//! What the messages of a hand-over say.
+//!
+//! A field that one process does not know is ignored by it, so a new field must be one without which
+//! an older process does nothing wrong. Anything else takes another major version.
+
+use config::state::State;
+use dataplane::{SessionState, Staying};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// [`Kind::Hello`](super::protocol::Kind::Hello).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// Name and version.
+    pub program: String,
+    /// Identifies the boot of the machine.
+    pub boot: String,
+    /// How many descriptors the process may have.
+    pub descriptors: usize,
+    /// How long the old process stays ready to serve again.
+    #[serde(default)]
+    pub guard_millis: u64,
+}
+
+/// [`Kind::Ready`](super::protocol::Kind::Ready).
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// The process that will serve.
+    pub pid: u32,
+}
+
+/// [`Kind::Refuse`](super::protocol::Kind::Refuse).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// [`Kind::State`](super::protocol::Kind::State). The descriptors are: the old process, the flag, the
+/// three standard streams, the admin socket if there is one, and then the listening sockets and those
+/// that a service manager has passed, in the order of the lists. Further messages of this kind bring
+/// those that do not fit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Described {
+    pub program: String,
+    pub pid: u32,
+    /// The user.
+    pub uid: u32,
+    /// The path of the admin socket.
+    pub admin: PathBuf,
+    pub has_admin_socket: bool,
+    pub listeners: Vec<ListenerRecord>,
+    /// Number and name of each.
+    #[serde(default)]
+    pub passed: Vec<(i32, Option<String>)>,
+    /// When the instance was started.
+    pub started: u64,
+    /// The number of the configuration's revision, and the hash of its text.
+    pub revision: Option<(u64, String)>,
+    pub sessions: usize,
+    pub standing: Standing,
+}
+
+/// A listener, and where it listens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ListenerRecord {
+    pub name: String,
+    pub binds: Vec<BindRecord>,
+}
+
+/// A listening address.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct BindRecord {
+    /// As it is written on the command line.
+    pub bind: String,
+    /// The number of its sockets.
+    pub sockets: usize,
+    /// Whether it is a Unix socket whose file is the instance's.
+    pub has_file: bool,
+}
+
+/// What changes while the instance runs. [`Kind::Switch`](super::protocol::Kind::Switch) has it again,
+/// with the clients that have come since.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// Changes by commands, health, and addresses of names, as for a restart.
+    pub kept: State,
+    pub counts: Counts,
+    /// The clients of each pool, by the pool's name.
+    #[serde(default)]
+    pub clients: BTreeMap<String, Vec<ClientRecord>>,
+}
+
+/// A client that a pool remembers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ClientRecord {
+    pub client: Option<IpAddr>,
+    pub backend: Option<String>,
+    pub last_used: u64,
+    pub connects: u32,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// What has been counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// No session has this number or a higher one.
+    pub next_number: u64,
+    /// By the name of the pool.
+    pub pools: BTreeMap<String, PoolCounts>,
+    /// By the name of the listener: sessions accepted, and datagrams dropped.
+    pub listeners: BTreeMap<String, (u64, u64)>,
+}
+
+/// What has been counted in a pool.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct PoolCounts {
+    /// The turn of each tier, and what it took last.
+    pub turns: Vec<[u32; 2]>,
+    /// By the address of the backend.
+    pub backends: BTreeMap<String, BackendCounts>,
+}
+
+/// What has been counted of a backend.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BackendCounts {
+    pub totals: TotalsRecord,
+    /// Those at the last reset of the counters.
+    pub baseline: TotalsRecord,
+    pub last_failure: Option<u64>,
+    /// When it changed last, and how.
+    #[serde(default)]
+    pub last_change: Option<(u64, String)>,
+    /// Sessions that are still in the old process.
+    pub sessions: u32,
+}
+
+/// The counters of a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct TotalsRecord {
+    pub attempts: u64,
+    /// By kind of failure. A kind that one process does not know counts as the first.
+    pub failures: Vec<u64>,
+    pub sent: u64,
+    pub received: u64,
+    pub retransmits: u64,
+}
+
+/// [`Kind::Batch`](super::protocol::Kind::Batch). There are two descriptors for each session, the
+/// client's connection first; the tail has the bytes that are held back, in this order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Batch {
+    pub sessions: Vec<SessionRecord>,
+}
+
+/// A session that moves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    pub listener: String,
+    pub pool: String,
+    /// The address of the backend, and the backend as an operand.
+    pub backend: String,
+    pub operand: String,
+    /// Whether the client is entered in the table of the backend's pool rather than the listener's.
+    #[serde(default)]
+    pub is_routed: bool,
+    /// The number of bytes held back from the client, and from the backend.
+    pub held: [usize; 2],
+    pub state: SessionState,
+}
+
+/// [`Kind::Taken`](super::protocol::Kind::Taken).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// The numbers of sessions that stay where they are, because the new process has no such
+    /// listener.
+    #[serde(default)]
+    pub refused: Vec<u64>,
+}
+
+/// [`Kind::Rest`](super::protocol::Kind::Rest) and [`Kind::Final`](super::protocol::Kind::Final).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Rest {
+    /// The sessions that are left.
+    pub staying: Staying,
+    /// How many of them the new process has refused.
+    #[serde(default)]
+    pub refused: usize,
+    pub counts: Counts,
+}

@@ -1,0 +1,65 @@
+//! What the two sides of a hand-over ask of the owner of the instance.
+
+use super::record::{Batch, Counts, Described, Hello, Standing};
+use dataplane::{Mover, Moving};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use telemetry::Level;
+use terms::{BackendId, Instant, ListenerId};
+use tokio::sync::oneshot::Sender as Answer;
+
+/// A step of a hand-over for which the owner of the instance is needed.
+pub(crate) enum HandOver {
+    /// The old side begins, unless there is a reason against it. No command changes the instance
+    /// from now on.
+    Begin(Hello, Answer<Result<Beginning, String>>),
+    /// It stops accepting, at its admin socket, too.
+    Unwatch(Answer<()>),
+    /// What has changed since this time.
+    Standing(Instant, u64, Answer<Standing>),
+    /// What has been counted.
+    Counts(u64, Answer<Counts>),
+    /// It accepts again.
+    Watch(Answer<()>),
+    /// It has not changed anything.
+    Abandon(Answer<()>),
+    /// This process is the instance now: the old one leaves.
+    Leave(Option<i32>, Answer<()>),
+    /// Sessions have come to the new side, with their connections and the bytes held back.
+    Arrive(Batch, Vec<OwnedFd>, Vec<u8>, Answer<Option<Arrived>>),
+    /// What the old side has counted.
+    Inherit(Counts, Answer<()>),
+    /// The old side has no sessions any more.
+    Settle(Answer<()>),
+    /// The old side serves again, so the new one only finishes the sessions that it has.
+    Retire(Answer<()>),
+    /// A line for the log.
+    Note(Level, &'static str, Vec<(&'static str, String)>),
+}
+
+/// The instance, when a hand-over begins.
+pub(crate) struct Beginning {
+    pub described: Described,
+    pub sockets: Vec<OwnedFd>,
+    pub admin: Option<OwnedFd>,
+    pub mover: Mover,
+    pub names: Names,
+    /// How long sessions that cannot move may go on.
+    pub drain: Option<Duration>,
+}
+
+/// How the other process knows listeners and backends.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub listeners: HashMap<ListenerId, String>,
+    /// Pool, address, and the backend as an operand.
+    pub backends: HashMap<BackendId, (String, String, String)>,
+}
+
+/// Sessions that have arrived and wait to be continued.
+pub(crate) struct Arrived {
+    pub sessions: Vec<Moving>,
+    /// The numbers of those that cannot be.
+    pub refused: Vec<u64>,
+}

@@ -1,0 +1,346 @@
+//! The new side of a hand-over: performs what [`New`] says.
+
+use super::error::TakeOverError;
+use super::frame::{self, Frame, FrameError};
+use super::protocol::{Fate, Kind, New, NewEnd, NewStep};
+use super::record::{Batch, Described, Hello, Ready, Refusal, Rest, Standing, Taken};
+use super::request::{Arrived, HandOver};
+use crate::desk::{Answer, Desk, Request};
+use config::Bind;
+use dataplane::{Mover, Moving, Staying};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+use sys::channel::{Channel, Flag, Life};
+use sys::clock;
+use telemetry::Level;
+use terms::Instant;
+
+/// How long the old process may take to answer, before it accepts no more.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait for the end of a process whose channel has ended without a word.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// The old process, and what it has passed so far.
+pub(crate) struct Predecessor {
+    channel: Channel,
+    life: Life,
+    flag: Flag,
+    state: New,
+    pub described: Described,
+    /// The three standard streams.
+    pub streams: Vec<OwnedFd>,
+    pub admin: Option<OwnedFd>,
+    /// By the listening address as text.
+    sockets: HashMap<String, (Vec<OwnedFd>, bool)>,
+    /// Number, name and socket.
+    pub passed: Vec<(i32, Option<String>, OwnedFd)>,
+    /// Whether this process is to be in the background, as if it had been started where the old one
+    /// was.
+    pub is_detached: bool,
+}
+
+impl Predecessor {
+    /// Asks the instance whose socket for hand-overs is at `path`.
+    ///
+    /// # Errors
+    /// If there is none, or it declines.
+    pub fn ask(path: &Path, guard: Duration, is_detached: bool) -> Result<Self, TakeOverError> {
+        let not_there =
+            |source| TakeOverError::NotThere { path: path.display().to_string(), source };
+        let channel = Channel::connect(path).map_err(not_there)?;
+        let failed = |error: FrameError| TakeOverError::Failed(error.to_string());
+        let deadline = Some(clock::now() + ANSWER_WITHIN);
+        let hello = Hello {
+            program: super::PROGRAM.to_owned(),
+            boot: clock::boot_id(),
+            descriptors: sys::process::raise_descriptor_limit(),
+            guard_millis: u64::try_from(guard.as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut state = New::default();
+        // One that refuses at once does not read this.
+        let _ = frame::send(&channel, Kind::Hello, &hello, &[], &[], deadline);
+        state.done();
+        let frame = frame::receive(&channel, deadline).map_err(failed)?;
+        if frame.kind == Kind::Refuse {
+            let refusal: Refusal = frame.record().map_err(failed)?;
+            return Err(TakeOverError::Refused(refusal.reason));
+        }
+        let described: Described = frame.record().map_err(failed)?;
+        let mut descriptors = VecDeque::from(frame.descriptors);
+        let sockets = described.listeners.iter().flat_map(|it| &it.binds).map(|it| it.sockets);
+        let admin = usize::from(described.has_admin_socket);
+        let wanted = 5 + admin + sockets.sum::<usize>() + described.passed.len();
+        while descriptors.len() < wanted {
+            let more = frame::receive(&channel, deadline).map_err(failed)?;
+            if more.kind != Kind::State || more.descriptors.is_empty() {
+                return Err(TakeOverError::Failed("sockets are missing".to_owned()));
+            }
+            descriptors.extend(more.descriptors);
+        }
+        let missing = || TakeOverError::Failed("descriptors are missing".to_owned());
+        let mut next = || descriptors.pop_front().ok_or_else(missing);
+        let (life, flag) = (Life::of(next()?), Flag::of(next()?));
+        let streams = vec![next()?, next()?, next()?];
+        let admin = if described.has_admin_socket { Some(next()?) } else { None };
+        let mut sockets = HashMap::new();
+        for bind in described.listeners.iter().flat_map(|it| &it.binds) {
+            let all: Result<Vec<_>, _> = (0..bind.sockets).map(|_| next()).collect();
+            sockets.insert(bind.bind.clone(), (all?, bind.has_file));
+        }
+        let passed = described.passed.iter();
+        let passed = passed.map(|(number, name)| Ok((*number, name.clone(), next()?)));
+        let passed: Result<Vec<_>, TakeOverError> = passed.collect();
+        state.done();
+        let passed = passed?;
+        Ok(Self {
+            channel,
+            life,
+            flag,
+            state,
+            described,
+            streams,
+            admin,
+            sockets,
+            passed,
+            is_detached,
+        })
+    }
+
+    /// The sockets of a listening address, and whether it is a Unix socket whose file is the
+    /// instance's.
+    pub fn take(&mut self, bind: &Bind) -> Option<(Vec<OwnedFd>, bool)> {
+        self.sockets.remove(&bind.to_string()).filter(|(sockets, _)| !sockets.is_empty())
+    }
+
+    /// Says that this process is ready, and waits for the order to accept. Returns what the old
+    /// process last said about itself.
+    ///
+    /// # Errors
+    /// If it goes on instead.
+    pub fn await_switch(&mut self) -> Result<Standing, TakeOverError> {
+        self.state.done(); // prepared
+        let mut standing = None;
+        loop {
+            match self.state.step() {
+                NewStep::Send(Kind::Ready) => {
+                    let deadline = Some(clock::now() + ANSWER_WITHIN);
+                    let ready = Ready { pid: std::process::id() };
+                    match frame::send(&self.channel, Kind::Ready, &ready, &[], &[], deadline) {
+                        Ok(()) => self.state.done(),
+                        Err(_) => self.state.failed(),
+                    }
+                }
+                NewStep::AwaitSwitch => {
+                    let frame = frame::receive(&self.channel, None);
+                    match frame.ok().filter(|it| it.kind == Kind::Switch) {
+                        Some(frame) => {
+                            let read = frame.record();
+                            let read = read.map_err(|it| TakeOverError::Failed(it.to_string()));
+                            standing = Some(read?);
+                            self.state.done();
+                        }
+                        None => self.state.failed(),
+                    }
+                }
+                NewStep::LearnFate => self.state.learnt(self.fate()),
+                NewStep::Open => {
+                    return Ok(standing.unwrap_or_else(|| self.described.standing.clone()));
+                }
+                _ => {
+                    let why = "it did not wait for this process".to_owned();
+                    return Err(TakeOverError::Failed(why));
+                }
+            }
+        }
+    }
+
+    /// What became of the old process, which has ended the channel.
+    fn fate(&self) -> Fate {
+        // It either sets the flag before it ends the channel, or is about to end.
+        loop {
+            let has_ended = self.life.has_ended(Some(clock::now() + FATE_LOOK));
+            match (self.flag.is_set(), has_ended) {
+                (true, true) => return Fate::DeadAfterwards,
+                (true, false) => return Fate::TakenBack,
+                (false, true) => return Fate::Dead,
+                (false, false) if self.life.has_ended(Some(clock::now() + END_WITHIN)) => {}
+                // It has failed in an unknown way, and lives: what it has is its own.
+                (false, false) => return Fate::TakenBack,
+            }
+        }
+    }
+
+    /// Brings the sessions of the old process in, on the calling thread, until it has none.
+    /// `first_pass` is called with a report as soon as all that could move has moved.
+    pub fn bring_in(mut self, desk: &Desk, mover: &Mover, first_pass: impl FnOnce(&Report)) {
+        self.state.done(); // open
+        let mut arrival = Arrival {
+            desk,
+            mover,
+            batch: Vec::new(),
+            report: Report { pid: self.described.pid, ..Report::default() },
+            first_pass: Some(first_pass),
+            frozen_at: Instant::ZERO,
+            begun_at: clock::now(),
+        };
+        loop {
+            if let NewStep::End(end) = self.state.step() {
+                arrival.conclude(end);
+                // As long as the old process guards this one, it sees from the channel that it lives.
+                let _ = frame::receive(&self.channel, None);
+                return;
+            }
+            self.perform(&mut arrival);
+        }
+    }
+
+    fn perform(&mut self, arrival: &mut Arrival<'_, impl FnOnce(&Report)>) {
+        match self.state.step() {
+            NewStep::AwaitMore => match frame::receive(&self.channel, None) {
+                Ok(frame) => match arrival.hear(frame) {
+                    Ok(kind) => self.state.received(kind),
+                    Err(()) => self.state.failed(),
+                },
+                Err(_) => self.state.failed(),
+            },
+            NewStep::Send(Kind::Taken) => {
+                let refused = std::mem::take(&mut arrival.report.refused_now);
+                let taken = Taken { refused };
+                let deadline = Some(clock::now() + ANSWER_WITHIN);
+                match frame::send(&self.channel, Kind::Taken, &taken, &[], &[], deadline) {
+                    Ok(()) => self.state.done(),
+                    Err(_) => self.state.failed(),
+                }
+            }
+            NewStep::AwaitCommit => match frame::receive(&self.channel, None) {
+                Ok(Frame { kind: Kind::Commit, .. }) => self.state.done(),
+                _ => self.state.failed(),
+            },
+            NewStep::Adopt => {
+                arrival.adopt();
+                self.state.done();
+            }
+            NewStep::LearnFate => self.state.learnt(self.fate()),
+            NewStep::Drop => {
+                arrival.mover.let_go(std::mem::take(&mut arrival.batch));
+                self.state.done();
+            }
+            _ => self.state.failed(),
+        }
+    }
+}
+
+const FATE_LOOK: Duration = Duration::from_millis(20);
+
+/// What has come of a hand-over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    /// The old process.
+    pub pid: u32,
+    /// Sessions that moved.
+    pub moved: usize,
+    /// From the first batch to the last one so far.
+    pub took: Duration,
+    /// The longest time from the arrival of a batch to when it went on.
+    pub longest: Duration,
+    /// Those that are still in the old process.
+    pub staying: Staying,
+    pub refused: usize,
+    /// Of the last batch.
+    refused_now: Vec<u64>,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { moved, took, longest, staying, refused, .. } = self;
+        let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+        write!(f, "upgraded: {moved} sessions moved")?;
+        if *moved > 0 {
+            write!(f, " in {:.0} ms, none waited for more than {:.1} ms", ms(took), ms(longest))?;
+        }
+        if staying.all() + refused > 0 {
+            let kinds = [
+                (staying.tls, "TLS"),
+                (staying.flows, "UDP"),
+                (staying.unsettled, "not settled yet"),
+                (*refused, "of listeners that are gone"),
+            ];
+            let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+            let kinds: Vec<_> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
+            write!(f, "; the old process, {}, finishes {}", self.pid, kinds.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+struct Arrival<'a, F> {
+    desk: &'a Desk,
+    mover: &'a Mover,
+    batch: Vec<Moving>,
+    report: Report,
+    first_pass: Option<F>,
+    frozen_at: Instant,
+    begun_at: Instant,
+}
+
+impl<F: FnOnce(&Report)> Arrival<'_, F> {
+    /// Takes in a message. What cannot be understood ends the hand-over.
+    fn hear(&mut self, frame: Frame) -> Result<Kind, ()> {
+        let kind = frame.kind;
+        match kind {
+            Kind::Batch => {
+                self.frozen_at = clock::now();
+                let batch: Batch = frame.record().map_err(drop)?;
+                let Frame { descriptors, tail, .. } = frame;
+                let arrive = |answer| HandOver::Arrive(batch, descriptors, tail, answer);
+                let Arrived { sessions, refused } = self.ask(arrive).flatten().ok_or(())?;
+                (self.batch, self.report.refused_now) = (sessions, refused);
+            }
+            Kind::Rest | Kind::Final => {
+                let Rest { staying, refused, counts } = frame.record().map_err(drop)?;
+                (self.report.staying, self.report.refused) = (staying, refused);
+                self.ask(|answer| HandOver::Inherit(counts, answer)).ok_or(())?;
+                self.tell_first_pass();
+            }
+            _ => {}
+        }
+        Ok(kind)
+    }
+
+    fn adopt(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        self.report.moved += batch.len();
+        self.mover.adopt(batch);
+        let now = clock::now();
+        self.report.longest = self.report.longest.max(now.since(self.frozen_at));
+        self.report.took = now.since(self.begun_at);
+    }
+
+    fn tell_first_pass(&mut self) {
+        if let Some(first_pass) = self.first_pass.take() {
+            first_pass(&self.report);
+        }
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> HandOver) -> Option<T> {
+        self.desk.ask_blocking(|answer| Request::HandOver(Box::new(request(answer))))
+    }
+
+    fn conclude(&mut self, end: NewEnd) {
+        self.tell_first_pass();
+        let moved = ("moved", self.report.moved.to_string());
+        let old = ("old_pid", self.report.pid.to_string());
+        let (level, message) = match end {
+            NewEnd::Serving if self.ask(HandOver::Settle).is_none() => return, // about to exit
+            NewEnd::Serving => (Level::Info, "the old process has handed everything over"),
+            NewEnd::Unused | NewEnd::Retired => {
+                let _ = self.ask(HandOver::Retire);
+                (Level::Error, "the old process serves again; this one finishes its sessions")
+            }
+        };
+        let note = HandOver::Note(level, message, vec![old, moved]);
+        let _ = self.desk.tell(Request::HandOver(Box::new(note)));
+    }
+}
