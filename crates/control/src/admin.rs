@@ -1,7 +1,7 @@
 //! The admin socket: HTTP and JSON, for the owner of the process only.
 
 use crate::desk::{Desk, Request, Who};
-use crate::door::{Door, Limits};
+use crate::door::{Door, Limits, Visitor};
 use crate::events::FOLLOWERS_MAX;
 use crate::front_page::front_page;
 use crate::status::session_rows;
@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{self, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,7 +23,8 @@ use tokio::net::UnixListener;
 
 impl Connected<IncomingStream<'_, Door>> for Who {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self::User(stream.io().uid)
+        let Visitor { uid, pid, .. } = *stream.io();
+        Self::User { id: uid, pid }
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
         .route("/v1/commands", post(commands))
         .fallback(unknown)
         .layer(axum::middleware::from_fn(same_shape))
+        .layer(axum::middleware::from_fn_with_state(desk.clone(), not_from_elsewhere))
         .with_state(desk);
     let service = routes.into_make_service_with_connect_info::<Who>();
     // Ends only with the process: accept errors are retried inside, after a pause.
@@ -126,7 +128,9 @@ async fn commands(
     let Json(command) = match body {
         Ok(command) => command,
         Err(rejection) => {
-            return failure(rejection.status(), "invalid-command", &rejection.body_text());
+            let text = rejection.body_text();
+            desk.ask(|answer| Request::Refused(who, text.clone(), answer)).await;
+            return failure(rejection.status(), "invalid-command", &text);
         }
     };
     match desk.command(command, who).await {
@@ -165,6 +169,37 @@ async fn unknown() -> Response {
     let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/events, \
                    GET /v1/config, GET /v1/why, GET /v1/start or POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
+}
+
+/// Refuses what a browser sends in the name of a page: there may be a way from a web server to this
+/// socket, and no page but our own, which sends no such header, is to read or change anything.
+async fn not_from_elsewhere(
+    State(desk): State<Desk>,
+    ConnectInfo(who): ConnectInfo<Who>,
+    request: extract::Request,
+    next: Next,
+) -> Response {
+    if !is_of_a_page(&request) {
+        return next.run(request).await;
+    }
+    let message = "requests of web pages are refused";
+    if request.method() != Method::GET {
+        let sent = format!("{} {}", request.method(), request.uri().path());
+        drop(request); // its body cannot be shared while this waits
+        let why = format!("{sent}: {message}");
+        desk.ask(|answer| Request::Refused(who, why, answer)).await;
+    }
+    failure(StatusCode::FORBIDDEN, "cross-origin", message)
+}
+
+/// Whether a browser says that a page of another origin has made the request.
+fn is_of_a_page(request: &extract::Request) -> bool {
+    let says = |name: &str, word: &str| request.headers().get(name).is_some_and(|it| it == word);
+    let site = "sec-fetch-site";
+    let is_cross = says(site, "cross-site") || says(site, "same-site");
+    // A link that is followed shows the page to the user, and to nobody else.
+    let is_link = request.method() == Method::GET && says("sec-fetch-mode", "navigate");
+    request.headers().contains_key("origin") || is_cross && !is_link
 }
 
 /// Gives the router's own answers the shape of the others.

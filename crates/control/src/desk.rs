@@ -35,6 +35,8 @@ pub(crate) enum Request {
     /// The resolver for DNS, if there are usable settings.
     Resolver(Answer<Option<TokioResolver>>),
     Command(Asked),
+    /// A command was not taken: from whom, what was sent as far as it is known, and why.
+    Refused(Who, String, Answer<()>),
     Known(Answer<Known>),
     /// A reload begins; [`Request::Reload`] follows.
     Reloading(Answer<()>),
@@ -97,8 +99,13 @@ pub(crate) struct Listing {
 /// The origin of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Who {
-    /// A user of this machine, by id.
-    User(u32),
+    /// A user of this machine.
+    User {
+        /// The user's id.
+        id: u32,
+        /// The process, if the system says.
+        pid: Option<i32>,
+    },
     /// A client of the personality's own control protocol, which has no user ids.
     Companion,
     /// The signal HUP.
@@ -107,10 +114,20 @@ pub(crate) enum Who {
     Watch,
 }
 
+impl Who {
+    /// The process that asked, if that is known.
+    pub fn pid(&self) -> Option<u64> {
+        match self {
+            Self::User { pid, .. } => pid.and_then(|pid| u64::try_from(pid).ok()),
+            Self::Companion | Self::Signal | Self::Watch => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::User(uid) => uid.fmt(f),
+            Self::User { id, .. } => id.fmt(f),
             Self::Companion => f.write_str("unknown"),
             Self::Signal => f.write_str("SIGHUP"),
             Self::Watch => f.write_str("watch"),

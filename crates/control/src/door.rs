@@ -41,7 +41,8 @@ impl Door {
     }
 
     fn let_in(&mut self, stream: UnixStream) -> Option<Visitor> {
-        let uid = stream.peer_cred().ok()?.uid();
+        let peer = stream.peer_cred().ok()?;
+        let (uid, pid) = (peer.uid(), peer.pid());
         if uid != 0 && uid != sys::process::user_id() {
             return None;
         }
@@ -52,7 +53,7 @@ impl Door {
         let (stay, sent_away) = channel();
         self.open.push_back(stay);
         let idle = self.limits.idle;
-        Some(Visitor { stream, uid, idle, deadline: Box::pin(sleep(idle)), sent_away })
+        Some(Visitor { stream, uid, pid, idle, deadline: Box::pin(sleep(idle)), sent_away })
     }
 }
 
@@ -85,6 +86,8 @@ pub(crate) struct Visitor {
     stream: UnixStream,
     /// The user at the other end.
     pub uid: u32,
+    /// Its process, if the system says.
+    pub pid: Option<i32>,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     sent_away: Receiver<()>,

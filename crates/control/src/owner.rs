@@ -125,6 +125,10 @@ impl Owner {
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
+            Request::Refused(who, why, answer) => {
+                self.audit(Level::Warn, &who, ("error", &why), "refused");
+                let _ = answer.send(());
+            }
             Request::Instance(answer) => drop(answer.send(self.instance.brief())),
             Request::Known(answer) => drop(answer.send(self.instance.known())),
             Request::Reloading(answer) => {
@@ -233,12 +237,21 @@ impl Owner {
         };
         if let Ok(id) = self.instance.backend_id(backend) {
             let by = match who {
-                Who::User(id) => format!("user {id}"),
+                Who::User { id, .. } => format!("user {id}"),
                 Who::Companion => "the control port".to_owned(),
                 Who::Signal | Who::Watch => who.to_string(),
             };
             self.instance.changes.note(id, format!("{what} by {by}"));
         }
+    }
+
+    /// Reports who sent what, and what came of it.
+    fn audit(&mut self, level: Level, who: &Who, (name, what): (&str, &str), outcome: &str) {
+        let mut fields = vec![("by", Value::Text(who))];
+        fields.extend(who.pid().map(|pid| ("process", Value::Count(pid))));
+        fields.extend([(name, Value::Text(&what)), ("outcome", Value::Text(&outcome))]);
+        let message = if level == Level::Info { "command" } else { "command refused" };
+        self.note(level, message, &fields);
     }
 
     /// Reports who sent a command, and answers.
@@ -251,12 +264,7 @@ impl Owner {
             Ok(reply) => json!(reply).as_str().unwrap_or("done").to_owned(),
             Err(error) => error.to_string(),
         };
-        let fields = [
-            ("by", Value::Text(&asked.who)),
-            ("asked", Value::Text(&text)),
-            ("outcome", Value::Text(&outcome)),
-        ];
-        self.note(Level::Info, "command", &fields);
+        self.audit(Level::Info, &asked.who, ("asked", &text), &outcome);
         drop(asked.answer.send(result));
     }
 
