@@ -216,6 +216,13 @@ pub(crate) struct Noted {
     listening: LastNames,
 }
 
+impl Noted {
+    /// For another process of the same boot, which knows the rest.
+    pub fn for_another_process() -> Self {
+        Self { boot: sys::clock::boot_id(), ..Self::default() }
+    }
+}
+
 /// The affinity table of a pool whose clients return.
 fn sticky(pool: &Pool) -> Option<&Arc<Affinity>> {
     pool.affinity.as_ref().filter(|_| pool.sticky)

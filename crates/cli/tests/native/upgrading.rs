@@ -9,9 +9,10 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use sys::channel::Channel;
+use sys::channel::{Channel, Flag};
 
 /// Waits until this process has ended, and been reaped by whoever had to.
 #[track_caller]
@@ -225,13 +226,19 @@ impl Taker {
     }
 
     fn send(&self, kind: &str, text: &str, major: u8) {
+        self.send_all(kind, text, major, b"", &[]);
+    }
+
+    fn send_all(&self, kind: &str, text: &str, major: u8, tail: &[u8], descriptors: &[OwnedFd]) {
         let mut message = b"EVKL".to_vec();
         message.push(KINDS.iter().position(|it| *it == kind).unwrap() as u8 + 1);
         message.extend([0, major, 0]);
         message.extend((text.len() as u32).to_le_bytes());
-        message.extend([0; 4]);
+        message.extend((tail.len() as u32).to_le_bytes());
         message.extend(text.as_bytes());
-        self.0.send(&message, &[], None).unwrap();
+        message.extend(tail);
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        self.0.send(&message, &descriptors, None).unwrap();
     }
 
     fn hello(&self) {
@@ -243,7 +250,7 @@ impl Taker {
     }
 
     /// The next message; `None` if the channel has ended.
-    fn receive(&self) -> Option<(&'static str, Value, Vec<std::os::fd::OwnedFd>)> {
+    fn receive(&self) -> Option<(&'static str, Value, Vec<OwnedFd>)> {
         let (mut header, mut descriptors) = ([0; 16], Vec::new());
         if !self.0.receive(&mut header, &mut descriptors, None).ok()? {
             return None;
@@ -261,7 +268,7 @@ impl Taker {
     }
 
     #[track_caller]
-    fn expect(&self, kind: &str) -> (Value, Vec<std::os::fd::OwnedFd>) {
+    fn expect(&self, kind: &str) -> (Value, Vec<OwnedFd>) {
         let (found, record, descriptors) = self.receive().expect("a message");
         assert_eq!(found, kind, "{record}");
         (record, descriptors)
@@ -340,6 +347,121 @@ fn a_new_process_that_hangs_gives_everything_back() {
     drop((state, batch));
     client.send("and on");
     client.expect("and on");
+}
+
+/// An old process that says what one of release 0.1 has said, with connections of the test.
+struct Transcript {
+    place: Place,
+    port: Port,
+    listener: TcpListener,
+    /// Stands for the old process.
+    old: Program,
+    flag: Flag,
+    taker: Taker,
+    new: Program,
+}
+
+impl Transcript {
+    /// Has a new process take over, up to the moment when it accepts.
+    fn play() -> Self {
+        let (place, port) = (Place::new(), port());
+        fs::create_dir(place.runtime()).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port.number())).unwrap();
+        let door = std::os::unix::net::UnixListener::bind(place.file("old")).unwrap();
+        let old = Program::spawn(std::process::Command::new("sleep").arg("1000"));
+        let flags = rustix::process::PidfdFlags::empty();
+        let life = rustix::process::pidfd_open(old.pid(), flags).unwrap();
+        let (flag, null) = (Flag::new().unwrap(), fs::File::open("/dev/null").unwrap());
+        let log = fs::File::create(place.file("log")).unwrap();
+        let words = format!("--affinity 100 127.0.0.1:{port} 127.0.0.1:1 127.0.0.1:2:5");
+        let mut command = place.command("evenkeel", &words);
+        let new = Program::spawn(command.env("EVENKEEL_TAKE_OVER", place.file("old")));
+        let taker = Taker(Channel::new(door.accept().unwrap().0.into()).unwrap());
+        let (hello, _) = taker.expect("hello");
+        assert!(hello["program"].as_str().unwrap().starts_with("evenkeel "), "{hello}");
+        let mut it = Self { place, port, listener, old, flag, taker, new };
+        let admin = it.place.runtime().join(format!("evenkeel.127.0.0.1:{}.sock", it.port));
+        let admin = std::os::unix::net::UnixListener::bind(admin).unwrap();
+        let all = [&life as &dyn AsFd, &it.flag, &null, &log, &log, &admin, &it.listener];
+        let all = all.map(|it| it.as_fd().try_clone_to_owned().unwrap());
+        it.say("state", include_str!("transcript/state.json"), b"", &all);
+        it.taker.expect("ready");
+        it.say("switch", include_str!("transcript/switch.json"), b"", &[]);
+        it
+    }
+
+    fn say(&mut self, kind: &str, text: &str, tail: &[u8], descriptors: &[OwnedFd]) {
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let text = text
+            .replace("@PORT@", &self.port.to_string())
+            .replace("@A@", "1")
+            .replace("@B@", "2")
+            .replace("@UID@", &uid)
+            .replace("@RUNTIME@", &self.place.runtime().display().to_string());
+        self.taker.send_all(kind, &text, 1, tail, descriptors);
+    }
+
+    /// Sends a session with bytes held back both ways; returns its peers.
+    fn batch(&mut self) -> [UnixStream; 2] {
+        let (client, ours) = UnixStream::pair().unwrap();
+        let (served, theirs) = UnixStream::pair().unwrap();
+        for stream in [&ours, &theirs] {
+            stream.set_nonblocking(true).unwrap();
+        }
+        let sockets = [OwnedFd::from(ours), theirs.into()];
+        self.say("batch", include_str!("transcript/batch.json"), b"sentbytes", &sockets);
+        let (taken, _) = self.taker.expect("taken");
+        assert_eq!(taken["refused"], serde_json::json!([]));
+        [client, served].map(|it| {
+            it.set_read_timeout(Some(PATIENCE)).unwrap();
+            it
+        })
+    }
+
+    #[track_caller]
+    fn check_moved(&self, [client, served]: &mut [UnixStream; 2]) {
+        let mut bytes = [0; 5];
+        client.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"bytes");
+        let mut bytes = [0; 4];
+        served.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"sent");
+        client.write_all(b"more").unwrap();
+        served.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"more");
+        let first = self.place.backend(0, 0);
+        assert_eq!((&first["attempts_total"], &first["sessions"]), (&1.into(), &1.into()));
+        assert_eq!(self.place.backend(0, 1)["admin"], "disabled");
+    }
+}
+
+#[test]
+fn what_release_0_1_hands_over_is_understood() {
+    let mut old = Transcript::play();
+    let mut peers = old.batch();
+    old.taker.send("commit", "", 1);
+    old.check_moved(&mut peers);
+}
+
+#[test]
+fn when_the_old_process_dies_before_a_commit_its_batch_goes_on() {
+    let mut old = Transcript::play();
+    let mut peers = old.batch();
+    old.old.kill();
+    old.taker = Taker(Channel::pair().unwrap().0);
+    old.check_moved(&mut peers);
+}
+
+#[test]
+fn what_the_old_process_has_taken_back_does_not_go_on_in_the_new_one() {
+    let mut old = Transcript::play();
+    let [mut client, _served] = old.batch();
+    old.flag.set();
+    old.taker = Taker(Channel::pair().unwrap().0);
+    // Its copies are closed: the test has only the far ends.
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    until("the new process to go", || old.new.has_ended());
+    assert!(old.place.socket().exists(), "the admin socket is the old process's");
 }
 
 #[test]
@@ -503,6 +625,19 @@ fn run_takes_over_in_the_foreground_or_starts_if_there_is_nobody() {
     client.expect("y");
     assert_eq!(pid(&place), second.pid().as_raw_nonzero().get() as u64);
     second.log.wait("the old process has handed everything over");
+}
+
+#[test]
+fn a_quarantine_goes_on() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let refusing = Backend::refusing();
+    let _old = place.native(&format!("--quarantine 1h {port} {refusing} {a}"));
+    assert_eq!(ask(&port), "a");
+    assert_eq!(place.backend(0, 0)["health"], "quarantined");
+    upgrade(&place, "");
+    assert_eq!(place.backend(0, 0)["health"], "quarantined");
+    assert_eq!(ask_times(&port, 3), "a a a");
+    assert_eq!(place.backend(0, 0)["attempts_total"], 1);
 }
 
 #[test]

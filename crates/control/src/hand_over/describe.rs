@@ -72,7 +72,7 @@ impl Instance {
             revision,
             sessions: self.session_count(),
             standing: Standing {
-                kept: self.note_state(&Noted::default()),
+                kept: self.note_state(&Noted::for_another_process()),
                 counts: self.counts(0),
                 clients: self.client_records(Instant::ZERO),
             },
@@ -83,7 +83,7 @@ impl Instance {
     /// The state with the clients that have come since, after the last session was accepted.
     pub(crate) fn standing_since(&mut self, since: Instant, next_number: u64) -> Standing {
         Standing {
-            kept: self.note_state(&Noted::default()),
+            kept: self.note_state(&Noted::for_another_process()),
             counts: self.counts(next_number),
             clients: self.client_records(since),
         }
