@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -105,6 +105,14 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember co
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Path of the admin socket [default: a file in the runtime directory]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json (on standard error, or in syslog with --daemon)' -r -f -a "text\t''
 json\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-sessions -d 'Which ends of sessions are logged: all, problems (those that did not end in order) or none' -r -f -a "all\t''
+problems\t''
+none\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-file -d 'Log to this file, which the signal USR1 has opened again' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics -d 'Serve metrics for Prometheus by HTTP at this address, or at this port of 127.0.0.1' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics-detail -d 'How much metrics say about backends: backend (all), pool (only sums), or auto, which leaves out histograms with more than 500 backends, and everything with more than 5000' -r -f -a "auto\t''
+backend\t''
+pool\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the configuration that this command line means, and exit: as a full command line (line, the default) or as a file (toml)' -r -f -a "line\t''
 toml\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l no-last-resort -d 'Refuse clients when all backends have failed'

@@ -17,7 +17,7 @@ use document::Document;
 use shape::Shape;
 use std::path::Path;
 use telemetry::{Health, InstanceRow, ProbeVerdict, SessionRow, Status, Why, WhyReason};
-use terms::Phase;
+use terms::{CloseReason, Phase};
 
 /// Where the API is described exactly.
 const DESCRIPTION: &str = "docs/openapi.yaml";
@@ -35,8 +35,13 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
     };
     let commands = code::commands::<Command>()?;
     compare("Command", &commands)?;
-    let status_words =
-        [words::<Policy>, words::<AdminState>, words::<Health>, words::<ProbeVerdict>];
+    let status_words = [
+        words::<Policy>,
+        words::<AdminState>,
+        words::<Health>,
+        words::<ProbeVerdict>,
+        words::<CloseReason>,
+    ];
     compare("Status", &code::traced::<Status>(&status_words)?)?;
     compare("Instance", &code::traced::<InstanceRow>(&[])?)?;
     compare("Session", &code::traced::<SessionRow>(&[words::<Phase>])?)?;

@@ -142,6 +142,7 @@ fn serve(proxy: &BalanceProxy) -> Result<u8, BalanceError> {
 fn signals() -> Signals {
     Signals {
         reload: Vec::new(),
+        reopen: Vec::new(),
         shut_down: vec![
             SignalKind::terminate(),
             SignalKind::interrupt(),
@@ -184,6 +185,8 @@ fn in_old_words(error: StartError) -> BalanceError {
         | StartError::ListenTwice { .. }
         | StartError::Loop { .. }
         | StartError::PidFile { .. }
+        | StartError::Metrics { .. }
+        | StartError::Log { .. }
         | StartError::User { .. }
         | StartError::Root { .. }
         | StartError::Companion { .. }

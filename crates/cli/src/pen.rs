@@ -191,6 +191,7 @@ fn signals() -> Signals {
         [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
     Signals {
         reload: Vec::new(),
+        reopen: Vec::new(),
         shut_down: vec![SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()],
         ignored: companions.map(|kind| (kind, None)).to_vec(),
         exit: Exit::Status,

@@ -4,8 +4,8 @@ use crate::output::complain;
 use config::environment::STATE_DIRECTORY;
 use config::{Bind, Config, ExitStatus, LogFormat, StateDirectory};
 use control::{
-    ContentHash, Exit, LogReporter, Origin, Prepared, ServiceManager, Setup, Signals, StatePlace,
-    admin_socket_path, escaped,
+    ContentHash, Exit, LogOptions, LogReporter, Origin, Prepared, ServiceManager, Setup, Signals,
+    StatePlace, admin_socket_path, escaped,
 };
 use dataplane::Observe;
 use std::ffi::OsStr;
@@ -30,7 +30,15 @@ pub fn serve(
         LogFormat::Json => LineFormat::Json,
     };
     let admin = admin_path(&config);
-    let reporter = Box::new(LogReporter::new(format, config.process.daemon));
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let reporter = Box::new(LogReporter::new(LogOptions {
+        format,
+        to_syslog: config.process.daemon,
+        // Going into the background may change the directory.
+        file: config.process.log_file.as_ref().map(absolute),
+        sessions: config.process.log_sessions,
+    }));
+    let has_log_file = config.process.log_file.is_some();
     let setup = Setup {
         state: state_place(&config, origin.as_ref().map(|(origin, _)| origin.path())),
         refuse_unresolved: origin.is_none(),
@@ -38,7 +46,7 @@ pub fn serve(
         admin,
         reporter,
         observe: Observe::default(),
-        signals: signals(origin.is_some()),
+        signals: signals(origin.is_some(), has_log_file),
         directory: Directory::Root,
         refuse_loops: true,
         origin,
@@ -86,22 +94,24 @@ fn given_state_directory() -> Option<PathBuf> {
     (!first.is_empty()).then(|| OsStr::from_bytes(first).into())
 }
 
-/// TERM and INT shut down within the deadline, with status 0. HUP reloads the file, if there is one.
+/// TERM and INT shut down within the deadline, with status 0. HUP reloads the file, if there is one,
+/// and USR1 opens the file of the log again, if there is one.
 /// Other signals that make programs reload or reopen something change nothing, but do not end the
 /// process either.
-fn signals(has_file: bool) -> Signals {
+fn signals(has_file: bool, has_log_file: bool) -> Signals {
     let no_file = "SIGHUP ignored: there is no configuration file to reload";
     let hangup = (SignalKind::hangup(), Some(no_file));
+    let no_log = "SIGUSR1 ignored: there is no log file to open again";
+    let reopening = (SignalKind::user_defined1(), Some(no_log));
     Signals {
         reload: if has_file { vec![SignalKind::hangup()] } else { Vec::new() },
         shut_down: vec![SignalKind::terminate(), SignalKind::interrupt()],
-        ignored: [
-            (SignalKind::user_defined1(), Some("SIGUSR1 ignored: nothing to do")),
-            (SignalKind::user_defined2(), Some("SIGUSR2 ignored: nothing to do")),
-        ]
-        .into_iter()
-        .chain((!has_file).then_some(hangup))
-        .collect(),
+        reopen: if has_log_file { vec![SignalKind::user_defined1()] } else { Vec::new() },
+        ignored: [(SignalKind::user_defined2(), Some("SIGUSR2 ignored: nothing to do"))]
+            .into_iter()
+            .chain((!has_file).then_some(hangup))
+            .chain((!has_log_file).then_some(reopening))
+            .collect(),
         exit: Exit::Status,
     }
 }

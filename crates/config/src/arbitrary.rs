@@ -3,7 +3,8 @@
 use crate::words::Choice;
 use crate::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier, Tls,
+    LogSessions, MetricsDetail, PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier,
+    Tls,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Policy, ProxyPeers,
@@ -12,7 +13,7 @@ use balancing::{
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -360,8 +361,12 @@ fn process() -> impl Strategy<Value = Process> {
         Just(StateDirectory::None),
         path().prop_map(StateDirectory::At)
     ];
-    (of(1usize..1025), of(span()), words, paths, state).prop_map(
-        |(workers, spin, words, paths, state)| Process {
+    let log =
+        (select(vec![LogSessions::All, LogSessions::Problems, LogSessions::None]), of(path()));
+    let details = vec![MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool];
+    let metrics = (of(any::<SocketAddr>().prop_map(plain)), select(details));
+    (of(1usize..1025), of(span()), words, paths, state, log, metrics).prop_map(
+        |(workers, spin, words, paths, state, log, metrics)| Process {
             workers,
             spin,
             daemon: words.2,
@@ -371,7 +376,16 @@ fn process() -> impl Strategy<Value = Process> {
             state,
             admin: paths.2,
             log_format: words.1,
+            log_sessions: log.0,
+            log_file: log.1,
+            metrics: metrics.0,
+            metrics_detail: metrics.1,
             watch: false, // no command line can say it
         },
     )
+}
+
+/// Without what no text says: the flow information and the zone of an IPv6 address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
 }

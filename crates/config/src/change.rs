@@ -15,11 +15,12 @@ pub use names::Names;
 #[cfg(doc)]
 use crate::Config;
 use crate::{
-    Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, Pool, PoolTls, Process,
-    Route, StateDirectory, Tls,
+    Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, LogSessions,
+    MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
 };
 use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers};
 use std::mem::{Discriminant, discriminant};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,7 +203,7 @@ settings! {
     /// A setting of the process.
     ProcessSetting of Process as Process {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
-        log_format: _, watch: _,
+        log_format: _, log_sessions: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
     },
     /// [`Process::workers`]
     Workers(Option<usize>) is workers, "workers";
@@ -222,6 +223,14 @@ settings! {
     Admin(Option<PathBuf>) is admin, "admin";
     /// [`Process::log_format`]
     LogFormat(LogFormat) is log_format, "log-format";
+    /// [`Process::log_sessions`]
+    LogSessions(LogSessions) is log_sessions, "log-sessions";
+    /// [`Process::log_file`]
+    LogFile(Option<PathBuf>) is log_file, "log-file";
+    /// [`Process::metrics`]
+    Metrics(Option<SocketAddr>) is metrics, "metrics";
+    /// [`Process::metrics_detail`]
+    MetricsDetail(MetricsDetail) is metrics_detail, "metrics-detail";
     /// [`Process::watch`]
     Watch(bool) is watch, "watch";
 }

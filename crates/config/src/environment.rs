@@ -43,6 +43,9 @@ variables! {
          the page.";
     HOME, "evenkeel run, check and fmt",
         "The user's directory; see `XDG_CONFIG_HOME`.";
+    JOURNAL_STREAM, "evenkeel",
+        "The device and the inode of standard output or error, if that is the journal \
+         (systemd.exec(5)). Lines of the log then begin with their priority, such as `<4>`.";
     LISTEN_FDNAMES, "all",
         "The names of the sockets in `LISTEN_FDS`, separated by colons (sd_listen_fds(3)). A \
          socket with the name of a listener is for that listener; with any other name, the \

@@ -101,6 +101,8 @@ pub enum Shape {
     Factor,
     /// A string with an IP address.
     Address,
+    /// A string with an IP address and a port, or with a port alone.
+    Socket,
     /// A string with a [`Probe`](probing::Probe).
     Probe,
     /// A listening address: a string in the grammar of LISTEN in [`operand`](crate::operand), or a
@@ -276,6 +278,7 @@ impl fmt::Display for Shape {
             Self::Name => f.write_str("a name"),
             Self::Factor => f.write_str("a string with a factor above 1"),
             Self::Address => f.write_str("an IP address"),
+            Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),
             Self::Listen => f.write_str("a listening address"),
             Self::Operand | Self::Destination => f.write_str("the address of a backend"),

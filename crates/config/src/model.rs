@@ -3,7 +3,7 @@
 use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers, RouteRule};
 use probing::{Probe, Rules};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -350,6 +350,14 @@ pub struct Process {
     pub admin: Option<PathBuf>,
     /// The format of log lines.
     pub log_format: LogFormat,
+    /// Which ends of sessions are logged.
+    pub log_sessions: LogSessions,
+    /// The file of the log; standard error or the system log if absent.
+    pub log_file: Option<PathBuf>,
+    /// Where metrics are served by HTTP, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// How much metrics say about backends.
+    pub metrics_detail: MetricsDetail,
     /// Whether the configuration file is reloaded whenever its contents have changed. Default false.
     pub watch: bool,
 }
@@ -366,6 +374,30 @@ pub enum StateDirectory {
     None,
     /// This one. It is made if it does not exist.
     At(PathBuf),
+}
+
+/// Which ends of sessions are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogSessions {
+    /// All.
+    #[default]
+    All,
+    /// Those that did not end in order.
+    Problems,
+    /// None.
+    None,
+}
+
+/// How much metrics say about backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsDetail {
+    /// As much as is reasonable with so many backends.
+    #[default]
+    Auto,
+    /// Everything, however many there are.
+    Backend,
+    /// Only the sums of each pool.
+    Pool,
 }
 
 /// The format of log lines.
@@ -398,6 +430,10 @@ impl Default for Process {
             state: StateDirectory::Usual,
             admin: None,
             log_format: LogFormat::Text,
+            log_sessions: LogSessions::All,
+            log_file: None,
+            metrics: None,
+            metrics_detail: MetricsDetail::Auto,
             watch: false,
         }
     }

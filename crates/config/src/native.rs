@@ -23,13 +23,13 @@ pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
-use crate::{BackendSelector, Command, LogFormat, StateDirectory};
+use crate::{BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, StateDirectory};
 use balancing::{AdminState, FailoverScope, LoadBound, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use probing::Probe;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -290,6 +290,21 @@ pub struct NativeArgs {
     #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     #[arg(value_parser = LogFormat::parser(), help_heading = PROCESS)]
     pub log_format: LogFormat,
+    /// Which ends of sessions are logged: all, problems (those that did not end in order) or none
+    #[arg(long, value_name = "WHICH", default_value = "all", hide_possible_values = true)]
+    #[arg(value_parser = LogSessions::parser(), help_heading = PROCESS)]
+    pub log_sessions: LogSessions,
+    /// Log to this file, which the signal USR1 has opened again
+    #[arg(long, value_name = "PATH", help_heading = PROCESS)]
+    pub log_file: Option<PathBuf>,
+    /// Serve metrics for Prometheus by HTTP at this address, or at this port of 127.0.0.1
+    #[arg(long, value_name = "ADDR", value_parser = parse_metrics, help_heading = PROCESS)]
+    pub metrics: Option<SocketAddr>,
+    /// How much metrics say about backends: backend (all), pool (only sums), or auto, which leaves
+    /// out histograms with more than 500 backends, and everything with more than 5000
+    #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
+    #[arg(value_parser = MetricsDetail::parser(), help_heading = PROCESS)]
+    pub metrics_detail: MetricsDetail,
     /// Print the configuration that this command line means, and exit: as a full command line
     /// (line, the default) or as a file (toml)
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true)]
@@ -771,6 +786,18 @@ fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
         _ => Err(format!("the number of workers must be from 1 to {MAX_WORKERS}")),
+    }
+}
+
+/// An address with a port, or only a port.
+fn parse_metrics(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| {
+            "metrics are served at an address with a port, such as 127.0.0.1:9188 or [::1]:9188, or \
+             at a port of 127.0.0.1"
+                .to_owned()
+        }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::{EventKind, Family, LogFormat, Protocol};
+use crate::{EventKind, Family, LogFormat, LogSessions, MetricsDetail, Protocol};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use terms::{BackendTls, Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
@@ -98,6 +98,16 @@ impl Choice for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
+impl Choice for LogSessions {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("all", Self::All), ("problems", Self::Problems), ("none", Self::None)];
+}
+
+impl Choice for MetricsDetail {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("backend", Self::Backend), ("pool", Self::Pool)];
+}
+
 impl Choice for AdminState {
     const WORDS: &'static [(&'static str, Self)] =
         &[("enabled", Self::Enabled), ("draining", Self::Draining), ("disabled", Self::Disabled)];
@@ -178,6 +188,8 @@ mod tests {
         check(&[Cut::Reset, Cut::Close]);
         check(&[BackendTls::Off, BackendTls::Verify, BackendTls::Insecure]);
         check(&[LogFormat::Text, LogFormat::Json]);
+        check(&[LogSessions::All, LogSessions::Problems, LogSessions::None]);
+        check(&[MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool]);
         check(&[Family::Any, Family::V4, Family::V6]);
         check(&[PrintForm::Line, PrintForm::Toml]);
         check(&[EventKind::Ends, EventKind::Changes]);

@@ -48,6 +48,10 @@ PROCESS = {
     "pid-file": ["/run/evenkeel.pid"],
     "admin": ["/run/evenkeel/admin.sock"],
     "log-format": ["text", "json"],
+    "log-sessions": ["all", "problems", "none"],
+    "log-file": ["/var/log/evenkeel.log"],
+    "metrics": ["127.0.0.1:9188", "[::1]:9188", "9188", "${METRICS:-9188}"],
+    "metrics-detail": ["auto", "backend", "pool"],
     "workers": [1, 4, 1024, "2"],
     "spin": ["50us", 0, "0s"],
 }
@@ -134,7 +138,7 @@ MADE = {
 
 FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort",
          "auto-disable", "affinity-count-only", "fixed-places"]
-CHOICES = ["log-format", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
+CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout"]

@@ -1,9 +1,10 @@
 //! The admin socket: HTTP and JSON, for the owner of the process only.
 
 use crate::desk::{Desk, Request, Who};
-use crate::door::{Door, Limits, Visitor};
+use crate::door::{Door, Limits, Peer};
 use crate::events::FOLLOWERS_MAX;
 use crate::front_page::front_page;
+use crate::pages::{self, Site};
 use crate::status::session_rows;
 use crate::why::WhyQuery;
 use axum::body::Body;
@@ -23,13 +24,14 @@ use tokio::net::UnixListener;
 
 impl Connected<IncomingStream<'_, Door>> for Who {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        let Visitor { uid, pid, .. } = *stream.io();
+        let Peer { uid, pid } = stream.io().who;
         Self::User { id: uid, pid }
     }
 }
 
 /// Serves until the process ends.
-pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
+pub(crate) async fn serve(listener: UnixListener, site: Site) {
+    let desk = site.desk.clone();
     let routes = Router::new()
         .route("/", get(front_page))
         .route("/v1/status", get(status))
@@ -40,10 +42,11 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
         .route("/v1/why", get(why))
         .route("/v1/start", get(start))
         .route("/v1/commands", post(commands))
+        .with_state(desk.clone())
+        .merge(pages::routes(site))
         .fallback(unknown)
         .layer(axum::middleware::from_fn(same_shape))
-        .layer(axum::middleware::from_fn_with_state(desk.clone(), not_from_elsewhere))
-        .with_state(desk);
+        .layer(axum::middleware::from_fn_with_state(desk, not_from_elsewhere));
     let service = routes.into_make_service_with_connect_info::<Who>();
     // Ends only with the process: accept errors are retried inside, after a pause.
     let _ = axum::serve(Door::new(listener, Limits::USUAL), service).await;
@@ -167,7 +170,7 @@ fn refusal(error: &CommandError) -> Response {
 
 async fn unknown() -> Response {
     let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/events, \
-                   GET /v1/config, GET /v1/why, GET /v1/start or POST /v1/commands";
+                   GET /v1/config, GET /v1/why, GET /v1/start, GET /metrics or POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

@@ -84,6 +84,22 @@ pub enum StartError {
         /// The cause.
         source: io::Error,
     },
+    /// Nothing can listen at the address of the metrics.
+    #[error("cannot serve metrics at {address}")]
+    Metrics {
+        /// As configured.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file of the log cannot be opened.
+    #[error("cannot open the log {}", path.display())]
+    Log {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The pid file cannot be written.
     #[error("cannot write the pid file {}", path.display())]
     PidFile {

@@ -2,6 +2,7 @@
 
 use crate::answers::Answers;
 use crate::bind::StartError;
+use crate::counts::Figures;
 use crate::events::Feed;
 use crate::found::Found;
 use crate::hand_over::request::HandOver;
@@ -22,6 +23,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 /// A request to the owner of the instance, with the place for its answer.
 pub(crate) enum Request {
     Status(Answer<Status>),
+    /// What the metrics of all pools, or of one, are made of.
+    Figures(Option<String>, Answer<Result<Box<Figures>, CommandError>>),
     Instance(Answer<InstanceRow>),
     /// What was given, and what runs.
     Configs(Answer<Box<(Config, Config)>>),

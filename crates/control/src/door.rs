@@ -1,5 +1,5 @@
-//! Limits the connections to the admin socket: who may connect, how many at a time, and how long
-//! one may be idle.
+//! Limits the connections to the admin socket, and to others: who may connect, how many at a time,
+//! and how long one may be idle.
 
 use axum::serve::Listener;
 use std::collections::VecDeque;
@@ -16,6 +16,11 @@ use tokio::time::{Instant, Sleep, sleep};
 /// whatever the file's mode is.
 pub(crate) struct Door {
     listener: UnixListener,
+    guests: Guests,
+}
+
+/// The connections to one socket.
+pub(crate) struct Guests {
     limits: Limits,
     /// The open connections, the oldest first. Dropping one closes its connection.
     open: VecDeque<Sender<()>>,
@@ -37,15 +42,24 @@ impl Limits {
 
 impl Door {
     pub fn new(listener: UnixListener, limits: Limits) -> Self {
-        Self { listener, limits, open: VecDeque::new() }
+        Self { listener, guests: Guests::new(limits) }
     }
 
-    fn let_in(&mut self, stream: UnixStream) -> Option<Visitor> {
+    fn let_in(&mut self, stream: UnixStream) -> Option<Visitor<UnixStream, Peer>> {
         let peer = stream.peer_cred().ok()?;
-        let (uid, pid) = (peer.uid(), peer.pid());
-        if uid != 0 && uid != sys::process::user_id() {
-            return None;
-        }
+        let peer = Peer { uid: peer.uid(), pid: peer.pid() };
+        let is_welcome = peer.uid == 0 || peer.uid == sys::process::user_id();
+        is_welcome.then(|| self.guests.let_in(stream, peer))
+    }
+}
+
+impl Guests {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, open: VecDeque::new() }
+    }
+
+    /// Lets in another one. `who` is what is known of it.
+    pub fn let_in<S, W>(&mut self, stream: S, who: W) -> Visitor<S, W> {
         self.open.retain(|visitor| !visitor.is_closed());
         while self.open.len() >= self.limits.connections {
             self.open.pop_front();
@@ -53,15 +67,15 @@ impl Door {
         let (stay, sent_away) = channel();
         self.open.push_back(stay);
         let idle = self.limits.idle;
-        Some(Visitor { stream, uid, pid, idle, deadline: Box::pin(sleep(idle)), sent_away })
+        Visitor { stream, who, idle, deadline: Box::pin(sleep(idle)), sent_away }
     }
 }
 
 impl Listener for Door {
-    type Io = Visitor;
+    type Io = Visitor<UnixStream, Peer>;
     type Addr = ();
 
-    async fn accept(&mut self) -> (Visitor, ()) {
+    async fn accept(&mut self) -> (Self::Io, ()) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -81,19 +95,26 @@ impl Listener for Door {
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection to the admin socket.
-pub(crate) struct Visitor {
-    stream: UnixStream,
-    /// The user at the other end.
+/// Who is at the other end of a connection to the admin socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    /// The user.
     pub uid: u32,
-    /// Its process, if the system says.
+    /// The process, if the system says.
     pub pid: Option<i32>,
+}
+
+/// A connection.
+pub(crate) struct Visitor<S, W> {
+    stream: S,
+    /// What is known of the other end.
+    pub who: W,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     sent_away: Receiver<()>,
 }
 
-impl Visitor {
+impl<S, W> Visitor<S, W> {
     /// Passes on the stream's result, but limits the time of waiting.
     fn limit<T>(
         &mut self,
@@ -112,7 +133,7 @@ impl Visitor {
     }
 }
 
-impl AsyncRead for Visitor {
+impl<S: AsyncRead + Unpin, W: Unpin> AsyncRead for Visitor<S, W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -123,7 +144,7 @@ impl AsyncRead for Visitor {
     }
 }
 
-impl AsyncWrite for Visitor {
+impl<S: AsyncWrite + Unpin, W: Unpin> AsyncWrite for Visitor<S, W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -13,6 +13,7 @@ use crate::desk::Known;
 use crate::manager::PassedSockets;
 use crate::probes::Probes;
 use crate::reload::named_backends;
+use crate::retired::Retired;
 use crate::snapshot::{Departed, settings, termination};
 use balancing::{Backend, Pool, Routes, Totals};
 use config::{Bind, Config, Endpoint, Ids};
@@ -41,6 +42,8 @@ pub struct Instance {
     pub(crate) departed: Vec<(config::Listener, Listening)>,
     /// Removed backends that may still have sessions.
     pub(crate) departed_backends: Vec<Departed>,
+    /// What those that were forgotten had counted.
+    pub(crate) retired: Retired,
     /// The values of the counters at the last reset.
     pub(crate) baselines: HashMap<BackendId, Totals>,
     pub(crate) changes: Changes,
@@ -101,6 +104,7 @@ impl Instance {
             listeners: Vec::new(),
             departed: Vec::new(),
             departed_backends: Vec::new(),
+            retired: Retired::default(),
             baselines: HashMap::new(),
             changes: Changes::default(),
             observe,

@@ -18,6 +18,7 @@ mod circumstances;
 mod client;
 mod commands;
 mod countries;
+mod counts;
 mod desk;
 mod door;
 mod events;
@@ -38,6 +39,7 @@ mod names;
 mod operator;
 mod origin;
 mod owner;
+mod pages;
 mod prober;
 mod probes;
 mod publish;
@@ -45,6 +47,7 @@ mod reload;
 mod reloading;
 mod replace;
 mod report;
+mod retired;
 mod revisions;
 mod runtime_dir;
 mod serving;
@@ -70,7 +73,7 @@ pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use manager::{PassedSocketError, ServiceManager};
 pub use operator::Operator;
 pub use origin::{ContentHash, Loaded, Origin, ReadError};
-pub use report::{LogReporter, Reporter};
+pub use report::{LogOptions, LogReporter, Reporter};
 pub use runtime_dir::{
     ROOT_RUNTIME_DIR, admin_socket_path, admin_sockets, escaped, hand_over_path, read_pid,
     runtime_dir,

@@ -6,6 +6,9 @@ use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, Trouble};
 use telemetry::{Level, Line, Value};
 
+/// What is said about a session that has ended.
+pub(crate) const SESSION_ENDED: &str = "session ended";
+
 /// Passes the lines about an event to `out`; some events have none.
 pub(crate) fn describe(event: &Event, instance: &Instance, out: &mut dyn FnMut(&Line<'_>)) {
     match event {
@@ -121,7 +124,7 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
             fields.push((retransmits, Value::Count(path.retransmits.into())));
         }
     }
-    out(&Line { level: Level::Info, message: "session ended", fields: &fields });
+    out(&Line { level: Level::Info, message: SESSION_ENDED, fields: &fields });
     if let Some(backend) = &ended.backend
         && backend.state.admin() == AdminState::Draining
         && backend.state.sessions() == 0

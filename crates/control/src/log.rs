@@ -65,6 +65,8 @@ struct State {
     in_hand: usize,
     /// Lines dropped and not yet reported.
     lost: u64,
+    /// All lines that were dropped or could not be written.
+    lost_total: u64,
     is_idle: bool,
     /// Whether somebody waits for what is written.
     is_urgent: bool,
@@ -126,11 +128,26 @@ impl LogWriter {
         let mut state = queue.lock();
         let size: usize = parts.iter().map(|part| part.len()).sum();
         if state.waiting.len() + state.in_hand + size > LOG_BYTES_MAX {
-            state.lost += parts.iter().map(|part| count_lines(part)).sum::<u64>();
+            let lines = parts.iter().map(|part| count_lines(part)).sum::<u64>();
+            state.lost += lines;
+            state.lost_total += lines;
             return;
         }
         parts.iter().for_each(|part| state.waiting.extend_from_slice(part));
         queue.wake(&mut state);
+    }
+
+    /// Writes to this file instead of the target. Only before anything is written.
+    pub fn begin_with(&self, file: File) {
+        if let Some(thread) = &mut self.0.0.lock().thread {
+            thread.target = LogTarget::File(file);
+        }
+    }
+
+    /// How many lines have been lost so far.
+    #[must_use]
+    pub fn lost_total(&self) -> u64 {
+        self.0.0.lock().lost_total
     }
 
     /// Writes everything from now on to the file that `open` returns; without one, to the same
@@ -264,7 +281,9 @@ impl Thread {
         let mut lost = 0;
         for chunk in text.chunks(CHUNK_BYTES) {
             if self.write_chunk(chunk).is_err() {
-                lost += count_lines(chunk);
+                let lines = count_lines(chunk);
+                lost += lines;
+                queue.lock().lost_total += lines;
             }
             queue.written(chunk.len());
         }

@@ -4,6 +4,7 @@
 //! comes back as a task's result ([`Owner::next_cut`]).
 
 use crate::certificates::{Renewal, Renewals};
+use crate::counts::{Counts, Figures};
 use crate::desk::{Asked, Desk, Listing, Request, Who};
 use crate::events::Followers;
 use crate::hand_over::Places;
@@ -15,15 +16,17 @@ use crate::probes::ProbeChange;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
+use crate::status::View;
 use crate::watch::Watch;
 use balancing::AdminState;
-use config::{Command, CommandError, EventKind, Reply};
+use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
 use dataplane::Event;
 use serde_json::json;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{Level, Line, Value};
+use telemetry::metrics::Detail;
+use telemetry::{Level, Line, Status, Value};
 use terms::{Address, CloseReason};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -44,6 +47,7 @@ pub(crate) struct Owner {
     pub watched: Arc<Notify>,
     dns: Dns,
     followers: Followers,
+    pub counts: Counts,
     /// Sessions being cut at an operator's command.
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
     /// When the start, or the last reload, will be over.
@@ -85,6 +89,7 @@ impl Owner {
             watched: Arc::default(),
             dns,
             followers: Followers::default(),
+            counts: Counts::default(),
             cuts,
             settled_at: None,
             desk: None,
@@ -99,13 +104,8 @@ impl Owner {
     /// Carries out a request. Who asked may have gone: then the answer is dropped.
     pub fn handle(&mut self, request: Request) {
         match request {
-            Request::Status(answer) => {
-                let status = self.instance.status();
-                drop(answer.send(match &self.revisions {
-                    Some(revisions) => revisions.describe(status),
-                    None => status,
-                }));
-            }
+            Request::Status(answer) => drop(answer.send(self.status(&View::default()))),
+            Request::Figures(pool, answer) => drop(answer.send(self.figures(pool).map(Box::new))),
             Request::Configs(answer) => {
                 let running = self.instance.effective();
                 drop(answer.send(Box::new((self.instance.given.clone(), running))));
@@ -147,6 +147,39 @@ impl Owner {
                 let _ = answer.send(());
             }
         }
+    }
+
+    fn status(&self, view: &View) -> Status {
+        let status = self.instance.status_in(view);
+        match &self.revisions {
+            Some(revisions) => revisions.describe(status),
+            None => status,
+        }
+    }
+
+    /// What the metrics of all pools, or of one, are made of.
+    fn figures(&self, pool: Option<String>) -> Result<Figures, CommandError> {
+        let config = &self.instance.config;
+        if let Some(name) = pool.as_ref().filter(|name| config.pool(name).is_none()) {
+            return Err(CommandError::UnknownPool(name.clone()));
+        }
+        let pools =
+            config.pools.iter().filter(|it| pool.as_ref().is_none_or(|name| *name == it.name));
+        let detail = match config.process.metrics_detail {
+            MetricsDetail::Auto => {
+                let tiers = pools.flat_map(|pool| &pool.tiers);
+                Detail::fitting(tiers.map(|tier| tier.backends.len()).sum())
+            }
+            MetricsDetail::Backend => Detail::Timings,
+            MetricsDetail::Pool => Detail::Pools,
+        };
+        let (backends, timings) = (detail != Detail::Pools, detail == Detail::Timings);
+        Ok(Figures {
+            status: self.status(&View { pool, backends, timings }),
+            counts: self.counts.row(self.reporter.lost_lines()),
+            detail,
+            started: self.counts.started,
+        })
     }
 
     /// Watches the files of certificates that are in use.
@@ -335,6 +368,7 @@ impl Owner {
     pub fn report(&mut self, batch: &[Event], dropped: usize) {
         for event in batch {
             self.instance.changes.note_event(event);
+            self.counts.note_event(event);
             self.reporter.event(event, &self.instance);
             if !self.followers.are_none() {
                 let is_end = matches!(event, Event::Ended(_));
@@ -344,6 +378,7 @@ impl Owner {
             }
         }
         if dropped > 0 {
+            self.counts.lost_events += dropped as u64;
             self.reporter.dropped(dropped as u64);
         }
         self.reporter.flush();

@@ -6,7 +6,7 @@
 use crate::bind::{Sockets, StartError, StartErrors, listen_at_once};
 use crate::found::Found;
 use crate::instance::{Bound, Door, Instance, Listening};
-use crate::snapshot::{Before, Departed, backend_ids};
+use crate::snapshot::{Before, backend_ids};
 use config::{Bind, Config, Listener};
 use dataplane::DoorId;
 use std::collections::{HashMap, HashSet};
@@ -121,8 +121,14 @@ impl Instance {
     /// Forgets removed listeners and backends without sessions. Those that searches still know, or a
     /// reload that may be taken back, are forgotten later.
     pub(crate) fn forget_departed(&mut self) {
-        self.departed.retain(|(_, it)| it.listener.sessions() > 0);
-        self.departed_backends.retain(Departed::is_in_use);
+        let is_over = |(_, it): &mut (Listener, Listening)| it.listener.sessions() == 0;
+        for (config, it) in self.departed.extract_if(.., is_over) {
+            self.retired.add_listener(&config.name, &it.listener);
+        }
+        for it in self.departed_backends.extract_if(.., |it| !it.is_in_use()) {
+            let name = it.config.name.as_ref().unwrap_or(&it.backend.name);
+            self.retired.add_backend(&it.pool, name, &it.backend.state);
+        }
         // It may have had thousands.
         self.departed_backends.shrink_to_fit();
         let backends = self.pools.iter().flat_map(|pool| pool.all_backends());

@@ -39,6 +39,7 @@ impl Owner {
             let fields = [("by", Value::Text(&by))];
             self.note(Level::Error, "reload refused; nothing has changed", &fields);
         }
+        self.counts.note_reload(&result);
         self.reports.ready();
         self.settle_later();
         drop(answer.send(result));

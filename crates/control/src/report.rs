@@ -1,16 +1,35 @@
 //! Reports what happens.
 
 use crate::Instance;
-use crate::lines::describe;
+use crate::bind::StartError;
+use crate::lines::{SESSION_ENDED, describe};
 use crate::log::{LogTarget, LogWriter};
 use crate::unserved::{Unserved, Warning};
+use config::LogSessions;
+use config::environment::JOURNAL_STREAM;
 use dataplane::Event;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
 use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 use terms::CloseReason;
 
 /// Receives everything that happens, and reports it in the way of its personality.
 pub trait Reporter: Send {
+    /// Opens the file of the log, as the user of the process and under its root directory.
+    ///
+    /// # Errors
+    /// If that fails. The start then fails.
+    fn open(&mut self) -> Result<(), StartError> {
+        Ok(())
+    }
+    /// Opens the file of the log again: somebody has renamed it.
+    fn reopen(&mut self) {}
+    /// How many lines have been lost because nobody read them in time.
+    fn lost_lines(&self) -> u64 {
+        0
+    }
     /// Something happened in the data plane.
     fn event(&mut self, event: &Event, instance: &Instance);
     /// Something happened in the control plane: a start, a command, an end.
@@ -29,11 +48,25 @@ pub trait Reporter: Send {
     fn finish(&mut self) {}
 }
 
+/// How the native log is written.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The format of lines.
+    pub format: LineFormat,
+    /// Whether lines go to the system log, unless there is a file.
+    pub to_syslog: bool,
+    /// The absolute path of a file.
+    pub file: Option<PathBuf>,
+    /// Which ends of sessions are logged.
+    pub sessions: LogSessions,
+}
+
 /// The native log: one line per ended session and per change, on standard error or, in the
 /// background, in the system log.
 pub struct LogReporter {
-    format: LineFormat,
-    to_syslog: bool,
+    options: LogOptions,
+    /// Whether each line begins with its priority, as the journal wants it.
+    is_journal: bool,
     stamp: Stamp,
     out: String,
     writer: LogWriter,
@@ -41,17 +74,24 @@ pub struct LogReporter {
 }
 
 impl LogReporter {
-    /// A log in this format. If lines go to the system log, this connects to it, which must happen
+    /// A log of this kind. If lines go to the system log, this connects to it, which must happen
     /// before the process changes its root directory.
     #[must_use]
-    pub fn new(format: LineFormat, to_syslog: bool) -> Self {
-        let target = match to_syslog {
+    pub fn new(options: LogOptions) -> Self {
+        let options =
+            LogOptions { to_syslog: options.to_syslog && options.file.is_none(), ..options };
+        let journal = std::env::var(JOURNAL_STREAM.name);
+        let is_journal = !options.to_syslog
+            && options.file.is_none()
+            && journal.is_ok_and(|stream| sys::process::is_journal(&stream));
+        let target = match options.to_syslog {
             true => {
                 open_syslog(c"evenkeel", Facility::Daemon);
                 LogTarget::Syslog
             }
             false => LogTarget::Stderr,
         };
+        let (format, to_syslog) = (options.format, options.to_syslog);
         let writer = LogWriter::new(target, move |lines| {
             let message = "log lines dropped: they were not read in time";
             let fields = &[("lines", Value::Count(lines))];
@@ -59,15 +99,29 @@ impl LogReporter {
             match to_syslog {
                 true => line.without_time() + "\n",
                 false => {
-                    let mut text = String::new();
+                    let mut text = prefix(line.level, is_journal).to_owned();
                     line.write(format, sys::clock::wall_nanos(), &mut Stamp::default(), &mut text);
                     text
                 }
             }
         });
         let (stamp, out, unserved) = (Stamp::default(), String::new(), Unserved::default());
-        Self { format, to_syslog, stamp, out, writer, unserved }
+        Self { options, is_journal, stamp, out, writer, unserved }
     }
+}
+
+/// What the journal takes for the priority of a line (sd-daemon(3)).
+fn prefix(level: Level, is_journal: bool) -> &'static str {
+    match level {
+        _ if !is_journal => "",
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+    }
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 impl LogReporter {
@@ -90,8 +144,40 @@ impl LogReporter {
 }
 
 impl Reporter for LogReporter {
+    fn open(&mut self) -> Result<(), StartError> {
+        if let Some(path) = &self.options.file {
+            let file = open_log(path);
+            let file = file.map_err(|source| StartError::Log { path: path.clone(), source })?;
+            self.writer.begin_with(file);
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) {
+        let Some(path) = self.options.file.clone() else { return };
+        self.flush();
+        // If it cannot be opened, the log goes on where it is.
+        self.writer.switch(move || open_log(&path).ok());
+        let fields = [("signal", Value::Text(&"SIGUSR1"))];
+        self.note(&Line { level: Level::Info, message: "log opened again", fields: &fields });
+        self.flush();
+    }
+
+    fn lost_lines(&self) -> u64 {
+        self.writer.lost_total()
+    }
+
     fn event(&mut self, event: &Event, instance: &Instance) {
-        describe(event, instance, &mut |line| self.note(line));
+        let is_wanted = match (event, self.options.sessions) {
+            (Event::Ended(_), LogSessions::None) => false,
+            (Event::Ended(ended), LogSessions::Problems) => ended.is_problem(),
+            _ => true,
+        };
+        describe(event, instance, &mut |line| {
+            if is_wanted || line.message != SESSION_ENDED {
+                self.note(line);
+            }
+        });
         if let Event::Ended(ended) = event {
             let now = sys::clock::now();
             if let Some(warning) = self.unserved.add(ended.listener, ended.reason, now) {
@@ -101,7 +187,7 @@ impl Reporter for LogReporter {
     }
 
     fn note(&mut self, line: &Line<'_>) {
-        if self.to_syslog {
+        if self.options.to_syslog {
             let priority = match line.level {
                 Level::Error => Priority::Error,
                 Level::Warn => Priority::Warning,
@@ -109,7 +195,9 @@ impl Reporter for LogReporter {
             };
             self.writer.line(priority, &line.without_time());
         } else {
-            line.write(self.format, sys::clock::wall_nanos(), &mut self.stamp, &mut self.out);
+            self.out.push_str(prefix(line.level, self.is_journal));
+            let format = self.options.format;
+            line.write(format, sys::clock::wall_nanos(), &mut self.stamp, &mut self.out);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
 use crate::names::NameKeeper;
 use crate::owner::Owner;
+use crate::pages::{self, MetricsSocket, Site};
 use crate::revisions::Revisions;
 use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
@@ -91,6 +92,7 @@ impl Serving {
     pub fn open(
         &mut self,
         desk: Desk,
+        metrics: Option<MetricsSocket>,
         remarks: &[Remark],
         unusable_sources: &[(String, IpAddr, io::Error)],
     ) {
@@ -102,8 +104,27 @@ impl Serving {
         self.log_start(unusable_sources);
         self.owner.keep_watch();
         self.owner.watch_certificates();
+        if let Some(socket) = metrics {
+            self.note_metrics(&socket);
+            let site = Site { desk: desk.clone(), roll_call: self.roll_call.clone() };
+            tokio::spawn(pages::serve(socket, site));
+        }
         self.owner.desk = Some(desk);
         self.owner.serve_admin();
+    }
+
+    fn note_metrics(&mut self, socket: &MetricsSocket) {
+        match socket {
+            MetricsSocket::Taken(address) => {
+                let message = "the address of the metrics is in use; trying again until it is free";
+                self.owner.note(Level::Warn, message, &[("address", Value::Text(address))]);
+            }
+            MetricsSocket::Listening(_) => {
+                if let Some(address) = socket.address() {
+                    self.owner.note(Level::Info, "metrics", &[("address", Value::Text(&address))]);
+                }
+            }
+        }
     }
 
     /// Reports the sockets that the service manager has passed and no listener has.
@@ -209,6 +230,7 @@ impl Serving {
             }
             came = caught.next() => match came {
                 Came::Reload => hup.notify_one(),
+                Came::Reopen => owner.reporter.reopen(),
                 Came::Ignored(line) => owner.note(Level::Info, line, &[]),
                 Came::ShutDown(number) => return Some(number),
             },

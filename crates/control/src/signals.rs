@@ -13,6 +13,8 @@ pub struct Signals {
     pub ignored: Vec<(SignalKind, Option<&'static str>)>,
     /// Signals that have the configuration file reloaded, if the instance was started from one.
     pub reload: Vec<SignalKind>,
+    /// Signals that have the file of the log opened again.
+    pub reopen: Vec<SignalKind>,
     /// How the process exits after a signal.
     pub exit: Exit,
 }
@@ -32,6 +34,8 @@ pub(crate) enum Came {
     ShutDown(i32),
     /// A signal that reloads the configuration file.
     Reload,
+    /// A signal that has the file of the log opened again.
+    Reopen,
     /// A signal that changes nothing, with its line for the log.
     Ignored(&'static str),
 }
@@ -45,6 +49,7 @@ pub(crate) struct Caught {
 enum Meaning {
     ShutDown(i32),
     Reload,
+    Reopen,
     Ignored(Option<&'static str>),
 }
 
@@ -55,8 +60,16 @@ impl Caught {
         let shut_down = shut_down.map(|&kind| (Meaning::ShutDown(kind.as_raw_value()), kind));
         let ignored = signals.ignored.iter().map(|&(kind, line)| (Meaning::Ignored(line), kind));
         let reload = signals.reload.iter().map(|&kind| (Meaning::Reload, kind));
+        let reopen = signals.reopen.iter().map(|&kind| (Meaning::Reopen, kind));
         let catch = |(meaning, kind)| Some((meaning, signal(kind).ok()?));
-        Self { streams: shut_down.chain(reload).chain(ignored).filter_map(catch).collect() }
+        Self {
+            streams: shut_down
+                .chain(reload)
+                .chain(reopen)
+                .chain(ignored)
+                .filter_map(catch)
+                .collect(),
+        }
     }
 
     /// The next signal.
@@ -67,6 +80,7 @@ impl Caught {
                     match *meaning {
                         Meaning::ShutDown(number) => return Poll::Ready(Came::ShutDown(number)),
                         Meaning::Reload => return Poll::Ready(Came::Reload),
+                        Meaning::Reopen => return Poll::Ready(Came::Reopen),
                         Meaning::Ignored(Some(line)) => return Poll::Ready(Came::Ignored(line)),
                         Meaning::Ignored(None) => {}
                     }

@@ -5,6 +5,7 @@ use crate::admin::serve;
 use crate::bind::StartError;
 use crate::desk::Desk;
 use crate::hand_over;
+use crate::pages::Site;
 use crate::runtime_dir::{
     draining_path, draining_siblings, hand_over_path, is_in_runtime_dir, make_dir, pid_path,
 };
@@ -91,13 +92,13 @@ impl AdminSocket {
     }
 
     /// Serves the socket from now on. Needs a runtime.
-    pub fn serve(&mut self, desk: &Desk) -> io::Result<()> {
+    pub fn serve(&mut self, site: Site) -> io::Result<()> {
         self.file.keep(false);
         let Some(listener) = &self.listener else { return Ok(()) };
         let listener = listener.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let task = tokio::spawn(serve(listener, desk.clone()));
+        let task = tokio::spawn(serve(listener, site));
         self.serving = Some(task.abort_handle());
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
 use crate::origin::{ContentHash, Origin};
 use crate::owner::Owner;
+use crate::pages::MetricsSocket;
 use crate::probes::Probes;
 use crate::publish::refuse_duplicates;
 use crate::report::Reporter;
@@ -30,7 +31,7 @@ use balancing::Pool;
 use config::{Bind, Config, Host, Ids};
 use dataplane::{DataPlane, Mover, Observe, Options};
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use sys::files::{OwnFile, PidFile};
@@ -95,6 +96,7 @@ pub struct Prepared {
     pools: Vec<Pool>,
     workers: usize,
     admin: AdminSocket,
+    metrics: Option<MetricsSocket>,
     reporter: Box<dyn Reporter>,
     observe: Observe,
     signals: Signals,
@@ -168,6 +170,7 @@ impl Prepared {
             kept.remark(Level::Warn, message, fields);
         }
         let admin = claim_admin(&setup.admin, &given, predecessor.as_mut(), owner)?;
+        let metrics = given.process.metrics.map(open_metrics).transpose()?;
         let mut countries = CountryBook::default();
         for pool in &config.pools {
             countries.find(pool); // under another root directory it may be out of reach
@@ -182,6 +185,7 @@ impl Prepared {
             pools,
             workers,
             admin,
+            metrics,
             reporter,
             observe,
             signals,
@@ -240,6 +244,7 @@ impl Prepared {
         }
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
         sys::process::renounce_privileges();
+        self.reporter.open()?;
         if let Some(companion) = &mut self.companion {
             companion.open()?;
         }
@@ -320,7 +325,7 @@ impl Prepared {
             }
         }
         let ending = runtime.block_on(async {
-            serving.open(desk, &remarks, &unusable_sources);
+            serving.open(desk, self.metrics, &remarks, &unusable_sources);
             serving.note_unwanted(&self.unwanted);
             if !is_in_background {
                 serving.report_ready();
@@ -423,6 +428,10 @@ fn unusable_source(listener: &config::Listener) -> Option<(String, IpAddr, io::E
     let terms::Source::Fixed(source) = listener.source else { return None };
     let error = UdpSocket::bind((source, 0)).err()?;
     Some((listener.bound_to(), source, error))
+}
+
+fn open_metrics(address: SocketAddr) -> Result<MetricsSocket, StartError> {
+    MetricsSocket::open(address).map_err(|source| StartError::Metrics { address, source })
 }
 
 fn absolute(path: &Path) -> PathBuf {

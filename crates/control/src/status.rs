@@ -1,27 +1,35 @@
 //! The reports of an instance.
 
 use crate::instance::{Instance, Listening};
+use crate::retired::{BackendCount, ListenerCount};
 use crate::snapshot::Departed;
-use balancing::{Backend, HealthLimits, Pool};
+use balancing::{AdminState, Backend, HealthLimits, Pool};
 use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use telemetry::{
-    BackendRow, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeVerdict, RouteRow,
-    SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeVerdict,
+    RouteRow, SessionRow, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
 };
-use terms::{Instant, ListenerId};
+use terms::{CloseReason, Instant, ListenerId};
 
 impl Instance {
     /// The status report.
     #[must_use]
     pub fn status(&self) -> Status {
+        self.status_in(&View::default())
+    }
+
+    /// As much of a status report as is wanted.
+    pub(crate) fn status_in(&self, view: &View) -> Status {
         let now = sys::clock::now();
         let workers = self.plane.sessions_by_worker();
+        let is_meant = |pool: &str| view.pool.as_ref().is_none_or(|it| it == pool);
         let listeners = self.config.listeners.iter().zip(&self.listeners);
+        let listeners = listeners.filter(|(it, _)| it.pools().any(&is_meant));
         let pools = self.config.pools.iter().zip(&self.pools);
+        let pools = pools.filter(|(it, _)| is_meant(&it.name));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -32,8 +40,8 @@ impl Instance {
             file_hash: None,
             unconfirmed_seconds: None,
             workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
-            listeners: listeners.map(|(config, it)| listener_row(config, it)).collect(),
-            pools: pools.map(|(config, it)| self.pool_row(config, it, now)).collect(),
+            listeners: listeners.map(|(config, it)| self.listener_row(config, it, true)).collect(),
+            pools: pools.map(|(config, it)| self.pool_row(config, it, view, now)).collect(),
             departed_listeners: self.departed_listeners(),
             departed_backends: self.departed_backends(now),
         }
@@ -49,7 +57,7 @@ impl Instance {
 
     fn departed_listeners(&self) -> Vec<ListenerRow> {
         let departed = self.departed.iter().filter(|(_, it)| it.listener.sessions() > 0);
-        departed.map(|(config, it)| listener_row(config, it)).collect()
+        departed.map(|(config, it)| self.listener_row(config, it, false)).collect()
     }
 
     fn departed_backends(&self, now: Instant) -> Vec<DepartedRow> {
@@ -57,21 +65,66 @@ impl Instance {
         let departed = departed.filter(|it| it.backend.state.sessions() > 0);
         let row = |it: &Departed| {
             let limits = HealthLimits::default();
+            let mut counted = BackendCount::default();
+            counted.add(&it.backend.state, true);
             let backend = self.backend_row(&it.config, &it.backend, &limits, now);
-            DepartedRow { pool: it.pool.clone(), backend }
+            let totals = TotalsRow::new(&counted.totals, Some(&counted.timings));
+            DepartedRow { pool: it.pool.clone(), backend: BackendRow { totals, ..backend } }
         };
         departed.map(row).collect()
     }
 
-    fn pool_row(&self, config: &config::Pool, pool: &Pool, now: Instant) -> PoolRow {
-        let tiers = config.tiers.iter().zip(&pool.tiers).map(|(config, tier)| {
-            let backends = config.backends.iter().zip(&tier.backends);
-            let row = |(config, it): (&config::Backend, &Arc<Backend>)| {
-                self.backend_row(config, it, &pool.health, now)
-            };
-            TierRow { policy: tier.policy, backends: backends.map(row).collect() }
-        });
-        PoolRow { name: config.name.clone(), tiers: tiers.collect() }
+    fn pool_row(&self, config: &config::Pool, pool: &Pool, view: &View, now: Instant) -> PoolRow {
+        let departed = || self.departed_backends.iter().filter(|it| it.pool == config.name);
+        let mut sum = self.retired.pool(&config.name);
+        let mut sessions = 0;
+        let removed = departed().map(|it| &it.backend);
+        for backend in removed.chain(&pool.reject) {
+            sum.add(&backend.state, true);
+            sessions += u64::from(backend.state.sessions());
+        }
+        let (mut states, mut tier_in_use) = (StatesRow::default(), None);
+        let mut tiers = Vec::new();
+        for ((config_tier, tier), number) in config.tiers.iter().zip(&pool.tiers).zip(0..) {
+            let mut rows = Vec::new();
+            for (config_backend, it) in config_tier.backends.iter().zip(&*tier.backends) {
+                let mut counted = BackendCount::default();
+                counted.add(&it.state, true);
+                sum += counted;
+                sessions += u64::from(it.state.sessions());
+                let is_up = health(it, &pool.health, now).is_up();
+                let is_enabled = it.state.admin() == AdminState::Enabled;
+                match (is_enabled, is_up) {
+                    (false, _) => states.disabled += 1,
+                    (true, false) => states.down += 1,
+                    (true, true) => states.up += 1,
+                }
+                let has_room = it.state.sessions_max().allows(it.state.sessions());
+                if is_enabled && is_up && has_room && tier_in_use.is_none() {
+                    tier_in_use = Some(number);
+                }
+                if !view.backends {
+                    continue;
+                }
+                let row = self.backend_row(config_backend, it, &pool.health, now);
+                let called = row.called();
+                counted += self.retired.backend(&config.name, called);
+                let others = departed().filter(|it| is_called(&it.config, &it.backend, called));
+                others.for_each(|it| counted.add(&it.backend.state, true));
+                let timings = Some(&counted.timings).filter(|_| view.timings);
+                let totals = TotalsRow::new(&counted.totals, timings);
+                rows.push(BackendRow { totals, ..row });
+            }
+            tiers.push(TierRow { policy: tier.policy, backends: rows });
+        }
+        PoolRow {
+            name: config.name.clone(),
+            tiers,
+            tier_in_use,
+            states,
+            sessions,
+            totals: TotalsRow::new(&sum.totals, Some(&sum.timings)),
+        }
     }
 
     fn backend_row(
@@ -105,8 +158,70 @@ impl Instance {
             failures_total: totals.all_failures(),
             sent_bytes_total: totals.sent_bytes,
             received_bytes_total: totals.received_bytes,
+            totals: TotalsRow::default(),
         }
     }
+
+    /// A listener. If it is not a removed one, its counters include those of removed ones with the
+    /// same name.
+    fn listener_row(
+        &self,
+        config: &config::Listener,
+        listening: &Listening,
+        is_present: bool,
+    ) -> ListenerRow {
+        let listener = &listening.listener;
+        let mut counted = ListenerCount::default();
+        if is_present {
+            counted = self.retired.listener(&config.name);
+            let departed = self.departed.iter().filter(|(it, _)| it.name == config.name);
+            departed.for_each(|(_, it)| counted.add(&it.listener));
+        }
+        counted.add(listener);
+        let ListenerCount { accepted, dropped, totals } = counted;
+        let ended = CloseReason::ALL.into_iter().zip(totals.ended);
+        let ended = ended.filter(|(_, sessions)| *sessions > 0);
+        ListenerRow {
+            name: config.name.clone(),
+            binds: config.binds.iter().map(ToString::to_string).collect(),
+            pool: config.pool.clone(),
+            routes: config.routes.iter().map(route_row).collect(),
+            sessions: listener.sessions().into(),
+            sessions_max: config.sessions_max,
+            connecting: listener.connecting().into(),
+            paused: listener.is_paused(),
+            sessions_total: accepted,
+            ended_total: ended.map(|(reason, sessions)| EndedRow { reason, sessions }).collect(),
+            dropped_datagrams_total: dropped,
+            sent_bytes_total: totals.sent_bytes,
+            received_bytes_total: totals.received_bytes,
+            retransmits_total: totals.retransmits,
+            lifetime: (&totals.lifetime).into(),
+            rtt: (&totals.round_trip).into(),
+        }
+    }
+}
+
+/// How much a status report is to say. The default is everything.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// Only what concerns this pool.
+    pub pool: Option<String>,
+    /// Whether each backend has a row.
+    pub backends: bool,
+    /// Whether the rows of backends have timings.
+    pub timings: bool,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self { pool: None, backends: true, timings: true }
+    }
+}
+
+/// Whether people call a backend so: by its name, or else its address.
+fn is_called(config: &config::Backend, backend: &Backend, name: &str) -> bool {
+    config.name.as_ref().unwrap_or(&backend.name) == name
 }
 
 fn route_row(config::Route { rule, pool }: &config::Route) -> RouteRow {
@@ -114,17 +229,6 @@ fn route_row(config::Route { rule, pool }: &config::Route) -> RouteRow {
         sni: rule.names.iter().map(ToString::to_string).collect(),
         alpn: rule.protocols.clone(),
         pool: pool.clone(),
-    }
-}
-
-fn listener_row(config: &config::Listener, listening: &Listening) -> ListenerRow {
-    ListenerRow {
-        name: config.name.clone(),
-        binds: config.binds.iter().map(ToString::to_string).collect(),
-        pool: config.pool.clone(),
-        routes: config.routes.iter().map(route_row).collect(),
-        sessions: listening.listener.sessions().into(),
-        sessions_total: listening.listener.sessions_total(),
     }
 }
 

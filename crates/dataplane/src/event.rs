@@ -118,6 +118,15 @@ pub struct Ended {
     pub duration: Duration,
 }
 
+impl Ended {
+    /// Whether something went wrong, from somebody's point of view. A UDP flow ends by being idle.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        let is_flow = self.client.is_some() && self.client_path.is_none();
+        !(self.reason.is_orderly() || is_flow && self.reason == CloseReason::IdleTimeout)
+    }
+}
+
 /// What became of TLS with a client or a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSummary {

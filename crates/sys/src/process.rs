@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// Raises the soft limit of open file descriptors to the hard one, and returns it.
 pub fn raise_descriptor_limit() -> usize {
@@ -365,6 +366,53 @@ fn release_code() {
             };
         }
     }
+}
+
+/// What this process uses. What the system does not say, as under another root directory, is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Its processor time.
+    pub processor: Duration,
+    /// Its memory in bytes.
+    pub resident_bytes: Option<u64>,
+    /// Its open file descriptors.
+    pub descriptors: Option<u64>,
+    /// The processor time of its threads, by their names.
+    pub threads: Vec<(String, Duration)>,
+}
+
+/// What this process uses. Takes time in proportion to its open file descriptors.
+#[must_use]
+pub fn usage() -> Usage {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let nanos = time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
+    let read = |path: &Path, field: usize| -> Option<u64> {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.split_whitespace().nth(field)?.parse().ok()
+    };
+    let pages = read(Path::new("/proc/self/statm"), 1);
+    let page = rustix::param::page_size() as u64;
+    let descriptors = std::fs::read_dir("/proc/self/fd").ok().map(|it| it.count() as u64);
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let threads = threads.filter_map(|thread| {
+        let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;
+        let nanos = read(&thread.path().join("schedstat"), 0)?;
+        Some((name.trim_end().to_owned(), Duration::from_nanos(nanos)))
+    });
+    Usage {
+        processor: Duration::from_nanos(nanos.cast_unsigned()),
+        resident_bytes: pages.map(|pages| pages * page),
+        descriptors,
+        threads: threads.collect(),
+    }
+}
+
+/// Whether standard error is what a service manager calls the journal: `stream` is the device and
+/// the inode, with a colon between them (systemd.exec(5), `JOURNAL_STREAM`).
+#[must_use]
+pub fn is_journal(stream: &str) -> bool {
+    let Ok(stat) = rustix::fs::fstat(rustix::stdio::stderr()) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
 /// The effective user id of this process.

@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod line;
+pub mod metrics;
 pub mod page;
+mod process;
 mod status;
 mod why;
 
 pub use line::{Level, Line, LineFormat, Stamp, Value};
+pub use process::{ControlCounts, ProcessRow};
 pub use status::{
-    BackendRow, ChangeRow, Configs, DepartedRow, Health, InstanceRow, ListenerRow, PoolRow,
-    ProbeRow, ProbeVerdict, RouteRow, SessionRow, Status, TierRow, WorkerRow,
+    BackendRow, ChangeRow, Configs, DepartedRow, EndedRow, FailureRow, Health, HistogramRow,
+    InstanceRow, ListenerRow, PoolRow, ProbeRow, ProbeVerdict, RouteRow, SessionRow, StatesRow,
+    Status, TierRow, TotalsRow, WorkerRow,
 };
 pub use why::{Why, WhyBackend, WhyReason, WhyTier};

@@ -144,10 +144,20 @@ fn write_quoted(out: &mut String, text: &dyn Display) {
 
 fn write_json_text(out: &mut String, text: &dyn Display) {
     let text = text.to_string();
-    match serde_json::to_string(&text) {
-        Ok(quoted) => out.push_str(&quoted),
-        Err(_) => out.push_str("null"),
+    let Ok(quoted) = serde_json::to_string(&text) else { return out.push_str("null") };
+    for letter in quoted.chars() {
+        match is_deceptive(letter) {
+            true => _ = write!(out, "\\u{:04x}", u32::from(letter)),
+            false => out.push(letter),
+        }
     }
+}
+
+/// Whether a letter is not seen, or changes how others are seen, although JSON permits it: control
+/// characters beyond ASCII, other ends of lines, and what changes the direction of text.
+fn is_deceptive(letter: char) -> bool {
+    matches!(letter, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}')
+        || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Three figures and a unit: `85us`, `1.25ms`, `2.5s`, `90s`.
@@ -203,6 +213,28 @@ mod tests {
         assert_eq!(value["message"], "session ended");
         assert_eq!(value["session"], 7);
         assert_eq!(value["connect"], 0.00125);
+    }
+
+    #[test]
+    fn nothing_in_a_value_can_pass_for_another_field_or_line() {
+        let nasty = "a, b=c\n2026 info \u{1b}[31m\u{9b}\u{202e}gpj.exe\u{2066}\u{2028}\"\\";
+        let fields = &[("sni", Value::Text(&nasty)), ("bytes", Value::Count(1))];
+        let line = Line { level: Level::Info, message: "session ended", fields };
+        let mut text = String::new();
+        line.write(LineFormat::Text, 0, &mut Stamp::default(), &mut text);
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:00.000Z info session ended sni=\"a, b=c\\n2026 info \\u{1b}[31m\\u{9b}\
+             \\u{202e}gpj.exe\\u{2066}\\u{2028}\\\"\\\\\" bytes=1\n"
+        );
+        let mut json = String::new();
+        line.write(LineFormat::Json, 0, &mut Stamp::default(), &mut json);
+        let (line, rest) = json.split_once('\n').unwrap();
+        assert_eq!(rest, "");
+        assert!(line.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{line}");
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["sni"], nasty);
+        assert_eq!(value["bytes"], 1);
     }
 
     #[track_caller]

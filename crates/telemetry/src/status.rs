@@ -1,8 +1,8 @@
 //! The documents that the admin API returns.
 
-use balancing::{AdminState, Policy};
+use balancing::{AdminState, Distribution, Policy, Timings, Totals};
 use serde::{Deserialize, Serialize};
-use terms::{Limit, Phase};
+use terms::{CloseReason, FailureKind, Limit, Phase};
 
 /// An instance. Served as `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ pub struct WorkerRow {
 }
 
 /// A listener.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListenerRow {
     /// The name.
     pub name: String,
@@ -87,8 +87,120 @@ pub struct ListenerRow {
     pub routes: Vec<RouteRow>,
     /// Open sessions.
     pub sessions: u64,
-    /// Sessions accepted since start.
+    /// The maximum number of open sessions, if there is one.
+    pub sessions_max: Option<u32>,
+    /// Open sessions whose backend has not answered yet.
+    pub connecting: u64,
+    /// Whether further clients wait because a limit is reached.
+    pub paused: bool,
+    /// Sessions accepted since the start.
     pub sessions_total: u64,
+    /// Sessions that have ended, by reason.
+    pub ended_total: Vec<EndedRow>,
+    /// Datagrams that no flow could begin with.
+    pub dropped_datagrams_total: u64,
+    /// Bytes from clients to backends.
+    pub sent_bytes_total: u64,
+    /// Bytes from backends to clients.
+    pub received_bytes_total: u64,
+    /// Segments that were sent to clients again, in sessions that have ended.
+    pub retransmits_total: u64,
+    /// How long the sessions lasted that have ended.
+    pub lifetime: HistogramRow,
+    /// The round-trip time to clients at the end of their sessions.
+    pub rtt: HistogramRow,
+}
+
+impl ListenerRow {
+    /// How many sessions have ended for this reason.
+    #[must_use]
+    pub fn ended_as(&self, reason: CloseReason) -> u64 {
+        self.ended_total.iter().find(|it| it.reason == reason).map_or(0, |it| it.sessions)
+    }
+}
+
+/// Sessions that have ended for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedRow {
+    /// The reason.
+    pub reason: CloseReason,
+    /// How many.
+    pub sessions: u64,
+}
+
+/// How long something took, counted in buckets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistogramRow {
+    /// How often it happened.
+    pub count: u64,
+    /// The sum of all times.
+    pub sum_seconds: f64,
+    /// How often the time was in each bucket, by the bounds that the guide lists; the last bucket is
+    /// for what exceeds them all. Empty if it never happened.
+    pub buckets: Vec<u64>,
+}
+
+impl From<&Distribution> for HistogramRow {
+    fn from(it: &Distribution) -> Self {
+        let count = it.count();
+        let buckets = if count > 0 { it.counts.to_vec() } else { Vec::new() };
+        Self { count, sum_seconds: it.sum.as_secs_f64(), buckets }
+    }
+}
+
+/// What has been counted for a backend, or for all backends of a pool, since the start. These
+/// counters never go back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TotalsRow {
+    /// Connects begun.
+    pub attempts: u64,
+    /// Connects that failed, by kind.
+    pub failures: Vec<FailureRow>,
+    /// Bytes from clients to backends.
+    pub sent_bytes: u64,
+    /// Bytes from backends to clients.
+    pub received_bytes: u64,
+    /// Segments that were sent to backends again, in sessions that have ended.
+    pub retransmits: u64,
+    /// From beginning to connect until the backend has answered.
+    pub connect: HistogramRow,
+    /// From being connected until the backend's first byte.
+    pub first_byte: HistogramRow,
+    /// The round-trip time to backends at the end of sessions.
+    pub rtt: HistogramRow,
+}
+
+impl TotalsRow {
+    /// The totals, and the timings if they are wanted.
+    #[must_use]
+    pub fn new(totals: &Totals, timings: Option<&Timings>) -> Self {
+        let failures = FailureKind::ALL.into_iter().zip(totals.failures);
+        let failures = failures.filter(|(_, connects)| *connects > 0);
+        let failures =
+            failures.map(|(kind, connects)| FailureRow { kind: kind.name().to_owned(), connects });
+        let timed = |which: fn(&Timings) -> &Distribution| {
+            timings.map(|it| HistogramRow::from(which(it))).unwrap_or_default()
+        };
+        Self {
+            attempts: totals.attempts,
+            failures: failures.collect(),
+            sent_bytes: totals.sent_bytes,
+            received_bytes: totals.received_bytes,
+            retransmits: totals.retransmits,
+            connect: timed(|it| &it.connect),
+            first_byte: timed(|it| &it.first_byte),
+            rtt: timed(|it| &it.round_trip),
+        }
+    }
+}
+
+/// Connects that failed in one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRow {
+    /// The kind of failure.
+    pub kind: String,
+    /// How many.
+    pub connects: u64,
 }
 
 /// A pool for certain TLS clients of a listener.
@@ -103,12 +215,31 @@ pub struct RouteRow {
 }
 
 /// A pool, which may serve several listeners.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolRow {
     /// The name, for commands where there are several pools.
     pub name: String,
     /// The tiers, in the order in which they are tried.
     pub tiers: Vec<TierRow>,
+    /// The first tier with a backend that takes a session now, if there is one.
+    pub tier_in_use: Option<u32>,
+    /// How many backends are in which state.
+    pub states: StatesRow,
+    /// Open sessions of all backends, removed ones included.
+    pub sessions: u64,
+    /// What has been counted for all backends, removed ones included.
+    pub totals: TotalsRow,
+}
+
+/// How many backends are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatesRow {
+    /// In service, and not known to have failed.
+    pub up: u64,
+    /// In service, but failed or without an address.
+    pub down: u64,
+    /// Taken out by an operator.
+    pub disabled: u64,
 }
 
 /// One tier.
@@ -149,9 +280,25 @@ pub struct BackendRow {
     pub sent_bytes_total: u64,
     /// Bytes from the backend to clients.
     pub received_bytes_total: u64,
+    /// What has been counted since the start, whether counters were reset or not.
+    pub totals: TotalsRow,
 }
 
 impl BackendRow {
+    /// Whether it is not known to have failed.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.health.is_up()
+    }
+
+    /// Whether it takes a session now.
+    #[must_use]
+    pub fn is_offered(&self) -> bool {
+        let sessions = u32::try_from(self.sessions).unwrap_or(u32::MAX);
+        let has_room = self.sessions_max.allows(sessions);
+        self.admin == AdminState::Enabled && self.is_up() && has_room
+    }
+
     /// What people call it: its name, or else its address.
     #[must_use]
     pub fn called(&self) -> &str {
@@ -211,6 +358,17 @@ pub enum Health {
     Probation,
     /// Probes have failed, and it is skipped until they pass again.
     Down,
+}
+
+impl Health {
+    /// Whether it is not known to have failed.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        match self {
+            Self::Unknown | Self::Healthy | Self::Probation => true,
+            Self::Unresolved | Self::Quarantined | Self::Down => false,
+        }
+    }
 }
 
 /// An open session, as `GET /v1/sessions` lists them.

@@ -148,6 +148,12 @@ impl CloseReason {
         Self::Evicted,
     ];
 
+    /// Whether both sides got all they were sent, and neither was cut off.
+    #[must_use]
+    pub const fn is_orderly(self) -> bool {
+        matches!(self, Self::ClientFin | Self::BackendFin | Self::Answered | Self::Complete)
+    }
+
     /// The word, such as `client-fin`.
     #[must_use]
     pub const fn name(self) -> &'static str {

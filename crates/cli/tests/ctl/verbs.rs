@@ -106,7 +106,17 @@ fn status_and_sessions_as_json() {
             "pool": "main",
             "routes": [],
             "sessions": 1,
+            "sessions_max": null,
+            "connecting": 0,
+            "paused": false,
             "sessions_total": 1,
+            "ended_total": [],
+            "dropped_datagrams_total": 0,
+            "sent_bytes_total": 0,
+            "received_bytes_total": 2,
+            "retransmits_total": 0,
+            "lifetime": null,
+            "rtt": null,
         }],
         "pools": [{
             "name": "main",
@@ -126,10 +136,23 @@ fn status_and_sessions_as_json() {
                     "failures_total": 0,
                     "sent_bytes_total": 0,
                     "received_bytes_total": 2,
+                    "totals": null,
                 }],
             }],
+            "tier_in_use": 0,
+            "states": { "up": 1, "down": 0, "disabled": 0 },
+            "sessions": 1,
+            "totals": null,
         }],
     });
+    // What is timed is for the tests of metrics.
+    let totals = status["pools"][0]["totals"].take();
+    assert_eq!(totals, status["pools"][0]["tiers"][0]["backends"][0]["totals"].take());
+    assert_eq!((&totals["attempts"], &totals["received_bytes"]), (&json!(1), &json!(2)));
+    assert_eq!(totals["connect"]["count"], 1);
+    for timed in ["lifetime", "rtt"] {
+        assert_eq!(status["listeners"][0][timed].take()["count"], 0);
+    }
     assert_eq!(status, expected);
 
     let mut sessions: Value =

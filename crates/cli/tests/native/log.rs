@@ -356,3 +356,127 @@ fn an_unusable_source_address_is_a_warning_at_the_start() {
     let evenkeel = fine.native(&format!("{port} {a} --source 127.0.0.1"));
     assert_eq!(evenkeel.log.with("source address").len(), 0);
 }
+
+#[test]
+fn only_problems_are_logged_if_that_is_wanted() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a} --log-sessions problems"));
+    assert_eq!(ask(&port), "a");
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    client.reset();
+    evenkeel.log.wait("reason=client-reset");
+    assert_eq!(evenkeel.log.with("session ended").len(), 1);
+
+    let (quiet, port) = (Place::new(), crate::support::port());
+    let evenkeel = quiet.native(&format!("{port} {a} --log-sessions none"));
+    quiet.ctl("disable 0.0").check(0);
+    assert_eq!(ask(&port), "reset");
+    evenkeel.log.wait("no backend has served these sessions");
+    assert!(evenkeel.log.with("session ended").is_empty());
+}
+
+#[test]
+fn a_log_file_is_opened_again_at_usr1() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let words = format!("{port} {a} --log-file its.log");
+    let mut evenkeel = Program::spawn(&mut place.command("evenkeel", &words));
+    let (path, old) = (place.file("its.log"), place.file("old.log"));
+    let has = |path: &std::path::Path, text: &str| {
+        std::fs::read_to_string(path).is_ok_and(|log| log.contains(text))
+    };
+    until("it to listen", || has(&path, "admin socket"));
+    assert_eq!(ask(&port), "a");
+    until("the first line", || has(&path, "reason=client-fin"));
+    std::fs::rename(&path, &old).unwrap();
+    evenkeel.signal(Signal::USR1);
+    until("the new file", || has(&path, "log opened again"));
+    place.ctl("disable 0.0").check(0);
+    assert_eq!(ask(&port), "reset");
+    until("a line in the new file", || has(&path, "reason=no-backend"));
+    assert!(!has(&old, "reason=no-backend") && !has(&path, "reason=client-fin"));
+    evenkeel.signal(Signal::TERM);
+    evenkeel.wait();
+    assert!(has(&path, "info stopped"));
+    assert!(evenkeel.log.all().is_empty(), "{:?}", evenkeel.log.all());
+    let error =
+        place.run("evenkeel", &format!("{} {a} --log-file no/such.log", crate::support::port()));
+    assert!(error.check(1).stderr.contains("cannot open the log"));
+}
+
+#[test]
+fn lines_for_the_journal_begin_with_their_priority() {
+    let (place, port, down) = (Place::new(), port(), Backend::refusing());
+    let file = std::fs::File::create(place.file("journal")).unwrap();
+    let stat = rustix::fs::fstat(&file).unwrap();
+    let mut command = place.command("evenkeel", &format!("{port} {down}"));
+    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino)).stderr(file);
+    let mut evenkeel = command.spawn().unwrap();
+    let journal = || std::fs::read_to_string(place.file("journal")).unwrap();
+    until("it to listen", || journal().contains("admin socket"));
+    assert_eq!(ask(&port), "reset");
+    until("a warning", || journal().contains("warn backend quarantined"));
+    evenkeel.kill().unwrap();
+    evenkeel.wait().unwrap();
+    for line in journal().lines() {
+        let prefix = if line.contains(" warn ") { "<4>2" } else { "<6>2" };
+        assert!(line.starts_with(prefix), "{line}");
+    }
+    // Whatever the variable says, a pipe is no journal.
+    let mut command = place.command("evenkeel", &format!("{} {down}", crate::support::port()));
+    let other = Program::spawn(command.env("JOURNAL_STREAM", "8:1"));
+    assert!(other.log.wait("admin socket").starts_with('2'));
+}
+
+/// The shape of a line, as the schema in the documents says it.
+#[track_caller]
+fn fits(line: &Value, schema: &Value) {
+    let line = line.as_object().unwrap();
+    for required in schema["required"].as_array().unwrap() {
+        assert!(line.contains_key(required.as_str().unwrap()), "no {required} in {line:?}");
+    }
+    for (name, value) in line {
+        let property = &schema["properties"][name];
+        let is_kind = match property["type"].as_str() {
+            Some("string") => value.is_string(),
+            Some("integer") => value.is_u64(),
+            Some("number") => value.is_number(),
+            None if schema["additionalProperties"] != false => true,
+            kind => panic!("{name} has the type {kind:?} in the schema, and the line is {line:?}"),
+        };
+        assert!(is_kind, "{name} is {value}, not {property}");
+        if let Some(words) = property["enum"].as_array() {
+            assert!(words.contains(value), "{name} is {value}, not one of {words:?}");
+        }
+    }
+}
+
+#[test]
+fn every_line_fits_the_schema() {
+    let schema =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/log.schema.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    let reasons: Vec<_> = terms::CloseReason::ALL.iter().map(|it| Value::from(it.name())).collect();
+    let (any, ended) = (&schema, &schema["then"]);
+    assert_eq!(ended["properties"]["reason"]["enum"], Value::from(reasons));
+    let (place, port) = (Place::new(), port());
+    let (down, up) = (Backend::refusing(), Backend::named("up"));
+    let evenkeel = place.native(&format!("{port} {down} {up} --log-format json"));
+    assert_eq!(ask(&port), "up");
+    let client = Client::connect(&port);
+    client.expect("up\n");
+    client.reset();
+    place.ctl("disable 0.1").check(0);
+    assert_eq!(ask(&port), "reset");
+    evenkeel.log.wait_nth("session ended", 2);
+    let mut ends = 0;
+    for line in evenkeel.log.all() {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        fits(&line, any);
+        if line["message"] == schema["if"]["properties"]["message"]["const"] {
+            fits(&line, ended);
+            ends += 1;
+        }
+    }
+    assert_eq!(ends, 3);
+}

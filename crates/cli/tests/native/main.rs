@@ -17,6 +17,7 @@ mod log;
 mod loops;
 mod manager;
 mod memory;
+mod metrics;
 mod names;
 mod passed;
 mod policies;

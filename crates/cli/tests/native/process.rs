@@ -77,7 +77,7 @@ fn signals_without_a_meaning_change_nothing_and_say_so() {
     let mut evenkeel = place.native(&format!("{port} {a}"));
     for (signal, says) in [
         (Signal::HUP, "SIGHUP ignored: there is no configuration file to reload"),
-        (Signal::USR1, "SIGUSR1 ignored: nothing to do"),
+        (Signal::USR1, "SIGUSR1 ignored: there is no log file to open again"),
         (Signal::USR2, "SIGUSR2 ignored: nothing to do"),
     ] {
         evenkeel.signal(signal);

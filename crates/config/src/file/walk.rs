@@ -430,6 +430,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Name
             | Shape::Factor
             | Shape::Address
+            | Shape::Socket
             | Shape::Probe
             | Shape::Listen
             | Shape::Operand

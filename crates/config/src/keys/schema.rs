@@ -90,6 +90,7 @@ fn value(shape: Shape) -> Value {
             any([string(text), variable()])
         }
         Shape::Address => any([reference("address"), variable()]),
+        Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),
         Shape::Listen => any([integer(1, 65535), reference("listen"), variable()]),
         Shape::Operand => any([reference("operand"), variable()]),
@@ -167,7 +168,7 @@ const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcache
                       |http:\"?/|(send|expect)=";
 
 /// The forms of strings that several keys share.
-fn strings() -> [(&'static str, String); 10] {
+fn strings() -> [(&'static str, String); 11] {
     let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
     let port = "[A-Za-z0-9_+-]";
     let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
@@ -180,6 +181,7 @@ fn strings() -> [(&'static str, String); 10] {
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
         ("address", format!("^{address}$")),
+        ("socket", r"^([0-9]+(\.[0-9]+){3}:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}$".to_owned()),
         ("probe", format!("^ *({PROBES})")),
         ("listen", format!(r"^((tcp|udp)://)?({port}+|(\*|{host}):{port}+){protocol}$|^{path}*$")),
         ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),

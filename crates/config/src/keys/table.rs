@@ -3,7 +3,7 @@
 use super::{Key, Place, Shape, Zero};
 use crate::native::STREAK_MAX;
 use crate::words::Choice;
-use crate::{Family, LogFormat, Protocol};
+use crate::{Family, LogFormat, LogSessions, MetricsDetail, Protocol};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{BackendTls, Cut, SendProxy, SpliceMode, Starttls};
@@ -41,6 +41,10 @@ pub(super) const KEYS: &[Key] = &[
     option("state", Process, Shape::Text, "\"/var/lib/evenkeel\""),
     option("admin", Process, Shape::Text, "\"/run/evenkeel/admin.sock\""),
     option("log-format", Process, Shape::Choice(LOG_FORMATS), "\"json\""),
+    option("log-sessions", Process, Shape::Choice(LOG_SESSIONS), "\"problems\""),
+    option("log-file", Process, Shape::Text, "\"/var/log/evenkeel.log\""),
+    option("metrics", Process, Shape::Socket, "\"127.0.0.1:9188\""),
+    option("metrics-detail", Process, Shape::Choice(METRICS_DETAILS), "\"pool\""),
     own(
         "watch",
         Process,
@@ -352,6 +356,8 @@ const BACKEND_TLS: &[&str] = &words::<BackendTls, { BackendTls::WORDS.len() }>()
 const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
+const LOG_SESSIONS: &[&str] = &words::<LogSessions, { LogSessions::WORDS.len() }>();
+const METRICS_DETAILS: &[&str] = &words::<MetricsDetail, { MetricsDetail::WORDS.len() }>();
 const PROTOCOLS: &[&str] = &words::<Protocol, { Protocol::WORDS.len() }>();
 const FAMILIES: &[&str] = &words::<Family, { Family::WORDS.len() }>();
 const ADMIN_STATES: &[&str] = &words::<AdminState, { AdminState::WORDS.len() }>();

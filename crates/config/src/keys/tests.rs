@@ -130,6 +130,9 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::Probe => assert!(takes("http:/a") && !takes("gopher"), "{}", key.name),
             Shape::Factor => assert!(takes("1.25") && !takes("1"), "{}", key.name),
             Shape::Address => assert!(takes("::1") && !takes("localhost"), "{}", key.name),
+            Shape::Socket => {
+                assert!(takes("[::1]:80") && takes("80") && !takes("::1"), "{}", key.name);
+            }
             Shape::Backend => assert!(takes("a:1:2") && !takes("a:b"), "{}", key.name),
             Shape::OneOrMore(Shape::Proxies) => {
                 assert!(takes("unix") && takes("::1") && !takes("country:SE"), "{}", key.name);

@@ -202,6 +202,10 @@ impl NativeArgs {
             state: self.state.clone().unwrap_or_default(),
             admin: self.admin.clone(),
             log_format: self.log_format,
+            log_sessions: self.log_sessions,
+            log_file: self.log_file.clone(),
+            metrics: self.metrics,
+            metrics_detail: self.metrics_detail,
             watch: false,
         }
     }

@@ -174,7 +174,7 @@ fn check_protocol(listener: &Listener, pool: &Pool) -> Result<(), NativeError> {
 type Copy = fn(&mut Process, &Process);
 
 /// The options of the process by their ids, and how to copy what they set.
-const PROCESS_OPTIONS: [(&str, Copy); 9] = [
+const PROCESS_OPTIONS: [(&str, Copy); 13] = [
     ("workers", |to, from| to.workers = from.workers),
     ("spin", |to, from| to.spin = from.spin),
     ("daemon", |to, from| to.daemon = from.daemon),
@@ -184,6 +184,10 @@ const PROCESS_OPTIONS: [(&str, Copy); 9] = [
     ("state", |to, from| to.state.clone_from(&from.state)),
     ("admin", |to, from| to.admin.clone_from(&from.admin)),
     ("log_format", |to, from| to.log_format = from.log_format),
+    ("log_sessions", |to, from| to.log_sessions = from.log_sessions),
+    ("log_file", |to, from| to.log_file.clone_from(&from.log_file)),
+    ("metrics", |to, from| to.metrics = from.metrics),
+    ("metrics_detail", |to, from| to.metrics_detail = from.metrics_detail),
 ];
 
 /// Listening addresses as operands, of which each may stand for both protocols.

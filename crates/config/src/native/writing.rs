@@ -8,8 +8,8 @@ use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
-    Affinity, Checks, Listener, LogFormat, PeriodicProbe, Pool, PoolTls, Process, StateDirectory,
-    Tls,
+    Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, PeriodicProbe, Pool,
+    PoolTls, Process, StateDirectory, Tls,
 };
 use balancing::FailoverScope;
 use std::num::NonZeroU32;
@@ -217,7 +217,8 @@ fn flow_rules(to: &mut impl Options, rules: &FlowRules) {
 }
 
 pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
-    let Process { workers, spin, daemon, pid_file, user, root, state, admin, log_format, watch: _ } =
+    let Process { workers, spin, daemon, pid_file, user, root, state, admin, .. } = process;
+    let Process { log_format, log_sessions, log_file, metrics, metrics_detail, watch: _, .. } =
         process; // only a file can say `watch`
     to.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
     if let Some(spin) = spin {
@@ -237,4 +238,10 @@ pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
     }
     to.path("admin", admin.as_deref());
     to.choice("log-format", *log_format, LogFormat::Text);
+    to.choice("log-sessions", *log_sessions, LogSessions::All);
+    to.path("log-file", log_file.as_deref());
+    if let Some(address) = metrics {
+        to.set_text("metrics", &address.to_string());
+    }
+    to.choice("metrics-detail", *metrics_detail, MetricsDetail::Auto);
 }

@@ -5,6 +5,7 @@ use super::record::{Batch, Counts, Hello, SessionRecord};
 use super::request::{Arrived, Beginning, HandOver, Names};
 use crate::instance::Instance;
 use crate::owner::Owner;
+use crate::pages::Site;
 use crate::snapshot::Departed;
 use balancing::Backend;
 use config::operand::parse_backend;
@@ -184,7 +185,8 @@ impl Owner {
     /// Serves the admin socket, and the one for hand-overs.
     pub fn serve_admin(&mut self) {
         let Some(desk) = self.desk.clone() else { return };
-        if let Err(error) = self.socket.serve(&desk) {
+        let site = Site { desk: desk.clone(), roll_call: self.instance.plane.roll_call() };
+        if let Err(error) = self.socket.serve(site) {
             let fields = [("error", Value::Text(&error))];
             self.note(Level::Error, "no admin socket", &fields);
         }

@@ -1,5 +1,5 @@
 use super::*;
-use telemetry::{Health, ProbeRow, ProbeVerdict, TierRow, WorkerRow};
+use telemetry::{Health, ProbeRow, ProbeVerdict, TierRow, TotalsRow, WorkerRow};
 use terms::Phase;
 
 fn table(rows: &[[&str; 2]]) -> Table<'static> {
@@ -55,6 +55,7 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
         failures_total: u64::MAX,
         sent_bytes_total: u64::MAX,
         received_bytes_total: u64::MAX,
+        totals: TotalsRow::default(),
     }
 }
 
@@ -87,10 +88,12 @@ fn status(backends: Vec<BackendRow>) -> Status {
             sessions_total: u64::MAX,
             pool: "main".to_owned(),
             routes: Vec::new(),
+            ..ListenerRow::default()
         }],
         pools: vec![PoolRow {
             name: "main".to_owned(),
             tiers: vec![TierRow { policy: Policy::LeastSessions, backends }],
+            ..PoolRow::default()
         }],
         file: None,
         revision: 1,
@@ -162,6 +165,7 @@ fn pools_show_who_shares_them_and_how_commands_name_their_backends() {
         routes: Vec::new(),
         sessions: 2,
         sessions_total: 7,
+        ..ListenerRow::default()
     };
     status.listeners = vec![
         listener("web", &["*:80", "*:8080"], "main"),

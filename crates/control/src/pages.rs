@@ -1,0 +1,232 @@
+//! Metrics and signs of life by HTTP: on the admin socket, and at an address of their own, where
+//! there is nothing else.
+
+use crate::answers::Answers;
+use crate::counts::Figures;
+use crate::desk::{Desk, Request};
+use crate::door::{Guests, Limits, Visitor};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use dataplane::RollCall;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::Deserialize;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use telemetry::ProcessRow;
+use telemetry::metrics::{MEDIA_TYPE, render};
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+/// Where the pages get what they show.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub desk: Desk,
+    pub roll_call: RollCall,
+}
+
+/// The query of `GET /metrics`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MetricsQuery {
+    /// Only what concerns this pool.
+    pool: Option<String>,
+}
+
+/// The address of the metrics before they are served.
+pub(crate) enum MetricsSocket {
+    Listening(TcpListener),
+    /// Somebody else has it, perhaps an instance that waits for its last sessions to end.
+    Taken(SocketAddr),
+}
+
+impl MetricsSocket {
+    /// Listens at an address.
+    ///
+    /// # Errors
+    /// If that fails, unless it is because somebody else has the address.
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(Self::Listening(listener))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Self::Taken(address)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The address, if it is listened at.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Listening(listener) => listener.local_addr().ok(),
+            Self::Taken(_) => None,
+        }
+    }
+}
+
+/// How long to wait before an address that somebody else has is tried again.
+const TAKEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// The pages.
+pub(crate) fn routes(site: Site) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .with_state(site)
+}
+
+/// Serves the pages at an address of their own until the process ends.
+pub(crate) async fn serve(mut socket: MetricsSocket, site: Site) {
+    let listener = loop {
+        socket = match socket {
+            MetricsSocket::Listening(listener) => break listener,
+            MetricsSocket::Taken(address) => {
+                sleep(TAKEN_PAUSE).await;
+                MetricsSocket::open(address).unwrap_or(MetricsSocket::Taken(address))
+            }
+        };
+    };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let unknown = || async { (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n") };
+    let pages = routes(site).fallback(unknown);
+    // Ends only with the process: accept errors are retried inside, after a pause.
+    let _ = axum::serve(Gate { listener, guests: Guests::new(Limits::USUAL) }, pages).await;
+}
+
+async fn metrics(
+    State(site): State<Site>,
+    query: Result<Query<MetricsQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let pool = match query {
+        Ok(Query(MetricsQuery { pool })) => pool,
+        Err(rejection) => {
+            return (rejection.status(), rejection.body_text() + "\n").into_response();
+        }
+    };
+    let figures = match site.desk.ask(|answer| Request::Figures(pool, answer)).await {
+        Some(Ok(figures)) => figures,
+        Some(Err(error)) => return (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
+        None => return ending(),
+    };
+    let accepted = headers.get_all(ACCEPT_ENCODING).iter();
+    let is_zipped = accepted.flat_map(|it| it.to_str()).any(takes_gzip);
+    // In another thread, because it takes time.
+    let page = spawn_blocking(move || page(*figures, is_zipped)).await;
+    let Ok(Ok(page)) = page else { return ending() };
+    let headers = [(CONTENT_TYPE, MEDIA_TYPE), (VARY, "accept-encoding")];
+    match is_zipped {
+        true => (headers, [(CONTENT_ENCODING, "gzip")], Bytes::from(page)).into_response(),
+        false => (headers, Bytes::from(page)).into_response(),
+    }
+}
+
+fn page(figures: Figures, is_zipped: bool) -> io::Result<Vec<u8>> {
+    let Figures { status, counts, detail, started } = figures;
+    let usage = sys::process::usage();
+    let workers = usage.threads.iter().filter(|(name, _)| name.starts_with("worker-"));
+    let process = ProcessRow {
+        started_seconds: started as f64 / 1e9,
+        cpu_seconds: usage.processor.as_secs_f64(),
+        worker_cpu_seconds: workers.map(|(_, time)| time.as_secs_f64()).collect(),
+        resident_bytes: usage.resident_bytes,
+        descriptors: usage.descriptors,
+        descriptors_max: sys::process::descriptor_limit() as u64,
+        counts,
+    };
+    let text = render(&status, &process, detail).into_bytes();
+    if !is_zipped {
+        return Ok(text);
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&text)?;
+    encoder.finish()
+}
+
+/// Whether a client takes gzip (RFC 9110, 12.5.3).
+fn takes_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        let quality =
+            quality.trim().strip_prefix("q=").and_then(|it| it.trim().parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && quality.is_none_or(|quality| quality > 0.0)
+    })
+}
+
+/// Whether the control plane and all workers respond.
+async fn livez(State(site): State<Site>) -> Response {
+    let (reply, answers) = Answers::new();
+    site.roll_call.begin(reply);
+    let all = answers.all().await.len();
+    match site.desk.ask(Request::Instance).await {
+        Some(_) if all == site.roll_call.workers() => "alive\n".into_response(),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "a worker does not respond\n").into_response(),
+        None => ending(),
+    }
+}
+
+/// Whether new clients are accepted.
+async fn readyz(State(site): State<Site>) -> Response {
+    match site.desk.ask(Request::Instance).await {
+        Some(row) if !row.shutting_down => "ready\n".into_response(),
+        Some(_) | None => ending(),
+    }
+}
+
+fn ending() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
+}
+
+/// The address of the metrics, at which everybody who reaches it may connect.
+struct Gate {
+    listener: tokio::net::TcpListener,
+    guests: Guests,
+}
+
+impl axum::serve::Listener for Gate {
+    type Io = Visitor<TcpStream, ()>;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (Self::Io, ()) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (self.guests.let_in(stream, ()), ()),
+                Err(_) => sleep(TAKEN_PAUSE).await, // most likely out of file descriptors
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accepted: &str, expected: bool) {
+        assert_eq!(takes_gzip(accepted), expected, "{accepted}");
+    }
+
+    #[test]
+    fn gzip_is_used_where_it_is_accepted() {
+        check("gzip", true);
+        check("deflate, GZIP;q=0.5, br", true);
+        check("gzip;q=0", false);
+        check("gzip; q=0.0", false);
+        check("identity", false);
+        check("", false);
+    }
+}
