@@ -74,7 +74,11 @@ impl Network {
         .map_err(|error| format!("rp_filter: {error}"))
     }
 
-    fn ip(&self, role: &str, words: &str) -> Result<(), String> {
+    /// Changes a namespace with `ip` (ip(8)).
+    ///
+    /// # Errors
+    /// What the program says.
+    pub fn ip(&self, role: &str, words: &str) -> Result<(), String> {
         let name = self.name(role);
         run(&["-n", &name].into_iter().chain(words.split(' ')).collect::<Vec<_>>())
     }

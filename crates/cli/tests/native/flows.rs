@@ -1,8 +1,10 @@
 //! UDP: which backend serves a client, for how long, and what a dead backend means to it.
 
-use crate::support::{Place, Port, UdpBackend, UdpClient, has_ipv6, port, until};
+use crate::support::{
+    Network, Place, Port, UdpBackend, UdpClient, has_ipv6, port, skip_unless, until,
+};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
@@ -42,6 +44,67 @@ fn answers_come_from_the_address_asked() {
         assert_eq!(client.ask(""), "");
         client.send(&large);
         assert!(client.answer() == large, "{host}");
+    }
+}
+
+#[test]
+fn answers_leave_a_bridge_from_the_address_asked() {
+    let network = Network::new();
+    let reason = network.as_ref().err().cloned().unwrap_or_default();
+    if skip_unless(network.is_ok(), &reason) {
+        return;
+    }
+    let network = network.unwrap();
+    for words in [
+        "link add br0 type bridge",
+        "address flush dev client",
+        "link set client master br0",
+        "link set br0 up",
+        "address add 192.0.2.253/24 dev br0",
+        "address add 192.0.2.254/24 dev br0",
+        "address add 2001:db8:1::fd/64 dev br0 nodad",
+        "address add 2001:db8:1::fe/64 dev br0 nodad",
+    ] {
+        network.ip("balancer", words).unwrap();
+    }
+    let place = Place::new();
+    network.within("balancer", || {
+        let backend = UdpSocket::bind("127.0.0.1:5301").unwrap();
+        thread::spawn(move || {
+            let mut buffer = [0; 100];
+            while let Ok((length, peer)) = backend.recv_from(&mut buffer) {
+                let _ = backend.send_to(&buffer[..length], peer);
+            }
+        });
+    });
+    let start = || place.native("5353/udp 127.0.0.1:5301 --workers 2");
+    let _evenkeel = network.within("balancer", start);
+    for host in ["192.0.2.254", "192.0.2.253", "2001:db8:1::fe", "2001:db8:1::fd"] {
+        let address = SocketAddr::new(host.parse().unwrap(), 5353);
+        // A connected socket takes answers from the address that it wrote to only.
+        let client = network.within("client", || UdpClient::to(address));
+        assert_eq!(client.ask("first"), "first", "{host}");
+        assert_eq!(client.ask("second"), "second", "{host}");
+    }
+}
+
+#[test]
+fn flows_leave_a_backend_that_dies() {
+    let (place, udp) = (Place::new(), port());
+    let [mut a, b] = ["a", "b"].map(UdpBackend::named);
+    let _evenkeel = place.native(&format!("{udp}/udp {a} {b} --workers 2"));
+    let clients: Vec<_> = (0..50).map(|_| client(&udp)).collect();
+    let first: BTreeSet<_> = clients.iter().map(|client| client.ask("1")).collect();
+    assert_eq!(first, BTreeSet::from(["a1".to_owned(), "b1".to_owned()]));
+    a.stop();
+    for client in &clients {
+        // Whoever had the dead one loses this at most: it is what ICMP answers.
+        client.send(b"2");
+        let mut answer = client.ask("3");
+        if answer == "b2" {
+            answer = String::from_utf8(client.answer()).unwrap();
+        }
+        assert_eq!(answer, "b3");
     }
 }
 
