@@ -152,7 +152,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --load-bound --quarantine --no-last-resort --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-file --metrics --metrics-detail --print-config --help --version demo ctl status top run reload upgrade check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --load-bound --quarantine --no-last-resort --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ocsp --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-file --metrics --metrics-detail --print-config --help --version demo ctl status top run reload upgrade check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -247,6 +247,26 @@ _evenkeel() {
                     return 0
                     ;;
                 --tls-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-min)
+                    COMPREPLY=($(compgen -W "1.2 1.3" -- "${cur}"))
+                    return 0
+                    ;;
+                --tls-ocsp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-clients)
+                    COMPREPLY=($(compgen -W "off request require" -- "${cur}"))
+                    return 0
+                    ;;
+                --tls-clients-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-clients-crl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

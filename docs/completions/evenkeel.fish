@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -65,6 +65,14 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-cert -d 'Terminat
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-key -d 'Where the key of a certificate is [default: in the certificate\'s file]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-alpn -d 'Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-timeout -d 'How long a TLS handshake may take' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-min -d 'Oldest version of TLS that clients may speak: 1.2 or 1.3' -r -f -a "1.2\t''
+1.3\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-ocsp -d 'Answer of the authority about revocation (OCSP, DER) for the --tls-cert of the same place' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients -d 'Certificates of clients: off, request or require' -r -f -a "off\t''
+request\t''
+require\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients-ca -d 'Authorities that may sign certificates of clients, PEM file or directory [default: the system\'s]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients-crl -d 'Lists of revoked certificates of clients, PEM' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls -d 'Use TLS with backends: verify their certificates, or insecure to trust anybody, or off' -r -f -a "off\t''
 verify\t''
 insecure\t''"
@@ -302,7 +310,7 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand balance" -s p -d 'dump
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s A -d 'directory of CA certificates' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s B -d 'where to send denied clients' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s C -d 'listen for penctl(1) here, or on /path' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s E -d 'TLS certificate; not in this version' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s E -d 'TLS certificate' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s F -d 'commands to start with, read again on HUP' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s G -d 'file of CA certificates' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand pen" -s K -d 'key of the TLS certificate' -r

@@ -1,7 +1,7 @@
 complete -c pen -s A -d 'directory of CA certificates' -r
 complete -c pen -s B -d 'where to send denied clients' -r
 complete -c pen -s C -d 'listen for penctl(1) here, or on /path' -r
-complete -c pen -s E -d 'TLS certificate; not in this version' -r
+complete -c pen -s E -d 'TLS certificate' -r
 complete -c pen -s F -d 'commands to start with, read again on HUP' -r
 complete -c pen -s G -d 'file of CA certificates' -r
 complete -c pen -s K -d 'key of the TLS certificate' -r

@@ -18,7 +18,7 @@ fuzz_target!(|input: Input<'_>| {
 });
 
 fn rewrite<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut forwarded = Forwarded::new(Some([192, 0, 2, 7].into()));
+    let mut forwarded = Forwarded::new(Some([192, 0, 2, 7].into()), false);
     let mut output = Vec::new();
     for piece in pieces {
         if forwarded.passes(piece) {

@@ -25,6 +25,7 @@ mod script;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod write;
 
 pub use crate::classic::{OptionRow, take_print_config};
@@ -41,6 +42,7 @@ pub use script::{
     Surroundings,
 };
 pub use settings::{FastClose, PenServer, PenSettings, ServerAddress};
+pub use tls::{PenTls, TlsCommand};
 pub use write::{Clock, lines};
 
 /// Access lists there are, numbered from zero.

@@ -22,7 +22,9 @@ use sys::errors::{reason, with_causes};
 
 use crate::output::{OutputError, complain, finish, print};
 use classics::pen::replies::server_table;
-use classics::pen::{Names, PenArgs, PenError, PenSettings, host_and_port, take_print_config};
+use classics::pen::{
+    Names, PenArgs, PenError, PenSettings, PenTls, host_and_port, take_print_config,
+};
 use companion::PenCompanion;
 use config::{Bind, Host, PrintForm};
 use control::{Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path};
@@ -34,7 +36,7 @@ use operation::{ReporterSettings, observed, run_early};
 use reporter::PenReporter;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use sys::process::{Directory, service_port, user_id};
 use tokio::signal::unix::SignalKind;
@@ -134,9 +136,29 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
     all
 }
 
-fn serve(settings: PenSettings) -> Result<u8, Failure> {
+/// Leaves out what pen does without if it cannot be used. Says so.
+fn settle_tls(tls: &mut PenTls, messages: &Messages) {
+    if tls.certificate.is_some() {
+        if tls.authority_file.is_none() && tls.authority_directory.is_none() {
+            messages.say("SSL: No verify locations, trying default");
+        }
+        if tls.sni_path.as_ref().is_some_and(|path| !Path::new(path).is_dir()) {
+            messages
+                .say("ssl_sni_path: there is no such directory; the default certificate is used");
+            tls.sni_path = None;
+        }
+        if tls.ocsp_response.as_ref().is_some_and(|path| !Path::new(path).is_file()) {
+            messages.say("ssl_ocsp_response: there is no such file; nothing is stapled");
+            tls.ocsp_response = None;
+        }
+    }
+    tls.is_fixed = true;
+}
+
+fn serve(mut settings: PenSettings) -> Result<u8, Failure> {
     let manager = ServiceManager::from_environment(!settings.foreground).map_err(in_old_words)?;
     let direct = Messages::direct(true);
+    settle_tls(&mut settings.tls, &direct);
     if settings.debug > 0 {
         direct.say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
         for line in server_table(&settings) {
@@ -257,6 +279,10 @@ fn in_old_words(error: StartError) -> Failure {
         StartError::PidFile { path, .. } => PenError::PidFile(path.display().to_string()),
         StartError::Companion { what, source } => {
             return Failure::Start(format!("{what}: {}", reason(&source)));
+        }
+        StartError::Certificate(error) => {
+            let cause = with_causes(&*error);
+            return Failure::Start(format!("Unable to create default context: {cause}"));
         }
         error => return Failure::Start(with_causes(&error)),
     };

@@ -4,7 +4,7 @@ use crate::words::Choice;
 use crate::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
     LogSessions, MetricsDetail, PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier,
-    Tls,
+    Tls, TlsVersion,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Policy, ProxyPeers,
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendTls, Cut, FlowRules, KeepAlive, Limit, SendProxy, Source, SpliceMode, Starttls, Timeouts,
+    BackendTls, ClientCertificates, Cut, FlowRules, KeepAlive, Limit, SendProxy, Source,
+    SpliceMode, Starttls, Timeouts,
 };
 
 /// A configuration. Names are unique, and so are the ports of listeners.
@@ -307,11 +308,29 @@ fn routes() -> impl Strategy<Value = (Vec<Route>, Duration, Option<Starttls>)> {
 fn tls() -> impl Strategy<Value = Tls> {
     let paths = |least: usize| prop::collection::vec(path(), least..3);
     let protocols = prop::collection::vec(select(vec!["h2", "http/1.1", "postgresql"]), 0..3);
-    (paths(1), paths(0), protocols, span()).prop_map(|(certificates, keys, protocols, timeout)| {
-        let protocols = protocols.into_iter().map(str::to_owned).collect();
-        let timeout = timeout.max(Duration::from_millis(1));
-        Tls { certificates, keys, protocols, timeout }
-    })
+    let modes = select(vec![ClientCertificates::Request, ClientCertificates::Require]);
+    let clients = of((modes, paths(0), paths(0)));
+    let versions = select(vec![TlsVersion::V1_2, TlsVersion::V1_3]);
+    let files = (paths(1), paths(0), of(path()));
+    (files, protocols, span(), clients, versions).prop_map(
+        |((certificates, keys, staple), protocols, timeout, clients, oldest)| {
+            let protocols = protocols.into_iter().map(str::to_owned).collect();
+            let timeout = timeout.max(Duration::from_millis(1));
+            let (clients, client_authorities, revocations) = clients.unwrap_or_default();
+            let staples = staple.into_iter().collect();
+            Tls {
+                certificates,
+                keys,
+                protocols,
+                timeout,
+                oldest,
+                clients,
+                client_authorities,
+                revocations,
+                staples,
+            }
+        },
+    )
 }
 
 fn listener(number: u16) -> impl Strategy<Value = Listener> {

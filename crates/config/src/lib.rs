@@ -43,7 +43,7 @@ pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Family, Host, Limits, Listener,
     LogFormat, LogSessions, MetricsDetail, PeriodicProbe, Pool, PoolTls, Process, Protocol, Route,
-    StateDirectory, Tier, Tls,
+    StateDirectory, Tier, Tls, TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendId, BackendTls, Cut, FlowRules, Limit, ListenerId, SendProxy, Source, SpliceMode,
-    Starttls, Timeouts,
+    BackendId, BackendTls, ClientCertificates, Cut, FlowRules, Limit, ListenerId, SendProxy,
+    Source, SpliceMode, Starttls, Timeouts,
 };
 
 /// The complete configuration of a balancer.
@@ -88,8 +88,8 @@ pub struct Route {
 /// How TLS with clients is terminated.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tls {
-    /// The files of the certificate chains, at least one. The first is the default for clients that
-    /// ask for no name, or an unknown one.
+    /// The files of the certificate chains, at least one, or directories. The first is the default
+    /// for clients that ask for no name, or an unknown one.
     pub certificates: Vec<PathBuf>,
     /// Files with private keys, in any order. Default: the keys are in the files of the certificates.
     pub keys: Vec<PathBuf>,
@@ -97,6 +97,28 @@ pub struct Tls {
     pub protocols: Vec<String>,
     /// How long a handshake may take. Default 10 s.
     pub timeout: Duration,
+    /// The oldest version that is spoken. Default 1.2.
+    pub oldest: TlsVersion,
+    /// Whether clients are asked for certificates. Default: they are not.
+    pub clients: ClientCertificates,
+    /// Files of the authorities that may sign these, or directories. Default: those of the system.
+    pub client_authorities: Vec<PathBuf>,
+    /// Files with lists of revoked certificates of clients. If there are any, each authority must
+    /// have one. Default: none.
+    pub revocations: Vec<PathBuf>,
+    /// Files with the authority's answer about revocation (OCSP), for the certificates of the same
+    /// places. Default: none.
+    pub staples: Vec<PathBuf>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsVersion {
+    /// 1.2
+    #[default]
+    V1_2,
+    /// 1.3
+    V1_3,
 }
 
 /// A local address to listen on.
@@ -502,6 +524,22 @@ impl PeriodicProbe {
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
     /// The default of [`PeriodicProbe::timeout`].
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificates: Vec::new(),
+            keys: Vec::new(),
+            protocols: Vec::new(),
+            timeout: Self::DEFAULT_TIMEOUT,
+            oldest: TlsVersion::default(),
+            clients: ClientCertificates::default(),
+            client_authorities: Vec::new(),
+            revocations: Vec::new(),
+            staples: Vec::new(),
+        }
+    }
 }
 
 impl Tls {

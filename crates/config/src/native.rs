@@ -23,7 +23,9 @@ pub use services::{Start, Typed, parse};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
-use crate::{BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, StateDirectory};
+use crate::{
+    BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, StateDirectory, TlsVersion,
+};
 use balancing::{AdminState, FailoverScope, LoadBound, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -33,7 +35,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
-use terms::{BackendTls, Cut, Limit, SendProxy, SpliceMode};
+use terms::{BackendTls, ClientCertificates, Cut, Limit, SendProxy, SpliceMode};
 
 /// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -172,6 +174,24 @@ pub struct NativeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", requires = "tls_cert")]
     #[arg(value_parser = parse_nonzero_duration, help_heading = TLS)]
     pub tls_timeout: Span,
+    /// Oldest version of TLS that clients may speak: 1.2 or 1.3
+    #[arg(long, value_name = "VERSION", default_value = "1.2", hide_possible_values = true)]
+    #[arg(requires = "tls_cert", value_parser = TlsVersion::parser(), help_heading = TLS)]
+    pub tls_min: TlsVersion,
+    /// Answer of the authority about revocation (OCSP, DER) for the --tls-cert of the same place
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
+    pub tls_ocsp: Vec<PathBuf>,
+    /// Certificates of clients: off, request or require
+    #[arg(long, value_name = "WHETHER", default_value = "off", hide_possible_values = true)]
+    #[arg(requires = "tls_cert", value_parser = ClientCertificates::parser(), help_heading = TLS)]
+    pub tls_clients: ClientCertificates,
+    /// Authorities that may sign certificates of clients, PEM file or directory [default: the
+    /// system's]
+    #[arg(long, value_name = "PATH", requires = "tls_clients", help_heading = TLS)]
+    pub tls_clients_ca: Vec<PathBuf>,
+    /// Lists of revoked certificates of clients, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_clients", help_heading = TLS)]
+    pub tls_clients_crl: Vec<PathBuf>,
     /// Use TLS with backends: verify their certificates, or insecure to trust anybody, or off
     #[arg(long, value_name = "HOW", default_value = "off", hide_possible_values = true)]
     #[arg(value_parser = BackendTls::parser(), help_heading = TLS)]

@@ -19,7 +19,18 @@ const TCP_ONLY: [&str; 11] = [
     "cut",
 ];
 /// Options of listeners that clients of UDP must not get around.
-const NEVER_UDP: [&str; 5] = ["accept-proxy", "tls-cert", "tls-key", "tls-alpn", "tls-timeout"];
+const NEVER_UDP: [&str; 10] = [
+    "accept-proxy",
+    "tls-cert",
+    "tls-key",
+    "tls-alpn",
+    "tls-timeout",
+    "tls-min",
+    "tls-ocsp",
+    "tls-clients",
+    "tls-clients-ca",
+    "tls-clients-crl",
+];
 /// Options of listeners that only UDP has a use for.
 const UDP_ONLY: [&str; 4] = ["flow-timeout", "requests", "responses", "retry-after"];
 

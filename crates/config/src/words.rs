@@ -1,9 +1,9 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::{EventKind, Family, LogFormat, LogSessions, MetricsDetail, Protocol};
+use crate::{EventKind, Family, LogFormat, LogSessions, MetricsDetail, Protocol, TlsVersion};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use terms::{BackendTls, Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
+use terms::{BackendTls, ClientCertificates, Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
 
 /// How `--print-config` prints a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,15 @@ impl Choice for SendProxy {
 
 impl Choice for Starttls {
     const WORDS: &'static [(&'static str, Self)] = &[("postgresql", Self::Postgresql)];
+}
+
+impl Choice for ClientCertificates {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("request", Self::Request), ("require", Self::Require)];
+}
+
+impl Choice for TlsVersion {
+    const WORDS: &'static [(&'static str, Self)] = &[("1.2", Self::V1_2), ("1.3", Self::V1_3)];
 }
 
 impl Choice for BackendTls {
@@ -186,6 +195,8 @@ mod tests {
         check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[Cut::Reset, Cut::Close]);
+        check(&[TlsVersion::V1_2, TlsVersion::V1_3]);
+        check(&[ClientCertificates::Off, ClientCertificates::Request, ClientCertificates::Require]);
         check(&[BackendTls::Off, BackendTls::Verify, BackendTls::Insecure]);
         check(&[LogFormat::Text, LogFormat::Json]);
         check(&[LogSessions::All, LogSessions::Problems, LogSessions::None]);

@@ -72,6 +72,11 @@ LISTENER = {
     "tls-key": ["/etc/tls/site.key"],
     "tls-alpn": ["h2", ["h2", "http/1.1"]],
     "tls-timeout": TIMES,
+    "tls-min": ["1.2", "1.3"],
+    "tls-ocsp": ["/etc/tls/site.ocsp"],
+    "tls-clients": ["off", "request", "require"],
+    "tls-clients-ca": ["/etc/tls/ca.pem", ["/etc/tls/a.pem", "/etc/tls/cas"]],
+    "tls-clients-crl": ["/etc/tls/crl.pem"],
     "requests": COUNTS,
     "responses": COUNTS,
     "retry-after": TIMES,
@@ -170,7 +175,10 @@ def settled(table):
         for key in ["probe-interval", "probe-timeout", "probe-port"]:
             table.pop(key, None)
     if "tls-cert" not in table:
-        for key in ["tls-key", "tls-alpn", "tls-timeout"]:
+        for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-clients"]:
+            table.pop(key, None)
+    if "tls-clients" not in table:
+        for key in ["tls-clients-ca", "tls-clients-crl"]:
             table.pop(key, None)
     if "backend-tls-cert" not in table:
         table.pop("backend-tls-key", None)

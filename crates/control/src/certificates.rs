@@ -5,16 +5,17 @@
 //! while the user is watching, at a reload by the [`Desk`](crate::desk::Desk), and by [`Renewals`]
 //! when they have changed.
 
-use config::{ClientTls, Config, Tls};
+use config::{ClientTls, Config, Tls, TlsVersion};
 use std::collections::{HashMap, HashSet};
 use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use terms::{ConnectorId, Encryption};
+use terms::{ClientCertificates, ConnectorId, Encryption};
 use tls::{
-    Acceptor, Connector, ConnectorMaterial, Connectors, Material, MaterialError, PemFile, Tickets,
+    Acceptor, CertificateFile, ClientsMaterial, Connector, ConnectorMaterial, Connectors, Material,
+    MaterialError, PemFile, Tickets,
 };
 
 mod renewals;
@@ -41,6 +42,18 @@ pub enum CertificateError {
     /// The system has no file of authorities, or none that we know of.
     #[error("this system has no list of trusted authorities; name one with backend-tls-ca")]
     NoAuthorities,
+    /// A directory has no certificate.
+    #[error("there is no certificate in {}; it needs files *.pem or *.crt", path.display())]
+    EmptyDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory has too many files.
+    #[error("there are more than {DIRECTORY_FILES_MAX} files in {}", path.display())]
+    FullDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The files have not been read.
     #[error("certificates have not been read: {0}")]
     Unread(String),
@@ -134,7 +147,9 @@ impl Files {
         };
         let mut hasher = DefaultHasher::new();
         match &material {
-            Ok(Either::Acceptor(it)) => (&it.certificates, &it.keys).hash(&mut hasher),
+            Ok(Either::Acceptor(it)) => {
+                (&it.certificates, &it.keys, &it.clients).hash(&mut hasher);
+            }
             Ok(Either::Connector(it)) => {
                 (&it.authorities, &it.certificate, &it.key).hash(&mut hasher);
             }
@@ -155,19 +170,113 @@ impl Files {
 }
 
 fn material(tls: &Tls) -> Result<Material, CertificateError> {
+    let mut keys = read_files(&tls.keys)?;
+    let mut certificates = Vec::new();
+    for (path, place) in tls.certificates.iter().zip(0..) {
+        let first = certificates.len();
+        match path.is_dir() {
+            true => read_directory(path, &mut certificates, &mut keys)?,
+            false => {
+                let (file, name) = (read_file(path)?, None);
+                certificates.push(CertificateFile { file, name, staple: None });
+            }
+        }
+        if let (Some(staple), Some(it)) = (tls.staples.get(place), certificates.get_mut(first)) {
+            it.staple = Some(read_file(staple)?.text);
+        }
+    }
+    let clients = match tls.clients {
+        ClientCertificates::Off => None,
+        mode => Some(ClientsMaterial {
+            are_required: mode == ClientCertificates::Require,
+            authorities: authorities(&tls.client_authorities)?,
+            revocations: read_files(&tls.revocations)?,
+        }),
+    };
     Ok(Material {
-        certificates: read_files(&tls.certificates)?,
-        keys: read_files(&tls.keys)?,
+        certificates,
+        keys,
         protocols: tls.protocols.clone(),
+        clients,
+        is_1_3_only: tls.oldest == TlsVersion::V1_3,
     })
 }
 
+/// Reads what is in a directory: certificates in `*.pem` and `*.crt`, which are also for the names
+/// that their files have, with their OCSP answers in `*.ocsp`, and keys in `*.key`.
+fn read_directory(
+    directory: &Path,
+    certificates: &mut Vec<CertificateFile>,
+    keys: &mut Vec<PemFile>,
+) -> Result<(), CertificateError> {
+    let before = certificates.len();
+    for path in files_in(directory)? {
+        match path.extension().and_then(|it| it.to_str()) {
+            Some("pem" | "crt") => {
+                let name = path.file_stem().and_then(|it| it.to_str()).map(str::to_owned);
+                let staple = path.with_extension("ocsp");
+                let staple = match staple.exists() {
+                    true => Some(read_file(&staple)?.text),
+                    false => None,
+                };
+                certificates.push(CertificateFile { file: read_file(&path)?, name, staple });
+            }
+            Some("key") => keys.push(read_file(&path)?),
+            _ => {}
+        }
+    }
+    match certificates.len() > before {
+        true => Ok(()),
+        false => Err(CertificateError::EmptyDirectory { path: directory.to_owned() }),
+    }
+}
+
+/// The files of a directory, by name.
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>, CertificateError> {
+    let failed = |source| CertificateError::File { path: directory.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in directory.read_dir().map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+        if paths.len() > DIRECTORY_FILES_MAX {
+            return Err(CertificateError::FullDirectory { path: directory.to_owned() });
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The most files that a directory of certificates may have.
+const DIRECTORY_FILES_MAX: usize = 10_000;
+
+/// The certificates of authorities in these files and directories, or of the system.
+fn authorities(paths: &[PathBuf]) -> Result<Vec<PemFile>, CertificateError> {
+    if paths.is_empty() {
+        return Ok(vec![read_file(&system_authorities()?)?]);
+    }
+    let mut all = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            false => all.push(read_file(path)?),
+            true => {
+                // Directories of authorities have links by hash, and whatever else.
+                let files = files_in(path)?.into_iter().filter(|it| it.is_file());
+                let files = files.map(|it| read_file(&it)).collect::<Result<Vec<_>, _>>()?;
+                let has_certificate =
+                    |it: &PemFile| it.text.windows(BEGIN.len()).any(|text| text == BEGIN);
+                all.extend(files.into_iter().filter(has_certificate));
+            }
+        }
+    }
+    Ok(all)
+}
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 fn connector_material(tls: &ClientTls) -> Result<ConnectorMaterial, CertificateError> {
     let one = |path: &Option<PathBuf>| path.as_deref().map(read_file).transpose();
-    let authorities = match tls.authorities.as_slice() {
-        _ if !tls.verifies => None,
-        [] => Some(vec![read_file(&system_authorities()?)?]),
-        files => Some(read_files(files)?),
+    let authorities = match tls.verifies {
+        true => Some(authorities(&tls.authorities)?),
+        false => None,
     };
     Ok(ConnectorMaterial {
         authorities,
@@ -273,6 +382,11 @@ impl Certificates {
 
     fn with_tickets(&mut self, made: Made) -> Result<Made, Arc<CertificateError>> {
         Ok(match made {
+            // Whoever resumes is not verified again, so that what is revoked must end old tickets.
+            Made::Acceptor(acceptor) if acceptor.verifies_clients() => {
+                let own = Tickets::new().map_err(|error| Arc::new(error.into()))?;
+                Made::Acceptor(acceptor.with_tickets(&own))
+            }
             Made::Acceptor(acceptor) => Made::Acceptor(acceptor.with_tickets(self.tickets()?)),
             made @ Made::Connector(_) => made,
         })

@@ -72,7 +72,7 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
     let listener = instance.listener_name(ended.listener);
     let nobody = "-";
     let (client, peer) = (EndOf(ended.client), EndOf(ended.peer));
-    let mut fields = Vec::with_capacity(22); // all that there can be
+    let mut fields = Vec::with_capacity(23); // all that there can be
     fields.extend([
         ("session", Value::Count(ended.session)),
         ("listener", Value::Text(&listener)),
@@ -86,6 +86,9 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
     }
     if let Some((version, cipher)) = ended.tls.as_ref().and_then(|tls| tls.agreed.as_ref()) {
         fields.extend([("tls", Value::Text(version)), ("cipher", Value::Text(cipher))]);
+    }
+    if let Some(name) = ended.tls.as_ref().and_then(|tls| tls.peer_name.as_ref()) {
+        fields.push(("client-name", Value::Text(name)));
     }
     match &ended.backend {
         Some(backend) => fields.push(("backend", Value::Text(&backend.name))),

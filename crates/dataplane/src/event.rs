@@ -132,6 +132,8 @@ impl Ended {
 pub struct TlsSummary {
     /// The version, such as `1.3`, and the cipher suite, once they had been agreed upon.
     pub agreed: Option<(&'static str, &'static str)>,
+    /// The name in the peer's certificate, if it has shown one.
+    pub peer_name: Option<String>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
 }

@@ -186,7 +186,9 @@ impl Session {
         now: Instant,
     ) -> Self {
         let settings = listener.settings();
-        let extras = settings.forwarded_headers.then(|| Box::new(Extras::rewriting(peer)));
+        let extras = settings
+            .forwarded_headers
+            .then(|| Box::new(Extras::rewriting(peer, settings.tls.is_some())));
         let link = Link::new(Default::default(), Default::default(), settings.splice, now);
         Self {
             number,
@@ -270,10 +272,11 @@ impl Session {
     /// Makes it the session of a client that a proxy announced.
     pub fn announce(&mut self, client: Option<SocketAddr>, announced: Announced) {
         self.client = client.map(address_and_port);
+        let is_tls = self.listener.settings().tls.is_some();
         let extras = self.extras.get_or_insert_default();
         extras.announced = Some(Box::new(announced));
         if extras.forwarded.is_some() {
-            extras.forwarded = Some(forwarded(client));
+            extras.forwarded = Some(forwarded(client, is_tls));
         }
     }
 
@@ -602,13 +605,13 @@ pub(crate) fn micros(micros: u32) -> Option<Duration> {
 
 impl Extras {
     /// For a session whose client's HTTP requests are given headers.
-    fn rewriting(client: Option<SocketAddr>) -> Self {
-        Self { forwarded: Some(forwarded(client)), ..Self::default() }
+    fn rewriting(client: Option<SocketAddr>, is_tls: bool) -> Self {
+        Self { forwarded: Some(forwarded(client, is_tls)), ..Self::default() }
     }
 }
 
-fn forwarded(client: Option<SocketAddr>) -> Box<Forwarded> {
-    Box::new(Forwarded::new(client.map(|client| client.ip())))
+fn forwarded(client: Option<SocketAddr>, is_tls: bool) -> Box<Forwarded> {
+    Box::new(Forwarded::new(client.map(|client| client.ip()), is_tls))
 }
 
 fn address_and_port(address: SocketAddr) -> (IpAddr, u16) {

@@ -588,7 +588,8 @@ fn summary(tls: Option<&Secure>, is_explained: bool) -> Option<Box<TlsSummary>> 
     let tls = tls?;
     let loss = tls.loss().filter(|loss| is_explained && !matches!(loss, Loss::Socket));
     let (agreed, failure) = (tls.channel.agreed(), loss.map(ToString::to_string));
-    Some(Box::new(TlsSummary { agreed, failure }))
+    let peer_name = tls.channel.peer_name();
+    Some(Box::new(TlsSummary { agreed, peer_name, failure }))
 }
 
 /// Sends an end of file, and reads what is there: unread bytes would turn the close into a reset.

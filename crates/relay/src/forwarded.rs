@@ -23,6 +23,8 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forwarded {
     client: Option<IpAddr>,
+    /// Whether they come through TLS.
+    is_tls: bool,
     state: State,
     head: Head,
     /// The end of a head's last line, and perhaps half of an empty line.
@@ -94,10 +96,12 @@ const HEAD_READ_BYTES: usize = 64 << 10;
 const VERSION: &[u8] = b"HTTP/1.";
 
 impl Forwarded {
-    /// For the requests of this client. A client of a Unix socket has no address.
+    /// For the requests of this client, which may come through TLS. A client of a Unix socket has no
+    /// address.
     #[must_use]
-    pub fn new(client: Option<IpAddr>) -> Self {
+    pub fn new(client: Option<IpAddr>, is_tls: bool) -> Self {
         Self {
+            is_tls,
             client: client.map(|client| client.to_canonical()),
             state: State::Start,
             head: Head::default(),
@@ -305,7 +309,8 @@ impl Forwarded {
     fn insert(&mut self, output: &mut Vec<u8>) {
         // Writing to a vector does not fail.
         if !self.head.has(Field::ForwardedProto) {
-            let _ = write!(output, "\r\nX-Forwarded-Proto: http");
+            let protocol = if self.is_tls { "https" } else { "http" };
+            let _ = write!(output, "\r\nX-Forwarded-Proto: {protocol}");
         }
         if let Some(client) = self.client
             && !self.head.has(Field::ForwardedFor)

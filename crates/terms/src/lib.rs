@@ -7,6 +7,7 @@
 
 mod address;
 mod backend;
+mod client_certificates;
 mod connect;
 mod encryption;
 mod flows;
@@ -20,6 +21,7 @@ mod timeouts;
 
 pub use address::{Address, Source};
 pub use backend::BackendId;
+pub use client_certificates::ClientCertificates;
 pub use connect::{ConnectFailure, FailureKind};
 pub use encryption::{BackendTls, ConnectorId, Encryption, TlsFault};
 pub use flows::FlowRules;

@@ -1,38 +1,46 @@
 //! What a listener terminates TLS with.
 
+use crate::clients::{ClientsMaterial, verifier};
 use crate::error::{MaterialError, at};
-use crate::identity::{IdentityError, chain, identity, keys};
+use crate::identity::{IdentityError, PemFile, chain, identity, keys};
 use crate::names::ByName;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use std::path::PathBuf;
+use rustls::version::{TLS12, TLS13};
 use std::sync::Arc;
 
 /// Certificates, keys and rules in the form in which connections use them.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     pub(crate) config: Arc<ServerConfig>,
-}
-
-/// A file that was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PemFile {
-    /// Where it was.
-    pub path: PathBuf,
-    /// What was in it.
-    pub text: Vec<u8>,
+    verifies_clients: bool,
 }
 
 /// What an [`Acceptor`] is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Material {
     /// Certificate chains, the default first. The keys may be in the same files.
-    pub certificates: Vec<PemFile>,
+    pub certificates: Vec<CertificateFile>,
     /// Keys, in any order.
     pub keys: Vec<PemFile>,
     /// The protocols offered by ALPN, best first.
     pub protocols: Vec<String>,
+    /// Which certificates of clients are asked for, if any are.
+    pub clients: Option<ClientsMaterial>,
+    /// Whether only TLS 1.3 is spoken.
+    pub is_1_3_only: bool,
+}
+
+/// A certificate chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CertificateFile {
+    /// The file.
+    pub file: PemFile,
+    /// A name besides those in the certificate.
+    pub name: Option<String>,
+    /// The answer of the authority about its revocation (OCSP), in DER. Clients that ask get it.
+    pub staple: Option<Vec<u8>>,
 }
 
 impl Acceptor {
@@ -50,18 +58,32 @@ impl Acceptor {
             }
             all_keys.extend(found);
         }
-        for PemFile { path, text } in &material.certificates {
+        for CertificateFile { file: PemFile { path, text }, name, staple } in &material.certificates
+        {
             let chain = chain(text).map_err(at(path))?;
             let own = keys(text).map_err(at(path))?;
-            let identity = identity(&chain, own.iter().chain(&all_keys), None).map_err(at(path))?;
-            names.add(Arc::new(identity)).map_err(at(path))?;
+            let all = own.iter().chain(&all_keys);
+            let identity = identity(&chain, all, staple.clone()).map_err(at(path))?;
+            names.add(Arc::new(identity), name.as_deref()).map_err(at(path))?;
         }
-        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()?;
-        let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(names));
+        let provider = Arc::new(default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let versions: &[_] = if material.is_1_3_only { &[&TLS13] } else { &[&TLS13, &TLS12] };
+        let builder = builder.with_protocol_versions(versions)?;
+        let builder = match &material.clients {
+            Some(clients) => builder.with_client_cert_verifier(verifier(clients, &provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols = material.protocols.iter().map(|it| it.clone().into()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), verifies_clients: material.clients.is_some() })
+    }
+
+    /// Whether clients are asked for certificates.
+    #[must_use]
+    pub fn verifies_clients(&self) -> bool {
+        self.verifies_clients
     }
 
     /// The same, with these keys for resumption.
@@ -69,7 +91,7 @@ impl Acceptor {
     pub fn with_tickets(&self, tickets: &Tickets) -> Self {
         let mut config = ServerConfig::clone(&self.config);
         config.ticketer = Arc::clone(&tickets.0);
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), ..*self }
     }
 }
 

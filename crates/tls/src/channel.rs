@@ -1,6 +1,7 @@
 //! One connection's records: the handshake, plain bytes from records, and records from plain bytes.
 
 use crate::acceptor::Acceptor;
+use crate::clients::common_name;
 use crate::connector::Connector;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -139,6 +140,12 @@ impl Channel {
             _ => return None,
         };
         Some((version, common.negotiated_cipher_suite()?.suite().as_str()?))
+    }
+
+    /// The name in the peer's certificate (its common name), if it has shown one.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<String> {
+        common_name(self.common().peer_certificates()?.first()?)
     }
 
     fn common(&self) -> &CommonState {

@@ -1,8 +1,7 @@
 //! What connections to backends use TLS with.
 
-use crate::acceptor::PemFile;
 use crate::error::{MaterialError, at};
-use crate::identity::{IdentityError, certificates, chain, identity, keys};
+use crate::identity::{IdentityError, PemFile, certificates, chain, identity, keys};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ResolvesClientCert};
 use rustls::crypto::aws_lc_rs::default_provider;

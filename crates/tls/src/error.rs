@@ -2,6 +2,7 @@
 
 use crate::identity::IdentityError;
 use rustls::Error;
+use rustls::server::VerifierBuilderError;
 use std::path::{Path, PathBuf};
 
 /// Why there is no [`Acceptor`](crate::Acceptor), or no [`Connector`](crate::Connector).
@@ -15,6 +16,9 @@ pub enum MaterialError {
         /// What is wrong with it.
         source: IdentityError,
     },
+    /// The certificates of clients could not be verified with this.
+    #[error("certificates of clients cannot be verified")]
+    Clients(#[from] VerifierBuilderError),
     /// The library refuses the whole.
     #[error("TLS cannot be set up")]
     Library(#[from] Error),

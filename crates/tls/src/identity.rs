@@ -5,7 +5,17 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// A file that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PemFile {
+    /// Where it was.
+    pub path: PathBuf,
+    /// What was in it.
+    pub text: Vec<u8>,
+}
 
 /// What is wrong with certificates and keys.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +29,11 @@ pub enum IdentityError {
     /// No certificate can be used as that of an authority.
     #[error("there is no usable certificate of an authority in it")]
     NoAuthority,
+    /// There is no list of revoked certificates.
+    #[error(
+        "there is no list of revoked certificates in it; the file needs `-----BEGIN X509 CRL-----`"
+    )]
+    NoRevocations,
     /// There is no key.
     #[error("there is no private key in it; the file needs `-----BEGIN PRIVATE KEY-----`")]
     NoKey,

@@ -10,18 +10,20 @@
 
 mod acceptor;
 mod channel;
+mod clients;
 mod connector;
 mod connectors;
 mod error;
 mod identity;
 mod names;
 
-pub use acceptor::{Acceptor, Material, PemFile, Tickets};
+pub use acceptor::{Acceptor, CertificateFile, Material, Tickets};
 pub use channel::{Channel, Failure, Opened, RECORDS_ROOM, Shaken};
+pub use clients::ClientsMaterial;
 pub use connector::{Connector, ConnectorMaterial};
 pub use connectors::Connectors;
 pub use error::MaterialError;
-pub use identity::IdentityError;
+pub use identity::{IdentityError, PemFile};
 
 #[cfg(test)]
 mod tests;

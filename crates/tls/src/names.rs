@@ -17,14 +17,19 @@ pub(crate) struct ByName {
 }
 
 impl ByName {
-    /// Adds a certificate under all of its names. The earliest one of each name and kind of key is
-    /// preferred.
-    pub fn add(&mut self, identity: Identity) -> Result<(), IdentityError> {
+    /// Adds a certificate under all of its names, and one more. The earliest one of each name and
+    /// kind of key is preferred.
+    pub fn add(&mut self, identity: Identity, more: Option<&str>) -> Result<(), IdentityError> {
         let unreadable = |error| IdentityError::Certificate(Error::General(format!("{error}")));
         let certificate = identity.cert.first().ok_or(IdentityError::NoCertificate)?;
         let certificate = EndEntityCert::try_from(certificate).map_err(unreadable)?;
-        let names: Vec<_> =
-            certificate.valid_dns_names().map(|name| name.to_ascii_lowercase()).collect();
+        let mut names: Vec<_> = certificate
+            .valid_dns_names()
+            .chain(more)
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
         let is_same = self.default.is_empty()
             || names.iter().any(|name| {
                 let first = self.names.get(name.as_str()).and_then(|it| it.first());

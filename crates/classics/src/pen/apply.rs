@@ -100,7 +100,10 @@ impl PenSettings {
                 self.dsr_if.get_or_insert_with(|| interface.clone());
                 complaint(not_yet("dsr_if", "direct server return"))
             }
-            PenCommand::Tls(word) => complaint(not_yet(word, "TLS")),
+            PenCommand::Tls(command) => match self.tls.apply(command) {
+                Some(text) => complaint(text.to_owned()),
+                None => Applied::default(),
+            },
             PenCommand::Exit if self.exit_enabled => effect(Effect::Exit),
             PenCommand::Exit => reply("Exit is not enabled; restart with -X flag\n".to_owned()),
             PenCommand::Include(path) => effect(Effect::Include(path.clone())),

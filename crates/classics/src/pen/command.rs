@@ -3,6 +3,7 @@
 use super::access::parse_entry;
 use super::address::name_needs_look_up;
 use super::commands::{COMMANDS, CommandRow};
+use super::tls::TlsCommand;
 use super::{PenListen, PenSettings};
 use crate::classic::leading_number;
 use balancing::AccessEntry;
@@ -67,8 +68,8 @@ pub enum PenCommand {
     Socket(i32),
     /// `source IP`
     Source(String),
-    /// One of the `ssl_` words, which this version does not do.
-    Tls(&'static str),
+    /// One of the `ssl_` words.
+    Tls(TlsCommand),
     /// `status`
     Status,
     /// `tcp_fastclose W`

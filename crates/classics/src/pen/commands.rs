@@ -1,6 +1,7 @@
 //! Every command of pen, in the one table that parsing, penctl(1) and the reference share.
 
 use super::command::Words;
+use super::tls::TlsCommand;
 use super::{PenCommand, Switch, Value};
 
 /// A command.
@@ -245,11 +246,44 @@ pub const COMMANDS: [CommandRow; 55] = [
         "The local address for connections to servers from now on. A bad address ends this.",
         |words| words.text().map_or(PenCommand::Nothing, PenCommand::Source),
     ),
-    tls("ssl_ciphers", "[LIST]", |_| PenCommand::Tls("ssl_ciphers")),
-    tls("ssl_client_renegotiation_interval", "[SEC]", |_| PenCommand::Nothing),
-    tls("ssl_ocsp_response", "[FILE]", |_| PenCommand::Tls("ssl_ocsp_response")),
-    tls("ssl_option", "[OPTION]", |_| PenCommand::Tls("ssl_option")),
-    tls("ssl_sni_path", "[DIR]", |_| PenCommand::Tls("ssl_sni_path")),
+    row(
+        "ssl_ciphers",
+        "[LIST]",
+        "",
+        "Ignored, with a message: TLS 1.2 has ECDHE with AES-GCM or ChaCha20-Poly1305, and nothing \
+         older.",
+        |words| PenCommand::Tls(TlsCommand::Ciphers(words.text())),
+    ),
+    nothing(
+        "ssl_client_renegotiation_interval",
+        "[SEC]",
+        "Accepted without effect: clients cannot renegotiate.",
+    ),
+    row(
+        "ssl_ocsp_response",
+        "[FILE]",
+        "",
+        "The file with the OCSP response for the certificate of -E, in DER. Before the start; it is \
+         read again whenever it has changed.",
+        |words| PenCommand::Tls(TlsCommand::OcspResponse(words.text())),
+    ),
+    row(
+        "ssl_option",
+        "[OPTION]",
+        "",
+        "Before the start: no_tlsv1.2 leaves only TLS 1.3. SSL 2 and 3 and TLS 1.0 and 1.1 are never \
+         spoken, and other options have no effect.",
+        |words| PenCommand::Tls(TlsCommand::Option(words.text())),
+    ),
+    row(
+        "ssl_sni_path",
+        "[DIR]",
+        "",
+        "Before the start, with -E: a client that asks for NAME gets the certificate of \
+         DIR/NAME.crt with its key in DIR/NAME.key and, if there is one, the OCSP response in \
+         DIR/NAME.ocsp. New and changed files are noticed.",
+        |words| PenCommand::Tls(TlsCommand::SniPath(words.text())),
+    ),
     row(
         "status",
         "",
@@ -343,10 +377,6 @@ const fn switch(name: &'static str, long: &'static str, on: Build, off: Build) -
 
 const fn nothing(name: &'static str, arguments: &'static str, long: &'static str) -> CommandRow {
     row(name, arguments, "", long, |_| PenCommand::Nothing)
-}
-
-const fn tls(name: &'static str, arguments: &'static str, build: Build) -> CommandRow {
-    row(name, arguments, "", "Accepted without effect: this version does not support TLS.", build)
 }
 
 impl CommandRow {

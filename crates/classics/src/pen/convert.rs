@@ -54,7 +54,7 @@ impl PenSettings {
             flows: FlowRules::default(),
             source,
             accept_proxy: None,
-            tls: None,
+            tls: self.tls.to_config(),
             forwarded_headers: self.http,
             dummy: self.dummy,
             routes: Vec::new(),
@@ -185,6 +185,7 @@ fn for_datagrams(listener: Listener) -> Listener {
     Listener {
         binds: binds.collect(),
         connecting_max: None,
+        tls: None,
         timeouts: Timeouts { shutdown, ..Timeouts::default() },
         flows: FlowRules { timeout: idle.unwrap_or(FLOW_TIMEOUT), ..FlowRules::default() },
         forwarded_headers: false,

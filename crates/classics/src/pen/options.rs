@@ -9,8 +9,8 @@ pub const OPTIONS: [OptionRow; 42] = [
         "dir",
         None,
         "directory of CA certificates",
-        "A directory of hashed certificates, against which client certificates are checked. \
-         Without -E it has no effect.",
+        "A directory of certificates of authorities. With -R, one of them must have signed a \
+         client's certificate.",
     ),
     value(
         'B',
@@ -33,9 +33,9 @@ pub const OPTIONS: [OptionRow; 42] = [
         'E',
         "file",
         None,
-        "TLS certificate; not in this version",
-        "The certificate of a TLS listener. This version does not support TLS towards clients \
-         and refuses to start with this option.",
+        "TLS certificate",
+        "End TLS with clients with this certificate (PEM), followed by those between it and the \
+         root. Servers are spoken to in plain text. TLS 1.2 and 1.3, and nothing older.",
     ),
     value(
         'F',
@@ -64,14 +64,15 @@ pub const OPTIONS: [OptionRow; 42] = [
         "file",
         None,
         "key of the TLS certificate",
-        "The private key of the certificate of -E. Without -E it has no effect.",
+        "The private key of the certificate of -E, by default in the same file.",
     ),
     value(
         'L',
         "protocol",
         Some("ssl23"),
         "oldest TLS protocol: ssl23, ssl2, ssl3 or tls1",
-        "Without -E it has no effect, but the name must be valid.",
+        "Accepted, and the name must be valid. With all of them, TLS 1.2 and 1.3 are spoken, and \
+         nothing older.",
     ),
     flag(
         'N',
@@ -95,7 +96,8 @@ pub const OPTIONS: [OptionRow; 42] = [
     flag(
         'R',
         "require client certificates",
-        "Serve only clients with a valid certificate. Without -E it has no effect.",
+        "With -E: serve only clients with a certificate by an authority of -G or -A, or else of the \
+         system.",
     ),
     value('S', "n", None, "accepted; changes nothing", OBSOLETE),
     value(

@@ -2,6 +2,7 @@
 
 use super::access::Entries;
 use super::address::{Names, PenListen, parse_server};
+use super::tls::PenTls;
 use super::{ACCESS_LISTS, PenArgs, PenError, PenOption};
 use crate::classic::leading_number;
 use balancing::AccessList;
@@ -88,8 +89,8 @@ pub struct PenSettings {
     pub source: Option<IpAddr>,
     /// `dsr_if`, with which this version does not start.
     pub dsr_if: Option<String>,
-    /// `-E`, with which this version does not start.
-    pub certificate: Option<String>,
+    /// `-E` and what goes with it.
+    pub tls: PenTls,
     /// `-e` as it was given.
     pub emergency_text: Option<String>,
     /// `-B` as it was given.
@@ -183,7 +184,7 @@ impl Default for PenSettings {
             tcp_fastclose: FastClose::Off,
             source: None,
             dsr_if: None,
-            certificate: None,
+            tls: PenTls::default(),
             emergency_text: None,
             abuse_text: None,
             emergency: None,
@@ -214,7 +215,11 @@ impl PenSettings {
         match letter {
             'B' => self.abuse_text = text(),
             'C' => self.control = text(),
-            'E' => self.certificate = text(),
+            'A' => self.tls.authority_directory = text(),
+            'E' => self.tls.certificate = text(),
+            'G' => self.tls.authority_file = text(),
+            'K' => self.tls.key = text(),
+            'R' => self.tls.requires_certificates = true,
             'F' => self.config_file = text(),
             'H' => self.http = true,
             'N' => (self.hash, self.roundrobin) = (true, true),
@@ -239,7 +244,7 @@ impl PenSettings {
             'w' => self.web_stats = text(),
             'x' if number > 0 => self.conn_max = number,
             'x' => self.conn_max = DEFAULT_CONNECTIONS,
-            // -c below 1, -m, -q, what is obsolete, and what is about TLS, which needs -E.
+            // -c below 1, -m, -q, what is obsolete, -L and -Z, which only allow what nobody speaks.
             _ => {}
         }
     }
@@ -300,9 +305,6 @@ impl PenSettings {
 
     fn check_supported(&self) -> Result<(), PenError> {
         let refuse = |what, advice| Err(PenError::NotYet { what, advice });
-        if self.certificate.is_some() {
-            return refuse("-E asks for TLS", "keep pen for it, or end TLS in front of Evenkeel");
-        }
         if self.listen.as_ref().is_some_and(|listen| self.cannot_listen(listen)) {
             return Err(unix_datagrams("-U with a path to listen on asks for Unix datagrams"));
         }

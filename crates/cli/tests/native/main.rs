@@ -7,6 +7,7 @@ mod support;
 
 mod admitting;
 mod announcing;
+mod certificates;
 mod checking;
 mod choosing;
 mod encrypting;

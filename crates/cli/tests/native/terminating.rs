@@ -201,7 +201,9 @@ fn a_client_that_does_not_speak_tls_is_not_passed_on() {
     let (place, _) = certified();
     let (backend, port) = (Backend::named("here"), port());
     let evenkeel = start(&place, &port, &backend, "--tls-timeout 1s");
-    Client::connect(&port).send("GET / HTTP/1.0\r\n\r\n");
+    let plain = Client::connect(&port);
+    plain.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(plain.end(), End::Eof); // not even an alert
     evenkeel.log.wait("reason=tls-handshake-failed");
     drop(Client::connect(&port)); // a health check
     evenkeel.log.wait("reason=client-fin");

@@ -2,7 +2,10 @@
 //! servers that it vouches for.
 
 use super::{Client, Port};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::client::ClientConnectionData;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +23,10 @@ use std::net::TcpStream;
 use std::ops::DerefMut;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Numbers of certificates.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 /// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -28,6 +35,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub struct Issued {
     pub certificate: String,
     pub key: String,
+    pub serial: SerialNumber,
 }
 
 impl Issued {
@@ -42,6 +50,7 @@ impl Authority {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "An Authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -51,8 +60,42 @@ impl Authority {
         let mut params = CertificateParams::new(all).unwrap();
         params.distinguished_name.push(DnType::CommonName, names[0]);
         let key = KeyPair::generate().unwrap();
+        let number = SERIALS.fetch_add(1, Relaxed);
+        params.serial_number = Some(SerialNumber::from(number));
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+        let serial = SerialNumber::from(number);
+        Issued { certificate: certificate.pem(), key: key.serialize_pem(), serial }
+    }
+
+    /// A list, in PEM, that says that these are revoked.
+    pub fn revoke(&self, issued: &[&Issued]) -> String {
+        let [begin, end] = [2025, 2099].map(|year| date_time_ymd(year, 1, 1));
+        let revoked = issued.iter().map(|it| RevokedCertParams {
+            serial_number: it.serial.clone(),
+            revocation_time: begin,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: begin,
+            next_update: end,
+            crl_number: SerialNumber::from(1u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+
+    /// What a client needs that shows this certificate.
+    pub fn trust_showing(&self, issued: &Issued) -> ClientConfig {
+        let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(self.roots());
+        builder.with_client_auth_cert(chain.map(Result::unwrap).collect(), key).unwrap()
     }
 
     /// What a server needs that has a certificate for these names.
@@ -79,7 +122,7 @@ impl Authority {
         versions: &[&'static rustls::SupportedProtocolVersion],
         clients: Arc<dyn ClientCertVerifier>,
     ) -> ServerConfig {
-        let Issued { certificate, key } = self.issue(names);
+        let Issued { certificate, key, .. } = self.issue(names);
         let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap);
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());

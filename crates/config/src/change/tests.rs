@@ -72,6 +72,7 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
             keys: Vec::new(),
             protocols: Vec::new(),
             timeout: Tls::DEFAULT_TIMEOUT,
+            ..Tls::default()
         }),
         forwarded_headers: bit(6),
         dummy: bit(7),

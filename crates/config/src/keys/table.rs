@@ -3,10 +3,10 @@
 use super::{Key, Place, Shape, Zero};
 use crate::native::STREAK_MAX;
 use crate::words::Choice;
-use crate::{Family, LogFormat, LogSessions, MetricsDetail, Protocol};
+use crate::{Family, LogFormat, LogSessions, MetricsDetail, Protocol, TlsVersion};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
-use terms::{BackendTls, Cut, SendProxy, SpliceMode, Starttls};
+use terms::{BackendTls, ClientCertificates, Cut, SendProxy, SpliceMode, Starttls};
 
 pub(super) const KEYS: &[Key] = &[
     own("process", File, Shape::Table(Process), "{ user = \"evenkeel\" }", "How the process runs"),
@@ -114,6 +114,21 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("tls-key", Listener, Shape::OneOrMore(&Shape::Text), "\"/etc/tls/web.key\"")),
     shared(option("tls-alpn", Listener, Shape::OneOrMore(&Shape::Text), "[\"h2\", \"http/1.1\"]")),
     shared(option("tls-timeout", Listener, SOME_TIME, "\"5s\"")),
+    shared(option("tls-min", Listener, Shape::Choice(TLS_VERSIONS), "\"1.3\"")),
+    shared(option("tls-ocsp", Listener, Shape::OneOrMore(&Shape::Text), "\"/etc/tls/web.ocsp\"")),
+    shared(option("tls-clients", Listener, Shape::Choice(CLIENT_CERTIFICATES), "\"require\"")),
+    shared(option(
+        "tls-clients-ca",
+        Listener,
+        Shape::OneOrMore(&Shape::Text),
+        "\"/etc/tls/ca.pem\"",
+    )),
+    shared(option(
+        "tls-clients-crl",
+        Listener,
+        Shape::OneOrMore(&Shape::Text),
+        "\"/etc/tls/crl.pem\"",
+    )),
     shared(option("max-sessions", Listener, POSITIVE, "20000")),
     shared(option("max-connecting", Listener, POSITIVE, "500")),
     shared(option("connect-timeout", Listener, SOME_TIME, "\"3s\"")),
@@ -352,6 +367,9 @@ const POLICIES: &[&str] = &words::<Policy, { Policy::WORDS.len() }>();
 const SCOPES: &[&str] = &words::<FailoverScope, { FailoverScope::WORDS.len() }>();
 const SPLICE_MODES: &[&str] = &words::<SpliceMode, { SpliceMode::WORDS.len() }>();
 const SEND_PROXY_FORMS: &[&str] = &words::<SendProxy, { SendProxy::WORDS.len() }>();
+const CLIENT_CERTIFICATES: &[&str] =
+    &words::<ClientCertificates, { ClientCertificates::WORDS.len() }>();
+const TLS_VERSIONS: &[&str] = &words::<TlsVersion, { TlsVersion::WORDS.len() }>();
 const BACKEND_TLS: &[&str] = &words::<BackendTls, { BackendTls::WORDS.len() }>();
 const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();

@@ -187,6 +187,11 @@ impl NativeArgs {
             keys: self.tls_key.clone(),
             protocols: self.tls_alpn.clone(),
             timeout: self.tls_timeout.0,
+            oldest: self.tls_min,
+            clients: self.tls_clients,
+            client_authorities: self.tls_clients_ca.clone(),
+            revocations: self.tls_clients_crl.clone(),
+            staples: self.tls_ocsp.clone(),
         })
     }
 

@@ -9,13 +9,13 @@ use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
     Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, PeriodicProbe, Pool,
-    PoolTls, Process, StateDirectory, Tls,
+    PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
 use balancing::FailoverScope;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use terms::{Cut, FlowRules, KeepAlive, Source, SpliceMode, Timeouts};
+use terms::{ClientCertificates, Cut, FlowRules, KeepAlive, Source, SpliceMode, Timeouts};
 
 /// Takes options, by their names without dashes.
 pub(crate) trait Options {
@@ -167,13 +167,28 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
 }
 
 fn tls_options(to: &mut impl Options, tls: &Tls) {
-    let Tls { certificates, keys, protocols, timeout } = tls;
+    let Tls {
+        certificates,
+        keys,
+        protocols,
+        timeout,
+        oldest,
+        clients,
+        client_authorities,
+        revocations,
+        staples,
+    } = tls;
     to.set_paths("tls-cert", certificates);
     to.set_paths("tls-key", keys);
     if !protocols.is_empty() {
         to.set_list("tls-alpn", &protocols.join(","));
     }
     to.option("tls-timeout", *timeout, Tls::DEFAULT_TIMEOUT, |limit| Span(limit).to_string());
+    to.choice("tls-min", *oldest, TlsVersion::default());
+    to.set_paths("tls-ocsp", staples);
+    to.choice("tls-clients", *clients, ClientCertificates::default());
+    to.set_paths("tls-clients-ca", client_authorities);
+    to.set_paths("tls-clients-crl", revocations);
 }
 
 fn times(to: &mut impl Options, times: &Timeouts) {

@@ -4,6 +4,7 @@ use super::{Plain, Transport};
 use crate::secure::{Loss, Records, Secure};
 use relay::{Fault, Opening, READ_BYTES_MAX, Received, Urgent, read_client_hello};
 use sys::pipe::Pipe;
+use terms::TlsFault;
 use tls::{Failure, RECORDS_ROOM};
 
 /// How much is received at once, at most.
@@ -120,7 +121,11 @@ impl Secured<'_> {
                 self.keep(&scratch[shaken.used..length], answer)?;
                 Ok(shaken.is_done)
             }
-            Err(failure) => Err(self.refuse(failure, answer)),
+            Err(failure) => {
+                // Whoever does not speak TLS cannot read an alert.
+                let speaks = failure.fault() != TlsFault::NotTls;
+                Err(self.refuse(failure, if speaks { answer } else { Vec::new() }))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ const CLIENT: &str = "192.0.2.7";
 const BOTH: &str = "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-For: 192.0.2.7";
 
 fn rewritten(pieces: &[&[u8]]) -> Vec<u8> {
-    let mut forwarded = Forwarded::new(CLIENT.parse().ok());
+    let mut forwarded = Forwarded::new(CLIENT.parse().ok(), false);
     let mut output = Vec::new();
     for piece in pieces {
         assert!(forwarded.held_len <= 3);
@@ -144,7 +144,7 @@ fn behind_a_tunnel_or_an_uncertain_body_nothing_is_touched() {
 
 #[test]
 fn only_the_end_of_a_line_waits() {
-    let mut forwarded = Forwarded::new(None);
+    let mut forwarded = Forwarded::new(None, false);
     let mut output = Vec::new();
     forwarded.rewrite(b"GET / HTTP/1.1\r\nHost: x\r\n\r", &mut output);
     assert_eq!(output, b"GET / HTTP/1.1\r\nHost: x");
@@ -155,7 +155,7 @@ fn only_the_end_of_a_line_waits() {
 
 #[test]
 fn an_ipv4_client_of_a_dual_stack_listener_is_one() {
-    let mut forwarded = Forwarded::new("::ffff:192.0.2.7".parse().ok());
+    let mut forwarded = Forwarded::new("::ffff:192.0.2.7".parse().ok(), false);
     let mut output = Vec::new();
     forwarded.rewrite(b"GET / HTTP/1.1\r\n\r\n", &mut output);
     assert!(output.ends_with(b"X-Forwarded-For: 192.0.2.7\r\n\r\n"));
@@ -297,4 +297,12 @@ proptest! {
         let output = rewritten(&[&stream]);
         prop_assert_eq!(stripped(&output), String::from_utf8_lossy(&stream));
     }
+}
+
+#[test]
+fn requests_that_come_through_tls_are_said_to() {
+    let mut forwarded = Forwarded::new(None, true);
+    let mut output = Vec::new();
+    forwarded.rewrite(b"GET / HTTP/1.1\r\n\r\n", &mut output);
+    assert_eq!(output, b"GET / HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n");
 }

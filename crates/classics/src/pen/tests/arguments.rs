@@ -67,7 +67,6 @@ fn server_operands() {
 fn what_this_version_does_not_do_is_refused() {
     let refusal = |what| format!("1: {what}, which this version of Evenkeel does not do yet; ");
     for (line, what) in [
-        ("-E /c.pem 80", "-E asks for TLS"),
         ("-U /run/pen", "-U with a path to listen on asks for Unix datagrams"),
         ("-O dsr_if_eth0 80", "dsr_if asks for direct server return"),
     ] {
