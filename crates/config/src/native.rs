@@ -41,7 +41,7 @@ use terms::{BackendTls, ClientCertificates, Cut, Limit, SendProxy, SpliceMode};
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "evenkeel",
-    version,
+    version = version(),
     about = "Distributes TCP connections and UDP flows over backends.",
     override_usage = USAGE,
     after_help = after_help(),
@@ -757,6 +757,16 @@ pub const EXAMPLES: [(&str, &str); 6] = [
     ("evenkeel 53/tcp+udp ns1 ns2", "DNS, over both protocols"),
     ("evenkeel 80 app1 app2 -- 5432 db1 ! db2", "two services in one process"),
 ];
+
+/// The release. Where the build was told the commit (`EVENKEEL_COMMIT`), that follows: a build does not
+/// ask git, so that it needs none, and is the same in every directory.
+fn version() -> String {
+    let release = env!("CARGO_PKG_VERSION");
+    match option_env!("EVENKEEL_COMMIT") {
+        Some(commit) => format!("{release} (commit {commit})"),
+        None => release.to_owned(),
+    }
+}
 
 fn after_help() -> String {
     let mut text = String::from(
