@@ -65,22 +65,22 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-cert -d 'Terminat
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-key -d 'Where the key of a certificate is [default: in the certificate\'s file]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-alpn -d 'Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-timeout -d 'How long a TLS handshake may take' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-min -d 'Oldest version of TLS that clients may speak: 1.2 or 1.3' -r -f -a "1.2\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-min -d 'Oldest version for clients: 1.2 or 1.3' -r -f -a "1.2\t''
 1.3\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-ocsp -d 'Answer of the authority about revocation (OCSP, DER) for the --tls-cert of the same place' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-ocsp -d 'OCSP answers for the certificates of the same places, DER' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients -d 'Certificates of clients: off, request or require' -r -f -a "off\t''
 request\t''
 require\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients-ca -d 'Authorities that may sign certificates of clients, PEM file or directory [default: the system\'s]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients-ca -d 'Authorities of clients, files or folders [default: system\'s]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients-crl -d 'Lists of revoked certificates of clients, PEM' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls -d 'Use TLS with backends: verify their certificates, or insecure to trust anybody, or off' -r -f -a "off\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls -d 'TLS with backends: verify, insecure or off' -r -f -a "off\t''
 verify\t''
 insecure\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-ca -d 'Authorities that may sign certificates of backends, PEM; can be repeated [default: the system\'s]' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-name -d 'Name to ask backends for, and to find in their certificates [default: each backend\'s host]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-cert -d 'Certificate chain to show to backends that ask for one, PEM' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-ca -d 'Authorities of backends, files or folders [default: system\'s]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-name -d 'Name in backends\' certificates [default: each one\'s host]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-cert -d 'Certificate to show to backends' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-key -d 'Where its key is [default: in the certificate\'s file]' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-alpn -d 'Protocols to offer backends by ALPN, best first, several with commas [default: none]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-alpn -d 'Protocols to offer backends by ALPN, with commas [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'How long to wait for a backend to accept a connection, per attempt' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session after this long without data; 0 or never disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; 0 or never disables this, now ends it at once' -r

@@ -174,43 +174,41 @@ pub struct NativeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", requires = "tls_cert")]
     #[arg(value_parser = parse_nonzero_duration, help_heading = TLS)]
     pub tls_timeout: Span,
-    /// Oldest version of TLS that clients may speak: 1.2 or 1.3
+    /// Oldest version for clients: 1.2 or 1.3
     #[arg(long, value_name = "VERSION", default_value = "1.2", hide_possible_values = true)]
     #[arg(requires = "tls_cert", value_parser = TlsVersion::parser(), help_heading = TLS)]
     pub tls_min: TlsVersion,
-    /// Answer of the authority about revocation (OCSP, DER) for the --tls-cert of the same place
+    /// OCSP answers for the certificates of the same places, DER
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
     pub tls_ocsp: Vec<PathBuf>,
     /// Certificates of clients: off, request or require
     #[arg(long, value_name = "WHETHER", default_value = "off", hide_possible_values = true)]
     #[arg(requires = "tls_cert", value_parser = ClientCertificates::parser(), help_heading = TLS)]
     pub tls_clients: ClientCertificates,
-    /// Authorities that may sign certificates of clients, PEM file or directory [default: the
-    /// system's]
+    /// Authorities of clients, files or folders [default: system's]
     #[arg(long, value_name = "PATH", requires = "tls_clients", help_heading = TLS)]
     pub tls_clients_ca: Vec<PathBuf>,
     /// Lists of revoked certificates of clients, PEM
     #[arg(long, value_name = "FILE", requires = "tls_clients", help_heading = TLS)]
     pub tls_clients_crl: Vec<PathBuf>,
-    /// Use TLS with backends: verify their certificates, or insecure to trust anybody, or off
+    /// TLS with backends: verify, insecure or off
     #[arg(long, value_name = "HOW", default_value = "off", hide_possible_values = true)]
     #[arg(value_parser = BackendTls::parser(), help_heading = TLS)]
     pub backend_tls: BackendTls,
-    /// Authorities that may sign certificates of backends, PEM; can be repeated [default: the
-    /// system's]
+    /// Authorities of backends, files or folders [default: system's]
     #[arg(long, value_name = "FILE", requires = "backend_tls", help_heading = TLS)]
     pub backend_tls_ca: Vec<PathBuf>,
-    /// Name to ask backends for, and to find in their certificates [default: each backend's host]
+    /// Name in backends' certificates [default: each one's host]
     #[arg(long, value_name = "NAME", requires = "backend_tls", value_parser = parse_server_name)]
     #[arg(help_heading = TLS)]
     pub backend_tls_name: Option<String>,
-    /// Certificate chain to show to backends that ask for one, PEM
+    /// Certificate to show to backends
     #[arg(long, value_name = "FILE", requires = "backend_tls", help_heading = TLS)]
     pub backend_tls_cert: Option<PathBuf>,
     /// Where its key is [default: in the certificate's file]
     #[arg(long, value_name = "FILE", requires = "backend_tls_cert", help_heading = TLS)]
     pub backend_tls_key: Option<PathBuf>,
-    /// Protocols to offer backends by ALPN, best first, several with commas [default: none]
+    /// Protocols to offer backends by ALPN, with commas [default: none]
     #[arg(long, value_name = "NAMES", requires = "backend_tls", value_delimiter = ',')]
     #[arg(value_parser = parse_alpn, help_heading = TLS)]
     pub backend_tls_alpn: Vec<String>,
