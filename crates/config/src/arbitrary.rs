@@ -3,8 +3,8 @@
 use crate::words::Choice;
 use crate::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    LogSessions, MetricsDetail, PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier,
-    Tls, TlsVersion,
+    LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls, Process, Route,
+    StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Policy, ProxyPeers,
@@ -203,7 +203,10 @@ fn checks() -> impl Strategy<Value = Checks> {
             PeriodicProbe { probe: probe.parse().unwrap(), port, interval, timeout }
         });
     let streak = || of(1u32..=1000);
-    (of(probe), streak(), streak()).prop_map(|(probe, rise, fall)| Checks { probe, rise, fall })
+    (of(probe), streak(), streak(), any::<bool>()).prop_map(|(probe, rise, fall, ends)| {
+        let on_down = if ends && probe.is_some() { OnDown::EndSessions } else { OnDown::Keep };
+        Checks { probe, rise, fall, on_down }
+    })
 }
 
 fn pool() -> impl Strategy<Value = Pool> {

@@ -42,8 +42,8 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Family, Host, Limits, Listener,
-    LogFormat, LogSessions, MetricsDetail, PeriodicProbe, Pool, PoolTls, Process, Protocol, Route,
-    StateDirectory, Tier, Tls, TlsVersion,
+    LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls, Process, Protocol,
+    Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

@@ -260,6 +260,18 @@ pub struct Checks {
     pub rise: Option<u32>,
     /// Failures in a row after which a backend has failed. Default: 1 connect, or 3 probes.
     pub fall: Option<u32>,
+    /// What becomes of the sessions of a backend that probes find down.
+    pub on_down: OnDown,
+}
+
+/// What becomes of the sessions of a backend that goes down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDown {
+    /// They stay open, for as long as both sides want.
+    #[default]
+    Keep,
+    /// They end, so that their clients connect again, to another backend.
+    EndSessions,
 }
 
 /// A probe, and when it is sent.

@@ -24,7 +24,8 @@ pub use services::{Start, Typed, parse};
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
 use crate::{
-    BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, StateDirectory, TlsVersion,
+    BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, OnDown, StateDirectory,
+    TlsVersion,
 };
 use balancing::{AdminState, FailoverScope, LoadBound, Policy};
 use clap::builder::NonEmptyStringValueParser;
@@ -113,6 +114,10 @@ pub struct NativeArgs {
     #[arg(long, value_name = "PORT", requires = "probe", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub probe_port: Option<u16>,
+    /// What becomes of open sessions when probes find their backend down: keep or end-sessions
+    #[arg(long, value_name = "WHAT", default_value = "keep", hide_possible_values = true)]
+    #[arg(value_parser = OnDown::parser(), requires = "probe", help_heading = HEALTH)]
+    pub on_down: OnDown,
     /// Failures in a row after which a backend has failed [default: 1 connect, 3 probes]
     #[arg(long, value_name = "N", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]

@@ -1,6 +1,8 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
-use crate::{EventKind, Family, LogFormat, LogSessions, MetricsDetail, Protocol, TlsVersion};
+use crate::{
+    EventKind, Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion,
+};
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use terms::{BackendTls, ClientCertificates, Cut, SendProxy, SessionOrder, SpliceMode, Starttls};
@@ -122,6 +124,11 @@ impl Choice for AdminState {
         &[("enabled", Self::Enabled), ("draining", Self::Draining), ("disabled", Self::Disabled)];
 }
 
+impl Choice for OnDown {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("keep", Self::Keep), ("end-sessions", Self::EndSessions)];
+}
+
 impl Choice for Family {
     const WORDS: &'static [(&'static str, Self)] =
         &[("any", Self::Any), ("ipv4", Self::V4), ("ipv6", Self::V6)];
@@ -202,6 +209,7 @@ mod tests {
         check(&[LogSessions::All, LogSessions::Problems, LogSessions::None]);
         check(&[MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool]);
         check(&[Family::Any, Family::V4, Family::V6]);
+        check(&[OnDown::Keep, OnDown::EndSessions]);
         check(&[PrintForm::Line, PrintForm::Toml]);
         check(&[EventKind::Ends, EventKind::Changes]);
         check(&[

@@ -101,6 +101,7 @@ POOL = {
     "probe-interval": ["500ms", 1, "2s"],
     "probe-timeout": ["500ms", 1, "2s"],
     "probe-port": [1, 65535, "80"],
+    "on-down": ["keep", "end-sessions"],
     "fall": [1, 1000, "3"],
     "rise": [1, 1000],
     "affinity": COUNTS,

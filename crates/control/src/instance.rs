@@ -16,9 +16,9 @@ use crate::reload::named_backends;
 use crate::retired::Retired;
 use crate::snapshot::{Departed, settings, termination};
 use balancing::{Backend, Pool, Routes, Totals};
-use config::{Bind, Config, Endpoint, Ids};
+use config::{Bind, Config, Endpoint, Ids, OnDown};
 use dataplane::{
-    DataPlane, DoorId, Listener, Observe, Routing, SessionFilter, SessionInfo, Settings,
+    DataPlane, DoorId, Listener, Observe, Routing, SessionFilter, SessionInfo, Settings, Victims,
 };
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -216,10 +216,16 @@ impl Instance {
         answers
     }
 
-    /// Has the workers end one session, or all. Each answers with the number.
-    pub(crate) fn cut(&self, session: Option<u64>, reason: CloseReason) -> Answers<usize> {
+    /// Whether sessions of a backend end that goes down in this pool.
+    pub(crate) fn ends_sessions_of_the_down(&self, pool: &str) -> bool {
+        let pool = self.config.pool(pool);
+        pool.is_some_and(|it| it.checks.on_down == OnDown::EndSessions)
+    }
+
+    /// Has the workers end sessions. Each answers with the number.
+    pub(crate) fn cut(&self, whom: Victims, reason: CloseReason) -> Answers<usize> {
         let (reply, answers) = Answers::new();
-        self.plane.cut(session, reason, reply);
+        self.plane.cut(whom, reason, reply);
         answers
     }
 

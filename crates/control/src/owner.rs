@@ -20,7 +20,7 @@ use crate::status::View;
 use crate::watch::Watch;
 use balancing::AdminState;
 use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
-use dataplane::Event;
+use dataplane::{Event, Victims};
 use serde_json::json;
 use std::error::Error;
 use std::sync::Arc;
@@ -227,7 +227,7 @@ impl Owner {
         match (&result, &asked.command) {
             (Ok(_), Command::KillSession { session }) => {
                 let session = *session;
-                let counts = self.instance.cut(Some(session), CloseReason::Admin);
+                let counts = self.instance.cut(Victims::Session(session), CloseReason::Admin);
                 self.cuts.spawn(async move {
                     let result = match counts.all().await.into_iter().sum() {
                         0_usize => Err(CommandError::UnknownSession(session)),
@@ -324,6 +324,12 @@ impl Owner {
                 let why = found.error.as_ref().map(|error| format!(": {error}"));
                 let what = format!("{}{}", word_for(&found.change), why.unwrap_or_default());
                 self.instance.changes.note(id, what);
+            }
+            if let (ProbeChange::Down, Some(id)) = (&found.change, found.id)
+                && self.instance.ends_sessions_of_the_down(&found.pool)
+            {
+                // Each of them has a line in the log; nobody waits for their number.
+                drop(self.instance.cut(Victims::OfBackend(id), CloseReason::BackendDown));
             }
             let mut fields = vec![("pool", Value::Text(&found.pool))];
             if !found.backend.is_empty() {

@@ -12,7 +12,7 @@ use crate::revisions::Revisions;
 use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
 use balancing::BackendChange;
-use dataplane::{Event, RollCall};
+use dataplane::{Event, RollCall, Victims};
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -276,7 +276,7 @@ impl Serving {
     /// Ends all sessions.
     async fn cut(&mut self) {
         self.report_waiting();
-        let mut counts = pin!(self.owner.instance.cut(None, CloseReason::Shutdown).all());
+        let mut counts = pin!(self.owner.instance.cut(Victims::All, CloseReason::Shutdown).all());
         let counts = loop {
             tokio::select! {
                 counts = &mut counts => break counts,

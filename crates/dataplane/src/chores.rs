@@ -1,11 +1,11 @@
 //! Work that goes through all sessions and flows, in slices so that no turn takes long.
 
 use crate::event::SessionInfo;
-use crate::listing::Found;
+use crate::listing::{Found, Victims};
 use crate::shared::Reply;
 use crate::tools::Tools;
 use std::collections::VecDeque;
-use terms::{CloseReason, Instant, ListenerId};
+use terms::{BackendId, CloseReason, Instant, ListenerId};
 
 /// Chores, in the order they were asked for.
 #[derive(Default)]
@@ -22,8 +22,8 @@ pub(crate) enum Chore {
     List { before: u64, found: Found, reply: Reply<Vec<SessionInfo>> },
     /// Apply changed settings to the sessions of a listener.
     Refresh { listener: ListenerId },
-    /// End one session, or all, and reply with the number.
-    Cut { before: u64, only: Option<u64>, reason: CloseReason, count: usize, reply: Reply<usize> },
+    /// End sessions, and reply with the number.
+    Cut { before: u64, whom: Victims, reason: CloseReason, count: usize, reply: Reply<usize> },
 }
 
 /// Sessions handled in one turn.
@@ -76,11 +76,11 @@ pub(crate) trait Listed {
     fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant);
 
     /// Ends the session at this key for a reason that neither peer gave, if there is one and it is
-    /// meant. Returns whether it ended.
+    /// meant, by its number and its backend. Returns whether it ended.
     fn cut(
         &mut self,
         key: usize,
-        is_meant: impl Fn(u64) -> bool,
+        is_meant: impl Fn(u64, Option<BackendId>) -> bool,
         reason: CloseReason,
         tools: &mut Tools,
         now: Instant,
@@ -92,9 +92,8 @@ impl Chore {
         match self {
             Self::List { before, found, .. } => all.list(key, *before, found, tools, now),
             Self::Refresh { listener } => all.refresh(key, *listener, tools, now),
-            &mut Self::Cut { before, only, reason, ref mut count, .. } => {
-                let is_meant =
-                    |number: u64| number < before && only.is_none_or(|only| number == only);
+            &mut Self::Cut { before, whom, reason, ref mut count, .. } => {
+                let is_meant = |number, backend| number < before && whom.are(number, backend);
                 *count += usize::from(all.cut(key, is_meant, reason, tools, now));
             }
         }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::datagram::{BATCH, Batch, Datagram, peer_failure};
 use sys::net;
-use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId, Side};
+use terms::{Address, BackendId, CloseReason, ConnectFailure, Instant, ListenerId, Side};
 
 /// A worker's UDP sockets and flows.
 pub(crate) struct Datagrams {
@@ -424,12 +424,14 @@ impl Listed for Datagrams {
     fn cut(
         &mut self,
         key: usize,
-        is_meant: impl Fn(u64) -> bool,
+        is_meant: impl Fn(u64, Option<BackendId>) -> bool,
         reason: CloseReason,
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
-        let is_there = self.flows.get(key).is_some_and(|flow| is_meant(flow.number));
+        let is_there = self.flows.get(key).is_some_and(|flow| {
+            is_meant(flow.number, flow.lease.as_ref().map(|lease| lease.backend().id))
+        });
         if is_there {
             self.end(key, reason, tools, now);
         }

@@ -51,7 +51,7 @@ pub use event::{
 };
 pub use ledger::ListenerTotals;
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
-pub use listing::{ClientFilter, SessionFilter};
+pub use listing::{ClientFilter, SessionFilter, Victims};
 pub use mover::Mover;
 pub use moving::{Freezing, Moving, Portion, SessionState, Staying};
 pub use plane::{DataPlane, Options, RollCall};

@@ -144,3 +144,25 @@ impl Ord for Ranked {
         self.rank.cmp(&other.rank)
     }
 }
+
+/// Which sessions are to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victims {
+    /// All of them.
+    All,
+    /// The one of this number.
+    Session(u64),
+    /// Those that have a place at this backend, whether or not it has answered.
+    OfBackend(BackendId),
+}
+
+impl Victims {
+    /// Whether a session of this number, at this backend, is one of them.
+    pub(crate) fn are(self, number: u64, backend: Option<BackendId>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Session(only) => number == only,
+            Self::OfBackend(only) => backend == Some(only),
+        }
+    }
+}

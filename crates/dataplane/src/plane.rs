@@ -2,7 +2,7 @@
 
 use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
-use crate::listing::SessionFilter;
+use crate::listing::{SessionFilter, Victims};
 use crate::mover::Mover;
 use crate::shared::{DoorId, Handle, Order, Orders, Shared, Stop};
 use crate::worker::Worker;
@@ -239,16 +239,16 @@ impl DataPlane {
         }
     }
 
-    /// Has each worker end one session, if it has that one, or all, without waiting for it. Each
+    /// Has each worker end those of its sessions, without waiting for it. Each
     /// calls its `reply` with the number that it ended, as in [`DataPlane::list`].
     pub fn cut(
         &self,
-        session: Option<u64>,
+        whom: Victims,
         reason: CloseReason,
         reply: impl FnOnce(usize) + Clone + Send + 'static,
     ) {
         for worker in &self.shared.workers {
-            worker.order(Order::Cut(session, reason, Box::new(reply.clone())));
+            worker.order(Order::Cut(whom, reason, Box::new(reply.clone())));
         }
     }
 }

@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::net;
-use terms::{CloseReason, Cut, Instant, ListenerId, Side};
+use terms::{BackendId, CloseReason, Cut, Instant, ListenerId, Side};
 
 /// A worker's sessions.
 #[derive(Default)]
@@ -544,14 +544,14 @@ impl Listed for Sessions {
     fn cut(
         &mut self,
         key: usize,
-        is_meant: impl Fn(u64) -> bool,
+        is_meant: impl Fn(u64, Option<BackendId>) -> bool,
         reason: CloseReason,
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
-        let Some(session) = self.slab.get(key).filter(|it| is_meant(it.number)) else {
-            return false;
-        };
+        let is_meant =
+            |it: &&Session| is_meant(it.number, it.lease().map(|lease| lease.backend().id));
+        let Some(session) = self.slab.get(key).filter(is_meant) else { return false };
         let next = session.cut(reason);
         self.apply(key, next, tools, now);
         true

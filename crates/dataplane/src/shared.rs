@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
-use crate::listing::SessionFilter;
+use crate::listing::{SessionFilter, Victims};
 use crate::moving::{Freezing, Moving, Portion};
 use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
@@ -79,8 +79,8 @@ pub(crate) enum Order {
     Answer(Reply<()>),
     /// List open sessions.
     List(Arc<SessionFilter>, Reply<Vec<SessionInfo>>),
-    /// End one session, or all, and reply with the number.
-    Cut(Option<u64>, CloseReason, Reply<usize>),
+    /// End sessions, and reply with the number.
+    Cut(Victims, CloseReason, Reply<usize>),
     /// Give up a portion of the sessions, from this key on, so that another process can have them.
     Freeze { first_key: usize, portion: Portion, reply: Reply<Freezing> },
     /// Continue this session, which counts as this worker's.

@@ -210,8 +210,8 @@ impl Worker {
                 Order::Continue(it) => self.sessions.resume(*it, &mut self.tools, now),
                 Order::NextNumber(reply) => reply(self.tools.next_number()),
                 Order::NumberFrom(number) => self.tools.number_from(number),
-                Order::Cut(only, reason, reply) => {
-                    self.chores.add(Chore::Cut { before, only, reason, count: 0, reply });
+                Order::Cut(whom, reason, reply) => {
+                    self.chores.add(Chore::Cut { before, whom, reason, count: 0, reply });
                 }
             }
         }

@@ -98,6 +98,8 @@ pub enum CloseReason {
     IdleTimeout,
     /// One side had finished, and no data arrived from the other for `half-close-timeout`.
     HalfCloseTimeout,
+    /// Its backend went down, and the pool ends such sessions.
+    BackendDown,
     /// An operator ended it.
     Admin,
     /// The balancer answered it itself, as a dummy.
@@ -122,7 +124,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -141,6 +143,7 @@ impl CloseReason {
         Self::NoSocket,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
+        Self::BackendDown,
         Self::Admin,
         Self::Answered,
         Self::Shutdown,
@@ -176,6 +179,7 @@ impl CloseReason {
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",
+            Self::BackendDown => "backend-down",
             Self::Admin => "admin",
             Self::Answered => "answered",
             Self::Shutdown => "shutdown",

@@ -1,13 +1,15 @@
 //! A fail-over of a real PostgreSQL pair, and a restart of the balancer after it.
 
 use crate::routing::Authority;
-use crate::support::{Done, PATIENCE, Place, Port, Program, port, skip_unless, until};
+use crate::support::{Client, Done, End, PATIENCE, Place, Port, Program, port, skip_unless, until};
 use rustix::process::Signal;
 use std::fs::{self, Metadata, Permissions};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 /// A primary and its standby, in a directory of their own.
 struct Pair {
@@ -279,4 +281,57 @@ fn writers_follow_the_primary_that_probes_find() {
     assert_eq!(sql(new, "select pg_promote()"), "t");
     until("the new primary to be known", || place.backend(0, 1)["health"] == "healthy");
     assert_eq!(sql(&port, "create table t (i int); show port"), new.to_string());
+}
+
+/// A session with PostgreSQL, in its protocol, up to the first "ready for query".
+fn log_in(port: &Port) -> Client {
+    let client = Client::connect(port);
+    let parameters = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+    let length = (parameters.len() as u32 + 4).to_be_bytes();
+    client.send([length.as_slice(), parameters].concat());
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"Z\0\0\0\x05I") {
+        let mut piece = [0; 4096];
+        let count = (&client.0).read(&mut piece).unwrap();
+        assert!(count > 0, "the session ended after {answer:?}");
+        answer.extend_from_slice(&piece[..count]);
+    }
+    client
+}
+
+/// The postmaster hangs, while the sessions that it has begun go on and could still write.
+#[test]
+fn nobody_stays_with_a_primary_that_hangs() {
+    let Some(pair) = Pair::new() else { return };
+    let (place, port) = (Place::new(), port());
+    let [old, new] = &pair.ports;
+    let mut primary = pair.start(0);
+    pair.copy();
+    let _standby = pair.start(1);
+    let mut evenkeel = place.command("evenkeel", "");
+    evenkeel.args([&port.to_string(), &format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}")]);
+    evenkeel.args(["--probe", "pgsql role=primary", "--no-last-resort", "--fall", "2"]);
+    evenkeel.args(["--probe-interval", "500ms", "--probe-timeout", "400ms"]);
+    evenkeel.args(["--on-down", "end-sessions"]);
+    let evenkeel = Program::spawn(&mut evenkeel);
+    evenkeel.log.wait("admin socket");
+    until("the standby to be known", || place.backend(0, 1)["health"] == "down");
+    let writers = [(); 3].map(|()| log_in(&port));
+    assert_eq!(place.backend(0, 0)["sessions"], 3);
+    primary.signal(Signal::STOP);
+    let stopped = Instant::now();
+    for writer in &writers {
+        assert_eq!(writer.end(), End::Reset);
+    }
+    let ended = stopped.elapsed();
+    for _ in &writers {
+        evenkeel.log.wait("reason=backend-down");
+    }
+    assert_eq!(sql(new, "select pg_promote()"), "t");
+    until("writers on the new primary", || {
+        sql(&port, "create table if not exists t (i int); show port") == new.to_string()
+    });
+    eprintln!("sessions ended after {ended:?}, writers elsewhere after {:?}", stopped.elapsed());
+    assert_eq!(place.backend(0, 0)["sessions"], 0);
+    primary.signal(Signal::CONT);
 }

@@ -1,6 +1,6 @@
 //! Probes of backends: who fails them gets no clients, and what people see of it.
 
-use crate::support::{Backend, Client, Place, Program, ask_times, port, until};
+use crate::support::{Backend, Client, End, Place, Program, ask_times, port, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ impl Web {
         let well = Arc::clone(&is_well);
         let backend = Backend::new(move |client| {
             let line = client.line();
+            if line.is_empty() {
+                return;
+            }
             if !line.starts_with("GET ") {
                 return client.send(format!("{name}\n"));
             }
@@ -208,4 +211,40 @@ fn a_probe_announces_nobody_to_a_backend_that_waits_for_a_proxy_header() {
     let _evenkeel = place.native(&words);
     let line = lines.recv_timeout(crate::support::PATIENCE).unwrap();
     assert_eq!(line.trim_end(), "PROXY UNKNOWN");
+}
+
+#[test]
+fn sessions_of_a_backend_that_goes_down_end_if_that_is_wanted() {
+    for (options, ends) in [("--on-down end-sessions", true), ("", false)] {
+        let (place, port) = (Place::new(), port());
+        let [a, b] = ["a", "b"].map(Web::new);
+        let words = format!("{port} {} {} --probe http:/ {FAST} {options}", a.backend, b.backend);
+        let evenkeel = place.native(&words);
+        wait_for(&place, 0, "healthy");
+        wait_for(&place, 1, "healthy");
+        let clients = [(); 2].map(|()| Client::connect(&port));
+        until("both sessions", || place.backend(0, 0)["sessions"] == 1);
+        until("both sessions", || place.backend(0, 1)["sessions"] == 1);
+        a.is_well.store(false, SeqCst);
+        wait_for(&place, 0, "down");
+        let [at_a, at_b] = &clients;
+        if ends {
+            assert_eq!(at_a.end(), End::Reset);
+            evenkeel.log.wait("reason=backend-down");
+            until("no session", || place.backend(0, 0)["sessions"] == 0);
+            assert_eq!(place.backend(0, 1)["sessions"], 1);
+        } else {
+            at_a.send("hello\n");
+            assert_eq!(at_a.line(), "a");
+        }
+        at_b.send("hello\n");
+        assert_eq!(at_b.line(), "b");
+    }
+}
+
+#[test]
+fn what_becomes_of_sessions_needs_a_probe() {
+    let place = Place::new();
+    let done = place.run("evenkeel", "8080 a --on-down end-sessions").check(2);
+    assert!(done.stderr.contains("--probe"), "{}", done.stderr);
 }

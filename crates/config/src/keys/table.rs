@@ -3,7 +3,7 @@
 use super::{Key, Place, Shape, Zero};
 use crate::native::STREAK_MAX;
 use crate::words::Choice;
-use crate::{Family, LogFormat, LogSessions, MetricsDetail, Protocol, TlsVersion};
+use crate::{Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{BackendTls, ClientCertificates, Cut, SendProxy, SpliceMode, Starttls};
@@ -185,6 +185,7 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("probe-interval", Pool, SOME_TIME, "\"2s\"")),
     shared(option("probe-timeout", Pool, SOME_TIME, "\"1s\"")),
     shared(option("probe-port", Pool, Shape::Number { least: 1, most: u16::MAX as i64 }, "8008")),
+    shared(option("on-down", Pool, Shape::Choice(ON_DOWN), "\"end-sessions\"")),
     shared(option("fall", Pool, STREAK, "2")),
     shared(option("rise", Pool, STREAK, "1")),
     shared(option("affinity", Pool, POSITIVE, "100000")),
@@ -372,6 +373,7 @@ const CLIENT_CERTIFICATES: &[&str] =
 const TLS_VERSIONS: &[&str] = &words::<TlsVersion, { TlsVersion::WORDS.len() }>();
 const BACKEND_TLS: &[&str] = &words::<BackendTls, { BackendTls::WORDS.len() }>();
 const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
+const ON_DOWN: &[&str] = &words::<OnDown, { OnDown::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
 const LOG_SESSIONS: &[&str] = &words::<LogSessions, { LogSessions::WORDS.len() }>();

@@ -178,7 +178,7 @@ impl NativeArgs {
             interval: self.probe_interval.0,
             timeout: self.probe_timeout.0,
         });
-        Checks { probe, rise: self.rise, fall: self.fall }
+        Checks { probe, rise: self.rise, fall: self.fall, on_down: self.on_down }
     }
 
     fn tls(&self) -> Option<Tls> {

@@ -8,7 +8,7 @@ use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
-    Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, PeriodicProbe, Pool,
+    Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
     PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
 use balancing::FailoverScope;
@@ -72,7 +72,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         load_bound,
         quarantine,
         auto_disable,
-        checks: Checks { probe, rise, fall },
+        checks: Checks { probe, rise, fall, on_down },
         failover,
         hash_failover,
         last_resort,
@@ -100,6 +100,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         to.option("probe-timeout", *timeout, PeriodicProbe::DEFAULT_TIMEOUT, span);
         to.number("probe-port", *port);
     }
+    to.choice("on-down", *on_down, OnDown::default());
     to.number("fall", *fall);
     to.number("rise", *rise);
     if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {

@@ -3,7 +3,7 @@
 use balancing::{AdminState, Backend, BackendState, HealthLimits, Pool, Tier};
 use dataplane::{
     DataPlane, DoorId, Ended, Event, Listener, Observe, Options, SessionFilter, SessionInfo,
-    Settings,
+    Settings, Victims,
 };
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -175,7 +175,8 @@ impl Rig {
     /// Ends one session, or all, and returns how many.
     pub fn cut(&self, session: Option<u64>, reason: CloseReason) -> usize {
         let (sender, counts) = channel();
-        self.plane.cut(session, reason, move |count| sender.send(count).unwrap());
+        let whom = session.map_or(Victims::All, Victims::Session);
+        self.plane.cut(whom, reason, move |count| sender.send(count).unwrap());
         counts.iter().sum()
     }
 }
