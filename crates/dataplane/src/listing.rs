@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{BackendId, SessionOrder};
+use terms::{BackendId, Instant, SessionOrder};
 
 /// Which sessions to list. The default is all of them.
 #[derive(Clone, Default)]
@@ -28,6 +28,7 @@ pub type ClientFilter = Arc<dyn Fn(Option<SocketAddr>) -> bool + Send + Sync>;
 pub(crate) struct Figures {
     pub backend: Option<BackendId>,
     pub client: Option<SocketAddr>,
+    pub started: Instant,
     pub age: Duration,
     pub idle: Duration,
     pub bytes: u64,
@@ -95,6 +96,7 @@ impl SessionFilter {
             let figures = Figures {
                 backend: None,
                 client: None,
+                started: info.started,
                 age: info.age,
                 idle: info.idle,
                 bytes: info.sent_bytes + info.received_bytes,
@@ -115,7 +117,8 @@ trait Rank {
 impl Rank for SessionOrder {
     fn rank(self, figures: &Figures, round_trip: impl FnOnce() -> Option<Duration>) -> u128 {
         match self {
-            Self::Age => figures.age.as_nanos(),
+            // Workers look at the time one after the other.
+            Self::Age => (u64::MAX - figures.started.as_nanos()).into(),
             Self::Idle => figures.idle.as_nanos(),
             Self::Bytes => figures.bytes.into(),
             // Bytes per second, with a fraction. A session of less than a millisecond has no rate.

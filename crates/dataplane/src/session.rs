@@ -544,6 +544,7 @@ impl Session {
         Figures {
             backend: self.lease().map(|lease| lease.backend().id),
             client: self.client(),
+            started: self.started,
             age: now.since(self.started),
             idle: now.since(self.link.last_activity()),
             bytes: sent + received,
@@ -589,6 +590,7 @@ impl Session {
             first_byte: micros(self.first_byte_micros),
             client_path: self.path(Side::Downstream),
             backend_path: self.path(Side::Upstream),
+            started: self.started,
             age: now.since(self.started),
             idle: now.since(self.link.last_activity()),
         }

@@ -100,6 +100,7 @@ impl Flow {
         Figures {
             backend: self.lease.as_ref().map(|lease| lease.backend().id),
             client: Some(client),
+            started: self.seen.started,
             age: now.since(self.seen.started),
             idle: now.since(self.seen.last_activity()),
             bytes: sent + received,
@@ -133,6 +134,7 @@ impl Flow {
             first_byte: None,
             client_path: None,
             backend_path: None,
+            started: self.seen.started,
             age: now.since(self.seen.started),
             idle: now.since(self.seen.last_activity()),
         }
