@@ -9,23 +9,28 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use serde_json::{Value, json};
 use std::time::Duration;
-use telemetry::{SessionRow, Status};
+use telemetry::{ListenerRow, PoolRow, SessionRow, Status, TotalsRow};
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// A row with some fields of its own, whatever others there are.
+fn row(mut row: Value, own: Value) -> Value {
+    for (name, value) in own.as_object().into_iter().flatten() {
+        row[name] = value.clone();
+    }
+    row
+}
+
 fn backend(endpoint: &str, state: [&str; 2], sessions: u64, more: Value) -> Value {
-    let mut row = json!({
-        "name": null, "endpoint": endpoint, "addresses": [], "admin": state[0], "health": state[1],
+    let usual = json!({
+        "totals": TotalsRow::default(), "name": null, "endpoint": endpoint, "addresses": [], "admin": state[0], "health": state[1],
         "probe": null, "last_change": null, "sessions": sessions, "sessions_max": 0,
         "attempts_total": 1200 + sessions, "failures_total": 3, "sent_bytes_total": 123_456_789_u64,
         "received_bytes_total": 4_567_890_123_u64 + 1_000_000 * sessions,
     });
-    for (name, value) in more.as_object().into_iter().flatten() {
-        row[name] = value.clone();
-    }
-    row
+    row(usual, more)
 }
 
 fn status(pid: u32) -> Status {
@@ -49,8 +54,12 @@ fn status(pid: u32) -> Status {
             json!({ "last_change": change(8, "quarantined: connection refused") })),
     ]});
     let listener = |name: &str, bind: &str, sessions: u64| {
-        json!({ "name": name, "binds": [bind], "pool": name, "routes": [], "sessions": sessions,
-            "sessions_total": 98_765 + sessions })
+        let own = json!({ "name": name, "binds": [bind], "pool": name, "sessions": sessions,
+            "sessions_total": 98_765 + sessions });
+        row(json!(ListenerRow::default()), own)
+    };
+    let pool = |name: &str, tiers: Value| {
+        row(json!(PoolRow::default()), json!({ "name": name, "tiers": tiers }))
     };
     let status = json!({
         "version": "0.1.0", "pid": pid, "uptime_seconds": 12_345, "shutting_down": false,
@@ -58,8 +67,8 @@ fn status(pid: u32) -> Status {
         "unconfirmed_seconds": null, "workers": [{ "sessions": 30 }, { "sessions": 32 }],
         "listeners": [listener("web", "*:80", 20), listener("db", "127.0.0.1:5432", 42)],
         "pools": [
-            { "name": "web", "tiers": [web, spare] },
-            { "name": "db", "tiers": [databases] },
+            pool("web", json!([web, spare])),
+            pool("db", json!([databases])),
         ],
         "departed_listeners": [], "departed_backends": [],
     });

@@ -66,7 +66,7 @@ fn add(counter: &AtomicU64, by: u64) {
 }
 
 impl ListenerTotals {
-    pub(crate) fn of(ledgers: &[Ledger]) -> Self {
+    pub(crate) fn of<'a>(ledgers: impl Iterator<Item = &'a Ledger>) -> Self {
         let mut sum = Self::default();
         for ledger in ledgers {
             sum.sent_bytes += ledger.sent_bytes.load(Relaxed);

@@ -6,8 +6,8 @@ use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
 use balancing::{Country, Pool, ProxyPeers, Routes};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Starttls, Timeouts};
 use tls::Acceptor;
@@ -31,8 +31,8 @@ pub struct Listener {
     dropped_total: AtomicU64,
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
-    /// One for each worker.
-    ledgers: Box<[Ledger]>,
+    /// One for each worker that has had sessions.
+    ledgers: Box<[OnceLock<Box<Ledger>>]>,
 }
 
 /// The settings for a listener's sessions.
@@ -295,13 +295,13 @@ impl Listener {
 
     /// What a worker counts.
     pub(crate) fn ledger(&self, worker: usize) -> &Ledger {
-        &self.ledgers[worker]
+        self.ledgers[worker].get_or_init(Box::default)
     }
 
     /// What all workers have counted.
     #[must_use]
     pub fn totals(&self) -> ListenerTotals {
-        ListenerTotals::of(&self.ledgers)
+        ListenerTotals::of(self.ledgers.iter().filter_map(|it| Some(&**it.get()?)))
     }
 
     /// A listener without counts and without routes, for `workers` workers.
@@ -316,7 +316,7 @@ impl Listener {
             sessions_total: AtomicU64::new(0),
             dropped_total: AtomicU64::new(0),
             source_faults_told: AtomicU8::new(0),
-            ledgers: (0..workers).map(|_| Ledger::default()).collect(),
+            ledgers: (0..workers).map(|_| OnceLock::new()).collect(),
         }
     }
 }

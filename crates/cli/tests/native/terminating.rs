@@ -137,7 +137,7 @@ fn a_slow_reader_slows_the_backend_and_gets_everything() {
     let peak = evenkeel.memory_peak();
     let (rest, is_whole) = client.rest();
     assert!(is_whole && rest == pattern(5, 40 << 20)[1000..]);
-    assert!(peak < 30 << 20, "{peak} bytes of memory");
+    assert!(peak < 40 << 20, "{peak} bytes of memory");
 }
 
 #[test]
