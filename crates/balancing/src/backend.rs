@@ -101,8 +101,8 @@ pub struct BackendState {
     preferred: AtomicU32,
     latency: Latency,
     tallies: Box<[Tally]>,
-    /// What an earlier process has counted.
-    inherited: Tally,
+    /// What an earlier process has counted, if there was one.
+    inherited: OnceLock<Box<Tally>>,
 }
 
 /// What one worker counted for one backend. Only that worker writes, so no lock is needed.
@@ -228,7 +228,7 @@ impl BackendState {
             preferred: AtomicU32::new(0),
             latency: Latency::new(),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
-            inherited: Tally::default(),
+            inherited: OnceLock::new(),
         }
     }
 
@@ -243,7 +243,7 @@ impl BackendState {
             preferred: AtomicU32::new(other.preferred.load(Relaxed)),
             latency: Latency::copy(&other.latency),
             tallies: Box::default(),
-            inherited: Tally::default(),
+            inherited: OnceLock::new(),
         }
     }
 
@@ -403,7 +403,8 @@ impl BackendState {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let mut sum = Totals::default();
-        for tally in self.tallies.iter().chain([&self.inherited]) {
+        let inherited = self.inherited.get().map(|it| &**it);
+        for tally in self.tallies.iter().chain(inherited) {
             sum += Totals {
                 attempts: tally.attempts.load(Relaxed),
                 failures: std::array::from_fn(|kind| tally.failures[kind].load(Relaxed)),
@@ -430,13 +431,14 @@ impl BackendState {
     /// Sets what an earlier process has counted, and when it last saw a failure. Only one thread may
     /// call this.
     pub fn inherit(&self, totals: Totals, last_failure: Option<Instant>) {
-        self.inherited.attempts.store(totals.attempts, Relaxed);
-        for (counter, count) in self.inherited.failures.iter().zip(totals.failures) {
+        let inherited = self.inherited.get_or_init(Box::default);
+        inherited.attempts.store(totals.attempts, Relaxed);
+        for (counter, count) in inherited.failures.iter().zip(totals.failures) {
             counter.store(count, Relaxed);
         }
-        self.inherited.retransmits.store(totals.retransmits, Relaxed);
-        self.inherited.sent_bytes.store(totals.sent_bytes, Relaxed);
-        self.inherited.received_bytes.store(totals.received_bytes, Relaxed);
+        inherited.retransmits.store(totals.retransmits, Relaxed);
+        inherited.sent_bytes.store(totals.sent_bytes, Relaxed);
+        inherited.received_bytes.store(totals.received_bytes, Relaxed);
         let last = last_failure.map_or(0, Instant::as_nanos);
         self.last_failure.fetch_max(last, Relaxed);
     }

@@ -173,7 +173,7 @@ def subset(rng, keys, share=0.3):
 def settled(table):
     """Without keys that need or exclude one another."""
     if "probe" not in table:
-        for key in ["probe-interval", "probe-timeout", "probe-port"]:
+        for key in ["probe-interval", "probe-timeout", "probe-port", "on-down"]:
             table.pop(key, None)
     if "tls-cert" not in table:
         for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-clients"]:
