@@ -118,8 +118,8 @@ impl Pool {
         Explanation { access, remembered, returns, is_last_resort, tries, reasons }
     }
 
-    /// A copy in which nothing is shared with this pool, except what never changes. Of the affinity
-    /// table, it has what there is about this client.
+    /// A copy that shares nothing with this pool, except what never changes. Its affinity table
+    /// holds at most the entry of this client.
     fn rehearsal(&self, client: &Client) -> Self {
         let copy = |backend: &Arc<Backend>| {
             let state = Arc::new(BackendState::copy(&backend.state));

@@ -69,7 +69,7 @@ impl Latency {
 /// The most that repeated punishment comes to, in milliseconds.
 const WORST: f32 = 60_000.0;
 
-/// How much of a latency is left after so many milliseconds.
+/// The share of a latency that remains at this age, in milliseconds.
 fn remaining(age: f32) -> f32 {
     if age < 1.0 { 1.0 } else { (-age / MEMORY).exp() }
 }

@@ -118,7 +118,7 @@ impl Cursor {
         self.turn.compare_exchange(turn as u32, next as u32, Relaxed, Relaxed).is_ok()
     }
 
-    /// Takes the turn, of so many.
+    /// Takes the next turn, which is below `of`.
     pub(crate) fn take_turn(&self, of: usize) -> usize {
         loop {
             let turn = self.turn();

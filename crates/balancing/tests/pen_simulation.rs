@@ -3,7 +3,7 @@
 //! time, servers fail and recover, settings change; both must choose alike, remember alike and
 //! count alike after every step.
 //!
-//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
 mod oracle;
 

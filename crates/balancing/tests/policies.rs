@@ -122,7 +122,7 @@ fn least_sessions_among_thousands_keeps_loads_close() {
     assert!(*counts.iter().max().unwrap() <= 14 && *counts.iter().min().unwrap() >= 5);
 }
 
-/// Where each of so many clients goes.
+/// The place that each client goes to, for the given number of clients.
 fn homes(pool: &Pool, clients: u32) -> Vec<usize> {
     let home = |it| place(&choose(pool, from(it * 7919), 0, Instant::ZERO).expect("all are able"));
     (0..clients).map(home).collect()
@@ -238,14 +238,14 @@ fn a_load_bound_serves_everybody_while_most_backends_are_down() {
 /// How a backend of the simulation treats a session.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// It answers after so many milliseconds, more or less, and is done.
+    /// It answers after about this many milliseconds, and the session ends.
     Answers(u64),
     /// It closes the connection at once.
     Closes,
 }
 
-/// A thousand sessions a second, for so many seconds, at these backends. Returns how many each had
-/// from the second `from` on, and the 99th percentile of the time to answer in milliseconds.
+/// Plays a thousand sessions a second at these backends. Returns how many each had from second
+/// `from_second` on, and the 99th percentile of the time to answer in milliseconds.
 fn play(policy: Policy, kinds: &[Kind], from_second: u64, seconds: u64) -> (Vec<f64>, u64) {
     let pool = pool(policy, &vec![1; kinds.len()]);
     let mut rng = Rng::new(7);

@@ -1,7 +1,7 @@
 //! Seeded simulation: sessions come and go, backends fail and recover, operators interfere, time
 //! passes. After each step everything that must always hold is checked.
 //!
-//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
 use balancing::{
     AdminState, Affinity, Attempt, Backend, BackendState, Client, FailoverScope, HealthLimits,

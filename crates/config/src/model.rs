@@ -425,7 +425,7 @@ pub enum LogSessions {
 /// How much metrics say about backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetricsDetail {
-    /// As much as is reasonable with so many backends.
+    /// The most detail that stays reasonable for the number of backends.
     #[default]
     Auto,
     /// Everything, however many there are.

@@ -761,8 +761,8 @@ pub const EXAMPLES: [(&str, &str); 6] = [
     ("evenkeel 80 app1 app2 -- 5432 db1 ! db2", "two services in one process"),
 ];
 
-/// The release. Where the build was told the commit (`EVENKEEL_COMMIT`), that follows: a build does not
-/// ask git, so that it needs none, and is the same in every directory.
+/// The release, followed by the commit if `EVENKEEL_COMMIT` was set for the build. A build does not run
+/// git, so it works without it and is the same in every directory.
 fn version() -> String {
     let release = env!("CARGO_PKG_VERSION");
     match option_env!("EVENKEEL_COMMIT") {

@@ -87,7 +87,7 @@ impl Client {
     /// Open sessions.
     ///
     /// # Errors
-    /// See [`ClientError`]. [`ClientError::Refused`] if the query names what there is not.
+    /// See [`ClientError`]. [`ClientError::Refused`] if the query names an unknown pool or backend.
     pub fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionRow>, ClientError> {
         let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
         self.read(Method::GET, &format!("/v1/sessions?{query}"), Bytes::new())

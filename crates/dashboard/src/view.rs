@@ -111,7 +111,7 @@ impl App {
         Paragraph::new(Line::from(spans))
     }
 
-    /// The line about the selected row, or what there is to say.
+    /// The line at the bottom: a recent message, a lost connection, or details of the selected row.
     fn detail(&self, now: Duration) -> Paragraph<'_> {
         let lost = self.model.lost.as_ref().map(|(why, _)| format!("{why}; trying again"));
         let note = self.model.note.as_ref().filter(|(_, said)| now - *said < NOTE);

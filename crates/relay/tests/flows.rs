@@ -1,7 +1,7 @@
 //! Seeded simulation of the flow table beside a plain list: which flow a datagram finds, which one
 //! makes room, which one ends and why, and what is left.
 //!
-//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 

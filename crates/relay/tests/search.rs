@@ -2,7 +2,7 @@
 //! silent, sockets run out, and events come late or twice. Whatever happens, every session ends or
 //! is served, no backend is blamed for what another socket left behind, and none is tried twice.
 //!
-//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
 use relay::{Incarnation, Search, SearchStep};
 use std::cell::{Cell, RefCell};

@@ -2,7 +2,7 @@
 //! between them. Whatever happens, no byte may be lost, doubled or moved, and an end must arrive
 //! as the end it was.
 //!
-//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
 use relay::{Fault, Link, Pumped, Ready, Received, Urgent, Verdict, Wire, pump};
 use std::cell::Cell;

@@ -26,7 +26,7 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// As much as is reasonable with so many backends.
+    /// The most detail that stays reasonable for this number of backends.
     #[must_use]
     pub const fn fitting(backends: usize) -> Self {
         if backends <= TIMINGS_MAX {

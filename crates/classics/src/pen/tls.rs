@@ -4,7 +4,7 @@ use config::{Tls, TlsVersion};
 use std::path::PathBuf;
 use terms::ClientCertificates;
 
-/// What pen is told about TLS.
+/// pen's TLS settings, from its options and `ssl_` commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PenTls {
     /// `-E`; without it, nothing else counts.

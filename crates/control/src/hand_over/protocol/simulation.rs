@@ -1,6 +1,6 @@
 //! Seeded schedules of two processes, each of which may stall or die before any of its steps.
 //!
-//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs so many.
+//! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
 use super::*;
 use std::cell::Cell;
