@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 pub use sys::net::TcpPath;
-use terms::{CloseReason, ConnectFailure, Instant, ListenerId, Phase, Side};
+use terms::{CloseReason, ConnectFailure, ListenerId, Phase, Side};
 
 /// Something that happened. `listener` names where it happened.
 #[derive(Debug)]
@@ -268,8 +268,8 @@ pub struct SessionInfo {
     pub client_path: Option<TcpPath>,
     /// What the kernel knows of the path to the backend.
     pub backend_path: Option<TcpPath>,
-    /// When it was accepted.
-    pub started: Instant,
+    /// Its rank in the list that was asked for: the highest comes first.
+    pub rank: u128,
     /// Since it was accepted.
     pub age: Duration,
     /// Since data last passed.

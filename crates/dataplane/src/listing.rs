@@ -41,11 +41,8 @@ pub(crate) struct Found {
     heap: BinaryHeap<Reverse<Ranked>>,
 }
 
-/// A session with its rank; the highest comes first.
-struct Ranked {
-    rank: u128,
-    info: SessionInfo,
-}
+/// A session by its rank.
+struct Ranked(SessionInfo);
 
 impl Found {
     pub fn new(filter: Arc<SessionFilter>) -> Self {
@@ -58,7 +55,7 @@ impl Found {
         &mut self,
         figures: &Figures,
         round_trip: impl FnOnce() -> Option<Duration>,
-        info: impl FnOnce() -> SessionInfo,
+        info: impl FnOnce(u128) -> SessionInfo,
     ) {
         if !self.filter.takes(figures) {
             return;
@@ -67,16 +64,16 @@ impl Found {
         let is_full = self.filter.limit.is_some_and(|limit| self.heap.len() >= limit);
         if is_full {
             match self.heap.peek() {
-                Some(Reverse(last)) if rank > last.rank => drop(self.heap.pop()),
+                Some(Reverse(last)) if rank > last.0.rank => drop(self.heap.pop()),
                 _ => return,
             }
         }
-        self.heap.push(Reverse(Ranked { rank, info: info() }));
+        self.heap.push(Reverse(Ranked(info(rank))));
     }
 
     /// Those that were found, in no particular order.
     pub fn into_list(self) -> Vec<SessionInfo> {
-        self.heap.into_iter().map(|Reverse(it)| it.info).collect()
+        self.heap.into_iter().map(|Reverse(it)| it.0).collect()
     }
 }
 
@@ -92,18 +89,7 @@ impl SessionFilter {
     /// Puts the lists of several workers into order, as one list.
     #[must_use]
     pub fn merge(&self, mut all: Vec<SessionInfo>) -> Vec<SessionInfo> {
-        let rank = |info: &SessionInfo| {
-            let figures = Figures {
-                backend: None,
-                client: None,
-                started: info.started,
-                age: info.age,
-                idle: info.idle,
-                bytes: info.sent_bytes + info.received_bytes,
-            };
-            self.order.rank(&figures, || info.client_path?.round_trip())
-        };
-        all.sort_by_cached_key(|info| Reverse(rank(info)));
+        all.sort_by_key(|info| Reverse(info.rank));
         all.truncate(self.limit.unwrap_or(usize::MAX));
         all
     }
@@ -144,7 +130,7 @@ impl PartialOrd for Ranked {
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank.cmp(&other.rank)
+        self.0.rank.cmp(&other.0.rank)
     }
 }
 

@@ -551,7 +551,13 @@ impl Session {
         }
     }
 
-    pub fn info(&self, worker: usize, searches: &mut Searches, now: Instant) -> SessionInfo {
+    pub fn info(
+        &self,
+        rank: u128,
+        worker: usize,
+        searches: &mut Searches,
+        now: Instant,
+    ) -> SessionInfo {
         let (sent_bytes, received_bytes) = self.link.bytes();
         let upstream = self.upstream();
         let backend_address = upstream.and_then(|it| net::peer_address(it.socket.as_fd()));
@@ -590,7 +596,7 @@ impl Session {
             first_byte: micros(self.first_byte_micros),
             client_path: self.path(Side::Downstream),
             backend_path: self.path(Side::Upstream),
-            started: self.started,
+            rank,
             age: now.since(self.started),
             idle: now.since(self.link.last_activity()),
         }

@@ -531,7 +531,7 @@ impl Listed for Sessions {
             return;
         };
         let round_trip = || session.path(Side::Downstream)?.round_trip();
-        let info = || session.info(tools.worker, &mut self.searches, now);
+        let info = |rank| session.info(rank, tools.worker, &mut self.searches, now);
         found.offer(&session.figures(now), round_trip, info);
     }
 

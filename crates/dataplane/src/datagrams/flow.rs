@@ -108,7 +108,14 @@ impl Flow {
     }
 
     /// What a list says of it.
-    pub fn info(&self, key: &FlowKey, worker: usize, door_fd: i32, now: Instant) -> SessionInfo {
+    pub fn info(
+        &self,
+        rank: u128,
+        key: &FlowKey,
+        worker: usize,
+        door_fd: i32,
+        now: Instant,
+    ) -> SessionInfo {
         let (sent_bytes, received_bytes) = self.seen.bytes();
         let upstream = self.upstream.as_ref();
         SessionInfo {
@@ -134,7 +141,7 @@ impl Flow {
             first_byte: None,
             client_path: None,
             backend_path: None,
-            started: self.seen.started,
+            rank,
             age: now.since(self.seen.started),
             idle: now.since(self.seen.last_activity()),
         }
