@@ -47,6 +47,25 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::RoundRobin,
+        Self::Hash,
+        Self::LeastSessions,
+        Self::Random,
+        Self::Rotation,
+        Self::AddressHash,
+        Self::AddressPortHash,
+        Self::Weighted,
+        Self::Priority,
+        Self::WeightedTurn,
+        Self::LeastWeighted,
+        Self::Two,
+        Self::Fastest,
+        Self::Maglev,
+        Self::Rendezvous,
+    ];
+
     /// Whether, after a failure, the turn continues after the backend that answered.
     pub(crate) fn turn_follows(self) -> bool {
         match self {

@@ -13,18 +13,6 @@ use std::time::Duration;
 use terms::{BackendId, Instant, Limit};
 use testing::{Rng, sweep};
 
-const POLICIES: [Policy; 9] = [
-    Policy::RoundRobin,
-    Policy::Hash,
-    Policy::LeastSessions,
-    Policy::Random,
-    Policy::Rotation,
-    Policy::AddressHash,
-    Policy::AddressPortHash,
-    Policy::Weighted,
-    Policy::Priority,
-];
-
 /// Few clients, so that access lists and the affinity table have something to say about them.
 fn client(rng: &mut Rng) -> Client {
     let address = Ipv4Addr::new(10, 0, 0, rng.below(12) as u8);
@@ -81,7 +69,7 @@ fn pool(rng: &mut Rng, now: Instant) -> Pool {
         backend(rng, id, &health, now)
     };
     let tiers = (0..1 + rng.below(3)).map(|_| Tier {
-        policy: POLICIES[rng.below(POLICIES.len())],
+        policy: Policy::ALL[rng.below(Policy::ALL.len())],
         failover: match rng.below(6) {
             0 => FailoverScope::LaterTiers,
             1 => FailoverScope::Nothing,

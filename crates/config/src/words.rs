@@ -182,23 +182,7 @@ mod tests {
 
     #[test]
     fn every_choice_has_one_word() {
-        check(&[
-            Policy::RoundRobin,
-            Policy::Hash,
-            Policy::LeastSessions,
-            Policy::Random,
-            Policy::Rotation,
-            Policy::AddressHash,
-            Policy::AddressPortHash,
-            Policy::Weighted,
-            Policy::Priority,
-            Policy::WeightedTurn,
-            Policy::LeastWeighted,
-            Policy::Two,
-            Policy::Fastest,
-            Policy::Maglev,
-            Policy::Rendezvous,
-        ]);
+        check(&Policy::ALL);
         check(&[SpliceMode::Auto, SpliceMode::Always, SpliceMode::Never]);
         check(&[FailoverScope::WholeTier, FailoverScope::LaterTiers, FailoverScope::Nothing]);
         check(&[Cut::Reset, Cut::Close]);
