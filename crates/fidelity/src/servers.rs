@@ -14,7 +14,7 @@ pub(crate) mod place;
 mod postgres;
 mod redis;
 mod transfer;
-mod web;
+pub(crate) mod web;
 mod websocket;
 
 use std::{

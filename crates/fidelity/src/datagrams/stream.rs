@@ -13,9 +13,11 @@ use std::{
 };
 
 use crate::{
-    Check, Failure, procnet,
-    servers::place::{Place, Servers, check, command, tried},
-    wait_for,
+    Check, procnet,
+    servers::{
+        place::{Place, Servers, check, tried},
+        web,
+    },
 };
 
 /// The one server, whose address is needed for the control connection.
@@ -25,11 +27,10 @@ struct Iperf3 {
 
 /// A server at the port.
 pub fn start(place: &Place, ports: &[u16]) -> Check<Servers> {
-    let [host, port] = [place.host().to_string(), ports[0].to_string()];
-    let args = ["-s", "-B", &host, "-p", &port];
-    let server = place.server(&ports[..1], &mut command("iperf3", args))?;
+    let mut servers = web::start_iperf3(place, ports)?;
     let address = SocketAddr::new(place.host(), ports[0]);
-    Ok(vec![Box::new(server), Box::new(Iperf3 { address })])
+    servers.push(Box::new(Iperf3 { address }));
+    Ok(servers)
 }
 
 /// A second in each direction, two streams each, at a rate that loopback sustains.
@@ -43,20 +44,7 @@ pub fn exercise(place: &Place, port: u16, servers: &mut Servers) -> Check {
         }
         _ => None,
     };
-    let [host, port] = [place.host().to_string(), port.to_string()];
-    let common = ["-c", &host, "-p", &port, "-u", "-b", "50M", "-t", "1", "-P", "2", "--json"];
-    for direction in [&[][..], &["-R"]] {
-        let args = [&common[..], direction].concat();
-        // The server needs a moment after a test before it takes the next, and says so.
-        let output = wait_for(place.deadline(), || {
-            let output = place.client(&mut command("iperf3", &args));
-            let is_busy = matches!(&output, Err(failure) if failure.seen.contains("busy"));
-            (!is_busy).then_some(output)
-        });
-        let busy = || Err(Failure::new("iperf3 to run", "a busy server until the deadline"));
-        check_report(&output.unwrap_or_else(busy)?)?;
-    }
-    Ok(())
+    web::run_iperf3(place, port, &["-u", "-b", "50M"], check_report)
 }
 
 fn check_report(output: &str) -> Check {

@@ -39,17 +39,31 @@ fn check_wrk(output: &str) -> Check {
 
 /// One server; both backends lead to it, because a test's connections belong together.
 pub fn start_iperf3(place: &Place, ports: &[u16]) -> Check<Servers> {
-    let port = ports[0].to_string();
-    let mut iperf3 = command("iperf3", ["-s", "-B", "127.0.0.1", "-p", &port]);
+    let [host, port] = [place.host().to_string(), ports[0].to_string()];
+    let mut iperf3 = command("iperf3", ["-s", "-B", &host, "-p", &port]);
     Ok(vec![Box::new(place.server(&ports[..1], &mut iperf3)?)])
 }
 
 /// To the server, and from it.
 pub fn exercise_iperf3(place: &Place, port: u16, _servers: &mut Servers) -> Check {
-    let port = port.to_string();
-    let common = ["-c", "127.0.0.1", "-p", &port, "-t", "1", "-P", "2", "--json"];
+    run_iperf3(place, port, &[], check_iperf3)
+}
+
+/// A second to the server and a second from it, two streams each, with more options; `check` sees
+/// the report of each.
+///
+/// # Errors
+/// What `check` says, or when iperf3 fails.
+pub fn run_iperf3(
+    place: &Place,
+    port: u16,
+    options: &[&str],
+    check: impl Fn(&str) -> Check,
+) -> Check {
+    let [host, port] = [place.host().to_string(), port.to_string()];
+    let common = ["-c", &host, "-p", &port, "-t", "1", "-P", "2", "--json"];
     for direction in [&[][..], &["-R"]] {
-        let args = [&common[..], direction].concat();
+        let args = [&common[..], options, direction].concat();
         // The server needs a moment after a test before it takes the next, and says so.
         let output = wait_for(place.deadline(), || {
             let output = place.client(&mut command("iperf3", &args));
@@ -57,7 +71,7 @@ pub fn exercise_iperf3(place: &Place, port: u16, _servers: &mut Servers) -> Chec
             (!is_busy).then_some(output)
         });
         let busy = || Err(Failure::new("iperf3 to run", "a busy server until the deadline"));
-        check_iperf3(&output.unwrap_or_else(busy)?)?;
+        check(&output.unwrap_or_else(busy)?)?;
     }
     Ok(())
 }
