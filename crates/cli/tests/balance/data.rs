@@ -1,16 +1,11 @@
 //! What a connection passes on.
 
-use crate::support::{Backend, Client, End, PATIENCE, Place, port, until};
-use fidelity::pattern::Pattern;
+use crate::support::{Backend, Client, End, PATIENCE, Place, pattern, port, until};
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
-
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    Pattern::new(seed).take(len)
-}
 
 #[test]
 fn fault_10_both_directions_move_at_once() {

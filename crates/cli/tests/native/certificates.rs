@@ -1,18 +1,10 @@
 //! Certificates of clients, and the other files that TLS is ended with.
 
-use crate::support::{Authority, Backend, Place, Port, Program, TlsClient, port};
+use crate::support::{Authority, Backend, Place, Port, Program, TlsClient, certified, port};
 use rustls::version::{TLS12, TLS13};
 use std::fs;
 use std::io::{Read, Write};
 use std::sync::Arc;
-
-/// A place with a certificate for `a.test` in `a.pem`, and `ca.pem` of who has signed it.
-fn certified() -> (Place, Authority) {
-    let (place, authority) = (Place::new(), Authority::new());
-    authority.issue(&["a.test"]).write(&place.file("a.pem"));
-    fs::write(place.file("ca.pem"), authority.pem()).unwrap();
-    (place, authority)
-}
 
 /// Terminates TLS in front of `backend`; `@` is the place.
 fn start(place: &Place, port: &Port, backend: &Backend, words: &str) -> Program {
@@ -151,11 +143,7 @@ fn what_clients_are_verified_with_must_be_usable() {
     let (place, _) = certified();
     fs::create_dir(place.file("empty")).unwrap();
     let check = |words: &str, expected: &str| {
-        let dir = place.file("");
-        let words = format!("--tls-cert @a.pem {words} 1 127.0.0.1:1");
-        let done = place.run("evenkeel", &words.replace('@', dir.to_str().unwrap()));
-        assert_ne!(done.status, 0);
-        assert!(done.stderr.contains(expected), "{words}: {}", done.stderr);
+        place.expect_refusal(&format!("--tls-cert @a.pem {words}"), expected);
     };
     check("--tls-clients require --tls-clients-ca @missing.pem", "missing.pem: No such file");
     check("--tls-clients require --tls-clients-ca @empty", "certificates of clients cannot be");

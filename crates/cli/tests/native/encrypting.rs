@@ -1,25 +1,13 @@
 //! TLS with backends.
 
 use crate::support::{
-    Authority, Backend, Client, End, Place, Port, Program, TlsClient, TlsServer, port, until,
+    Authority, Backend, Client, End, Place, Port, Program, TlsClient, TlsServer, certified,
+    pattern, port, until,
 };
-use fidelity::pattern::Pattern;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use std::io::Read;
 use std::sync::Arc;
-
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    Pattern::new(seed).take(len)
-}
-
-/// A place where `ca.pem` is the certificate of this authority, and `a.pem` one for `a.test`.
-fn certified() -> (Place, Authority) {
-    let (place, authority) = (Place::new(), Authority::new());
-    authority.issue(&["a.test"]).write(&place.file("a.pem"));
-    std::fs::write(place.file("ca.pem"), authority.pem()).unwrap();
-    (place, authority)
-}
 
 /// A backend with a certificate of this authority for these names.
 fn backend(
@@ -161,6 +149,7 @@ fn a_slow_backend_slows_the_client_and_gets_everything() {
     });
     let port = port();
     let evenkeel = start(&place, &port, &backend.to_string(), "--workers 1");
+    let before = evenkeel.memory_peak();
     let client = Client::connect(&port);
     let sender = client.0.try_clone().unwrap();
     let sending = std::thread::spawn(move || {
@@ -168,20 +157,12 @@ fn a_slow_backend_slows_the_client_and_gets_everything() {
         client.send(pattern(5, 40 << 20));
         client.finish();
     });
-    let mut last = String::new();
-    until("the client to be held up", || {
-        let was = std::mem::replace(&mut last, place.ctl("sessions --json").stdout);
-        let sent = |text: &str| {
-            let rest = text.split_once("\"sent_bytes\":")?.1;
-            rest.split([',', '}']).next()?.trim().parse::<usize>().ok()
-        };
-        sent(&was).is_some_and(|count| count > 0) && sent(&was) == sent(&last)
-    });
-    let peak = evenkeel.memory_peak();
+    place.wait_held_up("sent_bytes");
+    let growth = evenkeel.memory_peak() - before;
     go.send(()).unwrap();
     sending.join().unwrap();
     assert_eq!(client.end(), End::Eof);
-    assert!(peak < 40 << 20, "{peak} bytes of memory");
+    assert!(growth < 8 << 20, "{growth} bytes of memory");
 }
 
 #[test]
@@ -338,13 +319,7 @@ fn single_backends_may_differ_and_a_reload_changes_that() {
 fn files_for_backends_that_cannot_be_used_fail_the_start_and_the_check() {
     let (place, _) = certified();
     std::fs::write(place.file("empty.pem"), "").unwrap();
-    let check = |words: &str, expected: &str| {
-        let dir = place.file("");
-        let words = words.replace('@', dir.to_str().unwrap());
-        let done = place.run("evenkeel", &format!("{words} 1 127.0.0.1:1"));
-        assert_ne!(done.status, 0);
-        assert!(done.stderr.contains(expected), "{words}: {}", done.stderr);
-    };
+    let check = |words: &str, expected: &str| place.expect_refusal(words, expected);
     check("--backend-tls verify --backend-tls-ca @missing.pem", "missing.pem: No such file");
     check("--backend-tls verify --backend-tls-ca @empty.pem", "there is no certificate in it");
     check("--backend-tls insecure --backend-tls-cert @ca.pem", "no private key belongs");

@@ -62,12 +62,14 @@ impl Pair {
         program
     }
 
-    /// Makes the second node a standby of the first, which runs.
-    fn copy(&self) {
+    /// Starts the first node, and the second one as its standby.
+    fn replicate(&self) -> [Program; 2] {
+        let primary = self.start(0);
         let (data, port) = (self.data(1), self.ports[0].to_string());
         let copy =
             ["-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast"];
         Done::run(&mut postgres("pg_basebackup", &copy), "").check(0);
+        [primary, self.start(1)]
     }
 }
 
@@ -111,9 +113,7 @@ fn no_session_goes_to_the_old_primary_after_a_restart() {
     let Some(pair) = Pair::new() else { return };
     let place = Place::new();
     let [old, new] = &pair.ports;
-    let mut primary = pair.start(0);
-    pair.copy();
-    let standby = pair.start(1);
+    let [mut primary, standby] = pair.replicate();
     let port = port();
     let state = place.file("state");
     let words = format!(
@@ -257,20 +257,28 @@ fn tls_ends_before_a_server_that_has_none() {
     evenkeel.log.wait("reason=tls-handshake-failed");
 }
 
+/// Evenkeel in front of a pair, whose primary probes find.
+fn probed(pair: &Pair, place: &Place, port: &Port, words: &str) -> Program {
+    let [first, second] = &pair.ports;
+    let mut evenkeel = place.command("evenkeel", words);
+    evenkeel.args([
+        &port.to_string(),
+        &format!("127.0.0.1:{first}"),
+        &format!("127.0.0.1:{second}"),
+    ]);
+    evenkeel.args(["--probe", "pgsql role=primary", "--no-last-resort", "--fall", "2"]);
+    let evenkeel = Program::spawn(&mut evenkeel);
+    evenkeel.log.wait("admin socket");
+    evenkeel
+}
+
 #[test]
 fn writers_follow_the_primary_that_probes_find() {
     let Some(pair) = Pair::new() else { return };
     let (place, port) = (Place::new(), port());
     let [old, new] = &pair.ports;
-    let mut primary = pair.start(0);
-    pair.copy();
-    let _standby = pair.start(1);
-    let mut evenkeel = place.command("evenkeel", "");
-    evenkeel.args([&port.to_string(), &format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}")]);
-    evenkeel.args(["--probe", "pgsql role=primary", "--no-last-resort"]);
-    evenkeel.args(["--probe-interval", "200ms", "--fall", "2"]);
-    let evenkeel = Program::spawn(&mut evenkeel);
-    evenkeel.log.wait("admin socket");
+    let [mut primary, _standby] = pair.replicate();
+    let _evenkeel = probed(&pair, &place, &port, "--probe-interval 200ms");
     for _ in 0..4 {
         assert_eq!(sql(&port, "show port"), old.to_string());
     }
@@ -304,17 +312,10 @@ fn log_in(port: &Port) -> Client {
 fn nobody_stays_with_a_primary_that_hangs() {
     let Some(pair) = Pair::new() else { return };
     let (place, port) = (Place::new(), port());
-    let [old, new] = &pair.ports;
-    let mut primary = pair.start(0);
-    pair.copy();
-    let _standby = pair.start(1);
-    let mut evenkeel = place.command("evenkeel", "");
-    evenkeel.args([&port.to_string(), &format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}")]);
-    evenkeel.args(["--probe", "pgsql role=primary", "--no-last-resort", "--fall", "2"]);
-    evenkeel.args(["--probe-interval", "500ms", "--probe-timeout", "400ms"]);
-    evenkeel.args(["--on-down", "end-sessions"]);
-    let evenkeel = Program::spawn(&mut evenkeel);
-    evenkeel.log.wait("admin socket");
+    let [_, new] = &pair.ports;
+    let [mut primary, _standby] = pair.replicate();
+    let words = "--probe-interval 500ms --probe-timeout 400ms --on-down end-sessions";
+    let evenkeel = probed(&pair, &place, &port, words);
     until("the standby to be known", || place.backend(0, 1)["health"] == "down");
     let writers = [(); 3].map(|()| log_in(&port));
     assert_eq!(place.backend(0, 0)["sessions"], 3);

@@ -1,7 +1,8 @@
 //! What a session passes on: bytes, half-closes, resets; in every splice mode.
 
-use crate::support::{Backend, Client, End, Place, Port, Program, port, skip_unless, until};
-use fidelity::pattern::Pattern;
+use crate::support::{
+    Backend, Client, End, Place, Port, Program, pattern, port, skip_unless, until,
+};
 use std::io::Read;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,10 +17,6 @@ fn in_every_mode(backend: &Backend, scene: impl Fn(&Port, &Program)) {
             scene(&port, &evenkeel);
         }
     }
-}
-
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    Pattern::new(seed).take(len)
 }
 
 #[test]

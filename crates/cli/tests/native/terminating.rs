@@ -1,27 +1,14 @@
 //! TLS with clients, ended here.
 
 use crate::support::{
-    Authority, Backend, Client, Done, End, Place, Port, Program, TlsClient, port, skip_unless,
-    until,
+    Authority, Backend, Client, Done, End, Place, Port, Program, TlsClient, certified, pattern,
+    port, skip_unless,
 };
-use fidelity::pattern::Pattern;
 use rustls::version::{TLS12, TLS13};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    Pattern::new(seed).take(len)
-}
-
-/// A place with a certificate for `a.test` in `a.pem`, and who has signed it.
-fn certified() -> (Place, Authority) {
-    let (place, authority) = (Place::new(), Authority::new());
-    authority.issue(&["a.test"]).write(&place.file("a.pem"));
-    std::fs::write(place.file("ca.pem"), authority.pem()).unwrap();
-    (place, authority)
-}
 
 /// Terminates TLS in front of `backend`.
 fn start(place: &Place, port: &Port, backend: &Backend, words: &str) -> Program {
@@ -123,21 +110,14 @@ fn a_slow_reader_slows_the_backend_and_gets_everything() {
     let backend = Backend::new(|client| client.send(pattern(5, 40 << 20)));
     let port = port();
     let evenkeel = start(&place, &port, &backend, "--workers 1");
+    let before = evenkeel.memory_peak();
     let mut client = TlsClient::connect(&port, &Arc::new(authority.trust()), "a.test");
     client.expect(&pattern(5, 40 << 20)[..1000]);
-    let mut last = String::new();
-    until("the backend to be held up", || {
-        let was = std::mem::replace(&mut last, place.ctl("sessions --json").stdout);
-        let received = |text: &str| {
-            let rest = text.split_once("\"received_bytes\":")?.1;
-            rest.split([',', '}']).next()?.trim().parse::<usize>().ok()
-        };
-        received(&was).is_some_and(|count| count > 0) && received(&was) == received(&last)
-    });
-    let peak = evenkeel.memory_peak();
+    place.wait_held_up("received_bytes");
+    let growth = evenkeel.memory_peak() - before;
     let (rest, is_whole) = client.rest();
     assert!(is_whole && rest == pattern(5, 40 << 20)[1000..]);
-    assert!(peak < 40 << 20, "{peak} bytes of memory");
+    assert!(growth < 8 << 20, "{growth} bytes of memory");
 }
 
 #[test]
@@ -294,13 +274,7 @@ fn files_that_cannot_be_used_fail_the_start() {
     std::fs::File::create(place.file("huge.pem")).unwrap().set_len(2 << 40).unwrap();
     let fifo = place.file("fifo.pem");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
-    let check = |words: &str, expected: &str| {
-        let dir = place.file("");
-        let words = words.replace('@', dir.to_str().unwrap());
-        let done = place.run("evenkeel", &format!("{words} 1 127.0.0.1:1"));
-        assert_ne!(done.status, 0);
-        assert!(done.stderr.contains(expected), "{words}: {}", done.stderr);
-    };
+    let check = |words: &str, expected: &str| place.expect_refusal(words, expected);
     check("--tls-cert @missing.pem", "missing.pem: No such file");
     check("--tls-cert @fifo.pem", "fifo.pem: not a regular file");
     check("--tls-cert @huge.pem", "huge.pem: longer than");

@@ -20,8 +20,9 @@ pub use manager::{Manager, pass, passing, start_with};
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 pub use testing::{Mmdb, Network, skip_unless};
-pub use tls::{Authority, Issued, TlsClient, TlsServer};
+pub use tls::{Authority, Issued, TlsClient, TlsServer, certified};
 
+use fidelity::pattern::Pattern;
 use fidelity::{Claim, wait_until};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -48,6 +49,11 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.number().fmt(f)
     }
+}
+
+/// Bytes that differ with the seed, and from one place to the next.
+pub fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    Pattern::new(seed).take(len)
 }
 
 /// Waits until `is_so`, or fails with what it waited for.

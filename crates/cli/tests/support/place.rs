@@ -31,6 +31,28 @@ impl Place {
         self.file("run")
     }
 
+    /// Runs `evenkeel` with words in which `@` is the place's directory, and expects it to fail and
+    /// to say `expected`.
+    #[track_caller]
+    pub fn expect_refusal(&self, words: &str, expected: &str) {
+        let words = words.replace('@', self.file("").to_str().unwrap());
+        let done = self.run("evenkeel", &format!("{words} 1 127.0.0.1:1"));
+        assert_ne!(done.status, 0);
+        assert!(done.stderr.contains(expected), "{words}: {}", done.stderr);
+    }
+
+    /// Waits until the first session has passed bytes, counted by this field, and passes no more.
+    #[track_caller]
+    pub fn wait_held_up(&self, field: &str) {
+        let mut last = 0;
+        until("the sender to be held up", || {
+            let sessions: Value =
+                serde_json::from_str(&self.ctl("sessions --json").stdout).unwrap();
+            let was = std::mem::replace(&mut last, sessions[0][field].as_u64().unwrap_or(0));
+            was > 0 && was == last
+        });
+    }
+
     /// The program called `argv0`, with words separated by blanks.
     pub fn command(&self, argv0: &str, words: &str) -> Command {
         self.calling(Path::new(env!("CARGO_BIN_EXE_evenkeel")), argv0, words)

@@ -1,7 +1,7 @@
 //! TLS at the other end: an authority, the certificates that it issues, clients that trust it, and
 //! servers that it vouches for.
 
-use super::{Client, Port};
+use super::{Client, Place, Port};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
@@ -246,4 +246,13 @@ where
         self.0.read_exact(&mut read).unwrap();
         assert!(read == bytes.as_ref(), "{:?}", String::from_utf8_lossy(&read));
     }
+}
+
+/// A place where `ca.pem` is the certificate of this authority, and `a.pem` one for `a.test` that
+/// it has signed.
+pub fn certified() -> (Place, Authority) {
+    let (place, authority) = (Place::new(), Authority::new());
+    authority.issue(&["a.test"]).write(&place.file("a.pem"));
+    fs::write(place.file("ca.pem"), authority.pem()).unwrap();
+    (place, authority)
 }
