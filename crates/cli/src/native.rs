@@ -20,7 +20,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         return personality.run(personality.name, rest.as_slice(), true);
     }
     let verb = match parse(&words) {
-        Ok(Typed::Start(typed)) => return start(&typed, first),
+        Ok(Typed::Start(typed)) => return start(typed, first),
         Ok(Typed::Verb(verb)) => verb,
         // Only help names the personalities; a start does without them.
         Err(error) => {
@@ -89,7 +89,7 @@ fn misspelt_verb(word: &str) -> Option<String> {
     })
 }
 
-fn start(typed: &Start, first: Option<&str>) -> ExitCode {
+fn start(typed: Start, first: Option<&str>) -> ExitCode {
     let config = match typed.to_config(&service_port) {
         Ok(config) => config,
         Err(error) => {
@@ -102,6 +102,7 @@ fn start(typed: &Start, first: Option<&str>) -> ExitCode {
     if let Some(form) = typed.print_config() {
         return finish("evenkeel", &config.printed(form), ExitStatus::Success);
     }
+    drop(typed); // the process may serve for years
     let manager = ServiceManager::from_environment(config.process.daemon);
     report(manager.map_err(Into::into).and_then(|manager| serve(config, manager, None)))
 }

@@ -11,7 +11,7 @@ use crate::pages::{self, MetricsSocket, Site};
 use crate::revisions::Revisions;
 use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
-use balancing::BackendChange;
+use balancing::{BackendChange, Tier};
 use dataplane::{Event, RollCall, Victims};
 use std::io;
 use std::net::IpAddr;
@@ -308,35 +308,38 @@ impl Serving {
             let message = "source address unusable; the system chooses one while that is so";
             owner.note(Level::Warn, message, &fields);
         }
-        let status = owner.instance.status();
-        for listener in &status.listeners {
-            let mut pools = status.pools.iter();
-            let pool = pools.find(|pool| pool.name == listener.pool);
-            let tiers = pool.into_iter().flat_map(|pool| &pool.tiers).map(|tier| {
-                let names: Vec<_> = tier.backends.iter().map(|it| it.endpoint.as_str()).collect();
+        let workers = owner.instance.plane.sessions_by_worker().len() as u64;
+        let called = |config: &config::Listener| owner.instance.pool_called(&config.pool);
+        let listeners = owner.instance.config.listeners.iter();
+        let listeners: Vec<_> = listeners.map(|it| (it.bound_to(), called(it))).collect();
+        for (listener, pool) in listeners {
+            let names = |tier: &Tier| {
+                let names: Vec<_> = tier.backends.iter().map(|it| it.name.as_str()).collect();
                 names.join(" ")
-            });
-            let backends = tiers.collect::<Vec<_>>().join(" ! ");
+            };
+            let backends = pool.tiers.iter().map(names).collect::<Vec<_>>().join(" ! ");
             let fields = [
-                ("listener", Value::Text(&listener.binds.join(","))),
+                ("listener", Value::Text(&listener)),
                 ("backends", Value::Text(&backends)),
-                ("workers", Value::Count(status.workers.len() as u64)),
-                ("pid", Value::Count(status.pid.into())),
+                ("workers", Value::Count(workers)),
+                ("pid", Value::Count(std::process::id().into())),
             ];
             owner.note(Level::Info, "listening", &fields);
         }
-        for pool in &status.pools {
-            let mut backends = pool.tiers.iter().flat_map(|tier| &tier.backends).peekable();
-            if backends.peek().is_some() && backends.all(|it| it.addresses.is_empty()) {
-                let fields = [("pool", Value::Text(&pool.name))];
+        let pools = owner.instance.config.pools.iter().zip(&owner.instance.pools);
+        let pools: Vec<_> =
+            pools.map(|(config, pool)| (config.name.clone(), Arc::clone(pool))).collect();
+        for (name, pool) in &pools {
+            let mut backends = pool.backends().peekable();
+            if backends.peek().is_some() && backends.all(|(_, _, it)| it.addresses.is_empty()) {
+                let fields = [("pool", Value::Text(name))];
                 let message = "pool has no address: it serves nobody until a name resolves";
                 owner.note(Level::Warn, message, &fields);
             }
         }
-        let tiers = status.pools.iter().flat_map(|pool| &pool.tiers);
-        for backend in tiers.flat_map(|tier| &tier.backends) {
+        for (_, _, backend) in pools.iter().flat_map(|(_, pool)| pool.backends()) {
             if backend.addresses.is_empty() {
-                let fields = [("backend", Value::Text(&backend.endpoint))];
+                let fields = [("backend", Value::Text(&backend.name))];
                 owner.note(Level::Warn, "backend does not resolve; trying again", &fields);
             }
         }

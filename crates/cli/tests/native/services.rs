@@ -92,6 +92,5 @@ fn what_a_further_service_costs() {
     let (one, many) = (pss(1), pss(101));
     eprintln!("{one} kB with one service, {many} kB with 101");
     let each = many.saturating_sub(one).div_ceil(100);
-    // The target is 8; a release build takes 9.
-    assert!(each <= 12, "{each} kB for each further service");
+    assert!(each <= 8, "{each} kB for each further service");
 }

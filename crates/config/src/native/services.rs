@@ -116,7 +116,9 @@ impl Start {
             }
             return Ok(config);
         }
-        let mut config = Config { listeners: vec![], pools: vec![], process: self.process()? };
+        let (listeners, pools) =
+            (Vec::with_capacity(self.services.len()), Vec::with_capacity(self.services.len()));
+        let mut config = Config { listeners, pools, process: self.process()? };
         for Typing { args, .. } in &self.services {
             let (mut listener, mut pool) = args.to_service(services)?;
             check_protocol(&listener, &pool)?;
