@@ -19,10 +19,13 @@ mod websocket;
 
 use std::{
     env,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
-use crate::{Check, Claim, Failure, Options, Outcome, Report, Verdict, stage::Proxy};
+use crate::{
+    Check, Claim, Failure, Options, Outcome, Report, Verdict, command_line::Program, stage::Proxy,
+};
 use place::{Place, Servers, find};
 
 /// One service, and what its clients do.
@@ -137,6 +140,13 @@ pub const SERVER_CASES: &[ServerCase] = &[
         exercise: web::exercise_iperf3,
     },
 ];
+
+/// A program that runs the chosen of `cases`, with the arguments of this process.
+pub fn main(name: &'static str, usage: &'static str, cases: &'static [ServerCase]) -> ExitCode {
+    let run = |options: &_, tell: &mut dyn FnMut(&_)| run_and_tell(cases, options, tell);
+    let cases = cases.iter().map(|case| (case.name, case.asks)).collect();
+    Program { name, usage, cases, run }.main()
+}
 
 /// Runs the chosen services of `cases` behind the proxy of `options`.
 pub fn run(cases: &[ServerCase], options: &Options) -> Report {

@@ -2,18 +2,10 @@
 
 use std::process::ExitCode;
 
-use fidelity::{command_line::Program, datagrams::DATAGRAM_CASES, servers};
+use fidelity::{datagrams::DATAGRAM_CASES, servers};
 
 fn main() -> ExitCode {
-    Program {
-        name: "datagrams",
-        usage: USAGE,
-        cases: DATAGRAM_CASES.iter().map(|case| (case.name, case.asks)).collect(),
-        run: |options: &_, tell: &mut dyn FnMut(&_)| {
-            servers::run_and_tell(DATAGRAM_CASES, options, tell)
-        },
-    }
-    .main()
+    servers::main("datagrams", USAGE, DATAGRAM_CASES)
 }
 
 const USAGE: &str = "

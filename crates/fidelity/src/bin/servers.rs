@@ -2,21 +2,10 @@
 
 use std::process::ExitCode;
 
-use fidelity::{
-    command_line::Program,
-    servers::{self, SERVER_CASES},
-};
+use fidelity::servers::{self, SERVER_CASES};
 
 fn main() -> ExitCode {
-    Program {
-        name: "servers",
-        usage: USAGE,
-        cases: SERVER_CASES.iter().map(|case| (case.name, case.asks)).collect(),
-        run: |options: &_, tell: &mut dyn FnMut(&_)| {
-            servers::run_and_tell(SERVER_CASES, options, tell)
-        },
-    }
-    .main()
+    servers::main("servers", USAGE, SERVER_CASES)
 }
 
 const USAGE: &str = "
