@@ -872,7 +872,7 @@ const PROCESS: &str = "Process";
 const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
        evenkeel demo | ctl VERB | top | status --html | help [VERB] | version
-       evenkeel run [FILE] | reload | diff [FILE] | check [FILE] | fmt [FILE] | schema
+       evenkeel run [FILE] | reload | upgrade | diff [FILE] | check [FILE] | fmt [FILE] | schema
        evenkeel install [--prefix DIR] | links DIR
        evenkeel PROGRAM [WORD]...";
 
