@@ -1,5 +1,6 @@
 //! Clients and backends of UDP.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -104,7 +105,6 @@ impl UdpClient {
     pub fn from(source: IpAddr, address: impl Into<SocketAddr>) -> Self {
         let socket = bind(source);
         socket.connect(address.into()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
     }
 
@@ -114,10 +114,16 @@ impl UdpClient {
 
     /// The next answer.
     pub fn answer(&self) -> Vec<u8> {
+        self.answer_within(PATIENCE).expect("an answer")
+    }
+
+    /// The next answer, if it comes in time.
+    pub fn answer_within(&self, time: Duration) -> io::Result<Vec<u8>> {
+        self.0.set_read_timeout(Some(time))?;
         let mut buffer = vec![0; 1 << 16];
-        let length = self.0.recv(&mut buffer).expect("an answer");
+        let length = self.0.recv(&mut buffer)?;
         buffer.truncate(length);
-        buffer
+        Ok(buffer)
     }
 
     /// The answer to this, as text.
