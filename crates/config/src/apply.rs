@@ -122,6 +122,12 @@ impl Config {
         self.backend_mut(id).ok_or_else(|| CommandError::UnknownBackend(selector.to_string()))
     }
 
+    /// The backend with this id, unless it is a reject backend.
+    pub(crate) fn backend_mut(&mut self, id: BackendId) -> Option<&mut Backend> {
+        let tiers = self.pools.iter_mut().flat_map(|pool| &mut pool.tiers);
+        tiers.flat_map(|tier| &mut tier.backends).find(|it| it.id == Some(id))
+    }
+
     fn remove(
         &mut self,
         selector: &BackendSelector,

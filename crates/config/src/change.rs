@@ -4,6 +4,7 @@
 //! so that a change can also be applied to a third configuration: [`Config::with`] leaves alone what
 //! a change does not name.
 
+mod chain;
 mod finding;
 mod making;
 mod names;

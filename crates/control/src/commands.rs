@@ -1,7 +1,7 @@
 //! Carries out commands.
 
 use crate::found::Found;
-use crate::instance::Instance;
+use crate::instance::{Bound, Instance};
 use balancing::Backend;
 use config::operand::parse_endpoint;
 use config::{BackendSelector, ClientNetwork, Command, CommandError, Known, Reply, SessionQuery};
@@ -67,7 +67,7 @@ impl Instance {
             }
             _ => Found::default(),
         };
-        self.commit(next, Vec::new(), &found);
+        self.commit(next, Bound::new(), &found);
         Ok(Reply::Done)
     }
 

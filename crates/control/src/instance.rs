@@ -36,6 +36,8 @@ pub struct Instance {
     pub(crate) ids: Ids,
     /// One for each pool of the configuration, in the same order.
     pub(crate) pools: Vec<Arc<Pool>>,
+    /// The places of the pools there, by name.
+    pub(crate) places: HashMap<String, usize>,
     /// One for each listener of the configuration, in the same order.
     pub(crate) listeners: Vec<Listening>,
     /// Removed listeners that still have sessions.
@@ -80,8 +82,8 @@ pub(crate) struct Door {
     pub file: Option<OwnFile>,
 }
 
-/// The sockets of a listening address that no listener has been given yet.
-pub(crate) type Bound = (Bind, Sockets);
+/// The sockets of listening addresses that no listener has been given yet.
+pub(crate) type Bound = HashMap<Bind, Sockets>;
 
 impl Instance {
     /// Hands the listeners of `config`, whose addresses are `bound`, to the workers. `pools` are its
@@ -90,7 +92,7 @@ impl Instance {
         plane: DataPlane,
         (given, config): (Config, Config),
         ids: Ids,
-        (mut bound, pools): (Vec<Bound>, Vec<Pool>),
+        (mut bound, pools): (Bound, Vec<Pool>),
         observe: Observe,
         (countries, certificates): (CountryBook, Certificates),
     ) -> Self {
@@ -98,6 +100,7 @@ impl Instance {
         let mut instance = Self {
             plane,
             given,
+            places: places(&config),
             config,
             ids,
             pools: pools.into_iter().map(Arc::new).collect(),
@@ -125,7 +128,7 @@ impl Instance {
     }
 
     /// Makes the workers accept clients of a new listener. Its sockets are taken out of `bound`.
-    pub(crate) fn begin(&mut self, config: &config::Listener, bound: &mut Vec<Bound>) -> Listening {
+    pub(crate) fn begin(&mut self, config: &config::Listener, bound: &mut Bound) -> Listening {
         let id = config.id.unwrap_or_else(|| self.ids.listener());
         let settings = self.settings(config);
         let listener = Arc::new(Listener::new(
@@ -145,11 +148,10 @@ impl Instance {
         &self,
         listening: &mut Listening,
         config: &config::Listener,
-        bound: &mut Vec<Bound>,
+        bound: &mut Bound,
     ) {
         for bind in &config.binds {
-            if let Some(place) = bound.iter().position(|(it, _)| it == bind) {
-                let (bind, Sockets { fds, file }) = bound.swap_remove(place);
+            if let Some((bind, Sockets { fds, file })) = bound.remove_entry(bind) {
                 let id = self.plane.listen(&listening.listener, fds);
                 listening.doors.push(Door { id, bind, file });
             }
@@ -159,7 +161,8 @@ impl Instance {
 
     /// The settings for the sessions of a listener.
     pub(crate) fn settings(&mut self, config: &config::Listener) -> Settings {
-        let pools = config.pools().filter_map(|pool| self.config.pool(pool));
+        let pools = config.pools().filter_map(|pool| self.places.get(pool));
+        let pools = pools.map(|place| &self.config.pools[*place]);
         let countries = pools.filter_map(|pool| self.countries.find(pool)).last();
         let tls = config.tls.as_ref();
         let tls = tls.map(|it| termination(it, self.certificates.find(it)));
@@ -192,9 +195,7 @@ impl Instance {
 
     /// The running pool of this name; one that serves nobody, if it does not exist.
     pub(crate) fn pool_called(&self, name: &str) -> Arc<Pool> {
-        let mut pools = self.config.pools.iter().zip(&self.pools);
-        let pool = pools.find(|(config, _)| config.name == name);
-        pool.map(|(_, pool)| Arc::clone(pool)).unwrap_or_default()
+        self.places.get(name).map(|place| self.pool(*place)).unwrap_or_default()
     }
 
     /// The routes of a listener with their running pools.
@@ -360,6 +361,11 @@ impl Instance {
             }
         }
     }
+}
+
+/// The places of pools in a configuration.
+pub(crate) fn places(config: &Config) -> HashMap<String, usize> {
+    config.pools.iter().map(|pool| pool.name.clone()).zip(0..).collect()
 }
 
 /// Whether two answers agree. Their order may differ from one lookup to the next.

@@ -1,8 +1,9 @@
 //! Backends that are the balancer itself. Each connection to one would cause another.
 
-use crate::bind::StartError;
+use crate::bind::{Sockets, StartError};
 use crate::instance::Bound;
 use balancing::Pool;
+use config::Bind;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -11,11 +12,11 @@ use terms::Address;
 
 /// Refuses backends of any pool, under any of their names, that are addresses `bound` by any
 /// listener.
-pub(crate) fn refuse(bound: &[Bound], pools: &[Pool]) -> Result<(), StartError> {
+pub(crate) fn refuse(bound: &Bound, pools: &[Pool]) -> Result<(), StartError> {
     let own = sys::interfaces::own_addresses().unwrap_or_default();
     for backend in pools.iter().flat_map(Pool::all_backends) {
         for address in &backend.addresses {
-            if let Some((bind, _)) = bound.iter().find(|it| is_served_by(address, it, &own)) {
+            if let Some((bind, _)) = bound.iter().find(|it| is_served_by(address, *it, &own)) {
                 return Err(StartError::Loop {
                     backend: backend.name.clone(),
                     bind: bind.to_string(),
@@ -27,10 +28,10 @@ pub(crate) fn refuse(bound: &[Bound], pools: &[Pool]) -> Result<(), StartError> 
 }
 
 /// Whether a connection to `address` would arrive at this listening address.
-fn is_served_by(address: &Address, (bind, sockets): &Bound, own: &[IpAddr]) -> bool {
+fn is_served_by(address: &Address, (bind, sockets): (&Bind, &Sockets), own: &[IpAddr]) -> bool {
     match (address, bind) {
-        (Address::Unix(path), config::Bind::Unix(bind)) => is_same_file(path, bind),
-        (Address::Ip(address), config::Bind::Tcp { .. } | config::Bind::Udp { .. }) => {
+        (Address::Unix(path), Bind::Unix(bind)) => is_same_file(path, bind),
+        (Address::Ip(address), Bind::Tcp { .. } | Bind::Udp { .. }) => {
             let bound = sockets.fds.iter();
             let mut bound = bound.filter_map(|socket| sys::net::local_address(socket.as_fd()));
             bound.any(|bound| leads_to(*address, bound, own))

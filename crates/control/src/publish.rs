@@ -5,7 +5,7 @@
 
 use crate::bind::{Sockets, StartError, StartErrors, listen_at_once};
 use crate::found::Found;
-use crate::instance::{Bound, Door, Instance, Listening};
+use crate::instance::{Bound, Door, Instance, Listening, places};
 use crate::snapshot::{Before, backend_ids};
 use config::{Bind, Config, Listener};
 use dataplane::DoorId;
@@ -27,8 +27,8 @@ impl Instance {
     }
 
     /// Binds the addresses of `next` that nobody listens on yet.
-    fn prepare(&mut self, next: &Config, found: &Found) -> Result<Vec<Bound>, StartErrors> {
-        let (mut bound, mut errors) = (Vec::new(), Vec::new());
+    fn prepare(&mut self, next: &Config, found: &Found) -> Result<Bound, StartErrors> {
+        let (mut bound, mut errors) = (Bound::new(), Vec::new());
         if self.shutting_down {
             return Ok(bound);
         }
@@ -39,7 +39,7 @@ impl Instance {
         for listener in &next.listeners {
             for bind in listener.binds.iter().filter(|bind| !open.contains(bind)) {
                 match listen_at_once(listener, bind, &mut self.passed, workers, found) {
-                    Ok(sockets) => bound.push((bind.clone(), sockets)),
+                    Ok(sockets) => drop(bound.insert(bind.clone(), sockets)),
                     Err(error) => errors.push(self.in_the_way(bind, error)),
                 }
             }
@@ -68,7 +68,7 @@ impl Instance {
 
     /// Publishes what differs from the running configuration. `bound` has the sockets of addresses
     /// that are new, and `found` the addresses of backends that are new or have another name.
-    pub(crate) fn commit(&mut self, next: Config, mut bound: Vec<Bound>, found: &Found) {
+    pub(crate) fn commit(&mut self, next: Config, mut bound: Bound, found: &Found) {
         let before = std::mem::replace(&mut self.config, next);
         let ids = backend_ids(&self.config);
         let workers = self.plane.workers();
@@ -76,7 +76,7 @@ impl Instance {
         let certificates = &self.certificates;
         let state = Before::new(&before, &self.pools, departed, found, workers, certificates);
         let (pools, removed) = (state.next_pools(&self.config.pools), state.without(&ids));
-        self.pools = pools;
+        (self.pools, self.places) = (pools, places(&self.config));
         self.probes.update(&self.config, self.pools.iter().map(|it| &**it));
         let running = std::mem::take(&mut self.listeners);
         let mut running: HashMap<_, _> =
@@ -140,8 +140,8 @@ impl Instance {
 
     /// Closes the addresses that nobody is to listen on any more. The sockets of those that another
     /// listener is to have go to `bound`, and stay open.
-    fn close_doors(&self, running: &mut HashMap<ListenerId, Listening>, bound: &mut Vec<Bound>) {
-        let mut leaving: HashMap<DoorId, Bound> = HashMap::new();
+    fn close_doors(&self, running: &mut HashMap<ListenerId, Listening>, bound: &mut Bound) {
+        let mut leaving: HashMap<DoorId, (Bind, Sockets)> = HashMap::new();
         let listeners = by_id(&self.config);
         for (id, listening) in running {
             let wanted = listeners.get(id);

@@ -92,7 +92,7 @@ pub struct Prepared {
     kept: Kept,
     names: FirstNames,
     ids: Ids,
-    bound: Vec<Bound>,
+    bound: Bound,
     pools: Vec<Pool>,
     workers: usize,
     admin: AdminSocket,
@@ -349,7 +349,7 @@ pub(crate) fn bind_all(
     (passed, mut predecessor): (&mut PassedSockets, Option<&mut Predecessor>),
     workers: usize,
     names: &FirstNames,
-) -> Result<Vec<Bound>, StartError> {
+) -> Result<Bound, StartError> {
     refuse_duplicates(config)?;
     passed.assign(config)?;
     let binds = config.listeners.iter().flat_map(|it| it.binds.iter().map(move |bind| (it, bind)));

@@ -1,52 +1,123 @@
 //! Applies differences to a configuration.
 
 use super::Change;
-use crate::{Backend, Config, Tier};
-use terms::BackendId;
+use super::chain::Chain;
+use crate::{Backend, Config, Listener, Pool, Process, Tier};
+use balancing::Policy;
+use std::collections::BTreeMap;
+use terms::{BackendId, ListenerId};
 
 impl Config {
     /// This configuration with these changes applied. A change to something that does not exist has
     /// no effect.
+    ///
+    /// What a change takes does not depend on how many listeners, pools and backends there are.
     #[must_use]
     pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
-        let mut config = self.clone();
-        for change in changes {
-            config.make(change);
-        }
-        config
+        let mut open = Open::new(self.clone());
+        changes.into_iter().for_each(|change| open.make(change));
+        open.close()
+    }
+}
+
+/// A configuration that is being changed.
+struct Open {
+    process: Process,
+    listeners: Chain<ListenerId, Listener>,
+    pools: Chain<String, OpenPool>,
+    /// The tiers of all pools, removed ones included.
+    tiers: Vec<OpenTier>,
+    /// The tier of each backend.
+    places: BTreeMap<BackendId, usize>,
+}
+
+/// A pool, and where its tiers are.
+struct OpenPool {
+    pool: Pool,
+    tiers: Vec<usize>,
+}
+
+struct OpenTier {
+    policy: Policy,
+    backends: Chain<BackendId, Backend>,
+}
+
+impl Open {
+    fn new(config: Config) -> Self {
+        let Config { listeners, pools, process } = config;
+        let listeners = Chain::new(listeners.into_iter().map(|it| (it.id, it)));
+        let (tiers, places) = (Vec::new(), BTreeMap::new());
+        let mut open = Self { process, listeners, pools: Chain::default(), tiers, places };
+        let pools: Vec<_> =
+            pools.into_iter().map(|it| (Some(it.name.clone()), open.open(it))).collect();
+        open.pools = Chain::new(pools);
+        open
+    }
+
+    fn open(&mut self, mut pool: Pool) -> OpenPool {
+        let tiers = std::mem::take(&mut pool.tiers).into_iter().map(|tier| {
+            let ids = tier.backends.iter().filter_map(|it| it.id);
+            self.places.extend(ids.map(|id| (id, self.tiers.len())));
+            let backends = Chain::new(tier.backends.into_iter().map(|it| (it.id, it)));
+            self.tiers.push(OpenTier { policy: tier.policy, backends });
+            self.tiers.len() - 1
+        });
+        let tiers = tiers.collect();
+        OpenPool { pool, tiers }
+    }
+
+    fn close(mut self) -> Config {
+        let pools = self.pools.into_elements().map(|OpenPool { pool, tiers }| {
+            let tiers = tiers.into_iter().map(|tier| {
+                let backends = std::mem::take(&mut self.tiers[tier].backends);
+                let backends = backends.into_elements().collect();
+                Tier { policy: self.tiers[tier].policy, backends }
+            });
+            Pool { tiers: tiers.collect(), ..pool }
+        });
+        let pools = pools.collect();
+        let listeners = self.listeners.into_elements().collect();
+        Config { listeners, pools, process: self.process }
     }
 
     fn make(&mut self, change: Change) {
         match change {
             Change::SetProcess(setting) => self.process.set(setting),
-            Change::RemoveListener(id) => self.listeners.retain(|it| it.id != Some(id)),
+            Change::RemoveListener(id) => drop(self.listeners.remove(&id)),
             Change::AddListener { after, listener } => {
-                insert(&mut self.listeners, *listener, after.as_ref(), |it| it.id.as_ref());
+                self.listeners.insert(after.as_ref(), listener.id, *listener);
             }
-            Change::MoveListener { after, listener } => {
-                if let Some(listener) = take(&mut self.listeners, |it| it.id == Some(listener)) {
-                    insert(&mut self.listeners, listener, after.as_ref(), |it| it.id.as_ref());
+            Change::MoveListener { after, listener: id } => {
+                if let Some(listener) = self.listeners.remove(&id) {
+                    self.listeners.insert(after.as_ref(), Some(id), listener);
                 }
             }
             Change::SetListener(id, setting) => {
-                if let Some(listener) = self.listeners.iter_mut().find(|it| it.id == Some(id)) {
+                if let Some(listener) = self.listeners.get_mut(&id) {
                     listener.set(setting);
                 }
             }
-            Change::RemovePool(name) => self.pools.retain(|pool| pool.name != name),
-            Change::AddPool { after, pool } => {
-                if self.pool(&pool.name).is_none() {
-                    insert(&mut self.pools, *pool, after.as_ref(), |it| Some(&it.name));
+            Change::RemovePool(name) => {
+                let tiers = self.pools.remove(&name).map(|it| it.tiers);
+                for tier in tiers.into_iter().flatten() {
+                    self.tiers[tier].backends = Chain::default();
                 }
             }
-            Change::MovePool { after, pool } => {
-                if let Some(pool) = take(&mut self.pools, |it| it.name == pool) {
-                    insert(&mut self.pools, pool, after.as_ref(), |it| Some(&it.name));
+            Change::AddPool { after, pool } => {
+                if !self.pools.contains(&pool.name) {
+                    let name = pool.name.clone();
+                    let pool = self.open(*pool);
+                    self.pools.insert(after.as_ref(), Some(name), pool);
+                }
+            }
+            Change::MovePool { after, pool: name } => {
+                if let Some(pool) = self.pools.remove(&name) {
+                    self.pools.insert(after.as_ref(), Some(name), pool);
                 }
             }
             Change::SetPool(name, setting) => {
-                if let Some(pool) = self.pools.iter_mut().find(|pool| pool.name == name) {
-                    pool.set(setting);
+                if let Some(it) = self.pools.get_mut(&name) {
+                    it.pool.set(setting);
                 }
             }
             change => self.make_in_a_tier(change),
@@ -58,39 +129,41 @@ impl Config {
         match change {
             Change::RemoveBackend(id) => drop(self.take_backend(id)),
             Change::RemoveTier { pool, tier } => {
-                if let Some(tiers) = self.tiers_mut(&pool)
-                    && tiers.get(tier).is_some_and(|tier| tier.backends.is_empty())
+                if let Some(place) = self.tier(&pool, tier)
+                    && self.tiers[place].backends.is_empty()
+                    && let Some(pool) = self.pools.get_mut(&pool)
                 {
-                    tiers.remove(tier);
+                    pool.tiers.remove(tier);
                 }
             }
             Change::AddTier { pool, tier, policy } => {
-                if let Some(tiers) = self.tiers_mut(&pool).filter(|it| it.len() <= tier) {
-                    tiers.push(Tier { policy, backends: Vec::new() });
+                if let Some(pool) = self.pools.get_mut(&pool).filter(|it| it.tiers.len() <= tier) {
+                    pool.tiers.push(self.tiers.len());
+                    self.tiers.push(OpenTier { policy, backends: Chain::default() });
                 }
             }
             Change::SetPolicy { pool, tier, policy } => {
-                if let Some(tier) = self.tier_mut(&pool, tier) {
-                    tier.policy = policy;
+                if let Some(place) = self.tier(&pool, tier) {
+                    self.tiers[place].policy = policy;
                 }
             }
             Change::AddBackend { pool, tier, after, backend } => {
                 // A command may have added it before.
                 drop(backend.id.and_then(|id| self.take_backend(id)));
-                if let Some(tier) = self.tier_mut(&pool, tier) {
-                    insert(&mut tier.backends, *backend, after.as_ref(), |it| it.id.as_ref());
+                if let Some(place) = self.tier(&pool, tier) {
+                    self.put_backend(place, after, *backend);
                 }
             }
             Change::MoveBackend { pool, tier, after, backend } => {
-                if self.tier_mut(&pool, tier).is_some()
+                if let Some(place) = self.tier(&pool, tier)
                     && let Some(backend) = self.take_backend(backend)
-                    && let Some(tier) = self.tier_mut(&pool, tier)
                 {
-                    insert(&mut tier.backends, backend, after.as_ref(), |it| it.id.as_ref());
+                    self.put_backend(place, after, backend);
                 }
             }
             Change::SetBackend(id, setting) => {
-                if let Some(backend) = self.backend_mut(id) {
+                let place = self.places.get(&id).copied();
+                if let Some(backend) = place.and_then(|it| self.tiers[it].backends.get_mut(&id)) {
                     backend.set(setting);
                 }
             }
@@ -98,44 +171,18 @@ impl Config {
         }
     }
 
-    fn tiers_mut(&mut self, pool: &str) -> Option<&mut Vec<Tier>> {
-        let mut pools = self.pools.iter_mut();
-        pools.find(|it| it.name == pool).map(|pool| &mut pool.tiers)
-    }
-
-    fn tier_mut(&mut self, pool: &str, tier: usize) -> Option<&mut Tier> {
-        self.tiers_mut(pool)?.get_mut(tier)
+    /// The place of a tier of a pool.
+    fn tier(&mut self, pool: &String, tier: usize) -> Option<usize> {
+        self.pools.get_mut(pool)?.tiers.get(tier).copied()
     }
 
     fn take_backend(&mut self, id: BackendId) -> Option<Backend> {
-        let mut tiers = self.pools.iter_mut().flat_map(|pool| &mut pool.tiers);
-        tiers.find_map(|tier| take(&mut tier.backends, |it| it.id == Some(id)))
+        let place = self.places.remove(&id)?;
+        self.tiers[place].backends.remove(&id)
     }
 
-    /// The backend with this id, unless it is a reject backend.
-    pub(crate) fn backend_mut(&mut self, id: BackendId) -> Option<&mut Backend> {
-        let tiers = self.pools.iter_mut().flat_map(|pool| &mut pool.tiers);
-        tiers.flat_map(|tier| &mut tier.backends).find(|it| it.id == Some(id))
+    fn put_backend(&mut self, place: usize, after: Option<BackendId>, backend: Backend) {
+        self.places.extend(backend.id.map(|id| (id, place)));
+        self.tiers[place].backends.insert(after.as_ref(), backend.id, backend);
     }
-}
-
-fn take<T>(all: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
-    all.iter().position(is_it).map(|place| all.remove(place))
-}
-
-/// Inserts an element directly after the one with the key `after`.
-fn insert<T, K: PartialEq + ?Sized>(
-    all: &mut Vec<T>,
-    element: T,
-    after: Option<&K>,
-    key: impl Fn(&T) -> Option<&K>,
-) {
-    let place = match after {
-        None => 0,
-        Some(after) => {
-            let place = all.iter().position(|it| key(it) == Some(after));
-            place.map_or(all.len(), |place| place + 1)
-        }
-    };
-    all.insert(place, element);
 }
