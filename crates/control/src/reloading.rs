@@ -11,11 +11,15 @@ use crate::replace::{Replaced, Replacement};
 use crate::revisions::Unconfirmed;
 use crate::watch::Watch;
 use config::file::{Report, Severity};
-use config::{Change, CommandError, Config, ListenerSetting, Names, ProcessSetting, Reply};
+use config::{
+    Change, CommandError, Config, Listener, ListenerSetting, Names, ProcessSetting, Reply,
+};
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
 use sys::errors::with_causes;
 use telemetry::{Level, Value};
+use terms::Source;
 use tokio::time::Instant;
 
 /// How often it is tried to take a reload back, if that fails.
@@ -238,7 +242,7 @@ impl Instance {
             let what = Names::new(&self.given, &replacement.wanted, [change]).describe(change);
             format!("{what} cannot change while the balancer runs: restart it")
         };
-        changes.map(describe).collect()
+        changes.map(describe).chain(without_privilege(replacement)).collect()
     }
 
     /// The running configuration, with what the data plane has decided by itself.
@@ -246,6 +250,27 @@ impl Instance {
         self.note_auto_disabled();
         self.config.clone()
     }
+}
+
+/// Listeners that would begin to connect to backends from their clients' addresses, if this process
+/// has not kept the privilege to do so.
+fn without_privilege(replacement: &Replacement) -> Vec<String> {
+    let begins = |change: &Change| match change {
+        Change::AddListener { listener, .. } if listener.source == Source::Client => listener.id,
+        Change::SetListener(id, ListenerSetting::Source(Source::Client)) => Some(*id),
+        _ => None,
+    };
+    let begin: HashSet<_> = replacement.changes.iter().filter_map(begins).collect();
+    if begin.is_empty() || sys::process::may_use_foreign_sources() {
+        return Vec::new();
+    }
+    let listeners = replacement.wanted.listeners.iter();
+    let listeners = listeners.filter(|it| it.id.is_some_and(|id| begin.contains(&id)));
+    let refuse = |listener: &Listener| {
+        let needs = "needs CAP_NET_RAW or CAP_NET_ADMIN, which the balancer has not kept";
+        format!("listener {}: transparent {needs}: restart it", listener.name)
+    };
+    listeners.map(refuse).collect()
 }
 
 /// Each error with its cause.

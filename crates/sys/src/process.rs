@@ -247,6 +247,13 @@ impl User {
     }
 }
 
+/// Whether this thread may connect from foreign addresses: see [`Keep::ForeignSources`].
+#[must_use]
+pub fn may_use_foreign_sources() -> bool {
+    let wanted = CapabilitySet::NET_RAW | CapabilitySet::NET_ADMIN;
+    thread::capabilities(None).is_ok_and(|it| it.effective.intersects(wanted))
+}
+
 /// Gives up all capabilities except the one for [`Keep::ForeignSources`].
 fn keep_foreign_sources() -> io::Result<()> {
     let permitted = thread::capabilities(None)?.permitted;

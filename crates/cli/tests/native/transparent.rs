@@ -107,6 +107,36 @@ fn without_the_right_to_it_clients_are_served_and_one_line_says_so() {
     assert!(said[0].contains("not permitted"), "{said:?}");
 }
 
+/// The privilege is gone once another user has the process, if nobody asked for it before.
+#[test]
+fn a_reload_that_would_need_the_right_to_it_is_refused_by_name() {
+    let Some(network) = network() else { return };
+    let (listen, backend, client) = PATHS[0];
+    network.tell_addresses(backend);
+    let place = Place::new();
+    let pool = format!("[pools.web]\nbackends = ['{backend}']\n");
+    let listener = |options: &str| {
+        format!("[listeners.web]\nbind = '{listen}'\npool = 'web'\n{options}{pool}")
+    };
+    let (plain, transparent) = (listener(""), listener("transparent = true\n"));
+    let file = place.file("lb.toml");
+    let reload = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        network.within("balancer", || place.run("evenkeel", "reload"))
+    };
+    for (user, status, source) in [("user = 'nobody'\n", 1, "198.51.100.254"), ("", 0, client)] {
+        let process = format!("[process]\n{user}");
+        std::fs::write(&file, format!("{process}{plain}")).unwrap();
+        let mut evenkeel = start(&network, &place, "run lb.toml");
+        let done = reload(&format!("{process}{transparent}")).check(status);
+        let reason = "listener web: transparent needs CAP_NET_RAW or CAP_NET_ADMIN";
+        assert_eq!(done.stderr.contains(reason), status == 1, "{}", done.stderr);
+        assert_eq!(network.ask(listen), source);
+        evenkeel.signal(rustix::process::Signal::TERM);
+        evenkeel.wait();
+    }
+}
+
 #[test]
 fn a_backend_of_the_other_family_sees_the_balancer() {
     let Some(network) = network() else { return };
