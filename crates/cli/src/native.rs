@@ -1,7 +1,7 @@
 //! `evenkeel`: the native start form, and the way to its verbs.
 
 use crate::install::{install, links};
-use crate::output::{complain, finish};
+use crate::output::{OutputError, complain, finish};
 use crate::serve::{report, serve};
 use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run, top, upgrade};
 use config::ExitStatus;
@@ -63,10 +63,10 @@ pub fn tree() -> clap::Command {
 
 /// Prints help, the version or what is wrong with the command line, and returns the exit code.
 fn explain(error: &clap::Error, first: Option<&str>) -> ExitCode {
-    match first.and_then(misspelt_verb) {
-        Some(message) if error.use_stderr() => complain(&message),
-        _ if error.print().is_err() => return ExitStatus::Failure.into(),
-        _ => {}
+    if let Some(message) = first.and_then(misspelt_verb).filter(|_| error.use_stderr()) {
+        complain(&message);
+    } else if let Err(cause) = error.print() {
+        return OutputError::from(cause).report("evenkeel").into();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage.code()))
 }

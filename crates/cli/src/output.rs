@@ -18,6 +18,12 @@ impl fmt::Display for OutputError {
 
 impl std::error::Error for OutputError {}
 
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        Self(error)
+    }
+}
+
 impl OutputError {
     /// Reports the error on standard error in the name of `program`, and returns the exit status.
     /// A reader that closed the pipe has seen enough: nothing is said about it.

@@ -75,3 +75,22 @@ impl Sinks {
 fn held_bytes(batch: &[Event]) -> usize {
     batch.iter().map(|event| size_of::<Event>() + event.copied_bytes()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::Trouble;
+
+    #[test]
+    fn what_nobody_takes_is_bounded_and_the_rest_is_counted() {
+        let (sinks, mut backlog) = Backlog::new();
+        let mut sink = sinks.sink();
+        let most = EVENTS_BYTES_MAX / size_of::<Event>() + 1;
+        (0..3 * most).for_each(|_| sink(vec![Event::Trouble(Trouble::Ports)]));
+        assert_eq!(backlog.take_dropped(), 2 * most);
+        assert_eq!(backlog.waiting().len(), most);
+        // There is room again.
+        sink(vec![Event::Trouble(Trouble::Ports)]);
+        assert_eq!((backlog.take_dropped(), backlog.waiting().len()), (0, 1));
+    }
+}

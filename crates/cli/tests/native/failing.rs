@@ -139,15 +139,16 @@ fn a_backend_that_is_down_is_not_played_by_the_connection_itself() {
 }
 
 /// What one batch of events holds of a connection that is over by the time it is looked at must
-/// not be taken for the next one's.
+/// not be taken for the next one's; and what the client has sent by then is not lost in a pipe.
 #[test]
 fn a_reset_seen_twice_blames_no_other_backend() {
     let a = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let b = Backend::named("b");
-    for _ in 0..5 {
+    for splice in ["auto", "always", "never"].repeat(2) {
         let (place, port) = (Place::new(), port());
         let address = a.local_addr().unwrap();
-        let evenkeel = place.native(&format!("{port} {address} {b} --workers 1"));
+        let words = format!("{port} {address} {b} --workers 1 --splice {splice}");
+        let evenkeel = place.native(&words);
         let client = Client::connect(&port);
         let (served, _) = a.accept().unwrap();
         until("it to relay", || place.ctl("sessions").stdout.contains("open"));

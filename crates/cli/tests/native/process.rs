@@ -466,6 +466,39 @@ fn privileges_are_dropped() {
 }
 
 #[test]
+fn a_user_of_many_groups_keeps_all_of_them() {
+    if skip_unless(rustix::process::geteuid().is_root(), "this needs root") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    // An /etc/group of its own, in which the user is in more groups than fit at the first try.
+    let groups: Vec<u32> = (4000..4300).collect();
+    let line = |group: &u32| format!("g{group}:x:{group}:nobody\n");
+    std::fs::write(place.file("group"), groups.iter().map(line).collect::<String>()).unwrap();
+    let evenkeel = place.command("evenkeel", "");
+    let mut inside = Command::new("unshare");
+    let script = "mount --bind group /etc/group && exec \"$@\"";
+    inside.args(["--mount", "sh", "-c", script, "sh"]).arg(evenkeel.get_program());
+    let words = format!("{port} {a} --user nobody --admin its.sock");
+    inside.args(words.split(' ')).current_dir(place.file(""));
+    let evenkeel = Program::spawn(&mut inside);
+    evenkeel.log.wait("admin socket");
+    let status = format!("/proc/{}/status", evenkeel.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(status).unwrap();
+    let kept = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    let kept: Vec<u32> = kept.split_whitespace().map(|it| it.parse().unwrap()).collect();
+    assert!(groups.iter().all(|group| kept.contains(group)), "{kept:?}");
+}
+
+#[test]
+fn a_full_or_closed_output_is_an_error() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    for words in [&format!("{port} {a} --print-config"), "--help", "--version", "schema"] {
+        Done::check_unwritable(1, || place.command("evenkeel", words));
+    }
+}
+
+#[test]
 fn many_starts_and_ends_leave_nothing() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     for _ in 0..10 {
