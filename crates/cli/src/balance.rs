@@ -190,6 +190,9 @@ fn in_old_words(error: StartError) -> BalanceError {
         | StartError::User { .. }
         | StartError::Root { .. }
         | StartError::Companion { .. }
-        | StartError::System { .. } => BalanceError::Bind(reason),
+        | StartError::System { .. }
+        | StartError::Role { .. }
+        | StartError::Tokens { .. }
+        | StartError::AdminListen { .. } => BalanceError::Bind(reason),
     }
 }

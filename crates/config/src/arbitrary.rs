@@ -2,8 +2,8 @@
 
 use crate::words::Choice;
 use crate::{
-    Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener, LogFormat,
-    LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls, Process, Route,
+    AdminAccess, Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener,
+    LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls, Process, Route,
     StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
@@ -402,7 +402,9 @@ fn process() -> impl Strategy<Value = Process> {
             log_file: log.1,
             metrics: metrics.0,
             metrics_detail: metrics.1,
-            watch: false, // no command line can say it
+            // No command line can say these.
+            watch: false,
+            access: AdminAccess::default(),
         },
     )
 }

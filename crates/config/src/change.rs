@@ -16,8 +16,8 @@ pub use names::Names;
 #[cfg(doc)]
 use crate::Config;
 use crate::{
-    Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat, LogSessions,
-    MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
+    AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat,
+    LogSessions, MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
 };
 use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers};
 use std::mem::{Discriminant, discriminant};
@@ -205,6 +205,7 @@ settings! {
     ProcessSetting of Process as Process {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
         log_format: _, log_sessions: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
+        access: _,
     },
     /// [`Process::workers`]
     Workers(Option<usize>) is workers, "workers";
@@ -234,6 +235,8 @@ settings! {
     MetricsDetail(MetricsDetail) is metrics_detail, "metrics-detail";
     /// [`Process::watch`]
     Watch(bool) is watch, "watch";
+    /// [`Process::access`]
+    Access(AdminAccess) is access, "access to the admin socket";
 }
 
 settings! {

@@ -89,6 +89,58 @@ pub enum Command {
     Shutdown {},
 }
 
+/// What somebody may do with a running instance. Each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Look.
+    View,
+    /// Take backends out and in, and end sessions.
+    Operate,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// All roles with their words.
+    pub const WORDS: [(&str, Self); 3] =
+        [("view", Self::View), ("operate", Self::Operate), ("admin", Self::Admin)];
+
+    /// The role of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(it, _)| *it == word).map(|(_, role)| *role)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, role)| role == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
+}
+
+impl Command {
+    /// The role that is needed for it.
+    #[must_use]
+    pub fn needs(&self) -> Role {
+        match self {
+            Self::SetAdminState { .. }
+            | Self::SetSessionsMax { .. }
+            | Self::Quarantine { .. }
+            | Self::ResetCounters { .. }
+            | Self::KillSession { .. } => Role::Operate,
+            Self::AddBackend { .. }
+            | Self::RemoveBackend { .. }
+            | Self::SetEndpoint { .. }
+            | Self::SetPolicy { .. }
+            | Self::Reload { .. }
+            | Self::Confirm {}
+            | Self::Shutdown {} => Role::Admin,
+        }
+    }
+}
+
 /// Selects a backend: by place, `TIER.INDEX`, or by name or address, as shown in a status report.
 /// `POOL/` before that searches only one pool: `0.1`, `db1:5432`, `web/0.1`, `web/db1`.
 ///
@@ -182,6 +234,14 @@ pub enum CommandError {
     /// No reload waits for confirmation.
     #[error("no reload waits for confirmation")]
     NothingToConfirm,
+    /// Whoever sent it may not.
+    #[error("this needs the role {needs}, and you have the role {has} here")]
+    NotAllowed {
+        /// The role that is needed.
+        needs: Role,
+        /// The role that whoever sent the command has.
+        has: Role,
+    },
     /// Another process is taking over.
     #[error("an upgrade is under way; try again when it is over")]
     HandingOver,

@@ -36,14 +36,14 @@ pub use apply::Known;
 pub use change::{
     BackendSetting, Change, ListenerSetting, Names, PoolSetting, ProcessSetting, Target,
 };
-pub use command::{BackendSelector, Command, CommandError, EventKind, Reply};
+pub use command::{BackendSelector, Command, CommandError, EventKind, Reply, Role};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
-    Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Family, Host, Limits, Listener,
-    LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls, Process, Protocol,
-    Route, StateDirectory, Tier, Tls, TlsVersion,
+    AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Family, Host,
+    Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls,
+    Process, Protocol, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

@@ -394,6 +394,28 @@ pub struct Process {
     pub metrics_detail: MetricsDetail,
     /// Whether the configuration file is reloaded whenever its contents have changed. Default false.
     pub watch: bool,
+    /// Who may use the admin socket, and where else it is served.
+    pub access: AdminAccess,
+}
+
+/// Who may use the admin socket, besides root and the user of the process, and where else it is
+/// served.
+///
+/// Users are written as their names or numbers, groups with `@` before that. Source: the roles of
+/// balancers that have them; the kernel says who connects (unix(7), `SO_PEERCRED`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminAccess {
+    /// Who may look.
+    pub viewers: Vec<String>,
+    /// Who may also take backends out and in, and end sessions.
+    pub operators: Vec<String>,
+    /// Who may do everything.
+    pub admins: Vec<String>,
+    /// The path of a socket at which everybody can only look.
+    pub view_socket: Option<PathBuf>,
+    /// Where else the admin socket is served, by TCP, and the file of the tokens that clients need
+    /// there.
+    pub listen: Option<(SocketAddr, PathBuf)>,
 }
 
 /// The directory of the state file.
@@ -469,6 +491,7 @@ impl Default for Process {
             metrics: None,
             metrics_detail: MetricsDetail::Auto,
             watch: false,
+            access: AdminAccess::default(),
         }
     }
 }

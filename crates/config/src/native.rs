@@ -321,7 +321,7 @@ pub struct NativeArgs {
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub log_file: Option<PathBuf>,
     /// Serve metrics for Prometheus by HTTP at this address, or at this port of 127.0.0.1
-    #[arg(long, value_name = "ADDR", value_parser = parse_metrics, help_heading = PROCESS)]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = PROCESS)]
     pub metrics: Option<SocketAddr>,
     /// How much metrics say about backends: backend (all), pool (only sums), or auto, which leaves
     /// out histograms with more than 500 backends, and everything with more than 5000
@@ -823,7 +823,7 @@ fn parse_workers(text: &str) -> Result<usize, String> {
 }
 
 /// An address with a port, or only a port.
-fn parse_metrics(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
         Err(_) => text.parse().map_err(|_| {

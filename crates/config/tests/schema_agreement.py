@@ -52,6 +52,12 @@ PROCESS = {
     "log-file": ["/var/log/evenkeel.log"],
     "metrics": ["127.0.0.1:9188", "[::1]:9188", "9188", "${METRICS:-9188}"],
     "metrics-detail": ["auto", "backend", "pool"],
+    "viewers": ["monitor", ["monitor", "@adm"]],
+    "operators": ["@oncall", ["1000"]],
+    "admins": ["deploy"],
+    "view-socket": ["/run/evenkeel/view.sock"],
+    "admin-listen": ["127.0.0.1:9189", "[::1]:9189", "9189"],
+    "admin-tokens": ["/etc/evenkeel/tokens"],
     "workers": [1, 4, 1024, "2"],
     "spin": ["50us", 0, "0s"],
 }
@@ -175,6 +181,9 @@ def settled(table):
     if "probe" not in table:
         for key in ["probe-interval", "probe-timeout", "probe-port", "on-down"]:
             table.pop(key, None)
+    if "admin-listen" not in table or "admin-tokens" not in table:
+        for key in ["admin-listen", "admin-tokens"]:
+            table.pop(key, None)
     if "tls-cert" not in table:
         for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-clients"]:
             table.pop(key, None)
@@ -287,7 +296,7 @@ class Generator:
         for at in range(rng.randrange(1, 4)):
             file["listeners"]["l%d" % at] = self.listener(pools)
         if rng.random() < 0.4:
-            file["process"] = subset(rng, PROCESS)
+            file["process"] = settled(subset(rng, PROCESS))
         if rng.random() < 0.3:
             defaults = subset(rng, {**LISTENER, **POOL}, 0.1)
             if rng.random() < 0.2:

@@ -1,38 +1,53 @@
-//! The admin socket: HTTP and JSON, for the owner of the process only.
+//! The admin socket: HTTP and JSON, for those who have a role.
 
 use crate::desk::{Desk, Request, Who};
 use crate::door::{Door, Limits, Peer};
 use crate::events::FOLLOWERS_MAX;
 use crate::front_page::front_page;
 use crate::pages::{self, Site};
+use crate::roles::Roles;
 use crate::status::session_rows;
+use crate::tokens::Tokens;
 use crate::why::WhyQuery;
 use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{self, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
-use config::{Command, CommandError, EventQuery, SessionQuery};
+use config::{Command, CommandError, EventQuery, Role, SessionQuery};
 use serde_json::json;
+use std::sync::Arc;
 use tokio::net::UnixListener;
 
 impl Connected<IncomingStream<'_, Door>> for Who {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        let Peer { uid, pid } = stream.io().who;
-        Self::User { id: uid, pid }
+        let Peer { uid, pid, role } = stream.io().who;
+        Self::User { id: uid, pid, role }
     }
 }
 
-/// Serves until the process ends.
-pub(crate) async fn serve(listener: UnixListener, site: Site) {
+/// Serves until the process ends. Whoever connects may do no more than `most`.
+pub(crate) async fn serve(listener: UnixListener, site: Site, roles: Arc<Roles>, most: Role) {
+    let service = routes(site).into_make_service_with_connect_info::<Who>();
+    // Ends only with the process: accept errors are retried inside, after a pause.
+    let _ = axum::serve(Door::new(listener, Limits::USUAL, roles, most), service).await;
+}
+
+/// What the admin socket serves, for clients that send a token.
+pub(crate) fn for_tokens(site: Site, tokens: Tokens) -> Router {
+    let keys = (site.desk.clone(), Arc::new(tokens));
+    routes(site).layer(axum::middleware::from_fn_with_state(keys, by_token))
+}
+
+fn routes(site: Site) -> Router {
     let desk = site.desk.clone();
-    let routes = Router::new()
+    Router::new()
         .route("/", get(front_page))
         .route("/v1/status", get(status))
         .route("/v1/instance", get(instance))
@@ -46,10 +61,31 @@ pub(crate) async fn serve(listener: UnixListener, site: Site) {
         .merge(pages::routes(site))
         .fallback(unknown)
         .layer(axum::middleware::from_fn(same_shape))
-        .layer(axum::middleware::from_fn_with_state(desk, not_from_elsewhere));
-    let service = routes.into_make_service_with_connect_info::<Who>();
-    // Ends only with the process: accept errors are retried inside, after a pause.
-    let _ = axum::serve(Door::new(listener, Limits::USUAL), service).await;
+        .layer(axum::middleware::from_fn_with_state(desk, not_from_elsewhere))
+}
+
+/// Lets those in who have a token (RFC 6750, 2.1).
+async fn by_token(
+    State((desk, tokens)): State<(Desk, Arc<Tokens>)>,
+    mut request: extract::Request,
+    next: Next,
+) -> Response {
+    let sent = request.headers().get(AUTHORIZATION).map(|it| it.as_bytes());
+    let text = sent.and_then(|it| it.split_at_checked("bearer ".len()));
+    let text = text.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+    if let Some(token) = text.and_then(|(_, text)| tokens.find(text.trim_ascii())) {
+        let who = Who::Token { name: token.name.clone(), role: token.role };
+        request.extensions_mut().insert(ConnectInfo(who));
+        return next.run(request).await;
+    }
+    if sent.is_some() {
+        let why = format!("{} {}: wrong token", request.method(), request.uri().path());
+        drop(request); // its body cannot be shared while this waits
+        desk.ask(|answer| Request::Refused(Who::Unknown, why, answer)).await;
+    }
+    let message = "send a token of the file `admin-tokens`, as in Authorization: Bearer TOKEN";
+    let answer = failure(StatusCode::UNAUTHORIZED, "no-token", message);
+    ([(WWW_AUTHENTICATE, "Bearer")], answer).into_response()
 }
 
 async fn status(State(desk): State<Desk>) -> Response {
@@ -119,7 +155,12 @@ fn unclear(rejection: &QueryRejection) -> Response {
     failure(rejection.status(), "invalid-query", &rejection.body_text())
 }
 
-async fn start(State(desk): State<Desk>) -> Response {
+/// Answers with the environment, too, which may have secrets.
+async fn start(State(desk): State<Desk>, ConnectInfo(who): ConnectInfo<Who>) -> Response {
+    let (needs, has) = (Role::Admin, who.role());
+    if has < needs {
+        return refusal(&CommandError::NotAllowed { needs, has });
+    }
     Json(&*desk.invocation).into_response()
 }
 
@@ -161,6 +202,7 @@ fn refusal(error: &CommandError) -> Response {
         | CommandError::NoFile
         | CommandError::NotReloadable(_)
         | CommandError::NothingToConfirm => StatusCode::CONFLICT,
+        CommandError::NotAllowed { .. } => StatusCode::FORBIDDEN,
         CommandError::HandingOver | CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut body = json!(error); // `error` and, for most, `detail`

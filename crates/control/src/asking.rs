@@ -49,6 +49,13 @@ impl Desk {
 
     /// Has a command carried out.
     pub async fn command(&self, command: Command, who: Who) -> Result<Reply, CommandError> {
+        let (needs, has) = (command.needs(), who.role());
+        if has < needs {
+            let error = CommandError::NotAllowed { needs, has };
+            let asked = serde_json::to_string(&command).unwrap_or_default();
+            self.ask(|answer| Request::Refused(who, format!("{asked}: {error}"), answer)).await;
+            return Err(error);
+        }
         if let Command::Reload { confirm_seconds } = command {
             let confirm = confirm_seconds.map(|seconds| Duration::from_secs(seconds.into()));
             return self.reload(who, confirm).await;

@@ -4,7 +4,7 @@ use crate::certificates::CertificateError;
 use crate::found::Found;
 use crate::hand_over::error::TakeOverError;
 use crate::manager::{PassedSocketError, PassedSockets};
-use config::{Bind, Family, Host};
+use config::{Bind, Family, Host, Role};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -81,6 +81,32 @@ pub enum StartError {
     Admin {
         /// Its path.
         path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no such user or group.
+    #[error("{name} cannot have the role {role}")]
+    Role {
+        /// As configured.
+        name: String,
+        /// Which.
+        role: Role,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file of the tokens cannot be used.
+    #[error("cannot use the tokens of {}", path.display())]
+    Tokens {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Nothing can listen at the address for `admin-listen`.
+    #[error("cannot serve the admin socket at {address}")]
+    AdminListen {
+        /// As configured.
+        address: SocketAddr,
         /// The cause.
         source: io::Error,
     },

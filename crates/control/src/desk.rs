@@ -10,7 +10,7 @@ use crate::invocation::Invocation;
 use crate::origin::{Loaded, Origin, ReadError};
 use crate::why::{Circumstances, WhyQuery};
 use balancing::Pool;
-use config::{Bind, Command, CommandError, Config, EventQuery, Reply, SessionQuery};
+use config::{Bind, Command, CommandError, Config, EventQuery, Reply, Role, SessionQuery};
 use dataplane::{Observe, SessionFilter, SessionInfo};
 use hickory_resolver::TokioResolver;
 use std::collections::{HashMap, HashSet};
@@ -100,7 +100,7 @@ pub(crate) struct Listing {
 }
 
 /// The origin of a command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Who {
     /// A user of this machine.
     User {
@@ -108,7 +108,18 @@ pub(crate) enum Who {
         id: u32,
         /// The process, if the system says.
         pid: Option<i32>,
+        /// What the user may do.
+        role: Role,
     },
+    /// A client of TCP, by its token.
+    Token {
+        /// The name of the token.
+        name: Arc<str>,
+        /// What it allows.
+        role: Role,
+    },
+    /// A client of TCP without one.
+    Unknown,
     /// A client of the personality's own control protocol, which has no user ids.
     Companion,
     /// The signal HUP.
@@ -122,7 +133,18 @@ impl Who {
     pub fn pid(&self) -> Option<u64> {
         match self {
             Self::User { pid, .. } => pid.and_then(|pid| u64::try_from(pid).ok()),
-            Self::Companion | Self::Signal | Self::Watch => None,
+            Self::Token { .. } | Self::Unknown | Self::Companion | Self::Signal | Self::Watch => {
+                None
+            }
+        }
+    }
+
+    /// What it may do.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::User { role, .. } | Self::Token { role, .. } => *role,
+            Self::Unknown => Role::View,
+            Self::Companion | Self::Signal | Self::Watch => Role::Admin,
         }
     }
 }
@@ -131,7 +153,8 @@ impl std::fmt::Display for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User { id, .. } => id.fmt(f),
-            Self::Companion => f.write_str("unknown"),
+            Self::Token { name, .. } => write!(f, "token:{name}"),
+            Self::Unknown | Self::Companion => f.write_str("unknown"),
             Self::Signal => f.write_str("SIGHUP"),
             Self::Watch => f.write_str("watch"),
         }

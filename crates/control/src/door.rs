@@ -1,10 +1,14 @@
-//! Limits the connections to the admin socket, and to others: who may connect, how many at a time,
-//! and how long one may be idle.
+//! Limits the connections to the admin socket, and to others: who may connect and do what, how many
+//! connections there are at a time, and how long one may be idle.
 
+use crate::roles::Roles;
 use axum::serve::Listener;
+use config::Role;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,11 +16,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The admin socket, on which HTTP is served. Only this process's user and root may connect,
-/// whatever the file's mode is.
+/// A Unix socket on which HTTP is served. Only those with a role may connect, whatever the file's
+/// mode is.
 pub(crate) struct Door {
     listener: UnixListener,
     guests: Guests,
+    roles: Arc<Roles>,
+    /// The role that nobody exceeds here.
+    most: Role,
 }
 
 /// The connections to one socket.
@@ -41,15 +48,17 @@ impl Limits {
 }
 
 impl Door {
-    pub fn new(listener: UnixListener, limits: Limits) -> Self {
-        Self { listener, guests: Guests::new(limits) }
+    pub fn new(listener: UnixListener, limits: Limits, roles: Arc<Roles>, most: Role) -> Self {
+        Self { listener, guests: Guests::new(limits), roles, most }
     }
 
     fn let_in(&mut self, stream: UnixStream) -> Option<Visitor<UnixStream, Peer>> {
         let peer = stream.peer_cred().ok()?;
-        let peer = Peer { uid: peer.uid(), pid: peer.pid() };
-        let is_welcome = peer.uid == 0 || peer.uid == sys::process::user_id();
-        is_welcome.then(|| self.guests.let_in(stream, peer))
+        let mut groups = sys::net::peer_groups(stream.as_fd());
+        groups.push(peer.gid());
+        let role = self.roles.of(peer.uid(), &groups)?.min(self.most);
+        let peer = Peer { uid: peer.uid(), pid: peer.pid(), role };
+        Some(self.guests.let_in(stream, peer))
     }
 }
 
@@ -102,6 +111,8 @@ pub(crate) struct Peer {
     pub uid: u32,
     /// The process, if the system says.
     pub pid: Option<i32>,
+    /// What it may do.
+    pub role: Role,
 }
 
 /// A connection.
@@ -176,7 +187,7 @@ mod tests {
         let path = dir.path().join("admin");
         runtime.block_on(async {
             let listener = UnixListener::bind(path).unwrap();
-            let door = Door::new(listener, limits);
+            let door = Door::new(listener, limits, Arc::default(), Role::Admin);
             tokio::spawn(async { axum::serve(door, axum::Router::new()).await });
         });
         runtime

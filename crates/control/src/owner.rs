@@ -5,7 +5,7 @@
 
 use crate::certificates::{Renewal, Renewals};
 use crate::counts::{Counts, Figures};
-use crate::desk::{Asked, Desk, Listing, Request, Who};
+use crate::desk::{Asked, Desk, Listing, Request};
 use crate::events::Followers;
 use crate::hand_over::Places;
 use crate::instance::Instance;
@@ -13,15 +13,14 @@ use crate::lines::describe;
 use crate::lookup::Dns;
 use crate::manager::Reports;
 use crate::probes::ProbeChange;
+use crate::refusals::Refusals;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
 use crate::status::View;
 use crate::watch::Watch;
-use balancing::AdminState;
 use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
 use dataplane::{Event, Victims};
-use serde_json::json;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +48,7 @@ pub(crate) struct Owner {
     followers: Followers,
     pub counts: Counts,
     /// Sessions being cut at an operator's command.
+    pub refusals: Refusals,
     cuts: JoinSet<(Asked, Result<Reply, CommandError>)>,
     /// When the start, or the last reload, will be over.
     pub settled_at: Option<Instant>,
@@ -90,6 +90,7 @@ impl Owner {
             dns,
             followers: Followers::default(),
             counts: Counts::default(),
+            refusals: Refusals::default(),
             cuts,
             settled_at: None,
             desk: None,
@@ -126,7 +127,7 @@ impl Owner {
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
             Request::Refused(who, why, answer) => {
-                self.audit(Level::Warn, &who, ("error", &why), "refused");
+                self.refuse(&who, &why);
                 let _ = answer.send(());
             }
             Request::Instance(answer) => drop(answer.send(self.instance.brief())),
@@ -257,50 +258,6 @@ impl Owner {
         }
     }
 
-    /// Notes which backend a command has changed.
-    fn note_change(&mut self, command: &Command, who: &Who) {
-        let (backend, what) = match command {
-            Command::SetAdminState { backend, state } => match state {
-                AdminState::Enabled => (backend, "enabled"),
-                AdminState::Disabled => (backend, "disabled"),
-                AdminState::Draining => (backend, "drained"),
-            },
-            Command::Quarantine { backend, .. } => (backend, "quarantined"),
-            _ => return,
-        };
-        if let Ok(id) = self.instance.backend_id(backend) {
-            let by = match who {
-                Who::User { id, .. } => format!("user {id}"),
-                Who::Companion => "the control port".to_owned(),
-                Who::Signal | Who::Watch => who.to_string(),
-            };
-            self.instance.changes.note(id, format!("{what} by {by}"));
-        }
-    }
-
-    /// Reports who sent what, and what came of it.
-    fn audit(&mut self, level: Level, who: &Who, (name, what): (&str, &str), outcome: &str) {
-        let mut fields = vec![("by", Value::Text(who))];
-        fields.extend(who.pid().map(|pid| ("process", Value::Count(pid))));
-        fields.extend([(name, Value::Text(&what)), ("outcome", Value::Text(&outcome))]);
-        let message = if level == Level::Info { "command" } else { "command refused" };
-        self.note(level, message, &fields);
-    }
-
-    /// Reports who sent a command, and answers.
-    fn conclude(&mut self, asked: Asked, result: Result<Reply, CommandError>) {
-        if result == Ok(Reply::Done) {
-            self.note_change(&asked.command, &asked.who);
-        }
-        let text = serde_json::to_string(&asked.command).unwrap_or_default();
-        let outcome = match &result {
-            Ok(reply) => json!(reply).as_str().unwrap_or("done").to_owned(),
-            Err(error) => error.to_string(),
-        };
-        self.audit(Level::Info, &asked.who, ("asked", &text), &outcome);
-        drop(asked.answer.send(result));
-    }
-
     /// Uses what a lookup of a backend's name found.
     pub fn use_addresses(&mut self, name: &str, addresses: &[Address]) {
         if !addresses.is_empty() && self.instance.set_addresses(name, addresses) {
@@ -418,6 +375,7 @@ fn word_for(change: &ProbeChange) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::Who;
     use crate::instance::tests::{config, start};
     use tokio::sync::oneshot;
 

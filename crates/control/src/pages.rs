@@ -4,7 +4,6 @@
 use crate::answers::Answers;
 use crate::counts::Figures;
 use crate::desk::{Desk, Request};
-use crate::door::{Guests, Limits, Visitor};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -18,13 +17,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 use telemetry::ProcessRow;
 use telemetry::metrics::{MEDIA_TYPE, render};
-use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 /// Where the pages get what they show.
 #[derive(Clone)]
@@ -41,41 +36,6 @@ struct MetricsQuery {
     pool: Option<String>,
 }
 
-/// The address of the metrics before they are served.
-pub(crate) enum MetricsSocket {
-    Listening(TcpListener),
-    /// Somebody else has it, perhaps an instance that waits for its last sessions to end.
-    Taken(SocketAddr),
-}
-
-impl MetricsSocket {
-    /// Listens at an address.
-    ///
-    /// # Errors
-    /// If that fails, unless it is because somebody else has the address.
-    pub fn open(address: SocketAddr) -> io::Result<Self> {
-        match TcpListener::bind(address) {
-            Ok(listener) => {
-                listener.set_nonblocking(true)?;
-                Ok(Self::Listening(listener))
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Self::Taken(address)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The address, if it is listened at.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Listening(listener) => listener.local_addr().ok(),
-            Self::Taken(_) => None,
-        }
-    }
-}
-
-/// How long to wait before an address that somebody else has is tried again.
-const TAKEN_PAUSE: Duration = Duration::from_millis(500);
-
 /// The pages.
 pub(crate) fn routes(site: Site) -> Router {
     Router::new()
@@ -85,22 +45,10 @@ pub(crate) fn routes(site: Site) -> Router {
         .with_state(site)
 }
 
-/// Serves the pages at an address of their own until the process ends.
-pub(crate) async fn serve(mut socket: MetricsSocket, site: Site) {
-    let listener = loop {
-        socket = match socket {
-            MetricsSocket::Listening(listener) => break listener,
-            MetricsSocket::Taken(address) => {
-                sleep(TAKEN_PAUSE).await;
-                MetricsSocket::open(address).unwrap_or(MetricsSocket::Taken(address))
-            }
-        };
-    };
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+/// The pages, for an address at which there is nothing else.
+pub(crate) fn alone(site: Site) -> Router {
     let unknown = || async { (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n") };
-    let pages = routes(site).fallback(unknown);
-    // Ends only with the process: accept errors are retried inside, after a pause.
-    let _ = axum::serve(Gate { listener, guests: Guests::new(Limits::USUAL) }, pages).await;
+    routes(site).fallback(unknown)
 }
 
 async fn metrics(
@@ -185,30 +133,6 @@ async fn readyz(State(site): State<Site>) -> Response {
 
 fn ending() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
-}
-
-/// The address of the metrics, at which everybody who reaches it may connect.
-struct Gate {
-    listener: tokio::net::TcpListener,
-    guests: Guests,
-}
-
-impl axum::serve::Listener for Gate {
-    type Io = Visitor<TcpStream, ()>;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Self::Io, ()) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => return (self.guests.let_in(stream, ()), ()),
-                Err(_) => sleep(TAKEN_PAUSE).await, // most likely out of file descriptors
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

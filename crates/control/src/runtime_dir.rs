@@ -153,7 +153,7 @@ pub(crate) fn make_dir(dir: &Path, owner: Option<&User>) -> io::Result<()> {
 }
 
 /// Entering a directory without reading it.
-const PASS_THROUGH: u32 = 0o011;
+pub(crate) const PASS_THROUGH: u32 = 0o011;
 
 fn create(dir: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {

@@ -1,5 +1,6 @@
 //! The control plane while it serves, from the first line of the log to the last.
 
+use crate::admin;
 use crate::answers::Answers;
 use crate::backlog::Backlog;
 use crate::desk::{Desk, Request, Who};
@@ -7,10 +8,11 @@ use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
 use crate::names::NameKeeper;
 use crate::owner::Owner;
-use crate::pages::{self, MetricsSocket, Site};
+use crate::pages::{self, Site};
 use crate::revisions::Revisions;
 use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
+use crate::tcp::TcpSocket;
 use balancing::{BackendChange, Tier};
 use dataplane::{Event, RollCall, Victims};
 use std::io;
@@ -92,7 +94,7 @@ impl Serving {
     pub fn open(
         &mut self,
         desk: Desk,
-        metrics: Option<MetricsSocket>,
+        metrics: Option<TcpSocket>,
         remarks: &[Remark],
         unusable_sources: &[(String, IpAddr, io::Error)],
     ) {
@@ -105,25 +107,31 @@ impl Serving {
         self.owner.keep_watch();
         self.owner.watch_certificates();
         if let Some(socket) = metrics {
-            self.note_metrics(&socket);
+            self.note_address(&socket, "metrics");
             let site = Site { desk: desk.clone(), roll_call: self.roll_call.clone() };
-            tokio::spawn(pages::serve(socket, site));
+            tokio::spawn(socket.serve(pages::alone(site)));
+        }
+        if let Some((socket, tokens)) = self.owner.socket.take_tcp() {
+            self.note_address(&socket, "admin socket");
+            let site = Site { desk: desk.clone(), roll_call: self.roll_call.clone() };
+            tokio::spawn(socket.serve(admin::for_tokens(site, tokens)));
         }
         self.owner.desk = Some(desk);
         self.owner.serve_admin();
     }
 
-    fn note_metrics(&mut self, socket: &MetricsSocket) {
-        match socket {
-            MetricsSocket::Taken(address) => {
-                let message = "the address of the metrics is in use; trying again until it is free";
-                self.owner.note(Level::Warn, message, &[("address", Value::Text(address))]);
+    /// Reports where something is served by TCP.
+    fn note_address(&mut self, socket: &TcpSocket, what: &str) {
+        match (socket, socket.address()) {
+            (TcpSocket::Taken(address), _) => {
+                let message =
+                    format!("the address of the {what} is in use; trying again until it is free");
+                self.owner.note(Level::Warn, &message, &[("address", Value::Text(address))]);
             }
-            MetricsSocket::Listening(_) => {
-                if let Some(address) = socket.address() {
-                    self.owner.note(Level::Info, "metrics", &[("address", Value::Text(&address))]);
-                }
+            (TcpSocket::Listening(_), Some(address)) => {
+                self.owner.note(Level::Info, what, &[("address", Value::Text(&address))]);
             }
+            (TcpSocket::Listening(_), None) => {}
         }
     }
 
@@ -407,7 +415,7 @@ async fn reload_when(asked: Arc<Notify>, desk: Desk, who: Who) {
     loop {
         asked.notified().await;
         // What came of it is in the log.
-        let _ = desk.reload(who, None).await;
+        let _ = desk.reload(who.clone(), None).await;
     }
 }
 

@@ -6,13 +6,21 @@ use crate::bind::StartError;
 use crate::desk::Desk;
 use crate::hand_over;
 use crate::pages::Site;
+use crate::roles::Roles;
 use crate::runtime_dir::{
-    draining_path, draining_siblings, hand_over_path, is_in_runtime_dir, make_dir, pid_path,
+    PASS_THROUGH, draining_path, draining_siblings, hand_over_path, is_in_runtime_dir, make_dir,
+    pid_path,
 };
+use crate::tcp::TcpSocket;
+use crate::tokens::Tokens;
+use config::{AdminAccess, Role};
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use sys::files::{OwnFile, PidFile};
 use sys::process::User;
 use tokio::task::AbortHandle;
@@ -25,8 +33,15 @@ pub(crate) struct AdminSocket {
     /// Improves the message after a sudden death; see [`crate::read_pid`].
     pid_file: Option<PidFile>,
     listener: Option<UnixListener>,
+    roles: Arc<Roles>,
     /// The task that serves it.
     serving: Option<AbortHandle>,
+    /// Where everybody can only look, if configured.
+    view_path: Option<PathBuf>,
+    view: Option<(UnixListener, OwnFile)>,
+    viewing: Option<AbortHandle>,
+    /// Where else it is to be served.
+    tcp: Option<(TcpSocket, Tokens)>,
     /// Where other processes ask to take over.
     for_upgrades: Option<(UnixListener, OwnFile)>,
     offering: Option<AbortHandle>,
@@ -43,15 +58,7 @@ impl AdminSocket {
             remove_stale_siblings(path);
             let listener = UnixListener::from(sys::net::listen_unix_private(path)?);
             let file = OwnFile::at(path)?;
-            Ok(Self {
-                file,
-                is_in_runtime_dir: is_in_runtime_dir(path),
-                pid_file: None,
-                listener: Some(listener),
-                serving: None,
-                for_upgrades: None,
-                offering: None,
-            })
+            Ok(Self::at(file, listener))
         };
         claim().map_err(|source| StartError::Admin { path: path.to_owned(), source })
     }
@@ -64,6 +71,9 @@ impl AdminSocket {
     }
 
     pub fn give_to(&self, user: &User) -> io::Result<()> {
+        if let Some((_, file)) = &self.view {
+            file.give_to(user)?;
+        }
         self.file.give_to(user)
     }
 
@@ -75,15 +85,61 @@ impl AdminSocket {
             file.keep(true);
             Ok(file)
         };
-        Ok(Self {
-            file: at().map_err(|source| StartError::Admin { path: path.to_owned(), source })?,
-            is_in_runtime_dir: is_in_runtime_dir(path),
+        let file = at().map_err(|source| StartError::Admin { path: path.to_owned(), source })?;
+        Ok(Self::at(file, socket.into()))
+    }
+
+    fn at(file: OwnFile, listener: UnixListener) -> Self {
+        Self {
+            is_in_runtime_dir: is_in_runtime_dir(file.path()),
+            file,
             pid_file: None,
-            listener: Some(socket.into()),
+            listener: Some(listener),
+            roles: Arc::default(),
             serving: None,
+            view_path: None,
+            view: None,
+            viewing: None,
+            tcp: None,
             for_upgrades: None,
             offering: None,
-        })
+        }
+    }
+
+    /// Lets those in who have `roles`, and serves what else is configured. `is_successor` says that
+    /// another process still has the other sockets: they are opened when this one serves.
+    pub fn admit(
+        &mut self,
+        (access, roles): (&AdminAccess, Roles),
+        is_successor: bool,
+    ) -> Result<(), StartError> {
+        let path = self.file.path();
+        let failed = |source| StartError::Admin { path: path.to_owned(), source };
+        if roles.are_given() {
+            // Who may come in is decided by who it is.
+            open_to_all(path).map_err(failed)?;
+        }
+        if let Some((address, path)) = &access.listen {
+            let failed = |source| StartError::Tokens { path: path.clone(), source };
+            let tokens = Tokens::read(path).map_err(failed)?;
+            let failed = |source| StartError::AdminListen { address: *address, source };
+            self.tcp = Some((TcpSocket::open(*address).map_err(failed)?, tokens));
+        }
+        self.roles = Arc::new(roles);
+        self.view_path.clone_from(&access.view_socket);
+        match &self.view_path {
+            Some(path) if !is_successor => {
+                let failed = |source| StartError::Admin { path: path.clone(), source };
+                self.view = Some(view_socket(path, self.roles.are_given()).map_err(failed)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Where else the socket is to be served, and for whom. A second call returns nothing.
+    pub fn take_tcp(&mut self) -> Option<(TcpSocket, Tokens)> {
+        self.tcp.take()
     }
 
     /// A copy of the listening socket.
@@ -98,9 +154,37 @@ impl AdminSocket {
         let listener = listener.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let task = tokio::spawn(serve(listener, site));
+        let task = tokio::spawn(serve(listener, site, Arc::clone(&self.roles), Role::Admin));
         self.serving = Some(task.abort_handle());
         Ok(())
+    }
+
+    /// Serves the socket at which everybody can only look, if there is to be one. Whatever has its
+    /// place is replaced. Needs a runtime.
+    pub fn serve_view(&mut self, site: Site) -> io::Result<()> {
+        let Some(path) = &self.view_path else { return Ok(()) };
+        let (listener, mut file) = match self.view.take().filter(|(_, file)| file.is_there()) {
+            Some(view) => view,
+            None => {
+                let _ = std::fs::remove_file(path);
+                view_socket(path, self.roles.are_given())?
+            }
+        };
+        file.keep(false);
+        let copy = listener.try_clone()?;
+        self.view = Some((listener, file));
+        copy.set_nonblocking(true)?;
+        let copy = tokio::net::UnixListener::from_std(copy)?;
+        let task = tokio::spawn(serve(copy, site, Arc::clone(&self.roles), Role::View));
+        if let Some(earlier) = self.viewing.replace(task.abort_handle()) {
+            earlier.abort();
+        }
+        Ok(())
+    }
+
+    /// The path of that socket.
+    pub fn view_path(&self) -> Option<&Path> {
+        self.view_path.as_deref()
     }
 
     /// Listens where other processes can ask to take over; `owner` is the user that may, besides
@@ -140,7 +224,10 @@ impl AdminSocket {
     /// Leaves the socket to another process, and its file, too.
     pub fn pause(&mut self) {
         self.file.keep(true);
-        if let Some(task) = self.serving.take() {
+        if let Some((_, file)) = &mut self.view {
+            file.keep(true);
+        }
+        for task in [self.serving.take(), self.viewing.take()].into_iter().flatten() {
             task.abort();
         }
     }
@@ -156,8 +243,8 @@ impl AdminSocket {
     pub fn retire(&mut self) {
         let Some(path) = draining_path(self.path()) else { return };
         self.pid_file = None;
-        self.for_upgrades = None;
-        if let Some(task) = self.offering.take() {
+        (self.for_upgrades, self.view) = (None, None);
+        for task in [self.offering.take(), self.viewing.take()].into_iter().flatten() {
             task.abort();
         }
         if self.file.rename(path.file_name().unwrap_or_default()).is_err() {
@@ -172,11 +259,30 @@ impl AdminSocket {
 
     /// Removes the files, unless another process has the socket.
     pub fn release(&mut self) {
-        (self.pid_file, self.for_upgrades) = (None, None);
+        (self.pid_file, self.for_upgrades, self.view) = (None, None, None);
         if !self.file.is_kept() {
             let _ = self.file.remove();
         }
     }
+}
+
+/// A socket at which everybody can only look.
+fn view_socket(path: &Path, is_open: bool) -> io::Result<(UnixListener, OwnFile)> {
+    let listener = UnixListener::from(sys::net::listen_unix_private(path)?);
+    let file = OwnFile::at(path)?;
+    if is_open {
+        open_to_all(path)?;
+    }
+    Ok((listener, file))
+}
+
+/// Lets everybody connect to a socket, and pass through its directory if that is our own.
+fn open_to_all(path: &Path) -> io::Result<()> {
+    if let Some(dir) = path.parent().filter(|_| is_in_runtime_dir(path)) {
+        let mode = dir.metadata()?.permissions().mode();
+        std::fs::set_permissions(dir, Permissions::from_mode(mode | PASS_THROUGH))?;
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))
 }
 
 /// Removes what earlier instances of the same name left behind if they died while draining.

@@ -17,16 +17,17 @@ use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
 use crate::origin::{ContentHash, Origin};
 use crate::owner::Owner;
-use crate::pages::MetricsSocket;
 use crate::probes::Probes;
 use crate::publish::refuse_duplicates;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
+use crate::roles::Roles;
 use crate::serving::{Beside, Ending, Serving};
 use crate::signals::{Caught, Signals};
 use crate::snapshot::first_pool;
 use crate::socket::AdminSocket;
 use crate::state::{Kept, StatePlace};
+use crate::tcp::TcpSocket;
 use balancing::Pool;
 use config::{Bind, Config, Host, Ids};
 use dataplane::{DataPlane, Mover, Observe, Options};
@@ -96,7 +97,7 @@ pub struct Prepared {
     pools: Vec<Pool>,
     workers: usize,
     admin: AdminSocket,
-    metrics: Option<MetricsSocket>,
+    metrics: Option<TcpSocket>,
     reporter: Box<dyn Reporter>,
     observe: Observe,
     signals: Signals,
@@ -129,6 +130,7 @@ impl Prepared {
         let workers = given.process.workers.unwrap_or(cores).max(1);
         // Looked up now: under another root directory there may be no list of users.
         let user = given.process.user.as_deref().map(find_user).transpose()?;
+        let roles = Roles::find(&given.process.access)?;
         let owner = user.as_ref().map(|(_, user)| user);
         let mut ids = Ids::default();
         given.identify(None, &mut ids);
@@ -169,7 +171,8 @@ impl Prepared {
             let message = "backend does not resolve; using its last known addresses";
             kept.remark(Level::Warn, message, fields);
         }
-        let admin = claim_admin(&setup.admin, &given, predecessor.as_mut(), owner)?;
+        let mut admin = claim_admin(&setup.admin, &given, predecessor.as_mut(), owner)?;
+        admin.admit((&given.process.access, roles), predecessor.is_some())?;
         let metrics = given.process.metrics.map(open_metrics).transpose()?;
         let mut countries = CountryBook::default();
         for pool in &config.pools {
@@ -430,8 +433,8 @@ fn unusable_source(listener: &config::Listener) -> Option<(String, IpAddr, io::E
     Some((listener.bound_to(), source, error))
 }
 
-fn open_metrics(address: SocketAddr) -> Result<MetricsSocket, StartError> {
-    MetricsSocket::open(address).map_err(|source| StartError::Metrics { address, source })
+fn open_metrics(address: SocketAddr) -> Result<TcpSocket, StartError> {
+    TcpSocket::open(address).map_err(|source| StartError::Metrics { address, source })
 }
 
 fn absolute(path: &Path) -> PathBuf {

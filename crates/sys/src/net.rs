@@ -405,6 +405,36 @@ pub fn tcp_path(socket: BorrowedFd<'_>) -> Option<TcpPath> {
     (result == 0).then_some(path)
 }
 
+/// The groups of the process at the other end of a Unix socket, besides its first one (unix(7),
+/// `SO_PEERGROUPS`).
+pub fn peer_groups(socket: BorrowedFd<'_>) -> Vec<u32> {
+    let mut groups = vec![0_u32; 64];
+    loop {
+        let room = groups.len() * size_of::<u32>();
+        let mut length = room as libc::socklen_t;
+        // SAFETY: the descriptor is borrowed, so open for the whole call; pointer and length
+        // describe a vector of plain numbers, of which the kernel writes no more than that.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let needed = length as usize / size_of::<u32>();
+        let is_too_small = result != 0 && needed > groups.len() && needed <= PEER_GROUPS_MAX;
+        groups.resize(if result == 0 || is_too_small { needed } else { 0 }, 0);
+        if !is_too_small {
+            return groups;
+        }
+    }
+}
+
+/// As many as a process can have (`NGROUPS_MAX`).
+const PEER_GROUPS_MAX: usize = 65_536;
+
 /// Sends an end of file to the peer.
 pub fn finish(socket: BorrowedFd<'_>) {
     let _ = shutdown(socket, Shutdown::Write);

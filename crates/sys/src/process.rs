@@ -265,6 +265,23 @@ fn keep_foreign_sources() -> io::Result<()> {
     Ok(thread::set_capabilities(None, sets)?)
 }
 
+/// The number of a group of this machine.
+///
+/// # Errors
+/// `NotFound` if there is no group of this name.
+///
+/// # Panics
+/// If this process has more than one thread: the C library has one place for the result.
+pub fn find_group(group: &str) -> io::Result<u32> {
+    assert!(has_one_thread(), "groups are looked up before any thread is started");
+    let name = CString::new(group)?;
+    // SAFETY: the name ends in NUL and lives through the call. The result, if any, points at
+    // storage of the C library that stays valid until the next call; a number is copied out at
+    // once, by the only thread there is.
+    let found = unsafe { libc::getgrnam(name.as_ptr()).as_ref() }.map(|entry| entry.gr_gid);
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no group {group}")))
+}
+
 /// All groups of a user: `gid` and those that name it as a member.
 fn groups_of(name: &CStr, gid: libc::gid_t) -> Vec<libc::gid_t> {
     let mut groups = vec![0; 64];

@@ -261,7 +261,8 @@ fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
         | CommandError::NoFile
         | CommandError::InvalidFile(_)
         | CommandError::NotReloadable(_)
-        | CommandError::NothingToConfirm => Answer::SyntaxError,
+        | CommandError::NothingToConfirm
+        | CommandError::NotAllowed { .. } => Answer::SyntaxError,
         CommandError::HandingOver | CommandError::ShuttingDown => Answer::NoMaster,
     }
 }

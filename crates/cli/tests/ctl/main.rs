@@ -8,4 +8,5 @@ mod support;
 mod explaining;
 mod finding;
 mod http;
+mod roles;
 mod verbs;

@@ -1,6 +1,7 @@
 //! What the parts of a file mean: values by the parsers of the options, references, and whether
 //! the parts fit together.
 
+mod access;
 mod addresses;
 mod options;
 mod ports;
@@ -28,7 +29,8 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let mut options = Options::new(&parts.defaults, services, reports);
     let process = options.read(Place::Process, "process", &parts.process, None, reports);
     let process = process.map_or_else(Process::default, |config| config.process);
-    let process = Process { watch: parts.watch, ..process };
+    let access = access::access(&parts.access, reports);
+    let process = Process { watch: parts.watch, access, ..process };
     if parts.listeners.is_empty() && parts.unread.is_empty() {
         let fault = Fault::new(Code::NoListeners, &Reports::BEGINNING, "the file has no listeners");
         reports.add(fault.help("add one, as in `[listeners]` and `web = \"80 app1 app2\"`"));

@@ -15,6 +15,7 @@ use crate::{Protocol, operand};
 pub(super) struct Parts {
     pub(super) process: Vec<Setting>,
     pub(super) watch: bool,
+    pub(super) access: AccessPart,
     pub(super) defaults: Vec<Setting>,
     /// The reject backend of `[defaults]`, if it is written as a table.
     pub(super) default_reject: Option<BackendPart>,
@@ -22,6 +23,17 @@ pub(super) struct Parts {
     pub(super) pools: Vec<PoolPart>,
     /// The names of listeners and pools that could not be read, which was reported.
     pub(super) unread: Vec<String>,
+}
+
+/// Who may use the admin socket, and where else it is served.
+#[derive(Debug, Default)]
+pub(super) struct AccessPart {
+    pub(super) viewers: Vec<Word>,
+    pub(super) operators: Vec<Word>,
+    pub(super) admins: Vec<Word>,
+    pub(super) view_socket: Option<Word>,
+    pub(super) listen: Option<Word>,
+    pub(super) tokens: Option<Word>,
 }
 
 /// An option with its value.
@@ -135,6 +147,7 @@ pub(super) fn parts(file: &Table, reports: &mut Reports<'_>) -> Parts {
             ("process", Item::Table(table)) => {
                 parts.process = settings(table);
                 parts.watch = table.flag("watch");
+                parts.access = access(table);
             }
             ("defaults", Item::Table(table)) => {
                 parts.defaults = settings(table);
@@ -182,6 +195,18 @@ fn listener(named: &Named, parts: &mut Parts, reports: &mut Reports<'_>) {
             settings: settings(table),
         }),
         _ => parts.unread.push(named.name.clone()),
+    }
+}
+
+fn access(table: &Table) -> AccessPart {
+    let word = |name| table.text(name).map(Text::word);
+    AccessPart {
+        viewers: texts(table.get("viewers")),
+        operators: texts(table.get("operators")),
+        admins: texts(table.get("admins")),
+        view_socket: word("view-socket"),
+        listen: word("admin-listen"),
+        tokens: word("admin-tokens"),
     }
 }
 

@@ -6,7 +6,8 @@ use crate::native::{entry_words, listen_words};
 use crate::operand::parse_backend;
 use crate::words::{Choice, PrintForm};
 use crate::{
-    Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process, Route, Tier,
+    AdminAccess, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process,
+    Route, Tier,
 };
 use balancing::{AccessList, AdminState, Policy};
 use std::collections::BTreeSet;
@@ -166,6 +167,17 @@ fn process_keys(process: &Process) -> Keys {
     let mut keys = Keys::default();
     process_options(&mut keys, process);
     keys.flag("watch", process.watch);
+    let AdminAccess { viewers, operators, admins, view_socket, listen } = &process.access;
+    for (key, names) in [("viewers", viewers), ("operators", operators), ("admins", admins)] {
+        if !names.is_empty() {
+            keys.put(key, names.iter().map(|name| plain(name)).collect::<Value>());
+        }
+    }
+    keys.path("view-socket", view_socket.as_deref());
+    if let Some((address, tokens)) = listen {
+        keys.set_text("admin-listen", &address.to_string());
+        keys.set_path("admin-tokens", tokens);
+    }
     keys
 }
 

@@ -52,6 +52,47 @@ pub(super) const KEYS: &[Key] = &[
         "true",
         "Reload the configuration whenever the contents of its files have changed",
     ),
+    own(
+        "viewers",
+        Process,
+        NAMES,
+        "[\"monitor\", \"@adm\"]",
+        "Users and @groups that may use the admin socket to look: status, sessions, events, metrics \
+         [default: root and the user of the process, who may do everything]",
+    ),
+    own(
+        "operators",
+        Process,
+        NAMES,
+        "\"@oncall\"",
+        "Users and @groups that may also enable, drain, disable, quarantine and limit backends, reset \
+         their counters, and end sessions",
+    ),
+    own("admins", Process, NAMES, "\"deploy\"", "Users and @groups that may do everything"),
+    own(
+        "view-socket",
+        Process,
+        Shape::Text,
+        "\"/run/evenkeel/view.sock\"",
+        "Path of another admin socket, at which `viewers` and all others who may do more can only \
+         look, even root: for containers and web servers",
+    ),
+    own(
+        "admin-listen",
+        Process,
+        Shape::Socket,
+        "\"127.0.0.1:9189\"",
+        "Serve what the admin socket serves by TCP, too, at this address of the machine itself or at \
+         this port of 127.0.0.1",
+    ),
+    own(
+        "admin-tokens",
+        Process,
+        Shape::Text,
+        "\"/etc/evenkeel/tokens\"",
+        "File with the tokens for `admin-listen`, in lines of ROLE NAME TOKEN. ROLE is view, operate \
+         or admin, NAME is for the log, and TOKEN has 32 characters or more",
+    ),
     option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),
     option("spin", Process, ANY_TIME, "\"50us\""),
     // [listeners.NAME]
@@ -356,6 +397,7 @@ const fn shared(key: Key) -> Key {
     Key { in_defaults: true, ..key }
 }
 
+const NAMES: Shape = Shape::OneOrMore(&Shape::Text);
 const POSITIVE: Shape = Shape::Number { least: 1, most: u32::MAX as i64 };
 const STREAK: Shape = Shape::Number { least: 1, most: STREAK_MAX as i64 };
 const SOME_TIME: Shape = Shape::Duration { words: &[], zero: Zero::Refused };

@@ -6,8 +6,8 @@ use crate::operand::{
     OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, split_tiers,
 };
 use crate::{
-    Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, PoolTls, Process, Tier,
-    Tls,
+    AdminAccess, Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, PoolTls,
+    Process, Tier, Tls,
 };
 use balancing::Policy;
 use std::sync::Arc;
@@ -212,6 +212,7 @@ impl NativeArgs {
             metrics: self.metrics,
             metrics_detail: self.metrics_detail,
             watch: false,
+            access: AdminAccess::default(),
         }
     }
 

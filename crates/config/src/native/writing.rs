@@ -234,8 +234,8 @@ fn flow_rules(to: &mut impl Options, rules: &FlowRules) {
 
 pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
     let Process { workers, spin, daemon, pid_file, user, root, state, admin, .. } = process;
-    let Process { log_format, log_sessions, log_file, metrics, metrics_detail, watch: _, .. } =
-        process; // only a file can say `watch`
+    // Only a file can say the rest.
+    let Process { log_format, log_sessions, log_file, metrics, metrics_detail, .. } = process;
     to.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
     if let Some(spin) = spin {
         to.set_text("spin", &Span(*spin).to_string());

@@ -186,9 +186,15 @@ impl Owner {
     pub fn serve_admin(&mut self) {
         let Some(desk) = self.desk.clone() else { return };
         let site = Site { desk: desk.clone(), roll_call: self.instance.plane.roll_call() };
-        if let Err(error) = self.socket.serve(site) {
+        if let Err(error) = self.socket.serve(site.clone()) {
             let fields = [("error", Value::Text(&error))];
             self.note(Level::Error, "no admin socket", &fields);
+        }
+        if let Err(error) = self.socket.serve_view(site) {
+            let path = self.socket.view_path().map(|path| path.display().to_string());
+            let path = path.unwrap_or_default();
+            let fields = [("path", Value::Text(&path)), ("error", Value::Text(&error))];
+            self.note(Level::Error, "no view socket", &fields);
         }
         if let Err(error) = self.socket.offer(&desk) {
             let fields = [("error", Value::Text(&error))];
