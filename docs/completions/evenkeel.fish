@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -49,12 +49,15 @@ later-tiers\t''
 nothing\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe -d 'Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp, ssh, ldap, mqtt, memcached, dns:NAME or send=BYTES expect=BYTES [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-interval -d 'Time from one probe of a backend to the next' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-timeout -d 'How long a probe may take, from the connect to the answer' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-timeout -d 'How long a probe may take, connect included' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-port -d 'Port to probe [default: the backend\'s]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l on-down -d 'What becomes of open sessions when probes find their backend down: keep or end-sessions' -r -f -a "keep\t''
 end-sessions\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l fall -d 'Failures in a row after which a backend has failed [default: 1 connect, 3 probes]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l rise -d 'Successes in a row after which a failed backend has recovered [default: 1 connect, 2 probes]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l eject -d 'Skip backends whose sessions fail, at most this share of a tier' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l fail-open-below -d 'Below this share of available backends, ignore health' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l refuse-below -d 'Below this share of available backends, refuse sessions' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l fall -d 'Failures until a backend has failed [default: 1 connect, 3 probes]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l rise -d 'Successes until it has recovered [default: 1 connect, 2 probes]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity -d 'Send returning clients to the backend they used before; remember this many clients [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-time -d 'Forget a client this long after its last session began; 0 or never disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l allow -d 'Serve these clients: ADDR, ADDR/LEN or country:SE. Of --allow and --deny, the first match decides; without one, the opposite of the last rule applies' -r

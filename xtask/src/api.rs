@@ -16,7 +16,7 @@ use config::{Command, CommandError, Reply};
 use document::Document;
 use shape::Shape;
 use std::path::Path;
-use telemetry::{Health, InstanceRow, ProbeVerdict, SessionRow, Status, Why, WhyReason};
+use telemetry::{Health, InstanceRow, ProbeVerdict, SessionRow, Stance, Status, Why, WhyReason};
 use terms::{CloseReason, Phase};
 
 /// Where the API is described exactly.
@@ -40,6 +40,7 @@ pub fn differences(root: &Path) -> anyhow::Result<Vec<String>> {
         words::<AdminState>,
         words::<Health>,
         words::<ProbeVerdict>,
+        words::<Stance>,
         words::<CloseReason>,
     ];
     compare("Status", &code::traced::<Status>(&status_words)?)?;

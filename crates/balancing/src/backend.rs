@@ -117,6 +117,10 @@ pub struct Tally {
     /// By [`FailureKind`].
     failures: [AtomicU64; KINDS],
     retransmits: AtomicU64,
+    /// See [`Quality`].
+    answers: AtomicU64,
+    answer_micros: AtomicU64,
+    early_closes: AtomicU64,
     /// A backend that has served nobody has none.
     timings: OnceLock<Box<Histograms>>,
 }
@@ -196,6 +200,18 @@ impl std::ops::AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         *self = self.with(other, |one, more| one + more);
     }
+}
+
+/// What has become of the sessions that a backend was given, as far as it says something about the
+/// backend. Only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quality {
+    /// Sessions with an answer.
+    pub answers: u64,
+    /// How long they had to wait for it, in microseconds, all together.
+    pub answer_micros: u64,
+    /// Sessions without one: connects that failed, and connections that the backend closed at once.
+    pub failures: u64,
 }
 
 /// A place at a backend. Dropping the lease returns the place.
@@ -294,7 +310,7 @@ impl BackendState {
     pub fn set_admin(&self, admin: AdminState) -> bool {
         let change = |word: u64| {
             let health = match Health::unpack(word & HEALTH_MASK) {
-                Health::Quarantined { .. } | Health::Healthy { .. }
+                Health::Quarantined { .. } | Health::Healthy { .. } | Health::Ejected { .. }
                     if admin == AdminState::Enabled =>
                 {
                     0
@@ -354,7 +370,7 @@ impl BackendState {
     pub fn forget_verdict(&self) {
         let next = |word: u64| match Health::unpack(word & HEALTH_MASK) {
             Health::Unknown | Health::Down { .. } => Some(word & !HEALTH_MASK),
-            Health::Healthy { .. } | Health::Quarantined { .. } => None,
+            Health::Healthy { .. } | Health::Quarantined { .. } | Health::Ejected { .. } => None,
         };
         // Declined if there is nothing to forget.
         let _ = self.word.fetch_update(Relaxed, Relaxed, next);
@@ -412,6 +428,19 @@ impl BackendState {
                 received_bytes: tally.received_bytes.load(Relaxed),
                 retransmits: tally.retransmits.load(Relaxed),
             };
+        }
+        sum
+    }
+
+    /// What has become of the sessions that all workers gave it.
+    #[must_use]
+    pub fn quality(&self) -> Quality {
+        let mut sum = Quality::default();
+        for tally in &self.tallies {
+            let refused: u64 = tally.failures.iter().map(|it| it.load(Relaxed)).sum();
+            sum.answers += tally.answers.load(Relaxed);
+            sum.answer_micros += tally.answer_micros.load(Relaxed);
+            sum.failures += refused + tally.early_closes.load(Relaxed);
         }
         sum
     }
@@ -542,6 +571,17 @@ impl Tally {
     /// Counts the first byte, or the first answer, of a session's backend.
     pub fn count_first_byte(&self, took: Duration) {
         self.timed().first_byte.count(took, &LATENCIES);
+    }
+
+    /// Counts a session with an answer, for which its client had to wait so long.
+    pub fn count_answer(&self, waited: Duration) {
+        bump(&self.answers, 1);
+        bump(&self.answer_micros, u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a session that the backend closed at once, without an answer.
+    pub fn count_early_close(&self) {
+        bump(&self.early_closes, 1);
     }
 
     /// Counts what the kernel knows of a connection that is over.

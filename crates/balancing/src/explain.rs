@@ -61,6 +61,10 @@ pub enum Reason {
     Quarantined(Duration),
     /// Probes have failed since then.
     Down(Instant),
+    /// Its sessions failed, and it is skipped for this time.
+    Ejected(Duration),
+    /// Too few backends of its tier are available, so that none takes a session.
+    Refusing,
     /// Nothing is known about it yet, and others are available.
     Unknown,
     /// It has as many sessions as it may have.
@@ -203,19 +207,28 @@ impl Pool {
         // These policies select only among backends in service, even as a last resort.
         let is_strict =
             matches!(tier.policy, Policy::Rotation | Policy::Weighted | Policy::Priority);
-        let takes_all = attempt.reach == Reach::LastResort && !is_strict;
+        let stance = self.stance(tier);
+        let takes_all =
+            attempt.reach == Reach::LastResort && !is_strict || stance == crate::Stance::FailOpen;
         match state.health() {
             _ if takes_all => {}
             Health::Healthy { .. } => {}
             Health::Unknown if attempt.reach != Reach::Available => {}
             Health::Unknown => return Some(Reason::Unknown),
             Health::Down { since } => return Some(Reason::Down(since)),
+            Health::Ejected { since, times } => {
+                let end = since + crate::ejection::length(&self.health, times);
+                return Some(Reason::Ejected(end.since(now)));
+            }
             health @ Health::Quarantined { since, .. } => {
                 if health.is_left_out(&self.health, now) {
                     let rest = (since + self.health.quarantine).since(now);
                     return Some(Reason::Quarantined(rest));
                 }
             }
+        }
+        if stance == crate::Stance::Refuse {
+            return Some(Reason::Refusing);
         }
         if !backend.access.permits(attempt.client()) {
             return Some(Reason::NotPermitted(backend.access.decide(attempt.client())));
@@ -238,12 +251,14 @@ impl Reason {
             | Self::Draining
             | Self::Quarantined(_)
             | Self::Down(_)
+            | Self::Ejected(_)
             | Self::Unknown
             | Self::Full(_)
             | Self::NotPermitted(_)
             | Self::NoWeight => true,
             Self::Chosen
             | Self::Denied
+            | Self::Refusing
             | Self::NoStandIn
             | Self::LaterTier
             | Self::NotReached

@@ -1,4 +1,4 @@
-//! What the results of connects say about a backend.
+//! What connects, probes and sessions say about a backend.
 
 use std::time::Duration;
 use terms::Instant;
@@ -23,7 +23,8 @@ use terms::Instant;
 ///
 /// A verdict is what several probes together have shown (see the crate `probing`). Connects do not
 /// change what it says about a backend that is down. Probation is not stored: a backend whose
-/// quarantine has passed is on probation.
+/// quarantine has passed is on probation. Only the [`Ejector`](crate::Ejector) puts a healthy backend
+/// into the state `Ejected`, and takes it out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// In use, after this many failures in a row.
@@ -44,6 +45,13 @@ pub enum Health {
     Down {
         /// When the verdict was reached.
         since: Instant,
+    },
+    /// Too many of its sessions failed, or took too long. Skipped until the time for that has passed.
+    Ejected {
+        /// Since when.
+        since: Instant,
+        /// How often in a row, this time included: the more often, the longer.
+        times: u32,
     },
 }
 
@@ -111,7 +119,7 @@ impl Health {
             (Self::Unknown, Outcome::Failure) if limits.quarantine.is_zero() => self,
             (Self::Unknown, Outcome::Failure) => Self::Quarantined { since: now, successes: 0 },
             // A client was sent there because nothing else was left, or began to connect before.
-            (Self::Down { .. }, _) => self,
+            (Self::Down { .. } | Self::Ejected { .. }, _) => self,
             // Also before the quarantine has passed: the backend was then tried because everything
             // else was unavailable, and it answered.
             (Self::Quarantined { since, successes }, Outcome::Success) => {
@@ -126,11 +134,14 @@ impl Health {
     }
 
     /// Folds in a verdict of the probes, reached at `now`. A backend that is up is out of
-    /// quarantine, too: the probe was asked for because a connect had failed.
+    /// quarantine, too: the probe was asked for because a connect had failed. One that is ejected
+    /// stays so, because it answered probes while its sessions failed.
     #[must_use]
     pub fn judge(self, is_up: bool, now: Instant) -> Self {
         match (self, is_up) {
-            (Self::Healthy { .. }, true) | (Self::Down { .. }, false) => self,
+            (Self::Healthy { .. } | Self::Ejected { .. }, true) | (Self::Down { .. }, false) => {
+                self
+            }
             (_, true) => Self::Healthy { failures: 0 },
             (_, false) => Self::Down { since: now },
         }
@@ -152,7 +163,7 @@ impl Health {
         match self {
             Self::Healthy { .. } => false,
             Self::Quarantined { since, .. } => now < since + limits.quarantine,
-            Self::Unknown | Self::Down { .. } => true,
+            Self::Unknown | Self::Down { .. } | Self::Ejected { .. } => true,
         }
     }
 
@@ -165,6 +176,7 @@ impl Health {
             Self::Quarantined { .. } => "probation",
             Self::Unknown => "unknown",
             Self::Down { .. } => "down",
+            Self::Ejected { .. } => "ejected",
         }
     }
 
@@ -173,11 +185,11 @@ impl Health {
         match self {
             Self::Healthy { failures } => failures >= limits.fall,
             Self::Quarantined { .. } => true,
-            Self::Unknown | Self::Down { .. } => false,
+            Self::Unknown | Self::Down { .. } | Self::Ejected { .. } => false,
         }
     }
 
-    /// Packs the state into the low 62 bits of a word: 2 bits for the variant, 17 bits for the
+    /// Packs the state into the low 62 bits of a word: 3 bits for the variant, 16 bits for the
     /// count, 43 bits for milliseconds (278 years, because an operator may date a failure far ahead
     /// or back).
     pub(crate) fn pack(self) -> u64 {
@@ -186,6 +198,7 @@ impl Health {
             Self::Quarantined { since, successes } => (QUARANTINED, successes, since.as_millis()),
             Self::Unknown => (UNKNOWN, 0, 0),
             Self::Down { since } => (DOWN, 0, since.as_millis()),
+            Self::Ejected { since, times } => (EJECTED, times, since.as_millis()),
         };
         which
             | u64::from(count.min(COUNT_MAX)) << COUNT_SHIFT
@@ -200,6 +213,7 @@ impl Health {
             HEALTHY => Self::Healthy { failures: count },
             QUARANTINED => Self::Quarantined { since, successes: count },
             UNKNOWN => Self::Unknown,
+            EJECTED => Self::Ejected { since, times: count },
             _ => Self::Down { since },
         }
     }
@@ -210,9 +224,10 @@ const HEALTHY: u64 = 0;
 const QUARANTINED: u64 = 1;
 const UNKNOWN: u64 = 2;
 const DOWN: u64 = 3;
-const VARIANTS: u64 = 3;
-const COUNT_SHIFT: u32 = 2;
-const COUNT_MAX: u32 = (1 << 17) - 1;
+const EJECTED: u64 = 4;
+const VARIANTS: u64 = 7;
+const COUNT_SHIFT: u32 = 3;
+const COUNT_MAX: u32 = (1 << 16) - 1;
 const MILLIS_SHIFT: u32 = 19;
 const MILLIS_MAX: u64 = (1 << 43) - 1;
 
@@ -329,6 +344,18 @@ mod tests {
         let quarantined = Health::default().observe(Failure, &limits, at(1));
         assert_eq!(quarantined.judge(true, at(2)), Health::default());
         assert_eq!(quarantined.judge(false, at(2)), Health::Down { since: at(2) });
+    }
+
+    #[test]
+    fn neither_connects_nor_good_probes_end_an_ejection() {
+        let limits = HealthLimits::default();
+        let ejected = Health::Ejected { since: at(5), times: 3 };
+        assert_eq!(Health::unpack(ejected.pack()), ejected);
+        assert_eq!(ejected.observe(Success, &limits, at(1000)), ejected);
+        assert_eq!(ejected.observe(Failure, &limits, at(1000)), ejected);
+        assert_eq!(ejected.judge(true, at(1000)), ejected);
+        assert_eq!(ejected.judge(false, at(7)), Health::Down { since: at(7) });
+        assert!(ejected.is_left_out(&limits, at(1_000_000)));
     }
 
     #[test]

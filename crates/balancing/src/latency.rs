@@ -52,10 +52,14 @@ impl Latency {
     }
 
     /// Takes in that somebody has waited for so long, in vain so far: the latency is not below that.
-    pub fn observe_wait(&self, waited: Duration, now: Instant) {
-        if self.read(now).is_none_or(|latency| waited.as_secs_f32() * 1000.0 > latency) {
+    /// Returns whether that is news.
+    pub fn observe_wait(&self, waited: Duration, now: Instant) -> bool {
+        let is_longer =
+            self.read(now).is_none_or(|latency| waited.as_secs_f32() * 1000.0 > latency);
+        if is_longer {
             self.observe(waited, now);
         }
+        is_longer
     }
 
     /// Takes in that the backend closed a connection and had sent nothing. That is quick, and must

@@ -21,6 +21,8 @@ use crate::attempt::{Attempt, Reach};
 use crate::backend::Lease;
 use crate::hash::mix;
 use crate::health::{Health, HealthLimits};
+#[cfg(doc)]
+use crate::tier::Stance;
 use crate::tier::Tier;
 use crate::{AdminState, FailoverScope, Policy};
 use terms::Instant;
@@ -36,6 +38,8 @@ pub(crate) struct View<'a> {
     /// Whether the client is sent there first.
     pub is_sticky: bool,
     pub limits: &'a HealthLimits,
+    /// Whether backends are taken whatever their health: see [`Stance::FailOpen`].
+    pub ignores_health: bool,
     pub now: Instant,
 }
 
@@ -173,6 +177,7 @@ impl View<'_> {
     /// Whether the backend is skipped, as far as this search has come.
     fn is_left_out(&self, index: usize) -> bool {
         match self.tier.backends[index].state.health() {
+            _ if self.ignores_health => false,
             Health::Unknown => self.attempt.reach == Reach::Available,
             health => health.is_left_out(self.limits, self.now),
         }

@@ -3,8 +3,9 @@
 use crate::attempt::Attempt;
 use crate::backend::{Backend, BackendChange, Lease};
 use crate::health::{HealthLimits, Outcome};
+use crate::percent::Percent;
 use crate::policy::{Choice, View};
-use crate::tier::Tier;
+use crate::tier::{Stance, Tier};
 use crate::{AccessList, AdminState, Affinity, FailoverScope};
 use std::sync::Arc;
 use terms::{BackendId, Instant, SendProxy};
@@ -24,6 +25,11 @@ pub struct Pool {
     pub tiers: Vec<Tier>,
     /// When backends are skipped.
     pub health: HealthLimits,
+    /// How many backends of a tier may be ejected because their sessions fail, at least one; `None`
+    /// for none. See [`Ejector`](crate::Ejector).
+    pub eject_most: Option<Percent>,
+    /// What is to be done when too few backends of a tier are available. Default: nothing.
+    pub thin: Option<Thin>,
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
@@ -42,6 +48,15 @@ pub struct Pool {
     /// counts, and lets clients fill the backend they are remembered with up to their own limit.
     /// Source: pen(1), `-r`.
     pub sticky: bool,
+}
+
+/// What is to be done when too few backends of a tier are available, by their weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thin {
+    /// Below this share, health is ignored.
+    FailOpenBelow(Percent),
+    /// Below this share, new sessions are refused.
+    RefuseBelow(Percent),
 }
 
 impl Pool {
@@ -178,6 +193,7 @@ impl Pool {
         while let Some(tier) = self.tiers.get(usize::from(attempt.tier)) {
             let first_ordinal = self.first_ordinal(usize::from(attempt.tier));
             let remembered = attempt.remembered.filter(|_| attempt.tier == 0);
+            let stance = self.stance(tier);
             let view = View {
                 tier,
                 attempt,
@@ -185,9 +201,11 @@ impl Pool {
                 remembered: remembered.map(|index| index as usize),
                 is_sticky: self.sticky,
                 limits: &self.health,
+                ignores_health: stance == Stance::FailOpen,
                 now,
             };
-            if let Some(Choice { index, lease }) = view.choose() {
+            let chosen = if stance == Stance::Refuse { None } else { view.choose() };
+            if let Some(Choice { index, lease }) = chosen {
                 attempt.last_index = Some(index as u32);
                 return Some(lease);
             }
@@ -198,6 +216,11 @@ impl Pool {
             attempt.enter(usize::from(attempt.tier) + 1);
         }
         None
+    }
+
+    /// What a tier does about too few backends. Read only where that can be anything.
+    pub(crate) fn stance(&self, tier: &Tier) -> Stance {
+        if self.thin.is_some() { tier.cursor.stance() } else { Stance::Normal }
     }
 
     /// The place in the first tier of a backend, unless it has left that tier.

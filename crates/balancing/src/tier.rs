@@ -37,6 +37,21 @@ pub struct Cursor {
     taken: AtomicU32,
     /// The sessions of the whole tier, if a load bound has them counted.
     crowd: Arc<Crowd>,
+    /// A [`Stance`].
+    stance: AtomicU32,
+}
+
+/// What a tier does about too few backends that are available. Decided by the
+/// [`Ejector`](crate::Ejector).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stance {
+    /// There are enough.
+    #[default]
+    Normal,
+    /// Health is ignored: all that are enabled take sessions.
+    FailOpen,
+    /// No backend takes sessions, so that those that are left can serve the ones they have.
+    Refuse,
 }
 
 impl Tier {
@@ -94,7 +109,22 @@ impl Cursor {
             turn: AtomicU32::new(other.turn.load(Relaxed)),
             taken: AtomicU32::new(other.taken.load(Relaxed)),
             crowd: Arc::new(Crowd::copy(&other.crowd)),
+            stance: AtomicU32::new(other.stance.load(Relaxed)),
         }
+    }
+
+    /// What the tier does about too few available backends.
+    #[must_use]
+    pub fn stance(&self) -> Stance {
+        match self.stance.load(Relaxed) {
+            0 => Stance::Normal,
+            1 => Stance::FailOpen,
+            _ => Stance::Refuse,
+        }
+    }
+
+    pub(crate) fn set_stance(&self, stance: Stance) {
+        self.stance.store(stance as u32, Relaxed);
     }
 
     /// The turn and the place taken last, for another process.

@@ -135,6 +135,8 @@ fn check_reasons(pool: &Pool, client: &Client, tries: &[Place], reasons: &[Vec<R
             Reason::Draining => state.admin() == AdminState::Draining,
             Reason::Quarantined(rest) => is_enabled && rest <= Duration::from_secs(10),
             Reason::Down(_) => matches!(state.health(), balancing::Health::Down { .. }),
+            Reason::Ejected(_) => matches!(state.health(), balancing::Health::Ejected { .. }),
+            Reason::Refusing => pool.tiers[tier].cursor.stance() == balancing::Stance::Refuse,
             Reason::Unknown => matches!(state.health(), balancing::Health::Unknown),
             Reason::Full(limit) => !limit.allows(state.sessions()),
             Reason::NotPermitted(_) => !is_permitted,

@@ -7,8 +7,8 @@ use crate::{
     StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
-    AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Policy, ProxyPeers,
-    RouteRule, Subject, Verdict,
+    AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Percent, Policy,
+    ProxyPeers, RouteRule, Subject, Thin, Verdict,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -203,9 +203,14 @@ fn checks() -> impl Strategy<Value = Checks> {
             PeriodicProbe { probe: probe.parse().unwrap(), port, interval, timeout }
         });
     let streak = || of(1u32..=1000);
-    (of(probe), streak(), streak(), any::<bool>()).prop_map(|(probe, rise, fall, ends)| {
+    let share = || (1u8..=100).prop_map(|it| Percent::new(it).unwrap());
+    let thin =
+        prop_oneof![share().prop_map(Thin::FailOpenBelow), share().prop_map(Thin::RefuseBelow)];
+    let quality = (of(share()), of(thin));
+    let all = (of(probe), streak(), streak(), any::<bool>(), quality);
+    all.prop_map(|(probe, rise, fall, ends, (eject, thin))| {
         let on_down = if ends && probe.is_some() { OnDown::EndSessions } else { OnDown::Keep };
-        Checks { probe, rise, fall, on_down }
+        Checks { probe, rise, fall, on_down, eject, thin }
     })
 }
 

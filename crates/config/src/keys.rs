@@ -99,6 +99,8 @@ pub enum Shape {
     Name,
     /// A string with a factor from 1.01 to 100, with two decimals at most.
     Factor,
+    /// A string with a share from 1% to 100%.
+    Share,
     /// A string with an IP address.
     Address,
     /// A string with an IP address and a port, or with a port alone.
@@ -277,6 +279,7 @@ impl fmt::Display for Shape {
             Self::Text => f.write_str("a string"),
             Self::Name => f.write_str("a name"),
             Self::Factor => f.write_str("a string with a factor above 1"),
+            Self::Share => f.write_str("a string with a share such as 50%"),
             Self::Address => f.write_str("an IP address"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),

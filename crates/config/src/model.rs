@@ -1,6 +1,8 @@
 //! The validated configuration, in the words of the glossary.
 
-use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers, RouteRule};
+use balancing::{
+    AccessList, AdminState, FailoverScope, LoadBound, Percent, Policy, ProxyPeers, RouteRule, Thin,
+};
 use probing::{Probe, Rules};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -262,6 +264,10 @@ pub struct Checks {
     pub fall: Option<u32>,
     /// What becomes of the sessions of a backend that probes find down.
     pub on_down: OnDown,
+    /// How many backends of a tier may be ejected because their sessions fail. Default: none.
+    pub eject: Option<Percent>,
+    /// What is to be done when too few backends of a tier are available. Default: nothing.
+    pub thin: Option<Thin>,
 }
 
 /// What becomes of the sessions of a backend that goes down.

@@ -27,7 +27,7 @@ use crate::{
     BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, OnDown, StateDirectory,
     TlsVersion,
 };
-use balancing::{AdminState, FailoverScope, LoadBound, Policy};
+use balancing::{AdminState, FailoverScope, LoadBound, Percent, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use probing::Probe;
@@ -106,7 +106,7 @@ pub struct NativeArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
     #[arg(value_parser = parse_interval, help_heading = HEALTH)]
     pub probe_interval: Span,
-    /// How long a probe may take, from the connect to the answer
+    /// How long a probe may take, connect included
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "probe")]
     #[arg(value_parser = parse_interval, help_heading = HEALTH)]
     pub probe_timeout: Span,
@@ -118,12 +118,21 @@ pub struct NativeArgs {
     #[arg(long, value_name = "WHAT", default_value = "keep", hide_possible_values = true)]
     #[arg(value_parser = OnDown::parser(), requires = "probe", help_heading = HEALTH)]
     pub on_down: OnDown,
-    /// Failures in a row after which a backend has failed [default: 1 connect, 3 probes]
+    /// Skip backends whose sessions fail, at most this share of a tier
+    #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
+    pub eject: Option<Percent>,
+    /// Below this share of available backends, ignore health
+    #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
+    pub fail_open_below: Option<Percent>,
+    /// Below this share of available backends, refuse sessions
+    #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
+    #[arg(conflicts_with = "fail_open_below")]
+    pub refuse_below: Option<Percent>,
+    /// Failures until a backend has failed [default: 1 connect, 3 probes]
     #[arg(long, value_name = "N", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]
     pub fall: Option<u32>,
-    /// Successes in a row after which a failed backend has recovered [default: 1 connect, 2
-    /// probes]
+    /// Successes until it has recovered [default: 1 connect, 2 probes]
     #[arg(long, value_name = "N", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]
     pub rise: Option<u32>,

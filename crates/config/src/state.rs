@@ -62,6 +62,15 @@ pub struct Quarantine {
     /// Whether probes have shown it to be down, so that it is skipped until they show otherwise.
     #[serde(default, skip_serializing_if = "is_false")]
     pub down: bool,
+    /// If its sessions failed: how often in a row it has been ejected.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ejections: u32,
+}
+
+/// As serde wants it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(it: &u32) -> bool {
+    *it == 0
 }
 
 /// As serde wants it.
@@ -173,9 +182,10 @@ impl State {
         let all = pool.into_iter().flat_map(|pool| &pool.quarantines);
         let healths = all.map(|it| {
             let since = Instant::from_millis(it.since_millis);
-            let health = match it.down {
-                true => Health::Down { since },
-                false => Health::Quarantined { since, successes: it.successes },
+            let health = match (it.down, it.ejections) {
+                (true, _) => Health::Down { since },
+                (false, times @ 1..) => Health::Ejected { since, times },
+                (false, 0) => Health::Quarantined { since, successes: it.successes },
             };
             (&*it.backend, health)
         });
@@ -213,12 +223,13 @@ impl Quarantine {
     /// The part of a backend's health that outlives a restart; `None` if the backend is healthy.
     #[must_use]
     pub fn of(backend: String, health: Health) -> Option<Self> {
-        let (since, successes, down) = match health {
+        let (since, successes, down, ejections) = match health {
             Health::Healthy { .. } | Health::Unknown => return None,
-            Health::Quarantined { since, successes } => (since, successes, false),
-            Health::Down { since } => (since, 0, true),
+            Health::Quarantined { since, successes } => (since, successes, false, 0),
+            Health::Down { since } => (since, 0, true, 0),
+            Health::Ejected { since, times } => (since, 0, false, times),
         };
-        Some(Self { backend, since_millis: since.as_millis(), successes, down })
+        Some(Self { backend, since_millis: since.as_millis(), successes, down, ejections })
     }
 }
 

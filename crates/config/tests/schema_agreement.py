@@ -108,6 +108,9 @@ POOL = {
     "probe-timeout": ["500ms", 1, "2s"],
     "probe-port": [1, 65535, "80"],
     "on-down": ["keep", "end-sessions"],
+    "eject": ["1%", "50%", "100%"],
+    "fail-open-below": ["30%"],
+    "refuse-below": ["30%"],
     "fall": [1, 1000, "3"],
     "rise": [1, 1000],
     "affinity": COUNTS,
@@ -184,6 +187,8 @@ def settled(table):
     if "admin-listen" not in table or "admin-tokens" not in table:
         for key in ["admin-listen", "admin-tokens"]:
             table.pop(key, None)
+    if "fail-open-below" in table:
+        table.pop("refuse-below", None)
     if "tls-cert" not in table:
         for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-clients"]:
             table.pop(key, None)

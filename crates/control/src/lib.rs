@@ -44,6 +44,7 @@ mod pages;
 mod prober;
 mod probes;
 mod publish;
+mod quality;
 mod refusals;
 mod reload;
 mod reloading;

@@ -13,12 +13,14 @@ use crate::lines::describe;
 use crate::lookup::Dns;
 use crate::manager::Reports;
 use crate::probes::ProbeChange;
+use crate::quality;
 use crate::refusals::Refusals;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
 use crate::status::View;
 use crate::watch::Watch;
+use balancing::{Ejector, QualityChange};
 use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
 use dataplane::{Event, Victims};
 use std::error::Error;
@@ -45,6 +47,7 @@ pub(crate) struct Owner {
     /// Notified when the watched file has changed.
     pub watched: Arc<Notify>,
     dns: Dns,
+    ejector: Ejector,
     followers: Followers,
     pub counts: Counts,
     /// Sessions being cut at an operator's command.
@@ -88,6 +91,7 @@ impl Owner {
             renewals: Renewals::default(),
             watched: Arc::default(),
             dns,
+            ejector: Ejector::default(),
             followers: Followers::default(),
             counts: Counts::default(),
             refusals: Refusals::default(),
@@ -297,6 +301,37 @@ impl Owner {
             }
             self.note(level, message, &fields);
         }
+    }
+
+    /// Whether [`Self::watch_quality`] is to be called now and then.
+    pub fn watches_quality(&self) -> bool {
+        self.ejector.is_needed(self.instance.pools.iter().map(|it| &**it))
+    }
+
+    /// Looks at what sessions have come to, and ejects backends whose sessions fail.
+    pub fn watch_quality(&mut self) {
+        let (config, pools) = (&self.instance.config, &self.instance.pools);
+        let probed = config.pools.iter().map(|it| it.checks.probe.is_some());
+        let pools = pools.iter().map(|it| &**it).zip(probed);
+        for (place, change) in self.ejector.turn(pools, sys::clock::now()) {
+            self.report_quality(place, &change);
+        }
+    }
+
+    fn report_quality(&mut self, place: usize, change: &QualityChange) {
+        if let QualityChange::OnTrial(backend) = change {
+            return self.instance.probes.hurry(backend.id);
+        }
+        let pool = self.instance.config.pools.get(place).map(|it| it.name.clone());
+        let pool = pool.unwrap_or_default();
+        if let Some((id, what)) = quality::word(change) {
+            self.instance.changes.note(id, what);
+        }
+        quality::describe(&pool, change, &mut |line| {
+            self.reporter.note(line);
+            self.followers.tell(EventKind::Changes, line);
+        });
+        self.reporter.flush();
     }
 
     /// Stops listening for clients, and gives up the admin socket's name: the next instance can

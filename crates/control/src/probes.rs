@@ -328,7 +328,9 @@ fn verdict(health: Health) -> Option<Verdict> {
     match health {
         Health::Unknown => None,
         Health::Down { .. } => Some(Verdict::Down),
-        Health::Healthy { .. } | Health::Quarantined { .. } => Some(Verdict::Up),
+        Health::Healthy { .. } | Health::Quarantined { .. } | Health::Ejected { .. } => {
+            Some(Verdict::Up)
+        }
     }
 }
 

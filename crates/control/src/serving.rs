@@ -44,6 +44,8 @@ pub(crate) struct Serving {
     probed: Arc<Notify>,
     renewed: Arc<Notify>,
     ticks: Interval,
+    /// When to look at the quality of sessions, if anybody wants to know.
+    looks: Interval,
 }
 
 /// How the process ends.
@@ -65,8 +67,7 @@ impl Serving {
         caught: Caught,
         (watchdog, keeper): (Watchdog, Keeper),
     ) -> Self {
-        let mut ticks = interval_at(Instant::now() + TICK, TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ticks = every(TICK);
         let hup = Arc::new(Notify::new());
         tokio::spawn(reload_when(Arc::clone(&hup), desk.clone(), Who::Signal));
         tokio::spawn(reload_when(Arc::clone(&owner.watched), desk.clone(), Who::Watch));
@@ -86,6 +87,7 @@ impl Serving {
             probed,
             renewed,
             ticks,
+            looks: every(QUALITY_LOOK),
         }
     }
 
@@ -204,7 +206,9 @@ impl Serving {
             probed,
             renewed,
             ticks,
+            looks,
         } = self;
+        let watches_quality = owner.watches_quality();
         let settled_at = owner.settled_at;
         let revert_at = owner.revisions.as_ref().and_then(Revisions::revert_at);
         tokio::select! {
@@ -228,6 +232,7 @@ impl Serving {
                 owner.reporter.tick(&owner.instance);
                 owner.report_status();
             }
+            _ = looks.tick(), if watches_quality => owner.watch_quality(),
             () = watchdog.all_answered(roll_call.workers(), || call(roll_call)) => {
                 owner.reports.alive();
             }
@@ -419,6 +424,12 @@ async fn reload_when(asked: Arc<Notify>, desk: Desk, who: Who) {
     }
 }
 
+fn every(time: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Waits for a point in time; for ever, if there is none.
 async fn reached(time: Option<Instant>) {
     match time {
@@ -436,6 +447,9 @@ fn call(roll_call: &RollCall) -> Answers<()> {
 
 /// How often the reporter writes what it has held back, and the service manager gets the status.
 const TICK: Duration = Duration::from_secs(3);
+
+/// How often the quality of sessions is looked at.
+const QUALITY_LOOK: Duration = Duration::from_millis(250);
 
 /// How often to check whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -106,6 +106,8 @@ fn rules(
             quarantine,
             last_resort,
         },
+        eject_most: config.checks.eject,
+        thin: config.checks.thin,
         auto_disable: config.auto_disable,
         access: Arc::clone(&config.access),
         reject,

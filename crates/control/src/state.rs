@@ -145,11 +145,13 @@ impl Kept {
                 continue;
             }
             for (address, (_, _, backend)) in addresses(config).iter().zip(pool.backends()) {
-                // Only probes can end what probes have found.
-                let is_down = |it: &&Health| matches!(it, Health::Down { .. });
-                let is_probed = config.checks.probe.is_some();
-                if let Some(health) = healths.get(&**address).filter(|it| is_probed || !is_down(it))
-                {
+                // Only probes can end what probes have found, and likewise ejections.
+                let counts = |it: &&Health| match it {
+                    Health::Down { .. } => config.checks.probe.is_some(),
+                    Health::Ejected { .. } => config.checks.eject.is_some(),
+                    _ => true,
+                };
+                if let Some(health) = healths.get(&**address).filter(counts) {
                     backend.state.set_health(*health);
                 }
             }

@@ -10,7 +10,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use telemetry::{
     BackendRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeVerdict,
-    RouteRow, SessionRow, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
+    RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
 };
 use terms::{CloseReason, Instant, ListenerId};
 
@@ -115,7 +115,15 @@ impl Instance {
                 let totals = TotalsRow::new(&counted.totals, timings);
                 rows.push(BackendRow { totals, ..row });
             }
-            tiers.push(TierRow { policy: tier.policy, backends: rows });
+            tiers.push(TierRow {
+                policy: tier.policy,
+                stance: match tier.cursor.stance() {
+                    balancing::Stance::Normal => Stance::Normal,
+                    balancing::Stance::FailOpen => Stance::FailOpen,
+                    balancing::Stance::Refuse => Stance::Refusing,
+                },
+                backends: rows,
+            });
         }
         PoolRow {
             name: config.name.clone(),
@@ -271,6 +279,7 @@ pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> 
         _ if backend.addresses.is_empty() => Health::Unresolved,
         balancing::Health::Unknown => Health::Unknown,
         balancing::Health::Down { .. } => Health::Down,
+        balancing::Health::Ejected { .. } => Health::Ejected,
         balancing::Health::Healthy { failures: 0 } if backend.state.totals().attempts == 0 => {
             Health::Unknown
         }

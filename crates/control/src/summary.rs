@@ -23,6 +23,7 @@ pub(crate) struct Backends {
     pub available: usize,
     pub quarantined: usize,
     pub down: usize,
+    pub ejected: usize,
     pub unresolved: usize,
     pub draining: usize,
     pub disabled: usize,
@@ -60,6 +61,7 @@ impl Backends {
             (AdminState::Draining, _) => &mut self.draining,
             (AdminState::Enabled, Health::Quarantined) => &mut self.quarantined,
             (AdminState::Enabled, Health::Down) => &mut self.down,
+            (AdminState::Enabled, Health::Ejected) => &mut self.ejected,
             (AdminState::Enabled, Health::Unresolved) => &mut self.unresolved,
             (AdminState::Enabled, Health::Unknown | Health::Healthy | Health::Probation) => {
                 &mut self.available
@@ -72,6 +74,7 @@ impl Backends {
         self.available += more.available;
         self.quarantined += more.quarantined;
         self.down += more.down;
+        self.ejected += more.ejected;
         self.unresolved += more.unresolved;
         self.draining += more.draining;
         self.disabled += more.disabled;
@@ -92,12 +95,13 @@ impl fmt::Display for Summary {
         }
         let (sessions, listeners) = (self.sessions, self.listeners);
         write!(f, "{} on {}", Number(sessions, "session"), Number(listeners, "listener"))?;
-        let Backends { available, quarantined, down, unresolved, draining, disabled } =
+        let Backends { available, quarantined, down, ejected, unresolved, draining, disabled } =
             self.backends;
         write!(f, "; {} available", Number(available, "backend"))?;
         let others = [
             (quarantined, "quarantined"),
             (down, "down"),
+            (ejected, "ejected"),
             (unresolved, "unresolved"),
             (draining, "draining"),
             (disabled, "disabled"),
@@ -146,6 +150,7 @@ mod tests {
             available: 1,
             quarantined: 2,
             down: 0,
+            ejected: 0,
             unresolved: 3,
             draining: 4,
             disabled: 5,

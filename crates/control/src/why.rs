@@ -145,6 +145,16 @@ impl Circumstances {
             Reason::Down(since) => {
                 format!("probes have failed for {}", seconds(self.now.since(since)))
             }
+            Reason::Ejected(rest) => {
+                format!(
+                    "ejected, because its sessions failed; skipped for another {}",
+                    seconds(rest)
+                )
+            }
+            Reason::Refusing => {
+                "too few backends of its tier are available: the tier takes no new sessions"
+                    .to_owned()
+            }
             Reason::Unknown => "nothing is known about it yet".to_owned(),
             Reason::Full(Limit::AtMost(most)) => format!("full: {most} sessions at most"),
             Reason::Full(Limit::None) => "full".to_owned(),
@@ -244,6 +254,8 @@ fn word(reason: Reason) -> WhyReason {
         Reason::Draining => WhyReason::Draining,
         Reason::Quarantined(_) => WhyReason::Quarantined,
         Reason::Down(_) => WhyReason::Down,
+        Reason::Ejected(_) => WhyReason::Ejected,
+        Reason::Refusing => WhyReason::Refusing,
         Reason::Unknown => WhyReason::Unknown,
         Reason::Full(_) => WhyReason::Full,
         Reason::NotPermitted(_) => WhyReason::NotPermitted,

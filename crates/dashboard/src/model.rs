@@ -226,9 +226,7 @@ impl Placed<'_> {
 
     /// Whether it would get new sessions now, its limit aside.
     pub fn is_available(&self) -> bool {
-        let is_skipped =
-            matches!(self.row.health, Health::Quarantined | Health::Down | Health::Unresolved);
-        self.row.admin == AdminState::Enabled && !is_skipped
+        self.row.admin == AdminState::Enabled && self.row.health.is_up()
     }
 
     /// Its state in a word.
@@ -243,6 +241,7 @@ impl Placed<'_> {
             (AdminState::Enabled, Health::Quarantined) => "quarantined",
             (AdminState::Enabled, Health::Probation) => "probation",
             (AdminState::Enabled, Health::Down) => "down",
+            (AdminState::Enabled, Health::Ejected) => "ejected",
         }
     }
 

@@ -59,7 +59,7 @@ impl App {
     pub(crate) fn state_style(&self, state: &str) -> Style {
         match state {
             "healthy" => self.colour(Color::Green),
-            "down" | "quarantined" | "unresolved" => {
+            "down" | "ejected" | "quarantined" | "unresolved" => {
                 self.colour(Color::Red).add_modifier(Modifier::BOLD)
             }
             "disabled" | "draining" | "drained" | "probation" => self.colour(Color::Yellow),

@@ -50,7 +50,7 @@ pub(crate) fn go_on(
         if is_tls { pump_tls(session, tools, now) } else { pump_plain(session, tools, now) };
     session.count_passed(before, tools.worker, now);
     if session.response.is_awaited() {
-        session.note_response(before, now);
+        session.note_response(before, tools.worker, now);
     }
     match pumped {
         Pumped::Busy => Next::Turn,

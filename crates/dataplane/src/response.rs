@@ -1,11 +1,11 @@
 //! How long a session's backend takes to say something.
 
-use balancing::Latency;
+use balancing::BackendState;
 use std::time::Duration;
 use terms::{CloseReason, Instant};
 
 /// The wait for a backend's first byte. It is measured once per session, and says how fast the
-/// backend is ([`Latency`]): what its connect took, and the time from the client's first byte on, or
+/// backend is ([`BackendState::latency`]): what its connect took, and the time from the client's first byte on, or
 /// from the connect if the server speaks first.
 ///
 /// Kept as the age of the session, in microseconds, at which a wait of this length would have begun;
@@ -48,15 +48,22 @@ impl Response {
         age: Duration,
         (reason, sent_bytes): (CloseReason, u64),
         limit: Duration,
-        latency: &Latency,
+        (backend, worker): (&BackendState, usize),
         now: Instant,
     ) {
         let waited = self.waited(age);
         let by_backend = matches!(reason, CloseReason::BackendFin | CloseReason::BackendReset);
-        if by_backend && (sent_bytes > 0 || waited < SOON) {
-            latency.punish(now);
+        let is_soon = waited < SOON;
+        if by_backend && is_soon {
+            backend.tally(worker).count_early_close();
+        }
+        if by_backend && (sent_bytes > 0 || is_soon) {
+            backend.latency().punish(now);
         } else if sent_bytes > 0 {
-            latency.observe_wait(waited.min(limit), now);
+            let waited = waited.min(limit);
+            if backend.latency().observe_wait(waited, now) && !is_soon {
+                backend.tally(worker).count_answer(waited);
+            }
         }
     }
 }

@@ -518,12 +518,13 @@ impl Session {
     }
 
     /// Looks at what has passed since there were `before` bytes, while an answer is awaited.
-    pub fn note_response(&mut self, before: (u64, u64), now: Instant) {
+    pub fn note_response(&mut self, before: (u64, u64), worker: usize, now: Instant) {
         let age = now.since(self.started);
         match (self.link.bytes(), self.lease()) {
             ((_, 1..), Some(lease)) => {
-                let latency = lease.backend().state.latency();
-                latency.observe(self.response.waited(age), now);
+                let (state, waited) = (&lease.backend().state, self.response.waited(age));
+                state.latency().observe(waited, now);
+                state.tally(worker).count_answer(waited);
                 self.response = Response::NONE;
             }
             ((1.., 0), _) if before.0 == 0 => {

@@ -504,8 +504,8 @@ impl Sessions {
             let (sent_bytes, _) = session.link.bytes();
             let limit = session.listener.settings().timeouts.connect;
             let age = now.since(session.started);
-            let latency = lease.backend().state.latency();
-            session.response.on_end(age, (reason, sent_bytes), limit, latency, now);
+            let backend = (&*lease.backend().state, tools.worker);
+            session.response.on_end(age, (reason, sent_bytes), limit, backend, now);
         }
         let ended = ended(&session, reason, now);
         let listener = Arc::clone(&session.listener);

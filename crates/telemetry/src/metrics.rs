@@ -6,7 +6,7 @@
 mod text;
 
 use crate::process::ProcessRow;
-use crate::status::{BackendRow, HistogramRow, ListenerRow, PoolRow, Status, TotalsRow};
+use crate::status::{BackendRow, HistogramRow, ListenerRow, PoolRow, Stance, Status, TotalsRow};
 use balancing::{AdminState, Bounds, LATENCIES, LIFETIMES};
 use std::collections::BTreeSet;
 use terms::CloseReason;
@@ -226,6 +226,12 @@ fn of_pools(text: &mut Text, pools: &[PoolRow]) {
         "1 while no backend takes a session",
         rows.iter().map(|(labels, row)| (labels.clone(), refusing(row))),
     );
+    let thin = rows.iter().flat_map(|(labels, row)| {
+        let count = |stance| row.tiers.iter().filter(|it| it.stance == stance).count();
+        let stances = [("fail-open", Stance::FailOpen), ("refusing", Stance::Refusing)];
+        stances.map(|(word, stance)| (labels.with("stance", &word), count(stance)))
+    });
+    text.gauge("pool_thin_tiers", "Tiers with too few available backends", thin);
     let all = |value: fn(&PoolRow) -> u64| {
         rows.iter().map(move |(labels, row)| (labels.clone(), value(row)))
     };

@@ -157,8 +157,9 @@ fn render_pool(page: &mut String, pool: &Value, listeners: &[Value]) {
         let _ = write!(
             page,
             "<div class=\"wide\" role=\"region\" aria-label=\"Backends of {all}\" tabindex=\"0\">\n\
-             <table>\n<caption>{name}policy {}</caption>\n<thead>\n<tr>",
-            text(tier, "policy")
+             <table>\n<caption>{name}policy {}{}</caption>\n<thead>\n<tr>",
+            text(tier, "policy"),
+            stance(tier),
         );
         for (heading, column) in COLUMNS {
             let class = if let Column::Change = column { " class=\"why\"" } else { "" };
@@ -171,6 +172,15 @@ fn render_pool(page: &mut String, pool: &Value, listeners: &[Value]) {
         page.push_str("</tbody>\n</table>\n</div>\n");
     }
     page.push_str("</section>\n");
+}
+
+/// What a tier does about too few backends, if it does anything.
+fn stance(tier: &Value) -> &'static str {
+    match tier.get("stance").and_then(Value::as_str) {
+        Some("fail-open") => ". Too few backends are available: health is ignored",
+        Some("refusing") => ". Too few backends are available: new sessions are refused",
+        _ => "",
+    }
 }
 
 fn render_backend(page: &mut String, backend: &Value) {

@@ -247,8 +247,24 @@ pub struct StatesRow {
 pub struct TierRow {
     /// The policy.
     pub policy: Policy,
+    /// What it does about too few backends that are available.
+    #[serde(default)]
+    pub stance: Stance,
     /// The backends.
     pub backends: Vec<BackendRow>,
+}
+
+/// What a tier does about too few backends that are available.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stance {
+    /// There are enough, or it does nothing.
+    #[default]
+    Normal,
+    /// Health is ignored.
+    FailOpen,
+    /// It takes no new sessions.
+    Refusing,
 }
 
 /// One backend.
@@ -358,6 +374,8 @@ pub enum Health {
     Probation,
     /// Probes have failed, and it is skipped until they pass again.
     Down,
+    /// Too many of its sessions failed, and it is skipped for a while.
+    Ejected,
 }
 
 impl Health {
@@ -366,7 +384,7 @@ impl Health {
     pub const fn is_up(self) -> bool {
         match self {
             Self::Unknown | Self::Healthy | Self::Probation => true,
-            Self::Unresolved | Self::Quarantined | Self::Down => false,
+            Self::Unresolved | Self::Quarantined | Self::Down | Self::Ejected => false,
         }
     }
 }

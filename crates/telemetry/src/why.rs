@@ -72,6 +72,10 @@ pub enum WhyReason {
     Quarantined,
     /// Probes say that it is down.
     Down,
+    /// Its sessions failed, and it is skipped for a while.
+    Ejected,
+    /// Too few backends of its tier are available, so that none takes a session.
+    Refusing,
     /// Nothing is known about it yet, and others are available.
     Unknown,
     /// It has as many sessions as it may have.

@@ -5,7 +5,9 @@
 
 use balancing::{AdminState, Policy};
 use serde::Serialize;
-use telemetry::{BackendRow, Health, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Status, Why};
+use telemetry::{
+    BackendRow, Health, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Stance, Status, Why,
+};
 use terms::Limit;
 
 /// The width of a terminal that shows plain tables without folding lines.
@@ -71,6 +73,14 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
     if is_full(pool) {
         text += "every available backend has as many sessions as its limit allows\n";
     }
+    for (number, tier) in pool.tiers.iter().enumerate() {
+        let what = match tier.stance {
+            Stance::Normal => continue,
+            Stance::FailOpen => "health is ignored",
+            Stance::Refusing => "new sessions are refused",
+        };
+        text += &format!("too few backends of tier {number} are available: {what}\n");
+    }
     // As commands take them.
     let prefix = if status.pools.len() > 1 { format!("{}/", pool.name) } else { String::new() };
     let places = pool.tiers.iter().enumerate().flat_map(|(tier, row)| {
@@ -96,7 +106,8 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
 
 /// Why a backend is unavailable, if it is, and since when.
 fn why_down(place: &str, backend: &BackendRow) -> Option<String> {
-    let is_skipped = matches!(backend.health, Health::Quarantined | Health::Probation);
+    let is_skipped =
+        matches!(backend.health, Health::Quarantined | Health::Probation | Health::Ejected);
     let Some(probe) = backend.probe.as_ref().filter(|it| it.verdict == ProbeVerdict::Down) else {
         let is_concerned = backend.admin != AdminState::Enabled || is_skipped;
         let change = backend.last_change.as_ref().filter(|_| is_concerned)?;

@@ -122,6 +122,7 @@ fn status_and_sessions_as_json() {
             "name": "main",
             "tiers": [{
                 "policy": "round-robin",
+                "stance": "normal",
                 "backends": [{
                     "name": null,
                     "endpoint": a.to_string(),

@@ -429,6 +429,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Text
             | Shape::Name
             | Shape::Factor
+            | Shape::Share
             | Shape::Address
             | Shape::Socket
             | Shape::Probe

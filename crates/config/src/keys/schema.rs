@@ -89,6 +89,7 @@ fn value(shape: Shape) -> Value {
             let text = r"^(1\.(0[1-9]|[1-9][0-9]?)|[2-9](\.[0-9]{1,2})?|[1-9][0-9](\.[0-9]{1,2})?|100(\.0{1,2})?)$";
             any([string(text), variable()])
         }
+        Shape::Share => any([string("^([1-9][0-9]?|100)%$"), variable()]),
         Shape::Address => any([reference("address"), variable()]),
         Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),

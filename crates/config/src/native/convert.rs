@@ -9,7 +9,7 @@ use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, PoolTls,
     Process, Tier, Tls,
 };
-use balancing::Policy;
+use balancing::{Policy, Thin};
 use std::sync::Arc;
 use terms::{FlowRules, KeepAlive, Source, Timeouts};
 
@@ -178,7 +178,15 @@ impl NativeArgs {
             interval: self.probe_interval.0,
             timeout: self.probe_timeout.0,
         });
-        Checks { probe, rise: self.rise, fall: self.fall, on_down: self.on_down }
+        let open = self.fail_open_below.map(Thin::FailOpenBelow);
+        Checks {
+            probe,
+            rise: self.rise,
+            fall: self.fall,
+            on_down: self.on_down,
+            eject: self.eject,
+            thin: open.or(self.refuse_below.map(Thin::RefuseBelow)),
+        }
     }
 
     fn tls(&self) -> Option<Tls> {

@@ -11,7 +11,7 @@ use crate::{
     Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
     PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
-use balancing::FailoverScope;
+use balancing::{FailoverScope, Percent, Thin};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         load_bound,
         quarantine,
         auto_disable,
-        checks: Checks { probe, rise, fall, on_down },
+        checks: Checks { probe, rise, fall, on_down, eject, thin },
         failover,
         hash_failover,
         last_resort,
@@ -86,6 +86,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         fixed_places: _,
     } = pool;
     let span = |duration: Duration| Span(duration).to_string();
+    let share = |it: Option<Percent>| it.map(|it| it.to_string()).unwrap_or_default();
     if let Some(bound) = load_bound {
         to.set_text("load-bound", &bound.to_string());
     }
@@ -101,6 +102,14 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         to.number("probe-port", *port);
     }
     to.choice("on-down", *on_down, OnDown::default());
+    to.option("eject", *eject, None, share);
+    let (open, refuse) = match *thin {
+        Some(Thin::FailOpenBelow(least)) => (Some(least), None),
+        Some(Thin::RefuseBelow(least)) => (None, Some(least)),
+        None => (None, None),
+    };
+    to.option("fail-open-below", open, None, share);
+    to.option("refuse-below", refuse, None, share);
     to.number("fall", *fall);
     to.number("rise", *rise);
     if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {

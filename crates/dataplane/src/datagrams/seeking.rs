@@ -190,7 +190,9 @@ impl Datagrams {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(mut trying), Some(lease)) = (flow.trying.take(), &flow.lease) else { return };
         self.kept_bytes -= trying.kept_bytes();
-        lease.backend().state.latency().observe(now.since(trying.search.rules.since()), now);
+        let waited = now.since(trying.search.rules.since());
+        lease.backend().state.latency().observe(waited, now);
+        lease.backend().state.tally(tools.worker).count_answer(waited);
         trying.search.rules.on_answered(trying.search.rules.incarnation(), now);
         let took = now.since(flow.seen.started);
         flow.connect_micros = u32::try_from(took.as_micros()).unwrap_or(NOT_YET - 1);

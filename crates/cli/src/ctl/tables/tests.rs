@@ -1,5 +1,5 @@
 use super::*;
-use telemetry::{Health, ProbeRow, ProbeVerdict, TierRow, TotalsRow, WorkerRow};
+use telemetry::{Health, ProbeRow, ProbeVerdict, Stance, TierRow, TotalsRow, WorkerRow};
 use terms::Phase;
 
 fn table(rows: &[[&str; 2]]) -> Table<'static> {
@@ -92,7 +92,11 @@ fn status(backends: Vec<BackendRow>) -> Status {
         }],
         pools: vec![PoolRow {
             name: "main".to_owned(),
-            tiers: vec![TierRow { policy: Policy::LeastSessions, backends }],
+            tiers: vec![TierRow {
+                policy: Policy::LeastSessions,
+                stance: Stance::Normal,
+                backends,
+            }],
             ..PoolRow::default()
         }],
         file: None,
