@@ -13,6 +13,7 @@
 
 pub mod backend;
 pub mod cases;
+mod clients;
 pub mod command_line;
 pub mod control_fuzz;
 pub mod datagrams;
@@ -30,6 +31,7 @@ mod report;
 pub mod servers;
 pub mod stage;
 mod template;
+pub mod usage;
 
 use std::time::Instant;
 

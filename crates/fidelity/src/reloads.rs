@@ -1,11 +1,10 @@
 //! Reloads a proxy's configuration again and again under load: no client may notice.
 //!
 //! `plan` makes random configurations, `proxy` starts, reloads and measures Evenkeel, HAProxy or
-//! nginx, and `clients` has the load. Turns, limits and refused files are Evenkeel's only: the
+//! nginx, and the load is in [`clients`]. Turns, limits and refused files are Evenkeel's only: the
 //! others begin anew with each reload.
 
 mod admin;
-mod clients;
 mod plan;
 mod proxy;
 
@@ -19,11 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Check, Claim, Failure, dice::Dice};
-use clients::{Client, Tally, Trouble, trouble_of};
+use crate::{
+    Check, Claim, Failure,
+    clients::{self, Client, Tally, Trouble, trouble_of},
+    dice::Dice,
+    usage::{Measure, settled},
+};
 use plan::{LIMIT, Plan};
-pub use proxy::{Kind, Measure};
-use proxy::{Proxy, settled};
+pub use proxy::Kind;
+use proxy::Proxy;
 
 /// What to run, and how much of it.
 #[derive(Debug, Clone)]
@@ -135,7 +138,7 @@ impl Run<'_> {
             Ok(())
         })?;
         let first = self.plan.clone();
-        let before = settled(&self.proxy)?;
+        let before = settled(|| self.proxy.measure())?;
         let (mut times, ping) =
             self.load(ports, |run, is_reloading| run.reload(long, is_reloading))?;
         if self.settings.kind == Kind::Evenkeel {
@@ -144,7 +147,7 @@ impl Run<'_> {
             let plan = self.plan.clone();
             self.proxy.reload(&plan)?;
         }
-        let after = settled(&self.proxy)?;
+        let after = settled(|| self.proxy.measure())?;
         self.touch_all();
         times.sort_unstable();
         Ok(self.summary(before, after, &times, ping))

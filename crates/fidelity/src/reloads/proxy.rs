@@ -1,8 +1,8 @@
 //! The proxy under test: how it is started, reloaded and measured.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    fs, io,
+    collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -12,7 +12,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{admin, plan::Plan};
-use crate::{Check, Failure, Ports, Process, expand, procnet, wait_for, wait_until};
+use crate::{
+    Check, Failure, Ports, Process, expand, procnet,
+    usage::{Measure, children},
+    wait_until,
+};
 
 /// The kinds of proxies that can be tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +48,6 @@ pub struct Proxy {
     process: Process,
     kind: Kind,
     dir: TempDir,
-}
-
-/// What a proxy takes up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Measure {
-    /// Its processes.
-    pub processes: usize,
-    /// Their memory, each shared page counted in parts (PSS), in kB.
-    pub pss: u64,
-    /// Their open file descriptors.
-    pub descriptors: usize,
-    /// Connections held by processes that a reload has replaced; each session has two.
-    pub old_connections: usize,
 }
 
 impl Proxy {
@@ -168,18 +159,10 @@ impl Proxy {
     pub fn measure(&self) -> Measure {
         let master = self.process.pid().as_raw_nonzero().get().unsigned_abs();
         let workers = self.workers();
-        let current = workers.iter().filter(|pid| !self.is_replaced(**pid));
-        let current: BTreeSet<_> = current.copied().collect();
+        let current = |pid: &u32| !self.is_replaced(*pid);
         let mut all = workers.clone();
         all.insert(master);
-        let old = workers.difference(&current);
-        let inodes = procnet::established();
-        Measure {
-            processes: all.len(),
-            pss: all.iter().map(|pid| pss(*pid)).sum(),
-            descriptors: all.iter().map(|pid| descriptors(*pid).count()).sum(),
-            old_connections: old.map(|pid| connections(*pid, &inodes)).sum(),
-        }
+        Measure::of(&all, &workers.into_iter().filter(|pid| !current(pid)).collect())
     }
 
     /// Whether a later reload has replaced a worker. nginx writes it into the process's title;
@@ -226,7 +209,7 @@ fn text_of(kind: Kind, dir: &Path, plan: &Plan) -> String {
 }
 
 /// The line that loads nginx's module for TCP, where it is not built in.
-fn stream_module() -> String {
+pub fn stream_module() -> String {
     let path = "/usr/lib/nginx/modules/ngx_stream_module.so";
     match fs::exists(path) {
         Ok(true) => format!("load_module {path};\n"),
@@ -240,50 +223,6 @@ fn write(path: PathBuf, text: &str) -> Check {
     let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
     written.map_err(|error| Failure::new("the file to be written", error))
 }
-
-fn children(pid: u32) -> BTreeSet<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-}
-
-fn pss(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
-}
-
-fn descriptors(pid: u32) -> impl Iterator<Item = io::Result<fs::DirEntry>> {
-    fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten()
-}
-
-/// The TCP connections that a process has.
-fn connections(pid: u32, inodes: &HashSet<u64>) -> usize {
-    let inode = |entry: io::Result<fs::DirEntry>| {
-        let target = fs::read_link(entry.ok()?.path()).ok()?;
-        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-        inode.parse().ok()
-    };
-    descriptors(pid).filter_map(inode).filter(|inode| inodes.contains(inode)).count()
-}
-
-/// Waits until two measurements in a row agree in what they count.
-///
-/// # Errors
-/// When they never do.
-pub fn settled(proxy: &Proxy) -> Check<Measure> {
-    let mut last = proxy.measure();
-    let found = wait_for(soon(), || {
-        std::thread::sleep(SETTLING);
-        let before = std::mem::replace(&mut last, proxy.measure());
-        (before.descriptors == last.descriptors && before.processes == last.processes)
-            .then_some(last)
-    });
-    found.ok_or_else(|| Failure::new("the proxy to settle", format!("{last:?}")))
-}
-
-/// Long enough for what is released only after a while, such as memory.
-const SETTLING: Duration = Duration::from_secs(2);
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(15)

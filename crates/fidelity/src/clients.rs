@@ -1,4 +1,4 @@
-//! Clients of a proxy that is being reloaded, and the servers behind it.
+//! Clients of a proxy that is being changed, and the servers behind it.
 //!
 //! A server sends its number as a line, and then everything back that it receives.
 
