@@ -20,19 +20,27 @@ use crate::{Check, Failure, pattern::Pattern};
 /// # Errors
 /// When they cannot listen.
 pub fn start_servers(count: usize) -> Check<Vec<u16>> {
+    (0..count).map(|number| start_server(move |stream| echo(stream, number))).collect()
+}
+
+/// A server that runs until the process ends, with a thread for each session; returns its port.
+///
+/// # Errors
+/// When it cannot listen.
+pub fn start_server(
+    serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static,
+) -> Check<u16> {
     let broken = |error: io::Error| Failure::new("a server", error);
-    let mut ports = Vec::new();
-    for number in 0..count {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(broken)?;
-        ports.push(listener.local_addr().map_err(broken)?.port());
-        thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                let serve = move || drop(echo(stream, number));
-                drop(thread::Builder::new().stack_size(64 << 10).spawn(serve));
-            }
-        });
-    }
-    Ok(ports)
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(broken)?;
+    let port = listener.local_addr().map_err(broken)?.port();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let serve = serve.clone();
+            let serve = move || drop(serve(stream));
+            drop(thread::Builder::new().stack_size(64 << 10).spawn(serve));
+        }
+    });
+    Ok(port)
 }
 
 fn echo(mut stream: TcpStream, number: usize) -> io::Result<()> {
@@ -96,11 +104,44 @@ impl Tally {
     }
 }
 
+/// A session's life, as its client has seen it.
+#[derive(Debug, Clone, Copy)]
+pub struct Life {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// When it began.
+    pub begun: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Bytes that the client has sent.
+    pub sent: u64,
+    /// Bytes that it has received.
+    pub received: u64,
+}
+
+impl Life {
+    /// A session that has just begun.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn begin(stream: &TcpStream) -> io::Result<Self> {
+        let (client, begun) = (stream.local_addr()?, Instant::now());
+        Ok(Self { client, begun, took: Duration::ZERO, sent: 0, received: 0 })
+    }
+
+    /// The same, when it ends now.
+    pub fn end(self) -> Self {
+        Self { took: self.begun.elapsed(), ..self }
+    }
+}
+
 /// A session through the proxy.
 #[derive(Debug)]
 pub struct Client {
     reader: BufReader<TcpStream>,
     pattern: Pattern,
+    /// Its life so far.
+    pub life: Life,
     /// The number of the server that answers.
     pub server: usize,
 }
@@ -116,13 +157,14 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let mut life = Life::begin(&stream)?;
         let mut reader = BufReader::with_capacity(256, stream);
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        life.received = reader.read_line(&mut line)? as u64;
         let server = line.trim_end().parse().map_err(|_| {
             io::Error::new(io::ErrorKind::UnexpectedEof, format!("{line:?} instead of a number"))
         })?;
-        Ok(Self { reader, pattern: Pattern::new(seed), server })
+        Ok(Self { reader, pattern: Pattern::new(seed), life, server })
     }
 
     /// Sends `count` bytes, and waits until they have come back.
@@ -134,6 +176,8 @@ impl Client {
         self.reader.get_mut().write_all(&bytes)?;
         let mut back = vec![0; count];
         self.reader.read_exact(&mut back)?;
+        self.life.sent += count as u64;
+        self.life.received += count as u64;
         match back == bytes {
             true => Ok(()),
             false => Err(io::Error::new(io::ErrorKind::InvalidData, "wrong bytes")),
@@ -144,10 +188,10 @@ impl Client {
     ///
     /// # Errors
     /// When the other side does not.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<Life> {
         self.reader.get_mut().shutdown(Shutdown::Write)?;
         match self.reader.fill_buf()? {
-            [] => Ok(()),
+            [] => Ok(self.life.end()),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than sent")),
         }
     }
@@ -174,7 +218,7 @@ pub fn keep_coming(port: u16, rate: u32, tally: &Tally, is_over: &AtomicBool) {
         match Client::connect(port, seed) {
             Err(error) => tally.note(Trouble::Refused, &error),
             Ok(mut client) => match client.exchange(64).and_then(|()| client.finish()) {
-                Ok(()) => drop(tally.bytes.fetch_add(64, Relaxed)),
+                Ok(_) => drop(tally.bytes.fetch_add(64, Relaxed)),
                 Err(error) => tally.note(trouble_of(&error), &error),
             },
         }
@@ -182,13 +226,18 @@ pub fn keep_coming(port: u16, rate: u32, tally: &Tally, is_over: &AtomicBool) {
 }
 
 /// A stream that sends 3 MB a second and compares what comes back, until `is_over`.
-pub fn stream(port: u16, seed: u64, tally: &Tally, is_over: &AtomicBool) {
+pub fn stream(port: u16, seed: u64, tally: &Tally, is_over: &AtomicBool) -> Option<Life> {
     tally.sessions.fetch_add(1, Relaxed);
+    let note = |trouble, what: &dyn std::fmt::Display| {
+        tally.note(trouble, what);
+        None
+    };
     let client = match Client::connect(port, seed) {
         Ok(client) => client,
-        Err(error) => return tally.note(Trouble::Refused, &error),
+        Err(error) => return note(Trouble::Refused, &error),
     };
-    let Client { mut reader, mut pattern, .. } = client;
+    let Client { mut reader, mut pattern, mut life, .. } = client;
+    let line = life.received;
     let mut expected = pattern.clone();
     let writer = reader.get_ref().try_clone();
     thread::scope(|scope| {
@@ -205,18 +254,24 @@ pub fn stream(port: u16, seed: u64, tally: &Tally, is_over: &AtomicBool) {
         let mut buffer = vec![0; 32 << 10];
         loop {
             match reader.read(&mut buffer) {
-                Ok(0) if is_over.load(Relaxed) => return,
-                Ok(0) => return tally.note(Trouble::Cut, &"a stream ended"),
+                Ok(0) if is_over.load(Relaxed) => {
+                    life.sent = life.received - line;
+                    return Some(life.end());
+                }
+                Ok(0) => return note(Trouble::Cut, &"a stream ended"),
                 Ok(count) => match expected.check(&buffer[..count]) {
-                    Ok(()) => drop(tally.bytes.fetch_add(count as u64, Relaxed)),
+                    Ok(()) => {
+                        life.received += count as u64;
+                        tally.bytes.fetch_add(count as u64, Relaxed);
+                    }
                     Err(at) => {
-                        return tally.note(Trouble::Wrong, &format_args!("byte {at} of a stream"));
+                        return note(Trouble::Wrong, &format_args!("byte {at} of a stream"));
                     }
                 },
-                Err(error) => return tally.note(Trouble::Cut, &error),
+                Err(error) => return note(Trouble::Cut, &error),
             }
         }
-    });
+    })
 }
 
 /// Sends 64 bytes back and forth about a thousand times a second, until `is_over`. Returns how long
@@ -301,6 +356,7 @@ pub fn fill(port: u16, limit: u32, tally: &Tally, is_over: &AtomicBool) {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client waits.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How many failures are kept in words.
 const SHOWN: usize = 12;

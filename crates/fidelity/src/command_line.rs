@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{Arguments, Options, Outcome, Report};
+use crate::{Arguments, Check, Options, Outcome, Report};
 
 /// A program that tries cases on a proxy.
 pub struct Program<R> {
@@ -84,4 +84,14 @@ pub fn run<T>(
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints what a run has found, and returns the status: 0 if all was well.
+pub fn report(found: Check<(bool, impl Display)>) -> ExitCode {
+    let (is_clean, text) = match found {
+        Ok((is_clean, summary)) => (is_clean, summary.to_string()),
+        Err(failure) => (false, format!("FAIL {failure}")),
+    };
+    drop(writeln!(io::stdout(), "{text}"));
+    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -31,6 +31,7 @@ mod report;
 pub mod servers;
 pub mod stage;
 mod template;
+pub mod upgrades;
 pub mod usage;
 
 use std::time::Instant;

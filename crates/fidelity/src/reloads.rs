@@ -25,8 +25,8 @@ use crate::{
     usage::{Measure, settled},
 };
 use plan::{LIMIT, Plan};
-pub use proxy::Kind;
 use proxy::Proxy;
+pub use proxy::{Kind, stream_module};
 
 /// What to run, and how much of it.
 #[derive(Debug, Clone)]
@@ -190,7 +190,7 @@ impl Run<'_> {
                 });
             }
             for seed in 0..STREAMS {
-                scope.spawn(move || clients::stream(bulk, seed, tally, is_over));
+                scope.spawn(move || _ = clients::stream(bulk, seed, tally, is_over));
             }
             if is_ours {
                 scope.spawn(move || clients::take_turns(turns, tally, is_over));

@@ -9,23 +9,9 @@ use fidelity::{
 use lexopt::prelude::*;
 
 fn main() -> ExitCode {
-    command_line::run("reloads", USAGE, parse(), play)
-}
-
-fn play(settings: Settings) -> ExitCode {
-    match run(&settings) {
-        Ok(summary) => {
-            println!("{summary}");
-            match summary.is_clean() {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
-            }
-        }
-        Err(failure) => {
-            println!("FAIL {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("reloads", USAGE, parse(), |settings| {
+        command_line::report(run(&settings).map(|summary| (summary.is_clean(), summary)))
+    })
 }
 
 fn parse() -> Result<Option<Settings>, lexopt::Error> {
