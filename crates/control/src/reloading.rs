@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 /// How often it is tried to take a reload back, if that fails.
 const REVERT_PAUSE: Duration = Duration::from_secs(10);
+/// How to change what a reload cannot.
+const WAY_OUT: &str = "restart it, or run `evenkeel upgrade`, which ends no session";
 /// How many changes a reload describes in the log.
 const CHANGES_SHOWN: usize = 100;
 
@@ -240,7 +242,7 @@ impl Instance {
         let changes = replacement.changes.iter().filter(needs_a_restart);
         let describe = |change| {
             let what = Names::new(&self.given, &replacement.wanted, [change]).describe(change);
-            format!("{what} cannot change while the balancer runs: restart it")
+            format!("{what} cannot change while the balancer runs: {WAY_OUT}")
         };
         changes.map(describe).chain(without_privilege(replacement)).collect()
     }
@@ -268,7 +270,7 @@ fn without_privilege(replacement: &Replacement) -> Vec<String> {
     let listeners = listeners.filter(|it| it.id.is_some_and(|id| begin.contains(&id)));
     let refuse = |listener: &Listener| {
         let needs = "needs CAP_NET_RAW or CAP_NET_ADMIN, which the balancer has not kept";
-        format!("listener {}: transparent {needs}: restart it", listener.name)
+        format!("listener {}: transparent {needs}: {WAY_OUT}", listener.name)
     };
     listeners.map(refuse).collect()
 }

@@ -258,7 +258,8 @@ fn what_needs_a_restart_is_refused_by_name() {
     let running = Running::start(&good);
     let said = running.refusal(&format!("[process]\nworkers = 3\nlog-format = 'json'\n{good}"));
     for key in ["workers", "log-format"] {
-        let reason = format!("{key} cannot change while the balancer runs: restart it");
+        let way_out = "restart it, or run `evenkeel upgrade`";
+        let reason = format!("{key} cannot change while the balancer runs: {way_out}");
         assert!(said.contains(&reason), "{said}");
     }
 }
