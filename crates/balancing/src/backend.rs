@@ -449,7 +449,9 @@ impl BackendState {
     #[must_use]
     pub fn timings(&self) -> Timings {
         let mut sum = Timings::default();
-        for timed in self.tallies.iter().filter_map(|tally| tally.timings.get()) {
+        let inherited = self.inherited.get().map(|it| &**it);
+        let tallies = self.tallies.iter().chain(inherited);
+        for timed in tallies.filter_map(|tally| tally.timings.get()) {
             timed.connect.add_to(&mut sum.connect);
             timed.first_byte.add_to(&mut sum.first_byte);
             timed.round_trip.add_to(&mut sum.round_trip);
@@ -457,9 +459,9 @@ impl BackendState {
         sum
     }
 
-    /// Sets what an earlier process has counted, and when it last saw a failure. Only one thread may
-    /// call this.
-    pub fn inherit(&self, totals: Totals, last_failure: Option<Instant>) {
+    /// Sets what an earlier process has counted and timed, and when it last saw a failure. Only one
+    /// thread may call this.
+    pub fn inherit(&self, totals: Totals, timings: &Timings, last_failure: Option<Instant>) {
         let inherited = self.inherited.get_or_init(Box::default);
         inherited.attempts.store(totals.attempts, Relaxed);
         for (counter, count) in inherited.failures.iter().zip(totals.failures) {
@@ -468,6 +470,12 @@ impl BackendState {
         inherited.retransmits.store(totals.retransmits, Relaxed);
         inherited.sent_bytes.store(totals.sent_bytes, Relaxed);
         inherited.received_bytes.store(totals.received_bytes, Relaxed);
+        if *timings != Timings::default() {
+            let timed = inherited.timings.get_or_init(Box::default);
+            timed.connect.set(&timings.connect);
+            timed.first_byte.set(&timings.first_byte);
+            timed.round_trip.set(&timings.round_trip);
+        }
         let last = last_failure.map_or(0, Instant::as_nanos);
         self.last_failure.fetch_max(last, Relaxed);
     }

@@ -54,6 +54,14 @@ impl Histogram {
         bump(&self.sum_nanos, u64::try_from(took.as_nanos()).unwrap_or(0));
     }
 
+    /// Sets what has been counted. Only one thread may call this or [`Self::count`].
+    pub fn set(&self, counted: &Distribution) {
+        for (counter, count) in self.counts.iter().zip(counted.counts) {
+            counter.store(count, Relaxed);
+        }
+        self.sum_nanos.store(u64::try_from(counted.sum.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
     /// Adds what was counted to `sum`.
     pub fn add_to(&self, sum: &mut Distribution) {
         for (sum, count) in sum.counts.iter_mut().zip(&self.counts) {

@@ -45,6 +45,18 @@ impl Ledger {
         add(&self.received_bytes, received);
     }
 
+    /// Sets what has been counted.
+    pub fn set(&self, totals: &ListenerTotals) {
+        self.sent_bytes.store(totals.sent_bytes, Relaxed);
+        self.received_bytes.store(totals.received_bytes, Relaxed);
+        self.retransmits.store(totals.retransmits, Relaxed);
+        for (counter, count) in self.ended.iter().zip(totals.ended) {
+            counter.store(count, Relaxed);
+        }
+        self.lifetime.set(&totals.lifetime);
+        self.round_trip.set(&totals.round_trip);
+    }
+
     /// Counts a session that has ended.
     pub fn count_end(&self, ended: &Ended) {
         add(&self.ended[ended.reason as usize], 1);

@@ -33,6 +33,8 @@ pub struct Listener {
     source_faults_told: AtomicU8,
     /// One for each worker that has had sessions.
     ledgers: Box<[OnceLock<Box<Ledger>>]>,
+    /// What an earlier process has counted, if there was one.
+    inherited: OnceLock<Box<Ledger>>,
 }
 
 /// The settings for a listener's sessions.
@@ -260,6 +262,11 @@ impl Listener {
         self.dropped_total.fetch_add(dropped_total, Relaxed);
     }
 
+    /// Sets what else an earlier process has counted. Only one thread may call this.
+    pub fn inherit(&self, totals: &ListenerTotals) {
+        self.inherited.get_or_init(Box::default).set(totals);
+    }
+
     /// Counts a session that another process has accepted.
     pub fn adopt_session(&self) {
         self.room.begin_session();
@@ -301,7 +308,8 @@ impl Listener {
     /// What all workers have counted.
     #[must_use]
     pub fn totals(&self) -> ListenerTotals {
-        ListenerTotals::of(self.ledgers.iter().filter_map(|it| Some(&**it.get()?)))
+        let all = self.ledgers.iter().chain([&self.inherited]);
+        ListenerTotals::of(all.filter_map(|it| Some(&**it.get()?)))
     }
 
     /// A listener without counts and without routes, for `workers` workers.
@@ -316,6 +324,7 @@ impl Listener {
             sessions_total: AtomicU64::new(0),
             dropped_total: AtomicU64::new(0),
             source_faults_told: AtomicU8::new(0),
+            inherited: OnceLock::new(),
             ledgers: (0..workers).map(|_| OnceLock::new()).collect(),
         }
     }

@@ -2,20 +2,21 @@
 //! what another one has said.
 
 use super::record::{
-    BackendCounts, BindRecord, ClientRecord, Counts, Described, ListenerRecord, PoolCounts,
-    Standing, TotalsRecord,
+    BackendCounts, BindRecord, ClientRecord, Counts, Described, ListenerRecord,
+    ListenerTotalsRecord, PoolCounts, Standing, TimesRecord, TotalsRecord,
 };
 use crate::instance::Instance;
 use crate::state::Noted;
-use balancing::{AffinityRow, Backend, Lease, Totals};
+use balancing::{AffinityRow, Backend, Distribution, Lease, Timings, Totals};
 use config::state::addresses;
 use config::{Config, Pool};
-use dataplane::DoorId;
+use dataplane::{DoorId, ListenerTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use terms::{BackendId, Instant};
+use std::time::Duration;
+use terms::{BackendId, CloseReason, Instant};
 
 /// The maximum number of clients of a pool that are handed over: those seen last.
 const CLIENTS_MAX: usize = 200_000;
@@ -94,12 +95,15 @@ impl Instance {
         let pools = self.config.pools.iter().zip(&self.pools).map(|(config, pool)| {
             let count = |backend: &Arc<Backend>| {
                 let baseline = self.baselines.get(&backend.id).copied().unwrap_or_default();
+                let timings = backend.state.timings();
                 BackendCounts {
                     totals: to_record(backend.state.totals()),
                     baseline: to_record(baseline),
                     last_failure: backend.state.last_failure().map(Instant::as_nanos),
                     last_change: self.changes.last(backend.id),
                     sessions: backend.state.sessions(),
+                    timings: [timings.connect, timings.first_byte, timings.round_trip]
+                        .map(times_record),
                 }
             };
             let backends = keyed(config, pool).into_iter().map(|(key, it)| (key, count(it)));
@@ -110,7 +114,15 @@ impl Instance {
             let it = &it.listener;
             (config.name.clone(), (it.sessions_total(), it.dropped_total()))
         });
-        Counts { next_number, pools: pools.collect(), listeners: listeners.collect() }
+        let totals = self.config.listeners.iter().zip(&self.listeners);
+        let totals =
+            totals.map(|(config, it)| (config.name.clone(), totals_record(&it.listener.totals())));
+        Counts {
+            next_number,
+            pools: pools.collect(),
+            listeners: listeners.collect(),
+            listener_totals: totals.collect(),
+        }
     }
 
     fn client_records(&self, since: Instant) -> BTreeMap<String, Vec<ClientRecord>> {
@@ -147,15 +159,22 @@ impl Instance {
         }
     }
 
-    /// Takes over what the old process has counted of backends, and takes the places at them that its
-    /// sessions still have.
-    pub(crate) fn count_backends(&mut self, counts: &Counts, places: &mut Places) {
+    /// Takes over what the old process has counted of backends and of listeners' sessions, and takes
+    /// the places at backends that its sessions still have.
+    pub(crate) fn inherit_counts(&mut self, counts: &Counts, places: &mut Places) {
+        for (config, listening) in self.config.listeners.iter().zip(&self.listeners) {
+            if let Some(totals) = counts.listener_totals.get(&config.name) {
+                listening.listener.inherit(&to_listener_totals(totals));
+            }
+        }
         for (config, pool) in self.config.pools.iter().zip(&self.pools) {
             let Some(counted) = counts.pools.get(&config.name) else { continue };
             for (key, backend) in keyed(config, pool) {
                 let Some(it) = counted.backends.get(&key) else { continue };
                 let last_failure = it.last_failure.map(Instant::from_nanos);
-                backend.state.inherit(to_totals(&it.totals), last_failure);
+                let [connect, first_byte, round_trip] = it.timings.each_ref().map(to_times);
+                let timings = Timings { connect, first_byte, round_trip };
+                backend.state.inherit(to_totals(&it.totals), &timings, last_failure);
                 if it.baseline != TotalsRecord::default() {
                     self.baselines.entry(backend.id).or_insert(to_totals(&it.baseline));
                 }
@@ -225,6 +244,46 @@ fn to_record(totals: Totals) -> TotalsRecord {
         received: totals.received_bytes,
         retransmits: totals.retransmits,
     }
+}
+
+fn totals_record(totals: &ListenerTotals) -> ListenerTotalsRecord {
+    let ended = CloseReason::ALL.into_iter().zip(totals.ended).filter(|(_, count)| *count > 0);
+    ListenerTotalsRecord {
+        sent: totals.sent_bytes,
+        received: totals.received_bytes,
+        retransmits: totals.retransmits,
+        ended: ended.map(|(reason, count)| (reason.to_string(), count)).collect(),
+        lifetime: times_record(totals.lifetime),
+        round_trip: times_record(totals.round_trip),
+    }
+}
+
+fn to_listener_totals(record: &ListenerTotalsRecord) -> ListenerTotals {
+    let ended = CloseReason::ALL.map(|it| record.ended.get(&it.to_string()).copied());
+    ListenerTotals {
+        sent_bytes: record.sent,
+        received_bytes: record.received,
+        retransmits: record.retransmits,
+        ended: ended.map(Option::unwrap_or_default),
+        lifetime: to_times(&record.lifetime),
+        round_trip: to_times(&record.round_trip),
+    }
+}
+
+fn times_record(times: Distribution) -> TimesRecord {
+    let sum_nanos = u64::try_from(times.sum.as_nanos()).unwrap_or(u64::MAX);
+    TimesRecord { counts: times.counts.to_vec(), sum_nanos }
+}
+
+fn to_times(record: &TimesRecord) -> Distribution {
+    let mut times =
+        Distribution { sum: Duration::from_nanos(record.sum_nanos), ..Distribution::default() };
+    // Buckets that this process has not count as its last one.
+    let last = times.counts.len() - 1;
+    for (place, count) in record.counts.iter().enumerate() {
+        times.counts[place.min(last)] += count;
+    }
+    times
 }
 
 fn to_totals(record: &TotalsRecord) -> Totals {

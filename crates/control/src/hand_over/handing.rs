@@ -123,7 +123,7 @@ impl Owner {
 
     /// Takes over what the old process has counted of its backends.
     pub fn inherit(&mut self, counts: &Counts) {
-        self.instance.count_backends(counts, &mut self.places);
+        self.instance.inherit_counts(counts, &mut self.places);
     }
 
     /// Finds the listeners and backends of sessions that have come.

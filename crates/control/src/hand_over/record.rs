@@ -113,6 +113,30 @@ pub(crate) struct Counts {
     pub pools: BTreeMap<String, PoolCounts>,
     /// By the name of the listener: sessions accepted, and datagrams dropped.
     pub listeners: BTreeMap<String, (u64, u64)>,
+    /// By the name of the listener: what else there is.
+    #[serde(default)]
+    pub listener_totals: BTreeMap<String, ListenerTotalsRecord>,
+}
+
+/// What has been counted of a listener's sessions.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ListenerTotalsRecord {
+    pub sent: u64,
+    pub received: u64,
+    pub retransmits: u64,
+    /// Sessions that have ended, by the words of the reasons.
+    pub ended: BTreeMap<String, u64>,
+    pub lifetime: TimesRecord,
+    pub round_trip: TimesRecord,
+}
+
+/// A distribution of times.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct TimesRecord {
+    /// By bucket.
+    pub counts: Vec<u64>,
+    pub sum_nanos: u64,
 }
 
 /// What has been counted in a pool.
@@ -136,6 +160,9 @@ pub(crate) struct BackendCounts {
     pub last_change: Option<(u64, String)>,
     /// Sessions that are still in the old process.
     pub sessions: u32,
+    /// Of connects, first bytes and round trips.
+    #[serde(default)]
+    pub timings: [TimesRecord; 3],
 }
 
 /// The counters of a backend.
