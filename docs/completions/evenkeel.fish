@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort essential failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -126,9 +126,12 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics -d 'Serve met
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics-detail -d 'How much metrics say about backends: backend (all), pool (only sums), or auto, which leaves out histograms with more than 500 backends, and everything with more than 5000' -r -f -a "auto\t''
 backend\t''
 pool\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l ready-interface -d 'Make this network interface, whose carrier says whether clients should be sent here, for keepalived, BIRD and the like (needs CAP_NET_ADMIN)' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pre-stop -d 'Go on accepting clients for this long after saying that the instance shuts down [default: 1s with --ready-interface, else 0s]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the configuration that this command line means, and exit: as a full command line (line, the default) or as a file (toml)' -r -f -a "line\t''
 toml\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l no-last-resort -d 'Refuse clients when all backends have failed'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l essential -d 'Say that this instance is ready only while a backend of this pool is available'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l auto-disable -d 'Disable a failed backend until `evenkeel ctl enable` enables it'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-count-only -d 'Only count the sessions of remembered clients; choose as for new ones'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l share-port -d 'Share the port with other processes; the kernel distributes clients'
@@ -141,6 +144,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start thre
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ctl" -d 'Show and change a running instance'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "status" -d 'Print a running instance\'s status as a web page, also as a CGI program'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "top" -d 'Show a running instance on the terminal, live'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "ready" -d 'Ask a running instance whether clients should be sent to it; the exit status says so'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "run" -d 'Start a balancer from a configuration file'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "reload" -d 'Have a running instance read its configuration file again'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "upgrade" -d 'Replace a running instance by this program; its sessions go on'
@@ -271,6 +275,9 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand status" -s h -l help -
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -l admin -d 'Use the instance with this admin socket' -r -F
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand top" -s h -l help -d 'Print help'
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ready" -l admin -d 'Use the instance with this admin socket' -r -F
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ready" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ready" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand run" -l take-over -d 'Take over the listeners and sessions of the instance with the same admin socket, if it runs'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand run" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand reload" -l confirm -d 'Take the change back after TIME, unless `evenkeel ctl confirm` comes before that' -r

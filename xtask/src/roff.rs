@@ -41,12 +41,13 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
 }
 
 /// The verbs that have a page, with their synopses.
-pub const VERBS: [(&str, &str); 9] = [
+pub const VERBS: [(&str, &str); 10] = [
     ("check", "evenkeel check [FILE] [--offline | --online] [--format text|json] [--strict]"),
     ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
     ("demo", "evenkeel demo [--port N]"),
     ("diff", "evenkeel diff [--admin PATH | --listen LISTEN] [FILE]"),
     ("fmt", "evenkeel fmt [--check] [FILE]"),
+    ("ready", "evenkeel ready [--admin PATH | --listen LISTEN]"),
     ("reload", "evenkeel reload [--confirm TIME] [--admin PATH | --listen LISTEN]"),
     ("run", "evenkeel run [FILE]"),
     ("status", "evenkeel status --html [--admin PATH | --listen LISTEN]"),

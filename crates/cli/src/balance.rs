@@ -178,6 +178,7 @@ fn in_old_words(error: StartError) -> BalanceError {
             _ => BalanceError::NameNotCreatable(path),
         },
         StartError::TakeOver(_)
+        | StartError::ReadyInterface { .. }
         | StartError::Listen { .. }
         | StartError::Certificate(_)
         | StartError::Passed(_)

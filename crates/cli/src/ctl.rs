@@ -6,9 +6,9 @@ mod tables;
 
 use crate::output::{complain, finish};
 use config::environment::GATEWAY_INTERFACE;
-use config::native::{CtlArgs, CtlVerb, ReloadArgs, StatusArgs, WhichInstance};
+use config::native::{CtlArgs, CtlVerb, ReadyArgs, ReloadArgs, StatusArgs, WhichInstance};
 use config::{BackendSelector, ExitStatus, Reply, SessionQuery};
-use control::{Client, ClientError, WhyQuery};
+use control::{Client, ClientError, Readiness, WhyQuery};
 pub use find::choose;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,6 +25,17 @@ pub fn main(args: &CtlArgs) -> ExitCode {
 /// Runs `evenkeel reload`.
 pub fn reload(args: &ReloadArgs) -> ExitCode {
     perform("evenkeel reload", &args.which, &CtlVerb::Reload(args.confirm))
+}
+
+/// Runs `evenkeel ready`.
+pub fn ready(args: &ReadyArgs) -> ExitCode {
+    match choose(&args.which).and_then(|client| Ok(client.readiness()?)) {
+        Ok(Readiness { is_ready: true, text }) => {
+            finish("evenkeel ready", &text, ExitStatus::Success)
+        }
+        Ok(Readiness { text, .. }) => finish("evenkeel ready", &text, ExitStatus::Failure),
+        Err(failure) => failure.report("evenkeel ready"),
+    }
 }
 
 /// Carries out a verb on the selected instance, in the name of `program`.

@@ -39,6 +39,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Verb::Ctl(args) => ctl::main(&args),
         Verb::Status(args) => ctl::status_page(&args),
         Verb::Top(args) => top::main(&args),
+        Verb::Ready(args) => ctl::ready(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Reload(args) if args.or_upgrade => upgrade::reload_or_upgrade(&args),
         Verb::Reload(args) => ctl::reload(&args),

@@ -217,7 +217,7 @@ fn checks() -> impl Strategy<Value = Checks> {
 fn pool() -> impl Strategy<Value = Pool> {
     let affinity = (1u32.., of(span()), any::<bool>())
         .prop_map(|(clients_max, time_limit, sticky)| Affinity { clients_max, time_limit, sticky });
-    let flags = any::<[bool; 3]>();
+    let flags = any::<[bool; 4]>();
     let rest = (flags, access(), of(backend()), of(affinity), (send_proxy(), pool_tls()), checks());
     (name(), prop::collection::vec(tier(), 0..4), of(span()), scope(), scope(), rest).prop_map(
         |(
@@ -243,6 +243,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 failover,
                 hash_failover,
                 last_resort: flags[1],
+                essential: flags[3],
                 access,
                 reject,
                 affinity,
@@ -392,8 +393,9 @@ fn process() -> impl Strategy<Value = Process> {
         (select(vec![LogSessions::All, LogSessions::Problems, LogSessions::None]), of(path()));
     let details = vec![MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool];
     let metrics = (of(any::<SocketAddr>().prop_map(plain)), select(details));
-    (of(1usize..1025), of(span()), words, paths, state, log, metrics).prop_map(
-        |(workers, spin, words, paths, state, log, metrics)| Process {
+    let ready = (of("[a-z0-9.-]{2,15}"), of(span()));
+    (of(1usize..1025), of(span()), words, paths, state, log, metrics, ready).prop_map(
+        |(workers, spin, words, paths, state, log, metrics, ready)| Process {
             workers,
             spin,
             daemon: words.2,
@@ -410,6 +412,8 @@ fn process() -> impl Strategy<Value = Process> {
             // No command line can say these.
             watch: false,
             access: AdminAccess::default(),
+            ready_interface: ready.0,
+            pre_stop: ready.1,
         },
     )
 }

@@ -206,6 +206,7 @@ settings! {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
         log_format: _, log_sessions: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
         access: _,
+        ready_interface: _, pre_stop: _,
     },
     /// [`Process::workers`]
     Workers(Option<usize>) is workers, "workers";
@@ -233,6 +234,10 @@ settings! {
     Metrics(Option<SocketAddr>) is metrics, "metrics";
     /// [`Process::metrics_detail`]
     MetricsDetail(MetricsDetail) is metrics_detail, "metrics-detail";
+    /// [`Process::ready_interface`]
+    ReadyInterface(Option<String>) is ready_interface, "ready-interface";
+    /// [`Process::pre_stop`]
+    PreStop(Option<Duration>) is pre_stop, "pre-stop";
     /// [`Process::watch`]
     Watch(bool) is watch, "watch";
     /// [`Process::access`]
@@ -289,7 +294,7 @@ settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
         name: _, tiers: _, load_bound: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
-        last_resort: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
+        last_resort: _, essential: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
     /// [`Pool::load_bound`]
@@ -306,6 +311,8 @@ settings! {
     HashFailover(FailoverScope) is hash_failover, "hash-failover";
     /// [`Pool::last_resort`]
     LastResort(bool) is last_resort, "no-last-resort";
+    /// [`Pool::essential`]
+    Essential(bool) is essential, "essential";
     /// [`Pool::access`]
     Access(Arc<AccessList>) is access, "access";
     /// [`Pool::reject`]

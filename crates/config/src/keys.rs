@@ -101,6 +101,8 @@ pub enum Shape {
     Factor,
     /// A string with a share from 1% to 100%.
     Share,
+    /// A string with the name of a network interface.
+    Interface,
     /// A string with an IP address.
     Address,
     /// A string with an IP address and a port, or with a port alone.
@@ -280,6 +282,7 @@ impl fmt::Display for Shape {
             Self::Name => f.write_str("a name"),
             Self::Factor => f.write_str("a string with a factor above 1"),
             Self::Share => f.write_str("a string with a share such as 50%"),
+            Self::Interface => f.write_str("a string with the name of a network interface"),
             Self::Address => f.write_str("an IP address"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),

@@ -205,6 +205,9 @@ pub struct Pool {
     pub hash_failover: FailoverScope,
     /// Whether quarantined backends are tried when no other is left. Default true.
     pub last_resort: bool,
+    /// Whether the instance is ready only while a backend of this pool is available. If there is no
+    /// such pool, one available backend in any pool is enough. Default false.
+    pub essential: bool,
     /// Which clients are served. Default: all.
     pub access: Arc<AccessList>,
     /// Where denied clients are sent. Default: they are refused.
@@ -398,6 +401,13 @@ pub struct Process {
     pub metrics: Option<SocketAddr>,
     /// How much metrics say about backends.
     pub metrics_detail: MetricsDetail,
+    /// The network interface whose carrier others follow: it is there while clients should be sent to
+    /// this instance. Default: none.
+    pub ready_interface: Option<String>,
+    /// How long the instance goes on accepting clients after it has announced that it shuts down.
+    /// Default: [`DEFAULT_PRE_STOP`](Process::DEFAULT_PRE_STOP) with that interface, and else not at
+    /// all.
+    pub pre_stop: Option<Duration>,
     /// Whether the configuration file is reloaded whenever its contents have changed. Default false.
     pub watch: bool,
     /// Who may use the admin socket, and where else it is served.
@@ -480,6 +490,18 @@ impl fmt::Display for Host {
     }
 }
 
+impl Process {
+    /// Long enough for who follows the interface to send clients elsewhere.
+    pub const DEFAULT_PRE_STOP: Duration = Duration::from_secs(1);
+
+    /// How long to go on accepting clients after it was announced that the instance shuts down.
+    #[must_use]
+    pub fn pre_stop(&self) -> Duration {
+        let default = self.ready_interface.as_ref().map(|_| Self::DEFAULT_PRE_STOP);
+        self.pre_stop.or(default).unwrap_or_default()
+    }
+}
+
 impl Default for Process {
     fn default() -> Self {
         Self {
@@ -496,6 +518,8 @@ impl Default for Process {
             log_file: None,
             metrics: None,
             metrics_detail: MetricsDetail::Auto,
+            ready_interface: None,
+            pre_stop: None,
             watch: false,
             access: AdminAccess::default(),
         }

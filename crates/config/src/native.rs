@@ -87,6 +87,9 @@ pub struct NativeArgs {
     /// Refuse clients when all backends have failed
     #[arg(long, help_heading = CHOOSING)]
     pub no_last_resort: bool,
+    /// Say that this instance is ready only while a backend of this pool is available
+    #[arg(long, help_heading = CHOOSING)]
+    pub essential: bool,
     /// What to try after a backend has failed: whole-tier, later-tiers or nothing
     #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
     #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]
@@ -337,6 +340,14 @@ pub struct NativeArgs {
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = MetricsDetail::parser(), help_heading = PROCESS)]
     pub metrics_detail: MetricsDetail,
+    /// Make this network interface, whose carrier says whether clients should be sent here, for
+    /// keepalived, BIRD and the like (needs CAP_NET_ADMIN)
+    #[arg(long, value_name = "NAME", value_parser = parse_interface, help_heading = PROCESS)]
+    pub ready_interface: Option<String>,
+    /// Go on accepting clients for this long after saying that the instance shuts down
+    /// [default: 1s with --ready-interface, else 0s]
+    #[arg(long, value_name = "TIME", help_heading = PROCESS)]
+    pub pre_stop: Option<Span>,
     /// Print the configuration that this command line means, and exit: as a full command line
     /// (line, the default) or as a file (toml)
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true)]
@@ -356,6 +367,8 @@ pub enum Verb {
     Status(StatusArgs),
     /// Show a running instance on the terminal, live
     Top(TopArgs),
+    /// Ask a running instance whether clients should be sent to it; the exit status says so
+    Ready(ReadyArgs),
     /// Start a balancer from a configuration file
     Run(RunArgs),
     /// Have a running instance read its configuration file again
@@ -521,6 +534,14 @@ pub struct StatusArgs {
     /// Print a self-contained HTML page (currently the only format)
     #[arg(long, required = true)]
     pub html: bool,
+    /// Which instance.
+    #[command(flatten)]
+    pub which: WhichInstance,
+}
+
+/// `evenkeel ready`.
+#[derive(Clone, Debug, Args)]
+pub struct ReadyArgs {
     /// Which instance.
     #[command(flatten)]
     pub which: WhichInstance,
@@ -828,6 +849,19 @@ fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
         _ => Err(format!("the number of workers must be from 1 to {MAX_WORKERS}")),
+    }
+}
+
+/// The name of a network interface. Source: dev_valid_name() of the kernel.
+fn parse_interface(text: &str) -> Result<String, String> {
+    let is_fit = |letter: char| letter.is_ascii_graphic() && !"/:%".contains(letter);
+    match (1..=15).contains(&text.len()) && text.chars().all(is_fit) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("the name of a network interface has at most 15 letters, digits and signs other \
+                      than '/', ':' and '%'"
+                .to_owned())
+        }
     }
 }
 

@@ -58,6 +58,8 @@ PROCESS = {
     "view-socket": ["/run/evenkeel/view.sock"],
     "admin-listen": ["127.0.0.1:9189", "[::1]:9189", "9189"],
     "admin-tokens": ["/etc/evenkeel/tokens"],
+    "ready-interface": ["ekready", "vip.0", "${READY:-ekready}"],
+    "pre-stop": TIMES + [0],
     "workers": [1, 4, 1024, "2"],
     "spin": ["50us", 0, "0s"],
 }
@@ -100,6 +102,7 @@ POOL = {
     "load-bound": ["1.25", "2"],
     "quarantine": TIMES + [0],
     "no-last-resort": [True, False],
+    "essential": [True, False],
     "failover": SCOPES,
     "hash-failover": SCOPES,
     "auto-disable": [True, False],
@@ -151,10 +154,10 @@ MADE = {
     "backend": ["to", "name", "access"],
 }
 
-FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort",
+FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort", "essential",
          "auto-disable", "affinity-count-only", "fixed-places"]
 CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
-DURATIONS = ["spin", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
+DURATIONS = ["spin", "pre-stop", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout"]
 NUMBERS = {

@@ -66,6 +66,14 @@ pub enum StartError {
     /// The instance that this process is to take over goes on.
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
+    /// The interface that says whether the instance is ready cannot be made.
+    #[error("cannot make the network interface {name}{}", interface_hint(source))]
+    ReadyInterface {
+        /// Its name.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// A backend is an address that this process itself listens on.
     #[error(
         "backend {backend} is this process's own listener ({bind}): it would connect to itself"
@@ -186,6 +194,16 @@ impl StartErrors {
 impl From<StartError> for StartErrors {
     fn from(error: StartError) -> Self {
         Self(error, Vec::new())
+    }
+}
+
+fn interface_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (this takes root or CAP_NET_ADMIN)",
+        io::ErrorKind::ResourceBusy => " (another process has it)",
+        io::ErrorKind::NotFound => " (the kernel, or this container, has no /dev/net/tun)",
+        io::ErrorKind::InvalidInput => " (there is an interface of another kind with this name)",
+        _ => "",
     }
 }
 

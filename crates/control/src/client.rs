@@ -52,6 +52,15 @@ pub enum ClientError {
     Refused(#[from] CommandError),
 }
 
+/// Whether clients should be sent to an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether they should.
+    pub is_ready: bool,
+    /// A line that says so, or why not.
+    pub text: String,
+}
+
 /// The time-out for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -143,6 +152,20 @@ impl Client {
     pub fn why(&self, query: &WhyQuery) -> Result<Why, ClientError> {
         let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
         self.read(Method::GET, &format!("/v1/why?{query}"), Bytes::new())
+    }
+
+    /// Whether clients should be sent to the instance.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn readiness(&self) -> Result<Readiness, ClientError> {
+        let (status, body) = self.exchange(Method::GET, "/readyz", Bytes::new())?;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        match status {
+            StatusCode::OK => Ok(Readiness { is_ready: true, text }),
+            StatusCode::SERVICE_UNAVAILABLE => Ok(Readiness { is_ready: false, text }),
+            status => Err(self.complaint(status, &body)),
+        }
     }
 
     /// How the instance was started.

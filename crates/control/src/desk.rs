@@ -1,6 +1,7 @@
 //! The way to the task that owns the instance.
 
 use crate::answers::Answers;
+use crate::beacon::NotReady;
 use crate::bind::StartError;
 use crate::counts::Figures;
 use crate::events::Feed;
@@ -26,6 +27,8 @@ pub(crate) enum Request {
     /// What the metrics of all pools, or of one, are made of.
     Figures(Option<String>, Answer<Result<Box<Figures>, CommandError>>),
     Instance(Answer<InstanceRow>),
+    /// Whether clients should be sent here.
+    Readiness(Answer<Result<(), NotReady>>),
     /// What was given, and what runs.
     Configs(Answer<Box<(Config, Config)>>),
     /// What is needed to say where a client would be sent, and why.

@@ -3,6 +3,7 @@
 //! Nothing here waits. What takes time is done by whoever asks (see [`asking`](crate::asking)), or
 //! comes back as a task's result ([`Owner::next_cut`]).
 
+use crate::beacon::{Beacon, NotReady};
 use crate::certificates::{Renewal, Renewals};
 use crate::counts::{Counts, Figures};
 use crate::desk::{Asked, Desk, Listing, Request};
@@ -67,6 +68,9 @@ pub(crate) struct Owner {
     pub can_be_replaced: bool,
     /// Places at backends that sessions of an old process have.
     pub places: Places,
+    pub beacon: Beacon,
+    /// Whether it has been announced that the instance will shut down.
+    pub is_withdrawn: bool,
 }
 
 /// How long after the start, or a reload, everything that belongs to it is over.
@@ -103,6 +107,8 @@ impl Owner {
             is_retired: false,
             can_be_replaced: true,
             places: Places::default(),
+            beacon: Beacon::default(),
+            is_withdrawn: false,
         }
     }
 
@@ -135,6 +141,7 @@ impl Owner {
                 let _ = answer.send(());
             }
             Request::Instance(answer) => drop(answer.send(self.instance.brief())),
+            Request::Readiness(answer) => drop(answer.send(self.readiness())),
             Request::Known(answer) => drop(answer.send(self.instance.known())),
             Request::Reloading(answer) => {
                 self.reports.reloading();
@@ -340,6 +347,43 @@ impl Owner {
         // Refused only if it has been done already.
         let _ = self.instance.apply(&Command::Shutdown {}, &[]);
         self.socket.retire();
+    }
+
+    /// Whether clients should be sent here.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        if self.is_withdrawn { Err(NotReady::Ending) } else { self.instance.readiness() }
+    }
+
+    /// Has the interface say whether clients should be sent here, and reports what is new.
+    pub fn show_readiness(&mut self) {
+        if !self.beacon.is_lit() {
+            return;
+        }
+        if self.instance.is_leaving {
+            return self.beacon.forget(); // another process has it now
+        }
+        let readiness = self.readiness();
+        let why = readiness.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        match self.beacon.show(readiness.is_ok()) {
+            Ok(false) => {}
+            Ok(true) if readiness.is_ok() => self.note(Level::Info, "ready for clients", &[]),
+            Ok(true) => {
+                let fields = [("why", Value::Text(&why))];
+                self.note(Level::Warn, "not ready for clients", &fields);
+            }
+            Err(error) => {
+                let fields = [("error", Value::Text(&error))];
+                self.note(Level::Error, "the ready interface cannot be changed", &fields);
+            }
+        }
+    }
+
+    /// Answers a request to shut down, which follows.
+    pub fn agree(&mut self, request: Request) {
+        match request {
+            Request::Command(asked) => self.conclude(asked, Ok(Reply::Done)),
+            request => self.handle(request),
+        }
     }
 
     /// Reports the status of the instance to the service manager, if it has changed.

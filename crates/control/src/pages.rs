@@ -123,11 +123,12 @@ async fn livez(State(site): State<Site>) -> Response {
     }
 }
 
-/// Whether new clients are accepted.
+/// Whether clients should be sent to this instance.
 async fn readyz(State(site): State<Site>) -> Response {
-    match site.desk.ask(Request::Instance).await {
-        Some(row) if !row.shutting_down => "ready\n".into_response(),
-        Some(_) | None => ending(),
+    match site.desk.ask(Request::Readiness).await {
+        Some(Ok(())) => "ready\n".into_response(),
+        Some(Err(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        None => ending(),
     }
 }
 

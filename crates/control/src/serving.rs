@@ -3,6 +3,7 @@
 use crate::admin;
 use crate::answers::Answers;
 use crate::backlog::Backlog;
+use crate::beacon::LOOK_EVERY;
 use crate::desk::{Desk, Request, Who};
 use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
@@ -46,6 +47,10 @@ pub(crate) struct Serving {
     ticks: Interval,
     /// When to look at the quality of sessions, if anybody wants to know.
     looks: Interval,
+    /// When the ready interface is brought up to date, whatever happens.
+    ready_looks: Option<Interval>,
+    /// Whether a command has asked for the shutdown that follows.
+    is_ending: bool,
 }
 
 /// How the process ends.
@@ -74,6 +79,7 @@ impl Serving {
         let probed = owner.instance.probes.notify();
         let renewed = Arc::clone(&owner.renewals.notify);
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
+        let ready_looks = owner.beacon.is_lit().then(|| interval(LOOK_EVERY));
         Self {
             owner,
             requests,
@@ -88,6 +94,8 @@ impl Serving {
             renewed,
             ticks,
             looks: every(QUALITY_LOOK),
+            ready_looks,
+            is_ending: false,
         }
     }
 
@@ -160,6 +168,7 @@ impl Serving {
         }
         self.owner.settle_later();
         let ending = self.until_shutdown(exit).await;
+        self.owner.beacon.put_out(); // unless it has been done, or another process has it
         self.owner.reports.stopping(self.owner.instance.shutdown_limit());
         self.owner.report_status();
         match self.owner.has_left && !self.owner.is_retired {
@@ -177,6 +186,7 @@ impl Serving {
             if let Some(number) = self.turn().await {
                 let fields = [("signal", Value::Count(number as u64))];
                 self.owner.note(Level::Info, "signal received, shutting down", &fields);
+                self.withdraw().await;
                 self.keep_last().await;
                 self.owner.shut_down();
                 return match exit {
@@ -184,8 +194,28 @@ impl Serving {
                     Exit::Signal => Ending::Signal(number),
                 };
             }
+            if std::mem::take(&mut self.is_ending) {
+                self.withdraw().await;
+                self.keep_last().await;
+                self.owner.shut_down();
+            }
             if self.owner.instance.is_shutting_down() {
                 return Ending::Status(u8::from(self.owner.is_retired));
+            }
+        }
+    }
+
+    /// Says that the instance will shut down, and goes on serving until clients are sent elsewhere.
+    /// A further signal or command ends the wait.
+    async fn withdraw(&mut self) {
+        self.owner.is_withdrawn = true;
+        // At once: the kernel passes changes of a carrier on only once a second.
+        self.owner.beacon.put_out();
+        let mut wait = pin!(sleep(self.owner.instance.config.process.pre_stop()));
+        while !self.owner.instance.is_shutting_down() {
+            tokio::select! {
+                () = &mut wait => return,
+                signal = self.turn() => if signal.is_some() { return },
             }
         }
     }
@@ -207,6 +237,8 @@ impl Serving {
             renewed,
             ticks,
             looks,
+            ready_looks,
+            is_ending: _,
         } = self;
         let watches_quality = owner.watches_quality();
         let settled_at = owner.settled_at;
@@ -247,7 +279,9 @@ impl Serving {
                 Came::Ignored(line) => owner.note(Level::Info, line, &[]),
                 Came::ShutDown(number) => return Some(number),
             },
+            () = passed(ready_looks) => {}
         }
+        self.owner.show_readiness();
         None
     }
 
@@ -258,6 +292,11 @@ impl Serving {
             self.keeper.note_change();
         }
         if request.shuts_down() && !self.owner.instance.is_shutting_down() {
+            let waits = !self.owner.instance.config.process.pre_stop().is_zero();
+            if waits && !self.owner.is_withdrawn && !self.owner.is_handing_over {
+                self.is_ending = true;
+                return self.owner.agree(request);
+            }
             self.keep_last().await;
         }
         self.owner.handle(request);
@@ -434,6 +473,14 @@ fn every(time: Duration) -> Interval {
 async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the next tick; for ever, if there are none.
+async fn passed(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
         None => std::future::pending().await,
     }
 }

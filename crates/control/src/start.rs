@@ -2,6 +2,7 @@
 //! order.
 
 use crate::backlog::Backlog;
+use crate::beacon::Beacon;
 use crate::bind::{Sockets, StartError, listen};
 use crate::certificates::{self, Certificates};
 use crate::countries::CountryBook;
@@ -29,7 +30,7 @@ use crate::socket::AdminSocket;
 use crate::state::{Kept, StatePlace};
 use crate::tcp::TcpSocket;
 use balancing::Pool;
-use config::{Bind, Config, Host, Ids};
+use config::{Bind, Config, Host, Ids, Process};
 use dataplane::{DataPlane, Mover, Observe, Options};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -98,6 +99,7 @@ pub struct Prepared {
     workers: usize,
     admin: AdminSocket,
     metrics: Option<TcpSocket>,
+    beacon: Beacon,
     reporter: Box<dyn Reporter>,
     observe: Observe,
     signals: Signals,
@@ -174,6 +176,7 @@ impl Prepared {
         let mut admin = claim_admin(&setup.admin, &given, predecessor.as_mut(), owner)?;
         admin.admit((&given.process.access, roles), predecessor.is_some())?;
         let metrics = given.process.metrics.map(open_metrics).transpose()?;
+        let beacon = open_beacon(&given.process, predecessor.as_mut())?;
         let mut countries = CountryBook::default();
         for pool in &config.pools {
             countries.find(pool); // under another root directory it may be out of reach
@@ -189,6 +192,7 @@ impl Prepared {
             workers,
             admin,
             metrics,
+            beacon,
             reporter,
             observe,
             signals,
@@ -302,6 +306,7 @@ impl Prepared {
         let mover = instance.plane.mover();
         let mut owner =
             Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
+        owner.beacon = self.beacon;
         owner.can_be_replaced = self.companion.is_none();
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
@@ -435,6 +440,18 @@ fn unusable_source(listener: &config::Listener) -> Option<(String, IpAddr, io::E
 
 fn open_metrics(address: SocketAddr) -> Result<TcpSocket, StartError> {
     TcpSocket::open(address).map_err(|source| StartError::Metrics { address, source })
+}
+
+/// The interface that says whether this instance is ready: the old process's, if it has the same name.
+fn open_beacon(process: &Process, old: Option<&mut Predecessor>) -> Result<Beacon, StartError> {
+    let name = process.ready_interface.as_deref();
+    let inherited = old.and_then(|old| old.ready_interface.take());
+    let inherited = inherited.filter(|(inherited, _)| Some(inherited.as_str()) == name);
+    let device = inherited.map(|(_, device)| device);
+    Beacon::new(name, device).map_err(|source| StartError::ReadyInterface {
+        name: name.unwrap_or_default().to_owned(),
+        source,
+    })
 }
 
 fn absolute(path: &Path) -> PathBuf {

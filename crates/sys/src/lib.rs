@@ -19,6 +19,7 @@ pub mod kept_file;
 pub mod net;
 pub mod pipe;
 pub mod process;
+pub mod ready_interface;
 pub mod supervisor;
 
 pub use rustix::io::Errno;

@@ -5,11 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod mmdb;
+mod namespaces;
 mod network;
+mod segment;
 mod simulation;
 
 pub use mmdb::Mmdb;
 pub use network::Network;
+pub use segment::Segment;
 pub use simulation::{Rng, sweep};
 
 /// Whether a test that needs something special must be skipped; says so. With

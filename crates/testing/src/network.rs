@@ -1,21 +1,14 @@
 //! Three network namespaces: a client's, the balancer's and a backend's, with the routing that a
 //! balancer needs whose backends see the clients' own addresses.
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::File;
+use crate::namespaces::Namespaces;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 /// The namespaces, removed when it is dropped.
-pub struct Network {
-    /// Of this process and of this test.
-    id: String,
-}
+pub struct Network(Namespaces);
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -28,29 +21,16 @@ impl Network {
     /// # Errors
     /// Why this machine cannot have them.
     pub fn new() -> Result<Self, String> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-        let network = Self { id };
-        if !rustix::process::geteuid().is_root() {
-            return Err("this needs root".to_owned());
-        }
+        let network = Self(Namespaces::new(&ROLES)?);
         network.build()?;
         Ok(network)
     }
 
-    fn name(&self, role: &str) -> String {
-        format!("evenkeel-{}-{role}", self.id)
-    }
-
     fn build(&self) -> Result<(), String> {
-        for role in ROLES {
-            run(&["netns", "add", &self.name(role)])?;
-            self.ip(role, "link set lo up")?;
-        }
         for (role, prefix_v4, prefix_v6) in
             [("client", "192.0.2", "2001:db8:1"), ("backend", "198.51.100", "2001:db8:2")]
         {
-            let far = self.name("balancer");
+            let far = self.0.name("balancer");
             self.ip(role, &format!("link add eth0 type veth peer name {role} netns {far}"))?;
             for (end, device, v4, v6) in [(role, "eth0", 1, "1"), ("balancer", role, 254, "fe")] {
                 self.ip(end, &format!("address add {prefix_v4}.{v4}/24 dev {device}"))?;
@@ -79,8 +59,7 @@ impl Network {
     /// # Errors
     /// What the program says.
     pub fn ip(&self, role: &str, words: &str) -> Result<(), String> {
-        let name = self.name(role);
-        run(&["-n", &name].into_iter().chain(words.split(' ')).collect::<Vec<_>>())
+        self.0.ip(role, words)
     }
 
     /// Does something in a namespace. Sockets, threads and programs that it starts stay there.
@@ -88,18 +67,7 @@ impl Network {
     /// # Panics
     /// If `what` does, or if the namespace is gone.
     pub fn within<T: Send>(&self, role: &str, what: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(format!("/run/netns/{}", self.name(role)));
-        let file = file.expect("a namespace lives as long as its network");
-        // A thread of its own, since a thread never gets back.
-        thread::scope(|scope| {
-            let inside = scope.spawn(move || {
-                let network = Some(LinkNameSpaceType::Network);
-                move_into_link_name_space(file.as_fd(), network)
-                    .expect("root may enter namespaces");
-                what()
-            });
-            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        self.0.within(role, what)
     }
 
     /// Whether anybody listens on a port there.
@@ -147,20 +115,4 @@ impl Network {
             line.trim_end().to_owned()
         })
     }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for role in ROLES {
-            let _ = run(&["netns", "delete", &self.name(role)]);
-        }
-    }
-}
-
-fn run(words: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(words).output().map_err(|error| format!("ip: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
 }

@@ -101,6 +101,7 @@ impl BalanceProxy {
             send_proxy: None,
             tls: Default::default(),
             last_resort: true,
+            essential: false,
             access: AccessList::everyone(),
             reject: None,
             affinity: None,

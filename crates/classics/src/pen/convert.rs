@@ -101,6 +101,7 @@ impl PenSettings {
             send_proxy: None,
             tls: Default::default(),
             last_resort: false,
+            essential: false,
             access: self.lists[self.client_acl].list(),
             reject: self.abuse.as_ref().map(|server| self.backend(server)),
             affinity: Some(Affinity {

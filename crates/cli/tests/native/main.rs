@@ -28,6 +28,7 @@ mod probing;
 mod probing_servers;
 mod process;
 mod proxies;
+mod readiness;
 mod relaying;
 mod reloading;
 mod renewing;

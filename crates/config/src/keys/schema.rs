@@ -90,6 +90,7 @@ fn value(shape: Shape) -> Value {
             any([string(text), variable()])
         }
         Shape::Share => any([string("^([1-9][0-9]?|100)%$"), variable()]),
+        Shape::Interface => any([string("^[!-$&-.0-9;-~]{1,15}$"), variable()]),
         Shape::Address => any([reference("address"), variable()]),
         Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),

@@ -45,6 +45,8 @@ pub(super) const KEYS: &[Key] = &[
     option("log-file", Process, Shape::Text, "\"/var/log/evenkeel.log\""),
     option("metrics", Process, Shape::Socket, "\"127.0.0.1:9188\""),
     option("metrics-detail", Process, Shape::Choice(METRICS_DETAILS), "\"pool\""),
+    option("ready-interface", Process, Shape::Interface, "\"ekready\""),
+    option("pre-stop", Process, ANY_TIME, "\"2s\""),
     own(
         "watch",
         Process,
@@ -219,6 +221,7 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("load-bound", Pool, Shape::Factor, "\"1.25\"")),
     shared(option("quarantine", Pool, ANY_TIME, "\"30s\"")),
     shared(option("no-last-resort", Pool, Shape::Flag, "true")),
+    shared(option("essential", Pool, Shape::Flag, "true")),
     shared(option("failover", Pool, Shape::Choice(SCOPES), "\"later-tiers\"")),
     shared(option("hash-failover", Pool, Shape::Choice(SCOPES), "\"nothing\"")),
     shared(option("auto-disable", Pool, Shape::Flag, "true")),

@@ -130,6 +130,7 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::Probe => assert!(takes("http:/a") && !takes("gopher"), "{}", key.name),
             Shape::Factor => assert!(takes("1.25") && !takes("1"), "{}", key.name),
             Shape::Share => assert!(takes("50%") && !takes("50"), "{}", key.name),
+            Shape::Interface => assert!(takes("vip.0") && !takes("a/b"), "{}", key.name),
             Shape::Address => assert!(takes("::1") && !takes("localhost"), "{}", key.name),
             Shape::Socket => {
                 assert!(takes("[::1]:80") && takes("80") && !takes("::1"), "{}", key.name);

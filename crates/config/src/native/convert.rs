@@ -104,6 +104,7 @@ impl NativeArgs {
             failover: self.failover,
             hash_failover: self.hash_failover,
             last_resort: !self.no_last_resort,
+            essential: self.essential,
             send_proxy: self.send_proxy,
             tls: PoolTls {
                 mode: self.backend_tls,
@@ -219,6 +220,8 @@ impl NativeArgs {
             log_file: self.log_file.clone(),
             metrics: self.metrics,
             metrics_detail: self.metrics_detail,
+            ready_interface: self.ready_interface.clone(),
+            pre_stop: self.pre_stop.map(|time| time.0),
             watch: false,
             access: AdminAccess::default(),
         }

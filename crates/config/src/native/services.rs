@@ -176,7 +176,7 @@ fn check_protocol(listener: &Listener, pool: &Pool) -> Result<(), NativeError> {
 type Copy = fn(&mut Process, &Process);
 
 /// The options of the process by their ids, and how to copy what they set.
-const PROCESS_OPTIONS: [(&str, Copy); 13] = [
+const PROCESS_OPTIONS: [(&str, Copy); 15] = [
     ("workers", |to, from| to.workers = from.workers),
     ("spin", |to, from| to.spin = from.spin),
     ("daemon", |to, from| to.daemon = from.daemon),
@@ -190,6 +190,8 @@ const PROCESS_OPTIONS: [(&str, Copy); 13] = [
     ("log_file", |to, from| to.log_file.clone_from(&from.log_file)),
     ("metrics", |to, from| to.metrics = from.metrics),
     ("metrics_detail", |to, from| to.metrics_detail = from.metrics_detail),
+    ("ready_interface", |to, from| to.ready_interface.clone_from(&from.ready_interface)),
+    ("pre_stop", |to, from| to.pre_stop = from.pre_stop),
 ];
 
 /// Listening addresses as operands, of which each may stand for both protocols.

@@ -76,6 +76,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         failover,
         hash_failover,
         last_resort,
+        essential,
         tls,
         affinity,
         name: _,
@@ -92,6 +93,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     }
     to.option("quarantine", *quarantine, Pool::DEFAULT_QUARANTINE, span);
     to.flag("no-last-resort", !last_resort);
+    to.flag("essential", *essential);
     to.choice("failover", *failover, FailoverScope::default());
     to.choice("hash-failover", *hash_failover, FailoverScope::default());
     to.flag("auto-disable", *auto_disable);
@@ -245,6 +247,7 @@ pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
     let Process { workers, spin, daemon, pid_file, user, root, state, admin, .. } = process;
     // Only a file can say the rest.
     let Process { log_format, log_sessions, log_file, metrics, metrics_detail, .. } = process;
+    let Process { ready_interface, pre_stop, .. } = process;
     to.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
     if let Some(spin) = spin {
         to.set_text("spin", &Span(*spin).to_string());
@@ -269,4 +272,8 @@ pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
         to.set_text("metrics", &address.to_string());
     }
     to.choice("metrics-detail", *metrics_detail, MetricsDetail::Auto);
+    if let Some(name) = ready_interface {
+        to.set_text("ready-interface", name);
+    }
+    to.option("pre-stop", *pre_stop, None, |time| Span(time.unwrap_or_default()).to_string());
 }

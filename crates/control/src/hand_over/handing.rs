@@ -110,11 +110,14 @@ impl Owner {
         }
         let revision = self.revisions.as_ref().map(|it| (it.number, it.hash.to_string()));
         let admin = self.socket.path().to_owned();
-        let (described, sockets) = self.instance.describe(admin, revision);
+        let (mut described, sockets) = self.instance.describe(admin, revision);
+        let (name, ready_interface) = self.beacon.copy().unzip();
+        described.ready_interface = name;
         Ok(Beginning {
             described,
             sockets,
             admin: self.socket.copy(),
+            ready_interface,
             mover: self.instance.plane.mover(),
             names: self.instance.names(),
             drain: self.instance.shutdown_limit(),

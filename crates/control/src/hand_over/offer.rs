@@ -128,6 +128,7 @@ struct Begun {
     described: Described,
     sockets: Vec<OwnedFd>,
     admin: Option<OwnedFd>,
+    ready_interface: Option<OwnedFd>,
     mover: Mover,
     names: Names,
     /// How long sessions that cannot move may go on.
@@ -237,8 +238,11 @@ impl Offer<'_> {
         let begun = self.ask(|answer| HandOver::Begin(hello, answer))?;
         self.described_at = clock::now();
         match begun {
-            Ok(Beginning { described, sockets, admin, mover, names, drain }) => {
-                self.begun = Some(Begun { described, sockets, admin, mover, names, drain });
+            Ok(it) => {
+                let Beginning { described, sockets, admin, ready_interface, mover, names, drain } =
+                    it;
+                self.begun =
+                    Some(Begun { described, sockets, admin, ready_interface, mover, names, drain });
                 Ok(())
             }
             Err(reason) => {
@@ -254,10 +258,11 @@ impl Offer<'_> {
         let sockets = std::mem::take(&mut begun.sockets);
         let admin = begun.admin.take();
         begun.described.has_admin_socket = admin.is_some();
+        let ready_interface = begun.ready_interface.take();
         let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
         let mut all = vec![life.as_fd(), self.flag.as_fd()];
         all.extend([input.as_fd(), output.as_fd(), errors.as_fd()]);
-        all.extend(admin.iter().chain(&sockets).map(AsFd::as_fd));
+        all.extend(admin.iter().chain(&ready_interface).chain(&sockets).map(AsFd::as_fd));
         let mut pieces = all.chunks(DESCRIPTORS_MAX);
         self.send(Kind::State, &self.begun()?.described, &[], pieces.next().unwrap_or_default())?;
         pieces.try_for_each(|more| self.send(Kind::State, &(), &[], more))

@@ -39,7 +39,7 @@ pub(crate) struct Refusal {
 }
 
 /// [`Kind::State`](super::protocol::Kind::State). The descriptors are: the old process, the flag, the
-/// three standard streams, the admin socket if there is one, and then the listening sockets and those
+/// three standard streams, the admin socket and the ready interface if there are such, and then the listening sockets and those
 /// that a service manager has passed, in the order of the lists. Further messages of this kind bring
 /// those that do not fit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub(crate) struct Described {
     /// The path of the admin socket.
     pub admin: PathBuf,
     pub has_admin_socket: bool,
+    /// The name of the interface that says whether the instance is ready.
+    #[serde(default)]
+    pub ready_interface: Option<String>,
     pub listeners: Vec<ListenerRecord>,
     /// Number and name of each.
     #[serde(default)]

@@ -43,6 +43,8 @@ pub(crate) struct Beginning {
     pub described: Described,
     pub sockets: Vec<OwnedFd>,
     pub admin: Option<OwnedFd>,
+    /// What keeps the interface that says whether the instance is ready.
+    pub ready_interface: Option<OwnedFd>,
     pub mover: Mover,
     pub names: Names,
     /// How long sessions that cannot move may go on.

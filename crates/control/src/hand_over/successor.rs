@@ -32,6 +32,8 @@ pub(crate) struct Predecessor {
     /// The three standard streams.
     pub streams: Vec<OwnedFd>,
     pub admin: Option<OwnedFd>,
+    /// The interface that says whether it is ready, and its name.
+    pub ready_interface: Option<(String, OwnedFd)>,
     /// By the listening address as text.
     sockets: HashMap<String, (Vec<OwnedFd>, bool)>,
     /// Number, name and socket.
@@ -71,6 +73,7 @@ impl Predecessor {
         let mut descriptors = VecDeque::from(frame.descriptors);
         let sockets = described.listeners.iter().flat_map(|it| &it.binds).map(|it| it.sockets);
         let admin = usize::from(described.has_admin_socket);
+        let admin = admin + usize::from(described.ready_interface.is_some());
         let wanted = 5 + admin + sockets.sum::<usize>() + described.passed.len();
         while descriptors.len() < wanted {
             let more = frame::receive(&channel, deadline).map_err(failed)?;
@@ -84,6 +87,10 @@ impl Predecessor {
         let (life, flag) = (Life::of(next()?), Flag::of(next()?));
         let streams = vec![next()?, next()?, next()?];
         let admin = if described.has_admin_socket { Some(next()?) } else { None };
+        let ready_interface = match &described.ready_interface {
+            Some(name) => Some((name.clone(), next()?)),
+            None => None,
+        };
         let mut sockets = HashMap::new();
         for bind in described.listeners.iter().flat_map(|it| &it.binds) {
             let all: Result<Vec<_>, _> = (0..bind.sockets).map(|_| next()).collect();
@@ -102,6 +109,7 @@ impl Predecessor {
             described,
             streams,
             admin,
+            ready_interface,
             sockets,
             passed,
             is_detached,
