@@ -690,3 +690,136 @@ fn limits_hold_while_sessions_are_in_both_processes() {
     until("room at a", || place.backend(0, 0)["sessions"] == 0);
     drop(talk(&port, "to a"));
 }
+
+/// A file for an instance that echoes, and sessions through it.
+fn echoing(place: &Place, port: &Port, echo: &Backend) -> Program {
+    fs::write(
+        place.file("lb.toml"),
+        format!(
+            "[listeners.web]\nbind = {port}\npool = 'web'\n[pools.web]\nbackends = ['{echo}']\n"
+        ),
+    )
+    .unwrap();
+    place.native("run lb.toml")
+}
+
+/// Moments of an upgrade, from before it begins until after its end. Whatever a moment hits, the
+/// test must pass.
+const MOMENTS_MS: [u64; 9] = [0, 2, 5, 10, 15, 20, 30, 50, 100];
+
+#[test]
+fn a_new_process_that_is_stopped_at_any_moment_costs_nobody_a_session() {
+    for moment in MOMENTS_MS {
+        let (place, port, echo) = (Place::new(), port(), Backend::echo());
+        let _first = echoing(&place, &port, &echo);
+        let clients: Vec<_> = (0..30).map(|_| talk(&port, "x")).collect();
+        let words = "run --take-over lb.toml";
+        let mut second = Program::spawn(&mut place.command("evenkeel", words));
+        thread::sleep(std::time::Duration::from_millis(moment));
+        second.signal(Signal::STOP);
+        // Served by the old process, or in the queue until that has taken everything back.
+        let newcomer = Client::connect(&port);
+        thread::sleep(std::time::Duration::from_millis(100));
+        clients.iter().for_each(|client| client.send("a"));
+        newcomer.send("a");
+        second.signal(Signal::CONT);
+        for client in clients.iter().chain([&newcomer]) {
+            client.expect("a");
+            client.send("b");
+            client.expect("b");
+            client.finish();
+            assert_eq!(client.end(), End::Eof, "nothing twice, after {moment} ms");
+        }
+        drop(talk(&port, "somebody listens"));
+    }
+}
+
+#[test]
+fn an_old_process_that_is_stopped_at_any_moment_costs_nobody_a_session() {
+    for moment in MOMENTS_MS {
+        let (place, port, echo) = (Place::new(), port(), Backend::echo());
+        let mut first = echoing(&place, &port, &echo);
+        let clients: Vec<_> = (0..30).map(|_| talk(&port, "x")).collect();
+        let words = "run --take-over lb.toml";
+        let _second = Program::spawn(&mut place.command("evenkeel", words));
+        thread::sleep(std::time::Duration::from_millis(moment));
+        first.signal(Signal::STOP);
+        clients.iter().for_each(|client| client.send("a"));
+        thread::sleep(std::time::Duration::from_millis(100));
+        first.signal(Signal::CONT);
+        for client in &clients {
+            client.expect("a");
+            client.send("b");
+            client.expect("b");
+            client.finish();
+            assert_eq!(client.end(), End::Eof, "nothing twice, after {moment} ms");
+        }
+        drop(talk(&port, "somebody listens"));
+    }
+}
+
+#[test]
+fn a_new_process_that_is_killed_at_any_moment_takes_only_its_own_sessions_along() {
+    for moment in MOMENTS_MS {
+        let (place, port, echo) = (Place::new(), port(), Backend::echo());
+        let mut first = echoing(&place, &port, &echo);
+        let clients: Vec<_> = (0..30).map(|_| talk(&port, "x")).collect();
+        let words = "run --take-over lb.toml";
+        let mut second = Program::spawn(&mut place.command("evenkeel", words));
+        thread::sleep(std::time::Duration::from_millis(moment));
+        second.kill();
+        // Unless the old process has handed everything over.
+        until("the old process to serve or to exit", || {
+            first.has_ended() || place.ctl("limit 0.0 999").status == 0
+        });
+        if first.has_ended() {
+            continue;
+        }
+        drop(talk(&port, "somebody listens"));
+        let left = clients.iter().filter(|client| {
+            let mut byte = [0];
+            let answered = (&client.0).write_all(b"a").and_then(|()| (&client.0).read(&mut byte));
+            answered.is_ok_and(|count| count == 1) && byte == *b"a"
+        });
+        let left = left.count() as u64;
+        until("the status to agree", || place.sessions() == left);
+    }
+}
+
+#[test]
+fn root_may_add_a_privileged_port_that_a_reload_could_not() {
+    if skip_unless(rustix::process::geteuid().is_root(), "only root has privileged ports") {
+        return;
+    }
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    fs::create_dir(place.runtime()).unwrap();
+    for dir in [place.file("."), place.runtime()] {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(dir, open).unwrap();
+    }
+    let write = |more: &str| {
+        let text = format!(
+            "[process]\nuser = 'nobody'\n[listeners.web]\nbind = {port}\npool = 'web'\n{more}\
+             [pools.web]\nbackends = ['{a}']\n"
+        );
+        fs::write(place.file("lb.toml"), text).unwrap();
+    };
+    write("");
+    let mut old = place.native("run lb.toml");
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let low = (700..1000).find(is_free).expect("a free privileged port");
+    write(&format!("[listeners.low]\nbind = '127.0.0.1:{low}'\npool = 'web'\n"));
+    let said = place.run("evenkeel", "reload").check(1).stderr;
+    assert!(said.contains(&low.to_string()), "{said}");
+    upgrade(&place, "");
+    until_gone(&mut old);
+    assert_eq!(Client::try_to(([127, 0, 0, 1], low).into()).unwrap().line(), "a");
+    client.send("still there");
+    client.expect("still there");
+    let owner = std::os::unix::fs::MetadataExt::uid(
+        &fs::metadata(format!("/proc/{}", pid(&place))).unwrap(),
+    );
+    assert_ne!(owner, 0);
+}
