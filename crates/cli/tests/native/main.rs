@@ -21,6 +21,7 @@ mod manager;
 mod memory;
 mod metrics;
 mod names;
+mod outages;
 mod passed;
 mod policies;
 mod postgres;

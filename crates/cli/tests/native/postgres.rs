@@ -12,14 +12,14 @@ use std::process::Command;
 use std::time::Instant;
 
 /// A primary and its standby, in a directory of their own.
-struct Pair {
+pub struct Pair {
     dir: tempfile::TempDir,
-    ports: [Port; 2],
+    pub ports: [Port; 2],
 }
 
 impl Pair {
     /// Of which the first node is initialized.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let can = bin("initdb").is_some() && bin("pg_basebackup").is_some();
         if skip_unless(can, "this needs PostgreSQL (postgresql)") {
             return None;
@@ -33,7 +33,7 @@ impl Pair {
         Some(pair)
     }
 
-    fn initialize(&self, node: usize) {
+    pub fn initialize(&self, node: usize) {
         let data = self.data(node);
         let init = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C"];
         Done::run(&mut postgres("initdb", &init), "").check(0);
@@ -43,7 +43,7 @@ impl Pair {
         self.dir.path().join(format!("node{node}")).display().to_string()
     }
 
-    fn start(&self, node: usize) -> Program {
+    pub fn start(&self, node: usize) -> Program {
         self.start_with(node, &[])
     }
 
