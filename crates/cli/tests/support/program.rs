@@ -1,8 +1,8 @@
 //! A started program: its output as it comes, and its end.
 
-use super::PATIENCE;
+use super::{PATIENCE, until};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -91,14 +91,22 @@ pub struct Program {
     unread: Option<PipeReader>,
 }
 
+/// Starts a program that may just have been written: a process that another test began meanwhile
+/// holds the file open until it runs its own program.
+fn start(command: &mut Command) -> Child {
+    let mut child = None;
+    until("the program's file to be closed", || match command.spawn() {
+        Ok(started) => child.insert(started).id() > 0,
+        Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => false,
+        Err(error) => panic!("the program can be started: {error}"),
+    });
+    child.unwrap()
+}
+
 impl Program {
     /// Starts `command`.
     pub fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program can be started");
+        let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let out = Lines::gather(child.stdout.take().unwrap());
         let log = Lines::gather(child.stderr.take().unwrap());
         Self { child, status: None, out, log, unread: None }
@@ -223,7 +231,7 @@ impl Done {
         std::io::Seek::rewind(&mut file).unwrap();
         let mut program = Program::spawn(command.stdin(file));
         let status = program.wait();
-        super::until("the output to be closed", || program.out.is_over() && program.log.is_over());
+        until("the output to be closed", || program.out.is_over() && program.log.is_over());
         let text = |lines: &Lines| lines.all().iter().map(|line| format!("{line}\n")).collect();
         let (stdout, stderr): (String, String) = (text(&program.out), text(&program.log));
         let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
