@@ -2,9 +2,9 @@
 
 use crate::words::Choice;
 use crate::{
-    AdminAccess, Affinity, Backend, Bind, Checks, Config, Endpoint, Family, Host, Limits, Listener,
-    LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls, Process, Route,
-    StateDirectory, Tier, Tls, TlsVersion,
+    AdminAccess, Affinity, Backend, Bind, Checks, Config, Discovery, Endpoint, Family, Host,
+    Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls,
+    Process, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Percent, Policy,
@@ -117,10 +117,19 @@ fn access() -> impl Strategy<Value = Arc<AccessList>> {
     prop::collection::vec(entry(), 0..4).prop_map(|entries| Arc::new(AccessList::new(entries)))
 }
 
+fn discovered(port: u16) -> Endpoint {
+    let name = "a.test".to_owned();
+    Endpoint::Discovered(match port % 2 {
+        0 => Discovery::Dns { name, port },
+        _ => Discovery::Srv { name },
+    })
+}
+
 fn backend() -> impl Strategy<Value = Backend> {
     let endpoint = prop_oneof![
         6 => (host(), 1u16..).prop_map(|(host, port)| Endpoint::Tcp { host, port }),
         1 => path().prop_map(Endpoint::Unix),
+        1 => (1u16..).prop_map(discovered),
     ];
     let numbers = (any::<i32>(), 0..=i32::MAX.unsigned_abs(), any::<u32>(), any::<i32>());
     let admin = select(vec![AdminState::Enabled, AdminState::Draining, AdminState::Disabled]);
@@ -230,7 +239,9 @@ fn pool() -> impl Strategy<Value = Pool> {
         )| {
             let backends = tiers.iter_mut().flat_map(|tier| &mut tier.backends);
             for (number, backend) in backends.enumerate().filter(|(number, _)| number % 3 == 1) {
-                backend.name = Some(format!("{name} {number}"));
+                if backend.endpoint.discovery().is_none() {
+                    backend.name = Some(format!("{name} {number}"));
+                }
             }
             Pool {
                 name,
@@ -245,7 +256,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 last_resort: flags[1],
                 essential: flags[3],
                 access,
-                reject,
+                reject: reject.filter(|it| it.endpoint.discovery().is_none()),
                 affinity,
                 send_proxy,
                 tls,

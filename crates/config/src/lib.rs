@@ -17,9 +17,11 @@ mod apply;
 mod arbitrary;
 mod change;
 mod command;
+mod discovery;
 pub mod duration;
 pub mod environment;
 mod exit;
+mod expand;
 pub mod file;
 mod format;
 mod ids;
@@ -37,6 +39,7 @@ pub use change::{
     BackendSetting, Change, ListenerSetting, Names, PoolSetting, ProcessSetting, Target,
 };
 pub use command::{BackendSelector, Command, CommandError, EventKind, Reply, Role};
+pub use discovery::{Answer, Answers, Complete, Discovery, Record};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;

@@ -1,5 +1,6 @@
 //! The validated configuration, in the words of the glossary.
 
+use crate::Discovery;
 use balancing::{
     AccessList, AdminState, FailoverScope, LoadBound, Percent, Policy, ProxyPeers, RouteRule, Thin,
 };
@@ -370,6 +371,9 @@ pub enum Endpoint {
     },
     /// A Unix stream socket.
     Unix(PathBuf),
+    /// In several places, each of which becomes a backend of its own ([`Config::expand`]). Never in
+    /// what runs.
+    Discovered(Discovery),
 }
 
 /// How the process itself runs.
@@ -662,6 +666,7 @@ impl Pool {
         let name = name.unwrap_or_else(|| match &backend.endpoint {
             Endpoint::Tcp { host, .. } => host.to_string(),
             Endpoint::Unix(_) => "localhost".to_owned(),
+            Endpoint::Discovered(discovery) => discovery.name().to_owned(),
         });
         Some((tls, name))
     }
@@ -705,11 +710,23 @@ impl Pool {
     pub const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10);
 }
 
+impl Endpoint {
+    /// The name, if this stands for several backends.
+    #[must_use]
+    pub const fn discovery(&self) -> Option<&Discovery> {
+        match self {
+            Self::Discovered(discovery) => Some(discovery),
+            Self::Tcp { .. } | Self::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } => write!(f, "{}:{port}", Bracketed(host)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Discovered(discovery) => discovery.fmt(f),
         }
     }
 }
@@ -728,7 +745,9 @@ impl fmt::Display for Backend {
         ];
         let last = (0..numbers.len()).rfind(|&it| numbers[it] != crate::operand::DEFAULTS[it]);
         let count = match (&self.endpoint, last) {
-            (Endpoint::Tcp { .. }, last) => last.map_or(0, |last| last + 1),
+            (Endpoint::Tcp { .. } | Endpoint::Discovered(_), last) => {
+                last.map_or(0, |last| last + 1)
+            }
             (Endpoint::Unix(path), last) => {
                 // A path that ends like numbers needs a number after it, even zero.
                 let path = path.to_string_lossy();

@@ -3,7 +3,9 @@
 //! ~~~text
 //! LISTEN   = PORT | PORT/tcp | PORT/udp | PORT/tcp+udp | udp://PORT | unix:/path
 //! PORT     = port | *:port | host:port | [v6]:port
-//! BACKEND  = host[:FIELDS] | [v6][:FIELDS] | unix:/path[:max[:max_affine:weight:priority]]
+//! BACKEND  = host[:FIELDS] | [v6][:FIELDS] | unix:/path[:NUMBERS]
+//!          | dns:name[:FIELDS] | srv:name[:NUMBERS]
+//! NUMBERS  = max[:max_affine:weight:priority]
 //! FIELDS   = [port][:[max][:[max_affine][:[weight][:[priority]]]]]
 //! ENDPOINT = host:port | [v6]:port | unix:/path
 //! TIERS    = BACKEND... { ! | % } BACKEND... [ ! | % ]
@@ -14,13 +16,15 @@
 //! that are remembered with the backend; `weight` (by default 1) and `priority` are for the policies of
 //! these names. The last `:NUMBER` of a Unix backend is its `max`, and four numbers are all its fields. A
 //! path that really ends in a number is therefore written with a `max` (`unix:/run/db:5432:0`).
+//! `dns:` and `srv:` stand for one backend per address of a name; a number after them, as in `dns:53`,
+//! is the port of a host that is called so.
 //! `a::2` is host `a` with `max` 2, although it could also be an IPv6 address: those need brackets.
 //! Looser forms that only balance(1) knows (`127.1`, `80x`) are in `classics::balance`; of these,
 //! only [`parse_classic_ipv4`] is here.
 //!
 //! A function of the caller looks up service names, so that this module stays pure.
 
-use crate::{Backend, Bind, Endpoint, Family, Host, Limits, Protocol};
+use crate::{Backend, Bind, Discovery, Endpoint, Family, Host, Limits, Protocol};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -93,6 +97,9 @@ pub enum Problem {
     /// Four numbers that are not an address.
     #[error("'{0}' is not an IPv4 address; these are four numbers from 0 to 255")]
     Ipv4(String),
+    /// An address after `dns:` or `srv:`.
+    #[error("'{0}' is an address already; write it without `dns:` or `srv:`")]
+    NotAName(String),
     /// Not a host name.
     #[error("'{0}' is not a host name; names consist of letters, digits, '-', '_' and '.'")]
     Name(String),
@@ -105,6 +112,9 @@ pub enum Problem {
     /// A Unix socket, or a protocol named twice, for UDP.
     #[error("is not an address for UDP; write a port such as 53/udp, or host:port/udp")]
     NotUdp,
+    /// A name for several backends where there can be only one.
+    #[error("stands for several backends; those are only possible in a pool's list of backends")]
+    Discovered,
     /// A star as a backend.
     #[error("'*' means every address of this machine and can only be a listening address")]
     Star,
@@ -171,12 +181,32 @@ pub fn parse_backend(
         .map_err(|problem| failed(Role::Backend, operand, problem))
 }
 
+/// Reads a reject backend, which is a single one.
+///
+/// # Errors
+/// As for [`parse_backend`].
+pub fn parse_reject(
+    operand: &str,
+    default_port: Option<u16>,
+    services: Services<'_>,
+) -> Result<Backend, OperandError> {
+    let backend = parse_backend(operand, default_port, services)?;
+    match backend.endpoint {
+        Endpoint::Discovered(_) => Err(failed(Role::Backend, operand, Problem::Discovered)),
+        _ => Ok(backend),
+    }
+}
+
 /// Reads a backend's address in a command: with a port, without limits.
 ///
 /// # Errors
 /// Says what is wrong with the operand and how to mend it.
 pub fn parse_endpoint(operand: &str, services: Services<'_>) -> Result<Endpoint, OperandError> {
-    parse_destination(operand, None, services)
+    match destination(operand, None, services) {
+        Ok(Endpoint::Discovered(_)) => Err(Problem::Discovered),
+        read => read,
+    }
+    .map_err(|problem| failed(Role::Endpoint, operand, problem))
 }
 
 /// Reads a backend's address as [`parse_endpoint`] does; one without a port takes `default_port`.
@@ -287,6 +317,9 @@ fn backend(
         let (path, fields) = cut_unix_fields(text);
         return with_fields(Endpoint::Unix(unix_path(path)?), fields);
     }
+    if let Some((discovery, fields)) = discovered(operand, default_port, services)? {
+        return with_fields(Endpoint::Discovered(discovery), fields);
+    }
     let parts = split_host(operand)?;
     let port = port_or(parts.port, default_port, operand, services)?;
     with_fields(Endpoint::Tcp { host: parts.host, port }, parts.max.unwrap_or(""))
@@ -337,12 +370,44 @@ fn destination(
     if let Some(path) = operand.strip_prefix(UNIX) {
         return unix_path(path).map(Endpoint::Unix);
     }
+    match discovered(operand, default_port, services)? {
+        Some((discovery, "")) => return Ok(Endpoint::Discovered(discovery)),
+        Some(_) => return Err(Problem::TooManyParts),
+        None => {}
+    }
     let parts = split_host(operand)?;
     if parts.max.is_some() {
         return Err(Problem::TooManyParts);
     }
     let port = port_or(parts.port, default_port, operand, services)?;
     Ok(Endpoint::Tcp { host: parts.host, port })
+}
+
+/// A name that stands for several backends, and the numbers after it.
+fn discovered<'a>(
+    operand: &'a str,
+    default_port: Option<u16>,
+    services: Services<'_>,
+) -> Result<Option<(Discovery, &'a str)>, Problem> {
+    let (is_srv, text) = match (operand.strip_prefix(DNS), operand.strip_prefix(SRV)) {
+        (Some(text), _) => (false, text),
+        (None, Some(text)) => (true, text),
+        (None, None) => return Ok(None),
+    };
+    let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+    if is_limit(name) || name.is_empty() && !rest.is_empty() {
+        return Ok(None); // a host that is called so
+    }
+    let name = match plain_host(name)? {
+        Host::Name(name) => name,
+        Host::Address(_) => return Err(Problem::NotAName(name.to_owned())),
+    };
+    if is_srv {
+        return Ok(Some((Discovery::Srv { name }, rest)));
+    }
+    let (port, fields) = rest.split_once(':').unwrap_or((rest, ""));
+    let port = port_or(Some(port), default_port, operand, services)?;
+    Ok(Some((Discovery::Dns { name, port }, fields)))
 }
 
 /// Splits `host:port:max...` into its fields. Missing and empty fields differ.
@@ -500,6 +565,8 @@ impl fmt::Display for Role {
 }
 
 const UNIX: &str = "unix:";
+const DNS: &str = "dns:";
+const SRV: &str = "srv:";
 /// What follows an address for UDP.
 pub(crate) const UDP: &str = "/udp";
 /// The number of fields that can follow a backend's address.

@@ -13,7 +13,7 @@ mod overrides;
 
 pub use overrides::{Dropped, Override};
 
-use crate::{Backend, Config, Pool};
+use crate::{Answers, Backend, Config, Pool};
 use balancing::Health;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +33,9 @@ pub struct State {
     pub pools: BTreeMap<String, PoolState>,
     /// The last known addresses of endpoints whose host is a name, by `host:port`.
     pub names: BTreeMap<String, Vec<SocketAddr>>,
+    /// What names last stood for that stand for several backends.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub discovered: Answers,
     /// The clients that return to a backend, by pool, the one seen last first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<String, Vec<KnownClient>>,
@@ -154,7 +157,8 @@ impl State {
     /// Whether this says the same as `other`, clients apart, whenever they were written.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.pools == other.pools && self.names == other.names && self.instance == other.instance
+        (&self.pools, &self.names, &self.discovered, &self.instance)
+            == (&other.pools, &other.names, &other.discovered, &other.instance)
     }
 
     /// The configuration with the overrides of this state, and those that no longer apply. Both

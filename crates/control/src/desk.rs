@@ -93,6 +93,8 @@ pub(crate) struct Known {
     pub backends: HashMap<String, Vec<Address>>,
     /// Where the instance listens.
     pub binds: HashSet<Bind>,
+    /// The names that stand for several backends.
+    pub discovered: HashSet<String>,
 }
 
 /// The sessions, as soon as the workers have listed them, and the names of their listeners.

@@ -104,6 +104,7 @@ impl FirstNames {
     pub fn addresses(&self, endpoint: &Endpoint) -> Vec<Address> {
         match endpoint {
             Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
+            Endpoint::Discovered(_) => Vec::new(),
             Endpoint::Tcp { host, port } => match self.find(host, *port) {
                 Found::Now(found) | Found::Before(found) => {
                     found.into_iter().map(Address::Ip).collect()

@@ -1,6 +1,7 @@
 //! What lookups have found before a change.
 
 use crate::certificates::Read;
+use crate::discoveries::Discovered;
 use config::{Endpoint, Host};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,8 @@ pub(crate) struct Found {
     pub backends: HashMap<String, Vec<Address>>,
     /// Those of new listening hosts, or why there are none: a listener on such a name is refused.
     pub hosts: HashMap<String, Result<Vec<IpAddr>, String>>,
+    /// What names stand for that stand for several backends.
+    pub discovered: Vec<(String, Discovered)>,
     /// What TLS is terminated with, and what backends are reached with.
     pub certificates: Read,
 }
@@ -28,6 +31,7 @@ impl Found {
     pub fn addresses(&self, endpoint: &Endpoint) -> Vec<Address> {
         match endpoint {
             Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
+            Endpoint::Discovered(_) => Vec::new(),
             Endpoint::Tcp { host: Host::Address(address), port } => {
                 vec![Address::Ip(SocketAddr::new(*address, *port))]
             }

@@ -10,6 +10,7 @@ use crate::certificates::{CertificateError, Certificates, Contents, Way};
 use crate::changes::Changes;
 use crate::countries::CountryBook;
 use crate::desk::Known;
+use crate::discoveries::Discoveries;
 use crate::manager::PassedSockets;
 use crate::probes::Probes;
 use crate::reload::named_backends;
@@ -60,6 +61,7 @@ pub struct Instance {
     /// differs from `config` in what commands have changed since.
     pub(crate) given: Config,
     pub(crate) probes: Probes,
+    pub(crate) discoveries: Discoveries,
     /// Whether new clients are left to another process.
     pub(crate) is_leaving: bool,
     /// The sockets of the doors whose clients are.
@@ -117,6 +119,7 @@ impl Instance {
             certificates,
             passed: PassedSockets::default(),
             probes,
+            discoveries: Discoveries::default(),
             is_leaving: false,
             left_doors: Vec::new(),
         };
@@ -299,10 +302,12 @@ impl Instance {
         limits.max_by_key(|limit| limit.unwrap_or(Duration::MAX)).flatten()
     }
 
-    /// All backends whose host is a name, reject backends included.
+    /// All backends whose host is a name, reject backends included, and names that stand for several
+    /// backends.
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {
-        let named = named_backends(&self.config);
-        named.map(|endpoint| (endpoint.to_string(), endpoint.clone())).collect()
+        let named = named_backends(&self.config).cloned();
+        let discovered = self.discoveries.names().cloned().map(Endpoint::Discovered);
+        named.chain(discovered).map(|endpoint| (endpoint.to_string(), endpoint)).collect()
     }
 
     /// The addresses of those that have some.
@@ -316,7 +321,11 @@ impl Instance {
     /// What a reload need not look up.
     pub(crate) fn known(&self) -> Known {
         let binds = self.listeners.iter().flat_map(|it| &it.doors).map(|door| door.bind.clone());
-        Known { backends: self.known_addresses(), binds: binds.collect() }
+        Known {
+            backends: self.known_addresses(),
+            binds: binds.collect(),
+            discovered: self.discoveries.answers().keys().cloned().collect(),
+        }
     }
 
     /// Gives all backends called `name` these addresses; returns whether they are new.

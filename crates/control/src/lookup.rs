@@ -17,7 +17,7 @@ use tokio::time::timeout;
 const UNKNOWN_TTL: Duration = Duration::from_secs(30);
 /// The bounds for the TTL of an answer.
 pub(crate) const TTL_MIN: Duration = Duration::from_secs(1);
-const TTL_MAX: Duration = Duration::from_secs(3600);
+pub(crate) const TTL_MAX: Duration = Duration::from_secs(3600);
 /// How long a lookup may take.
 pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +47,8 @@ pub(crate) async fn look_up(endpoint: &Endpoint, desk: &Desk) -> Answer {
             let address = Address::Ip(SocketAddr::new(*address, *port));
             Answer { addresses: vec![address], valid_for: TTL_MAX }
         }
+        // In what runs there are none: see `discover`.
+        Endpoint::Discovered(_) => Answer { addresses: Vec::new(), valid_for: TTL_MAX },
         Endpoint::Tcp { host: Host::Name(name), port } => {
             let found = timeout(LOOKUP_TIMEOUT, look_up_name(name, *port, desk)).await;
             found.unwrap_or(Answer { addresses: Vec::new(), valid_for: UNKNOWN_TTL })
@@ -56,8 +58,7 @@ pub(crate) async fn look_up(endpoint: &Endpoint, desk: &Desk) -> Answer {
 
 async fn look_up_name(name: &str, port: u16, desk: &Desk) -> Answer {
     let with_port = |ip| Address::Ip(SocketAddr::new(ip, port));
-    let hosts = read(HOSTS).await;
-    let found = in_hosts(&hosts, name);
+    let found = in_hosts(&hosts_file().await, name);
     if !found.is_empty() {
         let addresses = found.into_iter().map(with_port).collect();
         return Answer { addresses, valid_for: UNKNOWN_TTL };
@@ -87,6 +88,8 @@ impl Dns {
             let mut builder = TokioResolver::builder_tokio().ok()?;
             // It would read the file once and for all.
             builder.options_mut().use_hosts_file = ResolveHosts::Never;
+            // A name is asked for when its TTL is over; nobody asks earlier without a reason.
+            builder.options_mut().cache_size = 0;
             self.resolver = builder.build().ok().or(self.resolver.take());
         }
         self.resolver.clone()
@@ -96,13 +99,14 @@ impl Dns {
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-async fn read(path: &'static str) -> String {
-    let read = tokio::task::spawn_blocking(move || std::fs::read(path).unwrap_or_default());
+/// The text of `/etc/hosts`.
+pub(crate) async fn hosts_file() -> String {
+    let read = tokio::task::spawn_blocking(|| std::fs::read(HOSTS).unwrap_or_default());
     String::from_utf8_lossy(&read.await.unwrap_or_default()).into_owned()
 }
 
 /// The addresses that hosts(5) gives a name, in the order of its lines.
-fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
+pub(crate) fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let name = name.trim_end_matches('.');
     let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
     let mut found = Vec::new();

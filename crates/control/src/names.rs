@@ -1,10 +1,13 @@
 //! Names of backends, looked up again when their TTL expires or a connect has failed.
 
 use crate::desk::Desk;
-use crate::lookup::{Answer, LOOKUP_TIMEOUT, TTL_MIN, look_up};
+use crate::discover::discover;
+use crate::discoveries::Discovered;
+use crate::lookup::{LOOKUP_TIMEOUT, TTL_MIN, look_up};
 use config::Endpoint;
 use std::collections::HashMap;
 use std::time::Duration;
+use terms::Address;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -13,12 +16,20 @@ const LOOKUPS_MAX: usize = 16;
 /// How often to look for names that commands have added.
 const NEWS_LOOK: Duration = Duration::from_secs(5);
 
+/// What a lookup has found.
+pub(crate) enum Answer {
+    /// The addresses of a backend; empty if nothing was found, and the known ones are then kept.
+    Addresses(Vec<Address>),
+    /// The backends that a name stands for.
+    Backends(Discovered),
+}
+
 /// Knows when each named backend is to be looked up: when its answer expires, or when a connect to
 /// it has failed.
 pub(crate) struct NameKeeper {
     desk: Desk,
     looked_up: HashMap<String, LookedUp>,
-    under_way: JoinSet<(String, Answer)>,
+    under_way: JoinSet<(String, Answer, Duration)>,
     /// When the first name is due.
     due: Instant,
 }
@@ -41,9 +52,9 @@ impl NameKeeper {
     /// [`NameKeeper::look_up_due`]. May be dropped while it waits.
     pub async fn next(&mut self) -> Option<(String, Answer)> {
         tokio::select! {
-            Some(Ok((name, answer))) = self.under_way.join_next() => {
+            Some(Ok((name, answer, valid_for))) = self.under_way.join_next() => {
                 let when = Instant::now();
-                let looked_up = LookedUp { when, until: when + answer.valid_for };
+                let looked_up = LookedUp { when, until: when + valid_for };
                 self.looked_up.insert(name.clone(), looked_up);
                 Some((name, answer))
             }
@@ -62,7 +73,15 @@ impl NameKeeper {
                 let until = now + 2 * LOOKUP_TIMEOUT;
                 self.looked_up.insert(name.clone(), LookedUp { when: now, until });
                 let desk = self.desk.clone();
-                self.under_way.spawn(async move { (name, look_up(&endpoint, &desk).await) });
+                self.under_way.spawn(async move {
+                    if let Endpoint::Discovered(discovery) = &endpoint {
+                        let found = discover(discovery, &desk).await;
+                        let valid_for = found.valid_for;
+                        return (name, Answer::Backends(found), valid_for);
+                    }
+                    let found = look_up(&endpoint, &desk).await;
+                    (name, Answer::Addresses(found.addresses), found.valid_for)
+                });
             }
         }
         // Due names that have found no room wait for the next answer.
@@ -94,7 +113,8 @@ mod tests {
         let named = || vec![("a".to_owned(), Endpoint::Tcp { host: address.clone(), port: 1 })];
         names.look_up_due(named());
         let (name, answer) = names.next().await.unwrap();
-        assert_eq!((&*name, answer.addresses.len()), ("a", 1));
+        let Answer::Addresses(found) = answer else { panic!() };
+        assert_eq!((&*name, found.len()), ("a", 1));
         names.look_up_due(named());
         let begin = Instant::now();
         (0..1000).for_each(|_| names.connect_failed("a"));

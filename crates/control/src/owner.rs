@@ -118,8 +118,7 @@ impl Owner {
             Request::Status(answer) => drop(answer.send(self.status(&View::default()))),
             Request::Figures(pool, answer) => drop(answer.send(self.figures(pool).map(Box::new))),
             Request::Configs(answer) => {
-                let running = self.instance.effective();
-                drop(answer.send(Box::new((self.instance.given.clone(), running))));
+                drop(answer.send(Box::new(self.instance.configs())));
             }
             Request::Sessions(query, answer) => {
                 let listing = self.instance.session_filter(&query).map(|filter| {

@@ -3,11 +3,13 @@
 
 use crate::certificates;
 use crate::desk::{Desk, Known, Reload, Request, Who};
+use crate::discover::discover;
+use crate::discoveries::Discovered;
 use crate::first_names::listening_names;
 use crate::found::Found;
 use crate::lookup::look_up;
 use crate::origin::{Loaded, Origin, ReadError};
-use config::{Bind, CommandError, Config, Endpoint, Host, Pool, Reply};
+use config::{Bind, CommandError, Config, Discovery, Endpoint, Host, Pool, Reply};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -56,10 +58,15 @@ impl Desk {
     /// Looks up the names that are not known yet, all of them at the same time, for two seconds.
     async fn find_new(&self, config: &Config) -> Found {
         let deadline = Instant::now() + NAMES_TIMEOUT;
-        let Known { backends, binds } = self.ask(Request::Known).await.unwrap_or_default();
+        let Known { backends, binds, discovered } =
+            self.ask(Request::Known).await.unwrap_or_default();
         let hosts = find_hosts(config, &binds, deadline);
-        let (backends, hosts) = tokio::join!(self.find_backends(config, backends, deadline), hosts);
-        Found { backends, hosts, ..Found::default() }
+        let (backends, discovered, hosts) = tokio::join!(
+            self.find_backends(config, backends, deadline),
+            self.find_discovered(config, &discovered, deadline),
+            hosts
+        );
+        Found { backends, hosts, discovered, ..Found::default() }
     }
 
     /// The addresses of backends, beside those that are known already.
@@ -86,6 +93,29 @@ impl Desk {
             known.extend(found);
         }
         known
+    }
+
+    /// What names stand for that stand for several backends, beside those that are known already.
+    async fn find_discovered(
+        &self,
+        config: &Config,
+        known: &HashSet<String>,
+        deadline: Instant,
+    ) -> Vec<(String, Discovered)> {
+        let wanted: HashSet<&Discovery> = config.discoveries().collect();
+        let (mut lookups, room) = (JoinSet::new(), Arc::new(Semaphore::new(LOOKUPS_MAX)));
+        for discovery in wanted.into_iter().filter(|it| !known.contains(&it.to_string())) {
+            let (discovery, desk, room) = (discovery.clone(), self.clone(), Arc::clone(&room));
+            lookups.spawn(async move {
+                let _place = room.acquire().await;
+                (discovery.to_string(), discover(&discovery, &desk).await)
+            });
+        }
+        let mut found = Vec::new();
+        while let Ok(Some(Ok(it))) = timeout_at(deadline, lookups.join_next()).await {
+            found.push(it);
+        }
+        found
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::bind::StartErrors;
 use crate::certificates::Renewal;
 use crate::desk::Reload;
+use crate::discoveries::Discovered;
 use crate::found::Found;
 use crate::instance::Instance;
 use crate::origin::{Loaded, ReadError};
@@ -73,6 +74,10 @@ impl Owner {
             return Ok(Reply::Unchanged);
         }
         loaded.warnings.iter().for_each(|it| self.note_report(it));
+        for (name, found) in &found.discovered {
+            self.learn(name, found.clone());
+        }
+        let had_names = self.instance.discoveries.given.clone();
         let replaced = self.replace(loaded.config, found).map_err(|reasons| {
             for reason in &reasons {
                 self.note(Level::Error, "cannot reload", &[("error", Value::Text(reason))]);
@@ -81,7 +86,7 @@ impl Owner {
         })?;
         let Some(revisions) = &mut self.revisions else { return Err(CommandError::NoFile) };
         revisions.hash = hash;
-        if replaced.changes.is_empty() {
+        if replaced.changes.is_empty() && self.instance.discoveries.given == had_names {
             return Ok(Reply::Unchanged);
         }
         revisions.number += 1;
@@ -160,6 +165,7 @@ impl Owner {
                 let (number, hash) = (revisions.number, revisions.hash);
                 let fields = [("revision", Value::Count(number)), ("hash", Value::Text(&hash))];
                 self.note(Level::Warn, "reload not confirmed: taken back", &fields);
+                self.follow_names();
                 self.keep_watch();
                 self.watch_certificates();
                 self.settle_later();
@@ -170,6 +176,57 @@ impl Owner {
                 for text in texts(&errors) {
                     let message = "reload not confirmed, but cannot be taken back; trying again";
                     self.note(Level::Error, message, &[("error", Value::Text(&text))]);
+                }
+            }
+        }
+    }
+
+    /// Uses what a lookup of a name has found that stands for several backends.
+    pub fn use_discovered(&mut self, name: &str, found: Discovered) {
+        // Until it is clear which process goes on, and afterwards, this one changes nothing.
+        if self.is_handing_over || self.instance.is_leaving || self.instance.is_shutting_down() {
+            return;
+        }
+        if self.learn(name, found) {
+            self.follow_names();
+        }
+    }
+
+    /// Notes what a lookup has found, and returns whether the name stands for other backends now.
+    fn learn(&mut self, name: &str, found: Discovered) -> bool {
+        let news = self.instance.discoveries.learn(name, found, sys::clock::now());
+        let name = ("name", Value::Text(&name));
+        if let Some(error) = &news.failed {
+            let message = "name not resolved; its backends stay as they are";
+            self.note(Level::Warn, message, &[name, ("error", Value::Text(error))]);
+        }
+        if news.is_back {
+            self.note(Level::Info, "name resolved again", &[name]);
+        }
+        if news.left_out > 0 && news.is_new {
+            let left_out = ("left_out", Value::Count(news.left_out as u64));
+            self.note(Level::Warn, "name has too many addresses", &[name, left_out]);
+        }
+        news.is_new
+    }
+
+    /// Has the running backends follow what names stand for.
+    fn follow_names(&mut self) {
+        match self.instance.follow_names() {
+            Ok(None) => {}
+            Ok(Some(Replaced { changes, before, .. })) => {
+                let shown = changes.iter().take(CHANGES_SHOWN);
+                let names = Names::new(before.running(), &self.instance.config, shown.clone());
+                for what in shown.map(|change| names.describe(change)) {
+                    let fields = [("change", Value::Text(&what))];
+                    self.note(Level::Info, "backends of a name changed", &fields);
+                }
+                self.note_country_error();
+            }
+            Err(errors) => {
+                for text in texts(&errors) {
+                    let fields = [("error", Value::Text(&text))];
+                    self.note(Level::Error, "backends of a name cannot change", &fields);
                 }
             }
         }

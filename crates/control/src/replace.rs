@@ -4,6 +4,7 @@
 //! between what was given before and what is given now are applied.
 
 use crate::bind::{StartError, StartErrors};
+use crate::discoveries::with_names;
 use crate::found::Found;
 use crate::instance::Instance;
 use balancing::Pool;
@@ -17,6 +18,8 @@ pub(crate) struct Replacement {
     pub wanted: Config,
     /// The differences between what was given before and what is given now.
     pub changes: Vec<Change>,
+    /// What is given, if it has names that stand for several backends.
+    given: Option<Box<Config>>,
     ids: Ids,
 }
 
@@ -33,6 +36,7 @@ pub(crate) struct Replaced {
 /// A state that can be returned to.
 pub(crate) struct Fallback {
     given: Config,
+    with_names: Option<Box<Config>>,
     running: Config,
     /// Those of `running`. As long as they are here, none of their backends is forgotten, so that
     /// those that return have their counters.
@@ -41,13 +45,15 @@ pub(crate) struct Fallback {
 
 impl Instance {
     /// What it takes to replace what was given by `wanted`.
-    pub(crate) fn plan(&self, mut wanted: Config) -> Replacement {
+    pub(crate) fn plan(&self, wanted: Config) -> Replacement {
+        let given = with_names(&wanted);
+        let mut wanted = if given.is_some() { self.discoveries.expand(&wanted) } else { wanted };
         let mut ids = self.ids.clone();
         wanted.recognise(&self.given);
         // What a command has added may be in the file now.
         wanted.identify(Some(&self.config), &mut ids);
         let changes = self.given.diff(&wanted);
-        Replacement { wanted, ids, changes }
+        Replacement { wanted, given, ids, changes }
     }
 
     /// Applies what has changed since the last call, or the start. What commands have changed
@@ -61,7 +67,7 @@ impl Instance {
         found: &Found,
     ) -> Result<Replaced, StartErrors> {
         self.note_auto_disabled();
-        let Replacement { wanted, ids, changes } = replacement;
+        let Replacement { wanted, given: with_names, ids, changes } = replacement;
         let overrides = self.given.diff(&self.config);
         let next = match overrides.is_empty() {
             true => wanted.clone(), // the same, without the work
@@ -73,7 +79,19 @@ impl Instance {
         self.ids = ids;
         let given = std::mem::replace(&mut self.given, wanted);
         let overruled = overruled(&changes, &overrides);
-        Ok(Replaced { changes, overruled, before: Fallback { given, running, _pools } })
+        let with_names = self.discoveries.give(with_names);
+        Ok(Replaced { changes, overruled, before: Fallback { given, with_names, running, _pools } })
+    }
+
+    /// What was given, and what runs. In the place of their backends, both have the names that stand
+    /// for several; what commands have changed of one of these is not among it.
+    pub(crate) fn configs(&mut self) -> (Config, Config) {
+        let running = self.effective();
+        let Some(given) = &self.discoveries.given else { return (self.given.clone(), running) };
+        let mut given = Config::clone(given);
+        given.recognise(&self.given);
+        let running = given.with(self.given.diff(&running));
+        (given, running)
     }
 
     /// As [`Self::replace`], for a companion: see [`crate::Operator::reconfigure`].
@@ -99,7 +117,21 @@ impl Instance {
         let next = self.config.with(back.filter(is_ours));
         self.publish(next, &Found::default())?;
         self.given = fallback.given.clone();
+        self.discoveries.give(fallback.with_names.clone());
         Ok(())
+    }
+
+    /// Has the running backends follow what names stand for now.
+    ///
+    /// # Errors
+    /// As for [`Self::replace`].
+    pub(crate) fn follow_names(&mut self) -> Result<Option<Replaced>, StartErrors> {
+        let Some(given) = self.discoveries.given.clone() else { return Ok(None) };
+        let replacement = self.plan(*given);
+        match replacement.changes.is_empty() {
+            true => Ok(None),
+            false => self.replace(replacement, &Found::default()).map(Some),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::beacon::LOOK_EVERY;
 use crate::desk::{Desk, Request, Who};
 use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
-use crate::names::NameKeeper;
+use crate::names::{Answer, NameKeeper};
 use crate::owner::Owner;
 use crate::pages::{self, Site};
 use crate::revisions::Revisions;
@@ -251,7 +251,10 @@ impl Serving {
             Some(batch) = backlog.next() => self.report(&batch),
             found = names.next() => {
                 if let Some((name, answer)) = found {
-                    owner.use_addresses(&name, &answer.addresses);
+                    match answer {
+                        Answer::Addresses(addresses) => owner.use_addresses(&name, &addresses),
+                        Answer::Backends(found) => owner.use_discovered(&name, found),
+                    }
                     keeper.note_change();
                 }
                 names.look_up_due(owner.instance.named_backends());
@@ -444,7 +447,12 @@ impl Serving {
         self.owner.report(batch, dropped);
         for event in batch {
             match event {
-                Event::ConnectFailed(backend) => self.names.connect_failed(&backend.name),
+                Event::ConnectFailed(backend) => {
+                    self.names.connect_failed(&backend.name);
+                    for name in self.owner.instance.discoveries.of_backend(&backend.name) {
+                        self.names.connect_failed(name);
+                    }
+                }
                 Event::Backend { backend, change: BackendChange::Quarantined, .. } => {
                     self.owner.instance.probes.hurry(backend.id);
                 }

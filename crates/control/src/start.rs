@@ -7,6 +7,8 @@ use crate::bind::{Sockets, StartError, listen};
 use crate::certificates::{self, Certificates};
 use crate::countries::CountryBook;
 use crate::desk::Desk;
+use crate::discoveries::Discoveries;
+use crate::first_answers::FirstAnswers;
 use crate::first_names::FirstNames;
 use crate::hand_over::error::TakeOverError;
 use crate::hand_over::restore;
@@ -93,6 +95,7 @@ pub struct Prepared {
     config: Config,
     kept: Kept,
     names: FirstNames,
+    discoveries: Discoveries,
     ids: Ids,
     bound: Bound,
     pools: Vec<Pool>,
@@ -134,8 +137,6 @@ impl Prepared {
         let user = given.process.user.as_deref().map(find_user).transpose()?;
         let roles = Roles::find(&given.process.access)?;
         let owner = user.as_ref().map(|(_, user)| user);
-        let mut ids = Ids::default();
-        given.identify(None, &mut ids);
         let mut kept = Kept::read(setup.state.as_ref(), owner);
         let mut manager = setup.manager;
         let mut predecessor = manager.predecessor.take();
@@ -144,6 +145,10 @@ impl Prepared {
             kept.replace(old.described.standing.kept.clone());
             manager.passed.inherit(std::mem::take(&mut old.passed));
         }
+        let first = FirstAnswers::look_up(&given, kept.answers());
+        given = first.discoveries.expand(&given);
+        let mut ids = Ids::default();
+        given.identify(None, &mut ids);
         let mut config = kept.apply(&given);
         config.identify(None, &mut ids);
         let mut certificates = Certificates::default();
@@ -154,6 +159,7 @@ impl Prepared {
         let unwanted = manager.passed.close_unused(&config)?;
         if setup.refuse_unresolved {
             names.refuse_unresolved(&config)?;
+            first.refuse_unresolved(&config)?;
         }
         let pools =
             config.pools.iter().map(|pool| first_pool(pool, workers, &names, &certificates));
@@ -173,6 +179,10 @@ impl Prepared {
             let message = "backend does not resolve; using its last known addresses";
             kept.remark(Level::Warn, message, fields);
         }
+        for (name, error) in first.last_known {
+            let message = "name not resolved; using its last known backends";
+            kept.remark(Level::Warn, message, vec![("name", name), ("error", error)]);
+        }
         let mut admin = claim_admin(&setup.admin, &given, predecessor.as_mut(), owner)?;
         admin.admit((&given.process.access, roles), predecessor.is_some())?;
         let metrics = given.process.metrics.map(open_metrics).transpose()?;
@@ -186,6 +196,7 @@ impl Prepared {
             config,
             kept,
             names,
+            discoveries: first.discoveries,
             ids,
             bound,
             pools,
@@ -285,6 +296,7 @@ impl Prepared {
         let books = (self.countries, self.certificates);
         let mut instance = Instance::start(plane, configs, self.ids, serve, self.observe, books);
         instance.probes = probes;
+        instance.discoveries = self.discoveries;
         instance.plane.settle();
         instance.passed = self.manager.passed;
         let mut revisions = self.origin.as_ref().map(|(it, hash)| Revisions::new(it, *hash));

@@ -4,8 +4,8 @@
 use crate::first_names::LastNames;
 use crate::instance::Instance;
 use balancing::{Affinity, AffinityRow, Health, Pool};
-use config::Config;
 use config::state::{Dropped, KnownClient, Moment, Override, Quarantine, State, addresses};
+use config::{Answers, Config};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -104,6 +104,11 @@ impl Kept {
     /// What names stood for when the instance was last running.
     pub fn names(&self) -> LastNames {
         self.state.names.clone()
+    }
+
+    /// What names stood for then that stand for several backends.
+    pub fn answers(&self) -> Answers {
+        self.state.discovered.clone()
     }
 
     /// The configuration to run instead of the `given` one, with what was changed before the
@@ -284,6 +289,7 @@ impl Instance {
             instance: noted.instance.clone(),
             written: moment(&noted.boot),
             names: noted.listening.clone(),
+            discovered: self.discoveries.answers().clone(),
             ..State::default()
         };
         state.note_overrides(&self.given, &self.config);

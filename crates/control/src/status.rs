@@ -1,16 +1,18 @@
 //! The reports of an instance.
 
+use crate::discoveries::Seen;
 use crate::instance::{Instance, Listening};
 use crate::retired::{BackendCount, ListenerCount};
 use crate::snapshot::Departed;
 use balancing::{AdminState, Backend, HealthLimits, Pool};
+use config::Discovery;
 use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use telemetry::{
-    BackendRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, PoolRow, ProbeVerdict,
-    RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
+    BackendRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, NameRow, PoolRow,
+    ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
 };
 use terms::{CloseReason, Instant, ListenerId};
 
@@ -42,6 +44,7 @@ impl Instance {
             workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
             listeners: listeners.map(|(config, it)| self.listener_row(config, it, true)).collect(),
             pools: pools.map(|(config, it)| self.pool_row(config, it, view, now)).collect(),
+            names: self.name_rows(now),
             departed_listeners: self.departed_listeners(),
             departed_backends: self.departed_backends(now),
         }
@@ -53,6 +56,23 @@ impl Instance {
         let pid = std::process::id();
         let shutting_down = self.shutting_down || self.is_leaving;
         InstanceRow { pid, shutting_down, binds: binds.collect() }
+    }
+
+    fn name_rows(&self, now: Instant) -> Vec<NameRow> {
+        let row = |name: &Discovery| {
+            let name = name.to_string();
+            let answer = self.discoveries.answers().get(&name);
+            let records = || answer.into_iter().flat_map(|it| &it.records);
+            let Seen { answered, error } = self.discoveries.seen(&name);
+            NameRow {
+                backends: records().count() as u64,
+                missing: records().filter(|it| it.is_missing).count() as u64,
+                answered_seconds: answered.map(|then| now.since(then).as_secs()),
+                error,
+                name,
+            }
+        };
+        self.discoveries.names().map(row).collect()
     }
 
     fn departed_listeners(&self) -> Vec<ListenerRow> {

@@ -6,7 +6,9 @@
 mod text;
 
 use crate::process::ProcessRow;
-use crate::status::{BackendRow, HistogramRow, ListenerRow, PoolRow, Stance, Status, TotalsRow};
+use crate::status::{
+    BackendRow, HistogramRow, ListenerRow, NameRow, PoolRow, Stance, Status, TotalsRow,
+};
 use balancing::{AdminState, Bounds, LATENCIES, LIFETIMES};
 use std::collections::BTreeSet;
 use terms::CloseReason;
@@ -66,6 +68,7 @@ pub fn render(status: &Status, process: &ProcessRow, detail: Detail) -> String {
         ),
     }
     of_process(&mut text, status, process, detail);
+    of_names(&mut text, &status.names);
     of_listeners(&mut text, status);
     of_pools(&mut text, &status.pools);
     let backends: Vec<_> = status.pools.iter().flat_map(labelled).collect();
@@ -142,6 +145,18 @@ fn of_process(text: &mut Text, status: &Status, process: &ProcessRow, detail: De
     text.counter("process_cpu_seconds_total", "Processor time of the process", cpu);
     let memory = process.resident_bytes.map(|it| (alone(), it));
     text.gauge("process_resident_memory_bytes", "Memory of the process", memory);
+}
+
+fn of_names(text: &mut Text, rows: &[NameRow]) {
+    let all = |value: fn(&NameRow) -> Option<u64>| {
+        rows.iter().filter_map(move |row| Some((named("name", &row.name), value(row)?)))
+    };
+    text.gauge("name_backends", "Backends that a name stands for", all(|it| Some(it.backends)));
+    text.gauge(
+        "name_answer_age_seconds",
+        "Since the last answer to the lookup of a name",
+        all(|it| it.answered_seconds),
+    );
 }
 
 fn of_listeners(text: &mut Text, status: &Status) {

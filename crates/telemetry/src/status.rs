@@ -30,6 +30,8 @@ pub struct Status {
     pub listeners: Vec<ListenerRow>,
     /// The pools.
     pub pools: Vec<PoolRow>,
+    /// The names that stand for several backends.
+    pub names: Vec<NameRow>,
     /// Removed listeners that still have sessions.
     pub departed_listeners: Vec<ListenerRow>,
     /// Removed backends that still have sessions.
@@ -46,6 +48,21 @@ pub struct InstanceRow {
     pub shutting_down: bool,
     /// The listening addresses of all listeners, as configured.
     pub binds: Vec<String>,
+}
+
+/// A name that stands for several backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRow {
+    /// The name, as configured.
+    pub name: String,
+    /// How many backends it stands for.
+    pub backends: u64,
+    /// How many of them the last answer did not have any more.
+    pub missing: u64,
+    /// Seconds since the last answer; absent if there was none since the start.
+    pub answered_seconds: Option<u64>,
+    /// Why the last lookup failed; absent if it did not.
+    pub error: Option<String>,
 }
 
 /// A backend that was removed.

@@ -72,12 +72,15 @@ enum Failure {
 }
 
 fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
-    let unreachable = |error: &io::Error| Failure::Unreachable(reason(error));
     let (host, port) = match endpoint {
         Endpoint::Unix(path) => {
             return UnixStream::connect(path).map(drop).map_err(|error| unreachable(&error));
         }
         Endpoint::Tcp { host, port } => (host, *port),
+        Endpoint::Discovered(discovery) => {
+            let found = control::resolve(discovery).map_err(Failure::Unresolved)?;
+            return connect(found.into_iter().take(ADDRESSES_MAX));
+        }
     };
     let addresses: Vec<SocketAddr> = match host {
         Host::Address(address) => vec![SocketAddr::new(*address, port)],
@@ -86,6 +89,11 @@ fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
             Err(error) => return Err(Failure::Unresolved(reason(&error))),
         },
     };
+    connect(addresses.into_iter())
+}
+
+/// Connects to the first address that accepts.
+fn connect(addresses: impl Iterator<Item = SocketAddr>) -> Result<(), Failure> {
     let mut last = Failure::Unresolved("it has no addresses".to_owned());
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
@@ -94,6 +102,10 @@ fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
         }
     }
     Err(last)
+}
+
+fn unreachable(error: &io::Error) -> Failure {
+    Failure::Unreachable(reason(error))
 }
 
 /// For all backends together.

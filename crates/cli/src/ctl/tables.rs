@@ -6,7 +6,8 @@
 use balancing::{AdminState, Policy};
 use serde::Serialize;
 use telemetry::{
-    BackendRow, Health, ListenerRow, PoolRow, ProbeVerdict, SessionRow, Stance, Status, Why,
+    BackendRow, Health, ListenerRow, NameRow, PoolRow, ProbeVerdict, SessionRow, Stance, Status,
+    Why,
 };
 use terms::Limit;
 
@@ -39,7 +40,30 @@ pub fn status_text(status: &Status, is_wide: bool) -> String {
     for listener in status.listeners.iter().filter(|it| !has_pool(it)) {
         text += &format!("\n{}, which serves nobody: no pool {}\n", head(listener), listener.pool);
     }
-    text + &departed_text(status)
+    text + &names_text(&status.names) + &departed_text(status)
+}
+
+/// What names stand for that stand for several backends.
+fn names_text(names: &[NameRow]) -> String {
+    let lines = names.iter().map(|it| {
+        let backends = if it.backends == 1 {
+            "1 backend".to_owned()
+        } else {
+            format!("{} backends", it.backends)
+        };
+        let missing = match it.missing {
+            0 => String::new(),
+            some => format!(" ({some} missing in the last answer)"),
+        };
+        let age = match it.answered_seconds {
+            Some(seconds) => format!("answered {} ago", whole_age(seconds)),
+            None => "not answered since the start".to_owned(),
+        };
+        let error = it.error.as_ref().map(|it| format!("; now: {it}")).unwrap_or_default();
+        format!("{}: {backends}{missing}, {age}{error}\n", it.name)
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("\nnames:\n{lines}") }
 }
 
 /// What was removed and still has sessions.

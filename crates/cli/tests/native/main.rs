@@ -10,6 +10,7 @@ mod announcing;
 mod certificates;
 mod checking;
 mod choosing;
+mod discovering;
 mod ejecting;
 mod encrypting;
 mod failing;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// A network namespace whose programs ask 127.0.0.1 for names; removed when dropped.
-struct Namespace {
-    name: String,
+pub(super) struct Namespace {
+    pub(super) name: String,
 }
 
 impl Namespace {
@@ -38,7 +38,7 @@ impl Namespace {
         PathBuf::from("/etc/netns").join(&self.name)
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).args(words);
         command
@@ -47,20 +47,20 @@ impl Namespace {
 
 impl Namespace {
     /// A namespace, or the reason why the test is skipped.
-    fn or_skip() -> Option<Self> {
+    pub(super) fn or_skip() -> Option<Self> {
         let namespace = Self::new();
         let needs = "this needs root, ip (iproute2) and dnsmasq (dnsmasq-base)";
         if skip_unless(namespace.is_some(), needs) { None } else { namespace }
     }
 
     /// Starts evenkeel inside, and returns when it is ready.
-    fn evenkeel(&self, place: &Place, words: &str) -> Program {
+    pub(super) fn evenkeel(&self, place: &Place, words: &str) -> Program {
         let evenkeel = Program::spawn(&mut self.start(place, words));
         evenkeel.log.wait("admin socket");
         evenkeel
     }
 
-    fn start(&self, place: &Place, words: &str) -> Command {
+    pub(super) fn start(&self, place: &Place, words: &str) -> Command {
         let evenkeel = place.command("evenkeel", "");
         let mut all = vec![evenkeel.get_program().to_str().unwrap()];
         all.extend(words.split(' '));
@@ -70,7 +70,7 @@ impl Namespace {
     }
 
     /// Starts a name server inside that knows what `hosts` says, with a TTL of a second.
-    fn name_server(&self, hosts: &Path) -> Program {
+    pub(super) fn name_server(&self, hosts: &Path) -> Program {
         let option = format!("--addn-hosts={}", hosts.display());
         let words = "dnsmasq --keep-in-foreground --log-facility=- --no-resolv --no-hosts \
             --local-ttl=1 --listen-address=127.0.0.1 --bind-interfaces --pid-file= --user=root";

@@ -105,7 +105,7 @@ fn pool(
         options,
     };
     let tiers = reading.tiers(part, reports);
-    let reject = reject.and_then(|part| reading.backend(part, reports));
+    let reject = reject.and_then(|part| reading.reject(part, reports));
     let (name, fixed_places) = (part.name.clone(), part.fixed_places);
     settings.map(|settings| {
         let reject = reject.or_else(|| settings.reject.clone());

@@ -299,8 +299,8 @@ pub(super) const KEYS: &[Key] = &[
         Backend,
         Shape::Destination,
         "\"app2:8080\"",
-        "The address: host, host:port, [v6]:port or unix:/path. Without a port, that of the pool's \
-         listeners",
+        "The address: host, host:port, [v6]:port or unix:/path, or several: dns:name:port or \
+         srv:name. Without a port, that of the pool's listeners",
     )),
     own(
         "name",

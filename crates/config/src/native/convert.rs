@@ -3,7 +3,8 @@
 use super::{NativeArgs, Patience, Proxies};
 
 use crate::operand::{
-    OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, split_tiers,
+    OperandError, Separator, Services, each_protocol, parse_backend, parse_listen, parse_reject,
+    split_tiers,
 };
 use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, PoolTls,
@@ -232,7 +233,7 @@ impl NativeArgs {
         port: Option<u16>,
         services: Services<'_>,
     ) -> Result<Option<Backend>, NativeError> {
-        let parse = |text: &String| parse_backend(text, port, services);
+        let parse = |text: &String| parse_reject(text, port, services);
         Ok(self.reject.as_ref().map(parse).transpose()?)
     }
 

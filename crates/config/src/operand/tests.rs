@@ -55,6 +55,25 @@ fn what_can_be_listened_on() {
 }
 
 #[test]
+fn names_that_stand_for_several_backends() {
+    backend("dns:app.test:http", "dns:app.test:80");
+    backend("dns:app.test", "dns:app.test:8080");
+    backend("dns:app.test::5", "dns:app.test:8080:5");
+    backend("dns:app.test:81:5::2", "dns:app.test:81:5:0:2");
+    backend("srv:_app._tcp.test", "srv:_app._tcp.test");
+    backend("srv:app.test:5::2", "srv:app.test:5:0:2");
+    // Hosts that are called so.
+    backend("dns:53", "dns:53");
+    backend("srv::7", "srv:8080:7");
+    backend("dns", "dns:8080");
+    backend("dns:", "error: backend 'dns:': '' is not a host name");
+    backend("dns:10.0.0.1:80", "'10.0.0.1' is an address already");
+    backend("srv:app.test:http", "'http' is not a number of sessions");
+    check(Role::Endpoint, "dns:app.test:80", "stands for several backends");
+    check(Role::Endpoint, "srv:app.test", "stands for several backends");
+}
+
+#[test]
 fn what_clients_speak() {
     listen("53/udp", "*:53/udp");
     listen("http/udp", "*:80/udp");

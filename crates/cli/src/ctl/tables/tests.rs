@@ -103,6 +103,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
         revision: 1,
         file_hash: None,
         unconfirmed_seconds: None,
+        names: Vec::new(),
         departed_listeners: Vec::new(),
         departed_backends: Vec::new(),
     }

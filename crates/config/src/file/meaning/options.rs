@@ -11,7 +11,7 @@ use super::Code;
 use super::ports::Port;
 use crate::Config;
 use crate::keys::{self, Place, Problem, Shape};
-use crate::operand::{Services, parse_backend};
+use crate::operand::{Services, parse_reject};
 use std::collections::BTreeMap;
 
 /// Reads options, each set of values only once.
@@ -60,7 +60,7 @@ impl<'p> Options<'p> {
         let reject = own.iter().find(|setting| setting.key.name == "reject");
         if let (Some(setting), Some(port)) = (reject, port)
             && let Some(text) = &setting.text
-            && let Err(error) = parse_backend(text, port.known(), self.services)
+            && let Err(error) = parse_reject(text, port.known(), self.services)
         {
             let word = Word { text: text.clone(), at: setting.at.clone() };
             let fault = port.fault(&word, &error);

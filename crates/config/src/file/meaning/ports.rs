@@ -53,9 +53,10 @@ impl Port<'_> {
 
 /// A backend with a port between its host and its numbers.
 fn with_port(backend: &str, port: u16) -> String {
+    let from = if backend.starts_with("dns:") { "dns:".len() } else { 0 };
     let colon = match backend.find(']') {
         Some(bracket) => bracket + 1,
-        None => backend.find(':').unwrap_or(backend.len()),
+        None => backend[from..].find(':').map_or(backend.len(), |it| from + it),
     };
     let (host, rest) = backend.split_at_checked(colon).unwrap_or((backend, ""));
     format!("{host}:{port}{}", rest.strip_prefix(':').unwrap_or(rest))

@@ -9,7 +9,7 @@ use super::options::Options;
 use super::ports::Port;
 use crate::keys::Place;
 use crate::native::parse_server_name;
-use crate::operand::{Services, parse_backend, parse_destination};
+use crate::operand::{Problem, Services, parse_backend, parse_destination};
 use crate::words::Choice;
 use crate::{Backend, Limits, Pool, Tier};
 use balancing::{AdminState, Policy};
@@ -57,11 +57,25 @@ impl Reading<'_, '_> {
         Tier { policy: policy.unwrap_or_default(), backends }
     }
 
-    pub(super) fn backend(
+    pub(super) fn reject(
         &mut self,
         part: &BackendPart,
         reports: &mut Reports<'_>,
     ) -> Option<Backend> {
+        let backend = self.backend(part, reports)?;
+        if backend.endpoint.discovery().is_none() {
+            return Some(backend);
+        }
+        let word = match part {
+            BackendPart::Operand(word) => word,
+            BackendPart::Table(table) => &table.to,
+        };
+        let message = format!("the backend {}: {}", quoted(&word.text), Problem::Discovered);
+        reports.add(Fault::new(Code::Backend, &word.at, message).place(self.place));
+        None
+    }
+
+    fn backend(&mut self, part: &BackendPart, reports: &mut Reports<'_>) -> Option<Backend> {
         let port = self.port.known();
         let (word, read) = match part {
             BackendPart::Operand(word) => (word, parse_backend(&word.text, port, self.services)),
@@ -113,6 +127,13 @@ impl Reading<'_, '_> {
                 return None;
             }
         };
+        if let (Some(word), Some(discovery)) = (name, backend.endpoint.discovery()) {
+            let message =
+                format!("{discovery} stands for several backends, and cannot have a name");
+            let fault = Fault::new(Code::Name, &word.at, message).place(self.place);
+            reports.add(fault.help("remove `name`; their addresses are their names"));
+            return None;
+        }
         let admin = admin.as_ref().and_then(|word| AdminState::from_word(&word.text));
         let limits = Limits {
             sessions_max: Limit::from_number(number(max_sessions.as_ref()).unwrap_or(0)),
