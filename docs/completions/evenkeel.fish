@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort essential failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort essential failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -63,11 +63,12 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-time -d 'For
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l allow -d 'Serve these clients: ADDR, ADDR/LEN or country:SE. Of --allow and --deny, the first match decides; without one, the opposite of the last rule applies' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l deny -d 'Do not serve these clients; see --allow' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l reject -d 'Where to send denied clients [default: they are refused]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-sessions -d 'Maximum number of open sessions; further clients wait [default: as many as file descriptors allow]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-sessions -d 'Most open sessions; others wait [default: as file descriptors allow]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-connecting -d 'Maximum number of connects in progress; further clients wait' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l client-limits -d 'Limits of each client network: sessions=N, rate=N/TIME, and with commas also prefix=V4/V6, table=N, full=refuse [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l accept-proxy -d 'Serve only clients of these proxies, which must announce them by the PROXY protocol: ADDR, ADDR/LEN or unix, several with commas' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-cert -d 'Terminate TLS with the certificate chain in this PEM file; once for each certificate, the first is the default' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-key -d 'Where the key of a certificate is [default: in the certificate\'s file]' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-key -d 'Where the key of a certificate is [default: in its file]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-alpn -d 'Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-timeout -d 'How long a TLS handshake may take' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-min -d 'Oldest version for clients: 1.2 or 1.3' -r -f -a "1.2\t''
@@ -88,13 +89,14 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-key -d 'W
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-tls-alpn -d 'Protocols to offer backends by ALPN, with commas [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'How long to wait for a backend to accept a connection, per attempt' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session after this long without data; 0 or never disables this' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l first-byte-timeout -d 'End a session whose client has sent nothing after this long without data [default: never]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; 0 or never disables this, now ends it at once' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-half-close-timeout -d 'Like --half-close-timeout, if the backend has finished [default: the same value]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l linger -d 'How long to wait for the last bytes before a reset to be delivered' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l keep-alive -d 'Probe a silent peer after this long, up to three times, TIME/3 but at most 75s apart; 0 or never disables this [default: as the system does]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user-timeout -d 'Give up a peer that acknowledges no data for this long; 0 disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l flow-timeout -d 'End a flow after this long without a datagram' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l requests -d 'Begin another flow after N datagrams from a client; 1 spreads them one by one' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l requests -d 'Begin another flow after N datagrams of a client; 1 spreads them' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l responses -d 'End a flow after N answers to each datagram from its client: 1 for DNS' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l retry-after -d 'Send a flow\'s datagrams to the next backend if no answer comes for this long [default: never]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all' -r
@@ -104,7 +106,7 @@ v2\t''
 v2-unique-id\t''
 v2-crc32c\t''
 v2-unique-id-crc32c\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l splice -d 'Relay bulk data through kernel pipes: auto, always or never' -r -f -a "auto\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l splice -d 'Bulk data through kernel pipes: auto, always or never' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l cut -d 'What peers see when a session is cut: reset or close' -r -f -a "reset\t''

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admission;
 mod affinity;
 mod attempt;
 mod backend;
@@ -34,6 +35,10 @@ mod sync;
 mod tier;
 
 pub use access::{AccessEntry, AccessList, Because, Decision, Subject, Verdict};
+pub use admission::{
+    Admission, ClientLimits, InvalidClientLimits, InvalidPrefixes, InvalidRate, Prefixes, Rate,
+    Refused, WhenFull,
+};
 pub use affinity::{Affinity, AffinityRow, Known};
 pub use attempt::Attempt;
 pub use backend::{Backend, BackendChange, BackendState, Lease, Quality, Tally, Timings, Totals};

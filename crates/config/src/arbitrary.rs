@@ -7,8 +7,8 @@ use crate::{
     Process, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
-    AccessEntry, AccessList, AdminState, Country, FailoverScope, LoadBound, Percent, Policy,
-    ProxyPeers, RouteRule, Subject, Thin, Verdict,
+    AccessEntry, AccessList, AdminState, ClientLimits, Country, FailoverScope, LoadBound, Percent,
+    Policy, ProxyPeers, RouteRule, Subject, Thin, Verdict,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -283,6 +283,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
                 linger: linger.unwrap_or_default(),
                 keep_alive,
                 user_timeout,
+                first_byte: idle.or(user_timeout),
                 shutdown,
             }
         },
@@ -378,6 +379,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             hello_wait: limits.3.1,
             starttls: limits.3.2,
             sessions_max: limits.0,
+            clients: clients_of(limits.0),
             connecting_max: limits.1,
             timeouts,
             flows,
@@ -432,4 +434,14 @@ fn process() -> impl Strategy<Value = Process> {
 /// Without what no text says: the flow information and the zone of an IPv6 address.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
+}
+
+/// Some limits of clients, which follow from a number.
+fn clients_of(number: Option<u32>) -> ClientLimits {
+    match number {
+        Some(number) => {
+            format!("sessions={},rate=7/{}s", number % 1000 + 1, number % 3600 + 1).parse().unwrap()
+        }
+        None => ClientLimits::default(),
+    }
 }

@@ -19,7 +19,9 @@ use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat,
     LogSessions, MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
 };
-use balancing::{AccessList, AdminState, FailoverScope, LoadBound, Policy, ProxyPeers};
+use balancing::{
+    AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Policy, ProxyPeers,
+};
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -248,7 +250,7 @@ settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
         id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, starttls: _,
-        sessions_max: _, connecting_max: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _,
+        sessions_max: _, connecting_max: _, clients: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _,
         forwarded_headers: _,
         dummy: _, splice: _, cut: _,
     },
@@ -270,6 +272,8 @@ settings! {
     SessionsMax(Option<u32>) is sessions_max, "max-sessions";
     /// [`Listener::connecting_max`]
     ConnectingMax(Option<u32>) is connecting_max, "max-connecting";
+    /// [`Listener::clients`]
+    Clients(ClientLimits) is clients, "client limits";
     /// [`Listener::timeouts`]
     Timeouts(Timeouts) is timeouts, "time-outs";
     /// [`Listener::flows`]

@@ -103,6 +103,8 @@ pub enum Shape {
     Share,
     /// A string with the name of a network interface.
     Interface,
+    /// A string with [`ClientLimits`](balancing::ClientLimits).
+    ClientLimits,
     /// A string with an IP address.
     Address,
     /// A string with an IP address and a port, or with a port alone.
@@ -283,6 +285,7 @@ impl fmt::Display for Shape {
             Self::Factor => f.write_str("a string with a factor above 1"),
             Self::Share => f.write_str("a string with a share such as 50%"),
             Self::Interface => f.write_str("a string with the name of a network interface"),
+            Self::ClientLimits => f.write_str("a string with limits of clients"),
             Self::Address => f.write_str("an IP address"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),

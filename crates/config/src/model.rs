@@ -2,7 +2,8 @@
 
 use crate::Discovery;
 use balancing::{
-    AccessList, AdminState, FailoverScope, LoadBound, Percent, Policy, ProxyPeers, RouteRule, Thin,
+    AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, ProxyPeers,
+    RouteRule, Thin,
 };
 use probing::{Probe, Rules};
 use std::fmt;
@@ -56,6 +57,8 @@ pub struct Listener {
     /// The maximum number of connects in progress. When it is reached, accepting pauses.
     /// Default: no limit.
     pub connecting_max: Option<u32>,
+    /// The limits of every client. Default: none.
+    pub clients: ClientLimits,
     /// The time-outs.
     pub timeouts: Timeouts,
     /// What ends UDP flows.

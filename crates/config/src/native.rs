@@ -27,7 +27,7 @@ use crate::{
     BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, OnDown, StateDirectory,
     TlsVersion,
 };
-use balancing::{AdminState, FailoverScope, LoadBound, Percent, Policy};
+use balancing::{AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use probing::Probe;
@@ -158,8 +158,7 @@ pub struct NativeArgs {
     /// Where to send denied clients [default: they are refused]
     #[arg(long, value_name = "BACKEND", help_heading = ADMISSION)]
     pub reject: Option<String>,
-    /// Maximum number of open sessions; further clients wait [default: as many as file
-    /// descriptors allow]
+    /// Most open sessions; others wait [default: as file descriptors allow]
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: Option<u32>,
@@ -167,6 +166,11 @@ pub struct NativeArgs {
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connecting: Option<u32>,
+    /// Limits of each client network: sessions=N, rate=N/TIME, and with commas also prefix=V4/V6,
+    /// table=N, full=refuse [default: none]
+    #[arg(long, value_name = "LIMITS", value_parser = ClientLimits::from_str)]
+    #[arg(default_value = "", hide_default_value = true, help_heading = ADMISSION)]
+    pub client_limits: ClientLimits,
     /// Serve only clients of these proxies, which must announce them by the PROXY protocol: ADDR,
     /// ADDR/LEN or unix, several with commas
     #[arg(long, value_name = "FROM", value_delimiter = ',', help_heading = ADMISSION)]
@@ -180,7 +184,7 @@ pub struct NativeArgs {
     /// first is the default
     #[arg(long, value_name = "FILE", help_heading = TLS)]
     pub tls_cert: Vec<PathBuf>,
-    /// Where the key of a certificate is [default: in the certificate's file]
+    /// Where the key of a certificate is [default: in its file]
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
     pub tls_key: Vec<PathBuf>,
     /// Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]
@@ -237,6 +241,10 @@ pub struct NativeArgs {
     /// End a session after this long without data; 0 or never disables this
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
     pub idle_timeout: Patience,
+    /// End a session whose client has sent nothing after this long without data [default: never]
+    #[arg(long, value_name = "TIME", default_value = "never", hide_default_value = true)]
+    #[arg(help_heading = TIMES)]
+    pub first_byte_timeout: Patience,
     /// End a session that one side has finished after this long without data; 0 or never
     /// disables this, now ends it at once
     #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
@@ -258,7 +266,7 @@ pub struct NativeArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = FLOWS)]
     #[arg(value_parser = parse_nonzero_duration)]
     pub flow_timeout: Span,
-    /// Begin another flow after N datagrams from a client; 1 spreads them one by one
+    /// Begin another flow after N datagrams of a client; 1 spreads them
     #[arg(long, value_name = "N", help_heading = FLOWS)]
     pub requests: Option<NonZeroU32>,
     /// End a flow after N answers to each datagram from its client: 1 for DNS
@@ -286,7 +294,7 @@ pub struct NativeArgs {
     #[arg(long, value_name = "FORM", hide_possible_values = true)]
     #[arg(value_parser = SendProxy::parser(), help_heading = RELAYING)]
     pub send_proxy: Option<SendProxy>,
-    /// Relay bulk data through kernel pipes: auto, always or never
+    /// Bulk data through kernel pipes: auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = SpliceMode::parser(), help_heading = RELAYING)]
     pub splice: SpliceMode,
@@ -895,10 +903,10 @@ const MAX_WORKERS: usize = 1024;
 // Not doc comments, because rustdoc would take the brackets for links.
 const LISTEN_HELP: &str = "Where to listen: port, service, addr:port, [v6]:port or unix:/path; with \
      /udp for UDP and /tcp+udp for both after it, as in 53/tcp+udp";
-const BACKEND_HELP: &str = "Backends: host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port or \
-     unix:/path. The word ! ends a tier; % ends a tier that selects by client address. A tier is \
-     used while no backend in the tiers before it is available. The word -- ends the service; \
-     another one may follow, with its own options";
+const BACKEND_HELP: &str = "Backends: host[:port[:max[:max_affine[:weight[:priority]]]]], [v6]:port, \
+     unix:/path, or dns:name:port or srv:name (one per address). ! ends a tier; % ends one that \
+     selects by client address. A tier is used while no backend in those before it is available. -- \
+     ends the service; another one may follow, with its own options";
 const WHICH_HELP: &str = "Use the instance with this listener: a port, or an address as shown by \
      `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]";
 const ENDPOINT_HELP: &str = "host:port, [v6]:port or unix:/path";

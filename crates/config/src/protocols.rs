@@ -5,10 +5,11 @@ use crate::{Bind, Endpoint, Listener, Pool};
 use std::path::{Path, PathBuf};
 
 /// Options of listeners that only TCP has a use for.
-const TCP_ONLY: [&str; 11] = [
+const TCP_ONLY: [&str; 12] = [
     "max-connecting",
     "connect-timeout",
     "idle-timeout",
+    "first-byte-timeout",
     "half-close-timeout",
     "backend-half-close-timeout",
     "linger",

@@ -66,6 +66,7 @@ PROCESS = {
 LISTENER = {
     "share-port": [True, False],
     "max-sessions": COUNTS,
+    "client-limits": ["sessions=20", "rate=100/1m,prefix=24/48", "table=5,full=refuse,sessions=1"],
     "max-connecting": COUNTS,
     "connect-timeout": TIMES,
     "idle-timeout": NEVER,
@@ -74,6 +75,7 @@ LISTENER = {
     "linger": TIMES + [0],
     "keep-alive": NEVER,
     "user-timeout": NEVER,
+    "first-byte-timeout": NEVER,
     "shutdown-timeout": NEVER,
     "flow-timeout": TIMES,
     "tls-cert": ["/etc/tls/site.pem", ["/etc/tls/a.pem", "/etc/tls/b.pem"]],
@@ -158,7 +160,7 @@ FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "d
          "auto-disable", "affinity-count-only", "fixed-places"]
 CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "pre-stop", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
-             "backend-half-close-timeout", "user-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
+             "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout"]
 NUMBERS = {
     "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),

@@ -294,6 +294,15 @@ impl Instance {
             Change::SetProcess(ProcessSetting::Watch(_)) => false,
             Change::SetProcess(_) => true,
             Change::SetListener(_, ListenerSetting::SharedPort(_)) => true,
+            // Sessions that were counted must be found again.
+            Change::SetListener(id, ListenerSetting::Clients(limits)) => {
+                let mut listeners = self.given.listeners.iter();
+                let before = listeners.find(|it| it.id == Some(*id)).map(|it| it.clients);
+                before.is_some_and(|before| {
+                    before.are_any()
+                        && (before.prefixes, before.table) != (limits.prefixes, limits.table)
+                })
+            }
             _ => false,
         };
         let changes = replacement.changes.iter().filter(needs_a_restart);

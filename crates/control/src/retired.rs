@@ -22,6 +22,8 @@ const NAMES_MAX: usize = 1024;
 pub(crate) struct ListenerCount {
     pub accepted: u64,
     pub dropped: u64,
+    /// By [`balancing::Refused`].
+    pub refused: [u64; 3],
     pub totals: ListenerTotals,
 }
 
@@ -36,6 +38,9 @@ impl ListenerCount {
     pub fn add(&mut self, listener: &Listener) {
         self.accepted += listener.sessions_total();
         self.dropped += listener.dropped_total();
+        for (sum, count) in self.refused.iter_mut().zip(listener.refused_total()) {
+            *sum += count;
+        }
         self.totals += &listener.totals();
     }
 }

@@ -254,6 +254,7 @@ pub(crate) fn settings(
         flows: config.flows,
         sessions_max: config.sessions_max,
         connecting_max: config.connecting_max,
+        clients: config.clients,
         source: config.source,
         forwarded_headers: config.forwarded_headers,
         accept_proxy: config.accept_proxy.clone(),

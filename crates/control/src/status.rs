@@ -206,7 +206,7 @@ impl Instance {
             departed.for_each(|(_, it)| counted.add(&it.listener));
         }
         counted.add(listener);
-        let ListenerCount { accepted, dropped, totals } = counted;
+        let ListenerCount { accepted, dropped, refused, totals } = counted;
         let ended = CloseReason::ALL.into_iter().zip(totals.ended);
         let ended = ended.filter(|(_, sessions)| *sessions > 0);
         ListenerRow {
@@ -221,6 +221,9 @@ impl Instance {
             sessions_total: accepted,
             ended_total: ended.map(|(reason, sessions)| EndedRow { reason, sessions }).collect(),
             dropped_datagrams_total: dropped,
+            refused_sessions_total: refused[0],
+            refused_rate_total: refused[1],
+            refused_table_total: refused[2],
             sent_bytes_total: totals.sent_bytes,
             received_bytes_total: totals.received_bytes,
             retransmits_total: totals.retransmits,

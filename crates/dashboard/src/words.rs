@@ -69,6 +69,7 @@ pub(crate) fn reason(word: &str) -> &'static str {
         "backend-tls-failed" => "no TLS could be agreed on with the backend, and no other was left",
         "no-socket" => "the system had no socket or port left",
         "idle-timeout" => "nothing was sent for the idle time-out",
+        "first-byte-timeout" => "the client sent nothing in time",
         "half-close-timeout" => "one side had closed, the other did not in time",
         "backend-down" => "its backend went down",
         "admin" => "an operator ended it",

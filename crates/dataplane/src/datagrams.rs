@@ -190,12 +190,16 @@ impl Datagrams {
             listener.count_dropped();
             return None;
         }
+        let is_counted = listener.admit(Some(key.client), now).ok()?;
         if listener.is_full() || tools.shared.is_full() {
             tools.shortages.note(Trouble::Flows, &mut tools.outbox, now);
             // A door without flows may have one more, so that no worker's clients are shut out.
             match self.flows.oldest(key.door) {
                 Some(oldest) => self.end(oldest, CloseReason::Evicted, tools, now),
                 None if tools.shared.is_full() => {
+                    if is_counted {
+                        listener.release(Some(key.client));
+                    }
                     listener.count_dropped();
                     return None;
                 }
@@ -207,7 +211,8 @@ impl Datagrams {
         tools.shared.workers[tools.worker].sessions.fetch_add(1, Relaxed);
         listener.begin_session();
         let trying = Trying::new(&listener, key.client, number, tools);
-        Some(self.flows.insert(key, Flow::new(number, listener, trying, now)))
+        let flow = Flow { is_counted, ..Flow::new(number, listener, trying, now) };
+        Some(self.flows.insert(key, flow))
     }
 
     /// How much more may be kept for other backends, in bytes.
@@ -396,7 +401,10 @@ impl Datagrams {
         let Some((FlowKey { client, .. }, flow)) = self.flows.remove(key) else { return };
         self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
         let ended = flow.ended(client, reason, now);
-        let Flow { listener, lease, upstream, .. } = flow;
+        let Flow { listener, lease, upstream, is_counted, .. } = flow;
+        if is_counted {
+            listener.release(Some(client));
+        }
         drop((lease, upstream));
         tools.end_session(&listener, listener.pool().affinity.as_deref(), ended);
     }

@@ -4,12 +4,13 @@ use crate::event::SourceFault;
 use crate::ledger::{Ledger, ListenerTotals};
 use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
-use balancing::{Country, Pool, ProxyPeers, Routes};
-use std::net::IpAddr;
+use balancing::{Admission, ClientLimits, Country, Pool, ProxyPeers, Refused, Routes};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use terms::{Cut, FlowRules, ListenerId, Source, SpliceMode, Starttls, Timeouts};
+use terms::{Cut, FlowRules, Instant, ListenerId, Source, SpliceMode, Starttls, Timeouts};
 use tls::Acceptor;
 
 /// A listener's settings, its pool and its counters.
@@ -29,6 +30,10 @@ pub struct Listener {
     sessions_total: AtomicU64,
     /// Datagrams that no flow could begin with.
     dropped_total: AtomicU64,
+    /// Who has how many sessions, from the first session under limits on.
+    clients: OnceLock<Admission>,
+    /// Clients refused by their limits, by [`Refused`].
+    refused: [AtomicU64; 3],
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
     /// One for each worker that has had sessions.
@@ -48,6 +53,8 @@ pub struct Settings {
     pub sessions_max: Option<u32>,
     /// The number of connects in progress at which accepting pauses.
     pub connecting_max: Option<u32>,
+    /// The limits of every client.
+    pub clients: ClientLimits,
     /// The local address for connections to backends.
     pub source: Source,
     /// Whether bulk data passes through pipes.
@@ -250,6 +257,47 @@ impl Listener {
         self.settings().sessions_max.is_some_and(|most| self.sessions() >= most)
     }
 
+    /// Whether a client may begin a session at `now`. Returns whether that is counted, so that
+    /// [`Self::release`] is due at its end.
+    pub(crate) fn admit(&self, client: Option<SocketAddr>, now: Instant) -> Result<bool, Refused> {
+        let settings = self.settings();
+        let (limits, Some(client)) = (&settings.clients, client) else { return Ok(false) };
+        if !limits.are_any() {
+            return Ok(false);
+        }
+        let admitted = self.clients(limits).admit(client.ip(), limits, now);
+        if let Err(refused) = admitted {
+            self.refused[refused as usize].fetch_add(1, Relaxed);
+        }
+        admitted
+    }
+
+    /// Counts a session of a client that has begun in another process, if clients have limits.
+    pub(crate) fn adopt(&self, client: Option<SocketAddr>, now: Instant) -> bool {
+        let settings = self.settings();
+        let (limits, Some(client)) = (&settings.clients, client) else { return false };
+        limits.are_any() && self.clients(limits).adopt(client.ip(), now)
+    }
+
+    fn clients(&self, limits: &ClientLimits) -> &Admission {
+        // Random, so that nobody can choose addresses that share a set.
+        let seed = || RandomState::new().hash_one(self.id);
+        self.clients.get_or_init(|| Admission::new(limits, seed()))
+    }
+
+    /// Counts the end of a client's session that was counted.
+    pub(crate) fn release(&self, client: Option<SocketAddr>) {
+        if let (Some(clients), Some(client)) = (self.clients.get(), client) {
+            clients.release(client.ip());
+        }
+    }
+
+    /// Clients refused by their limits, by [`Refused`].
+    #[must_use]
+    pub fn refused_total(&self) -> [u64; 3] {
+        self.refused.each_ref().map(|it| it.load(Relaxed))
+    }
+
     /// Counts a new session.
     pub(crate) fn begin_session(&self) {
         self.sessions_total.fetch_add(1, Relaxed);
@@ -323,6 +371,8 @@ impl Listener {
             room: Room::new(),
             sessions_total: AtomicU64::new(0),
             dropped_total: AtomicU64::new(0),
+            clients: OnceLock::new(),
+            refused: Default::default(),
             source_faults_told: AtomicU8::new(0),
             inherited: OnceLock::new(),
             ledgers: (0..workers).map(|_| OnceLock::new()).collect(),

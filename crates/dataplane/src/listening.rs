@@ -31,6 +31,15 @@ struct ListeningSocket {
     watched: bool,
 }
 
+/// What came of accepting one client.
+pub(crate) enum Accepted {
+    /// Nobody was there, or there was no room.
+    Nobody,
+    /// Its limits do not allow it another session.
+    Refused,
+    Client(Incoming),
+}
+
 /// How long after a shortage accepting is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -75,32 +84,38 @@ impl Listening {
     }
 
     /// Accepts one client, if there is one and there is room for it.
-    pub fn accept(&mut self, index: usize, tools: &mut Tools, now: Instant) -> Option<Incoming> {
+    pub fn accept(&mut self, index: usize, tools: &mut Tools, now: Instant) -> Accepted {
         // An order to stop listening may have come just before, in the same turn.
-        let socket = self.sockets.get(index).filter(|socket| socket.watched)?;
+        let Some(socket) = self.sockets.get(index).filter(|socket| socket.watched) else {
+            return Accepted::Nobody;
+        };
         let listener = Arc::clone(&socket.listener);
         if tools.shared.is_full() {
             tools.run_out_of_descriptors(now);
-            return None;
+            return Accepted::Nobody;
         }
         if !listener.has_room() {
             self.pause_listener(&listener, tools, now);
-            return None;
+            return Accepted::Nobody;
         }
         match net::accept(self.sockets[index].socket.as_fd()) {
             Ok((socket, peer)) => {
+                let Ok(is_counted) = listener.admit(peer, now) else {
+                    net::reset_on_close(socket.as_fd());
+                    return Accepted::Refused;
+                };
                 listener.begin_session();
                 let connecting = Connecting::new(&listener);
                 if !listener.has_room() {
                     self.pause_listener(&listener, tools, now);
                 }
-                Some(Incoming { listener, socket, peer, connecting })
+                Accepted::Client(Incoming { listener, socket, peer, connecting, is_counted })
             }
             // This client is gone, or cannot be reached; the next may be fine.
-            Err(error) if net::is_lost_client(error) => None,
+            Err(error) if net::is_lost_client(error) => Accepted::Nobody,
             Err(_) => {
                 tools.run_out_of_descriptors(now);
-                None
+                Accepted::Nobody
             }
         }
     }

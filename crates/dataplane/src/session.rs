@@ -27,8 +27,7 @@ pub(crate) struct Session {
     /// Whether it is in the list of sessions that asked for another turn.
     pub queued: bool,
     pub end_reported: bool,
-    /// Whether keep-alive has been switched on.
-    kept_alive: bool,
+    pub marks: Marks,
     /// Whether the client's connection is a Unix socket.
     pub is_unix: bool,
     pub listener: Arc<Listener>,
@@ -43,6 +42,25 @@ pub(crate) struct Session {
     /// From being connected to the backend's first byte, in microseconds.
     pub first_byte_micros: u32,
     pub response: Response,
+}
+
+/// Facts about a session, a bit for each, since a byte more would cost eight.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    /// Keep-alive has been switched on.
+    const KEPT_ALIVE: u8 = 1;
+    /// It counts as one of its client's sessions.
+    pub const COUNTED: u8 = 2;
+
+    pub const fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    pub fn set(&mut self, mark: u8, is_set: bool) {
+        self.0 = if is_set { self.0 | mark } else { self.0 & !mark };
+    }
 }
 
 /// The states of a session's life, with what it holds in each.
@@ -195,7 +213,7 @@ impl Session {
             state,
             queued: false,
             end_reported: false,
-            kept_alive: false,
+            marks: Marks::default(),
             is_unix: peer.is_none(),
             listener,
             client: peer.map(address_and_port),
@@ -356,7 +374,8 @@ impl Session {
 
     /// Switches keep-alive on for both connections, once.
     pub fn keep_alive(&mut self) {
-        if !std::mem::replace(&mut self.kept_alive, true) {
+        if !self.marks.has(Marks::KEPT_ALIVE) {
+            self.marks.set(Marks::KEPT_ALIVE, true);
             let when = self.listener.settings().timeouts.keep_alive;
             self.sockets().for_each(|socket| net::keep_alive(socket, when));
         }
@@ -399,7 +418,7 @@ impl Session {
                 link: self.link.state(),
                 forwarded,
                 upstream_writes: upstream.writes,
-                kept_alive: self.kept_alive,
+                kept_alive: self.marks.has(Marks::KEPT_ALIVE),
                 end_reported: self.end_reported,
                 started: self.started.as_nanos(),
                 connect_micros: self.connect_micros,
@@ -441,7 +460,7 @@ impl Session {
             state: State::Relaying { search: None, lease, upstream },
             queued: false,
             end_reported: state.end_reported,
-            kept_alive: state.kept_alive,
+            marks: Marks(if state.kept_alive { Marks::KEPT_ALIVE } else { 0 }),
             is_unix: is_unix(&downstream),
             listener,
             client: state.client.map(address_and_port),

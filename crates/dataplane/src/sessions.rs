@@ -10,7 +10,7 @@ use crate::moving::{Freezing, Moving, Portion, Staying};
 use crate::searches::Searches;
 use crate::searching::Searching;
 use crate::secure::{Loss, Secure};
-use crate::session::{Greeting, Next, Session, State, micros};
+use crate::session::{Greeting, Marks, Next, Session, State, micros};
 use crate::shared::Incoming;
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
@@ -55,7 +55,7 @@ impl Sessions {
 
     /// Starts a session for a client just accepted.
     pub fn begin(&mut self, incoming: Incoming, tools: &mut Tools, now: Instant) {
-        let Incoming { listener, socket, peer, connecting } = incoming;
+        let Incoming { listener, socket, peer, connecting, is_counted } = incoming;
         let number = tools.next_number();
         tools.begun += 1;
         let settings = listener.settings();
@@ -80,7 +80,8 @@ impl Sessions {
             let search = Searching { connecting: Some(connecting), ..search };
             State::Seeking { search: self.searches.begin(search) }
         };
-        let session = Session::new(number, state, listener, (socket, peer), now);
+        let mut session = Session::new(number, state, listener, (socket, peer), now);
+        session.marks.set(Marks::COUNTED, is_counted);
         let key = self.slab.insert(session);
         let session = &self.slab[key];
         if matches!(session.state, State::Seeking { .. }) {
@@ -161,6 +162,9 @@ impl Sessions {
         }
         session.empty_pipes(&mut tools.pipes);
         tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
+        if session.marks.has(Marks::COUNTED) {
+            session.listener.release(session.peer());
+        }
         let (moving, search) = session.into_moving()?;
         if let Some(search) = search {
             self.searches.finish(search);
@@ -170,7 +174,9 @@ impl Sessions {
 
     /// Continues a session from another worker or another process.
     pub fn resume(&mut self, moving: Moving, tools: &mut Tools, now: Instant) {
-        let session = Session::resume(moving);
+        let mut session = Session::resume(moving);
+        let is_counted = session.listener.adopt(session.peer(), now);
+        session.marks.set(Marks::COUNTED, is_counted);
         let number = session.number;
         let key = self.slab.insert(session);
         let session = &self.slab[key];
@@ -509,6 +515,9 @@ impl Sessions {
         }
         let ended = ended(&session, reason, now);
         let listener = Arc::clone(&session.listener);
+        if session.marks.has(Marks::COUNTED) {
+            listener.release(session.peer());
+        }
         let routed = session.extras.as_ref().and_then(|extras| extras.routed.as_ref());
         let affinity = match routed {
             Some(routed) => routed.affinity.clone(),

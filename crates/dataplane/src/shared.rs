@@ -118,6 +118,8 @@ pub(crate) struct Incoming {
     /// Its address, which may be that of a proxy; `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
     pub connecting: Connecting,
+    /// Whether it counts as one of its client's sessions.
+    pub is_counted: bool,
 }
 
 /// File descriptors for everything that is not a session: listeners, admin connections, logs.

@@ -3,7 +3,7 @@
 use crate::chores::{Chore, Chores};
 use crate::datagrams::Datagrams;
 use crate::event::{Event, Trouble};
-use crate::listening::Listening;
+use crate::listening::{Accepted, Listening};
 use crate::listing::Found;
 use crate::outbox::Outbox;
 use crate::sessions::Sessions;
@@ -161,8 +161,10 @@ impl Worker {
 
     /// Accepts one client for the worker with the fewest sessions. Returns whether there was one.
     fn accept(&mut self, index: usize, now: Instant) -> bool {
-        let Some(incoming) = self.listening.accept(index, &mut self.tools, now) else {
-            return false;
+        let incoming = match self.listening.accept(index, &mut self.tools, now) {
+            Accepted::Nobody => return false,
+            Accepted::Refused => return true,
+            Accepted::Client(incoming) => incoming,
         };
         let target = self.tools.shared.claim_least_loaded(self.tools.worker);
         if target == self.tools.worker {

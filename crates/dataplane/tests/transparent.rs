@@ -64,6 +64,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         },
         sessions_max: None,
         connecting_max: None,
+        clients: Default::default(),
         source: Source::Client,
         splice: SpliceMode::Auto,
         cut: Cut::Reset,

@@ -529,6 +529,10 @@ impl Link {
                 .filter(|limit| !limit.is_zero())
                 .map(|limit| (limit, CloseReason::HalfCloseTimeout)),
             timeouts.idle.map(|limit| (limit, CloseReason::IdleTimeout)),
+            timeouts
+                .first_byte
+                .filter(|_| from_client.is_untouched())
+                .map(|limit| (limit, CloseReason::FirstByteTimeout)),
         ];
         candidates.into_iter().flatten().min_by_key(|&(limit, _)| limit)
     }

@@ -191,7 +191,12 @@ fn of_listeners(text: &mut Text, status: &Status) {
             ("untrusted-proxy", CloseReason::ProxyUntrusted),
         ];
         let kinds = kinds.into_iter().map(|(kind, reason)| (kind, row.ended_as(reason)));
-        let kinds = kinds.chain([("datagram", row.dropped_datagrams_total)]);
+        let kinds = kinds.chain([
+            ("datagram", row.dropped_datagrams_total),
+            ("client-sessions", row.refused_sessions_total),
+            ("client-rate", row.refused_rate_total),
+            ("client-table", row.refused_table_total),
+        ]);
         let kinds = kinds.filter(|(_, count)| *count > 0);
         kinds.map(|(kind, count)| (labels.with("kind", &kind), count)).collect::<Vec<_>>()
     });

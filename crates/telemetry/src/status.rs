@@ -116,6 +116,12 @@ pub struct ListenerRow {
     pub ended_total: Vec<EndedRow>,
     /// Datagrams that no flow could begin with.
     pub dropped_datagrams_total: u64,
+    /// Clients refused because they had as many sessions as their limit allows.
+    pub refused_sessions_total: u64,
+    /// Clients refused because they began sessions faster than their limit allows.
+    pub refused_rate_total: u64,
+    /// Clients refused because the table of clients was full.
+    pub refused_table_total: u64,
     /// Bytes from clients to backends.
     pub sent_bytes_total: u64,
     /// Bytes from backends to clients.

@@ -96,6 +96,8 @@ pub enum CloseReason {
     NoSocket,
     /// No data arrived for `idle-timeout`.
     IdleTimeout,
+    /// The client had sent nothing, and no data arrived for `first-byte-timeout`.
+    FirstByteTimeout,
     /// One side had finished, and no data arrived from the other for `half-close-timeout`.
     HalfCloseTimeout,
     /// Its backend went down, and the pool ends such sessions.
@@ -124,7 +126,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -142,6 +144,7 @@ impl CloseReason {
         Self::BackendTlsFailed,
         Self::NoSocket,
         Self::IdleTimeout,
+        Self::FirstByteTimeout,
         Self::HalfCloseTimeout,
         Self::BackendDown,
         Self::Admin,
@@ -178,6 +181,7 @@ impl CloseReason {
             Self::BackendTlsFailed => "backend-tls-failed",
             Self::NoSocket => "no-socket",
             Self::IdleTimeout => "idle-timeout",
+            Self::FirstByteTimeout => "first-byte-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::BackendDown => "backend-down",
             Self::Admin => "admin",

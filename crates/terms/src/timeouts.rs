@@ -22,6 +22,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Silence in both directions after which a session ends. Default: never.
     pub idle: Option<Duration>,
+    /// Silence after which a session ends whose client has never sent anything. Default: never.
+    pub first_byte: Option<Duration>,
     /// Silence after which a session ends whose client has finished. Default 10 min.
     pub half_close: Option<Duration>,
     /// Silence after which a session ends whose backend has finished. Default 10 min. The classics
@@ -45,6 +47,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             idle: None,
+            first_byte: None,
             half_close: Some(Duration::from_secs(600)),
             backend_half_close: Some(Duration::from_secs(600)),
             linger: Duration::from_secs(5),

@@ -117,6 +117,7 @@ impl BalanceProxy {
             linger: default.linger,
             keep_alive: default.keep_alive,
             user_timeout: default.user_timeout,
+            first_byte: default.first_byte,
             shutdown: None,
         };
         let listener = Listener {
@@ -127,6 +128,7 @@ impl BalanceProxy {
             pool: pool.name.clone(),
             sessions_max: None,
             connecting_max: None,
+            clients: Default::default(),
             timeouts,
             flows: FlowRules::default(),
             source,

@@ -50,6 +50,7 @@ impl PenSettings {
             pool: Pool::DEFAULT_NAME.to_owned(),
             sessions_max: Some(at_least_one(self.conn_max)),
             connecting_max: Some(at_least_one(self.pending_max)),
+            clients: Default::default(),
             timeouts: self.timeouts(),
             flows: FlowRules::default(),
             source,
@@ -171,6 +172,7 @@ impl PenSettings {
             linger: default.linger,
             keep_alive: default.keep_alive,
             user_timeout: default.user_timeout,
+            first_byte: default.first_byte,
             shutdown: at_once,
         }
     }
@@ -186,6 +188,7 @@ fn for_datagrams(listener: Listener) -> Listener {
     Listener {
         binds: binds.collect(),
         connecting_max: None,
+        clients: Default::default(),
         tls: None,
         timeouts: Timeouts { shutdown, ..Timeouts::default() },
         flows: FlowRules { timeout: idle.unwrap_or(FLOW_TIMEOUT), ..FlowRules::default() },

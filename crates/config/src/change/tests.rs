@@ -64,6 +64,7 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
         starttls: bit(6).then_some(Starttls::Postgresql),
         sessions_max: bit(3).then_some(5),
         connecting_max: None,
+        clients: Default::default(),
         flows: FlowRules::default(),
         timeouts: Timeouts { connect: Duration::from_secs(seed.into()), ..Timeouts::default() },
         source: if bit(5) { Source::Client } else { Source::System },

@@ -431,6 +431,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Factor
             | Shape::Share
             | Shape::Interface
+            | Shape::ClientLimits
             | Shape::Address
             | Shape::Socket
             | Shape::Probe

@@ -131,6 +131,9 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::Factor => assert!(takes("1.25") && !takes("1"), "{}", key.name),
             Shape::Share => assert!(takes("50%") && !takes("50"), "{}", key.name),
             Shape::Interface => assert!(takes("vip.0") && !takes("a/b"), "{}", key.name),
+            Shape::ClientLimits => {
+                assert!(takes("sessions=1,rate=5/s") && !takes("sessions=0"), "{}", key.name);
+            }
             Shape::Address => assert!(takes("::1") && !takes("localhost"), "{}", key.name),
             Shape::Socket => {
                 assert!(takes("[::1]:80") && takes("80") && !takes("::1"), "{}", key.name);

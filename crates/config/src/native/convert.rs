@@ -135,9 +135,11 @@ impl NativeArgs {
             shared_port: self.share_port,
             sessions_max: self.max_sessions,
             connecting_max: self.max_connecting,
+            clients: self.client_limits,
             timeouts: Timeouts {
                 connect: self.connect_timeout.0,
                 idle: self.idle_timeout.0,
+                first_byte: self.first_byte_timeout.0,
                 half_close: self.half_close_timeout.0,
                 backend_half_close: self
                     .backend_half_close_timeout

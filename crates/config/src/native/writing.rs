@@ -11,7 +11,7 @@ use crate::{
     Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
     PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
-use balancing::{FailoverScope, Percent, Thin};
+use balancing::{ClientLimits, FailoverScope, Percent, Thin};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -140,6 +140,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
     let Listener {
         sessions_max,
         connecting_max,
+        clients,
         shared_port,
         timeouts,
         flows,
@@ -160,6 +161,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
     } = listener;
     to.number("max-sessions", *sessions_max);
     to.number("max-connecting", *connecting_max);
+    to.option("client-limits", *clients, ClientLimits::default(), |it| it.to_string());
     to.flag("share-port", *shared_port);
     times(to, timeouts);
     flow_rules(to, flows);
@@ -212,6 +214,7 @@ fn times(to: &mut impl Options, times: &Timeouts) {
         linger,
         keep_alive,
         user_timeout,
+        first_byte,
         shutdown,
     } = times;
     let default = Timeouts::default();
@@ -220,6 +223,7 @@ fn times(to: &mut impl Options, times: &Timeouts) {
     let grace = |limit| Grace(limit).to_string();
     to.option("connect-timeout", *connect, default.connect, span);
     to.option("idle-timeout", *idle, default.idle, patience);
+    to.option("first-byte-timeout", *first_byte, default.first_byte, patience);
     to.option("half-close-timeout", *half_close, default.half_close, grace);
     to.option("backend-half-close-timeout", *backend_half_close, *half_close, grace);
     to.option("linger", *linger, default.linger, span);

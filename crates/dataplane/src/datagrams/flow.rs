@@ -26,6 +26,8 @@ use terms::{CloseReason, Instant, Phase};
 pub(super) struct Flow {
     pub number: u64,
     pub listener: Arc<Listener>,
+    /// Whether it counts as one of its client's sessions.
+    pub is_counted: bool,
     /// What has passed.
     pub seen: relay::Flow,
     /// The backend, and the socket towards it.
@@ -61,6 +63,7 @@ impl Flow {
         Self {
             number,
             listener,
+            is_counted: false,
             seen: relay::Flow::new(now),
             lease: None,
             upstream: None,

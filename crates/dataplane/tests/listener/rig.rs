@@ -38,6 +38,7 @@ pub fn settings() -> Settings {
         },
         sessions_max: None,
         connecting_max: None,
+        clients: Default::default(),
         source: Source::System,
         splice: SpliceMode::Auto,
         cut: Cut::Reset,

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""tcp_flood.py BINARY [COUNT]: what connections of very many clients cost, with and without limits of each.
+
+Needs root, for two network namespaces that are removed at the end. COUNT clients (1,000,000), each with an address of
+its own, connect to a listener of BINARY and reset the connection, while another client exchanges a byte on a session
+that was there before. Without clients, with them, and with --client-limits as well, prints the round-trip times on that
+session, the most memory that the process had, and what the listener has counted.
+"""
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+BALANCER, CLIENT = (f"evenkeel-flood-{role}-{os.getpid()}" for role in ("balancer", "client"))
+FLOODERS = 2
+
+BACKEND = """
+import socket, threading
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", 5301))
+s.listen(4096)
+def serve(c):
+    try:
+        while data := c.recv(10):
+            c.send(data)
+    except OSError:
+        pass
+    c.close()
+c, _ = s.accept()
+threading.Thread(target=serve, args=(c,)).start()
+while True:
+    c, _ = s.accept()
+    c.close()
+"""
+
+ESTABLISHED = """
+import socket, sys, time
+s = socket.create_connection(("192.0.2.254", 5300))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s.send(b"e"); s.recv(1)
+print("ready", flush=True)
+while line := sys.stdin.readline():
+    times, end = [], time.time() + float(line)
+    while time.time() < end:
+        before = time.perf_counter()
+        s.send(b"e")
+        s.recv(1)
+        times.append(time.perf_counter() - before)
+        time.sleep(0.002)
+    times.sort()
+    at = lambda share: times[int(len(times) * share)] * 1e6
+    print(f"{len(times)} exchanges, p50 {at(0.5):.0f} us, p99 {at(0.99):.0f} us", flush=True)
+"""
+
+FLOOD = """
+import socket, struct, sys, time
+first, count = int(sys.argv[1]), int(sys.argv[2])
+reset, start, failed = struct.pack("ii", 1, 0), time.time(), 0
+for i in range(first, first + count):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    s.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+    s.settimeout(1)
+    s.bind((socket.inet_ntoa(struct.pack("!I", 0x0A000001 + i)), 0))
+    try:
+        s.connect(("192.0.2.254", 5300))
+    except OSError:
+        failed += 1
+    s.close()
+print(f"{count} clients in {time.time() - start:.1f} s, {failed} not connected", flush=True)
+"""
+
+
+def ip(words):
+    subprocess.run(["ip", *words.split()], check=True)
+
+
+def start(namespace, *command, **options):
+    return subprocess.Popen(["ip", "netns", "exec", namespace, *command], **options)
+
+
+def set_up():
+    for namespace in (BALANCER, CLIENT):
+        ip(f"netns add {namespace}")
+        ip(f"-n {namespace} link set lo up")
+    ip(f"-n {CLIENT} link add eth0 type veth peer name client netns {BALANCER}")
+    for namespace, device, host in ((CLIENT, "eth0", 1), (BALANCER, "client", 254)):
+        ip(f"-n {namespace} address add 192.0.2.{host}/24 dev {device}")
+        ip(f"-n {namespace} link set {device} up")
+    ip(f"-n {BALANCER} route add 10.0.0.0/8 via 192.0.2.1")
+    ip(f"-n {CLIENT} route add local 10.0.0.0/8 dev lo")  # every address is its own
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
+
+
+def refused(runtime):
+    """What the listener has counted."""
+    path = next(os.path.join(runtime, it) for it in os.listdir(runtime) if it.endswith(".sock"))
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(path)
+        admin.sendall(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: admin.recv(65536), b""))
+    listener = json.loads(answer.split(b"\r\n\r\n", 1)[1])["listeners"][0]
+    return {key: listener[key] for key in listener if key.startswith(("refused_", "sessions_total"))}
+
+
+def measure(binary, count, options, title):
+    running, runtime = [], tempfile.TemporaryDirectory()
+    try:
+        running.append(start(BALANCER, sys.executable, "-c", BACKEND))
+        time.sleep(0.5)
+        environment = dict(os.environ, EVENKEEL_RUNTIME_DIR=runtime.name)
+        command = [binary, "0.0.0.0:5300", "127.0.0.1:5301", "--log-sessions", "none", *options]
+        evenkeel = start(BALANCER, *command, env=environment, stderr=subprocess.DEVNULL)
+        running.append(evenkeel)
+        time.sleep(1.5)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        established = start(CLIENT, sys.executable, "-c", ESTABLISHED, **pipes)
+        running.append(established)
+        established.stdout.readline()
+        before = most = resident(evenkeel.pid)
+        share = count // FLOODERS
+        flood = [
+            start(CLIENT, sys.executable, "-c", FLOOD, str(it * share), str(share)) for it in range(FLOODERS) if share
+        ]
+        running += flood
+        while True:
+            print("3" if flood else "5", file=established.stdin, flush=True)
+            line = established.stdout.readline().strip()
+            most = max(most, resident(evenkeel.pid))
+            print(f"{title}: {line}", flush=True)
+            if all(it.poll() is not None for it in flood):
+                break
+        print(f"{title}: resident kB {before} before, {most} at most; {refused(runtime.name)}", flush=True)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+        runtime.cleanup()
+
+
+def main(binary, count=1_000_000):
+    try:
+        set_up()
+        limits = ["--client-limits", "sessions=20,rate=20/s"]
+        measure(binary, 0, [], "no clients")
+        measure(binary, min(count, 100_000), [], "clients, no limits")
+        measure(binary, count, limits, "clients and limits")
+    finally:
+        for namespace in (BALANCER, CLIENT):
+            subprocess.run(["ip", "netns", "del", namespace])
+
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit(__doc__)
+    main(sys.argv[1], *map(int, sys.argv[2:]))
