@@ -99,7 +99,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l flow-timeout -d 'End 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l requests -d 'Begin another flow after N datagrams of a client; 1 spreads them' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l responses -d 'End a flow after N answers to each datagram from its client: 1 for DNS' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l retry-after -d 'Send a flow\'s datagrams to the next backend if no answer comes for this long [default: never]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may go on after TERM or INT; 0 cuts them, never waits' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address for connections to backends' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l send-proxy -d 'Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or v2-unique-id-crc32c' -r -f -a "v1\t''
 v2\t''
@@ -112,28 +112,28 @@ never\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l cut -d 'What peers see when a session is cut: reset or close' -r -f -a "reset\t''
 close\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l workers -d 'Number of threads that relay data [default: one per available core]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l spin -d 'Poll this long before sleeping: lower latency, more CPU; 0 disables this' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l spin -d 'Poll this long before sleeping: less latency, more CPU' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pid-file -d 'Write the process id to this file' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user -d 'Change to this user once listening' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l root -d 'Change the root directory (chroot) before changing to the user' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember commands, failed backends and addresses over restarts, in this directory; none disables this [default: $STATE_DIRECTORY, if a service manager has set it]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Path of the admin socket [default: a file in the runtime directory]' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json (on standard error, or in syslog with --daemon)' -r -f -a "text\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json' -r -f -a "text\t''
 json\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-sessions -d 'Which ends of sessions are logged: all, problems (those that did not end in order) or none' -r -f -a "all\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-sessions -d 'Which ends of sessions to log: all, problems or none' -r -f -a "all\t''
 problems\t''
 none\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-file -d 'Log to this file, which the signal USR1 has opened again' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics -d 'Serve metrics for Prometheus by HTTP at this address, or at this port of 127.0.0.1' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics-detail -d 'How much metrics say about backends: backend (all), pool (only sums), or auto, which leaves out histograms with more than 500 backends, and everything with more than 5000' -r -f -a "auto\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics -d 'Serve Prometheus metrics at this address, or port of 127.0.0.1' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics-detail -d 'How much metrics say about backends: backend (all), pool (sums), or auto, which depends on their number' -r -f -a "auto\t''
 backend\t''
 pool\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l ready-interface -d 'Make this network interface, whose carrier says whether clients should be sent here, for keepalived, BIRD and the like (needs CAP_NET_ADMIN)' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pre-stop -d 'Go on accepting clients for this long after saying that the instance shuts down [default: 1s with --ready-interface, else 0s]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l ready-interface -d 'Make an interface that has a carrier while ready, for keepalived' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pre-stop -d 'How long to accept clients after a shutdown was announced [default: 1s with --ready-interface, else 0s]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the configuration that this command line means, and exit: as a full command line (line, the default) or as a file (toml)' -r -f -a "line\t''
 toml\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l no-last-resort -d 'Refuse clients when all backends have failed'
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l essential -d 'Say that this instance is ready only while a backend of this pool is available'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l essential -d 'Not ready unless a backend of this pool is available'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l auto-disable -d 'Disable a failed backend until `evenkeel ctl enable` enables it'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l affinity-count-only -d 'Only count the sessions of remembered clients; choose as for new ones'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l share-port -d 'Share the port with other processes; the kernel distributes clients'

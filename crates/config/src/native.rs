@@ -87,7 +87,7 @@ pub struct NativeArgs {
     /// Refuse clients when all backends have failed
     #[arg(long, help_heading = CHOOSING)]
     pub no_last_resort: bool,
-    /// Say that this instance is ready only while a backend of this pool is available
+    /// Not ready unless a backend of this pool is available
     #[arg(long, help_heading = CHOOSING)]
     pub essential: bool,
     /// What to try after a backend has failed: whole-tier, later-tiers or nothing
@@ -276,7 +276,7 @@ pub struct NativeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = FLOWS)]
     pub retry_after: Option<Span>,
 
-    /// How long sessions may continue after TERM or INT; 0 cuts them at once, never waits for all
+    /// How long sessions may go on after TERM or INT; 0 cuts them, never waits
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = TIMES)]
     pub shutdown_timeout: Deadline,
 
@@ -305,7 +305,7 @@ pub struct NativeArgs {
     /// Number of threads that relay data [default: one per available core]
     #[arg(long, value_name = "N", value_parser = parse_workers, help_heading = RELAYING)]
     pub workers: Option<usize>,
-    /// Poll this long before sleeping: lower latency, more CPU; 0 disables this
+    /// Poll this long before sleeping: less latency, more CPU
     #[arg(long, value_name = "TIME", default_value = "0s", help_heading = RELAYING)]
     pub spin: Span,
 
@@ -329,30 +329,29 @@ pub struct NativeArgs {
     /// Path of the admin socket [default: a file in the runtime directory]
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub admin: Option<PathBuf>,
-    /// Format of the log: text or json (on standard error, or in syslog with --daemon)
+    /// Format of the log: text or json
     #[arg(long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     #[arg(value_parser = LogFormat::parser(), help_heading = PROCESS)]
     pub log_format: LogFormat,
-    /// Which ends of sessions are logged: all, problems (those that did not end in order) or none
+    /// Which ends of sessions to log: all, problems or none
     #[arg(long, value_name = "WHICH", default_value = "all", hide_possible_values = true)]
     #[arg(value_parser = LogSessions::parser(), help_heading = PROCESS)]
     pub log_sessions: LogSessions,
     /// Log to this file, which the signal USR1 has opened again
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub log_file: Option<PathBuf>,
-    /// Serve metrics for Prometheus by HTTP at this address, or at this port of 127.0.0.1
+    /// Serve Prometheus metrics at this address, or port of 127.0.0.1
     #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = PROCESS)]
     pub metrics: Option<SocketAddr>,
-    /// How much metrics say about backends: backend (all), pool (only sums), or auto, which leaves
-    /// out histograms with more than 500 backends, and everything with more than 5000
+    /// How much metrics say about backends: backend (all), pool (sums), or auto, which depends on
+    /// their number
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = MetricsDetail::parser(), help_heading = PROCESS)]
     pub metrics_detail: MetricsDetail,
-    /// Make this network interface, whose carrier says whether clients should be sent here, for
-    /// keepalived, BIRD and the like (needs CAP_NET_ADMIN)
+    /// Make an interface that has a carrier while ready, for keepalived
     #[arg(long, value_name = "NAME", value_parser = parse_interface, help_heading = PROCESS)]
     pub ready_interface: Option<String>,
-    /// Go on accepting clients for this long after saying that the instance shuts down
+    /// How long to accept clients after a shutdown was announced
     /// [default: 1s with --ready-interface, else 0s]
     #[arg(long, value_name = "TIME", help_heading = PROCESS)]
     pub pre_stop: Option<Span>,

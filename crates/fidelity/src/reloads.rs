@@ -1,7 +1,7 @@
 //! Reloads a proxy's configuration again and again under load: no client may notice.
 //!
 //! `plan` makes random configurations, `proxy` starts, reloads and measures Evenkeel, HAProxy or
-//! nginx, and the load is in [`clients`]. Turns, limits and refused files are Evenkeel's only: the
+//! nginx, and the load is in `clients`. Turns, limits and refused files are Evenkeel's only: the
 //! others begin anew with each reload.
 
 mod admin;

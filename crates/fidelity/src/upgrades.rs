@@ -1,7 +1,7 @@
 //! Upgrades a proxy again and again under load: no client may notice.
 //!
 //! `proxy` starts, upgrades and measures Evenkeel, HAProxy or nginx. The load is in
-//! [`clients`](crate::clients), `interactive` and `special`; `lives` compares the log with what the
+//! `clients`, `interactive` and `special`; `lives` compares the log with what the
 //! clients have seen. The delicate kinds of sessions are for Evenkeel only: the others fail them
 //! without an upgrade.
 
