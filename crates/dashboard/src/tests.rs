@@ -70,7 +70,7 @@ fn status(pid: u32) -> Status {
             pool("web", json!([web, spare])),
             pool("db", json!([databases])),
         ],
-        "departed_listeners": [], "departed_backends": [],
+        "departed_listeners": [], "departed_backends": [], "names": [],
     });
     serde_json::from_value(status).unwrap()
 }

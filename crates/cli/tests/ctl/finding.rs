@@ -79,7 +79,7 @@ fn what_an_answer_says_does_not_reach_the_terminal_raw() {
         std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
         let body = concat!(
             r#"{"version":"\u001b[2J","pid":1,"uptime_seconds":0,"#,
-            r#""shutting_down":false,"revision":1,"workers":[],"listeners":[],"departed_listeners":[],"departed_backends":[],"pools":[]}"#
+            r#""shutting_down":false,"revision":1,"workers":[],"listeners":[],"departed_listeners":[],"departed_backends":[],"names":[],"pools":[]}"#
         );
         let length = body.len();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");

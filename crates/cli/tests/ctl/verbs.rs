@@ -99,6 +99,7 @@ fn status_and_sessions_as_json() {
         "unconfirmed_seconds": null,
         "departed_listeners": [],
         "departed_backends": [],
+        "names": [],
         "workers": [{ "sessions": 1 }],
         "listeners": [{
             "name": "main",
@@ -114,6 +115,9 @@ fn status_and_sessions_as_json() {
             "dropped_datagrams_total": 0,
             "sent_bytes_total": 0,
             "received_bytes_total": 2,
+            "refused_rate_total": 0,
+            "refused_sessions_total": 0,
+            "refused_table_total": 0,
             "retransmits_total": 0,
             "lifetime": null,
             "rtt": null,

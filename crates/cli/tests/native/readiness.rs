@@ -128,8 +128,9 @@ impl Pair {
     }
 
     fn start(&self, machine: usize, options: &str) -> Program {
-        let words =
-            format!("80 127.0.0.1:9000 --ready-interface ekready --log-sessions none {options}");
+        let words = format!(
+            "80 127.0.0.1:9000 --ready-interface ekready --log-sessions none --shutdown-timeout 1s {options}"
+        );
         self.segment.within(MACHINES[machine], || self.places[machine].native(&words))
     }
 
