@@ -352,7 +352,7 @@ pub fn return_large_blocks() {
 }
 
 /// Returns memory to the system that only rare work, such as the start, has needed: freed memory
-/// that the allocator has kept, and the pages of the program's code and constants. The pages that
+/// that the allocator has kept, and the pages of code and constants, also of libraries. Those that
 /// are still used are mapped again from the page cache.
 pub fn release_idle_memory() {
     #[cfg(target_env = "gnu")]
@@ -366,11 +366,13 @@ pub fn release_idle_memory() {
 
 fn release_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let program = std::env::current_exe().unwrap_or_default();
-    let Some(program) = program.to_str() else { return };
-    for line in maps.lines().filter(|line| line.ends_with(program)) {
+    for line in maps.lines() {
         let mut words = line.split_ascii_whitespace();
         let (range, access, offset) = (words.next(), words.next(), words.next());
+        // After the device and the inode. Other mappings have no path, or a name such as [vdso].
+        if !words.nth(2).is_some_and(|path| path.starts_with('/')) {
+            continue;
+        }
         // Constants lie at the file's beginning. What follows the code is read-only, too, but was
         // written when the program was loaded.
         let is_untouched = access == Some("r-xp")
@@ -381,9 +383,9 @@ fn release_code() {
             && let (Some(start), Some(end)) = (parse(start), parse(end))
         {
             let pages = std::ptr::without_provenance_mut(start);
-            // SAFETY: the range is this program's own code or constants as the kernel has just
-            // listed them: a private mapping of its file that is never written, since position
-            // independent programs have no relocations in either. Dropped pages are read from the
+            // SAFETY: the range is code or constants of this program or of a library as the kernel
+            // has just listed them: a private mapping of a file that is never written, since
+            // position independent programs have no relocations in either. Dropped pages are read from the
             // file again, with the same content, as soon as they are used.
             let _ = unsafe {
                 rustix::mm::madvise(pages, end - start, rustix::mm::Advice::LinuxDontNeed)
