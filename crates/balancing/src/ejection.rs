@@ -30,7 +30,6 @@ use terms::{BackendId, Instant};
 #[derive(Debug, Default)]
 pub struct Ejector {
     records: BTreeMap<BackendId, Record>,
-    /// Whether there was something to do in the last turn, so that something may have to be undone.
     was_needed: bool,
 }
 
@@ -79,20 +78,21 @@ pub enum QualityChange {
 /// Why a backend is ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complaint {
-    /// So many sessions failed, of so many.
+    /// The number of sessions that failed, and of all.
     Failed(u64, u64),
-    /// Sessions waited so long for their answers, and those of other backends so long.
+    /// How long sessions waited for their answers, and how long at other backends.
     Slow(Duration, Duration),
 }
 
-/// The time that the sessions have to be in by which a backend is judged.
+/// A backend is judged by the sessions of this last period.
 const WINDOW: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_secs(1);
-/// A backend with fewer sessions than that in the window is not judged.
+/// A backend with fewer sessions in the window is not judged.
 const SESSIONS_LEAST: u64 = 20;
-/// Likewise if it was ejected not long ago.
+/// The same for a backend that was ejected recently.
 const SESSIONS_LEAST_AGAIN: u64 = 5;
-/// Slow is at least so many times what is usual in the tier, and so much more than that.
+/// A backend is slow if its sessions wait more than this many times as long as is usual in the tier,
+/// and longer than is usual by more than the excess.
 const SLOW_FACTOR: u32 = 3;
 const SLOW_EXCESS: Duration = Duration::from_millis(50);
 const LENGTH_LEAST: Duration = Duration::from_secs(1);
@@ -108,10 +108,10 @@ pub(crate) fn length(limits: &HealthLimits, times: u32) -> Duration {
 }
 
 impl Ejector {
-    /// Whether [`Self::turn`] has anything to do for these pools, or had until now.
+    /// Whether there was something to do in the last turn, so that something may have to be undone.
     #[must_use]
-    pub fn is_needed<'a>(&self, mut pools: impl Iterator<Item = &'a Pool>) -> bool {
-        self.was_needed || pools.any(|it| it.eject_most.is_some() || it.thin.is_some())
+    pub fn was_needed(&self) -> bool {
+        self.was_needed
     }
 
     /// Looks at all pools, each with whether its backends are probed, and returns what has changed,
@@ -125,7 +125,7 @@ impl Ejector {
         let (mut changes, mut before) = (Vec::new(), std::mem::take(&mut self.records));
         for (place, (pool, is_probed)) in pools.enumerate() {
             let mut note = |change| changes.push((place, change));
-            self.was_needed |= pool.eject_most.is_some() || pool.thin.is_some();
+            self.was_needed |= pool.is_judged();
             for (number, tier) in pool.tiers.iter().enumerate() {
                 match pool.eject_most {
                     Some(most) => {

@@ -60,6 +60,12 @@ pub enum Thin {
 }
 
 impl Pool {
+    /// Whether anything is to come of how well its backends serve sessions.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        self.eject_most.is_some() || self.thin.is_some()
+    }
+
     /// Takes a place at the next backend to try; `None` if none is left.
     ///
     /// Call it for a new session, and again after each reported failure. No backend is offered

@@ -49,7 +49,7 @@ impl Beacon {
         Ok(Self { interface: name.map(make).transpose()?, is_ready: None })
     }
 
-    /// Whether anybody is told.
+    /// Whether there is an interface.
     pub fn is_lit(&self) -> bool {
         self.interface.is_some()
     }

@@ -37,6 +37,8 @@ pub struct Instance {
     pub(crate) ids: Ids,
     /// One for each pool of the configuration, in the same order.
     pub(crate) pools: Vec<Arc<Pool>>,
+    /// Whether the [`Ejector`](balancing::Ejector) has something to do for any of the pools.
+    pub(crate) has_judged_pools: bool,
     /// The places of the pools there, by name.
     pub(crate) places: HashMap<String, usize>,
     /// One for each listener of the configuration, in the same order.
@@ -102,6 +104,7 @@ impl Instance {
         let mut instance = Self {
             plane,
             given,
+            has_judged_pools: pools.iter().any(Pool::is_judged),
             places: places(&config),
             config,
             ids,

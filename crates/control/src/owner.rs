@@ -311,7 +311,7 @@ impl Owner {
 
     /// Whether [`Self::watch_quality`] is to be called now and then.
     pub fn watches_quality(&self) -> bool {
-        self.ejector.is_needed(self.instance.pools.iter().map(|it| &**it))
+        self.instance.has_judged_pools || self.ejector.was_needed()
     }
 
     /// Looks at what sessions have come to, and ejects backends whose sessions fail.

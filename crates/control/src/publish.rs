@@ -77,6 +77,7 @@ impl Instance {
         let state = Before::new(&before, &self.pools, departed, found, workers, certificates);
         let (pools, removed) = (state.next_pools(&self.config.pools), state.without(&ids));
         (self.pools, self.places) = (pools, places(&self.config));
+        self.has_judged_pools = self.pools.iter().any(|pool| pool.is_judged());
         self.probes.update(&self.config, self.pools.iter().map(|it| &**it));
         let running = std::mem::take(&mut self.listeners);
         let mut running: HashMap<_, _> =

@@ -2,9 +2,8 @@
 
 use crate::beacon::NotReady;
 use crate::instance::Instance;
-use crate::status::health;
-use balancing::{AdminState, Pool};
-use telemetry::Health;
+use crate::summary::Backends;
+use balancing::Pool;
 use terms::Instant;
 
 impl Instance {
@@ -29,9 +28,5 @@ impl Instance {
 
 /// Whether any backend of the pool is available.
 fn can_serve(pool: &Pool, now: Instant) -> bool {
-    pool.backends().any(|(_, _, backend)| {
-        let health = health(backend, &pool.health, now);
-        backend.state.admin() == AdminState::Enabled
-            && matches!(health, Health::Unknown | Health::Healthy | Health::Probation)
-    })
+    pool.backends().any(|(_, _, backend)| Backends::of(backend, &pool.health, now).available > 0)
 }

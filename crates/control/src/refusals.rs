@@ -14,7 +14,7 @@ pub(crate) struct Refusals {
     silent: u64,
 }
 
-/// In so much time, so many lines are written.
+/// At most this many lines are written in each period.
 const PERIOD: Duration = Duration::from_secs(10);
 const LINES_MAX: u32 = 20;
 

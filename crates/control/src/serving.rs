@@ -49,7 +49,7 @@ pub(crate) struct Serving {
     looks: Interval,
     /// When the ready interface is brought up to date, whatever happens.
     ready_looks: Option<Interval>,
-    /// Whether a command has asked for the shutdown that follows.
+    /// Whether a command has asked to shut down, or not to wait any longer before that.
     is_ending: bool,
 }
 
@@ -186,23 +186,26 @@ impl Serving {
             if let Some(number) = self.turn().await {
                 let fields = [("signal", Value::Count(number as u64))];
                 self.owner.note(Level::Info, "signal received, shutting down", &fields);
-                self.withdraw().await;
-                self.keep_last().await;
-                self.owner.shut_down();
+                self.shut_down().await;
                 return match exit {
                     Exit::Status => Ending::Status(0),
                     Exit::Signal => Ending::Signal(number),
                 };
             }
-            if std::mem::take(&mut self.is_ending) {
-                self.withdraw().await;
-                self.keep_last().await;
-                self.owner.shut_down();
+            if self.is_ending {
+                self.shut_down().await;
             }
             if self.owner.instance.is_shutting_down() {
                 return Ending::Status(u8::from(self.owner.is_retired));
             }
         }
+    }
+
+    /// Stops listening, after `pre-stop`.
+    async fn shut_down(&mut self) {
+        self.withdraw().await;
+        self.keep_last().await;
+        self.owner.shut_down();
     }
 
     /// Says that the instance will shut down, and goes on serving until clients are sent elsewhere.
@@ -211,8 +214,9 @@ impl Serving {
         self.owner.is_withdrawn = true;
         // At once: the kernel passes changes of a carrier on only once a second.
         self.owner.beacon.put_out();
+        self.is_ending = false;
         let mut wait = pin!(sleep(self.owner.instance.config.process.pre_stop()));
-        while !self.owner.instance.is_shutting_down() {
+        while !self.is_ending && !self.owner.instance.is_shutting_down() {
             tokio::select! {
                 () = &mut wait => return,
                 signal = self.turn() => if signal.is_some() { return },
@@ -296,7 +300,7 @@ impl Serving {
         }
         if request.shuts_down() && !self.owner.instance.is_shutting_down() {
             let waits = !self.owner.instance.config.process.pre_stop().is_zero();
-            if waits && !self.owner.is_withdrawn && !self.owner.is_handing_over {
+            if waits && !self.owner.is_handing_over {
                 self.is_ending = true;
                 return self.owner.agree(request);
             }

@@ -2,9 +2,10 @@
 
 use crate::instance::Instance;
 use crate::status::health;
-use balancing::AdminState;
+use balancing::{AdminState, Backend, HealthLimits};
 use std::fmt;
 use telemetry::Health;
+use terms::Instant;
 
 /// How much there is of everything, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl Instance {
         for (config, pool) in self.config.pools.iter().zip(&self.pools) {
             let mut backends = Backends::default();
             for (_, _, backend) in pool.backends() {
-                backends.add(backend.state.admin(), health(backend, &pool.health, now));
+                backends.add_all(Backends::of(backend, &pool.health, now));
             }
             if backends.available == 0 {
                 summary.dead_pools.push(config.name.clone());
@@ -55,6 +56,13 @@ impl Instance {
 }
 
 impl Backends {
+    /// This one alone.
+    pub fn of(backend: &Backend, limits: &HealthLimits, now: Instant) -> Self {
+        let mut alone = Self::default();
+        alone.add(backend.state.admin(), health(backend, limits, now));
+        alone
+    }
+
     fn add(&mut self, admin: AdminState, health: Health) {
         let number = match (admin, health) {
             (AdminState::Disabled, _) => &mut self.disabled,

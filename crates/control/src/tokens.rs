@@ -2,10 +2,10 @@
 
 use config::Role;
 use std::hint::black_box;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+use sys::bounded_files::read_secrets;
 
 /// The tokens of a file.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Token {
 /// The number of characters that a token must have: of hexadecimal digits, these are 128 bits.
 const LENGTH_MIN: usize = 32;
 const LENGTH_MAX: usize = 512;
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 impl Tokens {
     /// Reads a file, which nobody but its owner may be able to read or write.
@@ -31,18 +31,10 @@ impl Tokens {
     /// # Errors
     /// Also if the file has lines of another form, or none.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let file = std::fs::File::open(path)?;
-        let mode = file.metadata()?.mode();
-        if mode & 0o077 != 0 {
-            let message = format!(
-                "its mode is {:03o}, so that others could use the tokens; chmod 600",
-                mode & 0o777
-            );
-            return Err(io::Error::new(ErrorKind::PermissionDenied, message));
-        }
-        let mut text = String::new();
-        file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-        Self::parse(&text).map_err(|why| io::Error::new(ErrorKind::InvalidData, why))
+        let bytes = read_secrets(path, FILE_BYTES_MAX)?;
+        let invalid = |why| io::Error::new(ErrorKind::InvalidData, why);
+        let text = String::from_utf8(bytes).map_err(|_| invalid("not UTF-8".to_owned()))?;
+        Self::parse(&text).map_err(invalid)
     }
 
     /// The tokens of a text. Messages never quote one.

@@ -29,6 +29,25 @@ pub fn read(path: &Path, bytes_max: usize, pipe_limit: Option<Duration>) -> io::
     }
 }
 
+/// Reads a regular file with secrets, of at most `bytes_max` bytes, which nobody but its owner may be
+/// able to read or write.
+///
+/// # Errors
+/// Also if others have access to it.
+pub fn read_secrets(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = unblocked().read(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let message = format!("its mode is {mode:03o}, so that others could use it; chmod 600");
+        return Err(io::Error::new(ErrorKind::PermissionDenied, message));
+    }
+    read_bounded(&file, bytes_max)
+}
+
 fn read_bounded(reader: impl Read, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
@@ -185,6 +204,26 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn secrets_are_read_only_where_nobody_else_can() {
+        let dir = Dir::new("secrets");
+        let path = dir.0.join("tokens");
+        fs::write(&path, "abc").unwrap();
+        for (mode, expected) in [
+            (0o600, "abc"),
+            (0o400, "abc"),
+            (0o640, "error: its mode is 640, so that others could use it; chmod 600"),
+            (0o602, "error: its mode is 602, so that others could use it; chmod 600"),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(text_of(read_secrets(&path, 3)), expected);
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(text_of(read_secrets(&path, 2)).contains("longer than the 2 bytes"));
+        // Nobody ever writes to it.
+        assert_eq!(text_of(read_secrets(&dir.fifo("fifo"), 3)), "error: not a regular file");
     }
 
     fn text_of(result: io::Result<Vec<u8>>) -> String {

@@ -2,10 +2,10 @@
 
 use super::frame::{self, FrameError};
 use super::protocol::{Froze, Kind, Old, OldEnd, OldStep};
-use super::record::{Batch, Counts, Described, Hello, Ready, Refusal, Rest, SessionRecord, Taken};
+use super::record::{Batch, Counts, Hello, Ready, Refusal, Rest, SessionRecord, Taken};
 use super::request::{Beginning, HandOver, Names};
 use crate::desk::{Answer, Desk, Request};
-use dataplane::{Mover, Moving, Portion, Staying};
+use dataplane::{Moving, Portion, Staying};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -107,7 +107,8 @@ struct Offer<'a> {
     /// The new process.
     peer: Option<i32>,
     hello: Option<Hello>,
-    begun: Option<Begun>,
+    /// What the owner gave at the beginning.
+    begun: Option<Beginning>,
     described_at: Instant,
     frozen: Vec<Moving>,
     /// Sessions that the new process cannot continue.
@@ -121,18 +122,6 @@ struct Offer<'a> {
     next_number: u64,
     /// Why it has failed.
     trouble: Option<String>,
-}
-
-/// What the owner gave at the beginning.
-struct Begun {
-    described: Described,
-    sockets: Vec<OwnedFd>,
-    admin: Option<OwnedFd>,
-    ready_interface: Option<OwnedFd>,
-    mover: Mover,
-    names: Names,
-    /// How long sessions that cannot move may go on.
-    drain: Option<Duration>,
 }
 
 /// One pass through all sessions.
@@ -238,11 +227,8 @@ impl Offer<'_> {
         let begun = self.ask(|answer| HandOver::Begin(hello, answer))?;
         self.described_at = clock::now();
         match begun {
-            Ok(it) => {
-                let Beginning { described, sockets, admin, ready_interface, mover, names, drain } =
-                    it;
-                self.begun =
-                    Some(Begun { described, sockets, admin, ready_interface, mover, names, drain });
+            Ok(beginning) => {
+                self.begun = Some(beginning);
                 Ok(())
             }
             Err(reason) => {
@@ -352,7 +338,7 @@ impl Offer<'_> {
         self.ask(|answer| HandOver::Counts(number, answer))
     }
 
-    fn begun(&self) -> Result<&Begun, FrameError> {
+    fn begun(&self) -> Result<&Beginning, FrameError> {
         self.begun.as_ref().ok_or_else(gone)
     }
 
