@@ -7,18 +7,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use terms::{Address, Cut, Limit, ListenerId, Source, SpliceMode, Timeouts};
-use testing::{Network, skip_unless};
+use testing::{Network, or_skip};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn backends_see_the_addresses_of_clients() {
-    let network = Network::new();
-    let reason = network.as_ref().err().cloned().unwrap_or_default();
-    if skip_unless(network.is_ok(), &reason) {
-        return;
-    }
-    let network = network.unwrap();
+    let Some(network) = or_skip(Network::new()) else { return };
     for (address, backend, client) in [
         ("192.0.2.254:8080", "198.51.100.1:8080", "192.0.2.1"),
         ("[2001:db8:1::fe]:8080", "[2001:db8:2::1]:8080", "2001:db8:1::1"),

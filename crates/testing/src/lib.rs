@@ -15,6 +15,22 @@ pub use network::Network;
 pub use segment::Segment;
 pub use simulation::{Rng, sweep};
 
+/// What a test needs, or `None`, with the reason, if this machine cannot have it; see [`skip_unless`].
+///
+/// # Panics
+/// If the test must not be skipped.
+#[track_caller]
+#[must_use]
+pub fn or_skip<T>(made: Result<T, String>) -> Option<T> {
+    match made {
+        Ok(made) => Some(made),
+        Err(reason) => {
+            let _ = skip_unless(false, &reason);
+            None
+        }
+    }
+}
+
 /// Whether a test that needs something special must be skipped; says so. With
 /// `EVENKEEL_TEST_ALL=1` a skip is a failure.
 ///

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use terms::Instant;
 
-/// So many times in so many seconds: all of them at once, and then evenly (the generic cell rate
+/// A number of times in a period: all of them at once, and then evenly (the generic cell rate
 /// algorithm, ITU-T I.371).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

@@ -96,7 +96,7 @@ fn where_there_are_probes_a_client_is_not_the_trial() {
 
 #[test]
 fn a_thin_tier_refuses_or_ignores_health_and_says_so() {
-    for (option, stance, told) in [
+    for (option, stance, message) in [
         ("--refuse-below 60%", "refusing", "new sessions are refused"),
         ("--fail-open-below 60%", "fail-open", "health is ignored"),
     ] {
@@ -107,10 +107,10 @@ fn a_thin_tier_refuses_or_ignores_health_and_says_so() {
         assert_eq!(ask(&port), "a");
         place.ctl("quarantine 0.1 1h").check(0);
         let line = evenkeel.log.wait("too few backends are available");
-        assert!(line.contains(told) && line.contains("available=1 enabled=2"), "{line}");
+        assert!(line.contains(message) && line.contains("available=1 enabled=2"), "{line}");
         let text = place.ctl("status").check(0).stdout;
         assert!(
-            text.contains(&format!("too few backends of tier 0 are available: {told}")),
+            text.contains(&format!("too few backends of tier 0 are available: {message}")),
             "{text}"
         );
         assert_eq!(place.status()["pools"][0]["tiers"][0]["stance"], stance);

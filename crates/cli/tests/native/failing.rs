@@ -1,6 +1,8 @@
 //! Backends that cannot be reached, and shortages: what is whose fault, and who waits for what.
 
-use crate::support::{Backend, Client, End, Network, Place, Program, port, skip_unless, until};
+use crate::support::{
+    Backend, Client, End, Network, Place, Program, or_skip, port, skip_unless, until,
+};
 use rustix::process::{Signal, kill_process};
 use socket2::SockRef;
 use std::io::{Read, Write};
@@ -8,14 +10,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// `None`, with the reason told, where there can be none.
-#[track_caller]
-fn network() -> Option<Network> {
-    let network = Network::new();
-    let reason = network.as_ref().err().cloned().unwrap_or_default();
-    if skip_unless(network.is_ok(), &reason) { None } else { network.ok() }
-}
 
 /// Changes a setting of the kernel in the balancer's namespace.
 fn set(network: &Network, name: &str, value: &str) {
@@ -64,7 +58,7 @@ fn a_thousand_backends_that_fail_at_once_lead_to_the_last() {
 
 #[test]
 fn without_ipv6_its_backends_fail_and_others_serve() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     set(&network, "ipv6/conf/all/disable_ipv6", "1");
     names_itself(&network, "127.0.0.1:9001", "a");
     let place = Place::new();
@@ -87,7 +81,7 @@ fn ask_within(network: &Network, address: &str) -> String {
 
 #[test]
 fn want_of_ports_towards_one_backend_holds_up_nobody_else() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     set(&network, "ipv4/ip_local_port_range", "40000 40009");
     names_itself(&network, "127.0.0.1:9001", "a");
     names_itself(&network, "127.0.0.1:9002", "b");
@@ -127,7 +121,7 @@ fn want_of_ports_towards_one_backend_holds_up_nobody_else() {
 /// Linux connects a socket to itself where the port it is given is the one it connects to.
 #[test]
 fn a_backend_that_is_down_is_not_played_by_the_connection_itself() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     set(&network, "ipv4/ip_local_port_range", "40000 40000");
     let place = Place::new();
     let front = place.file("front");

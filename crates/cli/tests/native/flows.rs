@@ -1,8 +1,6 @@
 //! UDP: which backend serves a client, for how long, and what a dead backend means to it.
 
-use crate::support::{
-    Network, Place, Port, UdpBackend, UdpClient, has_ipv6, port, skip_unless, until,
-};
+use crate::support::{Network, Place, Port, UdpBackend, UdpClient, has_ipv6, or_skip, port, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -50,12 +48,7 @@ fn answers_come_from_the_address_asked() {
 
 #[test]
 fn answers_leave_a_bridge_from_the_address_asked() {
-    let network = Network::new();
-    let reason = network.as_ref().err().cloned().unwrap_or_default();
-    if skip_unless(network.is_ok(), &reason) {
-        return;
-    }
-    let network = network.unwrap();
+    let Some(network) = or_skip(Network::new()) else { return };
     for words in [
         "link add br0 type bridge",
         "address flush dev client",

@@ -177,7 +177,7 @@ fn serve(client: &Client) {
 
 const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 
-/// Neither balancer is told more than that a connect should succeed.
+/// Both balancers only check that a connect succeeds.
 const TCP: [&str; 2] = ["--probe", "tcp"];
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who asks whether clients should be sent here: `/readyz`, `evenkeel ready`, and those that follow
 //! the ready interface, such as keepalived and BIRD.
 
-use crate::support::{Backend, Place, Program, Segment, ask, port, skip_unless, until};
+use crate::support::{Backend, Place, Program, Segment, ask, or_skip, port, until};
 use rustix::process::Signal;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -82,7 +82,7 @@ fn an_interface_that_cannot_be_made_is_an_error() {
 }
 
 /// What a client reads until the end.
-fn tell(address: SocketAddr, time: Duration) -> std::io::Result<String> {
+fn read_all(address: SocketAddr, time: Duration) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, time)?;
     stream.set_read_timeout(Some(time))?;
     let mut text = String::new();
@@ -102,20 +102,14 @@ struct Pair {
 const MACHINES: [&str; 2] = ["a", "b"];
 
 impl Pair {
-    /// `None`, with the reason told, where there can be none.
+    /// `None` where there can be none; says why.
     #[track_caller]
     fn new(programs: &[&str]) -> Option<Self> {
         let has = |program: &&str| Command::new(program).arg("--version").output().is_ok();
         if let Some(missing) = programs.iter().find(|program| !has(program)) {
-            let _ = skip_unless(false, &format!("{missing} is not installed"));
-            return None;
+            return or_skip(Err(format!("{missing} is not installed")));
         }
-        let segment = Segment::new(&["client", "a", "b"]);
-        let reason = segment.as_ref().err().cloned().unwrap_or_default();
-        if skip_unless(segment.is_ok(), &reason) {
-            return None;
-        }
-        let segment = segment.ok()?;
+        let segment = or_skip(Segment::new(&["client", "a", "b"]))?;
         for machine in MACHINES {
             let listener = segment.within(machine, || TcpListener::bind("127.0.0.1:9000").unwrap());
             thread::spawn(move || {
@@ -142,8 +136,20 @@ impl Pair {
     /// Which machine answers, if one does.
     fn who(&self) -> Option<String> {
         let address = format!("{SHARED}:80").parse().unwrap();
-        let told = self.segment.within("client", || tell(address, Duration::from_secs(1)));
-        told.ok().filter(|it| !it.is_empty())
+        let answer = self.segment.within("client", || read_all(address, Duration::from_secs(1)));
+        answer.ok().filter(|it| !it.is_empty())
+    }
+
+    /// Stops the second instance, and expects the first one to serve and no client to fail.
+    #[track_caller]
+    fn check_planned_stop(&self, second: &mut Program) {
+        let busy = Busy::start(self);
+        second.signal(Signal::TERM);
+        assert_eq!(second.wait().code(), Some(0));
+        self.wait_for("a");
+        let seen = busy.stop();
+        println!("planned: {seen:?}");
+        assert_eq!(seen.failed, 0, "{seen:?}");
     }
 
     #[track_caller]
@@ -182,7 +188,7 @@ impl Busy {
             let mut seen = Seen { answered: 0, failed: 0, late: 0, gap: Duration::ZERO };
             let mut last = Instant::now();
             while !stopped.load(Relaxed) {
-                match tell(address, Duration::from_millis(100)) {
+                match read_all(address, Duration::from_millis(100)) {
                     Ok(text) if !text.is_empty() => {
                         seen.answered += 1;
                         seen.gap = seen.gap.max(last.elapsed());
@@ -239,14 +245,7 @@ fn keepalived_follows_the_interface() {
     instances[0] = Some(pair.start(0, ""));
     until("the first to be ready again", || ready(&pair.places[0]).0 == 0);
     assert_eq!(pair.who().as_deref(), Some("b"), "who has the address keeps it");
-    let busy = Busy::start(&pair);
-    let second = instances[1].as_mut().unwrap();
-    second.signal(Signal::TERM);
-    assert_eq!(second.wait().code(), Some(0));
-    pair.wait_for("a");
-    let seen = busy.stop();
-    println!("planned: {seen:?}");
-    assert_eq!(seen.failed, 0, "{seen:?}");
+    pair.check_planned_stop(instances[1].as_mut().unwrap());
 }
 
 #[test]
@@ -283,14 +282,7 @@ fn bird_follows_the_interface() {
     println!("killed: {:?}", busy.stop());
     instances[0] = Some(pair.start(0, ""));
     until("it to be announced again", || routes().contains(&path(0)));
-    let busy = Busy::start(&pair);
-    let second = instances[1].as_mut().unwrap();
-    second.signal(Signal::TERM);
-    assert_eq!(second.wait().code(), Some(0));
-    pair.wait_for("a");
-    let seen = busy.stop();
-    println!("planned: {seen:?}");
-    assert_eq!(seen.failed, 0, "{seen:?}");
+    pair.check_planned_stop(instances[1].as_mut().unwrap());
 }
 
 #[test]

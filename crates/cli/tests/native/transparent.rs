@@ -1,6 +1,6 @@
 //! `--transparent`: backends see their clients' own addresses.
 
-use crate::support::{Network, Place, Program, skip_unless};
+use crate::support::{Network, Place, Program, or_skip};
 use std::os::unix::fs::PermissionsExt;
 
 /// Listening address, backend, and the client's own address there.
@@ -14,20 +14,12 @@ const PATHS: [(&str, &str, &str); 3] = [
 /// What the log says when it cannot be.
 const UNUSABLE: &str = "cannot connect to backends from clients' addresses";
 
-/// `None`, with the reason told, where there can be none.
-#[track_caller]
-fn network() -> Option<Network> {
-    let network = Network::new();
-    let reason = network.as_ref().err().cloned().unwrap_or_default();
-    if skip_unless(network.is_ok(), &reason) { None } else { network.ok() }
-}
-
 fn start(network: &Network, place: &Place, words: &str) -> Program {
     network.within("balancer", || place.native(words))
 }
 
 fn check(options: &str) {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     for (listen, backend, client) in PATHS {
         network.tell_addresses(backend);
         let place = Place::new();
@@ -53,7 +45,7 @@ fn another_user_keeps_what_it_takes() {
 
 #[test]
 fn another_user_keeps_no_more_than_it_takes() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     let (listen, backend, client) = PATHS[0];
     network.tell_addresses(backend);
     let place = Place::new();
@@ -75,7 +67,7 @@ fn another_user_keeps_no_more_than_it_takes() {
 
 #[test]
 fn without_the_option_backends_see_the_balancer() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     let (listen, backend, _) = PATHS[0];
     network.tell_addresses(backend);
     let place = Place::new();
@@ -85,7 +77,7 @@ fn without_the_option_backends_see_the_balancer() {
 
 #[test]
 fn without_the_right_to_it_clients_are_served_and_one_line_says_so() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     let (listen, backend, _) = PATHS[0];
     network.tell_addresses(backend);
     let place = Place::new();
@@ -110,7 +102,7 @@ fn without_the_right_to_it_clients_are_served_and_one_line_says_so() {
 /// The privilege is gone once another user has the process, if nobody asked for it before.
 #[test]
 fn a_reload_that_would_need_the_right_to_it_is_refused_by_name() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     let (listen, backend, client) = PATHS[0];
     network.tell_addresses(backend);
     let place = Place::new();
@@ -139,7 +131,7 @@ fn a_reload_that_would_need_the_right_to_it_is_refused_by_name() {
 
 #[test]
 fn a_backend_of_the_other_family_sees_the_balancer() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     network.tell_addresses("[2001:db8:2::1]:8080");
     let place = Place::new();
     let words = "192.0.2.254:8080 [2001:db8:2::1]:8080 --transparent";

@@ -723,14 +723,20 @@ fn a_new_process_that_is_stopped_at_any_moment_costs_nobody_a_session() {
         clients.iter().for_each(|client| client.send("a"));
         newcomer.send("a");
         second.signal(Signal::CONT);
-        for client in clients.iter().chain([&newcomer]) {
-            client.expect("a");
-            client.send("b");
-            client.expect("b");
-            client.finish();
-            assert_eq!(client.end(), End::Eof, "nothing twice, after {moment} ms");
-        }
+        expect_once(clients.iter().chain([&newcomer]), moment);
         drop(talk(&port, "somebody listens"));
+    }
+}
+
+/// Expects of clients that have sent "a" that they get it once, and that their sessions go on.
+#[track_caller]
+fn expect_once<'a>(clients: impl IntoIterator<Item = &'a Client>, moment: u64) {
+    for client in clients {
+        client.expect("a");
+        client.send("b");
+        client.expect("b");
+        client.finish();
+        assert_eq!(client.end(), End::Eof, "nothing twice, after {moment} ms");
     }
 }
 
@@ -747,13 +753,7 @@ fn an_old_process_that_is_stopped_at_any_moment_costs_nobody_a_session() {
         clients.iter().for_each(|client| client.send("a"));
         thread::sleep(std::time::Duration::from_millis(100));
         first.signal(Signal::CONT);
-        for client in &clients {
-            client.expect("a");
-            client.send("b");
-            client.expect("b");
-            client.finish();
-            assert_eq!(client.end(), End::Eof, "nothing twice, after {moment} ms");
-        }
+        expect_once(&clients, moment);
         drop(talk(&port, "somebody listens"));
     }
 }

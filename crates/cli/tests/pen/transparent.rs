@@ -1,16 +1,9 @@
 //! `transparent`: servers see their clients' own addresses.
 
-use crate::support::{Network, PATIENCE, Place, Program, skip_unless, until};
+use crate::support::{Network, PATIENCE, Place, Program, or_skip, until};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
-
-#[track_caller]
-fn network() -> Option<Network> {
-    let network = Network::new();
-    let reason = network.as_ref().err().cloned().unwrap_or_default();
-    if skip_unless(network.is_ok(), &reason) { None } else { network.ok() }
-}
 
 /// Starts it in the balancer's place, and returns when it listens.
 fn start(network: &Network, port: u16, mut command: std::process::Command) -> Program {
@@ -26,7 +19,7 @@ fn start(network: &Network, port: u16, mut command: std::process::Command) -> Pr
 const UNUSABLE: &str = "transparent: connecting from our own address";
 
 fn check(options: &str) {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     for (listen, port, server, client) in [
         ("192.0.2.254:8080", 8080, "198.51.100.1:8080", "192.0.2.1"),
         ("[2001:db8:1::fe]:8081", 8081, "[2001:db8:2::1]:8081", "2001:db8:1::1"),
@@ -55,7 +48,7 @@ fn another_user_keeps_what_it_takes() {
 
 #[test]
 fn without_the_right_to_it_clients_are_served_and_one_message_says_so() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     network.tell_addresses("198.51.100.1:8080");
     let place = Place::new();
     std::fs::set_permissions(place.file(""), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -71,7 +64,7 @@ fn without_the_right_to_it_clients_are_served_and_one_message_says_so() {
 
 #[test]
 fn switched_on_and_off_while_it_runs() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     network.tell_addresses("198.51.100.1:8080");
     let place = Place::new();
     let control = place.file("control");
@@ -116,7 +109,7 @@ fn ask_by_datagram(network: &Network, address: &str) -> String {
 
 #[test]
 fn servers_of_udp_see_them_too() {
-    let Some(network) = network() else { return };
+    let Some(network) = or_skip(Network::new()) else { return };
     for user in ["root", "nobody"] {
         for (listen, server, client, balancer) in [
             ("192.0.2.254:53", "198.51.100.1:53", "192.0.2.1", "198.51.100.254"),

@@ -19,7 +19,7 @@ pub use datagrams::{UdpBackend, UdpClient};
 pub use manager::{Manager, pass, passing, start_with};
 pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
-pub use testing::{Mmdb, Network, Segment, skip_unless};
+pub use testing::{Mmdb, Network, Segment, or_skip, skip_unless};
 pub use tls::{Authority, Issued, TlsClient, TlsServer, certified};
 
 use fidelity::pattern::Pattern;
