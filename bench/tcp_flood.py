@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 
-BALANCER, CLIENT = (f"evenkeel-flood-{role}-{os.getpid()}" for role in ("balancer", "client"))
+from flood_network import BALANCER, CLIENT, ip, network, resident, start
+
 FLOODERS = 2
 
 BACKEND = """
@@ -75,31 +76,6 @@ print(f"{count} clients in {time.time() - start:.1f} s, {failed} not connected",
 """
 
 
-def ip(words):
-    subprocess.run(["ip", *words.split()], check=True)
-
-
-def start(namespace, *command, **options):
-    return subprocess.Popen(["ip", "netns", "exec", namespace, *command], **options)
-
-
-def set_up():
-    for namespace in (BALANCER, CLIENT):
-        ip(f"netns add {namespace}")
-        ip(f"-n {namespace} link set lo up")
-    ip(f"-n {CLIENT} link add eth0 type veth peer name client netns {BALANCER}")
-    for namespace, device, host in ((CLIENT, "eth0", 1), (BALANCER, "client", 254)):
-        ip(f"-n {namespace} address add 192.0.2.{host}/24 dev {device}")
-        ip(f"-n {namespace} link set {device} up")
-    ip(f"-n {BALANCER} route add 10.0.0.0/8 via 192.0.2.1")
-    ip(f"-n {CLIENT} route add local 10.0.0.0/8 dev lo")  # every address is its own
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/status") as status:
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
-
-
 def refused(runtime):
     """What the listener has counted."""
     path = next(os.path.join(runtime, it) for it in os.listdir(runtime) if it.endswith(".sock"))
@@ -147,15 +123,12 @@ def measure(binary, count, options, title):
 
 
 def main(binary, count=1_000_000):
-    try:
-        set_up()
+    with network():
+        ip(f"-n {CLIENT} route add local 10.0.0.0/8 dev lo")  # every address is its own
         limits = ["--client-limits", "sessions=20,rate=20/s"]
         measure(binary, 0, [], "no clients")
         measure(binary, min(count, 100_000), [], "clients, no limits")
         measure(binary, count, limits, "clients and limits")
-    finally:
-        for namespace in (BALANCER, CLIENT):
-            subprocess.run(["ip", "netns", "del", namespace])
 
 
 if __name__ == "__main__":

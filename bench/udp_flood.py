@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-BALANCER, CLIENT = (f"evenkeel-flood-{role}-{os.getpid()}" for role in ("balancer", "client"))
+from flood_network import BALANCER, CLIENT, network, resident, start
 
 BACKEND = """
 import socket
@@ -74,38 +74,16 @@ print(f"flood: {count} datagrams in {time.time() - start:.1f} s")
 """
 
 
-def ip(words):
-    subprocess.run(["ip", *words.split()], check=True)
-
-
-def start(namespace, *command, **options):
-    return subprocess.Popen(["ip", "netns", "exec", namespace, *command], **options)
-
-
-def set_up():
-    for namespace in (BALANCER, CLIENT):
-        ip(f"netns add {namespace}")
-        ip(f"-n {namespace} link set lo up")
-    ip(f"-n {CLIENT} link add eth0 type veth peer name client netns {BALANCER}")
-    for namespace, device, host in ((CLIENT, "eth0", 1), (BALANCER, "client", 254)):
-        ip(f"-n {namespace} address add 192.0.2.{host}/24 dev {device}")
-        ip(f"-n {namespace} link set {device} up")
-    ip(f"-n {BALANCER} route add 10.0.0.0/8 via 192.0.2.1")
-    lenient = "for f in all client; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done"
-    start(BALANCER, "sh", "-c", lenient).wait()
-
-
 def usage(pid):
-    with open(f"/proc/{pid}/status") as status:
-        resident = next(line for line in status if line.startswith("VmRSS")).split()[1]
-    return int(resident), len(os.listdir(f"/proc/{pid}/fd"))
+    return resident(pid), len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def main(binary, count=1_000_000, rate=20_000):
+def measure(binary, count, rate):
     running = []
     runtime = tempfile.TemporaryDirectory()
     try:
-        set_up()
+        lenient = "for f in all client; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done"
+        start(BALANCER, "sh", "-c", lenient).wait()
         running.append(start(BALANCER, sys.executable, "-c", BACKEND))
         environment = dict(os.environ, EVENKEEL_RUNTIME_DIR=runtime.name)
         command = [binary, "0.0.0.0:5300/udp", "127.0.0.1:5301"]
@@ -130,9 +108,12 @@ def main(binary, count=1_000_000, rate=20_000):
         for process in running:
             process.kill()
             process.wait()
-        for namespace in (BALANCER, CLIENT):
-            subprocess.run(["ip", "netns", "del", namespace])
         runtime.cleanup()
+
+
+def main(binary, count=1_000_000, rate=20_000):
+    with network():
+        measure(binary, count, rate)
 
 
 if __name__ == "__main__":
