@@ -177,6 +177,7 @@ BEYOND = {
     "quoted_range": "E008", "too_long_a_time": "E008", "port_range": "E014", "ipv4_digits": "E014",
     "ipv6_digits": "E014", "unknown_service": "E013", "bits_beyond": "E016", "no_listeners": "E022",
     "command_line": "E005", "line_without_backends": "E019", "number_in_operand": "E014",
+    "reject_by_discovery": "E014",
 }
 
 
@@ -236,7 +237,11 @@ class Generator:
         if rng.random() < 0.1:
             return "unix:/run/b%d" % rng.randrange(99)
         numbers = ["", ":100", ":-5:7", "::3", ":1:2:3:4", "::::-9"]
-        return "%s:%d%s" % (self.host(), rng.randrange(1, 65535), rng.choice(numbers))
+        host, numbers = self.host(), rng.choice(numbers)
+        if "." in host and host[0].isalpha() and rng.random() < 0.3:
+            return "srv:_db._tcp.%s%s" % (host, numbers) if rng.random() < 0.5 else "dns:%s:%d%s" % (
+                host, rng.randrange(1, 65535), numbers)
+        return "%s:%d%s" % (host, rng.randrange(1, 65535), numbers)
 
     def access(self):
         rng = self.rng
@@ -249,7 +254,9 @@ class Generator:
             return self.operand()
         table = {"to": "%s:%d" % (self.host(), rng.randrange(1, 65535))}
         table.update(subset(rng, BACKEND))
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
+            table["to"] = rng.choice(["dns:app.internal:8080", "srv:_db._tcp.internal"])
+        elif rng.random() < 0.3:
             table["name"] = "b%d" % self.next_port()
         if rng.random() < 0.2:
             table["access"] = self.access()
@@ -448,7 +455,7 @@ class Faults:
         if table is None or not isinstance(table["backends"], list):
             return False
         table["backends"].append(self.rng.choice(
-            ["a b:80", "a:1:2:3:4:5:6", "[::1:80", ":80", "", "a:80:x", "http://a:80", "*:80", "unix:run/a"]))
+            ["a b:80", "a:1:2:3:4:5:6", "[::1:80", ":80", "", "a:80:x", "dns:a.b:80:x", "srv:a b", "http://a:80", "*:80", "unix:run/a"]))
         return True
 
     def bind(self, file):
@@ -547,6 +554,9 @@ class Faults:
 
     def number_in_operand(self, file):
         return self.in_operand(file, ["a:1:9999999999", "a:1:2:-3", "a:1:2:3:-4"])
+
+    def reject_by_discovery(self, file):
+        return self.put(file, ["pool"], "reject", ["dns:app.internal:80", {"to": "srv:_db._tcp.internal"}])
 
     def unknown_service(self, file):
         return self.put(file, ["listener"], "bind", ["nosuchservice", "127.0.0.1:nosuchservice"])

@@ -175,14 +175,16 @@ const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcache
 
 /// The forms of strings that several keys share.
 fn strings() -> [(&'static str, String); 11] {
-    let host = r"(?!unix(:|$))([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])";
+    let name = "[A-Za-z0-9_][A-Za-z0-9_.-]*";
+    let host = format!(r"(?!unix(:|$))({name}|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])");
+    let host_port = format!("({host}|dns:{name})");
     let port = "[A-Za-z0-9_+-]";
+    let (srv, numbers) = (format!("srv:{name}"), r"(:(-?[0-9]+)?){0,4}");
     let address = r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)";
     let network = format!("{address}(/[0-9.]+)?");
     let proxies = format!("({network}|unix)");
     let path = r"unix:/[^\x00]";
     let protocol = r"(/(tcp|udp|tcp\+udp))?";
-    let limits = r":(-?[0-9]+)?";
     let label = "[A-Za-z0-9_-]{1,63}";
     [
         ("name", r"^[^\x00-\x1f\x7f]+$".to_owned()),
@@ -190,8 +192,8 @@ fn strings() -> [(&'static str, String); 11] {
         ("socket", r"^([0-9]+(\.[0-9]+){3}:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}$".to_owned()),
         ("probe", format!("^ *({PROBES})")),
         ("listen", format!(r"^((tcp|udp)://)?({port}+|(\*|{host}):{port}+){protocol}$|^{path}*$")),
-        ("operand", format!("^({host}(:{port}*({limits}){{0,4}})?|{path}+)$")),
-        ("destination", format!("^({host}(:{port}*)?|{path}+)$")),
+        ("operand", format!("^({host_port}(:{port}*{numbers})?|{srv}{numbers}|{path}+)$")),
+        ("destination", format!("^({host_port}(:{port}*)?|{srv}|{path}+)$")),
         ("entry", format!("^(allow|deny) +({network}|country:[A-Za-z0-9]{{2}})$")),
         ("proxies", format!("^{proxies}(,{proxies})*$")),
         ("host", r"^[A-Za-z0-9_.:-]{1,253}$".to_owned()),
