@@ -7,6 +7,7 @@ mod compiled;
 
 use crate::{Client, Country};
 use compiled::Compiled;
+use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +24,7 @@ pub struct AccessList {
 }
 
 /// One entry of an access list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessEntry {
     /// The verdict for clients that match.
     pub verdict: Verdict,
@@ -32,7 +33,7 @@ pub struct AccessEntry {
 }
 
 /// What an access list says about a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The client is permitted.
     Permit,
@@ -72,7 +73,7 @@ impl Verdict {
 }
 
 /// The clients that an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// IPv4 clients with `client & mask == address`: none if the address has bits outside the mask.
     V4 {

@@ -32,7 +32,8 @@ use door::Door;
 use load::{Loaded, Stage};
 use messages::Messages;
 use names::first_address;
-use operation::{ReporterSettings, observed, run_early};
+use numbers::ConnectionNumbers;
+use operation::{PenRecord, ReporterSettings, observed, run_early};
 use reporter::PenReporter;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -88,6 +89,9 @@ fn run(argv0: &str, words: &[String], form: Option<PrintForm>) -> Result<u8, Fai
     for remark in &args.remarks {
         complain(remark);
     }
+    if form.is_none() && ServiceManager::is_to_take_over() {
+        return succeed(&args);
+    }
     // Messages before the fork go to standard error. A printed configuration can be run as it is.
     let messages = Messages::direct(form.is_none());
     let stage = if form.is_some() { Stage::Print } else { Stage::Start };
@@ -116,6 +120,18 @@ fn run(argv0: &str, words: &[String], form: Option<PrintForm>) -> Result<u8, Fai
         return Ok(0);
     }
     serve(settings)
+}
+
+/// Takes a running pen over, with the settings that it has by now.
+fn succeed(args: &PenArgs) -> Result<u8, Failure> {
+    let is_daemon = !args.options.iter().any(|it| it.letter == 'f');
+    let mut manager = ServiceManager::from_environment(is_daemon).map_err(in_old_words)?;
+    let belongings = manager.take_belongings().unwrap_or_default();
+    let record: PenRecord = serde_json::from_value(belongings.record).map_err(|error| {
+        Failure::Start(format!("the running instance does not say what a pen needs: {error}"))
+    })?;
+    let is_unix = record.settings.control.as_ref().is_some_and(|text| text.contains('/'));
+    run_with(manager, record, Door::inherited(is_unix, belongings.sockets))
 }
 
 /// What these settings ask for besides a configuration, and the native equivalent.
@@ -166,6 +182,14 @@ fn serve(mut settings: PenSettings) -> Result<u8, Failure> {
         }
     }
     let door = open_door(&settings, &direct)?;
+    run_with(manager, PenRecord { settings, numbers: ConnectionNumbers::default() }, door)
+}
+
+fn run_with(
+    manager: ServiceManager,
+    PenRecord { settings, numbers }: PenRecord,
+    door: Option<Door>,
+) -> Result<u8, Failure> {
     let find = |text: &String| LogPlace::find(text).map_err(|_| PenError::LogHost(text.clone()));
     let log = settings.log.as_ref().map(find).transpose()?;
     let mut config = settings.to_config();
@@ -174,6 +198,7 @@ fn serve(mut settings: PenSettings) -> Result<u8, Failure> {
     for bind in config.listeners.iter().flat_map(|listener| &listener.binds) {
         if let Bind::Unix(path) = bind
             && !manager.passes(path)
+            && !manager.takes_over()
         {
             // Whatever is there, as the original does: who binds next has it.
             let _ = std::fs::remove_file(path);
@@ -195,10 +220,12 @@ fn serve(mut settings: PenSettings) -> Result<u8, Failure> {
         companion: Some(Box::new(PenCompanion {
             pid_path: settings.pid_file.as_ref().map(PathBuf::from),
             settings,
+            numbers,
             messages,
             for_reporter,
             door,
             log,
+            takes_over: manager.takes_over(),
             pid_file: None,
         })),
         manager,
@@ -244,7 +271,7 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
     if text.contains('/') {
         let _ = std::fs::remove_file(text); // as the original does
         let listener = std::os::unix::net::UnixListener::bind(text);
-        return listener.map(|it| Some(Door::Unix(it))).map_err(failed);
+        return listener.map(|it| Some(Door::unix(it))).map_err(failed);
     }
     let (host, port) = match host_and_port(text) {
         Some((host, port)) => (Some(host), port),
@@ -260,7 +287,7 @@ fn open_door(settings: &PenSettings, messages: &Messages) -> Result<Option<Door>
         return Ok(None);
     };
     let listener = std::net::TcpListener::bind(SocketAddr::new(address, port));
-    listener.map(|it| Some(Door::Tcp(it))).map_err(failed)
+    listener.map(|it| Some(Door::tcp(it))).map_err(failed)
 }
 
 /// Where we could not listen, and why, after the original's words.

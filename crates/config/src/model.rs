@@ -6,6 +6,7 @@ use balancing::{
     RouteRule, Thin,
 };
 use probing::{Probe, Rules};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -128,7 +129,7 @@ pub enum TlsVersion {
 }
 
 /// A local address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Bind {
     /// A TCP port.
     Tcp {
@@ -164,7 +165,7 @@ pub enum Protocol {
 }
 
 /// The internet protocol that a name or an absent host stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv6 and IPv4; IPv4 only if the machine has no IPv6.
     Any,
@@ -175,7 +176,7 @@ pub enum Family {
 }
 
 /// A host as written: an address, or a name to be resolved.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Host {
     /// A literal address.
     Address(IpAddr),

@@ -3,6 +3,7 @@
 use crate::answers::Answers;
 use crate::beacon::NotReady;
 use crate::bind::StartError;
+use crate::calls::Caller;
 use crate::counts::Figures;
 use crate::events::Feed;
 use crate::found::Found;
@@ -174,6 +175,8 @@ pub(crate) struct Desk {
     /// The file that the instance was started from. Reloads of it take turns.
     pub(crate) origin: Option<Arc<Mutex<Origin>>>,
     pub(crate) invocation: Arc<Invocation>,
+    /// The way to what the personality runs beside the instance.
+    pub(crate) companion: Option<Caller>,
 }
 
 /// The maximum number of requests that wait; further ones wait to be sent.
@@ -181,10 +184,14 @@ const REQUESTS_MAX: usize = 64;
 
 impl Desk {
     /// A desk, and where its requests arrive.
-    pub fn new(origin: Option<Origin>, invocation: Invocation) -> (Self, mpsc::Receiver<Request>) {
+    pub fn new(
+        origin: Option<Origin>,
+        invocation: Invocation,
+        companion: Option<Caller>,
+    ) -> (Self, mpsc::Receiver<Request>) {
         let (requests, arrive) = mpsc::channel(REQUESTS_MAX);
         let origin = origin.map(|origin| Arc::new(Mutex::new(origin)));
-        (Self { requests, origin, invocation: Arc::new(invocation) }, arrive)
+        (Self { requests, origin, invocation: Arc::new(invocation), companion }, arrive)
     }
 
     /// Sends a request and returns the answer; `None` when the process is about to exit.

@@ -14,11 +14,13 @@ mod audit;
 mod backlog;
 mod beacon;
 mod bind;
+mod calls;
 mod certificates;
 mod changes;
 mod circumstances;
 mod client;
 mod commands;
+mod companion;
 mod countries;
 mod counts;
 mod desk;
@@ -74,8 +76,10 @@ mod watch;
 mod why;
 
 pub use bind::{StartError, can_listen, first_ipv4};
+pub use calls::{Belongings, Call};
 pub use certificates::{CertificateError, can_originate, can_terminate};
 pub use client::{Client, ClientError, Readiness};
+pub use companion::Companion;
 pub use first_answers::resolve;
 pub use hand_over::error::TakeOverError;
 pub use instance::Instance;
@@ -91,6 +95,6 @@ pub use runtime_dir::{
     runtime_dir,
 };
 pub use signals::{Exit, Signals};
-pub use start::{Companion, Prepared, Setup};
+pub use start::{Prepared, Setup};
 pub use state::StatePlace;
 pub use why::WhyQuery;

@@ -16,6 +16,7 @@ pub(crate) use reports::Reports;
 pub(crate) use watchdog::Watchdog;
 
 use crate::bind::StartError;
+use crate::calls::Belongings;
 use crate::hand_over::error::TakeOverError;
 use crate::hand_over::successor::Predecessor;
 use crate::invocation::Invocation;
@@ -89,6 +90,18 @@ impl ServiceManager {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Whether this process was started to take another instance over. To be asked before
+    /// [`from_environment`](Self::from_environment).
+    #[must_use]
+    pub fn is_to_take_over() -> bool {
+        std::env::var_os(EVENKEEL_TAKE_OVER.name).is_some()
+    }
+
+    /// What the companion of the instance that is being taken over has, once.
+    pub fn take_belongings(&mut self) -> Option<Belongings> {
+        self.predecessor.as_mut()?.belongings.take()
     }
 
     /// Whether another instance is being taken over.

@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_connect_makes_a_name_due_but_not_at_once() {
-        let (desk, _requests) = Desk::new(None, Default::default());
+        let (desk, _requests) = Desk::new(None, Default::default(), None);
         let mut names = NameKeeper::new(desk);
         let address = Host::Address("127.0.0.1".parse().unwrap()); // answered without a lookup
         let named = || vec![("a".to_owned(), Endpoint::Tcp { host: address.clone(), port: 1 })];

@@ -27,6 +27,7 @@ use dataplane::{Event, Victims};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
+use sys::files::PidFile;
 use telemetry::metrics::Detail;
 use telemetry::{Level, Line, Status, Value};
 use terms::{Address, CloseReason};
@@ -64,11 +65,11 @@ pub(crate) struct Owner {
     pub has_left: bool,
     /// Whether the old process serves again, so that this one has failed.
     pub is_retired: bool,
-    /// Whether all that the instance knows can be handed over.
-    pub can_be_replaced: bool,
     /// Places at backends that sessions of an old process have.
     pub places: Places,
     pub beacon: Beacon,
+    /// The file with this process's number, if one is asked for.
+    pub pid_file: Option<PidFile>,
     /// Whether it has been announced that the instance will shut down.
     pub is_withdrawn: bool,
 }
@@ -105,9 +106,9 @@ impl Owner {
             is_handing_over: false,
             has_left: false,
             is_retired: false,
-            can_be_replaced: true,
             places: Places::default(),
             beacon: Beacon::default(),
+            pid_file: None,
             is_withdrawn: false,
         }
     }

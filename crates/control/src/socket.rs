@@ -65,6 +65,8 @@ impl AdminSocket {
 
     /// Writes the process id beside a socket in the runtime directory.
     pub fn note_pid(&mut self) {
+        // An earlier one would take the file along.
+        self.pid_file = None;
         if self.is_in_runtime_dir {
             self.pid_file = PidFile::write(&pid_path(self.path()), "\n").ok();
         }

@@ -4,7 +4,9 @@
 use crate::backlog::Backlog;
 use crate::beacon::Beacon;
 use crate::bind::{Sockets, StartError, listen};
+use crate::calls::Caller;
 use crate::certificates::{self, Certificates};
+use crate::companion::Companion;
 use crate::countries::CountryBook;
 use crate::desk::Desk;
 use crate::discoveries::Discoveries;
@@ -25,7 +27,7 @@ use crate::publish::refuse_duplicates;
 use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::roles::Roles;
-use crate::serving::{Beside, Ending, Serving};
+use crate::serving::{Ending, Serving};
 use crate::signals::{Caught, Signals};
 use crate::snapshot::first_pool;
 use crate::socket::AdminSocket;
@@ -70,20 +72,6 @@ pub struct Setup {
     pub companion: Option<Box<dyn Companion>>,
     /// The service manager that has started this process.
     pub manager: ServiceManager,
-}
-
-/// What a personality does besides serving: its own files and sockets, a control protocol, signals
-/// with a special meaning.
-pub trait Companion: Send {
-    /// Opens the files that the user of the process is to open, under its root directory. The
-    /// process that started this one still waits, and sees the error.
-    ///
-    /// # Errors
-    /// The file that could not be opened. The start then fails.
-    fn open(&mut self) -> Result<(), StartError>;
-
-    /// Runs until the process ends, on the control thread. It must not block.
-    fn run(self: Box<Self>, operator: Operator) -> Beside;
 }
 
 /// A start that has succeeded as far as the user can see: all sockets are bound, and the admin
@@ -319,16 +307,18 @@ impl Prepared {
         let mut owner =
             Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
         owner.beacon = self.beacon;
-        owner.can_be_replaced = self.companion.is_none();
+        owner.pid_file = pid_file.map(|(file, _)| file);
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
         }
         let origin = self.origin.map(|(origin, _)| origin);
-        let (desk, requests) = Desk::new(origin, self.manager.invocation);
+        let (caller, calls) = Caller::new();
+        let caller = self.companion.is_some().then_some(caller);
+        let (desk, requests) = Desk::new(origin, self.manager.invocation, caller);
         let (mut serving, companion) = {
             let _inside = runtime.enter();
             let caught = Caught::new(&self.signals);
-            let run = |it: Box<dyn Companion>| it.run(Operator::new(desk.clone()));
+            let run = |it: Box<dyn Companion>| it.run(Operator::new(desk.clone()), calls);
             let companion = self.companion.map(run);
             let watchdog = Watchdog::new(self.manager.patience);
             let (requests, helpers) = ((desk.clone(), requests), (watchdog, keeper));
@@ -354,7 +344,6 @@ impl Prepared {
         });
         // The companion ends here, with its files. A lookup that is under way is not waited for.
         runtime.shutdown_background();
-        drop(pid_file);
         match ending {
             Ending::Status(status) => Ok(status),
             Ending::Signal(signal) => sys::process::die_of(signal),

@@ -172,6 +172,11 @@ impl PidFile {
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
+    /// Leaves the file as it is, because it is another process's.
+    pub fn leave(mut self) {
+        self.place.disown();
+    }
+
     fn is_ours(&self) -> bool {
         let mut text = vec![0; self.text.len()];
         self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text.as_bytes()

@@ -3,6 +3,7 @@
 use crate::classic::leading_number;
 use balancing::{AccessEntry, AccessList, Country, Subject, Verdict};
 use config::operand::parse_classic_ipv4;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +11,8 @@ use std::sync::{Arc, OnceLock};
 /// One of the lists. Making an [`AccessList`] of it costs its length, so it is made when asked
 /// for and kept until an entry is added: a file may have a hundred thousand of them. For the same
 /// reason copies share the entries until one of them changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<AccessEntry>", into = "Vec<AccessEntry>")]
 pub(super) struct Entries {
     entries: Arc<Vec<AccessEntry>>,
     list: OnceLock<Arc<AccessList>>,
@@ -32,6 +34,18 @@ impl Entries {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl From<Vec<AccessEntry>> for Entries {
+    fn from(entries: Vec<AccessEntry>) -> Self {
+        Self { entries: Arc::new(entries), list: OnceLock::new() }
+    }
+}
+
+impl From<Entries> for Vec<AccessEntry> {
+    fn from(entries: Entries) -> Self {
+        entries.entries.to_vec()
     }
 }
 

@@ -5,6 +5,7 @@ use super::settings::{PenServer, ServerAddress};
 use crate::classic::{address, leading_number};
 use config::operand::Services;
 use config::{Bind, Family, Host};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ pub struct Names<'a> {
 }
 
 /// What is listened on: as it was written, and what that means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PenListen {
     /// The text, which the commands `listen` and `write` show.
     pub text: String,

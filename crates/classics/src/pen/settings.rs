@@ -7,6 +7,7 @@ use super::{ACCESS_LISTS, PenArgs, PenError, PenOption};
 use crate::classic::leading_number;
 use balancing::AccessList;
 use config::Bind;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 /// The state of a pen: what its options say, and what commands made of it since.
 ///
 /// Numbers are as they were given, also where they make no sense; [`Self::to_config`] gives them
-/// one.
-#[derive(Clone, Debug, PartialEq)]
+/// one. An upgrade hands all of it to the next process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PenSettings {
     /// What is listened on.
     pub listen: Option<PenListen>,
@@ -102,7 +104,7 @@ pub struct PenSettings {
 }
 
 /// A server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PenServer {
     /// Where it is; 0.0.0.0 for one that is out of use and for an empty place in the table.
     pub address: ServerAddress,
@@ -121,7 +123,7 @@ pub struct PenServer {
 }
 
 /// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerAddress {
     /// At an address.
     Ip(IpAddr),
@@ -132,7 +134,7 @@ pub enum ServerAddress {
 }
 
 /// Whose end of data ends a connection at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FastClose {
     /// Nobody's: the other side may go on.
     #[default]

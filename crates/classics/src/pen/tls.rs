@@ -1,11 +1,13 @@
 //! TLS towards pen's clients: its options and `ssl_` commands, and what they mean.
 
 use config::{Tls, TlsVersion};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use terms::ClientCertificates;
 
 /// pen's TLS settings, from its options and `ssl_` commands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PenTls {
     /// `-E`; without it, nothing else counts.
     pub certificate: Option<String>,

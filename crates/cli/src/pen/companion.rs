@@ -1,28 +1,34 @@
 //! What runs beside pen's control plane: its control port, its signals, its files.
 
-use super::desk::Desk;
-use super::door::Door;
+use super::desk::{Desk, Pause};
+use super::door::{Door, DoorCall};
 use super::messages::Messages;
-use super::operation::{Operation, ReporterSettings};
+use super::numbers::ConnectionNumbers;
+use super::operation::{Operation, PenRecord, ReporterSettings};
 use super::traffic::{LogPlace, TrafficLog};
 use classics::pen::{PenError, PenSettings};
-use control::{Companion, Operator, StartError};
+use control::{Belongings, Call, Companion, Operator, StartError};
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use sys::files::PidFile;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Pen's own part of a running instance.
 pub struct PenCompanion {
     pub settings: PenSettings,
+    /// Those of the pen that this one takes over.
+    pub numbers: ConnectionNumbers,
     pub messages: Messages,
     pub for_reporter: watch::Sender<ReporterSettings>,
     /// The control port.
     pub door: Option<Door>,
     /// Where traffic is logged.
     pub log: Option<LogPlace>,
+    /// Whether another pen is being taken over.
+    pub takes_over: bool,
     pub pid_path: Option<PathBuf>,
     pub pid_file: Option<PidFile>,
 }
@@ -41,15 +47,24 @@ impl Companion for PenCompanion {
         };
         self.for_reporter.send_replace(ReporterSettings::new(&self.settings, log));
         if let Some(path) = &self.pid_path {
-            let written = PidFile::write(path, ""); // without a line end, as the original
+            // Without a line end, as the original; later, if another process is still the one to name.
+            let opened = match self.takes_over {
+                false => PidFile::write(path, ""),
+                true => PidFile::open(path, ""),
+            };
             let error = PenError::PidFile(path.display().to_string());
-            self.pid_file = Some(written.map_err(failed(error))?);
+            self.pid_file = Some(opened.map_err(failed(error))?);
         }
         Ok(())
     }
 
-    fn run(self: Box<Self>, operator: Operator) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let Self { settings, messages, for_reporter, door, pid_file, .. } = *self;
+    fn run(
+        self: Box<Self>,
+        operator: Operator,
+        calls: mpsc::Receiver<Call>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Self { settings, numbers, messages, for_reporter, door, takes_over, pid_file, .. } =
+            *self;
         let (desk, requests) = Desk::new(messages.clone(), for_reporter.subscribe());
         // From now on, so that a signal that came during the start is not lost.
         let kinds =
@@ -58,13 +73,18 @@ impl Companion for PenCompanion {
         if hangup.is_none() || user1.is_none() || user2.is_none() {
             messages.say("signals cannot be caught");
         }
-        let operation = Operation::new(settings, messages, operator, for_reporter);
+        if let Some(Err(error)) = pid_file.as_ref().filter(|_| takes_over).map(PidFile::note) {
+            messages.say(&format!("pid file: {error}"));
+        }
+        let record = PenRecord { settings, numbers };
+        let operation = Operation::new(record, messages, operator, for_reporter);
         Box::pin(async move {
-            let _pid_file = pid_file;
+            let (for_door, door_calls) = mpsc::channel(1);
+            let has_door = door.is_some();
             if let Some(door) = door {
                 let desk = desk.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = door.serve(&desk).await {
+                    if let Err(error) = door.serve(&desk, door_calls).await {
                         desk.messages().say(&format!("control port: {error}"));
                     }
                 });
@@ -72,7 +92,76 @@ impl Companion for PenCompanion {
             if let Some(hangup) = hangup {
                 tokio::spawn(desk.clone().heed_hangups(hangup));
             }
-            operation.run(requests, [user1, user2], desk).await;
+            let side = HandOverSide {
+                desk: desk.clone(),
+                door: has_door.then_some(for_door),
+                pid_file,
+                pause: None,
+            };
+            tokio::join!(operation.run(requests, [user1, user2], desk), side.heed(calls));
         })
+    }
+}
+
+/// What pen does while another process takes it over.
+struct HandOverSide {
+    desk: Desk,
+    /// The control port, if there is one.
+    door: Option<mpsc::Sender<DoorCall>>,
+    pid_file: Option<PidFile>,
+    /// While another process takes over.
+    pause: Option<Pause>,
+}
+
+impl HandOverSide {
+    async fn heed(mut self, mut calls: mpsc::Receiver<Call>) {
+        while let Some(call) = calls.recv().await {
+            match call {
+                Call::HandOver(answer) => {
+                    let belongings = self.stop().await;
+                    if belongings.is_err() {
+                        self.go_on().await;
+                    }
+                    let _ = answer.send(belongings);
+                }
+                Call::GoOn => {
+                    if let Some(file) = &self.pid_file {
+                        let _ = file.note(); // the other process may have written its own number
+                    }
+                    self.go_on().await;
+                }
+                Call::Retire => {
+                    let _ = self.stop().await;
+                    if let Some(file) = self.pid_file.take() {
+                        file.leave();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries out no more commands, and says what another process needs.
+    async fn stop(&mut self) -> Result<Belongings, String> {
+        let (sockets, pause) = self.close().await.ok_or("a command of penctl is under way")?;
+        let record = self.desk.describe().await.ok_or("it is shutting down")?;
+        self.pause = Some(pause);
+        let record = serde_json::to_value(record).map_err(|error| error.to_string())?;
+        Ok(Belongings { record, sockets })
+    }
+
+    async fn close(&self) -> Option<(Vec<OwnedFd>, Pause)> {
+        let Some(door) = &self.door else { return Some((Vec::new(), self.desk.pause().await)) };
+        let (answer, answered) = oneshot::channel();
+        match door.send(DoorCall::Close(answer)).await {
+            Ok(()) => answered.await.ok().flatten(),
+            Err(_) => Some((Vec::new(), self.desk.pause().await)), // it could not be served
+        }
+    }
+
+    async fn go_on(&mut self) {
+        self.pause = None;
+        if let Some(door) = &self.door {
+            let _ = door.send(DoorCall::Open).await;
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use super::load::{Loaded, Stage, write_files};
 use super::messages::Messages;
-use super::operation::ReporterSettings;
+use super::operation::{PenRecord, ReporterSettings};
 use super::threads::Threads;
 use balancing::Client;
 use classics::pen::{PenSettings, Ran, Script};
 use std::net::IpAddr;
+use std::sync::Arc;
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// A request to the owner of the settings.
 pub enum Request {
@@ -16,10 +17,19 @@ pub enum Request {
     Ask(Box<dyn FnOnce(&PenSettings) + Send>),
     /// Run commands.
     Run(Box<Loaded>, oneshot::Sender<Ran>),
+    /// What another process needs to know.
+    Describe(oneshot::Sender<PenRecord>),
 }
 
 /// Requests that may wait.
 const REQUESTS_MAX: usize = 32;
+/// Commands that may be carried out at one time; further ones wait.
+const COMMANDS_MAX: u32 = 1024;
+
+/// As long as it is there, no command is carried out.
+pub struct Pause(
+    #[expect(dead_code, reason = "it counts as long as it is held")] OwnedSemaphorePermit,
+);
 
 /// Sends requests to the owner of the settings, and does everything that takes time itself.
 #[derive(Clone)]
@@ -28,6 +38,8 @@ pub struct Desk {
     messages: Messages,
     for_reporter: watch::Receiver<ReporterSettings>,
     threads: Threads,
+    /// Who carries out a command has one of them.
+    turns: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -37,11 +49,27 @@ impl Desk {
         for_reporter: watch::Receiver<ReporterSettings>,
     ) -> (Self, mpsc::Receiver<Request>) {
         let (requests, arrive) = mpsc::channel(REQUESTS_MAX);
-        (Self { requests, messages, for_reporter, threads: Threads::default() }, arrive)
+        let turns = Arc::new(Semaphore::new(COMMANDS_MAX as usize));
+        (Self { requests, messages, for_reporter, threads: Threads::default(), turns }, arrive)
     }
 
     pub fn messages(&self) -> &Messages {
         &self.messages
+    }
+
+    /// Waits until no command is carried out any more, and keeps it so.
+    pub async fn pause(&self) -> Pause {
+        match Arc::clone(&self.turns).acquire_many_owned(COMMANDS_MAX).await {
+            Ok(turns) => Pause(turns),
+            Err(_) => std::future::pending().await, // nobody closes it
+        }
+    }
+
+    /// What another process needs to know; `None` when pen is ending.
+    pub async fn describe(&self) -> Option<PenRecord> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Describe(answer)).await.ok()?;
+        answered.await.ok()
     }
 
     /// Whether this client may use the control port.
@@ -57,6 +85,7 @@ impl Desk {
 
     /// Runs the first line of what a control client sent, and returns the reply.
     pub async fn carry_out(&self, chunk: Vec<u8>) -> Vec<u8> {
+        let _turn = self.turns.acquire().await;
         let stage = Stage::Running(self.messages.clone());
         let loaded = match Script::takes_time(&chunk) {
             false => Ok(Loaded::line(&chunk, &stage)),
@@ -74,6 +103,7 @@ impl Desk {
     }
 
     async fn reload(&self) {
+        let _turn = self.turns.acquire().await;
         let files = |settings: &PenSettings| (settings.log.clone(), settings.config_file.clone());
         let Some((log, file)) = self.ask(files).await else { return };
         if let Some(path) = log {

@@ -3,22 +3,33 @@
 //! Nobody is waited for longer than [`PATIENCE`], and [`CLIENTS_MAX`] are kept at one time: for one
 //! more, the one that has been there longest is closed. Its command is carried out all the same.
 
-use super::desk::Desk;
+use super::desk::{Desk, Pause};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// Where control clients come in.
-pub enum Door {
-    /// `-C [address:]port`.
-    Tcp(std::net::TcpListener),
-    /// `-C /path`.
-    Unix(std::os::unix::net::UnixListener),
+/// Where control clients come in, and those that have said nothing yet.
+pub struct Door {
+    listener: OwnedFd,
+    is_unix: bool,
+    waiting: Vec<OwnedFd>,
+}
+
+/// What the control port is asked while it is served.
+pub enum DoorCall {
+    /// To accept nobody, and to hand out copies of the socket and of the connections of clients that
+    /// have said nothing. Those that have spoken get their answers meanwhile; if that takes too
+    /// long, there is nothing.
+    Close(oneshot::Sender<Option<(Vec<OwnedFd>, Pause)>>),
+    /// To go on, also with these clients.
+    Open,
 }
 
 /// The longest line looked at, as in the original.
@@ -33,83 +44,207 @@ const PIECE_BYTES: usize = 64 << 10;
 const RETRY: Duration = Duration::from_millis(200);
 
 impl Door {
+    /// `-C [address:]port`.
+    pub fn tcp(listener: std::net::TcpListener) -> Self {
+        Self { listener: listener.into(), is_unix: false, waiting: Vec::new() }
+    }
+
+    /// `-C /path`.
+    pub fn unix(listener: std::os::unix::net::UnixListener) -> Self {
+        Self { listener: listener.into(), is_unix: true, waiting: Vec::new() }
+    }
+
+    /// The one of another process: its socket, and then its clients.
+    pub fn inherited(is_unix: bool, sockets: Vec<OwnedFd>) -> Option<Self> {
+        let mut sockets = sockets.into_iter();
+        Some(Self { listener: sockets.next()?, is_unix, waiting: sockets.collect() })
+    }
+
     /// Serves until the process ends.
-    pub async fn serve(self, desk: &Desk) -> io::Result<()> {
-        let mut clients = Clients::default();
-        match self {
-            Self::Tcp(listener) => {
+    pub async fn serve(self, desk: &Desk, calls: mpsc::Receiver<DoorCall>) -> io::Result<()> {
+        let Self { listener, is_unix, waiting } = self;
+        let copy = listener.try_clone()?;
+        match is_unix {
+            true => {
+                let listener = std::os::unix::net::UnixListener::from(listener);
                 listener.set_nonblocking(true)?;
-                let listener = TcpListener::from_std(listener)?;
-                loop {
-                    match listener.accept().await {
-                        Ok((stream, client)) => {
-                            let client = client.ip().to_canonical();
-                            clients.admit(stream, Some(client), desk).await;
-                        }
-                        Err(_) => sleep(RETRY).await,
-                    }
-                }
+                serve(&UnixListener::from_std(listener)?, (copy, waiting), desk, calls).await
             }
-            Self::Unix(listener) => {
+            false => {
+                let listener = std::net::TcpListener::from(listener);
                 listener.set_nonblocking(true)?;
-                let listener = UnixListener::from_std(listener)?;
-                loop {
-                    match listener.accept().await {
-                        Ok((stream, _)) => clients.admit(stream, None, desk).await,
-                        Err(_) => sleep(RETRY).await,
-                    }
-                }
+                serve(&TcpListener::from_std(listener)?, (copy, waiting), desk, calls).await
             }
+        }
+        Ok(())
+    }
+}
+
+/// A kind of socket that control clients connect to.
+trait Accepts {
+    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
+
+    /// A client that another process has accepted.
+    fn adopt(socket: OwnedFd) -> io::Result<Self::Stream>;
+}
+
+impl Accepts for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let (stream, client) = self.accept().await?;
+        Ok((stream, Some(client.ip().to_canonical())))
+    }
+
+    fn adopt(socket: OwnedFd) -> io::Result<TcpStream> {
+        TcpStream::from_std(socket.into())
+    }
+}
+
+impl Accepts for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
+        Ok((self.accept().await?.0, None))
+    }
+
+    fn adopt(socket: OwnedFd) -> io::Result<UnixStream> {
+        UnixStream::from_std(socket.into())
+    }
+}
+
+async fn serve<A: Accepts>(
+    listener: &A,
+    (copy, waiting): (OwnedFd, Vec<OwnedFd>),
+    desk: &Desk,
+    mut calls: mpsc::Receiver<DoorCall>,
+) {
+    let mut clients = Clients::new(desk);
+    for stream in waiting.into_iter().filter_map(|it| A::adopt(it).ok()) {
+        clients.begin(stream); // the other process has admitted it
+    }
+    let mut paused: Option<Vec<A::Stream>> = None;
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if paused.is_none() => match accepted {
+                Ok((stream, client)) => clients.admit(stream, client).await,
+                Err(_) => sleep(RETRY).await,
+            },
+            Some(call) = calls.recv() => match call {
+                DoorCall::Close(answer) => {
+                    let (silent, pause) = clients.close().await;
+                    let copies = std::iter::once(copy.try_clone())
+                        .chain(silent.iter().map(|it| it.as_fd().try_clone_to_owned()));
+                    let copies: Vec<_> = copies.filter_map(Result::ok).collect();
+                    paused = Some(silent);
+                    let _ = answer.send(pause.map(|pause| (copies, pause)));
+                }
+                DoorCall::Open => {
+                    clients.closing.send_replace(false);
+                    paused.take().into_iter().flatten().for_each(|it| clients.begin(it));
+                }
+            },
         }
     }
 }
 
-/// Who is there, oldest first. Dropping a sender closes its client.
-#[derive(Default)]
-struct Clients(VecDeque<oneshot::Sender<()>>);
+/// Who is there.
+struct Clients<S> {
+    desk: Desk,
+    /// Oldest first.
+    all: VecDeque<Conversation<S>>,
+    /// Whether clients that have said nothing are to wait for another process.
+    closing: watch::Sender<bool>,
+}
 
-impl Clients {
-    async fn admit<S>(&mut self, stream: S, client: Option<IpAddr>, desk: &Desk)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        if !desk.admits(client).await {
-            return;
+/// A client that is served.
+struct Conversation<S> {
+    /// Dropping it closes the connection.
+    _keep: oneshot::Sender<()>,
+    /// Ends with the connection if the client has said nothing until the control port was closed.
+    task: JoinHandle<Option<S>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Clients<S> {
+    fn new(desk: &Desk) -> Self {
+        Self { desk: desk.clone(), all: VecDeque::new(), closing: watch::Sender::new(false) }
+    }
+
+    async fn admit(&mut self, stream: S, client: Option<IpAddr>) {
+        if self.desk.admits(client).await {
+            self.begin(stream);
         }
-        self.0.retain(|client| !client.is_closed());
-        if self.0.len() >= CLIENTS_MAX {
-            self.0.pop_front();
+    }
+
+    fn begin(&mut self, stream: S) {
+        self.all.retain(|it| !it.task.is_finished());
+        if self.all.len() >= CLIENTS_MAX {
+            self.all.pop_front();
         }
-        let (keep, closed) = oneshot::channel();
-        self.0.push_back(keep);
-        let desk = desk.clone();
-        tokio::spawn(async move {
+        let (_keep, closed) = oneshot::channel();
+        let (desk, closing) = (self.desk.clone(), self.closing.subscribe());
+        let task = tokio::spawn(async move {
             tokio::select! {
-                () = converse(stream, desk) => {}
-                _ = closed => {}
+                silent = converse(stream, desk, closing) => silent,
+                _ = closed => None,
             }
         });
+        self.all.push_back(Conversation { _keep, task });
+    }
+
+    /// The clients that have said nothing. All others have got their answers then, and no command is
+    /// carried out from now on; if that takes too long, there is no pause.
+    async fn close(&mut self) -> (Vec<S>, Option<Pause>) {
+        self.closing.send_replace(true);
+        let mut silent = Vec::new();
+        let mut busy = VecDeque::new();
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        for mut it in std::mem::take(&mut self.all) {
+            match timeout_at(deadline, &mut it.task).await {
+                Ok(ended) => silent.extend(ended.ok().flatten()),
+                Err(_) => busy.push_back(it),
+            }
+        }
+        self.all = busy;
+        let pause = match self.all.is_empty() {
+            true => timeout_at(deadline, self.desk.pause()).await.ok(),
+            false => None,
+        };
+        (silent, pause)
     }
 }
 
-/// Reads one chunk, carries out its first line, and answers.
-async fn converse<S>(mut stream: S, desk: Desk)
+/// How long answers may take that are under way when the control port is handed over.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Reads one chunk, carries out its first line, and answers. Returns the connection if nothing has
+/// come before `closing`.
+async fn converse<S>(mut stream: S, desk: Desk, mut closing: watch::Receiver<bool>) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut chunk = vec![0; LINE_BYTES_MAX];
-    let Ok(Ok(count @ 1..)) = timeout(PATIENCE, stream.read(&mut chunk)).await else { return };
+    let count = tokio::select! {
+        read = timeout(PATIENCE, stream.read(&mut chunk)) => match read {
+            Ok(Ok(count @ 1..)) => count,
+            _ => return None,
+        },
+        _ = closing.wait_for(|it| *it) => return Some(stream),
+    };
     chunk.truncate(count);
     // A task of its own: a command is not left half done because its client goes away.
     let reply = tokio::spawn(async move { desk.carry_out(chunk).await });
-    let Ok(reply) = reply.await else { return };
+    let reply = reply.await.ok()?;
     for piece in reply.chunks(PIECE_BYTES) {
         match timeout(PATIENCE, stream.write_all(piece)).await {
             Ok(Ok(())) => {}
-            _ => return,
+            _ => return None,
         }
     }
     // What is left unread would turn the close into a reset and could cost the client its answer.
     let _ = stream.shutdown().await;
     let _ = timeout(Duration::ZERO, stream.read(&mut [0; LINE_BYTES_MAX])).await;
+    None
 }

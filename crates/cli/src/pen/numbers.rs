@@ -1,12 +1,13 @@
 //! Connection numbers: small and reused, as the original's table has them.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// Gives sessions the numbers of a table: the lowest free one counted from the last one given.
 ///
 /// Sessions get their numbers on demand, since nothing else shows them. The cost depends on the
 /// number of sessions, not on the size of the table.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct ConnectionNumbers {
     by_session: HashMap<u64, usize>,
     /// Where to look for a free number next.

@@ -14,6 +14,7 @@ use classics::pen::{FactsNeeded, Order, PenSettings, Ran, Surroundings, replies}
 use config::{BackendSelector, Command};
 use control::Operator;
 use dataplane::Observe;
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
@@ -25,6 +26,13 @@ pub struct Operation {
     operator: Operator,
     /// For the reporter.
     for_reporter: watch::Sender<ReporterSettings>,
+}
+
+/// What an upgrade hands over to the next pen.
+#[derive(Serialize, Deserialize)]
+pub struct PenRecord {
+    pub settings: PenSettings,
+    pub numbers: ConnectionNumbers,
 }
 
 /// The settings that the reporter needs.
@@ -43,12 +51,12 @@ impl ReporterSettings {
 
 impl Operation {
     pub fn new(
-        settings: PenSettings,
+        PenRecord { settings, numbers }: PenRecord,
         messages: Messages,
         operator: Operator,
         for_reporter: watch::Sender<ReporterSettings>,
     ) -> Self {
-        Self { settings, numbers: ConnectionNumbers::default(), messages, operator, for_reporter }
+        Self { settings, numbers, messages, operator, for_reporter }
     }
 
     /// Carries out requests, and reports at USR1, until the process ends.
@@ -64,6 +72,10 @@ impl Operation {
                     Request::Ask(question) => question(&self.settings),
                     Request::Run(loaded, answer) => {
                         let _ = answer.send(self.carry_out(&loaded).await);
+                    }
+                    Request::Describe(answer) => {
+                        let (settings, numbers) = (self.settings.clone(), self.numbers.clone());
+                        let _ = answer.send(PenRecord { settings, numbers });
                     }
                 },
                 () = received(&mut user1) => self.report(&desk).await,

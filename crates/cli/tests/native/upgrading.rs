@@ -538,7 +538,8 @@ fn another_user_is_turned_away() {
 #[test]
 fn when_the_new_process_dies_during_the_watch_the_old_one_serves_at_once() {
     let (place, port, echo) = (Place::new(), port(), Backend::echo());
-    let old = place.native(&format!("{port} {echo}"));
+    let pid_file = place.file("pid");
+    let old = place.native(&format!("--pid-file {} {port} {echo}", pid_file.display()));
     let first = old.pid();
     drop(talk(&port, "x"));
     upgrade(&place, "--watch 1m");
@@ -552,6 +553,10 @@ fn when_the_new_process_dies_during_the_watch_the_old_one_serves_at_once() {
     until("the admin socket to answer", || {
         place.ctl("status --json").stdout.contains(&format!("\"pid\": {}", first.as_raw_nonzero()))
     });
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{}\n", first.as_raw_nonzero()));
+    // And it can be asked again.
+    upgrade(&place, "");
+    drop(talk(&port, "served by the third one"));
 }
 
 #[test]

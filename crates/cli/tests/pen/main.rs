@@ -23,6 +23,7 @@ mod printed;
 mod shortage;
 mod start;
 mod transparent;
+mod upgrading;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

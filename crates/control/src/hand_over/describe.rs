@@ -73,6 +73,7 @@ impl Instance {
             started: self.started.as_nanos(),
             revision,
             sessions: self.session_count(),
+            companion: None,
             standing: Standing {
                 kept: self.note_state(&Noted::for_another_process()),
                 counts: self.counts(0),

@@ -13,8 +13,11 @@ use dataplane::Moving;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::{Level, Value};
 
+/// How long sessions that cannot move may go on, even where a shutdown cuts them at once.
+const DRAIN_LEAST: Duration = Duration::from_secs(10);
 /// Descriptors of a process besides those of its sessions.
 const DESCRIPTORS_RESERVED: usize = 64;
 
@@ -45,6 +48,10 @@ impl Owner {
             HandOver::Watch(answer) => {
                 self.instance.watch();
                 self.is_handing_over = false;
+                self.socket.note_pid();
+                if let Some(file) = &self.pid_file {
+                    let _ = file.note(); // the other process may have written its own number
+                }
                 self.serve_admin();
                 let _ = answer.send(());
             }
@@ -105,9 +112,6 @@ impl Owner {
         if self.revisions.as_ref().is_some_and(|it| it.unconfirmed.is_some()) {
             return Err("a reload waits for `evenkeel ctl confirm`".to_owned());
         }
-        if !self.can_be_replaced {
-            return Err("pen keeps changes by penctl to itself; stop and start it".to_owned());
-        }
         let revision = self.revisions.as_ref().map(|it| (it.number, it.hash.to_string()));
         let admin = self.socket.path().to_owned();
         let (mut described, sockets) = self.instance.describe(admin, revision);
@@ -120,7 +124,7 @@ impl Owner {
             ready_interface,
             mover: self.instance.plane.mover(),
             names: self.instance.names(),
-            drain: self.instance.shutdown_limit(),
+            drain: self.instance.shutdown_limit().map(|limit| limit.max(DRAIN_LEAST)),
         })
     }
 
@@ -183,6 +187,9 @@ impl Owner {
         self.socket.pause();
         self.instance.shutting_down = true;
         (self.has_left, self.is_retired) = (true, true);
+        if let Some(file) = self.pid_file.take() {
+            file.leave();
+        }
     }
 
     /// Serves the admin socket, and the one for hand-overs.

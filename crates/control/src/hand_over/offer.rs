@@ -2,8 +2,11 @@
 
 use super::frame::{self, FrameError};
 use super::protocol::{Froze, Kind, Old, OldEnd, OldStep};
-use super::record::{Batch, Counts, Hello, Ready, Refusal, Rest, SessionRecord, Taken};
+use super::record::{
+    Batch, CompanionRecord, Counts, Hello, Ready, Refusal, Rest, SessionRecord, Taken,
+};
 use super::request::{Beginning, HandOver, Names};
+use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
 use dataplane::{Moving, Portion, Staying};
 use std::collections::HashSet;
@@ -72,6 +75,7 @@ fn offer(channel: &Channel, desk: &Desk) {
         peer: peer.pid,
         hello: None,
         begun: None,
+        belongings: None,
         described_at: clock::now(),
         frozen: Vec::new(),
         refused: HashSet::new(),
@@ -109,6 +113,8 @@ struct Offer<'a> {
     hello: Option<Hello>,
     /// What the owner gave at the beginning.
     begun: Option<Beginning>,
+    /// What the companion gave, which has stopped for it.
+    belongings: Option<Belongings>,
     described_at: Instant,
     frozen: Vec<Moving>,
     /// Sessions that the new process cannot continue.
@@ -224,18 +230,32 @@ impl Offer<'_> {
     fn hear_hello(&mut self) -> Result<(), FrameError> {
         let hello: Hello = self.expect(Kind::Hello, ANSWER_WITHIN)?.record()?;
         self.hello = Some(hello.clone());
-        let begun = self.ask(|answer| HandOver::Begin(hello, answer))?;
+        let begun = self.begin(hello)?;
         self.described_at = clock::now();
-        match begun {
-            Ok(beginning) => {
-                self.begun = Some(beginning);
-                Ok(())
-            }
-            Err(reason) => {
-                refuse(self.channel, &reason);
-                Err(FrameError::Foreign(reason))
+        if let Err(reason) = begun {
+            refuse(self.channel, &reason);
+            return Err(FrameError::Foreign(reason));
+        }
+        Ok(())
+    }
+
+    /// Has the companion and the owner stop and say what there is; or says why not.
+    fn begin(&mut self, hello: Hello) -> Result<Result<(), String>, FrameError> {
+        if let Some(companion) = &self.desk.companion {
+            match companion.hand_over() {
+                Ok(belongings) => self.belongings = Some(belongings),
+                Err(reason) => return Ok(Err(reason)),
             }
         }
+        let begun = self.ask(|answer| HandOver::Begin(hello, answer))?;
+        Ok(begun.map(|mut beginning| {
+            if let Some(Belongings { record, sockets }) = &mut self.belongings {
+                let record = CompanionRecord { record: record.take(), sockets: sockets.len() };
+                beginning.described.companion = Some(record);
+                beginning.sockets.append(sockets);
+            }
+            self.begun = Some(beginning);
+        }))
     }
 
     fn send_state(&mut self) -> Result<(), FrameError> {
@@ -372,6 +392,10 @@ impl Offer<'_> {
         let program = self.hello.as_ref().map(|it| it.program.clone()).unwrap_or_default();
         let fields = vec![("by", program), ("error", trouble)];
         let note = |level, message| HandOver::Note(level, message, fields);
+        let goes_on = end != OldEnd::Gone && self.belongings.is_some();
+        if let Some(companion) = self.desk.companion.as_ref().filter(|_| goes_on) {
+            companion.call(Call::GoOn);
+        }
         match end {
             OldEnd::Unchanged if self.begun.is_some() => {
                 let _ = self.ask(HandOver::Abandon);

@@ -39,9 +39,9 @@ pub(crate) struct Refusal {
 }
 
 /// [`Kind::State`](super::protocol::Kind::State). The descriptors are: the old process, the flag, the
-/// three standard streams, the admin socket and the ready interface if there are such, and then the listening sockets and those
-/// that a service manager has passed, in the order of the lists. Further messages of this kind bring
-/// those that do not fit.
+/// three standard streams, the admin socket and the ready interface if there are such, then the
+/// listening sockets and those that a service manager has passed, in the order of the lists, and at
+/// last the personality's own. Further messages of this kind bring those that do not fit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Described {
     pub program: String,
@@ -64,6 +64,18 @@ pub(crate) struct Described {
     pub revision: Option<(u64, String)>,
     pub sessions: usize,
     pub standing: Standing,
+    /// What the personality's companion says about itself.
+    #[serde(default)]
+    pub companion: Option<CompanionRecord>,
+}
+
+/// What a personality runs beside its instance.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct CompanionRecord {
+    /// The companion's own words.
+    pub record: serde_json::Value,
+    /// The number of its sockets.
+    pub sockets: usize,
 }
 
 /// A listener, and where it listens.

@@ -5,6 +5,7 @@ use super::frame::{self, Frame, FrameError};
 use super::protocol::{Fate, Kind, New, NewEnd, NewStep};
 use super::record::{Batch, Described, Hello, Ready, Refusal, Rest, Standing, Taken};
 use super::request::{Arrived, HandOver};
+use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
 use config::Bind;
 use dataplane::{Mover, Moving, Staying};
@@ -38,6 +39,8 @@ pub(crate) struct Predecessor {
     sockets: HashMap<String, (Vec<OwnedFd>, bool)>,
     /// Number, name and socket.
     pub passed: Vec<(i32, Option<String>, OwnedFd)>,
+    /// What the companion of the old process has.
+    pub belongings: Option<Belongings>,
     /// Whether this process is to be in the background, as if it had been started where the old one
     /// was.
     pub is_detached: bool,
@@ -69,12 +72,13 @@ impl Predecessor {
             let refusal: Refusal = frame.record().map_err(failed)?;
             return Err(TakeOverError::Refused(refusal.reason));
         }
-        let described: Described = frame.record().map_err(failed)?;
+        let mut described: Described = frame.record().map_err(failed)?;
         let mut descriptors = VecDeque::from(frame.descriptors);
         let sockets = described.listeners.iter().flat_map(|it| &it.binds).map(|it| it.sockets);
         let admin = usize::from(described.has_admin_socket);
         let admin = admin + usize::from(described.ready_interface.is_some());
-        let wanted = 5 + admin + sockets.sum::<usize>() + described.passed.len();
+        let companions = described.companion.as_ref().map_or(0, |it| it.sockets);
+        let wanted = 5 + admin + sockets.sum::<usize>() + described.passed.len() + companions;
         while descriptors.len() < wanted {
             let more = frame::receive(&channel, deadline).map_err(failed)?;
             if more.kind != Kind::State || more.descriptors.is_empty() {
@@ -99,8 +103,13 @@ impl Predecessor {
         let passed = described.passed.iter();
         let passed = passed.map(|(number, name)| Ok((*number, name.clone(), next()?)));
         let passed: Result<Vec<_>, TakeOverError> = passed.collect();
-        state.done();
         let passed = passed?;
+        let belongings = described.companion.take().map(|it| {
+            let sockets: Result<Vec<_>, _> = (0..it.sockets).map(|_| next()).collect();
+            sockets.map(|sockets| Belongings { record: it.record, sockets })
+        });
+        let belongings = belongings.transpose()?;
+        state.done();
         Ok(Self {
             channel,
             life,
@@ -112,6 +121,7 @@ impl Predecessor {
             ready_interface,
             sockets,
             passed,
+            belongings,
             is_detached,
         })
     }
@@ -344,6 +354,9 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
             NewEnd::Serving if self.ask(HandOver::Settle).is_none() => return, // about to exit
             NewEnd::Serving => (Level::Info, "the old process has handed everything over"),
             NewEnd::Unused | NewEnd::Retired => {
+                if let Some(companion) = &self.desk.companion {
+                    companion.call(Call::Retire);
+                }
                 let _ = self.ask(HandOver::Retire);
                 (Level::Error, "the old process serves again; this one finishes its sessions")
             }
