@@ -319,9 +319,10 @@ fn routes() -> impl Strategy<Value = (Vec<Route>, Duration, Option<Starttls>)> {
         let rules = of_names.chain(of_protocols);
         rules.map(|rule| Route { rule, pool: String::new() }).collect::<Vec<_>>()
     });
-    (routes, of(span()), any::<bool>()).prop_map(|(routes, wait, asks)| {
+    let protocols = select(Starttls::WORDS.to_vec()).prop_map(|(_, protocol)| protocol);
+    (routes, of(span()), of(protocols)).prop_map(|(routes, wait, protocol)| {
         let wait = wait.filter(|_| !routes.is_empty()).unwrap_or(Listener::DEFAULT_HELLO_WAIT);
-        let starttls = (asks && !routes.is_empty()).then_some(Starttls::Postgresql);
+        let starttls = protocol.filter(|_| !routes.is_empty());
         (routes, wait, starttls)
     })
 }

@@ -70,7 +70,13 @@ impl Choice for SendProxy {
 }
 
 impl Choice for Starttls {
-    const WORDS: &'static [(&'static str, Self)] = &[("postgresql", Self::Postgresql)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("postgresql", Self::Postgresql),
+        ("ldap", Self::Ldap),
+        ("smtp", Self::Smtp),
+        ("imap", Self::Imap),
+        ("pop3", Self::Pop3),
+    ];
 }
 
 impl Choice for ClientCertificates {

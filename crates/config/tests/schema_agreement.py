@@ -294,7 +294,7 @@ class Generator:
         table.update(settled(subset(rng, {**LISTENER, **LISTENER_ONLY}, 0.15)))
         if rng.random() < 0.3:
             table["routes"] = self.routes(pools)
-            table.update(subset(rng, {"hello-wait": [t for t in TIMES if t != 0], "starttls": ["postgresql"]}))
+            table.update(subset(rng, {"hello-wait": [t for t in TIMES if t != 0], "starttls": ["postgresql", "ldap", "smtp", "imap", "pop3"]}))
         return table
 
     def routes(self, pools):

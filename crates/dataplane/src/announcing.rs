@@ -8,7 +8,7 @@
 use crate::session::{Announced, Next, Session, State};
 use crate::tools::Tools;
 use relay::{HEADER_BYTES_MAX, InvalidHeader, Origin, Ready, read_header, write_header};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use sys::{Errno, net};
 use terms::{CloseReason, ConnectFailure, Instant, SendProxy, Side};
 
@@ -53,22 +53,11 @@ pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next
         let peer = session.peer();
         session.announce(client, Announced { peer, destination, unique_id });
     }
-    if take(session.downstream(), &mut buffer[..bytes]) {
+    if net::discard(session.downstream(), bytes) {
         Ok(())
     } else {
         Err(session.cut(CloseReason::ClientReset))
     }
-}
-
-/// Fills `buffer` with bytes that are known to be in the queue. Returns whether that succeeded.
-fn take(socket: BorrowedFd<'_>, mut buffer: &mut [u8]) -> bool {
-    while !buffer.is_empty() {
-        match net::receive(socket, buffer) {
-            Ok(0) | Err(_) => return false,
-            Ok(count) => buffer = &mut buffer[count..],
-        }
-    }
-    true
 }
 
 /// Ends the session if the header has not come in time.

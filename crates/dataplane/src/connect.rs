@@ -3,10 +3,10 @@
 //! `relay::Search` has the rules; this module carries its steps out.
 
 use crate::announcing::announce;
+use crate::asking::ask;
 use crate::event::{Event, SourceFault, Trace};
 use crate::listener::{Connecting, Listener, Settings};
 use crate::response::Response;
-use crate::routing::read_grant;
 use crate::searches::Searches;
 use crate::secure::{Loss, Secure};
 use crate::securing::with_tls;
@@ -101,7 +101,7 @@ fn connect(
                 searching.rules.on_started(now);
                 let is_unix = matches!(address, Address::Unix(_));
                 let upstream =
-                    Upstream { socket, incarnation, writes: 0, is_asked: false, is_unix };
+                    Upstream { socket, incarnation, writes: 0, is_introduced: false, is_unix };
                 tell_fault(fault, &listener, tools);
                 State::Connecting { search, lease, upstream }
             }
@@ -234,7 +234,7 @@ pub(crate) fn handle_event(
         rules.on_failed(incarnation, failure, &settings.timeouts, now);
     } else if ready.writable && is_own_end(socket, address) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
-    } else if ready.writable || upstream.is_asked {
+    } else if ready.writable || upstream.is_introduced {
         let took = now.since(rules.since());
         match introduce(session, send_proxy, tools) {
             Ok(true) => match encryption {
@@ -245,6 +245,8 @@ pub(crate) fn handle_event(
                     }
                 },
                 None if rules.on_answered(incarnation, now) => {
+                    // More may have come with what was taken off.
+                    let ready = Ready { readable: ready.readable || session.was_asked(), ..ready };
                     session.link.handle_ready(Side::Upstream, ready);
                     connected(session, took, searches, tools, &settings, now);
                     return Heard::Connected;
@@ -323,23 +325,19 @@ fn introduce(
     send_proxy: Option<SendProxy>,
     tools: &mut Tools,
 ) -> Result<bool, ConnectFailure> {
-    let tls = session.asks_for_tls();
-    let State::Connecting { upstream, .. } = &session.state else { return Ok(false) };
-    if !upstream.is_asked {
+    let State::Connecting { upstream, .. } = &mut session.state else { return Ok(false) };
+    if !std::mem::replace(&mut upstream.is_introduced, true) {
+        session.begin_asking();
         if let Some(format) = send_proxy {
             announce(session, format, tools)?;
         }
-        let State::Connecting { upstream, .. } = &mut session.state else { return Ok(false) };
-        if let Some(protocol) = tls {
-            upstream.is_asked = true;
-            net::transmit_first(upstream.socket.as_fd(), relay::request(protocol), false)?;
-        }
     }
-    match (tls, &session.state) {
-        (Some(protocol), State::Connecting { upstream, .. }) => {
-            read_grant(upstream.socket.as_fd(), protocol)
-        }
-        _ => Ok(true),
+    let Session { state: State::Connecting { upstream, .. }, extras, .. } = session else {
+        return Ok(false);
+    };
+    match extras.as_mut().and_then(|it| it.routed.as_mut()?.asking.as_mut()) {
+        Some(asking) => ask(upstream.socket.as_fd(), asking, tools),
+        None => Ok(true),
     }
 }
 

@@ -10,6 +10,7 @@
 mod announcing;
 mod answering;
 mod arrivals;
+mod asking;
 mod call;
 mod chores;
 mod connect;

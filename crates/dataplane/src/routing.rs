@@ -10,19 +10,22 @@
 use crate::session::{Next, Routed, Session, State};
 use crate::tools::Tools;
 use balancing::Pool;
-use relay::{CLIENT_HELLO_BYTES_MAX, ClientHello, Grant, UpgradeStep};
-use std::os::fd::{AsFd, BorrowedFd};
+use relay::{CLIENT_HELLO_BYTES_MAX, ClientHello, UpgradeStep};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::{Errno, net};
-use terms::{CloseReason, ConnectFailure, Instant, Side, Starttls};
+use terms::{CloseReason, Cut, Instant, Side, Starttls};
 
 /// How long a client may take for all of its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits for the client's first bytes.
+/// Waits for the client's first bytes, or greets it.
 pub(crate) fn begin(session: &Session, now: Instant) -> Next {
-    Next::At(now + wait(session))
+    match &session.state {
+        State::Routing(greeting) if greeting.upgrade.is_bound() => Next::Turn,
+        _ => Next::At(now + wait(session)),
+    }
 }
 
 /// How long a client may be silent.
@@ -45,13 +48,18 @@ pub(crate) fn go_on(
     loop {
         let State::Routing(greeting) = &mut session.state else { return Err(Next::Event) };
         let socket = session.downstream.as_fd();
+        if let Some(text) = greeting.upgrade.greeting()
+            && net::transmit(socket, text).is_err()
+        {
+            return Err(session.cut(CloseReason::ClientReset));
+        }
         let buffer = &mut tools.buffer[..CLIENT_HELLO_BYTES_MAX];
-        let is_granted = greeting.upgrade.granted().is_some();
+        let is_bound = greeting.upgrade.is_bound();
         let count = match net::peek(socket, buffer) {
-            Ok(0) if is_granted => return Err(session.cut(CloseReason::ClientFin)),
+            Ok(0) if is_bound => return Err(session.cut(CloseReason::ClientFin)),
             Ok(0) => return Ok(own),
             Ok(count) => count,
-            Err(Errno::AGAIN) if is_granted => return Err(wait_for(session, 1, now)),
+            Err(Errno::AGAIN) if is_bound => return Err(wait_for(session, 1, now)),
             Err(Errno::AGAIN) if now < greeting.since + wait => {
                 return Err(Next::At(greeting.since + wait));
             }
@@ -61,16 +69,20 @@ pub(crate) fn go_on(
         let pool = match greeting.upgrade.next_step(&mut buffer[..count]) {
             UpgradeStep::Answer(count, answer) => {
                 // So little always fits into the queue of a new connection.
-                let is_sent = take(socket, count) && net::transmit(socket, answer).is_ok();
-                if !is_sent {
-                    return Err(session.cut(CloseReason::ClientReset));
+                if net::discard(socket, count) && net::transmit(socket, &answer).is_ok() {
+                    continue;
                 }
-                continue;
+                return Err(session.cut(CloseReason::ClientReset));
+            }
+            UpgradeStep::Goodbye(count, answer) => {
+                let is_sent = net::discard(socket, count) && net::transmit(socket, &answer).is_ok();
+                let cut = is_sent.then_some(Cut::Close);
+                return Err(Next::End(CloseReason::ClientFin, cut));
             }
             UpgradeStep::Wait(needed) if !is_hung_up => {
                 return Err(wait_for(session, needed, now));
             }
-            UpgradeStep::Wait(_) if is_granted => {
+            UpgradeStep::Wait(_) if is_bound => {
                 return Err(session.cut(CloseReason::TlsFailed));
             }
             UpgradeStep::Refuse => return Err(session.cut(CloseReason::TlsFailed)),
@@ -110,40 +122,7 @@ fn choose(session: &mut Session, hello: ClientHello<'_>, asked: Option<Starttls>
     let pool = routing.find(hello.server_name, offers);
     let pool = pool.unwrap_or_else(|| Arc::clone(&session.listener.pool()));
     let server_name = hello.server_name.map(Into::into);
-    let routed = Routed { server_name, affinity: pool.affinity.clone(), asked };
+    let routed = Routed { server_name, affinity: pool.affinity.clone(), asked, asking: None };
     session.extras.get_or_insert_default().routed = Some(Box::new(routed));
     pool
 }
-
-/// Looks at a backend's answer to the request for TLS, and takes it off. Returns whether it has been
-/// granted.
-///
-/// # Errors
-/// If it has not, and will not be.
-pub(crate) fn read_grant(
-    socket: BorrowedFd<'_>,
-    protocol: Starttls,
-) -> Result<bool, ConnectFailure> {
-    let mut bytes = [0; relay::GRANT_BYTES];
-    let count = match net::peek(socket, &mut bytes) {
-        Ok(0) | Err(Errno::CONNRESET) => return Err(ConnectFailure::Reset),
-        Ok(count) => count,
-        Err(Errno::AGAIN) => return Ok(false),
-        Err(error) => return Err(ConnectFailure::Other(error.raw_os_error())),
-    };
-    match relay::grant(protocol, &bytes[..count]) {
-        Grant::Wait => Ok(false),
-        Grant::Granted(count) if take(socket, count) => Ok(true),
-        Grant::Granted(_) => Err(ConnectFailure::Reset),
-        Grant::Refused => Err(ConnectFailure::NoTls),
-    }
-}
-
-/// Takes bytes off that are known to be in the queue. Returns whether that succeeded.
-fn take(socket: BorrowedFd<'_>, count: usize) -> bool {
-    let mut bytes = [0; TAKEN_MAX];
-    bytes.get_mut(..count).is_some_and(|bytes| net::receive(socket, bytes) == Ok(count))
-}
-
-/// Requests and answers have at most so many bytes.
-const TAKEN_MAX: usize = 16;

@@ -10,7 +10,7 @@ use crate::searches::{SearchKey, Searches};
 use crate::secure::Secure;
 use crate::token::Token;
 use balancing::{Affinity, Lease, Pool};
-use relay::{Forwarded, Incarnation, Link, Upgrade};
+use relay::{Asking, Forwarded, Incarnation, Link, Upgrade};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -129,8 +129,8 @@ pub(crate) struct Upstream {
     pub incarnation: Incarnation,
     /// Writes so far, counted up to two: the second one switches on `TCP_NODELAY`.
     pub writes: u8,
-    /// Whether it was asked for TLS, and has to answer before anything else.
-    pub is_asked: bool,
+    /// Whether it has been introduced to the session: given a header, and what [`Routed`] asks.
+    pub is_introduced: bool,
     pub is_unix: bool,
 }
 
@@ -157,6 +157,8 @@ pub(crate) struct Routed {
     pub affinity: Option<Arc<Affinity>>,
     /// The protocol in which it asked for TLS.
     pub asked: Option<Starttls>,
+    /// What the backend is still to do to be where the client is.
+    pub asking: Option<Asking>,
 }
 
 /// The TLS of a session's connections, by side.
@@ -262,12 +264,20 @@ impl Session {
         self.extras.as_ref()?.tls.as_ref()?[side as usize].as_ref()
     }
 
-    /// The protocol in which the backend is to be asked for TLS: the one in which the client has
-    /// asked, unless TLS ends here and the backend is spoken to in plain text.
-    pub fn asks_for_tls(&self) -> Option<Starttls> {
-        let asked = self.extras.as_ref()?.routed.as_ref()?.asked?;
-        let encrypts = || self.lease().is_some_and(|it| it.backend().encryption.is_some());
-        (self.tls(Side::Downstream).is_none() || encrypts()).then_some(asked)
+    /// Sets out what the backend has to do to be where the client is. If that has asked for TLS, it
+    /// is asked likewise, unless TLS ends here and the backend is spoken to in plain text.
+    pub fn begin_asking(&mut self) {
+        let encrypts = self.lease().is_some_and(|it| it.backend().encryption.is_some());
+        let wants_tls = encrypts || self.tls(Side::Downstream).is_none();
+        if let Some(routed) = self.extras.as_mut().and_then(|extras| extras.routed.as_mut()) {
+            routed.asking = routed.asked.and_then(|protocol| Asking::new(protocol, wants_tls));
+        }
+    }
+
+    /// Whether the backend was asked for anything.
+    pub fn was_asked(&self) -> bool {
+        let routed = self.extras.as_ref().and_then(|extras| extras.routed.as_ref());
+        routed.is_some_and(|routed| routed.asking.is_some())
     }
 
     /// The TLS of the connection to the backend.
@@ -444,7 +454,7 @@ impl Session {
             socket,
             incarnation: Incarnation::default(),
             writes: state.upstream_writes,
-            is_asked: false,
+            is_introduced: true,
         };
         let announced = state.announced.map(|it| {
             let AnnouncedState { peer, destination, unique_id } = it;
@@ -452,7 +462,7 @@ impl Session {
         });
         let server_name = state.server_name;
         let routed = (server_name.is_some() || affinity.is_some())
-            .then(|| Box::new(Routed { server_name, affinity, asked: None }));
+            .then(|| Box::new(Routed { server_name, affinity, asked: None, asking: None }));
         let has_extras = state.forwarded.is_some() || announced.is_some() || routed.is_some();
         let extras = Extras { forwarded: state.forwarded, announced, routed, ..Extras::default() };
         Self {

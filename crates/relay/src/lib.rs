@@ -3,8 +3,9 @@
 //! Pure: A [`Search`] finds a backend that answers. Then a [`Link`] decides, and [`pump`] performs
 //! its steps on a [`Wire`], which is the worker's system calls or a simulation's queues.
 //! [`Deadlines`] holds the timers, and [`read_header`] reads the header that the PROXY protocol puts
-//! before a client's first byte. [`read_client_hello`] finds the name that a TLS client asks for, and
-//! [`Upgrade`] how it came to that. A [`LinkState`] lets another process continue a link. `balancing` chooses backends; descriptors and events belong to
+//! before a client's first byte. [`read_client_hello`] finds the name that a TLS client asks for,
+//! [`Upgrade`] has how it came to that, and [`Asking`] how a backend does. A [`LinkState`] lets
+//! another process continue a link. `balancing` chooses backends; descriptors and events belong to
 //! `dataplane`. Start at [`Link`].
 
 #![forbid(unsafe_code)]
@@ -32,7 +33,7 @@ pub use proxy_header::{
 };
 pub use pump::{Fault, Pumped, Received, Urgent, Wire, pump};
 pub use search::{Incarnation, Search, SearchStep};
-pub use upgrade::{GRANT_BYTES, Grant, Upgrade, UpgradeStep, grant, request};
+pub use upgrade::{ASKING_BYTES_MAX, Asking, AskingStep, Upgrade, UpgradeStep};
 
 /// The largest read, and the capacity a pipe should have.
 pub const READ_BYTES_MAX: usize = 1 << stream::READ_LOG2_MAX;

@@ -1,46 +1,63 @@
-//! How a client comes to TLS, and how the backend is then brought there: at once, or by a request
-//! in plain text that is answered in its stead.
+//! How a client comes to TLS, and how the backend is then brought to where its client is.
 //!
-//! The balancer cannot know the backend before the ClientHello, and a client sends that only after
-//! its request was granted. So the balancer grants it, reads the hello, and asks the backend
-//! ([`request`]) before it passes anything on. Plain text that an attacker adds
-//! to either side of such a request could later pass for something that TLS protects (as in
-//! CVE-2021-23214 and CVE-2021-23222), so whatever comes with a request or with its answer ends the
-//! connection.
+//! A client may begin with TLS at once, or ask for it in plain text. The balancer cannot know the
+//! backend before the ClientHello, and a client sends that only after its request was granted. So
+//! the balancer grants it in the backend's stead, greeting the client first where the protocol has
+//! the server speak first. It then reads the hello, and [`Asking`] brings the backend to the same
+//! point before anything is passed on.
 //!
-//! Source: PostgreSQL's documentation, "Message Flow", sections on SSL and GSSAPI encryption.
+//! Plain text that an attacker adds to either side of such a request could later pass for something
+//! that TLS protects (as in CVE-2011-0411, CVE-2021-23214 and CVE-2021-23222), so whatever comes
+//! with a request for TLS or with its answer ends the connection. Nothing that was said before TLS
+//! is remembered.
+//!
+//! Sources: PostgreSQL's documentation, "Message Flow", sections on SSL and GSSAPI encryption; RFC
+//! 3207 (SMTP), RFC 9051 section 6.2.1 (IMAP), RFC 2595 section 4 (POP3), RFC 4511 section 4.14
+//! (LDAP).
+
+mod asking;
+mod ldap;
+mod lines;
+mod postgresql;
 
 #[cfg(test)]
 mod tests;
 
+pub use asking::{ASKING_BYTES_MAX, Asking, AskingStep};
+
 use crate::client_hello::{ClientHello, Opening, read_client_hello};
+use std::borrow::Cow;
 use terms::Starttls;
 
 /// A client on its way to TLS.
 ///
 /// ~~~text
-///            SSLRequest: S
-///   Plain ------------------> Granted --ClientHello--> a pool by its name
-///    |  ^                        '-----anything else--> refused
-///    |  '-- GSSENCRequest: N (once)
+///                request for TLS: yes
+///   Plain ---------------------------------> Granted --ClientHello--> a pool by its name
+///    |  ^                                       '-----anything else--> refused
+///    |  '-- another request: no, or not yet
 ///    |
-///    |--ClientHello--> a pool by its name
-///    '--anything else--> the listener's own pool
+///    |--ClientHello--> a pool by its name      (not after a greeting)
+///    '--anything else--> the listener's own pool    (not after a greeting)
 /// ~~~
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     protocol: Option<Starttls>,
     is_granted: bool,
-    has_asked_for_gss: bool,
+    /// What the client was told so far.
+    answers: u8,
 }
 
 /// What to do about what a client has sent so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpgradeStep<'b> {
     /// Wait until at least so many bytes have come, more than there are.
     Wait(usize),
-    /// Take so many bytes off, all that have come, and send this answer.
-    Answer(usize, &'static [u8]),
+    /// Take so many bytes off, and send this answer.
+    Answer(usize, Cow<'static, [u8]>),
+    /// Take so many bytes off, and send this answer, which is the last one: the client has said
+    /// goodbye.
+    Goodbye(usize, Cow<'static, [u8]>),
     /// TLS begins.
     Hello(ClientHello<'b>),
     /// The client does not want TLS.
@@ -49,30 +66,42 @@ pub enum UpgradeStep<'b> {
     Refuse,
 }
 
-/// What a backend answers to a request for TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// Nothing yet.
-    Wait,
-    /// So many bytes, which are all that it has sent: it is ready for TLS.
-    Granted(usize),
-    /// It does not want TLS, or has sent more than an answer.
-    Refused,
+/// An answer to a client.
+type Text = Cow<'static, [u8]>;
+
+/// What a request before TLS brings.
+enum Request {
+    /// It is not complete; so many bytes are needed.
+    Incomplete(usize),
+    /// The first so many bytes ask for TLS, and this is the answer.
+    Tls(usize, Text),
+    /// They ask for something else.
+    Other(usize, Text),
+    /// They are the client's last words.
+    Goodbye(usize, Text),
+    /// They are no request that can be answered before TLS.
+    None,
+    /// They are not the protocol.
+    Invalid,
 }
 
-const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-const GSS_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
-const YES: &[u8] = b"S";
-const NO: &[u8] = b"N";
-
-/// The number of bytes that [`grant`] looks at.
-pub const GRANT_BYTES: usize = 2;
+/// So many answers in plain text a client gets.
+const ANSWERS_MAX: u8 = 32;
 
 impl Upgrade {
     /// Of a client that has sent nothing yet.
     #[must_use]
     pub fn new(protocol: Option<Starttls>) -> Self {
-        Self { protocol, is_granted: false, has_asked_for_gss: false }
+        Self { protocol, is_granted: false, answers: 0 }
+    }
+
+    /// What the client is told before it has said anything, once.
+    pub fn greeting(&mut self) -> Option<&'static [u8]> {
+        let greeting = lines::greeting(self.protocol?)?;
+        (self.answers == 0).then(|| {
+            self.answers = 1;
+            greeting
+        })
     }
 
     /// The protocol by which the client has been granted TLS, so that the backend has to be asked.
@@ -81,51 +110,49 @@ impl Upgrade {
         self.protocol.filter(|_| self.is_granted)
     }
 
+    /// Whether the client has been told something that no backend would repeat, so that it can only
+    /// go on to TLS.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.is_granted || self.has_greeting()
+    }
+
+    fn has_greeting(&self) -> bool {
+        self.protocol.and_then(lines::greeting).is_some()
+    }
+
     /// What to do about the bytes that have come since the last answer. As [`read_client_hello`], it
     /// may move them.
     pub fn next_step<'b>(&mut self, bytes: &'b mut [u8]) -> UpgradeStep<'b> {
-        if self.protocol == Some(Starttls::Postgresql) && !self.is_granted {
-            let count = bytes.len();
-            let begins = |request: &[u8]| request.starts_with(&bytes[..count.min(request.len())]);
-            match (begins(SSL_REQUEST), begins(GSS_REQUEST)) {
-                (false, false) => {}
-                (true, true) => return UpgradeStep::Wait(SSL_REQUEST.len()),
-                _ if count > SSL_REQUEST.len() => return UpgradeStep::Refuse,
-                (true, false) => {
-                    self.is_granted = true;
-                    return UpgradeStep::Answer(count, YES);
-                }
-                (false, true) if self.has_asked_for_gss => return UpgradeStep::Refuse,
-                (false, true) => {
-                    self.has_asked_for_gss = true;
-                    return UpgradeStep::Answer(count, NO);
-                }
+        let request = match self.protocol.filter(|_| !self.is_granted) {
+            None => Request::None,
+            Some(Starttls::Postgresql) => postgresql::request(bytes, self.answers > 0),
+            Some(Starttls::Ldap) => ldap::request(bytes),
+            Some(protocol) => lines::request(protocol, bytes),
+        };
+        if !matches!(request, Request::Incomplete(_) | Request::None) {
+            if self.answers == ANSWERS_MAX {
+                return UpgradeStep::Refuse;
             }
+            self.answers += 1;
         }
-        match read_client_hello(bytes) {
-            Opening::Incomplete(needed) => UpgradeStep::Wait(needed),
-            Opening::Hello(hello) => UpgradeStep::Hello(hello),
-            Opening::Other if self.is_granted => UpgradeStep::Refuse,
-            Opening::Other => UpgradeStep::Plain,
+        match request {
+            Request::Incomplete(needed) => UpgradeStep::Wait(needed),
+            // What follows it in plain text was not for TLS to protect.
+            Request::Tls(length, _) if length < bytes.len() => UpgradeStep::Refuse,
+            Request::Tls(length, text) => {
+                self.is_granted = true;
+                UpgradeStep::Answer(length, text)
+            }
+            Request::Other(length, text) => UpgradeStep::Answer(length, text),
+            Request::Goodbye(length, text) => UpgradeStep::Goodbye(length, text),
+            Request::Invalid => UpgradeStep::Refuse,
+            Request::None => match read_client_hello(bytes) {
+                Opening::Incomplete(needed) => UpgradeStep::Wait(needed),
+                Opening::Hello(hello) => UpgradeStep::Hello(hello),
+                Opening::Other if self.is_granted => UpgradeStep::Refuse,
+                Opening::Other => UpgradeStep::Plain,
+            },
         }
-    }
-}
-
-/// The request for TLS that a backend is sent.
-#[must_use]
-pub fn request(protocol: Starttls) -> &'static [u8] {
-    match protocol {
-        Starttls::Postgresql => SSL_REQUEST,
-    }
-}
-
-/// What the first bytes of a backend mean that was sent a [`request`]. A backend that is ready for
-/// TLS waits for the ClientHello.
-#[must_use]
-pub fn grant(protocol: Starttls, bytes: &[u8]) -> Grant {
-    match (protocol, bytes) {
-        (_, []) => Grant::Wait,
-        (Starttls::Postgresql, bytes) if bytes == YES => Grant::Granted(YES.len()),
-        (Starttls::Postgresql, _) => Grant::Refused,
     }
 }

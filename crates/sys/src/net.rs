@@ -234,7 +234,7 @@ fn has_address_for(address: SocketAddr) -> bool {
 pub fn system_error(failure: ConnectFailure) -> io::Error {
     let error = match failure {
         ConnectFailure::Refused | ConnectFailure::Loop => Errno::CONNREFUSED,
-        ConnectFailure::NoTls | ConnectFailure::Tls(_) => Errno::PROTO,
+        ConnectFailure::NoTls | ConnectFailure::Unready | ConnectFailure::Tls(_) => Errno::PROTO,
         ConnectFailure::TimedOut => Errno::TIMEDOUT,
         ConnectFailure::Reset => Errno::CONNRESET,
         ConnectFailure::NoRoute => Errno::NETUNREACH,
@@ -299,6 +299,20 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
             result => return result.map(|(count, _)| count),
         }
     }
+}
+
+/// Takes bytes off that are known to be in the queue. Returns whether that succeeded.
+#[must_use]
+pub fn discard(socket: BorrowedFd<'_>, mut count: usize) -> bool {
+    let mut buffer = [0; 512];
+    while count > 0 {
+        let most = count.min(buffer.len());
+        match receive(socket, &mut buffer[..most]) {
+            Ok(0) | Err(_) => return false,
+            Ok(taken) => count -= taken,
+        }
+    }
+    true
 }
 
 /// Has the kernel report the socket as readable only when this many bytes have come, or as many as

@@ -18,6 +18,8 @@ pub enum ConnectFailure {
     Reset,
     /// The backend did not agree to TLS, or said more than that.
     NoTls,
+    /// The backend did not greet as its protocol has it when it is ready.
+    Unready,
     /// The TLS handshake with the backend failed.
     Tls(TlsFault),
     /// No route leads there.
@@ -88,10 +90,10 @@ impl ConnectFailure {
             Self::NoRoute | Self::Unreachable | Self::NoAddress | Self::Unresolved => {
                 FailureKind::Unreachable
             }
-            Self::NoTls | Self::Forbidden | Self::Loop | Self::NoPort | Self::NoSocket => {
+            Self::NoTls | Self::Unready | Self::Tls(_) | Self::Forbidden | Self::Loop => {
                 FailureKind::Other
             }
-            Self::Tls(_) | Self::Other(_) => FailureKind::Other,
+            Self::NoPort | Self::NoSocket | Self::Other(_) => FailureKind::Other,
         }
     }
 
@@ -110,6 +112,7 @@ impl fmt::Display for ConnectFailure {
             Self::TimedOut => "no answer within the connect time-out",
             Self::Reset => "connection reset before the first byte",
             Self::NoTls => "the backend does not agree to TLS",
+            Self::Unready => "the backend's greeting is not that of a server that is ready",
             Self::Tls(fault) => return write!(f, "TLS failed: {fault}"),
             Self::NoRoute => "network unreachable",
             Self::Unreachable => "host unreachable",

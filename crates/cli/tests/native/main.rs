@@ -39,6 +39,7 @@ mod routing;
 mod running;
 mod services;
 mod sharing;
+mod starttls;
 mod state;
 mod terminating;
 mod transparent;

@@ -12,16 +12,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A server with all its processes, killed when it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    port: Port,
+    pub port: Port,
     dir: tempfile::TempDir,
 }
 
 impl Server {
     /// Starts `program` in a directory of its own, with `{port}` and `{dir}` filled in; `config`
     /// becomes the file `{dir}/conf`. `None` if it is not installed.
-    fn start(program: &str, args: &str, config: &str) -> Option<Self> {
+    pub fn start(program: &str, args: &str, config: &str) -> Option<Self> {
         let found = find(program);
         if skip_unless(found.is_some(), &format!("this needs {program}")) {
             return None;
@@ -53,7 +53,7 @@ impl Server {
         kill_process_group(group, signal).unwrap();
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }
@@ -65,7 +65,7 @@ impl Drop for Server {
     }
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     dirs.map(|dir| dir.join(program)).find(|it| it.is_file())
@@ -112,7 +112,7 @@ fn check(probe: &str, server: Option<Server>) {
     wait_for("down", "");
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 

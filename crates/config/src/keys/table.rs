@@ -136,7 +136,7 @@ pub(super) const KEYS: &[Key] = &[
         SOME_TIME,
         "\"300ms\"",
         "With `routes`: how long a client may be silent before it goes to `pool`, as where the \
-         server speaks first [default: 2s]",
+         server speaks first; not with `starttls` for mail, whose clients are greeted [default: 2s]",
     ),
     own(
         "starttls",
