@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay::{HEADER_BYTES_MAX, InvalidHeader, Origin, read_header, write_header};
+use relay::{Details, HEADER_BYTES_MAX, InvalidHeader, Origin, read_header, write_header};
 use terms::SendProxy;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -27,7 +27,8 @@ fn check_written(origin: Origin, id: &[u8]) {
     let checked = SendProxy::V2 { unique_id: true, crc32c: true };
     for format in [SendProxy::V1, SendProxy::V2 { unique_id: false, crc32c: false }, checked] {
         let mut bytes = Vec::new();
-        write_header(format, origin, id, &mut bytes);
+        let details = Details { unique_id: id, ..Details::default() };
+        write_header(format, origin, &details, &mut bytes);
         let Ok(Some(header)) = read_header(&bytes) else { panic!("{format:?} is not read") };
         let same = if origin == Origin::UnixClient { Origin::Peer } else { origin };
         assert!(header.bytes == bytes.len() && header.origin == same);

@@ -7,10 +7,14 @@
 
 use crate::session::{Announced, Next, Session, State};
 use crate::tools::Tools;
-use relay::{HEADER_BYTES_MAX, InvalidHeader, Origin, Ready, read_header, write_header};
+use relay::{
+    ClientCertificate, ClientTls, Details, HEADER_BYTES_MAX, InvalidHeader, Origin, Ready,
+    read_header, write_header,
+};
 use std::os::fd::AsFd;
 use sys::{Errno, net};
 use terms::{CloseReason, ConnectFailure, Instant, SendProxy, Side};
+use tls::Channel;
 
 /// Waits for the header if the peer is one of the listener's proxies, and turns it away otherwise.
 pub(crate) fn begin(session: &Session) -> Next {
@@ -84,9 +88,27 @@ pub(crate) fn announce(
         Some(announced) if !announced.unique_id.is_empty() => &announced.unique_id,
         _ => own_id.as_bytes(),
     };
+    let tls = session.tls(Side::Downstream).map(|it| &it.channel);
+    let shown = tls.and_then(Channel::peer_certificate);
+    let certificate = shown
+        .as_ref()
+        .map(|it| ClientCertificate { name: it.name.as_deref(), is_resumed: it.is_resumed });
+    let tls = tls.and_then(|channel| {
+        let (version, cipher) = channel.agreed()?;
+        // The library writes `TLS13_` where the standard has `TLS_`.
+        let cipher = cipher.strip_prefix("TLS13").map_or(cipher.into(), |it| format!("TLS{it}"));
+        Some((version, cipher, channel.protocol()))
+    });
+    let tls = tls.as_ref().map(|(version, cipher, protocol)| ClientTls {
+        version,
+        cipher,
+        protocol: *protocol,
+        certificate,
+    });
+    let details = Details { unique_id: id, server_name: session.server_name(), tls };
     let header = &mut tools.rewritten;
     header.clear();
-    write_header(format, origin, id, header);
+    write_header(format, origin, &details, header);
     let is_more_coming = has_bytes_to_send(session);
     let State::Connecting { upstream, .. } = &mut session.state else {
         return Ok(());

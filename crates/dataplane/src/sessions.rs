@@ -597,7 +597,7 @@ fn summary(tls: Option<&Secure>, is_explained: bool) -> Option<Box<TlsSummary>> 
     let tls = tls?;
     let loss = tls.loss().filter(|loss| is_explained && !matches!(loss, Loss::Socket));
     let (agreed, failure) = (tls.channel.agreed(), loss.map(ToString::to_string));
-    let peer_name = tls.channel.peer_name();
+    let peer_name = tls.channel.peer_certificate().and_then(|it| it.name);
     Some(Box::new(TlsSummary { agreed, peer_name, failure }))
 }
 

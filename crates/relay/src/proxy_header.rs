@@ -15,7 +15,7 @@ mod tests;
 mod v1;
 mod v2;
 
-pub use origin::{Header, InvalidHeader, Origin};
+pub use origin::{ClientCertificate, ClientTls, Details, Header, InvalidHeader, Origin};
 use terms::SendProxy;
 
 /// The length of the longest header that is accepted: one of version 2 with `v2::LENGTH_MAX`.
@@ -36,12 +36,17 @@ pub fn read_header(bytes: &[u8]) -> Result<Option<Header<'_>>, InvalidHeader> {
     }
 }
 
-/// Appends a header that announces `origin`. `unique_id` is cut at [`UNIQUE_ID_BYTES_MAX`].
-pub fn write_header(format: SendProxy, origin: Origin, unique_id: &[u8], output: &mut Vec<u8>) {
+/// Appends a header that announces `origin`. Only version 2 has details.
+pub fn write_header(
+    format: SendProxy,
+    origin: Origin,
+    details: &Details<'_>,
+    output: &mut Vec<u8>,
+) {
     match format {
         SendProxy::V1 => v1::write(origin, output),
-        SendProxy::V2 { unique_id: has_id, crc32c } => {
-            v2::write(origin, has_id.then_some(unique_id), crc32c, output);
+        SendProxy::V2 { unique_id, crc32c } => {
+            v2::write(origin, details, unique_id, crc32c, output);
         }
     }
 }

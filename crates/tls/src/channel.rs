@@ -8,7 +8,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    AlertDescription, CertificateError, CommonState, Error, InvalidMessage, ProtocolVersion,
+    AlertDescription, CertificateError, CommonState, Error, HandshakeKind, InvalidMessage,
+    ProtocolVersion,
 };
 use std::sync::Arc;
 use terms::TlsFault;
@@ -35,6 +36,15 @@ pub struct Shaken {
     pub used: usize,
     /// Whether plain bytes may be sent and received from now on.
     pub is_done: bool,
+}
+
+/// A certificate that was shown, and was found valid if that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// Its common name.
+    pub name: Option<String>,
+    /// Whether it was shown in an earlier connection, whose session this one continues.
+    pub is_resumed: bool,
 }
 
 /// What a piece of the records contained.
@@ -142,10 +152,19 @@ impl Channel {
         Some((version, common.negotiated_cipher_suite()?.suite().as_str()?))
     }
 
-    /// The name in the peer's certificate (its common name), if it has shown one.
+    /// The peer's certificate, if it has shown one.
     #[must_use]
-    pub fn peer_name(&self) -> Option<String> {
-        common_name(self.common().peer_certificates()?.first()?)
+    pub fn peer_certificate(&self) -> Option<PeerCertificate> {
+        let common = self.common();
+        let name = common_name(common.peer_certificates()?.first()?);
+        let is_resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
+        Some(PeerCertificate { name, is_resumed })
+    }
+
+    /// The protocol that was agreed upon (ALPN).
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.common().alpn_protocol()
     }
 
     fn common(&self) -> &CommonState {

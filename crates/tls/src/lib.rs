@@ -18,7 +18,7 @@ mod identity;
 mod names;
 
 pub use acceptor::{Acceptor, CertificateFile, Material, Tickets};
-pub use channel::{Channel, Failure, Opened, RECORDS_ROOM, Shaken};
+pub use channel::{Channel, Failure, Opened, PeerCertificate, RECORDS_ROOM, Shaken};
 pub use clients::ClientsMaterial;
 pub use connector::{Connector, ConnectorMaterial};
 pub use connectors::Connectors;

@@ -2,12 +2,17 @@
 //! and Dovecot.
 
 use crate::support::{
-    Backend, Client, Place, Port, Program, connect_from, port, skip_unless, until,
+    Backend, Client, Place, Port, Program, TlsClient, certified, connect_from, port, skip_unless,
+    until,
 };
 use rustix::process::Signal;
+use rustls::version::TLS12;
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::Arc;
 
 /// Whether these programs are here; says so if not.
 fn are_missing(programs: &[&str]) -> bool {
@@ -146,6 +151,25 @@ listen l
 }
 
 #[test]
+fn haproxy_hears_of_the_name_that_a_client_asks_for() {
+    if are_missing(&["haproxy"]) {
+        return;
+    }
+    let (place, authority) = certified();
+    let (back, port) = (port(), port());
+    let answer = "http-request return status 200 content-type text/plain lf-string";
+    let bind = format!("mode http\n    bind 127.0.0.1:{back} accept-proxy");
+    let config = format!("{HAPROXY}\nlisten l\n    {bind}\n    {answer} %[fc_pp_authority]\n");
+    let _haproxy = start(&place, "haproxy", &config, &back);
+    let words = format!("--tls-cert a.pem 127.0.0.1:{port} 127.0.0.1:{back} --send-proxy v2");
+    let _evenkeel = place.native(&words);
+    let mut client = TlsClient::connect(&port, &Arc::new(authority.trust()), "a.test");
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let said = String::from_utf8(client.rest().0).unwrap();
+    assert!(said.ends_with("\r\n\r\na.test"), "{said}");
+}
+
+#[test]
 fn nginx_hears_of_our_clients() {
     if are_missing(&["nginx"]) {
         return;
@@ -203,6 +227,89 @@ service imap-login {
     }
 }
 ";
+
+/// The fields of a header of version 2 that names a client with IPv4, by type.
+fn fields(client: &Client) -> BTreeMap<u8, Vec<u8>> {
+    let mut bytes = [0; 16];
+    (&client.0).read_exact(&mut bytes).unwrap();
+    let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
+    let mut block = vec![0; length];
+    (&client.0).read_exact(&mut block).unwrap();
+    split_fields(&block[12..])
+}
+
+fn split_fields(mut bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let mut fields = BTreeMap::new();
+    while let [kind, high, low, rest @ ..] = bytes {
+        let (value, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        fields.insert(*kind, value.to_vec());
+        bytes = rest;
+    }
+    fields
+}
+
+#[test]
+fn a_backend_hears_of_the_clients_tls() {
+    let (place, authority) = certified();
+    let backend = Backend::new(|client| {
+        let fields = fields(&client);
+        let ssl = &fields[&0x20];
+        let inner = split_fields(&ssl[5..]);
+        let text = |field: Option<&Vec<u8>>| {
+            field.map_or("-".to_owned(), |it| String::from_utf8(it.clone()).unwrap())
+        };
+        let all = [0x21, 0x22, 0x23].map(|kind| text(inner.get(&kind))).join(" ");
+        let [alpn, name] = [1, 2].map(|kind| text(fields.get(&kind)));
+        client.send(format!("{:?} {alpn} {name} {all}", &ssl[..5]));
+    });
+    let port = port();
+    let words = "--tls-clients request --tls-clients-ca ca.pem --tls-alpn x-b --send-proxy v2";
+    let _evenkeel = place.native(&format!("--tls-cert a.pem {words} 127.0.0.1:{port} {backend}"));
+    let mut showing = authority.trust_showing(&authority.issue(&["the client"]));
+    showing.alpn_protocols = vec![b"x-a".to_vec(), b"x-b".to_vec()];
+    let showing = Arc::new(showing);
+    let hear = |config: &Arc<_>| {
+        let mut client = TlsClient::connect(&port, config, "a.test");
+        client.finish();
+        String::from_utf8(client.rest().0).unwrap()
+    };
+    let suite = "TLS_AES_256_GCM_SHA384";
+    // The second one continues the TLS session of the first, in which the certificate was shown.
+    for client in [7, 5] {
+        let expected = format!("[{client}, 0, 0, 0, 0] x-b a.test TLSv1.3 the client {suite}");
+        assert_eq!(hear(&showing), expected);
+    }
+    let config = Arc::new(authority.trust_with(&[&TLS12]));
+    let suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
+    assert_eq!(hear(&config), format!("[1, 0, 0, 0, 1] - a.test TLSv1.2 - {suite}"));
+}
+
+/// Dovecot takes passwords in plain text only from clients whose TLS has ended before it.
+#[test]
+fn a_mail_server_believes_that_a_client_speaks_tls() {
+    if are_missing(&["dovecot"]) {
+        return;
+    }
+    let (place, authority) = certified();
+    let (back, port, plain) = (port(), port(), port());
+    let config = DOVECOT.replace("{back}", &back.to_string());
+    let config = config.replace("ssl = no\n", "disable_plaintext_auth = yes\n");
+    let mut dovecot = start(&place, "dovecot", &config, &back);
+    let _evenkeel = place.native(&format!(
+        "--tls-cert a.pem 127.0.0.1:{port} 127.0.0.1:{back} --send-proxy v2 \
+         -- 127.0.0.1:{plain} 127.0.0.1:{back} --send-proxy v2"
+    ));
+    let client = connect_from(&plain, [127, 0, 0, 7]);
+    let greeting = client.line();
+    assert!(greeting.contains("LOGINDISABLED"), "{greeting}");
+    let client = connect_from(&port, [127, 0, 0, 7]);
+    let mut client = TlsClient::try_over(client, &Arc::new(authority.trust()), "a.test").unwrap();
+    client.send("a LOGOUT\r\n");
+    let said = String::from_utf8(client.rest().0).unwrap();
+    assert!(said.contains("AUTH=PLAIN") && !said.contains("LOGINDISABLED"), "{said}");
+    dovecot.signal(Signal::TERM); // it ends its children
+    dovecot.wait();
+}
 
 #[test]
 fn clients_are_known_through_a_chain_of_proxies() {

@@ -190,9 +190,18 @@ impl TlsClient {
         config: &Arc<ClientConfig>,
         name: &str,
     ) -> std::io::Result<Self> {
+        Self::try_over(Client::connect(port), config, name)
+    }
+
+    /// The same, with a connection that was made already.
+    pub fn try_over(
+        client: Client,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-        let mut stream = StreamOwned::new(connection, Client::connect(port).0);
+        let mut stream = StreamOwned::new(connection, client.0);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

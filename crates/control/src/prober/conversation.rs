@@ -5,7 +5,7 @@ mod encrypted;
 use super::Target;
 use encrypted::Encrypted;
 use probing::{Dialogue, Progress};
-use relay::{Origin, write_header};
+use relay::{Details, Origin, write_header};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::epoll::Event;
 use sys::net::{self, Source};
@@ -58,7 +58,7 @@ impl Conversation {
         };
         let mut send = Vec::new();
         if let Some(form) = definition.header {
-            write_header(form, Origin::Peer, &[], &mut send);
+            write_header(form, Origin::Peer, &Details::default(), &mut send);
         }
         let dialogue = Dialogue::new(&definition.probe, &host);
         let address = target.address.clone();

@@ -5,7 +5,7 @@ use crate::rig::{
 };
 use balancing::{AccessEntry, AccessList, Backend, ProxyPeers, Subject, Verdict};
 use dataplane::Settings;
-use relay::{Origin, write_header};
+use relay::{Details, Origin, write_header};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ fn client() -> SocketAddr {
 fn header(format: SendProxy) -> Vec<u8> {
     let origin = Origin::client(client(), "198.51.100.1:443".parse().unwrap());
     let mut header = Vec::new();
-    write_header(format, origin, b"an id", &mut header);
+    let details = Details { unique_id: b"an id", ..Details::default() };
+    write_header(format, origin, &details, &mut header);
     header
 }
 
@@ -203,7 +204,7 @@ fn a_backend_hears_of_the_client_before_anything_else() {
         let mut served = accept(&backend);
         let mut header = Vec::new();
         let origin = Origin::client(client.local_addr().unwrap(), rig.address);
-        write_header(format, origin, b"", &mut header);
+        write_header(format, origin, &Details::default(), &mut header);
         // At once, for a backend that speaks first.
         let mut bytes = vec![0; header.len()];
         served.read_exact(&mut bytes).unwrap();

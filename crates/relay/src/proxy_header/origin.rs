@@ -30,6 +30,39 @@ pub enum Origin {
     UnixClient,
 }
 
+/// What a header of version 2 says besides the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details<'a> {
+    /// The connection's id, cut at [`super::UNIQUE_ID_BYTES_MAX`]. Sent if the format has one.
+    pub unique_id: &'a [u8],
+    /// The name of the server that a TLS client has asked for.
+    pub server_name: Option<&'a str>,
+    /// The client's TLS, if it ends here.
+    pub tls: Option<ClientTls<'a>>,
+}
+
+/// A client's TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTls<'a> {
+    /// The version, such as `1.3`.
+    pub version: &'a str,
+    /// The cipher suite, such as `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'a str,
+    /// The protocol that was agreed upon (ALPN).
+    pub protocol: Option<&'a [u8]>,
+    /// The client's certificate, which was verified.
+    pub certificate: Option<ClientCertificate<'a>>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientCertificate<'a> {
+    /// Its common name.
+    pub name: Option<&'a str>,
+    /// Whether it was shown in an earlier connection, whose TLS session this one continues.
+    pub is_resumed: bool,
+}
+
 /// Bytes that are not a header: they begin like none, continue as the protocol does not allow, have
 /// a checksum that does not fit, or announce more than [`super::HEADER_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

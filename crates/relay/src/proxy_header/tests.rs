@@ -187,6 +187,36 @@ fn origin() -> impl Strategy<Value = Origin> {
     prop_oneof![4 => v4, 4 => v6, 1 => Just(Origin::Peer), 1 => Just(Origin::UnixClient)]
 }
 
+#[test]
+fn version_2_tells_of_the_clients_tls() {
+    let check = |details: &Details<'_>, expected: &[&[u8]]| {
+        let format = SendProxy::V2 { unique_id: false, crc32c: false };
+        let mut bytes = Vec::new();
+        write_header(format, v4(), details, &mut bytes);
+        let block = [V4_BLOCK, &expected.concat()].concat();
+        assert_eq!(bytes, v2(0x21, 0x11, &block));
+        let mut line = Vec::new();
+        write_header(SendProxy::V1, v4(), details, &mut line);
+        assert_eq!(line, b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n");
+    };
+    check(&Details { server_name: Some("a.test"), ..Details::default() }, &[b"\x02\0\x06a.test"]);
+    let mut tls =
+        ClientTls { version: "1.3", cipher: "TLS_X", protocol: Some(b"h2"), certificate: None };
+    let details = |tls| Details { server_name: Some("a.test"), tls: Some(tls), unique_id: b"" };
+    let start: &[u8] = b"\x01\0\x02h2\x02\0\x06a.test";
+    let (version, cipher): (&[u8], &[u8]) = (b"\x21\0\x07TLSv1.3", b"\x23\0\x05TLS_X");
+    check(&details(tls), &[start, b"\x20\0\x17\x01\0\0\0\x01", version, cipher]);
+    for (is_resumed, client) in [(false, 7), (true, 5)] {
+        tls.certificate = Some(ClientCertificate { name: Some("me"), is_resumed });
+        let head = [0x20, 0, 0x1c, client, 0, 0, 0, 0];
+        check(&details(tls), &[start, &head, version, b"\x22\0\x02me", cipher]);
+    }
+    // Of a name that is too long, whole characters are left.
+    let long = "é".repeat(200);
+    let expected = [b"\x02\0\xfe", "é".repeat(127).as_bytes()].concat();
+    check(&Details { server_name: Some(&long), ..Details::default() }, &[&expected]);
+}
+
 fn format() -> impl Strategy<Value = SendProxy> {
     let v2 = any::<[bool; 2]>().prop_map(|[unique_id, crc32c]| SendProxy::V2 { unique_id, crc32c });
     prop_oneof![Just(SendProxy::V1), v2]
@@ -198,10 +228,17 @@ proptest! {
         origin in origin(),
         format in format(),
         id in proptest::collection::vec(any::<u8>(), 0..200),
+        name in proptest::option::of("[a-zé]{0,200}"),
+        has_tls in any::<bool>(),
         after in proptest::collection::vec(any::<u8>(), 0..20),
     ) {
+        let name = name.as_deref();
+        let certificate = name.map(|_| ClientCertificate { name, is_resumed: true });
+        let (version, cipher, protocol) = ("1.3", "X", name.map(str::as_bytes));
+        let tls = has_tls.then_some(ClientTls { version, cipher, protocol, certificate });
+        let details = Details { unique_id: &id, server_name: name, tls };
         let mut bytes = Vec::new();
-        write_header(format, origin, &id, &mut bytes);
+        write_header(format, origin, &details, &mut bytes);
         let length = bytes.len();
         prop_assert!(length <= HEADER_BYTES_MAX);
         for end in 0..length {

@@ -6,7 +6,7 @@
 //! ~~~
 
 use super::crc32c::crc32c;
-use super::origin::{Header, InvalidHeader, Origin};
+use super::origin::{ClientTls, Details, Header, InvalidHeader, Origin};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -30,8 +30,21 @@ const V4_BYTES: usize = 2 * (4 + 2);
 const V6_BYTES: usize = 2 * (16 + 2);
 const UNIX_BYTES: usize = 2 * 108;
 
+const TYPE_ALPN: u8 = 0x01;
+const TYPE_AUTHORITY: u8 = 0x02;
 const TYPE_CRC32C: u8 = 0x03;
 const TYPE_UNIQUE_ID: u8 = 0x05;
+const TYPE_SSL: u8 = 0x20;
+/// Inside of `TYPE_SSL`.
+const SUBTYPE_VERSION: u8 = 0x21;
+const SUBTYPE_CN: u8 = 0x22;
+const SUBTYPE_CIPHER: u8 = 0x23;
+/// The client's TLS ends here; it has shown a certificate now; it has in its TLS session.
+const CLIENT_SSL: u8 = 1;
+const CLIENT_CERT_CONN: u8 = 2;
+const CLIENT_CERT_SESS: u8 = 4;
+/// The longest name or protocol that is sent.
+const TEXT_BYTES_MAX: usize = 255;
 const CRC32C_BYTES: usize = 4;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Option<Header<'_>>, InvalidHeader> {
@@ -119,7 +132,8 @@ fn read_tlvs<'a>(header: &[u8], tlvs: &'a [u8]) -> Result<Option<&'a [u8]>, Inva
 
 pub(super) fn write(
     origin: Origin,
-    unique_id: Option<&[u8]>,
+    details: &Details<'_>,
+    has_unique_id: bool,
     has_crc32c: bool,
     output: &mut Vec<u8>,
 ) {
@@ -142,20 +156,55 @@ pub(super) fn write(
             output.extend_from_slice(&address.port().to_be_bytes());
         }
     }
-    if let Some(id) = unique_id {
+    let Details { unique_id: id, server_name, tls } = *details;
+    if let Some(protocol) = tls.and_then(|tls| tls.protocol) {
+        write_tlv(TYPE_ALPN, &protocol[..protocol.len().min(TEXT_BYTES_MAX)], output);
+    }
+    if let Some(name) = server_name {
+        write_text(TYPE_AUTHORITY, name, output);
+    }
+    if has_unique_id {
         write_tlv(TYPE_UNIQUE_ID, &id[..id.len().min(UNIQUE_ID_BYTES_MAX)], output);
+    }
+    if let Some(tls) = tls {
+        write_tls(tls, output);
     }
     if has_crc32c {
         write_tlv(TYPE_CRC32C, &[0; CRC32C_BYTES], output);
     }
     let header = &mut output[start..];
-    let length = (header.len() - PREFIX_BYTES) as u16; // 36, 131 and 7 at most
+    let length = (header.len() - PREFIX_BYTES) as u16; // below 1500: see `TEXT_BYTES_MAX`
     header[PREFIX_BYTES - 2..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     if has_crc32c {
         let sum = crc32c([&*header]).to_be_bytes();
         let place = header.len() - CRC32C_BYTES;
         header[place..].copy_from_slice(&sum);
     }
+}
+
+fn write_tls(tls: ClientTls<'_>, output: &mut Vec<u8>) {
+    let shown = tls.certificate.map(|it| match it.is_resumed {
+        false => CLIENT_CERT_CONN | CLIENT_CERT_SESS,
+        true => CLIENT_CERT_SESS,
+    });
+    let mut value = vec![CLIENT_SSL | shown.unwrap_or_default()];
+    // Zero if a certificate was shown and verified; one that cannot be verified ends the handshake.
+    value.extend(u32::from(shown.is_none()).to_be_bytes());
+    write_text(SUBTYPE_VERSION, &format!("TLSv{}", tls.version), &mut value);
+    if let Some(name) = tls.certificate.and_then(|it| it.name) {
+        write_text(SUBTYPE_CN, name, &mut value);
+    }
+    write_text(SUBTYPE_CIPHER, tls.cipher, &mut value);
+    write_tlv(TYPE_SSL, &value, output);
+}
+
+/// Writes a text, of which as many whole characters are sent as there is room for.
+fn write_text(kind: u8, text: &str, output: &mut Vec<u8>) {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    write_tlv(kind, &text.as_bytes()[..end], output);
 }
 
 fn write_tlv(kind: u8, value: &[u8], output: &mut Vec<u8>) {
