@@ -155,7 +155,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --load-bound --quarantine --no-last-resort --essential --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --on-down --eject --fail-open-below --refuse-below --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --client-limits --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ocsp --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --first-byte-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-file --metrics --metrics-detail --ready-interface --pre-stop --print-config --help --version demo ctl status top ready run reload upgrade check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --load-bound --quarantine --no-last-resort --essential --engine --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --on-down --eject --fail-open-below --refuse-below --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --client-limits --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ocsp --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --first-byte-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-file --metrics --metrics-detail --ready-interface --pre-stop --print-config --help --version demo ctl status top ready run reload upgrade check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -171,6 +171,10 @@ _evenkeel() {
                     ;;
                 --quarantine)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --engine)
+                    COMPREPLY=($(compgen -W "user kernel" -- "${cur}"))
                     return 0
                     ;;
                 --failover)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort essential failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= eject= fail-open-below= refuse-below= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -41,6 +41,8 @@ maglev\t''
 rendezvous\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l load-bound -d 'With maglev and rendezvous: how much more than its share of the sessions a backend may have, such as 1.25 [default: any number]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'How long to skip a failed backend, unless all have failed; 0 disables this' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l engine -d 'Who forwards: user, this process, or kernel' -r -f -a "user\t''
+kernel\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l failover -d 'What to try after a backend has failed: whole-tier, later-tiers or nothing' -r -f -a "whole-tier\t''
 later-tiers\t''
 nothing\t''"

@@ -5,8 +5,8 @@ use anyhow::{Context, bail};
 use std::path::Path;
 
 /// Crates without I/O, clocks, threads or randomness of their own.
-const PURE: [&str; 7] =
-    ["balancing", "classics", "config", "probing", "relay", "telemetry", "terms"];
+const PURE: [&str; 8] =
+    ["balancing", "classics", "config", "forwarding", "probing", "relay", "telemetry", "terms"];
 /// What they may depend on beside one another. `clap` and `jiff` could do more than is wanted;
 /// `clippy-pure.toml` names what.
 const ALLOWED: [&str; 12] = [

@@ -1,5 +1,6 @@
 //! The client of a session.
 
+use crate::hash::{kernel_hash, scale};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +37,20 @@ impl Client {
     #[must_use]
     pub fn plain_address(&self) -> Option<IpAddr> {
         self.address.map(|address| address.to_canonical())
+    }
+
+    /// Which of `len` slots the client's network falls into: that of the address of an IPv4 client,
+    /// or of the first 64 bits of an IPv6 address, because a client can choose the others; the same
+    /// for all clients of Unix sockets.
+    ///
+    /// nftables computes the same (nft(8), `jhash` with [`KERNEL_SEED`](crate::KERNEL_SEED)).
+    #[must_use]
+    pub fn slot(&self, len: usize) -> usize {
+        match self.plain_address() {
+            None => 0,
+            Some(IpAddr::V4(address)) => scale(kernel_hash(&address.octets()), len),
+            Some(IpAddr::V6(address)) => scale(kernel_hash(&address.octets()[..8]), len),
+        }
     }
 }
 

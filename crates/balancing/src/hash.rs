@@ -44,6 +44,32 @@ pub(crate) fn stable_hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
+/// Bob Jenkins's hash of one to twelve bytes as Linux has it (`jhash`, include/linux/jhash.h), on a
+/// little-endian machine, with [`KERNEL_SEED`]. nftables computes the same (nft(8), `jhash`).
+pub(crate) fn kernel_hash(bytes: &[u8]) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(bytes.len() as u32).wrapping_add(KERNEL_SEED);
+    let mut words = [start; 3];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks(4)) {
+        let mut whole = [0; 4];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        *word = word.wrapping_add(u32::from_le_bytes(whole));
+    }
+    let rounds =
+        [(1, 2, 14), (2, 0, 11), (0, 1, 25), (1, 2, 16), (2, 0, 4), (0, 1, 14), (1, 2, 24)];
+    for (from, to, by) in rounds {
+        words[to] = (words[to] ^ words[from]).wrapping_sub(words[from].rotate_left(by));
+    }
+    words[2]
+}
+
+/// Which of `len` slots a hash falls into, as the kernel computes it (`reciprocal_scale`).
+pub(crate) fn scale(hash: u32, len: usize) -> usize {
+    ((u64::from(hash) * len as u64) >> 32) as usize
+}
+
+/// The same in every process and version, so that all of them choose alike.
+pub const KERNEL_SEED: u32 = 0x4556_4b31;
+
 /// Spreads a seed over all bits (the finalizer of MurmurHash3, Appleby 2011).
 pub(crate) fn mix(mut seed: u64) -> u64 {
     seed ^= seed >> 33;

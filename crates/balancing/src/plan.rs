@@ -7,7 +7,7 @@ mod maglev;
 mod schedule;
 
 use crate::backend::Backend;
-use crate::hash::stable_hash;
+use crate::hash::{mix, stable_hash};
 use crate::model::Policy;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -65,6 +65,32 @@ impl Planned {
         Self { policy, members, weight, table: table.into() }
     }
 }
+
+impl Planned {
+    /// The places to try for an entry of the table, in order: its own, and those of a few others.
+    pub(crate) fn entries(&self, slot: usize) -> impl Iterator<Item = usize> {
+        let len = self.table.len();
+        let others =
+            (1..=REHASHES).map(move |nth| mix((slot as u64).wrapping_add(nth << 32)) % len as u64);
+        std::iter::once(slot as u64).chain(others).map(|entry| self.table[entry as usize] as usize)
+    }
+
+    /// The place with the highest rank for a key (rendezvous hashing).
+    pub(crate) fn best(&self, key: u64, places: &mut dyn Iterator<Item = usize>) -> Option<usize> {
+        let is_even = self.members.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        let rank = |index: usize| {
+            let member = self.members[index];
+            // In (0, 1]; the higher the weight, the closer to zero its logarithm comes.
+            let uniform = ((mix(key ^ member.hash) >> 11) + 1) as f64 / (1u64 << 53) as f64;
+            if is_even { uniform } else { uniform.ln() / f64::from(member.weight) }
+        };
+        let ranked = places.map(|index| (rank(index), index));
+        ranked.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, index)| index)
+    }
+}
+
+/// How often another entry of the table is tried.
+const REHASHES: u64 = 3;
 
 fn members(backends: &[Arc<Backend>]) -> Box<[Member]> {
     // Two backends of the same name have to differ.

@@ -2,9 +2,9 @@
 
 use crate::words::Choice;
 use crate::{
-    AdminAccess, Affinity, Backend, Bind, Checks, Config, Discovery, Endpoint, Family, Host,
-    Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls,
-    Process, Route, StateDirectory, Tier, Tls, TlsVersion,
+    AdminAccess, Affinity, Backend, Bind, Checks, Config, Discovery, Endpoint, Engine, Family,
+    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
+    PoolTls, Process, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, ClientLimits, Country, FailoverScope, LoadBound, Percent,
@@ -255,6 +255,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 hash_failover,
                 last_resort: flags[1],
                 essential: flags[3],
+                engine: if flags[2] { Engine::Kernel } else { Engine::User },
                 access,
                 reject: reject.filter(|it| it.endpoint.discovery().is_none()),
                 affinity,

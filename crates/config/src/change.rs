@@ -16,7 +16,7 @@ pub use names::Names;
 #[cfg(doc)]
 use crate::Config;
 use crate::{
-    AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Limits, Listener, LogFormat,
+    AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Engine, Limits, Listener, LogFormat,
     LogSessions, MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
 };
 use balancing::{
@@ -298,7 +298,7 @@ settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
         name: _, tiers: _, load_bound: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
-        last_resort: _, essential: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
+        last_resort: _, essential: _, engine: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
     /// [`Pool::load_bound`]
@@ -317,6 +317,8 @@ settings! {
     LastResort(bool) is last_resort, "no-last-resort";
     /// [`Pool::essential`]
     Essential(bool) is essential, "essential";
+    /// [`Pool::engine`]
+    Engine(Engine) is engine, "engine";
     /// [`Pool::access`]
     Access(Arc<AccessList>) is access, "access";
     /// [`Pool::reject`]

@@ -19,6 +19,7 @@ mod change;
 mod command;
 mod discovery;
 pub mod duration;
+pub mod engine;
 pub mod environment;
 mod exit;
 mod expand;
@@ -44,9 +45,9 @@ pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
-    AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Family, Host,
-    Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool, PoolTls,
-    Process, Protocol, Route, StateDirectory, Tier, Tls, TlsVersion,
+    AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Engine, Family,
+    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
+    PoolTls, Process, Protocol, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

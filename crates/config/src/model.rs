@@ -213,6 +213,8 @@ pub struct Pool {
     /// Whether the instance is ready only while a backend of this pool is available. If there is no
     /// such pool, one available backend in any pool is enough. Default false.
     pub essential: bool,
+    /// Who forwards the data of its sessions.
+    pub engine: Engine,
     /// Which clients are served. Default: all.
     pub access: Arc<AccessList>,
     /// Where denied clients are sent. Default: they are refused.
@@ -227,6 +229,16 @@ pub struct Pool {
     /// Whether tiers and backends are known by their numbers, as in the classics: none can be
     /// removed, and a new tier may leave empty ones before it. Default false.
     pub fixed_places: bool,
+}
+
+/// Who forwards the data of sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// This process.
+    #[default]
+    User,
+    /// The kernel, by address translation, wherever it can; see [`crate::engine`].
+    Kernel,
 }
 
 /// How connections to the backends of a pool are encrypted.

@@ -24,8 +24,8 @@ pub use services::{Start, Typed, parse};
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
 use crate::{
-    BackendSelector, Command, LogFormat, LogSessions, MetricsDetail, OnDown, StateDirectory,
-    TlsVersion,
+    BackendSelector, Command, Engine, LogFormat, LogSessions, MetricsDetail, OnDown,
+    StateDirectory, TlsVersion,
 };
 use balancing::{AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy};
 use clap::builder::NonEmptyStringValueParser;
@@ -90,6 +90,10 @@ pub struct NativeArgs {
     /// Not ready unless a backend of this pool is available
     #[arg(long, help_heading = CHOOSING)]
     pub essential: bool,
+    /// Who forwards: user, this process, or kernel
+    #[arg(long, value_name = "ENGINE", default_value = "user", hide_possible_values = true)]
+    #[arg(value_parser = Engine::parser(), help_heading = CHOOSING)]
+    pub engine: Engine,
     /// What to try after a backend has failed: whole-tier, later-tiers or nothing
     #[arg(long, value_name = "SCOPE", default_value = "whole-tier", hide_possible_values = true)]
     #[arg(value_parser = FailoverScope::parser(), help_heading = CHOOSING)]

@@ -1,7 +1,7 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
 use crate::{
-    EventKind, Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion,
+    Engine, EventKind, Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion,
 };
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -135,6 +135,11 @@ impl Choice for OnDown {
         &[("keep", Self::Keep), ("end-sessions", Self::EndSessions)];
 }
 
+impl Choice for Engine {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("user", Self::User), ("kernel", Self::Kernel)];
+}
+
 impl Choice for Family {
     const WORDS: &'static [(&'static str, Self)] =
         &[("any", Self::Any), ("ipv4", Self::V4), ("ipv6", Self::V6)];
@@ -199,6 +204,7 @@ mod tests {
         check(&[LogSessions::All, LogSessions::Problems, LogSessions::None]);
         check(&[MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool]);
         check(&[Family::Any, Family::V4, Family::V6]);
+        check(&[Engine::User, Engine::Kernel]);
         check(&[OnDown::Keep, OnDown::EndSessions]);
         check(&[PrintForm::Line, PrintForm::Toml]);
         check(&[EventKind::Ends, EventKind::Changes]);

@@ -105,6 +105,7 @@ POOL = {
     "quarantine": TIMES + [0],
     "no-last-resort": [True, False],
     "essential": [True, False],
+    "engine": ["user", "kernel"],
     "failover": SCOPES,
     "hash-failover": SCOPES,
     "auto-disable": [True, False],
@@ -158,7 +159,7 @@ MADE = {
 
 FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort", "essential",
          "auto-disable", "affinity-count-only", "fixed-places"]
-CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "failover", "hash-failover", "admin"]
+CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "pre-stop", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout"]

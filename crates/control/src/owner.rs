@@ -10,6 +10,7 @@ use crate::desk::{Asked, Desk, Listing, Request};
 use crate::events::Followers;
 use crate::hand_over::Places;
 use crate::instance::Instance;
+use crate::kernel::{Begun, Kernel, Turn};
 use crate::lines::describe;
 use crate::lookup::Dns;
 use crate::manager::Reports;
@@ -70,6 +71,12 @@ pub(crate) struct Owner {
     pub beacon: Beacon,
     /// The file with this process's number, if one is asked for.
     pub pid_file: Option<PidFile>,
+    /// The kernel's forwarding, if a pool has asked for it.
+    pub kernel: Option<Kernel>,
+    /// Notified when the kernel's forwarding has news.
+    pub kernel_news: Arc<Notify>,
+    /// Why it cannot be had.
+    no_kernel: Option<String>,
     /// Whether it has been announced that the instance will shut down.
     pub is_withdrawn: bool,
 }
@@ -109,6 +116,9 @@ impl Owner {
             places: Places::default(),
             beacon: Beacon::default(),
             pid_file: None,
+            kernel: None,
+            kernel_news: Arc::default(),
+            no_kernel: None,
             is_withdrawn: false,
         }
     }
@@ -375,6 +385,60 @@ impl Owner {
                 let fields = [("error", Value::Text(&error))];
                 self.note(Level::Error, "the ready interface cannot be changed", &fields);
             }
+        }
+    }
+
+    /// Uses the helper that was begun before privileges were given up.
+    pub fn use_helper(&mut self, helper: Begun) {
+        match helper {
+            Begun::Unwanted => {}
+            Begun::Impossible(why) => self.no_kernel = Some(why),
+            Begun::Running(stream) => match Kernel::new(stream, Arc::clone(&self.kernel_news)) {
+                Ok(kernel) => self.kernel = Some(kernel),
+                Err(error) => self.no_kernel = Some(error.to_string()),
+            },
+        }
+    }
+
+    /// Has the kernel forward what it can in the present state, and reports what is new.
+    pub fn engage(&mut self) {
+        if let Some(why) = self.no_kernel.take() {
+            let fields = [("error", Value::Text(&why))];
+            self.note(Level::Warn, "the kernel cannot forward; this process serves", &fields);
+        }
+        let Some(kernel) = &mut self.kernel else { return };
+        if self.is_handing_over || self.instance.is_leaving {
+            return; // another process has it now
+        }
+        for Turn { listener, why } in kernel.engage(&self.instance) {
+            let mut fields = vec![("listener", Value::Text(&listener))];
+            match &why {
+                None => self.note(Level::Info, "the kernel forwards", &fields),
+                Some(why) => {
+                    fields.push(("why", Value::Text(why)));
+                    self.note(
+                        Level::Warn,
+                        "the kernel does not forward; this process serves",
+                        &fields,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Uses what the helper has answered.
+    pub fn use_kernel_news(&mut self) {
+        if self.kernel.as_mut().is_some_and(Kernel::use_news) {
+            self.engage();
+        }
+    }
+
+    /// Removes the kernel's rules, or leaves them to the process that takes over.
+    pub fn disengage(&mut self) {
+        match self.kernel.take() {
+            Some(kernel) if self.has_left && !self.is_retired => kernel.leave(),
+            Some(kernel) => kernel.end(),
+            None => {}
         }
     }
 

@@ -49,6 +49,10 @@ pub(crate) struct Serving {
     looks: Interval,
     /// When the ready interface is brought up to date, whatever happens.
     ready_looks: Option<Interval>,
+    /// The kernel's forwarding has news.
+    kernel_news: Arc<Notify>,
+    /// When what the kernel does is brought up to date, whatever happens.
+    kernel_looks: Option<Interval>,
     /// Whether a command has asked to shut down, or not to wait any longer before that.
     is_ending: bool,
 }
@@ -80,6 +84,8 @@ impl Serving {
         let renewed = Arc::clone(&owner.renewals.notify);
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
         let ready_looks = owner.beacon.is_lit().then(|| interval(LOOK_EVERY));
+        let kernel_news = Arc::clone(&owner.kernel_news);
+        let kernel_looks = owner.kernel.is_some().then(|| interval(LOOK_EVERY));
         Self {
             owner,
             requests,
@@ -95,6 +101,8 @@ impl Serving {
             ticks,
             looks: every(QUALITY_LOOK),
             ready_looks,
+            kernel_news,
+            kernel_looks,
             is_ending: false,
         }
     }
@@ -128,6 +136,7 @@ impl Serving {
         }
         self.owner.desk = Some(desk);
         self.owner.serve_admin();
+        self.owner.engage();
     }
 
     /// Reports where something is served by TCP.
@@ -177,6 +186,7 @@ impl Serving {
             true => {}
             false => self.drain().await,
         }
+        self.owner.disengage();
         self.finish().await;
         ending
     }
@@ -242,6 +252,8 @@ impl Serving {
             ticks,
             looks,
             ready_looks,
+            kernel_news,
+            kernel_looks,
             is_ending: _,
         } = self;
         let watches_quality = owner.watches_quality();
@@ -266,6 +278,7 @@ impl Serving {
             () = probed.notified() => {
                 owner.use_probes();
                 keeper.note_change();
+                owner.engage();
             }
             _ = ticks.tick() => {
                 owner.reporter.tick(&owner.instance);
@@ -287,6 +300,8 @@ impl Serving {
                 Came::ShutDown(number) => return Some(number),
             },
             () = passed(ready_looks) => {}
+            () = passed(kernel_looks) => owner.engage(),
+            () = kernel_news.notified() => owner.use_kernel_news(),
         }
         self.owner.show_readiness();
         None
@@ -306,7 +321,11 @@ impl Serving {
             }
             self.keep_last().await;
         }
+        let may_change_state = request.may_change_state();
         self.owner.handle(request);
+        if may_change_state {
+            self.owner.engage();
+        }
     }
 
     /// Waits for sessions to end, for as long as configured. A further signal ends the wait.
@@ -445,10 +464,14 @@ impl Serving {
         let dropped = self.backlog.take_dropped();
         let is_news =
             |event: &Event| matches!(event, Event::Backend { .. } | Event::ConnectFailed(_));
-        if dropped > 0 || batch.iter().any(is_news) {
+        let is_news = dropped > 0 || batch.iter().any(is_news);
+        if is_news {
             self.keeper.note_change();
         }
         self.owner.report(batch, dropped);
+        if is_news {
+            self.owner.engage();
+        }
         for event in batch {
             match event {
                 Event::ConnectFailed(backend) => {

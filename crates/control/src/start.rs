@@ -17,6 +17,7 @@ use crate::hand_over::restore;
 use crate::hand_over::successor::{Predecessor, Report};
 use crate::instance::{Bound, Instance};
 use crate::keeper::Keeper;
+use crate::kernel::Begun;
 use crate::loops;
 use crate::manager::{PassedSockets, ServiceManager, Watchdog};
 use crate::operator::Operator;
@@ -248,6 +249,8 @@ impl Prepared {
             // If that fails, the log says so.
             let _ = self.admin.claim_for_upgrades(self.user.as_ref().map(|(_, user)| user));
         }
+        let user = self.user.as_ref().map(|(_, user)| user);
+        let helper = Begun::new(&self.config, self.admin.path(), user);
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
         sys::process::renounce_privileges();
         self.reporter.open()?;
@@ -308,6 +311,7 @@ impl Prepared {
             Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
         owner.beacon = self.beacon;
         owner.pid_file = pid_file.map(|(file, _)| file);
+        owner.use_helper(helper);
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
         }

@@ -14,6 +14,7 @@ pub mod datagram;
 pub mod epoll;
 pub mod errors;
 pub mod files;
+pub mod helper;
 pub mod interfaces;
 pub mod kept_file;
 pub mod net;

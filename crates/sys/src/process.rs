@@ -191,6 +191,8 @@ pub enum Keep {
     /// Connecting from foreign addresses (`IP_TRANSPARENT`, ip(7)): `CAP_NET_RAW`, or
     /// `CAP_NET_ADMIN` if the process has only that.
     ForeignSources,
+    /// Changing what the kernel does with packets: `CAP_NET_ADMIN`.
+    Network,
 }
 
 impl User {
@@ -239,11 +241,15 @@ impl User {
         if failed {
             return Err(io::Error::last_os_error());
         }
-        if keep != Keep::Nothing {
-            keep_foreign_sources()?;
-            thread::set_keep_capabilities(false)?;
-        }
-        Ok(())
+        let wanted: &[_] = match keep {
+            Keep::Nothing => return Ok(()),
+            Keep::ForeignSources => &[CapabilitySet::NET_RAW, CapabilitySet::NET_ADMIN],
+            Keep::Network => &[CapabilitySet::NET_ADMIN],
+        };
+        let permitted = thread::capabilities(None)?.permitted;
+        let kept = wanted.iter().copied().find(|&it| permitted.contains(it));
+        keep_only(kept.unwrap_or(CapabilitySet::empty()), CapabilitySet::empty())?;
+        Ok(thread::set_keep_capabilities(false)?)
     }
 }
 
@@ -254,13 +260,9 @@ pub fn may_use_foreign_sources() -> bool {
     thread::capabilities(None).is_ok_and(|it| it.effective.intersects(wanted))
 }
 
-/// Gives up all capabilities except the one for [`Keep::ForeignSources`].
-fn keep_foreign_sources() -> io::Result<()> {
-    let permitted = thread::capabilities(None)?.permitted;
-    let wanted = [CapabilitySet::NET_RAW, CapabilitySet::NET_ADMIN];
-    let kept = wanted.into_iter().find(|&it| permitted.contains(it));
-    let kept = kept.unwrap_or(CapabilitySet::empty());
-    let inheritable = CapabilitySet::empty();
+/// Gives up all capabilities except these. `inheritable` are those that programs started from here
+/// may have.
+pub(crate) fn keep_only(kept: CapabilitySet, inheritable: CapabilitySet) -> io::Result<()> {
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };
     Ok(thread::set_capabilities(None, sets)?)
 }

@@ -22,11 +22,35 @@ impl Network {
     /// Why this machine cannot have them.
     pub fn new() -> Result<Self, String> {
         let network = Self(Namespaces::new(&ROLES)?);
-        network.build()?;
+        network.lay()?;
+        network.take_answers()?;
         Ok(network)
     }
 
-    fn build(&self) -> Result<(), String> {
+    /// Makes the namespaces with a balancer that forwards packets, as routers do, and a backend that is
+    /// also 198.51.100.2 and 2001:db8:2::2.
+    ///
+    /// # Errors
+    /// Why this machine cannot have them.
+    pub fn routed() -> Result<Self, String> {
+        let network = Self(Namespaces::new(&ROLES)?);
+        network.lay()?;
+        network.ip("backend", "address add 198.51.100.2/24 dev eth0")?;
+        network.ip("backend", "address add 2001:db8:2::2/64 dev eth0 nodad")?;
+        network.ip("client", "route add default via 192.0.2.254")?;
+        network.ip("client", "-6 route add default via 2001:db8:1::fe")?;
+        let settings = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
+        network
+            .within("balancer", || {
+                settings
+                    .iter()
+                    .try_for_each(|it| std::fs::write(format!("/proc/sys/net/{it}"), "1"))
+            })
+            .map_err(|error| format!("forwarding: {error}"))?;
+        Ok(network)
+    }
+
+    fn lay(&self) -> Result<(), String> {
         for (role, prefix_v4, prefix_v6) in
             [("client", "192.0.2", "2001:db8:1"), ("backend", "198.51.100", "2001:db8:2")]
         {
@@ -38,10 +62,13 @@ impl Network {
                 self.ip(end, &format!("link set {device} up"))?;
             }
         }
-        // The backend's answers to clients go through the balancer...
+        // The backend's answers to clients go through the balancer.
         self.ip("backend", "route add default via 198.51.100.254")?;
-        self.ip("backend", "-6 route add default via 2001:db8:2::fe")?;
-        // ...which takes what comes from there for its own, whomever it is addressed to.
+        self.ip("backend", "-6 route add default via 2001:db8:2::fe")
+    }
+
+    fn take_answers(&self) -> Result<(), String> {
+        // The balancer takes what comes from the backend for its own, whomever it is addressed to.
         for family in ["-4", "-6"] {
             self.ip("balancer", &format!("{family} rule add iif backend lookup 100"))?;
             self.ip("balancer", &format!("{family} route add local default dev lo table 100"))?;

@@ -5,26 +5,23 @@ use crate::Client;
 use crate::hash::{mix, stable_hash};
 use std::net::IpAddr;
 
-/// How often another entry of the table is tried.
-const REHASHES: u64 = 3;
-
 /// Takes the backend in the table's entry for the client. If that cannot take the session, a few
 /// other entries are tried, and then all backends ([`rendezvous`]).
+///
+/// All of this depends on nothing but the entry, so that the kernel can do the same with a table
+/// ([`crate::Slots`]).
 pub(super) fn maglev(view: &View<'_>) -> Option<Choice> {
     let plan = view.tier.planned();
-    let len = plan.table.len() as u64;
-    if len == 0 {
+    if plan.table.is_empty() {
         return None; // no backend has a weight
     }
-    let key = key(view.attempt.client());
-    let entries = (0..=REHASHES).map(|nth| (mix(key.wrapping_add(nth)) % len) as usize);
-    let mut places = entries.map(|entry| plan.table[entry] as usize);
+    let slot = view.attempt.client().slot(plan.table.len());
     if !view.may_stand_in() {
-        return places.next().and_then(|home| take_below_bound(view, home, plan.weight));
+        return take_below_bound(view, plan.table[slot] as usize, plan.weight);
     }
-    places
+    plan.entries(slot)
         .find_map(|index| take_below_bound(view, index, plan.weight))
-        .or_else(|| by_rank(view, key))
+        .or_else(|| by_rank(view, mix(slot as u64)))
 }
 
 /// Takes the backend with the highest rank for the client ("highest random weight", Thaler and
@@ -35,17 +32,7 @@ pub(super) fn rendezvous(view: &View<'_>) -> Option<Choice> {
 
 fn by_rank(view: &View<'_>, key: u64) -> Option<Choice> {
     let members = &view.tier.planned().members;
-    let is_even = members.windows(2).all(|pair| pair[0].weight == pair[1].weight);
-    let rank = |index: usize| {
-        let member = members[index];
-        // In (0, 1]; the higher the weight, the closer to zero its logarithm comes.
-        let uniform = ((mix(key ^ member.hash) >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        if is_even { uniform } else { uniform.ln() / f64::from(member.weight) }
-    };
-    let first = |places: &mut dyn Iterator<Item = usize>| {
-        let ranked = places.map(|index| (rank(index), index));
-        ranked.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, index)| index)
-    };
+    let first = |places: &mut dyn Iterator<Item = usize>| view.tier.planned().best(key, places);
     if !view.may_stand_in() {
         let home = first(&mut (0..view.len()).filter(|&index| members[index].weight > 0))?;
         return take_below_bound(view, home, view.tier.planned().weight);

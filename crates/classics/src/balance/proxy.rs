@@ -102,6 +102,7 @@ impl BalanceProxy {
             tls: Default::default(),
             last_resort: true,
             essential: false,
+            engine: Default::default(),
             access: AccessList::everyone(),
             reject: None,
             affinity: None,

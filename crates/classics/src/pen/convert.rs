@@ -103,6 +103,7 @@ impl PenSettings {
             tls: Default::default(),
             last_resort: false,
             essential: false,
+            engine: Default::default(),
             access: self.lists[self.client_acl].list(),
             reject: self.abuse.as_ref().map(|server| self.backend(server)),
             affinity: Some(Affinity {

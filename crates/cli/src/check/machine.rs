@@ -2,9 +2,12 @@
 //! addresses.
 
 use super::bounded::each;
+use config::engine::needs_user;
 use config::file::{Code, Part, Places};
-use config::{Bind, Config, Process};
-use control::{Client, StartError, admin_sockets, can_listen, can_originate, can_terminate};
+use config::{Bind, Config, Engine, Pool, Process};
+use control::{
+    Client, StartError, admin_sockets, can_forward, can_listen, can_originate, can_terminate,
+};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +33,7 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
             places.report(Code::File, part, &with_causes(&*error), "");
         }
     }
+    engines(config, places);
     let mut ours = None;
     for ((listener, index, bind), result) in each(binds, LIMIT, |(_, _, bind)| can_listen(bind)) {
         let part = Part::Bind(&listener, index);
@@ -43,6 +47,29 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
             None => {
                 let message = format!("whether {bind} is free could not be checked in time");
                 places.report(Code::Unchecked, part, &message, "");
+            }
+        }
+    }
+}
+
+/// Reports what keeps the kernel from forwarding where it is asked to.
+fn engines(config: &Config, places: &mut Places<'_>) {
+    let is_asked = |pool: &&Pool| pool.engine == Engine::Kernel;
+    for pool in config.pools.iter().filter(is_asked) {
+        let part = Part::Pool(&pool.name, "engine");
+        if let Err(why) = can_forward() {
+            let message = format!("the kernel cannot forward, so the process will: {why}");
+            places.report(Code::NoEffect, part, &message, "");
+        }
+        for listener in config.listeners.iter().filter(|it| it.pool == pool.name) {
+            let needs = needs_user(listener, pool);
+            if !needs.is_empty() {
+                let (name, needs) = (&listener.name, needs.join(", "));
+                let message = format!(
+                    "the kernel cannot do this, so the process serves the listener {name}: {needs}"
+                );
+                let help = "remove these, or write `engine = \"user\"`";
+                places.report(Code::NoEffect, part, &message, help);
             }
         }
     }

@@ -16,6 +16,7 @@ mod encrypting;
 mod failing;
 mod flows;
 mod formatting;
+mod kernel;
 mod limiting;
 mod log;
 mod loops;

@@ -246,8 +246,8 @@ pub const CODES: [CodeRow; 34] = [
     row(
         Code::NoEffect,
         "W003",
-        "A key has no effect because of another.",
-        "Change or remove one of the two.",
+        "A key has no effect because of another, or on this machine.",
+        "Change or remove one of the two, or mend what the message names.",
     ),
     row(
         Code::InUse,

@@ -3,7 +3,7 @@
 use super::{Key, Place, Shape, Zero};
 use crate::native::STREAK_MAX;
 use crate::words::Choice;
-use crate::{Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion};
+use crate::{Engine, Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{BackendTls, ClientCertificates, Cut, SendProxy, SpliceMode, Starttls};
@@ -224,6 +224,7 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("quarantine", Pool, ANY_TIME, "\"30s\"")),
     shared(option("no-last-resort", Pool, Shape::Flag, "true")),
     shared(option("essential", Pool, Shape::Flag, "true")),
+    shared(option("engine", Pool, Shape::Choice(ENGINES), "\"kernel\"")),
     shared(option("failover", Pool, Shape::Choice(SCOPES), "\"later-tiers\"")),
     shared(option("hash-failover", Pool, Shape::Choice(SCOPES), "\"nothing\"")),
     shared(option("auto-disable", Pool, Shape::Flag, "true")),
@@ -423,6 +424,7 @@ const CLIENT_CERTIFICATES: &[&str] =
 const TLS_VERSIONS: &[&str] = &words::<TlsVersion, { TlsVersion::WORDS.len() }>();
 const BACKEND_TLS: &[&str] = &words::<BackendTls, { BackendTls::WORDS.len() }>();
 const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
+const ENGINES: &[&str] = &words::<Engine, { Engine::WORDS.len() }>();
 const ON_DOWN: &[&str] = &words::<OnDown, { OnDown::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();

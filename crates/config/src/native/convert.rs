@@ -106,6 +106,7 @@ impl NativeArgs {
             hash_failover: self.hash_failover,
             last_resort: !self.no_last_resort,
             essential: self.essential,
+            engine: self.engine,
             send_proxy: self.send_proxy,
             tls: PoolTls {
                 mode: self.backend_tls,

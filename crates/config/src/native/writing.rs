@@ -8,8 +8,8 @@ use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
-    Affinity, Checks, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
-    PoolTls, Process, StateDirectory, Tls, TlsVersion,
+    Affinity, Checks, Engine, Listener, LogFormat, LogSessions, MetricsDetail, OnDown,
+    PeriodicProbe, Pool, PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
 use balancing::{ClientLimits, FailoverScope, Percent, Thin};
 use std::num::NonZeroU32;
@@ -77,6 +77,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         hash_failover,
         last_resort,
         essential,
+        engine,
         tls,
         affinity,
         name: _,
@@ -94,6 +95,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     to.option("quarantine", *quarantine, Pool::DEFAULT_QUARANTINE, span);
     to.flag("no-last-resort", !last_resort);
     to.flag("essential", *essential);
+    to.choice("engine", *engine, Engine::default());
     to.choice("failover", *failover, FailoverScope::default());
     to.choice("hash-failover", *hash_failover, FailoverScope::default());
     to.flag("auto-disable", *auto_disable);

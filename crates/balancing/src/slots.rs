@@ -1,0 +1,175 @@
+//! A tier's choice written down as a table, for who cannot call a policy: the kernel.
+
+use crate::hash::mix;
+use crate::model::{FailoverScope, Policy};
+use crate::tier::Tier;
+
+/// Who takes the next session, as places in a tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slots {
+    /// One after the other, and then from the beginning.
+    Turns(Vec<u32>),
+    /// Any of them, all with the same probability.
+    Random(Vec<u32>),
+    /// The one in the client's [slot](crate::Client::slot).
+    Networks(Vec<u32>),
+}
+
+impl Slots {
+    /// The table.
+    #[must_use]
+    pub fn places(&self) -> &[u32] {
+        match self {
+            Self::Turns(places) | Self::Random(places) | Self::Networks(places) => places,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether [`Tier::slots`] can write down what it chooses.
+    #[must_use]
+    pub fn has_slots(self) -> bool {
+        match self {
+            Self::RoundRobin | Self::Rotation | Self::WeightedTurn | Self::Random => true,
+            Self::Maglev | Self::Priority => true,
+            Self::Hash | Self::AddressHash | Self::AddressPortHash | Self::Rendezvous => false,
+            Self::LeastSessions | Self::Weighted | Self::LeastWeighted | Self::Two => false,
+            Self::Fastest => false,
+        }
+    }
+}
+
+impl Tier {
+    /// What the policy chooses among the backends that are usable, given as their places; `None` if
+    /// none of them would get a session, or if the policy is not one that
+    /// [has slots](Policy::has_slots).
+    ///
+    /// Which backend a [network](Slots::Networks) gets is what [`crate::Pool::next_backend`] would
+    /// say of the same backends.
+    #[must_use]
+    pub fn slots(&self, is_usable: impl Fn(usize) -> bool) -> Option<Slots> {
+        let usable = || (0..self.backends.len() as u32).filter(|&place| is_usable(place as usize));
+        let slots = match self.policy {
+            Policy::RoundRobin | Policy::Rotation => Slots::Turns(usable().collect()),
+            Policy::Random => Slots::Random(usable().collect()),
+            Policy::WeightedTurn => Slots::Turns(self.turns(is_usable)),
+            Policy::Priority => {
+                let rank = |place: &u32| self.backends[*place as usize].priority;
+                Slots::Turns(usable().min_by_key(rank).into_iter().collect())
+            }
+            Policy::Maglev => Slots::Networks(self.networks(&is_usable)?),
+            _ => return None,
+        };
+        (!slots.places().is_empty()).then_some(slots)
+    }
+
+    /// The turns, each of them taken by the next backend that is usable.
+    fn turns(&self, is_usable: impl Fn(usize) -> bool) -> Vec<u32> {
+        let turns = &self.planned().table;
+        let is_usable = |place: &&u32| is_usable(**place as usize);
+        let Some(mut next) = turns.iter().find(is_usable) else { return Vec::new() };
+        let stand_ins = turns.iter().rev().map(|turn| {
+            if is_usable(&turn) {
+                next = turn;
+            }
+            *next
+        });
+        let mut all: Vec<_> = stand_ins.collect();
+        all.reverse();
+        all
+    }
+
+    fn networks(&self, is_usable: &impl Fn(usize) -> bool) -> Option<Vec<u32>> {
+        let plan = self.planned();
+        let has_weight = |place: usize| plan.members[place].weight > 0;
+        let able = |place: &usize| has_weight(*place) && is_usable(*place);
+        (0..plan.table.len())
+            .map(|slot| {
+                let found = plan.entries(slot).find(able);
+                let by_rank =
+                    || plan.best(mix(slot as u64), &mut (0..self.backends.len()).filter(able));
+                match self.failover {
+                    FailoverScope::WholeTier => found.or_else(by_rank),
+                    _ => Some(plan.table[slot] as usize).filter(able),
+                }
+            })
+            .map(|place| place.map(|place| place as u32))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attempt, Backend, BackendState, Client, Pool};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::sync::Arc;
+    use terms::{Address, BackendId, Instant, Limit};
+
+    fn tier(policy: Policy, weights: &[u32]) -> Tier {
+        let backends = weights.iter().zip(1u64..).map(|(&weight, number)| {
+            let address = Address::Ip(([10, 0, 0, number as u8], 80).into());
+            let state = Arc::new(BackendState::new(1, crate::AdminState::Enabled, Limit::None));
+            let name = address.to_string();
+            let backend = Backend { weight, ..Backend::new(name, vec![address], state) };
+            Arc::new(Backend { id: BackendId::new(number), priority: -(number as i32), ..backend })
+        });
+        Tier { policy, backends: backends.collect(), ..Tier::default() }.prepare(None)
+    }
+
+    #[track_caller]
+    fn check(policy: Policy, weights: &[u32], down: &[usize], expected: &str) {
+        let slots = tier(policy, weights).slots(|place| !down.contains(&place));
+        let letters = slots.iter().flat_map(|it| it.places().to_vec());
+        let letters: String = letters.map(|it| char::from(b'a' + it as u8)).collect();
+        assert_eq!(letters, expected, "{policy:?} {weights:?} without {down:?}");
+    }
+
+    #[test]
+    fn those_that_are_usable_take_the_turns() {
+        check(Policy::RoundRobin, &[1, 1, 1], &[], "abc");
+        check(Policy::RoundRobin, &[1, 1, 1], &[1], "ac");
+        check(Policy::RoundRobin, &[1, 1], &[0, 1], "");
+        check(Policy::WeightedTurn, &[5, 1, 1], &[], "aabacaa");
+        check(Policy::WeightedTurn, &[5, 1, 1], &[0], "bbbccbb");
+        check(Policy::WeightedTurn, &[5, 1, 0], &[0, 1], "");
+        check(Policy::Random, &[1, 1, 1], &[2], "ab");
+        check(Policy::Priority, &[1, 1, 1], &[2], "b");
+        check(Policy::LeastSessions, &[1, 1, 1], &[], "");
+        check(Policy::Maglev, &[0, 1], &[1], "");
+    }
+
+    /// Recomputed by the kernel in `cli/tests/native/kernel.rs`.
+    #[test]
+    fn a_network_gets_what_the_pool_would_choose() {
+        for (weights, down) in [
+            (vec![1; 5], vec![]),
+            (vec![1; 5], vec![0, 3]),
+            (vec![3, 1, 0, 2, 1, 1, 1, 9], vec![0, 1, 3, 7]),
+        ] {
+            let tier = tier(Policy::Maglev, &weights);
+            for &place in &down {
+                tier.backends[place].state.set_admin(crate::AdminState::Disabled);
+            }
+            let Some(Slots::Networks(slots)) = tier.slots(|place| !down.contains(&place)) else {
+                panic!("maglev goes by networks");
+            };
+            let pool = Pool { tiers: vec![tier], ..Pool::default() };
+            for number in 0..20_000u32 {
+                let v4 = IpAddr::from(Ipv4Addr::from_bits(number.wrapping_mul(2_654_435_761)));
+                let v6 = Ipv6Addr::from_bits(u128::from(number).wrapping_mul(1 << 67 | 12_345));
+                for address in [v4, v6.into()] {
+                    let client = Client { address: Some(address), ..Client::default() };
+                    let mut attempt = Attempt::new(client, 0);
+                    let lease = pool.next_backend(&mut attempt, Instant::ZERO).unwrap();
+                    let place = slots[client.slot(slots.len())];
+                    assert_eq!(
+                        lease.backend().id,
+                        BackendId::new(u64::from(place) + 1),
+                        "{address}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What the kernel forwards by itself, in a network of namespaces with real rules.
+
+use crate::support::{Client, Network, Place, Program, or_skip, until};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A client, a balancer and backends that say who they are and whom they see.
+struct Rig {
+    network: Network,
+    place: Place,
+}
+
+const BACKENDS: [&str; 4] =
+    ["198.51.100.1:80", "198.51.100.2:80", "[2001:db8:2::1]:80", "[2001:db8:2::2]:80"];
+
+impl Rig {
+    /// `None` where there can be none; says why.
+    #[track_caller]
+    fn new() -> Option<Self> {
+        or_skip(match std::path::Path::new("/usr/sbin/nft").exists() {
+            true => Ok(()),
+            false => Err("this needs nft".to_owned()),
+        })?;
+        let network = or_skip(Network::routed())?;
+        let rig = Self { network, place: Place::new() };
+        BACKENDS.iter().for_each(|address| rig.serve("backend", address));
+        Some(rig)
+    }
+
+    /// Starts a server of TCP and UDP.
+    fn serve(&self, role: &str, address: &'static str) {
+        let (tcp, udp) = self.network.within(role, || {
+            (TcpListener::bind(address).unwrap(), UdpSocket::bind(address).unwrap())
+        });
+        thread::spawn(move || {
+            while let Ok((mut stream, client)) = tcp.accept() {
+                thread::spawn(move || {
+                    let _ = writeln!(stream, "{address} {}", client.ip());
+                    let mut bytes = [0; 4096];
+                    while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                        if stream.write_all(&bytes[..count]).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        thread::spawn(move || {
+            let mut bytes = [0; 100];
+            while let Ok((_, client)) = udp.recv_from(&mut bytes) {
+                let _ = udp.send_to(format!("{address} {}", client.ip()).as_bytes(), client);
+            }
+        });
+    }
+
+    /// Starts the balancer, and waits until it has said that the kernel forwards.
+    #[track_caller]
+    fn start(&self, words: &str) -> Program {
+        let program = self.network.within("balancer", || self.place.native(words));
+        program.log.wait("the kernel forwards");
+        program
+    }
+
+    #[track_caller]
+    fn ctl(&self, words: &str) {
+        self.network.within("balancer", || self.place.ctl(words).check(0));
+    }
+
+    fn connect(&self, role: &str, address: &str) -> Client {
+        let address: SocketAddr = address.parse().unwrap();
+        self.network.within(role, || Client::try_to(address).expect("a connection"))
+    }
+
+    /// Whom a new session reaches, and whom the backend sees.
+    #[track_caller]
+    fn ask(&self, role: &str, address: &str) -> (String, String) {
+        said(&self.connect(role, address).0)
+    }
+
+    /// Likewise for UDP.
+    #[track_caller]
+    fn ask_udp(&self, role: &str, address: &str) -> (String, String) {
+        self.network.within(role, || {
+            let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+            let socket = UdpSocket::bind(any).unwrap();
+            socket.connect(address).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.send(b"who").unwrap();
+            let mut bytes = [0; 100];
+            let count = socket.recv(&mut bytes).expect("an answer");
+            split(std::str::from_utf8(&bytes[..count]).unwrap())
+        })
+    }
+
+    /// What `nft` says in the balancer's namespace.
+    fn nft(&self, words: &str) -> String {
+        let words: Vec<_> = words.split(' ').collect();
+        let run = || Command::new("/usr/sbin/nft").args(&words).output().unwrap();
+        String::from_utf8(self.network.within("balancer", run).stdout).unwrap()
+    }
+
+    /// The backends that the next sessions reach, with their numbers.
+    fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
+        let mut spread = BTreeMap::new();
+        for _ in 0..count {
+            *spread.entry(self.ask("client", address).0).or_default() += 1;
+        }
+        spread
+    }
+}
+
+/// The line that a backend says first.
+fn said(stream: &TcpStream) -> (String, String) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(1, stream).read_line(&mut line).expect("an answer");
+    split(&line)
+}
+
+fn split(line: &str) -> (String, String) {
+    let (backend, client) = line.trim_end().split_once(' ').expect("a backend and a client");
+    (backend.to_owned(), client.to_owned())
+}
+
+#[track_caller]
+fn echoes(client: &Client) {
+    (&client.0).write_all(b"ping").unwrap();
+    let mut bytes = [0; 4];
+    (&client.0).read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"ping");
+}
+
+/// Each way in which clients can come: whether the kernel serves them, and whom backends see.
+#[test]
+fn every_way_in_is_served_and_the_kernel_takes_those_it_can() {
+    let Some(rig) = Rig::new() else { return };
+    rig.serve("balancer", "127.0.0.1:81");
+    rig.serve("balancer", "127.0.0.2:81");
+    let v4 = "198.51.100.1:80 198.51.100.2:80 --engine kernel";
+    let v6 = "[2001:db8:2::1]:80 [2001:db8:2::2]:80 --engine kernel";
+    let words = format!(
+        "8080/tcp+udp {v4} -- [::]:8081/tcp+udp {v6} -- 192.0.2.254:8082 {v4} --transparent \
+         -- 127.0.0.1:8083 127.0.0.1:81 127.0.0.2:81 --engine kernel --policy random \
+         -- 192.0.2.254:8084 {v4} --policy maglev -- [2001:db8:1::fe]:8085 {v6} --policy maglev"
+    );
+    let program = rig.start(&words);
+    until("all listeners to be known", || program.log.with("the kernel").len() == 6);
+    let (own_v4, own_v6) = ("198.51.100.254", "2001:db8:2::fe");
+    // From where, to where, whether the kernel takes it, and whom the backend sees.
+    let tcp = [
+        ("client", "192.0.2.254:8080", true, own_v4), // routed, to a wildcard
+        ("client", "198.51.100.254:8080", true, own_v4), // likewise, another address
+        ("backend", "198.51.100.254:8080", true, own_v4), // from the backends' own network
+        ("balancer", "192.0.2.254:8080", true, own_v4), // from here
+        ("balancer", "127.0.0.1:8080", false, own_v4), // the loopback network is not routed
+        ("client", "[2001:db8:1::fe]:8080", false, own_v4), // no backend speaks IPv6
+        ("client", "[2001:db8:1::fe]:8081", true, own_v6),
+        ("backend", "[2001:db8:2::fe]:8081", true, own_v6),
+        ("balancer", "[2001:db8:1::fe]:8081", true, own_v6),
+        ("balancer", "[::1]:8081", false, own_v6),
+        ("client", "192.0.2.254:8082", true, "192.0.2.1"), // backends see clients
+        ("balancer", "127.0.0.1:8083", true, "127.0.0.1"), // all of it here
+        ("client", "192.0.2.254:8084", true, own_v4),
+        ("client", "[2001:db8:1::fe]:8085", true, own_v6),
+    ];
+    let udp = [
+        ("client", "192.0.2.254:8080", true, own_v4),
+        ("balancer", "192.0.2.254:8080", true, own_v4),
+        ("client", "[2001:db8:1::fe]:8081", true, own_v6),
+        ("client", "[2001:db8:1::fe]:8080", false, own_v4),
+    ];
+    let mut ended = 0;
+    for ((from, to, is_kernel, sees), is_udp) in
+        tcp.iter().map(|it| (it, false)).chain(udp.iter().map(|it| (it, true)))
+    {
+        let ask = |role, address| {
+            if is_udp { rig.ask_udp(role, address) } else { rig.ask(role, address) }
+        };
+        for _ in 0..4 {
+            let (_, client) = ask(from, to);
+            // A wildcard's own process may be seen as any of its addresses.
+            assert!(client == *sees || *from == "balancer", "{from} to {to}: {client}");
+        }
+        if !is_udp && !is_kernel {
+            ended += 4;
+            until("the sessions of this process to end", || {
+                program.log.with("session ended").len() >= ended
+            });
+        }
+    }
+    assert_eq!(program.log.with("session ended").len(), ended, "{:#?}", program.log.all());
+}
+
+#[test]
+fn turns_are_exact_and_a_disabled_backend_gets_nobody() {
+    let Some(rig) = Rig::new() else { return };
+    let [a, b] = [BACKENDS[0], BACKENDS[1]].map(str::to_owned);
+    let program = rig.start(&format!("192.0.2.254:8080 {a} {b} --engine kernel"));
+    let to = "192.0.2.254:8080";
+    assert_eq!(rig.spread(to, 10), [(a.clone(), 5), (b.clone(), 5)].into());
+    let old = rig.connect("client", to);
+    let (first, _) = said(&old.0);
+    let place = usize::from(first == b);
+    for command in [format!("disable main/0.{place}"), format!("drain main/0.{place}")] {
+        rig.ctl(&command);
+        let other = if first == a { &b } else { &a };
+        until("the other one to serve alone", || rig.spread(to, 4) == [(other.clone(), 4)].into());
+        echoes(&old);
+    }
+    rig.ctl(&format!("enable main/0.{place}"));
+    until("both to serve", || rig.spread(to, 4) == [(a.clone(), 2), (b.clone(), 2)].into());
+    // Without any, this process says no.
+    rig.ctl("disable main/0.0");
+    rig.ctl("disable main/0.1");
+    program.log.wait("no backend is available");
+    until("this process to refuse", || {
+        let _ = rig.network.within("client", || Client::try_to(to.parse().unwrap()));
+        !program.log.with("reason=no-backend").is_empty()
+    });
+    echoes(&old);
+}
+
+#[test]
+fn weights_and_tiers_decide_as_ever() {
+    let Some(rig) = Rig::new() else { return };
+    let [a, b] = [BACKENDS[0], BACKENDS[1]];
+    let _program = rig.start(&format!(
+        "192.0.2.254:8080 {a}:::3 {b}:::1 --policy weighted-turn --engine kernel \
+         -- 192.0.2.254:8081 {a} ! {b} --engine kernel"
+    ));
+    let spread = rig.spread("192.0.2.254:8080", 8);
+    assert_eq!(spread, [(a.to_owned(), 6), (b.to_owned(), 2)].into());
+    let to = "192.0.2.254:8081";
+    until("both listeners to be served", || rig.spread(to, 3) == [(a.to_owned(), 3)].into());
+    rig.ctl("disable 192.0.2.254:8081/0.0");
+    until("the second tier to serve", || rig.spread(to, 3) == [(b.to_owned(), 3)].into());
+}
+
+/// The same clients, with the same backends: one listener is the kernel's, the other is not.
+#[test]
+fn both_engines_send_a_client_to_the_same_backend() {
+    let Some(rig) = Rig::new() else { return };
+    let names = ["127.0.1.1:81", "127.0.1.2:81", "127.0.1.3:81", "127.0.1.4:81", "127.0.1.5:81"];
+    names.iter().for_each(|name| rig.serve("balancer", name));
+    let backends = names.map(|name| format!("{name}:0:0:{}", 1 + name.len() % 3)).join(" ");
+    let [kernel, user] = ["127.0.0.1:8080", "127.0.0.1:8081"];
+    let program = rig.start(&format!(
+        "{kernel}/udp {backends} --policy maglev --engine kernel \
+         -- {user}/udp {backends} --policy maglev"
+    ));
+    let differ = || {
+        let ask = |client: u32, to: &str| {
+            let client = std::net::Ipv4Addr::from_bits(0x7f02_0000 | client);
+            let socket = UdpSocket::bind((client, 0)).unwrap();
+            socket.connect(to).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.send(b"who").unwrap();
+            let mut bytes = [0; 100];
+            let count = socket.recv(&mut bytes).expect("an answer");
+            split(std::str::from_utf8(&bytes[..count]).unwrap()).0
+        };
+        let clients = (0..2_000u32).map(|number| number.wrapping_mul(40_503) & 0xffff);
+        clients.filter(|client| ask(*client, kernel) != ask(*client, user)).count()
+    };
+    assert_eq!(rig.network.within("balancer", differ), 0);
+    // Those that are left take over alike, too.
+    for pool in [kernel, user] {
+        rig.ctl(&format!("disable {pool}/udp/0.1"));
+    }
+    until("the kernel to know it", || rig.nft("list ruleset").matches("chain s_").count() == 1);
+    assert_eq!(rig.network.within("balancer", differ), 0);
+    assert_eq!(program.log.with("the kernel does not").len(), 0);
+}
+
+#[test]
+fn sessions_survive_the_process_and_the_next_one_takes_over() {
+    let Some(rig) = Rig::new() else { return };
+    let words = format!("192.0.2.254:8080 {} {} --engine kernel", BACKENDS[0], BACKENDS[1]);
+    let mut program = rig.start(&words);
+    let to = "192.0.2.254:8080";
+    let old = rig.connect("client", to);
+    let (_, _) = said(&old.0);
+    program.kill();
+    echoes(&old);
+    assert_eq!(rig.spread(to, 4).len(), 2, "the rules are still there");
+    let mut program = rig.start(&words);
+    echoes(&old);
+    assert_eq!(rig.spread(to, 4).len(), 2);
+    assert_eq!(rig.nft("list tables").lines().count(), 1);
+    // An orderly end leaves nothing.
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    assert_eq!(rig.nft("list tables"), "");
+}
+
+#[test]
+fn only_the_helper_keeps_a_privilege() {
+    let Some(rig) = Rig::new() else { return };
+    let words = format!("192.0.2.254:8080 {} --engine kernel --user nobody", BACKENDS[0]);
+    let program = rig.start(&words);
+    let id = program.pid().as_raw_nonzero();
+    let status = |id: &str| std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let field = |id: &str, name: &str| {
+        let status = status(id);
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().last().unwrap().to_owned()
+    };
+    let none = "0000000000000000";
+    assert_eq!(field(&id.to_string(), "CapPrm:"), none);
+    let children = format!("/proc/{id}/task/{id}/children");
+    let helper = std::fs::read_to_string(children).unwrap();
+    let helper = helper.split_whitespace().next().expect("a helper");
+    let network = "0000000000001000"; // CAP_NET_ADMIN
+    for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(field(helper, set), network, "{set}");
+    }
+    assert_eq!(field(helper, "Uid:"), "65534");
+    assert_eq!(field(helper, "NoNewPrivs:"), "1");
+    let files = std::fs::read_dir(format!("/proc/{helper}/fd")).unwrap().count();
+    assert_eq!(files, 4, "three standard streams, and the way to its parent");
+    assert_eq!(rig.ask("client", "192.0.2.254:8080").0, BACKENDS[0]);
+}
+
+#[test]
+fn what_the_kernel_cannot_do_is_named_and_this_process_serves() {
+    let Some(rig) = Rig::new() else { return };
+    let words = format!("192.0.2.254:8080 {} --engine kernel --max-sessions 5", BACKENDS[0]);
+    let program = rig.network.within("balancer", || rig.place.native(&words));
+    let line = program.log.wait("the kernel does not forward; this process serves");
+    assert!(line.contains("the kernel cannot do this: max-sessions"), "{line}");
+    assert_eq!(rig.ask("client", "192.0.2.254:8080").0, BACKENDS[0]);
+    program.log.wait("session ended");
+    drop(program);
+    // Without the privilege there is one line.
+    let words = format!("192.0.2.254:8081 {} --engine kernel", BACKENDS[0]);
+    let place = Place::new();
+    std::fs::set_permissions(place.file(""), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = place.as_nobody("evenkeel", &words);
+    let program = rig.network.within("balancer", || Program::spawn(&mut command));
+    let line = program.log.wait("the kernel cannot forward; this process serves");
+    assert!(line.contains("CAP_NET_ADMIN is missing"), "{line}");
+    assert_eq!(rig.ask("client", "192.0.2.254:8081").0, BACKENDS[0]);
+}

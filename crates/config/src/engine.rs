@@ -1,0 +1,168 @@
+//! What the kernel's forwarding cannot do for a listener and its pool.
+//!
+//! Each field is named here, so that a new one must be decided about. What depends on addresses or
+//! on the present state of backends is not; the control plane sees to that.
+
+use crate::words::policy_word;
+use crate::{Affinity, Backend, Bind, Checks, Limits, Listener, OnDown, Pool, PoolTls, Tier};
+use terms::{BackendTls, FlowRules, Limit, Timeouts};
+
+/// The options that only this process can carry out, as their words; empty if the kernel can forward
+/// the sessions of this listener to this pool.
+#[must_use]
+pub fn needs_user(listener: &Listener, pool: &Pool) -> Vec<String> {
+    let mut needs = of_listener(listener);
+    needs.extend(of_pool(pool));
+    needs
+}
+
+fn of_listener(listener: &Listener) -> Vec<String> {
+    let Listener {
+        id: _,
+        name: _,
+        binds,
+        shared_port,
+        pool: _,
+        routes,
+        hello_wait: _,
+        starttls,
+        sessions_max,
+        connecting_max,
+        clients,
+        timeouts,
+        flows,
+        source: _,
+        accept_proxy,
+        tls,
+        forwarded_headers,
+        dummy,
+        splice: _, // there is nothing to copy
+        cut: _,
+    } = listener;
+    // The others are about what the kernel leaves to client and backend.
+    let Timeouts { connect: _, idle, first_byte, user_timeout, .. } = timeouts;
+    let FlowRules { timeout: _, requests, responses, retry_after } = flows;
+    words(&[
+        (binds.iter().any(|bind| matches!(bind, Bind::Unix(_))), "unix"),
+        (*shared_port, "share-port"),
+        (!routes.is_empty(), "routes"),
+        (starttls.is_some(), "starttls"),
+        (sessions_max.is_some(), "max-sessions"),
+        (connecting_max.is_some(), "max-connecting"),
+        (clients.are_any(), "client-limits"),
+        (idle.is_some(), "idle-timeout"),
+        (first_byte.is_some(), "first-byte-timeout"),
+        (user_timeout.is_some(), "user-timeout"),
+        (requests.is_some(), "requests"),
+        (responses.is_some(), "responses"),
+        (retry_after.is_some(), "retry-after"),
+        (accept_proxy.is_some(), "accept-proxy"),
+        (tls.is_some(), "tls-cert"),
+        (*forwarded_headers, "forwarded-headers"),
+        (*dummy, "dummy"),
+    ])
+}
+
+fn of_pool(pool: &Pool) -> Vec<String> {
+    let Pool {
+        name: _,
+        tiers,
+        load_bound,
+        quarantine: _,
+        auto_disable: _,
+        checks,
+        failover,
+        hash_failover: _, // no policy that hashes can be written down
+        last_resort: _,   // then this process serves
+        essential: _,
+        engine: _,
+        access,
+        reject,
+        send_proxy,
+        tls: PoolTls { mode, .. },
+        affinity,
+        fixed_places: _,
+    } = pool;
+    let Checks { probe: _, rise: _, fall: _, on_down, eject, thin: _ } = checks;
+    let is_table = matches!(affinity, Some(Affinity { .. }));
+    let mut needs = words(&[
+        (load_bound.is_some(), "load-bound"),
+        (*failover != Default::default(), "failover"),
+        (*on_down != OnDown::Keep, "on-down"),
+        (eject.is_some(), "eject"),
+        (!access.entries().is_empty(), "access"),
+        (reject.is_some(), "reject"),
+        (send_proxy.is_some(), "send-proxy"),
+        (*mode != BackendTls::Off, "backend-tls"),
+        (is_table, "affinity"),
+    ]);
+    for Tier { policy, backends } in tiers {
+        if !policy.has_slots() {
+            needs.push(format!("policy {}", policy_word(*policy)));
+        }
+        for word in backends.iter().flat_map(of_backend) {
+            if !needs.contains(&word) {
+                needs.push(word);
+            }
+        }
+    }
+    needs
+}
+
+fn of_backend(backend: &Backend) -> Vec<String> {
+    let Backend {
+        id: _,
+        name: _,
+        endpoint: _,
+        limits: Limits { sessions_max, sessions_max_affine: _ },
+        weight: _,
+        priority: _,
+        access,
+        send_proxy,
+        tls,
+        tls_name: _,
+        admin: _,
+    } = backend;
+    words(&[
+        (*sessions_max != Limit::None, "max-sessions"),
+        (!access.entries().is_empty(), "access"),
+        (send_proxy.is_some(), "send-proxy"),
+        (tls.is_some_and(|tls| tls != BackendTls::Off), "backend-tls"),
+    ])
+}
+
+fn words(all: &[(bool, &str)]) -> Vec<String> {
+    all.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::{Typed, parse};
+    use std::ffi::OsString;
+
+    #[track_caller]
+    fn check(line: &str, expected: &[&str]) {
+        let words: Vec<OsString> = line.split(" ").map(OsString::from).collect();
+        let Ok(Typed::Start(typed)) = parse(&words) else { panic!("{line} is a start") };
+        let config = typed.to_config(&|_| None).unwrap();
+        assert_eq!(needs_user(&config.listeners[0], &config.pools[0]), expected, "{line}");
+    }
+
+    #[test]
+    fn what_only_this_process_can_do_is_named() {
+        check("80 a b", &[]);
+        check("80 a ! b --policy maglev --source 192.0.2.1 --quarantine 1s", &[]);
+        check("unix:/a a:1", &["unix"]);
+        check(
+            "80 a --policy two --send-proxy v2 --tls-cert c",
+            &["tls-cert", "send-proxy", "policy two"],
+        );
+        check("80 a::5 b::6", &["max-sessions"]);
+        check("80 a b %", &["policy hash"]);
+        check(
+            "80 a --affinity 5 --allow 10.0.0.0/8 --max-sessions 9",
+            &["max-sessions", "access", "affinity"],
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! The kernel's own forwarding: what it is told, and by whom.
+//!
+//! Listeners stay bound, and workers serve whoever the kernel does not take. [`plan`] says what it
+//! is to take: the [`Ruleset`](forwarding::Ruleset) for the present state of the instance. A thread,
+//! the [`courier`], asks the [`helper`] to make it so, a process that may.
+
+mod courier;
+mod helper;
+mod plan;
+
+use crate::instance::Instance;
+use config::{Config, Engine};
+use courier::Courier;
+pub(crate) use courier::News;
+use forwarding::{Ruleset, TableName};
+use plan::Marks;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use sys::process::User;
+use tokio::sync::Notify;
+
+/// The helper, begun while this process may still do so.
+pub(crate) enum Begun {
+    /// No pool asks for it.
+    Unwanted,
+    /// It waits for requests.
+    Running(UnixStream),
+    /// Why there is none.
+    Impossible(String),
+}
+
+impl Begun {
+    /// Begins the helper, if a pool is to be served by the kernel. `instance` is this instance's name.
+    pub fn new(config: &Config, instance: &Path, user: Option<&User>) -> Self {
+        if config.pools.iter().all(|pool| pool.engine == Engine::User) {
+            return Self::Unwanted;
+        }
+        let nft = match can_forward().and_then(|()| nft()) {
+            Ok(nft) => nft,
+            Err(why) => return Self::Impossible(why),
+        };
+        let name = instance.file_stem().unwrap_or_default().to_string_lossy();
+        let table = TableName::of(&name);
+        match sys::helper::begin(user, |stream| helper::serve(stream, &nft, &table)) {
+            Ok(stream) => Self::Running(stream),
+            Err(error) => Self::Impossible(format!("no process can be started: {error}")),
+        }
+    }
+}
+
+/// Whether this machine, and this user, can have the kernel forward.
+///
+/// # Errors
+/// Why not.
+pub fn can_forward() -> Result<(), String> {
+    if !sys::helper::may_change_network() {
+        return Err("CAP_NET_ADMIN is missing".to_owned());
+    }
+    nft().map(drop)
+}
+
+fn nft() -> Result<PathBuf, String> {
+    let found = NFT.iter().map(PathBuf::from).find(|path| path.is_file());
+    found.ok_or_else(|| format!("there is no {}; install nftables", NFT[0]))
+}
+
+/// Where nft(8) may be.
+const NFT: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"];
+
+/// The owner's part.
+pub(crate) struct Kernel {
+    courier: Courier,
+    marks: Marks,
+    wanted: Ruleset,
+    /// Why a listener is not served by the kernel, or `None` if it is.
+    told: BTreeMap<String, Option<String>>,
+    /// Why none can be, for as long as that is so.
+    trouble: Option<String>,
+    /// Which protocols the kernel forwards to other machines (`ip_forward`), once it is known.
+    forwards: Option<[bool; 2]>,
+}
+
+/// A listener that the kernel serves now, or serves no longer.
+pub(crate) struct Turn {
+    pub listener: String,
+    /// Why this process serves instead.
+    pub why: Option<String>,
+}
+
+impl Kernel {
+    /// Begins the thread that asks the helper.
+    ///
+    /// # Errors
+    /// If the system has no room for another thread.
+    pub fn new(helper: UnixStream, notify: Arc<Notify>) -> io::Result<Self> {
+        Ok(Self {
+            courier: Courier::begin(helper, notify)?,
+            marks: Marks::default(),
+            wanted: Ruleset::default(),
+            told: BTreeMap::new(),
+            trouble: None,
+            forwards: None,
+        })
+    }
+
+    /// Has the kernel do what fits the present state of the instance. Returns what is new for
+    /// listeners.
+    pub fn engage(&mut self, instance: &Instance) -> Vec<Turn> {
+        let plan = self.marks.plan(instance, self.forwards.unwrap_or([true; 2]));
+        if plan.rules != self.wanted {
+            self.courier.want(plan.rules.clone());
+            self.wanted = plan.rules;
+        }
+        let is_known = self.forwards.is_some() || self.trouble.is_some();
+        let mut turns = Vec::new();
+        let mut told = BTreeMap::new();
+        for (listener, why) in
+            plan.listeners.into_iter().filter(|(_, why)| is_known || why.is_some())
+        {
+            let why = self.trouble.clone().or(why);
+            if self.told.get(&listener) != Some(&why) {
+                turns.push(Turn { listener: listener.clone(), why: why.clone() });
+            }
+            told.insert(listener, why);
+        }
+        self.told = told;
+        turns
+    }
+
+    /// Uses what the courier has to say. Returns whether that makes a difference to what is wanted.
+    pub fn use_news(&mut self) -> bool {
+        let Some(news) = self.courier.take_news() else { return false };
+        match news {
+            News::Installed { forwards } => {
+                self.forwards = Some(forwards);
+                self.trouble = None;
+            }
+            News::Failed(why) => self.trouble = Some(why),
+        }
+        true
+    }
+
+    /// Removes all rules, and waits a while for that.
+    pub fn end(self) {
+        self.courier.end(END_LIMIT);
+    }
+
+    /// Leaves all rules to another process.
+    pub fn leave(self) {
+        self.courier.leave();
+    }
+}
+
+/// How long the removal of the rules may take.
+const END_LIMIT: Duration = Duration::from_secs(2);

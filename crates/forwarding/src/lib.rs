@@ -1,0 +1,28 @@
+//! What the kernel is told to forward by itself: rule sets for nftables, and how to get from one to
+//! another.
+//!
+//! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, and [`render`] writes both as
+//! text for `nft -f` (nft(8)). Who decides what the kernel is to do, and who tells it, is elsewhere.
+//!
+//! The rules divert only the first packet of a connection, and only to a [`Door`] that is open. What
+//! they do not divert reaches the socket that listens there, as if there were no rules.
+//!
+//! Rules are chosen by the generation in which a packet began its way, the elements of maps and sets
+//! by the present one. So nothing that a rule looks up is ever changed under it: another choice is
+//! another chain with another map, and the door's one element then leads there.
+
+#![forbid(unsafe_code)]
+
+mod door;
+mod render;
+mod ruleset;
+mod service;
+mod target;
+mod transaction;
+
+pub use door::{Door, Family, Protocol};
+pub use render::{TABLE_PREFIX, TableName, change, clear, install};
+pub use ruleset::Ruleset;
+pub use service::{Choice, Name, Service};
+pub use target::{Mark, Sender, Target};
+pub use transaction::{Edit, Transaction};

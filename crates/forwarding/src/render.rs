@@ -1,0 +1,254 @@
+//! Rule sets as text for `nft -f` (nft(8)).
+//!
+//! Only forms that nft 1.0.6 reads and lists: keys of slot maps are declared by `typeof numgen`,
+//! because it fails to list those declared by `typeof jhash`.
+
+use crate::door::{Door, Family, Protocol};
+use crate::service::{Choice, Name, Service};
+use crate::target::{Mark, Sender, Target};
+use crate::transaction::Edit;
+use balancing::KERNEL_SEED;
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Write};
+
+/// The name of an instance's table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TableName(String);
+
+/// What all names of tables begin with.
+pub const TABLE_PREFIX: &str = "evenkeel_";
+
+impl TableName {
+    /// The table of the instance of this name. Characters that the name of a table cannot have are
+    /// written as numbers.
+    #[must_use]
+    pub fn of(instance: &str) -> Self {
+        let mut name = TABLE_PREFIX.to_owned();
+        for byte in instance.bytes().take(INSTANCE_MAX) {
+            match byte.is_ascii_alphanumeric() {
+                true => name.push(byte.into()),
+                false => name.push_str(&format!("_{byte:02x}")),
+            }
+        }
+        Self(name)
+    }
+}
+
+/// A table's name has at most 255 bytes.
+const INSTANCE_MAX: usize = 80;
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The table after these steps, which begin with none, in the place of one that there may be.
+#[must_use]
+pub fn install(table: &TableName, edits: &[Edit]) -> String {
+    let mut text = format!("{}table inet {table} {{\n{}}}\n", clear(table), base());
+    text.push_str(&change(table, edits));
+    text
+}
+
+/// No table of this name.
+#[must_use]
+pub fn clear(table: &TableName) -> String {
+    format!("add table inet {table}\ndelete table inet {table}\n")
+}
+
+/// These steps.
+#[must_use]
+pub fn change(table: &TableName, edits: &[Edit]) -> String {
+    let mut writer = Writer { table, text: String::new() };
+    for edit in edits {
+        match edit {
+            Edit::AddTarget(mark, target) => writer.target("add", *mark, target),
+            Edit::RemoveTarget(mark, target) => writer.target("delete", *mark, target),
+            Edit::AddService(name, service) => writer.service(*name, service),
+            Edit::RemoveService(name) => {
+                writer.line(format_args!("delete chain inet {table} s_{name}"));
+                writer.line(format_args!("delete map inet {table} m_{name}"));
+            }
+            Edit::OpenDoor(door, name) => writer.open(door, *name),
+            Edit::CloseDoor(door) => {
+                let (map, key) = door_key(door);
+                writer.element("delete", map, key);
+            }
+        }
+    }
+    writer.text
+}
+
+struct Writer<'a> {
+    table: &'a TableName,
+    text: String,
+}
+
+impl Writer<'_> {
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        let _ = writeln!(self.text, "{line}"); // a string takes everything
+    }
+
+    fn element(&mut self, verb: &str, set: &str, element: impl fmt::Display) {
+        let table = self.table;
+        self.line(format_args!("{verb} element inet {table} {set} {{ {element} }}"));
+    }
+
+    fn target(&mut self, verb: &str, mark: Mark, target: &Target) {
+        let Target { address, sender } = target;
+        let (four, ip, port) = (Four(target.family()), address.ip(), address.port());
+        self.element(verb, &format!("to{four}"), format_args!("{mark} : {ip} . {port}"));
+        match sender {
+            Sender::Machine => self.element(verb, "masked", mark),
+            Sender::Address(source) => {
+                self.element(verb, &format!("from{four}"), format_args!("{mark} : {source}"));
+            }
+            Sender::Client => {}
+        }
+        self.element(verb, "begun", mark);
+        self.element(verb, "refused", mark);
+        self.element(verb, "passed", format_args!("{mark} . original, {mark} . reply"));
+    }
+
+    fn service(&mut self, name: Name, Service { family, choice, slots }: &Service) {
+        let (table, four, len) = (self.table, Four(*family), slots.len());
+        self.line(format_args!("table inet {table} {{"));
+        self.line(format_args!("  map m_{name} {{ typeof numgen inc mod {len} : meta mark"));
+        self.text.push_str("    elements = { ");
+        for (number, mark) in slots.iter().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            let _ = write!(self.text, "{comma}{number} : {mark}"); // likewise
+        }
+        self.text.push_str(" }\n  }\n");
+        self.line(format_args!("  chain s_{name} {{"));
+        let choice = match (choice, family) {
+            (Choice::Turn, _) => format!("numgen inc mod {len}"),
+            (Choice::Random, _) => format!("numgen random mod {len}"),
+            (Choice::Network, Family::V4) => {
+                format!("jhash ip saddr mod {len} seed {KERNEL_SEED:#x}")
+            }
+            // The first 64 bits of the source address.
+            (Choice::Network, Family::V6) => {
+                format!("jhash @nh,64,64 mod {len} seed {KERNEL_SEED:#x}")
+            }
+        };
+        self.line(format_args!("    ct mark set {choice} map @m_{name}"));
+        self.line(format_args!("    ct mark @begun"));
+        self.line(format_args!("    meta l4proto tcp ct timeout set \"tcp{four}\""));
+        let ip = Ip(*family);
+        self.line(format_args!(
+            "    meta l4proto {{ tcp, udp }} dnat {ip} to ct mark map @to{four}"
+        ));
+        self.line(format_args!("  }}"));
+        self.line(format_args!("}}"));
+    }
+
+    fn open(&mut self, door: &Door, name: Name) {
+        let (map, key) = door_key(door);
+        self.element("add", map, format_args!("{key} : goto s_{name}"));
+    }
+}
+
+/// The map of a door, and its key there.
+fn door_key(door: &Door) -> (&'static str, String) {
+    let protocol = match door.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let port = door.port;
+    match (door.family, door.address) {
+        (Family::V4, None) => ("any4", format!("{protocol} . {port}")),
+        (Family::V6, None) => ("any6", format!("{protocol} . {port}")),
+        (Family::V4, Some(address)) => ("at4", format!("{address} . {protocol} . {port}")),
+        (Family::V6, Some(address)) => ("at6", format!("{address} . {protocol} . {port}")),
+    }
+}
+
+/// What there is before any target, service or door.
+fn base() -> String {
+    let mut text = String::new();
+    for family in Family::ALL {
+        let (four, ip) = (Four(family), Ip(family));
+        // A backend that does not answer is given up after a second, so that the client's next SYN is
+        // dealt anew; and finished connections do not fill the table.
+        let _ = write!(
+            text,
+            "  ct timeout tcp{four} {{ protocol tcp; l3proto {ip}; \
+             policy = {{ syn_sent : 1, time_wait : 1, close : 1 }}; }}
+  map to{four} {{ type mark : ipv{four}_addr . inet_service
+  }}
+  map from{four} {{ type mark : ipv{four}_addr
+  }}
+  map at{four} {{ typeof {ip} daddr . meta l4proto . th dport : verdict
+  }}
+  map any{four} {{ typeof meta l4proto . th dport : verdict
+  }}
+"
+        );
+    }
+    text.push_str(SETS);
+    for (chain, hook) in [("pre", "prerouting priority dstnat"), ("out", "output priority -100")] {
+        let _ = writeln!(text, "  chain {chain} {{ type nat hook {hook};");
+        for first in ["tcp flags & (fin|syn|rst|ack) == syn", "meta l4proto udp"] {
+            text.push_str(&format!(
+                "    {first} ip daddr . meta l4proto . th dport vmap @at4
+    {first} ip6 daddr . meta l4proto . th dport vmap @at6
+    {first} fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @any4
+    {first} fib daddr type local ip6 daddr != ::1 meta l4proto . th dport vmap @any6
+"
+            ));
+        }
+        text.push_str("  }\n");
+    }
+    text.push_str(CHAINS);
+    text
+}
+
+/// Connections begun, refusals, and packets and bytes that have passed, by target.
+const SETS: &str = "  set masked { typeof ct mark
+  }
+  set begun { typeof ct mark
+    counter
+  }
+  set refused { typeof ct mark
+    counter
+  }
+  set passed { typeof ct mark . ct direction
+    counter
+  }
+";
+
+/// Each packet passes one of the two that count, and is forwarded by none that asks for it.
+const CHAINS: &str = "  chain post { type nat hook postrouting priority srcnat;
+    ct mark @masked masquerade
+    meta nfproto ipv4 snat ip to ct mark map @from4
+    meta nfproto ipv6 snat ip6 to ct mark map @from6
+  }
+  chain sent { type filter hook postrouting priority 0;
+    ct mark . ct direction @passed
+    ct direction reply tcp flags & (fin|syn|rst|ack) == (rst|ack) ct status ! assured ct mark @refused
+  }
+  chain taken { type filter hook input priority 0;
+    iif != lo ct mark . ct direction @passed
+    iif != lo ct direction reply tcp flags & (fin|syn|rst|ack) == (rst|ack) ct status ! assured ct mark @refused
+  }
+";
+
+/// `4` or `6`.
+struct Four(Family);
+
+impl fmt::Display for Four {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 == Family::V4 { "4" } else { "6" })
+    }
+}
+
+/// As nft(8) calls it.
+struct Ip(Family);
+
+impl fmt::Display for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 == Family::V4 { "ip" } else { "ip6" })
+    }
+}

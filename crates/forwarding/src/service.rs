@@ -1,0 +1,50 @@
+//! How a connection's target is chosen.
+
+use crate::door::Family;
+use crate::target::Mark;
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// A chain of rules that chooses a target. It never changes: another choice is another service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Service {
+    /// The internet protocol of its doors and targets.
+    pub family: Family,
+    /// How a slot is chosen.
+    pub choice: Choice,
+    /// The targets of the slots, at least one.
+    pub slots: Vec<Mark>,
+}
+
+/// How a slot is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Choice {
+    /// One after the other.
+    Turn,
+    /// At random.
+    Random,
+    /// By the client's network; see [`balancing::Client::slot`].
+    Network,
+}
+
+/// The name of a service, which its contents decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Name(u64);
+
+impl Service {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        let mut hasher = SipHasher13::new();
+        self.hash(&mut hasher);
+        Name(hasher.finish())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

@@ -1,0 +1,87 @@
+//! A process that keeps a privilege which this one gives up.
+
+use crate::process::{HeldSignals, Keep, User, has_one_thread, keep_only};
+use rustix::thread::{self, CapabilitySet};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Whether this process may change what the kernel does with packets (`CAP_NET_ADMIN`).
+#[must_use]
+pub fn may_change_network() -> bool {
+    thread::capabilities(None).is_ok_and(|it| it.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
+/// Begins a copy of this process that keeps `CAP_NET_ADMIN`, also for programs that it starts, and
+/// no other privilege, as `user` if there is one. It has no file of this process but its end of the
+/// returned stream, with which it calls `work`, and then ends.
+///
+/// It is told to end by the end of the stream: the signals that end this process do not reach it.
+///
+/// # Errors
+/// If the system has no room for another process.
+///
+/// # Panics
+/// If this process has more than one thread: the copy would be without the others.
+pub fn begin(user: Option<&User>, work: impl FnOnce(UnixStream)) -> io::Result<UnixStream> {
+    assert!(has_one_thread(), "the helper is begun before any thread is started");
+    let (ours, its) = UnixStream::pair()?;
+    // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if child > 0 {
+        return Ok(ours);
+    }
+    let work = AssertUnwindSafe(|| {
+        let stream = alone_with(its.as_raw_fd())?;
+        let _held = HeldSignals::new([libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1]);
+        let _ = thread::set_name(c"evenkeel-kernel");
+        give_up_the_rest(user)?;
+        work(stream);
+        io::Result::Ok(())
+    });
+    let status = i32::from(!matches!(catch_unwind(work), Ok(Ok(()))));
+    // SAFETY: ends the copy without running exit handlers, whose work belongs to the parent; it
+    // takes no pointers.
+    unsafe { libc::_exit(status) }
+}
+
+/// Closes everything but this descriptor, and has the standard streams lead nowhere.
+fn alone_with(stream: i32) -> io::Result<UnixStream> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    // SAFETY: plain numbers. What owns the descriptors that are closed here belongs to callers in a
+    // process that ends without returning to them, so none is used or closed again.
+    let stream = unsafe {
+        if stream != FIRST && libc::dup3(stream, FIRST, libc::O_CLOEXEC) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::syscall(libc::SYS_close_range, FIRST + 1, libc::c_uint::MAX, 0);
+        OwnedFd::from_raw_fd(FIRST)
+    };
+    // It may have been closed if it had this number.
+    std::mem::forget(null);
+    Ok(stream.into())
+}
+
+/// The first descriptor after the standard ones.
+const FIRST: i32 = 3;
+
+fn give_up_the_rest(user: Option<&User>) -> io::Result<()> {
+    let kept = CapabilitySet::NET_ADMIN;
+    for other in CapabilitySet::all().difference(kept).iter() {
+        // Not permitted without CAP_SETPCAP, and then there is nothing to gain either.
+        let _ = thread::remove_capability_from_bounding_set(other);
+    }
+    if let Some(user) = user {
+        user.assume(Keep::Network)?;
+    }
+    keep_only(kept, kept)?;
+    thread::configure_capability_in_ambient_set(kept, true)?;
+    thread::set_no_new_privs(true).map_err(Into::into)
+}
