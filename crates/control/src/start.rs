@@ -278,6 +278,9 @@ impl Prepared {
             self.kept.restore_health(&self.config, &self.pools);
             restore(&self.config, self.pools.iter(), standing);
             plane.mover().number_from(standing.counts.next_number);
+            if standing.flows_follow {
+                plane.mover().await_flows();
+            }
         }
         let remarks = std::mem::take(&mut self.kept.remarks);
         let kept = self.kept.into_parts(self.names.all_listening(&self.config));

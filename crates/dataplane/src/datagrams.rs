@@ -5,6 +5,7 @@
 
 mod door;
 mod flow;
+mod migrating;
 mod observing;
 mod seeking;
 
@@ -22,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use sys::datagram::{BATCH, Batch, Datagram, peer_failure};
+use sys::datagram::{BATCH, Batch, Datagram, cookie, peer_failure};
 use sys::net;
 use terms::{Address, BackendId, CloseReason, ConnectFailure, Instant, ListenerId, Side};
 
@@ -35,6 +36,8 @@ pub(crate) struct Datagrams {
     /// Bytes kept for another backend, over all flows.
     kept_bytes: usize,
     batches: Option<Box<Batches>>,
+    /// Until then, nothing is received at sockets, because flows of another process may come first.
+    watched_from: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -61,6 +64,7 @@ impl Datagrams {
             fired: Vec::new(),
             kept_bytes: 0,
             batches: None,
+            watched_from: None,
         }
     }
 
@@ -71,7 +75,7 @@ impl Datagrams {
 
     /// A time before which no timer fires.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.next().into_iter().chain(self.watched_from).min()
     }
 
     /// Begins to serve the clients that write to another socket.
@@ -84,17 +88,24 @@ impl Datagrams {
         now: Instant,
     ) {
         self.batches.get_or_insert_default();
-        let address = net::local_address(socket.as_fd());
+        let (address, own) = (net::local_address(socket.as_fd()), cookie(socket.as_fd()));
         // A socket that comes back finds its flows.
-        let mut doors = self.doors.iter_mut().flatten();
-        if let Some(door) = doors.find(|it| !it.is_open && it.address == address) {
+        let closed = |it: &&mut Door| !it.is_open && it.address == address;
+        let is_same = |it: &Door| cookie(it.socket()) == own;
+        let mut doors: Vec<_> = self.doors.iter_mut().flatten().filter(closed).collect();
+        doors.sort_by_key(|it| !is_same(it));
+        if let Some(door) = doors.into_iter().next() {
             (door.listener, door.id, door.is_open) = (listener, id, true);
+            door.is_lent = false;
             door.watch(tools);
             return;
         }
         let number = self.flows.open_door();
         match Door::open(listener, id, socket, number, tools) {
-            Some(door) => {
+            Some(mut door) => {
+                if self.watched_from.is_some() {
+                    door.unwatch(tools);
+                }
                 let places = self.doors.len().max(number + 1);
                 self.doors.resize_with(places, || None);
                 self.doors[number] = Some(door);
@@ -118,6 +129,7 @@ impl Datagrams {
                 door.is_open = false;
                 if stop.is_handed_over {
                     door.unwatch(tools);
+                    door.is_lent = true;
                 }
                 stopped.extend(door.socket.try_clone().ok().map(|copy| (door.id, copy)));
                 self.close_if_over(number, tools);
@@ -129,7 +141,7 @@ impl Datagrams {
     /// Closes a door that is not open, after its last flow.
     fn close_if_over(&mut self, number: usize, tools: &Tools) {
         let place = &mut self.doors[number];
-        let is_closing = place.as_ref().is_some_and(|door| !door.is_open);
+        let is_closing = place.as_ref().is_some_and(|door| !door.is_open && !door.is_lent);
         if is_closing
             && self.flows.close_door(number)
             && let Some(door) = place.take()
@@ -149,7 +161,11 @@ impl Datagrams {
     pub fn handle_door(&mut self, door: usize, tools: &mut Tools, now: Instant) {
         let Some(mut batches) = self.batches.take() else { return };
         for _ in 0..BATCHES_PER_TURN {
+            // An event from before it was left to another process is that one's.
             let Some(Some(it)) = self.doors.get(door) else { break };
+            if !it.is_watched() {
+                break;
+            }
             let Ok(count) = batches.requests.receive(it.socket()) else { break };
             for index in 0..count {
                 if let Some(datagram) = batches.requests.get(index) {
@@ -368,6 +384,9 @@ impl Datagrams {
 
     /// Handles the timers that are due.
     pub fn expire(&mut self, tools: &mut Tools, now: Instant) {
+        if self.watched_from.is_some_and(|from| now >= from) {
+            self.watch_all(tools);
+        }
         let mut fired = std::mem::take(&mut self.fired);
         self.deadlines.expire(now, &mut fired);
         for key in fired.drain(..) {

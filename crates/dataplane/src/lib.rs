@@ -54,6 +54,8 @@ pub use ledger::ListenerTotals;
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
 pub use listing::{ClientFilter, SessionFilter, Victims};
 pub use mover::Mover;
-pub use moving::{Freezing, Moving, Portion, SessionState, Staying};
+pub use moving::{
+    FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, SessionState, Staying,
+};
 pub use plane::{DataPlane, Options, RollCall};
 pub use shared::DoorId;

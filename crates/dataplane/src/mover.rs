@@ -1,6 +1,6 @@
 //! Takes sessions out of the workers and brings them in, from any thread.
 
-use crate::moving::{Freezing, Moving, Portion};
+use crate::moving::{FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion};
 use crate::shared::{Order, Reply, Shared};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,6 +39,60 @@ impl Mover {
     ) {
         let reply: Reply<Freezing> = Box::new(reply);
         self.shared.workers[worker].order(Order::Freeze { first_key, portion, reply });
+    }
+
+    /// Has a worker give up flows, as in [`Self::freeze`].
+    pub fn freeze_flows(
+        &self,
+        worker: usize,
+        first_key: usize,
+        count: usize,
+        reply: impl FnOnce(FreezingFlows) + Send + 'static,
+    ) {
+        let reply: Reply<FreezingFlows> = Box::new(reply);
+        self.shared.workers[worker].order(Order::FreezeFlows { first_key, count, reply });
+    }
+
+    /// Closes this process's copies of the sockets of flows that another process continues.
+    pub fn let_go_of_flows(&self, flows: Vec<MovingFlow>) {
+        for MovingFlow { listener, upstream, .. } in flows {
+            drop(upstream);
+            listener.end_session();
+            self.shared.made_room(&listener);
+        }
+    }
+
+    /// Continues flows, each on the worker that has the socket that its client writes to. Returns
+    /// those for which there is none.
+    pub fn adopt_flows(&self, flows: Vec<MovingFlow>) -> Vec<MovingFlow> {
+        let mut homeless = Vec::new();
+        for it in flows {
+            match it.worker.or_else(|| self.shared.worker_with(it.state.door)) {
+                Some(worker) => {
+                    let worker = &self.shared.workers[worker];
+                    worker.sessions.fetch_add(1, Relaxed);
+                    worker.order(Order::ContinueFlow(Box::new(it)));
+                }
+                None => homeless.push(it),
+            }
+        }
+        homeless
+    }
+
+    /// Whether a worker has the socket that the client of a flow writes to.
+    #[must_use]
+    pub fn has_door_of(&self, flow: &FlowState) -> bool {
+        self.shared.worker_with(flow.door).is_some()
+    }
+
+    /// Has workers receive nothing at UDP sockets until flows have come, at most for some seconds.
+    pub fn await_flows(&self) {
+        self.shared.workers.iter().for_each(|worker| worker.order(Order::AwaitFlows));
+    }
+
+    /// Has workers receive at all UDP sockets.
+    pub fn flows_are_over(&self) {
+        self.shared.workers.iter().for_each(|worker| worker.order(Order::FlowsAreOver));
     }
 
     /// Closes this process's copies of connections that another process continues. Nobody notices.

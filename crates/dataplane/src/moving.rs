@@ -5,9 +5,9 @@
 
 use crate::listener::Listener;
 use balancing::{Affinity, Lease};
-use relay::{Forwarded, LinkState};
+use relay::{FlowCounts, Forwarded, LinkState};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -49,6 +49,48 @@ pub struct SessionState {
     pub(crate) connect_micros: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_byte_micros: Option<u32>,
+}
+
+/// A UDP flow that has been taken out of its worker. What its client sends waits in the queue of the
+/// socket that it writes to; what its backend sends, in that of the socket towards it.
+pub struct MovingFlow {
+    /// What is known about it.
+    pub state: FlowState,
+    /// Its backend, and the socket towards it, unless none has been found yet.
+    pub upstream: Option<(Lease, OwnedFd)>,
+    /// The client's datagrams that another backend would get, until one answers.
+    pub kept: Vec<Box<[u8]>>,
+    /// Its listener, which counts it.
+    pub listener: Arc<Listener>,
+    /// The worker that has given it up, in this process.
+    pub worker: Option<usize>,
+}
+
+/// What another process needs to know about a flow, apart from its listener and its backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlowState {
+    /// Its number.
+    pub number: u64,
+    /// Which socket its client writes to; see [`sys::datagram::cookie`].
+    pub(crate) door: u64,
+    pub(crate) client: SocketAddr,
+    /// Our address that the client writes to, where the socket has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) local: Option<IpAddr>,
+    /// Whether the client's next datagram belongs to it.
+    pub(crate) is_bound: bool,
+    /// Whether the datagrams are kept for another backend.
+    pub(crate) is_trying: bool,
+    pub(crate) counts: FlowCounts,
+    pub(crate) connect_micros: u32,
+}
+
+/// The flows that one worker has given up.
+pub struct FreezingFlows {
+    /// The flows.
+    pub flows: Vec<MovingFlow>,
+    /// Where to go on, if this was not the end.
+    pub next_key: Option<usize>,
 }
 
 /// What a proxy said about a session.

@@ -156,16 +156,17 @@ impl DataPlane {
         let door = self.shared.new_door();
         let mut datagrams: HashMap<Option<SocketAddr>, usize> = HashMap::new();
         for socket in sockets {
-            self.shared.open_door(door, socket.as_fd());
             let worker = match is_datagram(socket.as_fd()) {
                 // Of each address, one for each worker; the kernel distributes clients among them.
                 true => {
                     let place = datagrams.entry(net::local_address(socket.as_fd())).or_default();
                     *place += 1;
-                    &self.shared.workers[(*place - 1) % self.workers()]
+                    (*place - 1) % self.workers()
                 }
-                false => self.shared.home(listener.id()),
+                false => self.shared.home_of(listener.id()),
             };
+            self.shared.open_door(door, socket.as_fd(), worker);
+            let worker = &self.shared.workers[worker];
             worker.order(Order::Listen(Arc::clone(listener), door, socket));
         }
         door

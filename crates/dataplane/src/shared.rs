@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
 use crate::listing::{SessionFilter, Victims};
-use crate::moving::{Freezing, Moving, Portion};
+use crate::moving::{Freezing, FreezingFlows, Moving, MovingFlow, Portion};
 use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -13,7 +13,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
-use sys::datagram::is_datagram;
+use sys::datagram::{cookie, is_datagram};
 use sys::epoll::Waker;
 use sys::net;
 use terms::{Address, CloseReason, ListenerId};
@@ -49,6 +49,8 @@ struct Door {
     is_udp: bool,
     address: SocketAddr,
     is_dual_stack: bool,
+    /// Of a UDP socket, which one it is, and the worker that has it.
+    flows: Option<(u64, usize)>,
 }
 
 /// How to reach a worker.
@@ -83,6 +85,14 @@ pub(crate) enum Order {
     Cut(Victims, CloseReason, Reply<usize>),
     /// Give up a portion of the sessions, from this key on, so that another process can have them.
     Freeze { first_key: usize, portion: Portion, reply: Reply<Freezing> },
+    /// Give up so many flows, from this key on, so that another process can have them.
+    FreezeFlows { first_key: usize, count: usize, reply: Reply<FreezingFlows> },
+    /// Continue this flow, which counts as this worker's.
+    ContinueFlow(Box<MovingFlow>),
+    /// Receive nothing at UDP sockets that are opened from now on: flows may come first.
+    AwaitFlows,
+    /// Receive at all UDP sockets: no more flows will come.
+    FlowsAreOver,
     /// Continue this session, which counts as this worker's.
     Continue(Box<Moving>),
     /// Reply with the number of the next session.
@@ -170,7 +180,12 @@ impl Shared {
 
     /// The worker that accepts for a listener.
     pub fn home(&self, listener: ListenerId) -> &Handle {
-        &self.workers[(listener.number() % self.workers.len() as u64) as usize]
+        &self.workers[self.home_of(listener)]
+    }
+
+    /// The number of that worker.
+    pub fn home_of(&self, listener: ListenerId) -> usize {
+        (listener.number() % self.workers.len() as u64) as usize
     }
 
     /// Has accepting go on where a session that ended or connected has made room.
@@ -203,12 +218,20 @@ impl Shared {
     }
 
     /// Adds an address that a listener is reached at.
-    pub fn open_door(&self, id: DoorId, socket: BorrowedFd<'_>) {
+    pub fn open_door(&self, id: DoorId, socket: BorrowedFd<'_>, worker: usize) {
         let Some(address) = net::local_address(socket) else { return };
         let (is_udp, is_dual_stack) = (is_datagram(socket), net::is_dual_stack(socket));
-        let door = Door { id, is_udp, address, is_dual_stack };
+        let flows = is_udp.then(|| (cookie(socket), worker));
+        let door = Door { id, is_udp, address, is_dual_stack, flows };
         self.doors.rcu(|doors| doors.iter().copied().chain([door]).collect::<Vec<_>>());
         self.measure_descriptors();
+    }
+
+    /// The worker that has a UDP socket.
+    pub fn worker_with(&self, cookie: u64) -> Option<usize> {
+        let doors = self.doors.load();
+        let mut flows = doors.iter().filter_map(|door| door.flows);
+        flows.find(|(own, _)| *own == cookie).map(|(_, worker)| worker)
     }
 
     /// Removes the addresses of these doors, or all.

@@ -209,6 +209,12 @@ impl Worker {
                     let flows = self.datagrams.len();
                     reply(self.sessions.freeze(first_key, portion, flows, &mut self.tools, now));
                 }
+                Order::FreezeFlows { first_key, count, reply } => {
+                    reply(self.datagrams.freeze(first_key, count, &mut self.tools));
+                }
+                Order::ContinueFlow(it) => self.datagrams.resume(*it, &mut self.tools, now),
+                Order::AwaitFlows => self.datagrams.await_flows(now),
+                Order::FlowsAreOver => self.datagrams.watch_all(&self.tools),
                 Order::Continue(it) => self.sessions.resume(*it, &mut self.tools, now),
                 Order::NextNumber(reply) => reply(self.tools.next_number()),
                 Order::NumberFrom(number) => self.tools.number_from(number),

@@ -5,6 +5,7 @@
 //! clients have seen. The delicate kinds of sessions are for Evenkeel only: the others fail them
 //! without an upgrade.
 
+mod flows;
 mod interactive;
 mod lives;
 mod proxy;
@@ -111,11 +112,16 @@ pub fn run(settings: &Settings) -> Check<Summary> {
     let claims: Vec<_> =
         (0..=kinds.len()).map(|_| Claim::new()).collect::<Result<_, _>>().map_err(broken)?;
     let echo = clients::start_servers(1)?[0];
-    let mut routes = vec![Route { name: "echo", port: claims[0].port(), backend: echo }];
+    let route = |name, port, backend| Route { name, port, backend, is_udp: false };
+    let mut routes = vec![route("echo", claims[0].port(), echo)];
     for (kind, claim) in kinds.iter().zip(&claims[1..]) {
         let (serve, load) = (kind.serve, Arc::clone(&load));
         let backend = clients::start_server(move |stream| serve(stream, &load))?;
-        routes.push(Route { name: kind.name, port: claim.port(), backend });
+        routes.push(route(kind.name, claim.port(), backend));
+    }
+    if settings.kind == reloads::Kind::Evenkeel {
+        let backend = flows::start_backend().map_err(broken)?;
+        routes.push(Route { is_udp: true, ..route(flows::NAME, claims[0].port(), backend) });
     }
     let proxy = Proxy::start(settings.kind, &settings.program, &routes)?;
     let run = Run { settings, proxy, load, kinds, ports: claims.iter().map(Claim::port).collect() };
@@ -190,6 +196,11 @@ impl Run<'_> {
             for (kind, port) in self.kinds.iter().zip(&self.ports[1..]) {
                 for _ in 0..self.settings.special {
                     scope.spawn(move || kind.run(*port, load));
+                }
+            }
+            if self.settings.kind == reloads::Kind::Evenkeel {
+                for _ in 0..self.settings.special {
+                    scope.spawn(move || flows::talk(echo, load));
                 }
             }
             let interactive: Vec<_> = (0..self.settings.interactive)

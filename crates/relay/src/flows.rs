@@ -7,5 +7,5 @@
 mod flow;
 mod table;
 
-pub use flow::Flow;
+pub use flow::{Flow, FlowCounts};
 pub use table::{FlowKey, FlowTable};

@@ -87,6 +87,12 @@ pub fn is_datagram(socket: BorrowedFd<'_>) -> bool {
     sockopt::socket_type(socket) == Ok(SocketType::DGRAM)
 }
 
+/// What the system calls a socket in all processes that have it; 0 if it does not say.
+#[must_use]
+pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
+    sockopt::socket_cookie(socket).unwrap_or_default()
+}
+
 /// Opens a socket that exchanges datagrams with this address only, and learns from ICMP when that
 /// cannot be reached. The second value is as for [`crate::net::start_connect`].
 ///

@@ -46,4 +46,5 @@ mod terminating;
 mod transparent;
 mod unix;
 mod upgrading;
+mod upgrading_flows;
 mod verbs;

@@ -16,12 +16,12 @@ use sys::channel::{Channel, Flag};
 
 /// Waits until this process has ended, and been reaped by whoever had to.
 #[track_caller]
-fn until_gone(program: &mut Program) {
+pub fn until_gone(program: &mut Program) {
     assert_eq!(program.wait().code(), Some(0));
 }
 
 #[track_caller]
-fn upgrade(place: &Place, words: &str) -> String {
+pub fn upgrade(place: &Place, words: &str) -> String {
     place.run("evenkeel", &format!("upgrade {words}")).check(0).stdout
 }
 
@@ -248,17 +248,17 @@ fn a_program_that_cannot_take_over_changes_nothing() {
 }
 
 /// A process that asks to take over, as far as the test wants.
-struct Taker(Channel);
+pub struct Taker(Channel);
 
 const KINDS: [&str; 10] =
     ["hello", "state", "refuse", "ready", "switch", "batch", "taken", "commit", "rest", "final"];
 
 impl Taker {
-    fn ask(place: &Place) -> Self {
+    pub fn ask(place: &Place) -> Self {
         Self(Channel::connect(&place.socket().with_extension("hand-over")).unwrap())
     }
 
-    fn send(&self, kind: &str, text: &str, major: u8) {
+    pub fn send(&self, kind: &str, text: &str, major: u8) {
         self.send_all(kind, text, major, b"", &[]);
     }
 
@@ -274,10 +274,10 @@ impl Taker {
         self.0.send(&message, &descriptors, None).unwrap();
     }
 
-    fn hello(&self) {
+    pub fn hello(&self) {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let hello = serde_json::json!({
-            "program": "a test", "boot": boot.trim(), "descriptors": 1000
+            "program": "a test", "boot": boot.trim(), "descriptors": 1000, "takes_flows": true
         });
         self.send("hello", &hello.to_string(), 1);
     }
@@ -301,7 +301,7 @@ impl Taker {
     }
 
     #[track_caller]
-    fn expect(&self, kind: &str) -> (Value, Vec<OwnedFd>) {
+    pub fn expect(&self, kind: &str) -> (Value, Vec<OwnedFd>) {
         let (found, record, descriptors) = self.receive().expect("a message");
         assert_eq!(found, kind, "{record}");
         (record, descriptors)

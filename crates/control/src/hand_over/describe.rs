@@ -78,6 +78,7 @@ impl Instance {
                 kept: self.note_state(&Noted::for_another_process()),
                 counts: self.counts(0),
                 clients: self.client_records(Instant::ZERO),
+                flows_follow: false,
             },
         };
         (described, sockets)
@@ -89,6 +90,7 @@ impl Instance {
             kept: self.note_state(&Noted::for_another_process()),
             counts: self.counts(next_number),
             clients: self.client_records(since),
+            flows_follow: false,
         }
     }
 

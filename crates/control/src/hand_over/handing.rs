@@ -1,15 +1,16 @@
 //! What the owner of the instance does in a hand-over.
 
 use super::describe::{Places, keyed};
-use super::record::{Batch, Counts, Hello, SessionRecord};
+use super::record::{BackendRecord, Batch, Counts, FlowRecord, Hello, SessionRecord};
 use super::request::{Arrived, Beginning, HandOver, Names};
 use crate::instance::Instance;
 use crate::owner::Owner;
 use crate::pages::Site;
 use crate::snapshot::Departed;
 use balancing::Backend;
+use config::Bind;
 use config::operand::parse_backend;
-use dataplane::Moving;
+use dataplane::{Moving, MovingFlow};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -70,7 +71,9 @@ impl Owner {
             HandOver::Arrive(batch, sockets, tail, answer) => {
                 let arrived = self.arrive(batch, sockets, &tail);
                 if let Err(Some(arrived)) = answer.send(arrived) {
-                    self.instance.plane.mover().let_go(arrived.sessions);
+                    let mover = self.instance.plane.mover();
+                    mover.let_go(arrived.sessions);
+                    mover.let_go_of_flows(arrived.flows);
                 }
             }
             HandOver::Inherit(counts, answer) => {
@@ -124,6 +127,7 @@ impl Owner {
             ready_interface,
             mover: self.instance.plane.mover(),
             names: self.instance.names(),
+            has_flows: self.instance.config.listeners.iter().any(has_flows),
             drain: self.instance.shutdown_limit().map(|limit| limit.max(DRAIN_LEAST)),
         })
     }
@@ -136,26 +140,60 @@ impl Owner {
     /// Finds the listeners and backends of sessions that have come.
     fn arrive(&mut self, batch: Batch, sockets: Vec<OwnedFd>, tail: &[u8]) -> Option<Arrived> {
         let held: usize = batch.sessions.iter().flat_map(|it| it.held).sum();
-        if sockets.len() != 2 * batch.sessions.len() || held != tail.len() {
+        let kept: usize = batch.flows.iter().flat_map(|it| &it.kept).sum();
+        let upstreams = batch.flows.iter().filter(|it| it.backend.is_some()).count();
+        let wanted = 2 * batch.sessions.len() + upstreams;
+        if sockets.len() != wanted || held.checked_add(kept) != Some(tail.len()) {
             return None;
         }
         let mut sockets = VecDeque::from(sockets);
         let mut tail = tail;
-        let mut arrived = Arrived { sessions: Vec::new(), refused: Vec::new() };
+        let mut arrived = Arrived { sessions: Vec::new(), flows: Vec::new(), refused: Vec::new() };
+        let mut take = |count: usize| {
+            let (bytes, rest) = tail.split_at(count.min(tail.len()));
+            tail = rest;
+            bytes
+        };
         for record in batch.sessions {
             let pair = [sockets.pop_front()?, sockets.pop_front()?];
-            let residues = record.held.map(|count| {
-                let (bytes, rest) = tail.split_at(count.min(tail.len()));
-                tail = rest;
-                bytes.to_vec()
-            });
+            let residues = record.held.map(|count| take(count).to_vec());
             let number = record.state.number;
             match self.moving(record, pair, residues) {
                 Some(moving) => arrived.sessions.push(moving),
                 None => arrived.refused.push(number),
             }
         }
+        for record in batch.flows {
+            let socket = record.backend.is_some().then(|| sockets.pop_front());
+            let socket = socket.map_or(Some(None), |it| it.map(Some))?;
+            let kept = record.kept.iter().map(|&count| take(count).into()).collect();
+            let number = record.state.number;
+            match self.moving_flow(record, socket, kept) {
+                Some(flow) => arrived.flows.push(flow),
+                None => arrived.refused.push(number),
+            }
+        }
         Some(arrived)
+    }
+
+    fn moving_flow(
+        &mut self,
+        record: FlowRecord,
+        socket: Option<OwnedFd>,
+        kept: Vec<Box<[u8]>>,
+    ) -> Option<MovingFlow> {
+        let instance = &mut self.instance;
+        let place = instance.config.listeners.iter().position(|it| it.name == record.listener)?;
+        if !instance.plane.mover().has_door_of(&record.state) {
+            return None;
+        }
+        let backend = record.backend.as_ref().map(|it| instance.arrived_backend(it));
+        let backend = backend.map_or(Some(None), |it| it.map(Some))?;
+        let listener = Arc::clone(&instance.listeners[place].listener);
+        let upstream = backend.zip(socket);
+        let upstream = upstream.map(|(backend, socket)| (self.places.take(&backend), socket));
+        listener.adopt_session();
+        Some(MovingFlow { state: record.state, upstream, kept, listener, worker: None })
     }
 
     fn moving(
@@ -166,9 +204,9 @@ impl Owner {
     ) -> Option<Moving> {
         let instance = &mut self.instance;
         let place = instance.config.listeners.iter().position(|it| it.name == record.listener)?;
-        let backend = instance.arrived_backend(&record)?;
+        let backend = instance.arrived_backend(&record.backend)?;
         let listener = Arc::clone(&instance.listeners[place].listener);
-        let pool = instance.pool_called(&record.pool);
+        let pool = instance.pool_called(&record.backend.pool);
         let lease = self.places.take(&backend);
         listener.adopt_session();
         Some(Moving {
@@ -217,6 +255,11 @@ impl Owner {
     }
 }
 
+/// Whether a listener serves clients of UDP.
+fn has_flows(listener: &config::Listener) -> bool {
+    listener.binds.iter().any(|bind| matches!(bind, Bind::Udp { .. }))
+}
+
 impl Instance {
     /// Leaves new clients to another process. Files stay as they are.
     pub(crate) fn unwatch(&mut self) {
@@ -259,19 +302,23 @@ impl Instance {
         for (config, pool) in self.config.pools.iter().zip(&self.pools) {
             let operands = config.all_backends().map(ToString::to_string);
             for ((key, backend), operand) in keyed(config, pool).into_iter().zip(operands) {
-                names.backends.insert(backend.id, (config.name.clone(), key, operand));
+                let pool = config.name.clone();
+                let record = BackendRecord { pool, backend: key, operand };
+                names.backends.insert(backend.id, record);
             }
         }
         for Departed { pool, config, backend } in &self.departed_backends {
             let key = config.endpoint.to_string();
-            names.backends.entry(backend.id).or_insert((pool.clone(), key, config.to_string()));
+            let (pool, operand) = (pool.clone(), config.to_string());
+            let record = BackendRecord { pool, backend: key, operand };
+            names.backends.entry(backend.id).or_insert(record);
         }
         names
     }
 
     /// The backend of a session that has come. If it is not in the configuration any more, it is one
     /// that has departed.
-    fn arrived_backend(&mut self, record: &SessionRecord) -> Option<Arc<Backend>> {
+    fn arrived_backend(&mut self, record: &BackendRecord) -> Option<Arc<Backend>> {
         let mut pools = self.config.pools.iter().zip(&self.pools);
         let pool = pools.find(|(config, _)| config.name == record.pool);
         let backends = pool.map(|(config, pool)| keyed(config, pool)).unwrap_or_default();

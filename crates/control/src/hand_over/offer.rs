@@ -3,12 +3,12 @@
 use super::frame::{self, FrameError};
 use super::protocol::{Froze, Kind, Old, OldEnd, OldStep};
 use super::record::{
-    Batch, CompanionRecord, Counts, Hello, Ready, Refusal, Rest, SessionRecord, Taken,
+    Batch, CompanionRecord, Counts, FlowRecord, Hello, Ready, Refusal, Rest, SessionRecord, Taken,
 };
 use super::request::{Beginning, HandOver, Names};
 use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
-use dataplane::{Moving, Portion, Staying};
+use dataplane::{Moving, MovingFlow, Portion, Staying};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +28,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The sizes of the first batches, and of all others: two descriptors for each session.
 const BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX / 2];
+/// The same for flows, of which each has one.
+const FLOW_BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX];
 /// The bytes held back in one batch, except that one session always fits.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long a worker may take to give up sessions.
@@ -78,10 +80,12 @@ fn offer(channel: &Channel, desk: &Desk) {
         belongings: None,
         described_at: clock::now(),
         frozen: Vec::new(),
+        frozen_flows: Vec::new(),
         refused: HashSet::new(),
         batches: 0,
         pauses: 0,
         pass: Pass::default(),
+        flows: None,
         rest: Rest::default(),
         deadline: None,
         next_number: 0,
@@ -117,11 +121,14 @@ struct Offer<'a> {
     belongings: Option<Belongings>,
     described_at: Instant,
     frozen: Vec<Moving>,
+    frozen_flows: Vec<MovingFlow>,
     /// Sessions that the new process cannot continue.
     refused: HashSet<u64>,
     batches: usize,
     pauses: usize,
     pass: Pass,
+    /// Where the pass through all flows is, if it is under way: worker and key.
+    flows: Option<(usize, usize)>,
     rest: Rest,
     /// When sessions that cannot move are given up.
     deadline: Option<Instant>,
@@ -176,7 +183,10 @@ impl Offer<'_> {
             }
             OldStep::Send(Kind::Switch) => {
                 let (since, number) = (self.described_at, self.next_number);
-                let standing = self.ask(|answer| HandOver::Standing(since, number, answer))?;
+                let mut standing = self.ask(|answer| HandOver::Standing(since, number, answer))?;
+                let takes_flows = self.hello.as_ref().is_some_and(|it| it.takes_flows);
+                standing.flows_follow = takes_flows && self.begun()?.has_flows;
+                self.flows = standing.flows_follow.then_some((0, 0));
                 self.deadline = self.begun()?.drain.map(|drain| clock::now() + drain);
                 self.send(Kind::Switch, &standing, &[], &[])
             }
@@ -190,7 +200,10 @@ impl Offer<'_> {
                 self.pass.moved += self.frozen.len();
                 self.batches += 1;
                 let gone = std::mem::take(&mut self.frozen);
-                self.begun()?.mover.let_go(gone);
+                let gone_flows = std::mem::take(&mut self.frozen_flows);
+                let mover = &self.begun()?.mover;
+                mover.let_go(gone);
+                mover.let_go_of_flows(gone_flows);
                 Ok(())
             }
             OldStep::Send(kind @ (Kind::Rest | Kind::Final)) => {
@@ -213,8 +226,10 @@ impl Offer<'_> {
             }
             OldStep::Thaw => {
                 let frozen = std::mem::take(&mut self.frozen);
+                let frozen_flows = std::mem::take(&mut self.frozen_flows);
                 if let Some(begun) = &self.begun {
                     begun.mover.adopt(frozen);
+                    begun.mover.adopt_flows(frozen_flows);
                 }
                 Ok(())
             }
@@ -274,8 +289,33 @@ impl Offer<'_> {
         pieces.try_for_each(|more| self.send(Kind::State, &(), &[], more))
     }
 
+    /// Takes flows out of the workers, one portion at a time, as long as there are some: what their
+    /// clients send waits. Returns whether there were any.
+    fn freeze_flows(&mut self) -> Result<bool, FrameError> {
+        while let Some((worker, key)) = self.flows {
+            let mover = self.begun()?.mover.clone();
+            if worker >= mover.workers() {
+                self.flows = None;
+                break;
+            }
+            let (sender, found) = channel();
+            let count = FLOW_BATCHES[self.batches.min(FLOW_BATCHES.len() - 1)];
+            mover.freeze_flows(worker, key, count, move |it| drop(sender.send(it)));
+            let found = found.recv_timeout(FREEZE_WITHIN).map_err(|_| gone())?;
+            self.flows = Some(found.next_key.map_or((worker + 1, 0), |key| (worker, key)));
+            if !found.flows.is_empty() {
+                self.frozen_flows = found.flows;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Takes sessions out of the workers, one portion at a time.
     fn freeze(&mut self) -> Result<Froze, FrameError> {
+        if self.freeze_flows()? {
+            return Ok(Froze::Some);
+        }
         let portion =
             Portion { sessions: BATCHES[self.batches.min(BATCHES.len() - 1)], bytes: BATCH_BYTES };
         loop {
@@ -314,11 +354,14 @@ impl Offer<'_> {
     fn send_batch(&mut self) -> Result<(), FrameError> {
         let names = &self.begun()?.names;
         let sessions = self.frozen.iter().map(|it| names.record(it)).collect();
-        let descriptors: Vec<BorrowedFd<'_>> =
-            self.frozen.iter().flat_map(|it| &it.sockets).map(AsFd::as_fd).collect();
-        let tail: Vec<&[u8]> =
-            self.frozen.iter().flat_map(|it| &it.residues).map(Vec::as_slice).collect();
-        self.send(Kind::Batch, &Batch { sessions }, &tail, &descriptors)
+        let flows = self.frozen_flows.iter().map(|it| names.flow_record(it)).collect();
+        let sockets = self.frozen.iter().flat_map(|it| &it.sockets);
+        let upstreams = self.frozen_flows.iter().filter_map(|it| Some(&it.upstream.as_ref()?.1));
+        let descriptors: Vec<BorrowedFd<'_>> = sockets.chain(upstreams).map(AsFd::as_fd).collect();
+        let held = self.frozen.iter().flat_map(|it| &it.residues).map(Vec::as_slice);
+        let kept = self.frozen_flows.iter().flat_map(|it| &it.kept).map(|it| &**it);
+        let tail: Vec<&[u8]> = held.chain(kept).collect();
+        self.send(Kind::Batch, &Batch { sessions, flows }, &tail, &descriptors)
     }
 
     fn hear_taken(&mut self) -> Result<(), FrameError> {
@@ -329,6 +372,11 @@ impl Offer<'_> {
         let (back, frozen): (Vec<_>, Vec<_>) = frozen.into_iter().partition(is_refused);
         self.frozen = frozen;
         self.begun()?.mover.adopt(back);
+        let is_refused = |it: &MovingFlow| self.refused.contains(&it.state.number);
+        let frozen = std::mem::take(&mut self.frozen_flows);
+        let (back, frozen): (Vec<_>, Vec<_>) = frozen.into_iter().partition(is_refused);
+        self.frozen_flows = frozen;
+        self.begun()?.mover.adopt_flows(back);
         Ok(())
     }
 
@@ -421,20 +469,27 @@ fn gone() -> FrameError {
 }
 
 impl Names {
+    /// What the new process needs to know about a flow.
+    fn flow_record(&self, moving: &MovingFlow) -> FlowRecord {
+        let backend = moving.upstream.as_ref().map(|(lease, _)| lease.backend().id);
+        FlowRecord {
+            listener: self.listeners.get(&moving.listener.id()).cloned().unwrap_or_default(),
+            backend: backend.map(|id| self.backends.get(&id).cloned().unwrap_or_default()),
+            kept: moving.kept.iter().map(|it| it.len()).collect(),
+            state: moving.state.clone(),
+        }
+    }
+
     /// What the new process needs to know about a session.
     fn record(&self, moving: &Moving) -> SessionRecord {
         let backend = moving.lease.backend();
-        let named = self.backends.get(&backend.id).cloned().unwrap_or_default();
-        let (pool, backend, operand) = named;
         SessionRecord {
+            backend: self.backends.get(&backend.id).cloned().unwrap_or_default(),
             listener: self.listeners.get(&moving.listener.id()).cloned().unwrap_or_default(),
             is_routed: moving.affinity.as_ref().is_some_and(|table| {
                 let own = moving.listener.pool();
                 own.affinity.as_ref().is_none_or(|it| !Arc::ptr_eq(it, table))
             }),
-            pool,
-            backend,
-            operand,
             held: moving.residues.each_ref().map(Vec::len),
             state: moving.state.clone(),
         }

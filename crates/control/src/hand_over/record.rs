@@ -4,7 +4,7 @@
 //! an older process does nothing wrong. Anything else takes another major version.
 
 use config::state::State;
-use dataplane::{SessionState, Staying};
+use dataplane::{FlowState, SessionState, Staying};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +22,9 @@ pub(crate) struct Hello {
     /// How long the old process stays ready to serve again.
     #[serde(default)]
     pub guard_millis: u64,
+    /// Whether it continues UDP flows.
+    #[serde(default)]
+    pub takes_flows: bool,
 }
 
 /// [`Kind::Ready`](super::protocol::Kind::Ready).
@@ -106,6 +109,9 @@ pub(crate) struct Standing {
     /// The clients of each pool, by the pool's name.
     #[serde(default)]
     pub clients: BTreeMap<String, Vec<ClientRecord>>,
+    /// Whether UDP flows follow. Until they have, nothing is received from their clients.
+    #[serde(default)]
+    pub flows_follow: bool,
 }
 
 /// A client that a pool remembers.
@@ -194,19 +200,42 @@ pub(crate) struct TotalsRecord {
 
 /// [`Kind::Batch`](super::protocol::Kind::Batch). There are two descriptors for each session, the
 /// client's connection first; the tail has the bytes that are held back, in this order.
+///
+/// UDP flows come in batches of their own, before all sessions. Each has one descriptor, the socket
+/// towards its backend, if it has a backend; the tail has the datagrams that are kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Batch {
     pub sessions: Vec<SessionRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<FlowRecord>,
+}
+
+/// A UDP flow that moves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FlowRecord {
+    pub listener: String,
+    /// If it has one.
+    pub backend: Option<BackendRecord>,
+    /// The lengths of the datagrams that are kept.
+    pub kept: Vec<usize>,
+    pub state: FlowState,
+}
+
+/// A backend as the other process finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BackendRecord {
+    pub pool: String,
+    /// Its address, and the backend as an operand.
+    pub backend: String,
+    pub operand: String,
 }
 
 /// A session that moves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SessionRecord {
     pub listener: String,
-    pub pool: String,
-    /// The address of the backend, and the backend as an operand.
-    pub backend: String,
-    pub operand: String,
+    #[serde(flatten)]
+    pub backend: BackendRecord,
     /// Whether the client is entered in the table of the backend's pool rather than the listener's.
     #[serde(default)]
     pub is_routed: bool,

@@ -1,7 +1,7 @@
 //! What the two sides of a hand-over ask of the owner of the instance.
 
-use super::record::{Batch, Counts, Described, Hello, Standing};
-use dataplane::{Mover, Moving};
+use super::record::{BackendRecord, Batch, Counts, Described, Hello, Standing};
+use dataplane::{Mover, Moving, MovingFlow};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub(crate) struct Beginning {
     pub ready_interface: Option<OwnedFd>,
     pub mover: Mover,
     pub names: Names,
+    /// Whether there may be UDP flows.
+    pub has_flows: bool,
     /// How long sessions that cannot move may go on.
     pub drain: Option<Duration>,
 }
@@ -55,13 +57,13 @@ pub(crate) struct Beginning {
 #[derive(Default)]
 pub(crate) struct Names {
     pub listeners: HashMap<ListenerId, String>,
-    /// Pool, address, and the backend as an operand.
-    pub backends: HashMap<BackendId, (String, String, String)>,
+    pub backends: HashMap<BackendId, BackendRecord>,
 }
 
 /// Sessions that have arrived and wait to be continued.
 pub(crate) struct Arrived {
     pub sessions: Vec<Moving>,
+    pub flows: Vec<MovingFlow>,
     /// The numbers of those that cannot be.
     pub refused: Vec<u64>,
 }

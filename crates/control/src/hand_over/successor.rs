@@ -8,7 +8,7 @@ use super::request::{Arrived, HandOver};
 use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
 use config::Bind;
-use dataplane::{Mover, Moving, Staying};
+use dataplane::{Mover, Moving, MovingFlow, Staying};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -62,6 +62,7 @@ impl Predecessor {
             boot: clock::boot_id(),
             descriptors: sys::process::raise_descriptor_limit(),
             guard_millis: u64::try_from(guard.as_millis()).unwrap_or(u64::MAX),
+            takes_flows: true,
         };
         let mut state = New::default();
         // One that refuses at once does not read this.
@@ -198,6 +199,7 @@ impl Predecessor {
             desk,
             mover,
             batch: Vec::new(),
+            flows: Vec::new(),
             report: Report { pid: self.described.pid, ..Report::default() },
             first_pass: Some(first_pass),
             frozen_at: Instant::ZERO,
@@ -243,6 +245,7 @@ impl Predecessor {
             NewStep::LearnFate => self.state.learnt(self.fate()),
             NewStep::Drop => {
                 arrival.mover.let_go(std::mem::take(&mut arrival.batch));
+                arrival.mover.let_go_of_flows(std::mem::take(&mut arrival.flows));
                 self.state.done();
             }
             _ => self.state.failed(),
@@ -297,6 +300,7 @@ struct Arrival<'a, F> {
     desk: &'a Desk,
     mover: &'a Mover,
     batch: Vec<Moving>,
+    flows: Vec<MovingFlow>,
     report: Report,
     first_pass: Option<F>,
     frozen_at: Instant,
@@ -313,10 +317,14 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
                 let batch: Batch = frame.record().map_err(drop)?;
                 let Frame { descriptors, tail, .. } = frame;
                 let arrive = |answer| HandOver::Arrive(batch, descriptors, tail, answer);
-                let Arrived { sessions, refused } = self.ask(arrive).flatten().ok_or(())?;
-                (self.batch, self.report.refused_now) = (sessions, refused);
+                let Arrived { sessions, flows, refused } = self.ask(arrive).flatten().ok_or(())?;
+                if !sessions.is_empty() {
+                    self.mover.flows_are_over();
+                }
+                (self.batch, self.flows, self.report.refused_now) = (sessions, flows, refused);
             }
             Kind::Rest | Kind::Final => {
+                self.mover.flows_are_over();
                 let Rest { staying, refused, counts } = frame.record().map_err(drop)?;
                 (self.report.staying, self.report.refused) = (staying, refused);
                 self.ask(|answer| HandOver::Inherit(counts, answer)).ok_or(())?;
@@ -329,8 +337,11 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
 
     fn adopt(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        self.report.moved += batch.len();
+        let flows = std::mem::take(&mut self.flows);
+        self.report.moved += batch.len() + flows.len();
         self.mover.adopt(batch);
+        let homeless = self.mover.adopt_flows(flows);
+        self.mover.let_go_of_flows(homeless);
         let now = clock::now();
         self.report.longest = self.report.longest.max(now.since(self.frozen_at));
         self.report.took = now.since(self.begun_at);
@@ -347,6 +358,7 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
     }
 
     fn conclude(&mut self, end: NewEnd) {
+        self.mover.flows_are_over();
         self.tell_first_pass();
         let moved = ("moved", self.report.moved.to_string());
         let old = ("old_pid", self.report.pid.to_string());

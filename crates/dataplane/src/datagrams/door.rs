@@ -18,6 +18,8 @@ pub(super) struct Door {
     pub address: Option<SocketAddr>,
     /// Whether new flows may begin. Those that exist go on after that.
     pub is_open: bool,
+    /// Whether another process may have the socket, which may come back.
+    pub is_lent: bool,
     number: usize,
     is_watched: bool,
 }
@@ -34,7 +36,16 @@ impl Door {
         let address = net::local_address(socket.as_fd());
         let _ = datagram::report_destinations(socket.as_fd());
         tools.poller.add_listener(&socket, Token::Door(number).to_number()).ok()?;
-        Some(Self { listener, id, socket, address, is_open: true, number, is_watched: true })
+        Some(Self {
+            listener,
+            id,
+            socket,
+            address,
+            is_open: true,
+            is_lent: false,
+            number,
+            is_watched: true,
+        })
     }
 
     /// Leaves what clients send to another process. Answers still leave from here.
@@ -50,6 +61,11 @@ impl Door {
             let token = Token::Door(self.number).to_number();
             self.is_watched = tools.poller.add_listener(&self.socket, token).is_ok();
         }
+    }
+
+    /// Whether what clients send is received.
+    pub fn is_watched(&self) -> bool {
+        self.is_watched
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {

@@ -44,8 +44,8 @@ const USAGE: &str = "Usage: upgrades [--proxy KIND] [--program COMMAND] [OPTION]
 
 Upgrades a proxy again and again under load: idle sessions, interactive ones, two that ask and are
 answered a thousand times a second, four streams both ways, readers that are too slow, and 200 new
-sessions a second. With Evenkeel, there are half-closed sessions, urgent bytes and requests whose
-heads are half there, too, and the log must have each session's whole life.
+sessions a second. With Evenkeel, there are half-closed sessions, urgent bytes, requests whose
+heads are half there, and UDP flows, too, and the log must have each session's whole life.
 
   --proxy KIND        evenkeel (evenkeel upgrade), haproxy (USR2 to the master) or nginx (USR2, QUIT);
                       default: evenkeel

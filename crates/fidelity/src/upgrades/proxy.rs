@@ -27,6 +27,8 @@ pub struct Route {
     pub port: u16,
     /// The port of the backend.
     pub backend: u16,
+    /// Whether it is for UDP.
+    pub is_udp: bool,
 }
 
 /// A running proxy in a directory of its own, with all processes that came from it.
@@ -85,7 +87,8 @@ impl Proxy {
         expect("its socket or pid file", || fs::metadata(&file).is_ok_and(|it| !it.is_dir()))?;
         // The process that was started as nginx has ended.
         self.group = self.master();
-        let listens = || routes.iter().all(|route| procnet::is_listening(route.port));
+        let listens =
+            || routes.iter().all(|route| route.is_udp || procnet::is_listening(route.port));
         expect("the proxy to listen", listens)
     }
 
@@ -240,12 +243,13 @@ fn text_of(kind: Kind, dir: &Path, routes: &[Route]) -> String {
             at("error")
         ),
     };
-    for Route { name, port, backend } in routes {
+    for Route { name, port, backend, is_udp } in routes {
         let _ = match kind {
             Kind::Evenkeel => write!(
                 text,
-                "\n[listeners.{name}]\nbind = \"127.0.0.1:{port}\"\npool = \"{name}\"\n\
+                "\n[listeners.{name}]\nbind = \"127.0.0.1:{port}{}\"\npool = \"{name}\"\n\
                  forwarded-headers = {}\n[pools.{name}]\nbackends = [\"127.0.0.1:{backend}\"]\n",
+                if *is_udp { "/udp" } else { "" },
                 *name == "requests"
             ),
             Kind::Haproxy => write!(

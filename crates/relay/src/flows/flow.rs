@@ -1,5 +1,6 @@
 //! One flow: what has passed, and when it is over.
 
+use serde::{Deserialize, Serialize};
 use terms::{CloseReason, FlowRules, Instant};
 
 /// What has passed between a client and its backend.
@@ -16,6 +17,18 @@ pub struct Flow {
     is_proven: bool,
 }
 
+/// What has passed in a flow, for another process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounts {
+    started: u64,
+    active: u64,
+    requests: u32,
+    responses: u32,
+    sent: u64,
+    received: u64,
+    is_proven: bool,
+}
+
 impl Flow {
     /// A flow that has seen nothing yet.
     #[must_use]
@@ -28,6 +41,34 @@ impl Flow {
             sent_bytes: 0,
             received_bytes: 0,
             is_proven: false,
+        }
+    }
+
+    /// What another process needs to continue it.
+    #[must_use]
+    pub fn counts(&self) -> FlowCounts {
+        FlowCounts {
+            started: self.started.as_nanos(),
+            active: self.active.as_nanos(),
+            requests: self.requests,
+            responses: self.responses,
+            sent: self.sent_bytes,
+            received: self.received_bytes,
+            is_proven: self.is_proven,
+        }
+    }
+
+    /// The flow that another process has passed on.
+    #[must_use]
+    pub fn resume(counts: &FlowCounts) -> Self {
+        Self {
+            started: Instant::from_nanos(counts.started),
+            active: Instant::from_nanos(counts.active),
+            requests: counts.requests,
+            responses: counts.responses,
+            sent_bytes: counts.sent,
+            received_bytes: counts.received,
+            is_proven: counts.is_proven,
         }
     }
 

@@ -114,16 +114,30 @@ impl<T> FlowTable<T> {
         Some(&self.flows.get(number)?.key)
     }
 
+    /// Adds a flow to which its key does not lead, and returns its number. Its door must be open.
+    pub fn insert_unbound(&mut self, key: FlowKey, flow: T) -> usize {
+        let entry =
+            Entry { key, is_bound: false, is_proven: false, older: NONE, newer: NONE, flow };
+        let number = self.flows.insert(entry);
+        self.append(number as u32);
+        number
+    }
+
     /// Adds a flow, and returns its number. Its door must be open, and no flow may have its key.
     pub fn insert(&mut self, key: FlowKey, flow: T) -> usize {
         debug_assert!(self.find(&key).is_none(), "two flows with {key:?}");
-        let entry = Entry { key, is_bound: true, is_proven: false, older: NONE, newer: NONE, flow };
-        let number = self.flows.insert(entry);
-        self.append(number as u32);
+        let number = self.insert_unbound(key, flow);
+        self.flows[number].is_bound = true;
         let Self { flows, index, seed, .. } = self;
         let rehash = |&number: &u32| hash(&flows[number as usize].key, *seed);
         index.insert_unique(hash(&key, *seed), number as u32, rehash);
         number
+    }
+
+    /// Whether the key of a flow leads to it.
+    #[must_use]
+    pub fn is_bound(&self, number: usize) -> bool {
+        self.flows.get(number).is_some_and(|entry| entry.is_bound)
     }
 
     /// Frees the key of a flow, so that another one can have it. The flow stays.
