@@ -46,5 +46,6 @@ mod terminating;
 mod transparent;
 mod unix;
 mod upgrading;
+mod upgrading_faults;
 mod upgrading_flows;
 mod verbs;

@@ -25,12 +25,12 @@ pub fn upgrade(place: &Place, words: &str) -> String {
     place.run("evenkeel", &format!("upgrade {words}")).check(0).stdout
 }
 
-fn pid(place: &Place) -> u64 {
+pub fn pid(place: &Place) -> u64 {
     place.status()["pid"].as_u64().unwrap()
 }
 
 /// A session through which bytes have passed, so that it can move.
-fn talk(port: &Port, word: &str) -> Client {
+pub fn talk(port: &Port, word: &str) -> Client {
     let client = Client::connect(port);
     client.send(word);
     client.expect(word);
@@ -283,7 +283,7 @@ impl Taker {
     }
 
     /// The next message; `None` if the channel has ended.
-    fn receive(&self) -> Option<(&'static str, Value, Vec<OwnedFd>)> {
+    pub fn receive(&self) -> Option<(&'static str, Value, Vec<OwnedFd>)> {
         let (mut header, mut descriptors) = ([0; 16], Vec::new());
         if !self.0.receive(&mut header, &mut descriptors, None).ok()? {
             return None;
@@ -383,44 +383,61 @@ fn a_new_process_that_hangs_gives_everything_back() {
 }
 
 /// An old process that says what one of release 0.1 has said, with connections of the test.
-struct Transcript {
-    place: Place,
-    port: Port,
+pub struct Transcript {
+    pub place: Place,
+    pub port: Port,
     listener: TcpListener,
     /// Stands for the old process.
-    old: Program,
+    pub old: Program,
     flag: Flag,
-    taker: Taker,
-    new: Program,
+    pub taker: Taker,
+    pub new: Program,
 }
 
 impl Transcript {
     /// Has a new process take over, up to the moment when it accepts.
     fn play() -> Self {
+        let mut it = Self::begin();
+        it.describe();
+        it.taker.expect("ready");
+        it.say("switch", include_str!("transcript/switch.json"), b"", &[]);
+        it
+    }
+
+    /// Has a new process ask to take over.
+    pub fn begin() -> Self {
         let (place, port) = (Place::new(), port());
         fs::create_dir(place.runtime()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", port.number())).unwrap();
         let door = std::os::unix::net::UnixListener::bind(place.file("old")).unwrap();
         let old = Program::spawn(std::process::Command::new("sleep").arg("1000"));
-        let flags = rustix::process::PidfdFlags::empty();
-        let life = rustix::process::pidfd_open(old.pid(), flags).unwrap();
-        let (flag, null) = (Flag::new().unwrap(), fs::File::open("/dev/null").unwrap());
-        let log = fs::File::create(place.file("log")).unwrap();
+        let flag = Flag::new().unwrap();
         let words = format!("--affinity 100 127.0.0.1:{port} 127.0.0.1:1 127.0.0.1:2:5");
         let mut command = place.command("evenkeel", &words);
         let new = Program::spawn(command.env("EVENKEEL_TAKE_OVER", place.file("old")));
         let taker = Taker(Channel::new(door.accept().unwrap().0.into()).unwrap());
         let (hello, _) = taker.expect("hello");
         assert!(hello["program"].as_str().unwrap().starts_with("evenkeel "), "{hello}");
-        let mut it = Self { place, port, listener, old, flag, taker, new };
-        let admin = it.place.runtime().join(format!("evenkeel.127.0.0.1:{}.sock", it.port));
+        Self { place, port, listener, old, flag, taker, new }
+    }
+
+    /// Passes the state and the sockets.
+    pub fn describe(&mut self) {
+        let flags = rustix::process::PidfdFlags::empty();
+        let life = rustix::process::pidfd_open(self.old.pid(), flags).unwrap();
+        let null = fs::File::open("/dev/null").unwrap();
+        let log = fs::File::create(self.place.file("log")).unwrap();
+        let admin = self.place.runtime().join(format!("evenkeel.127.0.0.1:{}.sock", self.port));
         let admin = std::os::unix::net::UnixListener::bind(admin).unwrap();
-        let all = [&life as &dyn AsFd, &it.flag, &null, &log, &log, &admin, &it.listener];
+        let all = [&life as &dyn AsFd, &self.flag, &null, &log, &log, &admin, &self.listener];
         let all = all.map(|it| it.as_fd().try_clone_to_owned().unwrap());
-        it.say("state", include_str!("transcript/state.json"), b"", &all);
-        it.taker.expect("ready");
-        it.say("switch", include_str!("transcript/switch.json"), b"", &[]);
-        it
+        self.say("state", include_str!("transcript/state.json"), b"", &all);
+    }
+
+    /// Says no more, as a process that has died.
+    pub fn die(&mut self) {
+        self.old.kill();
+        self.taker = Taker(Channel::pair().unwrap().0);
     }
 
     fn say(&mut self, kind: &str, text: &str, tail: &[u8], descriptors: &[OwnedFd]) {
@@ -480,8 +497,7 @@ fn what_release_0_1_hands_over_is_understood() {
 fn when_the_old_process_dies_before_a_commit_its_batch_goes_on() {
     let mut old = Transcript::play();
     let mut peers = old.batch();
-    old.old.kill();
-    old.taker = Taker(Channel::pair().unwrap().0);
+    old.die();
     old.check_moved(&mut peers);
 }
 

@@ -1,0 +1,154 @@
+//! Upgrades in which one side dies, hangs or speaks another language, at each step.
+
+use super::support::{Backend, Client, End, Place, Port, ask, port, until};
+use super::upgrading::{Taker, Transcript, pid, talk, upgrade};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The messages of a new process up to a step. Returns how many sessions it has been given for good.
+fn go_to(taker: &Taker, step: &str) -> usize {
+    let batch = || taker.expect("batch").0["sessions"].as_array().unwrap().len();
+    taker.hello();
+    taker.expect("state");
+    if step == "state" {
+        return 0;
+    }
+    taker.send("ready", r#"{"pid":1}"#, 1);
+    taker.expect("switch");
+    let mut given = 0;
+    let mut sessions = batch();
+    for commit in ["first commit", "second commit"] {
+        if step == "batch" {
+            return given;
+        }
+        taker.send("taken", "{}", 1);
+        taker.expect("commit");
+        given += sessions;
+        sessions = batch();
+        if step == commit {
+            return given;
+        }
+    }
+    given
+}
+
+/// How many of these clients are still served, each byte once; all others have been ended.
+#[track_caller]
+fn served(clients: &[Client]) -> usize {
+    let is_served = |client: &&Client| {
+        let sent = (&client.0).write_all(b"?");
+        let mut byte = [0];
+        match sent.and_then(|()| (&client.0).read(&mut byte)) {
+            Ok(1) => byte == *b"?" && client.is_silent_for(Duration::from_millis(1)),
+            Ok(_) => false,
+            Err(error) => {
+                assert_ne!(error.kind(), ErrorKind::WouldBlock, "neither served nor ended");
+                false
+            }
+        }
+    };
+    clients.iter().filter(is_served).count()
+}
+
+#[test]
+fn the_old_process_serves_on_wherever_the_new_one_hangs() {
+    for step in ["state", "batch", "first commit", "second commit"] {
+        let (place, port, echo) = (Place::new(), port(), Backend::echo());
+        let old = place.native(&format!("{port} {echo}"));
+        let clients: Vec<_> = (0..20).map(|_| talk(&port, "x")).collect();
+        let before = pid(&place);
+        let taker = Taker::ask(&place);
+        let lost = go_to(&taker, step);
+        assert_eq!(lost > 0, step.ends_with("commit"));
+        if step != "state" {
+            // It is not waited for. Clients that come meanwhile are served then.
+            let newcomer = Client::connect(&port);
+            old.log.wait("this process serves again");
+            newcomer.send("x");
+            newcomer.expect("x");
+        }
+        drop(talk(&port, "new"));
+        drop(taker); // with what it was given
+        assert_eq!(served(&clients), clients.len() - lost, "at {step}");
+        until("the admin socket", || place.ctl("limit 0.0 99").status == 0);
+        assert_eq!(pid(&place), before);
+        assert_eq!(place.sessions() as usize, clients.len() - lost);
+    }
+}
+
+#[test]
+fn an_old_process_of_another_major_version_is_named() {
+    let mut old = Transcript::begin();
+    old.taker.send("state", "{}", 9);
+    assert_eq!(old.new.wait().code(), Some(1));
+    until("the end of the log", || old.new.log.is_over());
+    let said = old.new.log.all().join("\n");
+    assert!(said.contains("version 9.0 of the hand-over protocol, and this one 1.0"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn when_the_old_process_dies_before_it_has_passed_its_sockets_the_new_one_ends() {
+    let mut old = Transcript::begin();
+    old.die();
+    assert_eq!(old.new.wait().code(), Some(1));
+    until("the end of the log", || old.new.log.is_over());
+    let said = old.new.log.all().join("\n");
+    assert!(said.contains("has ended the hand-over"), "{said}");
+}
+
+#[test]
+fn when_the_old_process_dies_later_somebody_listens() {
+    for is_awaited in [false, true] {
+        let mut old = Transcript::begin();
+        old.describe();
+        if is_awaited {
+            old.taker.expect("ready");
+        }
+        let client = Client::connect(&old.port);
+        old.die();
+        // No backend of the transcript serves, but the client is accepted and told so.
+        assert_ne!(client.rest().1, End::Silence);
+        until("the admin socket", || old.place.ctl("status").status == 0);
+    }
+}
+
+/// Clients that come all the time, until `is_over`: how many there were, and the longest time that one
+/// waited for its first byte.
+fn keep_coming(port: &Port, is_over: &AtomicBool) -> (usize, Duration) {
+    let (mut served, mut longest) = (0, Duration::ZERO);
+    while !is_over.load(Relaxed) {
+        let begin = Instant::now();
+        assert_eq!(ask(port), "a");
+        served += 1;
+        longest = longest.max(begin.elapsed());
+    }
+    (served, longest)
+}
+
+#[test]
+fn nobody_is_refused_when_the_new_process_dies_during_the_watch() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let old = place.native(&format!("{port} {a}"));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients = scope.spawn(|| keep_coming(&port, &is_over));
+        upgrade(&place, "--watch 1m");
+        let new = Pid::from_raw(pid(&place) as i32).unwrap();
+        is_over.store(true, Relaxed);
+        clients.join().unwrap();
+        is_over.store(false, Relaxed);
+        let begin = Instant::now();
+        kill_process(new, Signal::KILL).unwrap();
+        let clients = scope.spawn(|| keep_coming(&port, &is_over));
+        old.log.wait("this process serves again");
+        let back = begin.elapsed();
+        is_over.store(true, Relaxed);
+        let (served, longest) = clients.join().unwrap();
+        eprintln!("back after {back:?}; {served} clients, of which one waited {longest:?}");
+        assert!(served > 0 && longest < Duration::from_secs(5));
+    });
+}
