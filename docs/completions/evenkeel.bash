@@ -127,6 +127,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,quarantine)
                 cmd="evenkeel__subcmd__ctl__subcmd__quarantine"
                 ;;
+            evenkeel__subcmd__ctl,rebalance)
+                cmd="evenkeel__subcmd__ctl__subcmd__rebalance"
+                ;;
             evenkeel__subcmd__ctl,reload)
                 cmd="evenkeel__subcmd__ctl__subcmd__reload"
                 ;;
@@ -155,7 +158,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --load-bound --quarantine --no-last-resort --essential --engine --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --on-down --eject --fail-open-below --refuse-below --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --client-limits --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ocsp --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --first-byte-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-file --metrics --metrics-detail --ready-interface --pre-stop --print-config --help --version demo ctl status top ready run reload upgrade check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --load-bound --quarantine --no-last-resort --essential --engine --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --on-down --on-up --eject --fail-open-below --refuse-below --max-age --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --max-rate --client-limits --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ocsp --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --first-byte-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-file --metrics --metrics-detail --ready-interface --pre-stop --print-config --help --version demo ctl status top ready run reload upgrade check diff fmt schema help version install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -205,6 +208,10 @@ _evenkeel() {
                     COMPREPLY=($(compgen -W "keep end-sessions" -- "${cur}"))
                     return 0
                     ;;
+                --on-up)
+                    COMPREPLY=($(compgen -W "keep return" -- "${cur}"))
+                    return 0
+                    ;;
                 --eject)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -214,6 +221,10 @@ _evenkeel() {
                     return 0
                     ;;
                 --refuse-below)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -250,6 +261,10 @@ _evenkeel() {
                     return 0
                     ;;
                 --max-connecting)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-rate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -509,7 +524,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions why events enable disable drain limit quarantine reset add remove assign policy kill config reload confirm shutdown"
+            opts="-h --admin --listen --help status sessions why events enable disable drain limit quarantine reset add remove assign policy rebalance kill config reload confirm shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -787,6 +802,36 @@ _evenkeel() {
                 return 0
             fi
             case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__ctl__subcmd__rebalance)
+            opts="-h --share --over --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --share)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --over)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

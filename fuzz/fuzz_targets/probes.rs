@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(probe) = text.parse::<Probe>() else { return };
     assert_eq!(probe.to_string().parse::<Probe>(), Ok(probe.clone()), "{probe}");
     let mut send = Vec::new();
-    let mut dialogue = Dialogue::new(&probe, "192.0.2.1:80");
+    let mut dialogue = Dialogue::new(&probe, "192.0.2.1:80", 7);
     let mut progress = dialogue.start(&mut send);
     for piece in data[end + 1..].chunks(usize::from(*size).max(1)) {
         if progress != Progress::Waiting {

@@ -30,6 +30,8 @@ pub struct Backend {
     pub send_proxy: Option<SendProxy>,
     /// How connections are encrypted, if they are.
     pub encryption: Option<Encryption>,
+    /// The age at which its sessions end, if there is one.
+    pub age_max: Option<Duration>,
     /// What workers share about the backend.
     pub state: Arc<BackendState>,
     /// Where its sessions are counted together with those of its tier, if they are.
@@ -50,6 +52,7 @@ impl Backend {
             access,
             send_proxy: None,
             encryption: None,
+            age_max: None,
             state,
             crowd: None,
         }
@@ -67,6 +70,7 @@ impl Backend {
             access: Arc::clone(&self.access),
             send_proxy: self.send_proxy,
             encryption: self.encryption.clone(),
+            age_max: self.age_max,
             state: Arc::clone(&self.state),
             crowd: self.crowd.clone(),
         }

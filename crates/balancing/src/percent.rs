@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZeroU8;
 use std::str::FromStr;
 
 /// A part of a whole: 1 to 100 percent.
@@ -19,6 +20,15 @@ impl Percent {
     #[must_use]
     pub const fn new(percent: u8) -> Option<Self> {
         if percent >= 1 && percent <= 100 { Some(Self(percent)) } else { None }
+    }
+
+    /// How many percent.
+    #[must_use]
+    pub const fn number(self) -> NonZeroU8 {
+        match NonZeroU8::new(self.0) {
+            Some(number) => number,
+            None => NonZeroU8::MIN,
+        }
     }
 
     /// This part of `whole`, rounded down.

@@ -67,6 +67,7 @@ impl Config {
             Command::Quarantine { backend, .. } | Command::ResetCounters { backend } => {
                 next.find(backend, known)?;
             }
+            Command::Rebalance { pool, .. } => drop(next.pool_mut(pool.as_deref())?),
             Command::KillSession { .. }
             | Command::Reload { .. }
             | Command::Confirm {}

@@ -3,8 +3,8 @@
 use crate::words::Choice;
 use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Config, Discovery, Endpoint, Engine, Family,
-    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, PeriodicProbe, Pool,
-    PoolTls, Process, Route, StateDirectory, Tier, Tls, TlsVersion,
+    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicProbe,
+    Pool, PoolTls, Process, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, ClientLimits, Country, FailoverScope, LoadBound, Percent,
@@ -216,10 +216,11 @@ fn checks() -> impl Strategy<Value = Checks> {
     let thin =
         prop_oneof![share().prop_map(Thin::FailOpenBelow), share().prop_map(Thin::RefuseBelow)];
     let quality = (of(share()), of(thin));
-    let all = (of(probe), streak(), streak(), any::<bool>(), quality);
-    all.prop_map(|(probe, rise, fall, ends, (eject, thin))| {
+    let all = (of(probe), streak(), streak(), any::<[bool; 2]>(), quality);
+    all.prop_map(|(probe, rise, fall, [ends, returns], (eject, thin))| {
         let on_down = if ends && probe.is_some() { OnDown::EndSessions } else { OnDown::Keep };
-        Checks { probe, rise, fall, on_down, eject, thin }
+        let on_up = if returns && probe.is_some() { OnUp::Return } else { OnUp::Keep };
+        Checks { probe, rise, fall, on_down, on_up, eject, thin }
     })
 }
 
@@ -249,6 +250,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 load_bound: quarantine
                     .and_then(|it| LoadBound::from_hundredths(it.subsec_millis())),
                 quarantine: quarantine.unwrap_or_default(),
+                age_max: quarantine.filter(|it| flags[0] && !it.is_zero()),
                 auto_disable: flags[0],
                 checks,
                 failover,
@@ -382,6 +384,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             starttls: limits.3.2,
             sessions_max: limits.0,
             clients: clients_of(limits.0),
+            rate_max: limits.0.map(|number| format!("{}/m", number % 9 + 1).parse().unwrap()),
             connecting_max: limits.1,
             timeouts,
             flows,

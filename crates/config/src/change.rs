@@ -20,7 +20,7 @@ use crate::{
     LogSessions, MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
 };
 use balancing::{
-    AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Policy, ProxyPeers,
+    AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Policy, ProxyPeers, Rate,
 };
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
@@ -250,7 +250,7 @@ settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
         id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, starttls: _,
-        sessions_max: _, connecting_max: _, clients: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _,
+        sessions_max: _, connecting_max: _, rate_max: _, clients: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _,
         forwarded_headers: _,
         dummy: _, splice: _, cut: _,
     },
@@ -272,6 +272,8 @@ settings! {
     SessionsMax(Option<u32>) is sessions_max, "max-sessions";
     /// [`Listener::connecting_max`]
     ConnectingMax(Option<u32>) is connecting_max, "max-connecting";
+    /// [`Listener::rate_max`]
+    RateMax(Option<Rate>) is rate_max, "max-rate";
     /// [`Listener::clients`]
     Clients(ClientLimits) is clients, "client limits";
     /// [`Listener::timeouts`]
@@ -297,7 +299,7 @@ settings! {
 settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
-        name: _, tiers: _, load_bound: _, quarantine: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
+        name: _, tiers: _, load_bound: _, quarantine: _, age_max: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
         last_resort: _, essential: _, engine: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
@@ -305,6 +307,8 @@ settings! {
     LoadBound(Option<LoadBound>) is load_bound, "load-bound";
     /// [`Pool::quarantine`]
     Quarantine(Duration) is quarantine, "quarantine";
+    /// [`Pool::age_max`]
+    AgeMax(Option<Duration>) is age_max, "max-age";
     /// [`Pool::auto_disable`]
     AutoDisable(bool) is auto_disable, "auto-disable";
     /// [`Pool::checks`]

@@ -3,6 +3,7 @@
 use balancing::{AdminState, Policy};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZeroU8;
 use terms::Limit;
 
 /// A change. The HTTP API carries it as JSON; `ctl` and the classics' shells translate to it.
@@ -69,6 +70,19 @@ pub enum Command {
         /// The policy.
         policy: Policy,
     },
+    /// Ends sessions of backends that have more than their share, one after the other, so that their
+    /// clients connect again and go where the policy sends them.
+    Rebalance {
+        /// The pool, if there are several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+        /// The most of each backend's sessions that end, in percent. Default: as many as are too
+        /// many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share_percent: Option<NonZeroU8>,
+        /// The time in seconds over which they end.
+        seconds: u32,
+    },
     /// Ends one session.
     KillSession {
         /// The session's number, as shown in the list of sessions.
@@ -129,6 +143,7 @@ impl Command {
             | Self::SetSessionsMax { .. }
             | Self::Quarantine { .. }
             | Self::ResetCounters { .. }
+            | Self::Rebalance { .. }
             | Self::KillSession { .. } => Role::Operate,
             Self::AddBackend { .. }
             | Self::RemoveBackend { .. }

@@ -4,7 +4,7 @@
 //! on the present state of backends is not; the control plane sees to that.
 
 use crate::words::policy_word;
-use crate::{Affinity, Backend, Bind, Checks, Limits, Listener, OnDown, Pool, PoolTls, Tier};
+use crate::{Affinity, Backend, Bind, Checks, Limits, Listener, OnDown, OnUp, Pool, PoolTls, Tier};
 use terms::{BackendTls, FlowRules, Limit, Timeouts};
 
 /// The options that only this process can carry out, as their words; empty if the kernel can forward
@@ -29,6 +29,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
         sessions_max,
         connecting_max,
         clients,
+        rate_max,
         timeouts,
         flows,
         source: _,
@@ -49,6 +50,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
         (starttls.is_some(), "starttls"),
         (sessions_max.is_some(), "max-sessions"),
         (connecting_max.is_some(), "max-connecting"),
+        (rate_max.is_some(), "max-rate"),
         (clients.are_any(), "client-limits"),
         (idle.is_some(), "idle-timeout"),
         (first_byte.is_some(), "first-byte-timeout"),
@@ -69,6 +71,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         tiers,
         load_bound,
         quarantine: _,
+        age_max,
         auto_disable: _,
         checks,
         failover,
@@ -83,12 +86,14 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         affinity,
         fixed_places: _,
     } = pool;
-    let Checks { probe: _, rise: _, fall: _, on_down, eject, thin: _ } = checks;
+    let Checks { probe: _, rise: _, fall: _, on_down, on_up, eject, thin: _ } = checks;
     let is_table = matches!(affinity, Some(Affinity { .. }));
     let mut needs = words(&[
         (load_bound.is_some(), "load-bound"),
         (*failover != Default::default(), "failover"),
         (*on_down != OnDown::Keep, "on-down"),
+        (*on_up != OnUp::Keep, "on-up"),
+        (age_max.is_some(), "max-age"),
         (eject.is_some(), "eject"),
         (!access.entries().is_empty(), "access"),
         (reject.is_some(), "reject"),

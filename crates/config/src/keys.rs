@@ -105,6 +105,8 @@ pub enum Shape {
     Interface,
     /// A string with [`ClientLimits`](balancing::ClientLimits).
     ClientLimits,
+    /// A string with a [`Rate`](balancing::Rate).
+    Rate,
     /// A string with an IP address.
     Address,
     /// A string with an IP address and a port, or with a port alone.
@@ -286,6 +288,7 @@ impl fmt::Display for Shape {
             Self::Share => f.write_str("a string with a share such as 50%"),
             Self::Interface => f.write_str("a string with the name of a network interface"),
             Self::ClientLimits => f.write_str("a string with limits of clients"),
+            Self::Rate => f.write_str("a string with a rate such as 20/s"),
             Self::Address => f.write_str("an IP address"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),

@@ -3,7 +3,7 @@
 use crate::Discovery;
 use balancing::{
     AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, ProxyPeers,
-    RouteRule, Thin,
+    Rate, RouteRule, Thin,
 };
 use probing::{Probe, Rules};
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,8 @@ pub struct Listener {
     pub connecting_max: Option<u32>,
     /// The limits of every client. Default: none.
     pub clients: ClientLimits,
+    /// How fast clients are accepted, and UDP flows begun. Default: as fast as they come.
+    pub rate_max: Option<Rate>,
     /// The time-outs.
     pub timeouts: Timeouts,
     /// What ends UDP flows.
@@ -199,6 +201,9 @@ pub struct Pool {
     /// How long a failed backend is skipped, unless all have failed. Default 10 s; zero disables
     /// this.
     pub quarantine: Duration,
+    /// The age at which sessions end. Each ends at a random moment of its last tenth, so that those
+    /// that began together do not end together. Default: none.
+    pub age_max: Option<Duration>,
     /// Whether a failed connect disables a backend until an operator enables it.
     /// Source: balance(1), `-a`.
     pub auto_disable: bool,
@@ -284,6 +289,8 @@ pub struct Checks {
     pub fall: Option<u32>,
     /// What becomes of the sessions of a backend that probes find down.
     pub on_down: OnDown,
+    /// What becomes of sessions on later tiers when probes find a backend up again.
+    pub on_up: OnUp,
     /// How many backends of a tier may be ejected because their sessions fail. Default: none.
     pub eject: Option<Percent>,
     /// What is to be done when too few backends of a tier are available. Default: nothing.
@@ -298,6 +305,16 @@ pub enum OnDown {
     Keep,
     /// They end, so that their clients connect again, to another backend.
     EndSessions,
+}
+
+/// What becomes of the sessions on later tiers when a backend is up again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUp {
+    /// They stay where they are.
+    #[default]
+    Keep,
+    /// They end, one after the other, so that their clients return to the earlier tier.
+    Return,
 }
 
 /// A probe, and when it is sent.

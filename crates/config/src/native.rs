@@ -24,10 +24,10 @@ pub use services::{Start, Typed, parse};
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
 use crate::{
-    BackendSelector, Command, Engine, LogFormat, LogSessions, MetricsDetail, OnDown,
+    BackendSelector, Command, Engine, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
     StateDirectory, TlsVersion,
 };
-use balancing::{AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy};
+use balancing::{AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, Rate};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use probing::Probe;
@@ -106,7 +106,7 @@ pub struct NativeArgs {
     #[arg(long, help_heading = CHOOSING)]
     pub auto_disable: bool,
     /// Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp,
-    /// ssh, ldap, mqtt, memcached, dns:NAME or send=BYTES expect=BYTES [default: none]
+    /// ssh, ldap, mqtt, memcached, dns:NAME, ntp or send=BYTES expect=BYTES [default: none]
     #[arg(long, value_name = "PROBE", value_parser = Probe::from_str, help_heading = HEALTH)]
     pub probe: Option<Probe>,
     /// Time from one probe of a backend to the next
@@ -125,6 +125,10 @@ pub struct NativeArgs {
     #[arg(long, value_name = "WHAT", default_value = "keep", hide_possible_values = true)]
     #[arg(value_parser = OnDown::parser(), requires = "probe", help_heading = HEALTH)]
     pub on_down: OnDown,
+    /// What becomes of sessions on later tiers when probes find a backend up again: keep or return
+    #[arg(long, value_name = "WHAT", default_value = "keep", hide_possible_values = true)]
+    #[arg(value_parser = OnUp::parser(), requires = "probe", help_heading = HEALTH)]
+    pub on_up: OnUp,
     /// Skip backends whose sessions fail, at most this share of a tier
     #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
     pub eject: Option<Percent>,
@@ -135,6 +139,9 @@ pub struct NativeArgs {
     #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
     #[arg(conflicts_with = "fail_open_below")]
     pub refuse_below: Option<Percent>,
+    /// End sessions at this age, or up to 10% earlier
+    #[arg(long, value_name = "TIME", default_value = "never", help_heading = HEALTH)]
+    pub max_age: Patience,
     /// Failures until a backend has failed [default: 1 connect, 3 probes]
     #[arg(long, value_name = "N", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]
@@ -143,12 +150,11 @@ pub struct NativeArgs {
     #[arg(long, value_name = "N", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAK_MAX)))]
     pub rise: Option<u32>,
-    /// Send returning clients to the backend they used before; remember this many clients
-    /// [default: none]
+    /// Send returning clients back; remember this many [default: none]
     #[arg(long, value_name = "CLIENTS", help_heading = CHOOSING)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub affinity: Option<u32>,
-    /// Forget a client this long after its last session began; 0 or never disables this
+    /// Forget clients that begin no session for this long
     #[arg(long, value_name = "TIME", default_value = "never", requires = "affinity")]
     #[arg(help_heading = CHOOSING)]
     pub affinity_time: Patience,
@@ -170,6 +176,9 @@ pub struct NativeArgs {
     #[arg(long, value_name = "N", help_heading = ADMISSION)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connecting: Option<u32>,
+    /// Accept clients at most at this rate, such as 100/s; others wait
+    #[arg(long, value_name = "RATE", value_parser = Rate::from_str, help_heading = ADMISSION)]
+    pub max_rate: Option<Rate>,
     /// Limits of each client network: sessions=N, rate=N/TIME, and with commas also prefix=V4/V6,
     /// table=N, full=refuse [default: none]
     #[arg(long, value_name = "LIMITS", value_parser = ClientLimits::from_str)]
@@ -238,32 +247,31 @@ pub struct NativeArgs {
     #[arg(value_parser = parse_alpn, help_heading = TLS)]
     pub backend_tls_alpn: Vec<String>,
 
-    /// How long to wait for a backend to accept a connection, per attempt
+    /// Limit of each attempt to connect to a backend
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     #[arg(value_parser = parse_nonzero_duration)]
     pub connect_timeout: Span,
-    /// End a session after this long without data; 0 or never disables this
+    /// End a session after this long without data
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
     pub idle_timeout: Patience,
-    /// End a session whose client has sent nothing after this long without data [default: never]
+    /// End a session whose client sends nothing [default: never]
     #[arg(long, value_name = "TIME", default_value = "never", hide_default_value = true)]
     #[arg(help_heading = TIMES)]
     pub first_byte_timeout: Patience,
-    /// End a session that one side has finished after this long without data; 0 or never
-    /// disables this, now ends it at once
+    /// End a session that one side has finished after this long without data; now ends it at once
     #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
     pub half_close_timeout: Grace,
     /// Like --half-close-timeout, if the backend has finished [default: the same value]
-    #[arg(long, value_name = "TIME", help_heading = TIMES)]
+    #[arg(long, value_name = "T", help_heading = TIMES)]
     pub backend_half_close_timeout: Option<Grace>,
-    /// How long to wait for the last bytes before a reset to be delivered
+    /// Time to deliver the last bytes before a reset
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = TIMES)]
     pub linger: Span,
     /// Probe a silent peer after this long, up to three times, TIME/3 but at most 75s apart; 0 or
     /// never disables this [default: as the system does]
     #[arg(long, value_name = "TIME", help_heading = TIMES)]
     pub keep_alive: Option<Patience>,
-    /// Give up a peer that acknowledges no data for this long; 0 disables this
+    /// Give up peers that acknowledge nothing
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = TIMES)]
     pub user_timeout: Patience,
     /// End a flow after this long without a datagram
@@ -721,6 +729,17 @@ pub enum CtlVerb {
         #[arg(value_parser = Policy::parser(), hide_possible_values = true)]
         policy: Policy,
     },
+    /// End sessions of backends that have more than their share, one after the other
+    Rebalance {
+        /// The pool [default: the only one]
+        pool: Option<String>,
+        /// The most of each backend's sessions that end [default: all that are too many]
+        #[arg(long, value_name = "SHARE", value_parser = Percent::from_str)]
+        share: Option<Percent>,
+        /// The time over which they end
+        #[arg(long, value_name = "TIME", default_value = "1m")]
+        over: Span,
+    },
     /// End one session
     Kill {
         /// Its number, as `sessions` shows it
@@ -778,6 +797,11 @@ impl CtlVerb {
             Self::Policy { tier, policy } => {
                 Command::SetPolicy { pool: tier.pool.clone(), tier: tier.tier, policy: *policy }
             }
+            Self::Rebalance { pool, share, over } => Command::Rebalance {
+                pool: pool.clone(),
+                share_percent: share.map(Percent::number),
+                seconds: seconds(*over),
+            },
             Self::Kill { session } => Command::KillSession { session: *session },
             Self::Reload(confirm) => confirm.command(),
             Self::Confirm => Command::Confirm {},
@@ -814,7 +838,7 @@ fn version() -> String {
 
 fn after_help() -> String {
     let mut text = String::from(
-        "Times are written 500ms, 2s, 10m or 1h; a bare number is seconds.\n\nExamples:\n",
+        "Times are written 500ms, 2s, 10m or 1h; a bare number is seconds; 0 or never, no limit.\n\nExamples:\n",
     );
     for (line, meaning) in EXAMPLES {
         text.push_str(&format!("  {line:<42}{meaning}\n"));

@@ -1,7 +1,8 @@
 //! The words for the enums of other crates, on the command line and in answers.
 
 use crate::{
-    Engine, EventKind, Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion,
+    Engine, EventKind, Family, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, Protocol,
+    TlsVersion,
 };
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -140,6 +141,11 @@ impl Choice for Engine {
         &[("user", Self::User), ("kernel", Self::Kernel)];
 }
 
+impl Choice for OnUp {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("keep", Self::Keep), ("return", Self::Return)];
+}
+
 impl Choice for Family {
     const WORDS: &'static [(&'static str, Self)] =
         &[("any", Self::Any), ("ipv4", Self::V4), ("ipv6", Self::V6)];
@@ -206,6 +212,7 @@ mod tests {
         check(&[Family::Any, Family::V4, Family::V6]);
         check(&[Engine::User, Engine::Kernel]);
         check(&[OnDown::Keep, OnDown::EndSessions]);
+        check(&[OnUp::Keep, OnUp::Return]);
         check(&[PrintForm::Line, PrintForm::Toml]);
         check(&[EventKind::Ends, EventKind::Changes]);
         check(&[

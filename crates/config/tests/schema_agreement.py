@@ -67,6 +67,7 @@ LISTENER = {
     "share-port": [True, False],
     "max-sessions": COUNTS,
     "client-limits": ["sessions=20", "rate=100/1m,prefix=24/48", "table=5,full=refuse,sessions=1"],
+    "max-rate": ["100/s", "300/1m", "5/10s", "1/h"],
     "max-connecting": COUNTS,
     "connect-timeout": TIMES,
     "idle-timeout": NEVER,
@@ -114,6 +115,8 @@ POOL = {
     "probe-timeout": ["500ms", 1, "2s"],
     "probe-port": [1, 65535, "80"],
     "on-down": ["keep", "end-sessions"],
+    "on-up": ["keep", "return"],
+    "max-age": NEVER,
     "eject": ["1%", "50%", "100%"],
     "fail-open-below": ["30%"],
     "refuse-below": ["30%"],
@@ -162,7 +165,7 @@ FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "d
 CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "pre-stop", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
-             "affinity-time", "probe-interval", "probe-timeout"]
+             "affinity-time", "probe-interval", "probe-timeout", "max-age"]
 NUMBERS = {
     "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),
     "responses": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),
@@ -189,7 +192,7 @@ def subset(rng, keys, share=0.3):
 def settled(table):
     """Without keys that need or exclude one another."""
     if "probe" not in table:
-        for key in ["probe-interval", "probe-timeout", "probe-port", "on-down"]:
+        for key in ["probe-interval", "probe-timeout", "probe-port", "on-down", "on-up"]:
             table.pop(key, None)
     if "admin-listen" not in table or "admin-tokens" not in table:
         for key in ["admin-listen", "admin-tokens"]:

@@ -2,18 +2,19 @@
 
 use crate::found::Found;
 use crate::instance::{Bound, Instance};
-use balancing::Backend;
+use balancing::{Backend, Excess};
 use config::operand::parse_endpoint;
 use config::{BackendSelector, ClientNetwork, Command, CommandError, Known, Reply, SessionQuery};
-use dataplane::{ClientFilter, SessionFilter};
+use dataplane::{ClientFilter, Recall, SessionFilter};
 use std::collections::HashSet;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, BackendId};
+use terms::{Address, BackendId, CloseReason};
 
 impl Instance {
     /// Carries out a command. `addresses` are those of its endpoint, if it has one. That a session
-    /// may be killed is only checked here: the caller [cuts](Instance::cut) it.
+    /// may be killed, or sessions distributed anew, is only checked here: the caller does it.
     ///
     /// # Errors
     /// The reason, if the command was refused; nothing has changed then.
@@ -48,9 +49,10 @@ impl Instance {
                 }
                 return Ok(Reply::Done);
             }
-            Command::KillSession { .. } | Command::Reload { .. } | Command::Confirm {} => {
-                return Ok(Reply::Done);
-            }
+            Command::KillSession { .. }
+            | Command::Rebalance { .. }
+            | Command::Reload { .. }
+            | Command::Confirm {} => return Ok(Reply::Done),
             Command::Shutdown {} => {
                 self.stop_listening();
                 return Ok(Reply::Done);
@@ -69,6 +71,27 @@ impl Instance {
         };
         self.commit(next, Bound::new(), &found);
         Ok(Reply::Done)
+    }
+
+    /// Which sessions of a pool end, so that backends have their shares, within `over`: of each
+    /// backend at most this share, and only of tiers that are not before `from`.
+    pub(crate) fn recall(
+        &self,
+        pool: Option<&str>,
+        from: usize,
+        share_percent: Option<NonZeroU8>,
+        (over, reason): (Duration, CloseReason),
+    ) -> Recall {
+        let name = pool.or(self.config.pools.first().map(|it| it.name.as_str()));
+        let pool = self.pool_called(name.unwrap_or_default());
+        let excess = pool.excess(sys::clock::now()).into_iter().filter(|it| it.tier >= from);
+        let part = |it: Excess| {
+            let most = share_percent.map_or(it.of, |percent| {
+                (u64::from(it.of) * u64::from(percent.get()) / 100).min(it.of.into()) as u32
+            });
+            (it.backend, it.sessions.min(most), it.of)
+        };
+        Recall::new(excess.map(part), over, reason)
     }
 
     /// What a query means for the workers.

@@ -17,9 +17,10 @@ use crate::reload::named_backends;
 use crate::retired::Retired;
 use crate::snapshot::{Departed, settings, termination};
 use balancing::{Backend, Pool, Routes, Totals};
-use config::{Bind, Config, Endpoint, Ids, OnDown};
+use config::{Bind, Config, Endpoint, Ids, OnDown, OnUp};
 use dataplane::{
-    DataPlane, DoorId, Listener, Observe, Routing, SessionFilter, SessionInfo, Settings, Victims,
+    DataPlane, DoorId, Listener, Observe, Recall, Routing, SessionFilter, SessionInfo, Settings,
+    Victims,
 };
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -229,6 +230,19 @@ impl Instance {
         pool.is_some_and(|it| it.checks.on_down == OnDown::EndSessions)
     }
 
+    /// How long it takes until sessions have returned from later tiers, if they do in this pool.
+    pub(crate) fn returns_within(&self, pool: &str) -> Option<Duration> {
+        let pool = self.config.pool(pool)?;
+        (pool.checks.on_up == OnUp::Return).then_some(RETURN_TIME)
+    }
+
+    /// Has the workers end sessions, one after the other. Each answers with the number.
+    pub(crate) fn recall_sessions(&self, recall: &Recall) -> Answers<usize> {
+        let (reply, answers) = Answers::new();
+        self.plane.recall(recall, reply);
+        answers
+    }
+
     /// Has the workers end sessions. Each answers with the number.
     pub(crate) fn cut(&self, whom: Victims, reason: CloseReason) -> Answers<usize> {
         let (reply, answers) = Answers::new();
@@ -384,6 +398,9 @@ pub(crate) fn places(config: &Config) -> HashMap<String, usize> {
 fn same_set(one: &[Address], other: &[Address]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }
+
+/// How long it takes until all sessions have returned to an earlier tier.
+const RETURN_TIME: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -258,6 +258,17 @@ impl Owner {
                     (asked, result)
                 });
             }
+            (Ok(_), Command::Rebalance { pool, share_percent, seconds }) => {
+                let over = Duration::from_secs((*seconds).into());
+                let how = (over, CloseReason::Rebalance);
+                let recall = self.instance.recall(pool.as_deref(), 0, *share_percent, how);
+                let counts = self.instance.recall_sessions(&recall);
+                self.cuts.spawn(async move {
+                    let count = counts.all().await.into_iter().sum::<usize>();
+                    let reply = if count > 0 { Reply::Done } else { Reply::Unchanged };
+                    (asked, Ok(reply))
+                });
+            }
             (Ok(_), Command::Confirm {}) => {
                 let result = self.confirm(&asked.who);
                 self.conclude(asked, result);
@@ -308,6 +319,14 @@ impl Owner {
             {
                 // Each of them has a line in the log; nobody waits for their number.
                 drop(self.instance.cut(Victims::OfBackend(id), CloseReason::BackendDown));
+            }
+            if let (ProbeChange::Up | ProbeChange::Recovered, Some(over)) =
+                (&found.change, self.instance.returns_within(&found.pool))
+            {
+                let how = (over, CloseReason::BackendUp);
+                let recall = self.instance.recall(Some(&found.pool), found.tier + 1, None, how);
+                // As above.
+                drop(self.instance.recall_sessions(&recall));
             }
             let mut fields = vec![("pool", Value::Text(&found.pool))];
             if !found.backend.is_empty() {

@@ -136,6 +136,8 @@ struct Worker {
     /// By the numbers that their events carry, which are never used again.
     conversations: HashMap<u64, Talking>,
     number: u64,
+    /// Makes numbers that nobody can guess.
+    nonces: RandomState,
     /// Those that are over but for their ends, with the time until which they may take.
     leaving: VecDeque<(Instant, u64)>,
     buffer: Vec<u8>,
@@ -179,6 +181,7 @@ impl Worker {
             targets: HashMap::new(),
             conversations: HashMap::new(),
             number: 0,
+            nonces: RandomState::new(),
             leaving: VecDeque::new(),
             buffer: vec![0; 16 << 10],
             is_stopping: false,
@@ -272,7 +275,8 @@ impl Worker {
         let Some(known) = self.targets.get_mut(&id) else { return };
         self.number += 1;
         let number = self.number;
-        let begun = Conversation::begin(&known.target, &self.connectors);
+        let nonce = self.nonces.hash_one(number);
+        let begun = Conversation::begin(&known.target, nonce, &self.connectors);
         let begun = begun.and_then(|conversation| {
             let watched = self.poller.add_stream(conversation.socket(), number);
             watched.map_err(|_| terms::ConnectFailure::NoSocket).map(|()| conversation)

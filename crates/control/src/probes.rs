@@ -58,6 +58,8 @@ pub(crate) struct ProbeFinding {
     pub id: Option<BackendId>,
     pub change: ProbeChange,
     pub pool: String,
+    /// The number of its tier.
+    pub tier: usize,
     /// Empty if it concerns all of them.
     pub backend: String,
     pub error: Option<String>,
@@ -182,7 +184,14 @@ impl Probes {
                 Err(error) => {
                     let (change, error) = (ProbeChange::NoProber, Some(error.to_string()));
                     let (pool, backend) = (String::new(), String::new());
-                    self.findings.push(ProbeFinding { id: None, change, pool, backend, error });
+                    self.findings.push(ProbeFinding {
+                        id: None,
+                        change,
+                        pool,
+                        tier: 0,
+                        backend,
+                        error,
+                    });
                     self.notify.notify_one();
                     return;
                 }
@@ -258,8 +267,8 @@ impl Probes {
         let is_down = matches!(change, ProbeChange::Down);
         let error = self.last_error(backend).filter(|_| is_down).map(|(error, _)| error.clone());
         let watched = self.watched.get(&backend)?;
-        let (id, pool, backend) = (Some(backend), watched.pool.clone(), watched.name.clone());
-        Some(ProbeFinding { id, change, pool, backend, error })
+        let (id, pool, tier) = (Some(backend), watched.pool.clone(), watched.tier);
+        Some(ProbeFinding { id, change, pool, tier, backend: watched.name.clone(), error })
     }
 
     fn last_error(&self, backend: BackendId) -> Option<&(String, Instant)> {

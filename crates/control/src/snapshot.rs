@@ -9,6 +9,7 @@ use dataplane::{Countries, Observe, Settings, Termination};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 use terms::{Address, BackendId, Encryption};
 use tls::Acceptor;
 
@@ -21,25 +22,28 @@ pub(crate) fn first_pool(
 ) -> Pool {
     build(config, None, |backend| {
         let encryption = certificates.encryption(config, backend);
-        Arc::new(begin_backend(backend, encryption, names.addresses(&backend.endpoint), workers))
+        let addresses = names.addresses(&backend.endpoint);
+        Arc::new(begin_backend(backend, config.age_max, encryption, addresses, workers))
     })
 }
 
 /// A backend with no counts.
 fn begin_backend(
     config: &config::Backend,
+    age_max: Option<Duration>,
     encryption: Option<Encryption>,
     addresses: Vec<Address>,
     workers: usize,
 ) -> Backend {
     let state = BackendState::new(workers, config.admin, config.limits.sessions_max);
     state.set_sessions_max_affine(config.limits.sessions_max_affine);
-    describe(config, encryption, addresses, Arc::new(state))
+    describe(config, age_max, encryption, addresses, Arc::new(state))
 }
 
 /// A backend as configured, with a state that may be older.
 fn describe(
     config: &config::Backend,
+    age_max: Option<Duration>,
     encryption: Option<Encryption>,
     addresses: Vec<Address>,
     state: Arc<BackendState>,
@@ -51,6 +55,7 @@ fn describe(
         access: Arc::clone(&config.access),
         send_proxy: config.send_proxy,
         encryption,
+        age_max,
         ..Backend::new(config.endpoint.to_string(), addresses, state)
     }
 }
@@ -169,12 +174,13 @@ impl<'a> Before<'a> {
     }
 
     fn next_backend(&self, pool: &config::Pool, wanted: &config::Backend) -> Arc<Backend> {
-        let encryption = self.certificates.encryption(pool, wanted);
+        let (encryption, age_max) = (self.certificates.encryption(pool, wanted), pool.age_max);
         let Some((was, running)) = wanted.id.and_then(|id| self.backends.get(&id)) else {
             let addresses = self.found.addresses(&wanted.endpoint);
-            return Arc::new(begin_backend(wanted, encryption, addresses, self.workers));
+            return Arc::new(begin_backend(wanted, age_max, encryption, addresses, self.workers));
         };
-        if *was == wanted && running.encryption == encryption {
+        let is_same = running.encryption == encryption && running.age_max == age_max;
+        if *was == wanted && is_same {
             return Arc::clone(running);
         }
         let state = &running.state;
@@ -190,7 +196,7 @@ impl<'a> Before<'a> {
         } else {
             self.found.addresses(&wanted.endpoint)
         };
-        Arc::new(describe(wanted, encryption, addresses, Arc::clone(state)))
+        Arc::new(describe(wanted, age_max, encryption, addresses, Arc::clone(state)))
     }
 
     /// The backends that `ids` does not have, with the names of their pools. Some of those that
@@ -220,7 +226,7 @@ pub(crate) struct Departed {
 impl Departed {
     /// One that another process has removed, and that has sessions here.
     pub fn new(pool: String, config: config::Backend, workers: usize) -> Self {
-        let backend = Arc::new(begin_backend(&config, None, Vec::new(), workers));
+        let backend = Arc::new(begin_backend(&config, None, None, Vec::new(), workers));
         Self { pool, config, backend }
     }
 
@@ -255,6 +261,7 @@ pub(crate) fn settings(
         sessions_max: config.sessions_max,
         connecting_max: config.connecting_max,
         clients: config.clients,
+        rate_max: config.rate_max,
         source: config.source,
         forwarded_headers: config.forwarded_headers,
         accept_proxy: config.accept_proxy.clone(),

@@ -2,6 +2,7 @@
 
 use crate::event::SessionInfo;
 use crate::listing::{Found, Victims};
+use crate::retiring::Recalling;
 use crate::shared::Reply;
 use crate::tools::Tools;
 use std::collections::VecDeque;
@@ -24,6 +25,8 @@ pub(crate) enum Chore {
     Refresh { listener: ListenerId },
     /// End sessions, and reply with the number.
     Cut { before: u64, whom: Victims, reason: CloseReason, count: usize, reply: Reply<usize> },
+    /// Have sessions end one after the other, and reply with the number.
+    Recall { before: u64, recalling: Recalling, reply: Reply<usize> },
 }
 
 /// Sessions handled in one turn.
@@ -85,6 +88,10 @@ pub(crate) trait Listed {
         tools: &mut Tools,
         now: Instant,
     ) -> bool;
+
+    /// Has the session at this key end later, if there is one that was not begun after the order and
+    /// is chosen.
+    fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant);
 }
 
 impl Chore {
@@ -96,6 +103,7 @@ impl Chore {
                 let is_meant = |number, backend| number < before && whom.are(number, backend);
                 *count += usize::from(all.cut(key, is_meant, reason, tools, now));
             }
+            Self::Recall { before, recalling, .. } => all.recall(key, *before, recalling, now),
         }
     }
 
@@ -107,6 +115,7 @@ impl Chore {
                 tools.outbox.flush_now(); // the events before the reply
                 reply(count);
             }
+            Self::Recall { recalling, reply, .. } => reply(recalling.chosen()),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::chores::Listed;
 use crate::event::Trouble;
 use crate::listener::Listener;
 use crate::listing::Found;
+use crate::retiring::{Recalling, Retirements};
 use crate::shared::{DoorId, Stop};
 use crate::token::is_number_of;
 use crate::tools::Tools;
@@ -32,6 +33,7 @@ pub(crate) struct Datagrams {
     doors: Vec<Option<Door>>,
     flows: FlowTable<Flow>,
     deadlines: Deadlines,
+    retirements: Retirements,
     fired: Vec<usize>,
     /// Bytes kept for another backend, over all flows.
     kept_bytes: usize,
@@ -61,6 +63,7 @@ impl Datagrams {
             doors: Vec::new(),
             flows: FlowTable::new(seed),
             deadlines: Deadlines::default(),
+            retirements: Retirements::default(),
             fired: Vec::new(),
             kept_bytes: 0,
             batches: None,
@@ -75,7 +78,8 @@ impl Datagrams {
 
     /// A time before which no timer fires.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next().into_iter().chain(self.watched_from).min()
+        let timers = [self.deadlines.next(), self.retirements.next(), self.watched_from];
+        timers.into_iter().flatten().min()
     }
 
     /// Begins to serve the clients that write to another socket.
@@ -203,6 +207,10 @@ impl Datagrams {
         let is_for_tcp = settings.accept_proxy.is_some() || settings.tls.is_some();
         drop(settings);
         if is_for_tcp || !is_answerable(key.client) || tools.shared.is_our_own_door(key.client) {
+            listener.count_dropped();
+            return None;
+        }
+        if listener.take_turn(now).is_err() {
             listener.count_dropped();
             return None;
         }
@@ -392,6 +400,14 @@ impl Datagrams {
         for key in fired.drain(..) {
             self.handle_deadline(key, tools, now);
         }
+        self.retirements.expire(now, &mut fired);
+        for key in fired.drain(..) {
+            let active = self.flows.get(key).map(|flow| flow.seen.last_activity());
+            let reason = active.and_then(|active| self.retirements.decide(key, active, now));
+            if let Some(reason) = reason {
+                self.end(key, reason, tools, now);
+            }
+        }
         self.fired = fired;
     }
 
@@ -414,9 +430,19 @@ impl Datagrams {
         }
     }
 
+    /// The flow has its backend: from now on it has the timer of such a flow, and ages.
+    fn settle(&mut self, key: usize) {
+        if let Some(flow) = self.flows.get(key) {
+            let age = flow.lease.as_ref().and_then(|lease| lease.backend().age_max);
+            self.retirements.set_age(key, flow.number, flow.seen.started, age);
+        }
+        self.set_timer(key);
+    }
+
     /// Closes the socket towards the backend, and reports the end.
     fn end(&mut self, key: usize, reason: CloseReason, tools: &mut Tools, now: Instant) {
         self.deadlines.clear(key);
+        self.retirements.clear(key);
         let Some((FlowKey { client, .. }, flow)) = self.flows.remove(key) else { return };
         self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
         let ended = flow.ended(client, reason, now);
@@ -463,6 +489,15 @@ impl Listed for Datagrams {
             self.end(key, reason, tools, now);
         }
         is_there
+    }
+
+    fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant) {
+        let Some(flow) = self.flows.get(key).filter(|flow| flow.number < before) else { return };
+        if let Some(lease) = flow.lease.as_ref().filter(|_| flow.trying.is_none())
+            && let Some((at, reason)) = recalling.choose(lease.backend().id, now)
+        {
+            self.retirements.set(key, at, reason);
+        }
     }
 }
 

@@ -30,6 +30,7 @@ mod pipes;
 mod plane;
 mod relaying;
 mod response;
+mod retiring;
 mod room;
 mod routing;
 mod searches;
@@ -58,4 +59,5 @@ pub use moving::{
     FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, SessionState, Staying,
 };
 pub use plane::{DataPlane, Options, RollCall};
+pub use retiring::Recall;
 pub use shared::DoorId;

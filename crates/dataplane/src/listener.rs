@@ -4,7 +4,7 @@ use crate::event::SourceFault;
 use crate::ledger::{Ledger, ListenerTotals};
 use crate::room::{Room, RoomLimits};
 use arc_swap::{ArcSwap, Guard};
-use balancing::{Admission, ClientLimits, Country, Pool, ProxyPeers, Refused, Routes};
+use balancing::{Admission, ClientLimits, Country, Pool, ProxyPeers, Rate, Refused, Routes};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -34,6 +34,8 @@ pub struct Listener {
     clients: OnceLock<Admission>,
     /// Clients refused by their limits, by [`Refused`].
     refused: [AtomicU64; 3],
+    /// What has been taken of [`Settings::rate_max`].
+    busy_until: AtomicU64,
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
     /// One for each worker that has had sessions.
@@ -55,6 +57,8 @@ pub struct Settings {
     pub connecting_max: Option<u32>,
     /// The limits of every client.
     pub clients: ClientLimits,
+    /// How fast clients are accepted, and UDP flows begun.
+    pub rate_max: Option<Rate>,
     /// The local address for connections to backends.
     pub source: Source,
     /// Whether bulk data passes through pipes.
@@ -257,6 +261,24 @@ impl Listener {
         self.settings().sessions_max.is_some_and(|most| self.sessions() >= most)
     }
 
+    /// Takes one of the times at which clients may be accepted.
+    ///
+    /// # Errors
+    /// When to try again, if there is none at `now`.
+    pub(crate) fn take_turn(&self, now: Instant) -> Result<(), Instant> {
+        match self.settings().rate_max {
+            Some(rate) if !rate.take(&self.busy_until, now) => Err(rate.next(&self.busy_until)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives back a time that was taken, because nobody was there.
+    pub(crate) fn give_back_turn(&self) {
+        if let Some(rate) = self.settings().rate_max {
+            rate.give_back(&self.busy_until);
+        }
+    }
+
     /// Whether a client may begin a session at `now`. Returns whether that is counted, so that
     /// [`Self::release`] is due at its end.
     pub(crate) fn admit(&self, client: Option<SocketAddr>, now: Instant) -> Result<bool, Refused> {
@@ -373,6 +395,7 @@ impl Listener {
             dropped_total: AtomicU64::new(0),
             clients: OnceLock::new(),
             refused: Default::default(),
+            busy_until: Default::default(),
             source_faults_told: AtomicU8::new(0),
             inherited: OnceLock::new(),
             ledgers: (0..workers).map(|_| OnceLock::new()).collect(),

@@ -21,6 +21,8 @@ pub(crate) struct Listening {
     pub arrivals: Arrivals,
     /// When to try again after a shortage made accepting pause.
     retry_at: Option<Instant>,
+    /// Sockets whose listener has accepted as fast as it may, and when they are watched again.
+    too_fast: Vec<(Instant, usize)>,
 }
 
 /// A listening socket and whether it is being watched.
@@ -40,6 +42,9 @@ pub(crate) enum Accepted {
     Client(Incoming),
 }
 
+/// The shortest time for which nothing is accepted because of the rate. What becomes possible
+/// meanwhile is accepted at once then.
+const PACE: Duration = Duration::from_millis(1);
 /// How long after a shortage accepting is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -59,7 +64,8 @@ impl Listening {
 
     /// When to call [`Self::retry`].
     pub fn due(&self) -> Option<Instant> {
-        self.retry_at
+        let next = self.too_fast.iter().map(|(at, _)| *at).min();
+        [self.retry_at, next].into_iter().flatten().min()
     }
 
     /// Watches a socket. If the system cannot (`ENOSPC`, `ENOMEM`), it is tried again later.
@@ -98,6 +104,12 @@ impl Listening {
             self.pause_listener(&listener, tools, now);
             return Accepted::Nobody;
         }
+        if let Err(at) = listener.take_turn(now) {
+            self.unwatch(index, tools);
+            self.too_fast.retain(|(_, it)| *it != index);
+            self.too_fast.push((at.max(now + PACE), index));
+            return Accepted::Nobody;
+        }
         match net::accept(self.sockets[index].socket.as_fd()) {
             Ok((socket, peer)) => {
                 let Ok(is_counted) = listener.admit(peer, now) else {
@@ -112,8 +124,12 @@ impl Listening {
                 Accepted::Client(Incoming { listener, socket, peer, connecting, is_counted })
             }
             // This client is gone, or cannot be reached; the next may be fine.
-            Err(error) if net::is_lost_client(error) => Accepted::Nobody,
+            Err(error) if net::is_lost_client(error) => {
+                listener.give_back_turn();
+                Accepted::Nobody
+            }
             Err(_) => {
+                listener.give_back_turn();
                 tools.run_out_of_descriptors(now);
                 Accepted::Nobody
             }
@@ -183,8 +199,21 @@ impl Listening {
         }
     }
 
+    /// Accepts again where the rate of the listener allows it.
+    fn go_on_accepting(&mut self, tools: &mut Tools, now: Instant) {
+        let due: Vec<_> = self.too_fast.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, index) in due {
+            let is_paused = |it: &ListeningSocket| it.listener.is_paused();
+            // One that is paused, or was stopped, is watched by whoever ends that.
+            if self.retry_at.is_none() && self.sockets.get(index).is_some_and(|it| !is_paused(it)) {
+                self.watch(index, tools, now);
+            }
+        }
+    }
+
     /// Accepts again if there is room. The shortage is over when there has been room for a while.
     pub fn retry(&mut self, tools: &mut Tools, now: Instant) {
+        self.go_on_accepting(tools, now);
         if self.retry_at.is_none_or(|at| now < at) {
             return;
         }

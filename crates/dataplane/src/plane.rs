@@ -4,6 +4,7 @@ use crate::event::{Event, SessionInfo};
 use crate::listener::{Listener, Settings};
 use crate::listing::{SessionFilter, Victims};
 use crate::mover::Mover;
+use crate::retiring::Recall;
 use crate::shared::{DoorId, Handle, Order, Orders, Shared, Stop};
 use crate::worker::Worker;
 use std::collections::HashMap;
@@ -250,6 +251,14 @@ impl DataPlane {
     ) {
         for worker in &self.shared.workers {
             worker.order(Order::Cut(whom, reason, Box::new(reply.clone())));
+        }
+    }
+
+    /// Has each worker end sessions, one after the other, without waiting for it. Each calls its
+    /// `reply` with the number that is to end, as in [`DataPlane::list`].
+    pub fn recall(&self, recall: &Recall, reply: impl FnOnce(usize) + Clone + Send + 'static) {
+        for worker in &self.shared.workers {
+            worker.order(Order::Recall(recall.clone(), Box::new(reply.clone())));
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
 use crate::listing::Found;
 use crate::moving::{Freezing, Moving, Portion, Staying};
+use crate::retiring::{Recalling, Retirements};
 use crate::searches::Searches;
 use crate::searching::Searching;
 use crate::secure::{Loss, Secure};
@@ -30,6 +31,7 @@ pub(crate) struct Sessions {
     slab: Slab<Session>,
     searches: Searches,
     deadlines: Deadlines,
+    retirements: Retirements,
     /// Sessions that asked for another turn, and an empty list that replaces it during the turns.
     again: Vec<usize>,
     resting: Vec<usize>,
@@ -50,7 +52,7 @@ impl Sessions {
 
     /// A time before which no timer fires.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.retirements.next()].into_iter().flatten().min()
     }
 
     /// Starts a session for a client just accepted.
@@ -155,6 +157,7 @@ impl Sessions {
 
     fn freeze_one(&mut self, key: usize, tools: &mut Tools) -> Option<Moving> {
         self.deadlines.clear(key);
+        self.retirements.clear(key);
         let mut session = self.slab.remove(key);
         for socket in session.sockets() {
             // A copy in another process keeps the socket open, and in the poller.
@@ -192,6 +195,7 @@ impl Sessions {
             return self.apply(key, next, tools, now);
         }
         self.deadlines.set(key, relaying::begin(session, now));
+        self.retire_with_age(key);
         // What it waits for may be no event: memory, or its share of a turn.
         self.queue(key);
     }
@@ -284,7 +288,10 @@ impl Sessions {
         let session = &mut self.slab[key];
         match heard {
             Heard::Nothing => {}
-            Heard::Connected => self.deadlines.set(key, relaying::begin(session, now)),
+            Heard::Connected => {
+                self.deadlines.set(key, relaying::begin(session, now));
+                self.retire_with_age(key);
+            }
             Heard::Shake => {
                 let tls = session.upstream_tls_mut();
                 if tls.is_some_and(|it| !std::mem::replace(&mut it.is_queued, true)) {
@@ -451,7 +458,29 @@ impl Sessions {
         for key in fired.drain(..) {
             self.handle_deadline(key, tools, now);
         }
+        self.retirements.expire(now, &mut fired);
+        for key in fired.drain(..) {
+            self.retire(key, tools, now);
+        }
         self.fired = fired;
+    }
+
+    /// Has a session that was just connected end when it has the age that its backend allows.
+    fn retire_with_age(&mut self, key: usize) {
+        let session = &self.slab[key];
+        let age = session.lease().and_then(|lease| lease.backend().age_max);
+        self.retirements.set_age(key, session.number, session.started, age);
+    }
+
+    /// Ends a session whose moment has come, unless it looks for a backend again.
+    fn retire(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let Some(session) = self.slab.get(key) else { return };
+        if matches!(session.state, State::Relaying { .. })
+            && let Some(reason) = self.retirements.decide(key, session.link.last_activity(), now)
+        {
+            let next = session.cut(reason);
+            self.apply(key, next, tools, now);
+        }
     }
 
     fn handle_deadline(&mut self, key: usize, tools: &mut Tools, now: Instant) {
@@ -487,6 +516,7 @@ impl Sessions {
         now: Instant,
     ) {
         self.deadlines.clear(key);
+        self.retirements.clear(key);
         let mut session = self.slab.remove(key);
         if matches!(session.state, State::Handshaking { .. }) {
             self.handshakes.under_way -= 1;
@@ -564,6 +594,17 @@ impl Listed for Sessions {
         let next = session.cut(reason);
         self.apply(key, next, tools, now);
         true
+    }
+
+    fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant) {
+        let Some(session) = self.slab.get(key).filter(|session| session.number < before) else {
+            return;
+        };
+        if let State::Relaying { lease, .. } = &session.state
+            && let Some((at, reason)) = recalling.choose(lease.backend().id, now)
+        {
+            self.retirements.set(key, at, reason);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
 use crate::listing::{SessionFilter, Victims};
 use crate::moving::{Freezing, FreezingFlows, Moving, MovingFlow, Portion};
+use crate::retiring::Recall;
 use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -83,6 +84,8 @@ pub(crate) enum Order {
     List(Arc<SessionFilter>, Reply<Vec<SessionInfo>>),
     /// End sessions, and reply with the number.
     Cut(Victims, CloseReason, Reply<usize>),
+    /// Have sessions end one after the other, and reply with the number.
+    Recall(Recall, Reply<usize>),
     /// Give up a portion of the sessions, from this key on, so that another process can have them.
     Freeze { first_key: usize, portion: Portion, reply: Reply<Freezing> },
     /// Give up so many flows, from this key on, so that another process can have them.

@@ -6,6 +6,7 @@ use crate::event::{Event, Trouble};
 use crate::listening::{Accepted, Listening};
 use crate::listing::Found;
 use crate::outbox::Outbox;
+use crate::retiring::Recalling;
 use crate::sessions::Sessions;
 use crate::shared::{DoorId, Handle, Order, Orders, Shared};
 use crate::spin::{Spin, sleep};
@@ -218,6 +219,10 @@ impl Worker {
                 Order::Continue(it) => self.sessions.resume(*it, &mut self.tools, now),
                 Order::NextNumber(reply) => reply(self.tools.next_number()),
                 Order::NumberFrom(number) => self.tools.number_from(number),
+                Order::Recall(recall, reply) => {
+                    let recalling = Recalling::new(recall);
+                    self.chores.add(Chore::Recall { before, recalling, reply });
+                }
                 Order::Cut(whom, reason, reply) => {
                     self.chores.add(Chore::Cut { before, whom, reason, count: 0, reply });
                 }

@@ -60,6 +60,7 @@ fn balancer(address: SocketAddr, backend: SocketAddr) -> Arc<Mutex<Vec<String>>>
         sessions_max: None,
         connecting_max: None,
         clients: Default::default(),
+        rate_max: None,
         source: Source::Client,
         splice: SpliceMode::Auto,
         cut: Cut::Reset,

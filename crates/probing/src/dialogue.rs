@@ -13,7 +13,7 @@ use crate::text::quoted;
 /// ```
 /// use probing::{Dialogue, Probe, Progress};
 /// let mut send = Vec::new();
-/// let mut dialogue = Dialogue::new(&Probe::Smtp, "192.0.2.1:25");
+/// let mut dialogue = Dialogue::new(&Probe::Smtp, "192.0.2.1:25", 0);
 /// assert_eq!(dialogue.start(&mut send), Progress::Waiting);
 /// assert_eq!(dialogue.read(b"220 mx\r\n", &mut send), Progress::Waiting);
 /// assert_eq!(dialogue.read(b"250 hello\r\n", &mut send), Progress::Passed);
@@ -40,10 +40,10 @@ const RECEIVED_MAX: usize = 16 << 10;
 
 impl Dialogue {
     /// A dialogue that has not begun. `host` is the address of the backend, for a protocol that
-    /// names it.
+    /// names it. `nonce` is a number that others cannot guess: answers to datagrams must have it.
     #[must_use]
-    pub fn new(probe: &Probe, host: &str) -> Self {
-        Self { protocol: protocols::of(probe, host), received: Vec::new() }
+    pub fn new(probe: &Probe, host: &str, nonce: u64) -> Self {
+        Self { protocol: protocols::of(probe, host, nonce), received: Vec::new() }
     }
 
     /// The connection has been made.
@@ -76,6 +76,12 @@ impl Dialogue {
                 }
             }
         }
+    }
+
+    /// A datagram has come. One that is no answer changes nothing.
+    pub fn read_datagram(&mut self, bytes: &[u8], send: &mut Vec<u8>) -> Progress {
+        self.received.clear();
+        self.read(bytes, send)
     }
 
     /// The backend has ended the connection: why the probe has failed.

@@ -72,11 +72,15 @@ pub enum Probe {
     Mqtt,
     /// `memcached`: the version.
     Memcached,
-    /// `dns:NAME`: an answer without an error, over TCP.
+    /// `dns:NAME`: an answer without an error.
     Dns {
         /// The name whose address is asked for. Default: the root, and its name servers.
         name: String,
+        /// Whether it is asked over UDP. Default: over TCP.
+        is_udp: bool,
     },
+    /// `ntp`: a time server that is synchronized, over UDP.
+    Ntp,
 }
 
 /// What a server is to its replicas.
@@ -122,7 +126,7 @@ pub enum ProbeError {
 }
 
 const KINDS: &str = "tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp, ssh, \
-                     ldap, mqtt, memcached, dns:NAME, and send=BYTES expect=BYTES";
+                     ldap, mqtt, memcached, dns:NAME, ntp, and send=BYTES expect=BYTES";
 
 /// The longest texts that are sent or expected.
 const BYTES_MAX: usize = 4096;
@@ -211,8 +215,16 @@ impl Given {
                 if name.len() > 253 || name != "." && lengths.any(|it| it == 0 || it > 63) {
                     return Err(ProbeError::Text(format!("{name:?} is not a domain name")));
                 }
-                Probe::Dns { name }
+                let is_udp = match self.text("over")?.as_deref() {
+                    None | Some("tcp") => false,
+                    Some("udp") => true,
+                    Some(_) => {
+                        return Err(ProbeError::Text("over must be tcp or udp".to_owned()));
+                    }
+                };
+                Probe::Dns { name, is_udp }
             }
+            "ntp" => Probe::Ntp,
             other => return Err(ProbeError::Kind(other.to_owned())),
         })
     }
@@ -256,6 +268,7 @@ impl Given {
             "pgsql" => "user, database and role",
             "mysql" => "user and role",
             "redis" => "role",
+            "dns" => "over",
             "send/expect" => "send and expect",
             _ => "",
         };
@@ -275,6 +288,14 @@ fn visible(what: &str, bytes: Vec<u8>) -> Result<String, ProbeError> {
 }
 
 const PGSQL_USER: &str = "postgres";
+
+impl Probe {
+    /// Whether it is a datagram, and so is the answer.
+    #[must_use]
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Dns { is_udp: true, .. } | Self::Ntp)
+    }
+}
 
 impl Role {
     fn word(self) -> &'static str {
@@ -380,8 +401,14 @@ impl fmt::Display for Probe {
             Self::Ldap => f.write_str("ldap"),
             Self::Mqtt => f.write_str("mqtt"),
             Self::Memcached => f.write_str("memcached"),
-            Self::Dns { name } if name == "." => f.write_str("dns"),
-            Self::Dns { name } => write!(f, "dns:{}", Value(name.as_bytes())),
+            Self::Dns { name, is_udp } => {
+                f.write_str("dns")?;
+                if name != "." {
+                    write!(f, ":{}", Value(name.as_bytes()))?;
+                }
+                pair(f, "over", is_udp.then_some("udp"))
+            }
+            Self::Ntp => f.write_str("ntp"),
         }
     }
 }
@@ -413,11 +440,15 @@ mod tests {
             "smtp",
             "dns",
             "dns:example.org",
+            "dns over=udp",
+            "dns:example.org over=udp",
+            "ntp",
         ] {
             check(text, text);
         }
         check("  http:\"/a\"   status=2xx ", "http:/a");
         check("pgsql user=postgres", "pgsql");
+        check("dns over=tcp", "dns");
     }
 
     #[test]
@@ -438,6 +469,7 @@ mod tests {
         check("send=a", "the probe send/expect needs something to expect, as in expect=\"220 \"");
         check("expect=\"a", "a quoted value does not end");
         check("expect=\"\\q\"", "a backslash is followed by r, n, t, x, \" or \\");
+        check("dns over=tls", "over must be tcp or udp");
         check("dns:a..b", "\"a..b\" is not a domain name");
         assert!(
             "gopher".parse::<Probe>().unwrap_err().to_string().contains("the probes are tcp, ")

@@ -5,6 +5,7 @@ mod dns;
 mod http;
 mod lines;
 mod mysql;
+mod ntp;
 mod pgsql;
 mod redis;
 #[cfg(test)]
@@ -39,7 +40,7 @@ impl Read {
     }
 }
 
-pub(crate) fn of(probe: &Probe, host: &str) -> Box<dyn Talk + Send> {
+pub(crate) fn of(probe: &Probe, host: &str, nonce: u64) -> Box<dyn Talk + Send> {
     match probe {
         Probe::Tcp => Box::new(Tcp),
         Probe::Http { path, host: named, status } => {
@@ -61,7 +62,9 @@ pub(crate) fn of(probe: &Probe, host: &str) -> Box<dyn Talk + Send> {
         Probe::Memcached => Box::new(lines::Lines::memcached()),
         Probe::Ldap => Box::new(binary::Ldap),
         Probe::Mqtt => Box::new(binary::Mqtt),
-        Probe::Dns { name } => Box::new(dns::Dns::new(name)),
+        Probe::Dns { name, is_udp: false } => Box::new(dns::OverTcp::new(name)),
+        Probe::Dns { name, is_udp: true } => Box::new(dns::OverUdp::new(name, nonce)),
+        Probe::Ntp => Box::new(ntp::Ntp::new(nonce)),
     }
 }
 

@@ -102,6 +102,12 @@ pub enum CloseReason {
     HalfCloseTimeout,
     /// Its backend went down, and the pool ends such sessions.
     BackendDown,
+    /// A backend of an earlier tier is up again, and the pool has clients return to it.
+    BackendUp,
+    /// An operator had sessions distributed anew.
+    Rebalance,
+    /// It reached `max-age`.
+    MaxAge,
     /// An operator ended it.
     Admin,
     /// The balancer answered it itself, as a dummy.
@@ -126,7 +132,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -147,6 +153,9 @@ impl CloseReason {
         Self::FirstByteTimeout,
         Self::HalfCloseTimeout,
         Self::BackendDown,
+        Self::BackendUp,
+        Self::Rebalance,
+        Self::MaxAge,
         Self::Admin,
         Self::Answered,
         Self::Shutdown,
@@ -184,6 +193,9 @@ impl CloseReason {
             Self::FirstByteTimeout => "first-byte-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::BackendDown => "backend-down",
+            Self::BackendUp => "backend-up",
+            Self::Rebalance => "rebalance",
+            Self::MaxAge => "max-age",
             Self::Admin => "admin",
             Self::Answered => "answered",
             Self::Shutdown => "shutdown",

@@ -21,8 +21,8 @@ pub struct InvalidRate;
 impl Rate {
     /// Takes one of the times at `now`, if there is one left. `busy_until` remembers those taken.
     pub fn take(self, busy_until: &AtomicU64, now: Instant) -> bool {
-        let (all, now) = (u64::from(self.seconds) * 1_000_000_000, now.as_nanos());
-        let each = all / u64::from(self.times);
+        let (all, now) = (self.period(), now.as_nanos());
+        let each = self.each();
         let mut before = busy_until.load(Ordering::Relaxed);
         loop {
             let after = before.max(now) + each;
@@ -35,6 +35,27 @@ impl Rate {
                 Err(other) => before = other,
             }
         }
+    }
+
+    /// Gives back a time that was taken and not used.
+    pub fn give_back(self, busy_until: &AtomicU64) {
+        busy_until.fetch_sub(self.each(), Ordering::Relaxed);
+    }
+
+    /// When there will be a time to take.
+    pub fn next(self, busy_until: &AtomicU64) -> Instant {
+        let after = busy_until.load(Ordering::Relaxed) + self.each();
+        Instant::from_nanos(after.saturating_sub(self.period()))
+    }
+
+    /// All together, in nanoseconds.
+    fn period(self) -> u64 {
+        u64::from(self.seconds) * 1_000_000_000
+    }
+
+    /// The period divided by the times.
+    fn each(self) -> u64 {
+        self.period() / u64::from(self.times)
     }
 }
 

@@ -4,7 +4,8 @@ use crate::support::{
     Backend, Client, Place, Port, UdpBackend, UdpClient, connect_from, port, until,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::thread;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 const ONE: [u8; 4] = [127, 0, 0, 1];
 const OTHER: [u8; 4] = [127, 0, 0, 2];
@@ -83,7 +84,7 @@ fn other_limits_apply_at_once_but_other_clients_need_a_restart() {
             "listeners.main = '{own} 127.0.0.1:{} --client-limits {limits}'\n",
             backend.port()
         );
-        std::fs::write(&file, text).unwrap();
+        fs::write(&file, text).unwrap();
     };
     write("sessions=1");
     let _evenkeel = place.native(&format!("run {}", file.display()));
@@ -109,7 +110,56 @@ fn a_client_that_says_nothing_holds_no_place_for_long() {
     talking.expect("a");
     assert_eq!(silent.line(), "reset");
     evenkeel.log.wait("reason=first-byte-timeout sent=0 received=0");
-    assert!(talking.is_silent_for(std::time::Duration::from_millis(600)));
+    assert!(talking.is_silent_for(Duration::from_millis(600)));
     talking.send("b");
     talking.expect("b");
+}
+
+#[test]
+fn clients_beyond_the_rate_of_the_listener_wait_and_are_served_in_time() {
+    let (place, backend, own) = (Place::new(), Backend::named("a"), port());
+    let words = format!("{own} 127.0.0.1:{} --workers 2 --max-rate 4/2s", backend.port());
+    let _evenkeel = place.native(&words);
+    let begun = Instant::now();
+    let clients: Vec<_> = (0..8).map(|_| Client::connect(&own)).collect();
+    until("the first four", || place.status()["listeners"][0]["sessions_total"] == 4);
+    let answers: Vec<_> = clients.iter().map(Client::line).collect();
+    assert_eq!(answers, ["a"; 8]);
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(1900)..Duration::from_secs(8)).contains(&took), "{took:?}");
+    assert_eq!(place.status()["listeners"][0]["sessions_total"], 8);
+}
+
+#[test]
+fn a_reload_changes_the_rate_of_a_listener() {
+    let (place, backend, own) = (Place::new(), Backend::named("a"), port());
+    let file = place.file("evenkeel.toml");
+    let write = |rate: &str| {
+        let text = format!(
+            "[listeners.a]\nbind = {own}\npool = \"a\"\n{rate}\n[pools.a]\n\
+             backends = [\"127.0.0.1:{}\"]\n",
+            backend.port()
+        );
+        fs::write(&file, text).unwrap();
+    };
+    write("max-rate = \"1/1h\"");
+    let _evenkeel = place.native(&format!("run {}", file.display()));
+    assert_eq!(Client::connect(&own).line(), "a");
+    let waiting = Client::connect(&own);
+    assert!(waiting.is_silent_for(Duration::from_millis(200)));
+    write("");
+    place.ctl("reload").check(0);
+    assert_eq!(waiting.line(), "a");
+}
+
+#[test]
+fn flows_beyond_the_rate_do_not_begin() {
+    let (place, backend, own) = (Place::new(), UdpBackend::named("a"), port());
+    let words = format!("{own}/udp {backend} --max-rate 1/1h");
+    let _evenkeel = place.native(&words);
+    let [first, second] = [(); 2].map(|()| UdpClient::to(([127, 0, 0, 1], own.number())));
+    assert_eq!(first.ask("1"), "a1");
+    second.send("2");
+    until("a drop", || place.status()["listeners"][0]["dropped_datagrams_total"] == 1);
+    assert_eq!(first.ask("3"), "a3");
 }

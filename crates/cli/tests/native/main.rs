@@ -36,6 +36,7 @@ mod readiness;
 mod relaying;
 mod reloading;
 mod renewing;
+mod returning;
 mod routing;
 mod running;
 mod services;

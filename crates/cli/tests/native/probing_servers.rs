@@ -37,11 +37,15 @@ impl Server {
         Some(Self::run(&mut command, dir, port))
     }
 
-    fn run(command: &mut Command, dir: tempfile::TempDir, port: Port) -> Self {
+    fn spawn(command: &mut Command, dir: tempfile::TempDir, port: Port) -> Self {
         let log = fs::File::create(dir.path().join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.process_group(0).spawn().unwrap();
-        let server = Self { child, port, dir };
+        Self { child, port, dir }
+    }
+
+    fn run(command: &mut Command, dir: tempfile::TempDir, port: Port) -> Self {
+        let server = Self::spawn(command, dir, port);
         let address = ([127, 0, 0, 1], server.port.number()).into();
         let tries = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_ok();
         until(&format!("the server to listen: {}", server.log()), tries);
@@ -183,6 +187,29 @@ fn dnsmasq() {
     let args = "-k -C /dev/null -p {port} -a 127.0.0.1 -z --no-resolv --no-hosts \
                 --address=/test.example/192.0.2.1 --user=root --pid-file={dir}/pid";
     check("dns:test.example", Server::start("dnsmasq", args, ""));
+    check("dns:test.example over=udp", Server::start("dnsmasq", args, ""));
+}
+
+#[test]
+fn chrony() {
+    if skip_unless(find("chronyd").is_some() && is_root(), "this needs chronyd, and root") {
+        return;
+    }
+    let (dir, port) = (directory(), port());
+    // A clock of its own, which counts as synchronized; `-x` leaves that of the system alone.
+    let config = format!(
+        "port {port}\nbindaddress 127.0.0.1\ncmdport 0\nallow 127.0.0.1\nlocal stratum 8\n\
+         pidfile {0}/pid\n",
+        dir.path().display()
+    );
+    fs::write(dir.path().join("conf"), config).unwrap();
+    let mut command = Command::new(find("chronyd").unwrap());
+    command.args(["-x", "-d", "-u", "root", "-f"]).arg(dir.path().join("conf"));
+    let server = Server::spawn(&mut command, dir, port);
+    until("chronyd to start", || {
+        server.log().contains("Frequency") || server.log().contains("version")
+    });
+    check("ntp", Some(server));
 }
 
 #[test]

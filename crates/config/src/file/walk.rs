@@ -432,6 +432,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Share
             | Shape::Interface
             | Shape::ClientLimits
+            | Shape::Rate
             | Shape::Address
             | Shape::Socket
             | Shape::Probe

@@ -95,6 +95,7 @@ fn value(shape: Shape) -> Value {
             let limit = r"(sessions=[1-9][0-9]{0,9}|rate=[1-9][0-9]{0,9}/[1-9]?[0-9]{0,3}[smh]?|prefix=[0-9]{1,2}/[0-9]{1,3}|table=[1-9][0-9]{0,6}|full=(admit|refuse))";
             any([string(&format!("^{limit}(,{limit})*$")), variable()])
         }
+        Shape::Rate => any([string("^[1-9][0-9]{0,9}/[1-9]?[0-9]{0,3}[smh]?$"), variable()]),
         Shape::Address => any([reference("address"), variable()]),
         Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),

@@ -3,7 +3,9 @@
 use super::{Key, Place, Shape, Zero};
 use crate::native::STREAK_MAX;
 use crate::words::Choice;
-use crate::{Engine, Family, LogFormat, LogSessions, MetricsDetail, OnDown, Protocol, TlsVersion};
+use crate::{
+    Engine, Family, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, Protocol, TlsVersion,
+};
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
 use terms::{BackendTls, ClientCertificates, Cut, SendProxy, SpliceMode, Starttls};
@@ -174,6 +176,7 @@ pub(super) const KEYS: &[Key] = &[
     )),
     shared(option("max-sessions", Listener, POSITIVE, "20000")),
     shared(option("max-connecting", Listener, POSITIVE, "500")),
+    shared(option("max-rate", Listener, Shape::Rate, "\"100/s\"")),
     shared(option("client-limits", Listener, Shape::ClientLimits, "\"sessions=20,rate=20/s\"")),
     shared(option("connect-timeout", Listener, SOME_TIME, "\"3s\"")),
     shared(option("idle-timeout", Listener, TIME_OR_NEVER, "\"1h\"")),
@@ -233,11 +236,13 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("probe-timeout", Pool, SOME_TIME, "\"1s\"")),
     shared(option("probe-port", Pool, Shape::Number { least: 1, most: u16::MAX as i64 }, "8008")),
     shared(option("on-down", Pool, Shape::Choice(ON_DOWN), "\"end-sessions\"")),
+    shared(option("on-up", Pool, Shape::Choice(ON_UP), "\"return\"")),
     shared(option("eject", Pool, Shape::Share, "\"50%\"")),
     shared(option("fail-open-below", Pool, Shape::Share, "\"30%\"")),
     shared(option("refuse-below", Pool, Shape::Share, "\"30%\"")),
     shared(option("fall", Pool, STREAK, "2")),
     shared(option("rise", Pool, STREAK, "1")),
+    shared(option("max-age", Pool, TIME_OR_NEVER, "\"12h\"")),
     shared(option("affinity", Pool, POSITIVE, "100000")),
     shared(option("affinity-time", Pool, TIME_OR_NEVER, "\"1h\"")),
     shared(option("affinity-count-only", Pool, Shape::Flag, "true")),
@@ -425,6 +430,7 @@ const TLS_VERSIONS: &[&str] = &words::<TlsVersion, { TlsVersion::WORDS.len() }>(
 const BACKEND_TLS: &[&str] = &words::<BackendTls, { BackendTls::WORDS.len() }>();
 const STARTTLS: &[&str] = &words::<Starttls, { Starttls::WORDS.len() }>();
 const ENGINES: &[&str] = &words::<Engine, { Engine::WORDS.len() }>();
+const ON_UP: &[&str] = &words::<OnUp, { OnUp::WORDS.len() }>();
 const ON_DOWN: &[&str] = &words::<OnDown, { OnDown::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();

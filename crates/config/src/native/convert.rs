@@ -100,6 +100,7 @@ impl NativeArgs {
             tiers: self.tiers(port, services)?,
             load_bound: self.load_bound,
             quarantine: self.quarantine.0,
+            age_max: self.max_age.0,
             auto_disable: self.auto_disable,
             checks: self.checks(),
             failover: self.failover,
@@ -136,6 +137,7 @@ impl NativeArgs {
             shared_port: self.share_port,
             sessions_max: self.max_sessions,
             connecting_max: self.max_connecting,
+            rate_max: self.max_rate,
             clients: self.client_limits,
             timeouts: Timeouts {
                 connect: self.connect_timeout.0,
@@ -189,6 +191,7 @@ impl NativeArgs {
             rise: self.rise,
             fall: self.fall,
             on_down: self.on_down,
+            on_up: self.on_up,
             eject: self.eject,
             thin: open.or(self.refuse_below.map(Thin::RefuseBelow)),
         }

@@ -8,7 +8,7 @@ use super::access::proxies;
 use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
-    Affinity, Checks, Engine, Listener, LogFormat, LogSessions, MetricsDetail, OnDown,
+    Affinity, Checks, Engine, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
     PeriodicProbe, Pool, PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
 use balancing::{ClientLimits, FailoverScope, Percent, Thin};
@@ -72,7 +72,8 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         load_bound,
         quarantine,
         auto_disable,
-        checks: Checks { probe, rise, fall, on_down, eject, thin },
+        checks: Checks { probe, rise, fall, on_down, on_up, eject, thin },
+        age_max,
         failover,
         hash_failover,
         last_resort,
@@ -106,6 +107,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         to.number("probe-port", *port);
     }
     to.choice("on-down", *on_down, OnDown::default());
+    to.choice("on-up", *on_up, OnUp::default());
     to.option("eject", *eject, None, share);
     let (open, refuse) = match *thin {
         Some(Thin::FailOpenBelow(least)) => (Some(least), None),
@@ -116,6 +118,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     to.option("refuse-below", refuse, None, share);
     to.number("fall", *fall);
     to.number("rise", *rise);
+    to.option("max-age", *age_max, None, |age| Patience(age).to_string());
     if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {
         to.number("affinity", Some(*clients_max));
         to.option("affinity-time", *time_limit, None, |limit| Patience(limit).to_string());
@@ -142,6 +145,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
     let Listener {
         sessions_max,
         connecting_max,
+        rate_max,
         clients,
         shared_port,
         timeouts,
@@ -163,6 +167,9 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
     } = listener;
     to.number("max-sessions", *sessions_max);
     to.number("max-connecting", *connecting_max);
+    if let Some(rate) = rate_max {
+        to.set_text("max-rate", &rate.to_string());
+    }
     to.option("client-limits", *clients, ClientLimits::default(), |it| it.to_string());
     to.flag("share-port", *shared_port);
     times(to, timeouts);

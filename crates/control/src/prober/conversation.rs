@@ -7,6 +7,7 @@ use encrypted::Encrypted;
 use probing::{Dialogue, Progress};
 use relay::{Details, Origin, write_header};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::datagram;
 use sys::epoll::Event;
 use sys::net::{self, Source};
 use terms::{Address, ConnectFailure, TlsFault};
@@ -28,6 +29,8 @@ pub(super) struct Conversation {
 enum Phase {
     Connecting,
     Talking,
+    /// A datagram is to answer.
+    Asking,
     /// The outcome is known; what is left is to end politely.
     Leaving {
         has_finished: bool,
@@ -45,8 +48,15 @@ pub(super) enum Heard {
 
 impl Conversation {
     /// Begins to connect.
-    pub fn begin(target: &Target, connectors: &Connectors) -> Result<Self, ConnectFailure> {
+    pub fn begin(
+        target: &Target,
+        nonce: u64,
+        connectors: &Connectors,
+    ) -> Result<Self, ConnectFailure> {
         let definition = &target.definition;
+        if definition.probe.is_datagram() {
+            return Self::begin_datagrams(target, nonce);
+        }
         let encrypt = |it| Encrypted::new(connectors, it).ok_or(TlsFault::Unprepared);
         let tls = definition.encryption.as_ref().map(encrypt).transpose();
         let tls = tls.map_err(ConnectFailure::Tls)?;
@@ -60,9 +70,27 @@ impl Conversation {
         if let Some(form) = definition.header {
             write_header(form, Origin::Peer, &Details::default(), &mut send);
         }
-        let dialogue = Dialogue::new(&definition.probe, &host);
+        let dialogue = Dialogue::new(&definition.probe, &host, nonce);
         let address = target.address.clone();
         Ok(Self { socket, address, dialogue, tls, send, phase: Phase::Connecting })
+    }
+
+    /// Sends a datagram. Neither a PROXY header nor TLS goes with it.
+    fn begin_datagrams(target: &Target, nonce: u64) -> Result<Self, ConnectFailure> {
+        let address = match &target.address {
+            Address::Ip(address) => *address,
+            Address::Unix(_) => return Err(ConnectFailure::NoAddress),
+        };
+        let definition = &target.definition;
+        let source = definition.source.map_or(Source::System, Source::Own);
+        let (socket, _) = datagram::connect_udp(address, source)?;
+        let mut dialogue = Dialogue::new(&definition.probe, &address.to_string(), nonce);
+        let mut query = Vec::new();
+        let _ = dialogue.start(&mut query); // an answer is always waited for
+        // What the socket does not take now is lost, as it may be on the way.
+        let _ = net::transmit(socket.as_fd(), &query);
+        let (address, phase) = (target.address.clone(), Phase::Asking);
+        Ok(Self { socket, address, dialogue, tls: None, send: Vec::new(), phase })
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {
@@ -94,11 +122,35 @@ impl Conversation {
                 }
             }
             Phase::Talking => self.talk(buffer),
+            Phase::Asking => self.listen(buffer),
             Phase::Leaving { .. } => match self.leave(buffer) {
                 true => Heard::End,
                 false => Heard::Nothing,
             },
         }
+    }
+
+    /// Reads datagrams until one is the answer.
+    fn listen(&mut self, buffer: &mut [u8]) -> Heard {
+        for _ in 0..READS_MAX {
+            match net::receive(self.socket.as_fd(), buffer) {
+                Ok(count) => match self.dialogue.read_datagram(&buffer[..count], &mut self.send) {
+                    Progress::Waiting => {}
+                    Progress::Passed => return Heard::Passed,
+                    Progress::Failed(why) => return Heard::Failed(why),
+                },
+                Err(error) if is_later(&error.into()) => return Heard::Nothing,
+                Err(error) => {
+                    let failure = match &self.address {
+                        Address::Ip(address) => datagram::peer_failure(error, *address),
+                        Address::Unix(_) => None,
+                    };
+                    let failure = failure.map(|failure| failure.to_string());
+                    return failure.map_or(Heard::Nothing, Heard::Failed);
+                }
+            }
+        }
+        Heard::Failed("floods us with datagrams that are no answers".to_owned())
     }
 
     fn talk(&mut self, buffer: &mut [u8]) -> Heard {
@@ -141,7 +193,7 @@ impl Conversation {
     /// Ends the connection: sends what is left and then an end of file, and reads to the end.
     /// Returns whether it is over; otherwise an event will come.
     pub fn leave(&mut self, buffer: &mut [u8]) -> bool {
-        if self.phase == Phase::Connecting {
+        if matches!(self.phase, Phase::Connecting | Phase::Asking) {
             return true; // there is nothing to end
         }
         let has_finished = matches!(self.phase, Phase::Leaving { has_finished: true });

@@ -35,6 +35,7 @@ impl Datagrams {
         let is_bound = self.flows.is_bound(key);
         let (FlowKey { door, client, local }, flow) = self.flows.remove(key)?;
         self.deadlines.clear(key);
+        self.retirements.clear(key);
         let kept = flow.trying.map(|trying| trying.kept);
         let is_trying = kept.is_some();
         let kept = kept.unwrap_or_default();
@@ -129,7 +130,7 @@ impl Datagrams {
         }
         match flow.is_some_and(|flow| flow.trying.is_some()) {
             true => self.seek(key, tools, now),
-            false => self.set_timer(key),
+            false => self.settle(key),
         }
     }
 

@@ -178,7 +178,7 @@ impl Datagrams {
                 // Nobody may ever answer, as to syslog.
                 self.kept_bytes -= trying.kept_bytes();
                 flow.trying = None;
-                return self.set_timer(key);
+                return self.settle(key);
             }
         }
         trying.search.rules.on_deadline(&timeouts(&rules), now);
@@ -198,6 +198,6 @@ impl Datagrams {
         flow.connect_micros = u32::try_from(took.as_micros()).unwrap_or(NOT_YET - 1);
         lease.backend().state.tally(tools.worker).count_first_byte(took);
         trying.search.report_success(flow.listener.id(), lease, tools, now);
-        self.set_timer(key);
+        self.settle(key);
     }
 }

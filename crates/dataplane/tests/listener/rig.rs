@@ -39,6 +39,7 @@ pub fn settings() -> Settings {
         sessions_max: None,
         connecting_max: None,
         clients: Default::default(),
+        rate_max: None,
         source: Source::System,
         splice: SpliceMode::Auto,
         cut: Cut::Reset,

@@ -9,7 +9,7 @@ fn check(probe: &str, server: &[&[u8]], sent: &[u8], outcome: &str) {
     let bytes: Vec<&[u8]> = all.chunks(1).collect();
     for pieces in [server, &bytes[..], &[&all[..]]] {
         let mut send = Vec::new();
-        let mut dialogue = Dialogue::new(&probe, "192.0.2.1:80");
+        let mut dialogue = Dialogue::new(&probe, "192.0.2.1:80", 7);
         let mut progress = dialogue.start(&mut send);
         for piece in pieces {
             if progress == Progress::Waiting {
@@ -189,4 +189,58 @@ fn binary_protocols_exchange_one_message() {
     let query = b"\0\x1dEK\x01\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\x01\0\x01";
     check("dns:example.org", &[b"\0\x1dEK\x81\x80\0\x01\0\0\0\0\0\0..."], query, "+");
     check("dns", &[b"\0\x1dEK\x81\x82\0\x01\0\0\0\0\0\0"], b"", "answered: server failure");
+}
+
+/// Plays the datagrams that come back, of a nonce of 0x0102030405060708.
+#[track_caller]
+fn check_datagrams(probe: &str, datagrams: &[&[u8]], outcome: &str) {
+    let probe: Probe = probe.parse().unwrap();
+    let mut send = Vec::new();
+    let mut dialogue = Dialogue::new(&probe, "192.0.2.1:53", 0x0102_0304_0506_0708);
+    assert_eq!(dialogue.start(&mut send), Progress::Waiting);
+    let read = datagrams.iter().map(|it| dialogue.read_datagram(it, &mut send));
+    let is = match read.into_iter().find(|it| *it != Progress::Waiting) {
+        None => "?".to_owned(),
+        Some(Progress::Failed(why)) => why,
+        Some(_) => "+".to_owned(),
+    };
+    assert_eq!(is, outcome, "{probe}");
+}
+
+#[test]
+fn dns_over_udp_takes_only_the_answer_to_its_question() {
+    const QUESTION: &[u8] = b"\x01a\0\0\x01\0\x01";
+    let answer = |head: &[u8]| [head, QUESTION, b"more"].concat();
+    let good = answer(b"\x01\x02\x81\x80\0\x01\0\x01\0\0\0\0");
+    let of_another = answer(b"\x01\x03\x81\x80\0\x01\0\x01\0\0\0\0");
+    let question = answer(b"\x01\x02\x01\0\0\x01\0\0\0\0\0\0");
+    let of_other_name = [&good[..12], b"\x01b\0\0\x01\0\x01"].concat();
+    check_datagrams("dns:a over=udp", &[&good], "+");
+    for wrong in [&of_another[..], &question, &of_other_name, &good[..11], b""] {
+        check_datagrams("dns:a over=udp", &[wrong], "?");
+        check_datagrams("dns:a over=udp", &[wrong, &good], "+");
+    }
+    let failure = answer(b"\x01\x02\x81\x82\0\x01\0\0\0\0\0\0");
+    check_datagrams("dns:a over=udp", &[&failure], "answered: server failure");
+    let form_error = b"\x01\x02\x81\x81\0\0\0\0\0\0\0\0";
+    check_datagrams("dns:a over=udp", &[form_error], "answered: form error");
+}
+
+#[test]
+fn ntp_wants_a_clock_that_is_synchronized() {
+    let answer = |first: u8, stratum: u8, id: &[u8; 4], stamp: u8| {
+        let mut packet = [0; 48];
+        (packet[0], packet[1]) = (first, stratum);
+        packet[12..16].copy_from_slice(id);
+        packet[24..32].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, stamp]);
+        packet
+    };
+    check_datagrams("ntp", &[&answer(0x24, 2, b"abcd", 8)], "+");
+    check_datagrams("ntp", &[&answer(0x24, 2, b"abcd", 9)], "?"); // another's
+    check_datagrams("ntp", &[&answer(0x23, 2, b"abcd", 8)], "?"); // a client
+    check_datagrams("ntp", &[&answer(0x24, 2, b"abcd", 8)[..40]], "?");
+    check_datagrams("ntp", &[&answer(0xe4, 2, b"abcd", 8)], "its clock is not synchronized");
+    check_datagrams("ntp", &[&answer(0x24, 16, b"abcd", 8)], "its clock is not synchronized");
+    check_datagrams("ntp", &[&answer(0x24, 0, b"RATE", 8)], "sent us away: RATE");
+    check_datagrams("ntp", &[&answer(0x24, 0, b"\n\0\0\xff", 8)], "sent us away");
 }
