@@ -12,10 +12,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use terms::{ClientCertificates, ConnectorId, Encryption};
 use tls::{
-    Acceptor, CertificateFile, ClientsMaterial, Connector, ConnectorMaterial, Connectors, Material,
-    MaterialError, PemFile, Tickets,
+    Acceptor, CertificateFile, ClientsMaterial, Concern, Connector, ConnectorMaterial, Connectors,
+    Material, MaterialError, PemFile, Tickets, review,
 };
 
 mod renewals;
@@ -117,6 +118,14 @@ pub(crate) fn read_all(config: &Config) -> Read {
 /// Which file cannot be used, and why.
 pub fn can_terminate(tls: &Tls) -> Result<(), Arc<CertificateError>> {
     Files::read(&Way::Listener(tls.clone())).into_contents().made.map(drop)
+}
+
+/// What clients may not like about the certificates that would be shown to them now. Blocks, as
+/// [`can_terminate`].
+#[must_use]
+pub fn concerns(tls: &Tls) -> Vec<Concern> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    material(tls).map(|material| review(&material, now)).unwrap_or_default()
 }
 
 /// Whether connections to backends could use TLS now, as [`can_terminate`].

@@ -78,7 +78,7 @@ mod why;
 
 pub use bind::{StartError, can_listen, first_ipv4};
 pub use calls::{Belongings, Call};
-pub use certificates::{CertificateError, can_originate, can_terminate};
+pub use certificates::{CertificateError, can_originate, can_terminate, concerns};
 pub use client::{Client, ClientError, Readiness};
 pub use companion::Companion;
 pub use first_answers::resolve;

@@ -64,7 +64,7 @@ pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
 }
 
 /// Takes an element of DER off the front: its tag and contents.
-fn element<'a>(from: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+pub(crate) fn element<'a>(from: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&tag, rest) = from.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match usize::from(first) {
@@ -81,7 +81,7 @@ fn element<'a>(from: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
 }
 
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// 2.5.4.3 (X.520).
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];

@@ -16,6 +16,7 @@ mod connectors;
 mod error;
 mod identity;
 mod names;
+mod review;
 
 pub use acceptor::{Acceptor, CertificateFile, Material, Tickets};
 pub use channel::{Channel, Failure, Opened, PeerCertificate, RECORDS_ROOM, Shaken};
@@ -24,6 +25,7 @@ pub use connector::{Connector, ConnectorMaterial};
 pub use connectors::Connectors;
 pub use error::MaterialError;
 pub use identity::{IdentityError, PemFile};
+pub use review::{Concern, ConcernKind, EXPIRY_DAYS, review};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use config::file::{Code, Part, Places};
 use config::{Bind, Config, Engine, Pool, Process};
 use control::{
     Client, StartError, admin_sockets, can_forward, can_listen, can_originate, can_terminate,
+    concerns,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,14 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
         for (index, bind) in listener.binds.iter().enumerate() {
             binds.push((listener.name.clone(), index, bind.clone()));
         }
-        if let Some(Err(error)) = listener.tls.as_ref().map(can_terminate) {
-            let part = Part::Listener(&listener.name, "tls-cert");
-            places.report(Code::File, part, &with_causes(&*error), "");
+        if let Some(tls) = &listener.tls {
+            let part = || Part::Listener(&listener.name, "tls-cert");
+            if let Err(error) = can_terminate(tls) {
+                places.report(Code::File, part(), &with_causes(&*error), "");
+            }
+            for concern in concerns(tls) {
+                places.report(Code::Certificate, part(), &concern.to_string(), "");
+            }
         }
     }
     for pool in &config.pools {

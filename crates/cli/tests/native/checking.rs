@@ -1,6 +1,6 @@
 //! `evenkeel check`.
 
-use crate::support::{Backend, Done, Place, port};
+use crate::support::{Backend, Done, Place, certified, port};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
@@ -116,6 +116,32 @@ fn certificates_that_cannot_be_used_are_reported() {
         assert!(done.stdout.contains(expected), "{}", done.stdout);
     }
     check(&place, &text, "--offline").check(0);
+}
+
+#[test]
+fn certificates_that_clients_may_refuse_are_warned_of() {
+    let (place, authority) = certified();
+    let text = |file: &str| {
+        format!(
+            "[listeners.web]\nbind = \"127.0.0.1:{}\"\npool = \"web\"\ntls-cert = \"{}\"\n\
+             [pools.web]\nbackends = [\"app1:80\"]\n",
+            port().number(),
+            place.file(file).display()
+        )
+    };
+    assert_eq!(
+        check(&place, &text("a.pem"), "").check(0).stdout,
+        "a.toml: valid (1 listener, 1 pool)\n"
+    );
+    let mut chain = fs::read_to_string(place.file("a.pem")).unwrap();
+    let other = place.file("b.pem");
+    authority.issue(&["b.test"]).write(&other);
+    chain += &fs::read_to_string(&other).unwrap();
+    fs::write(place.file("two.pem"), chain).unwrap();
+    let done = check(&place, &text("two.pem"), "").check(0);
+    let expected = "two.pem is not the issuer's of the one before it\n --> a.toml:4:12\n";
+    let starts = done.stdout.starts_with("warning[W009]: certificate 2 in ");
+    assert!(starts && done.stdout.contains(expected), "{}", done.stdout);
 }
 
 #[test]

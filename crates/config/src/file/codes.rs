@@ -73,6 +73,8 @@ pub enum Code {
     Unchecked,
     /// A list of backends or tiers is empty.
     Empty,
+    /// Clients may refuse a certificate. Only `check` looks.
+    Certificate,
 }
 
 /// A row of the table of codes.
@@ -89,7 +91,7 @@ pub struct CodeRow {
 }
 
 /// All codes, errors before warnings.
-pub const CODES: [CodeRow; 34] = [
+pub const CODES: [CodeRow; 35] = [
     row(
         Code::Syntax,
         "E001",
@@ -278,6 +280,12 @@ pub const CODES: [CodeRow; 34] = [
         "W008",
         "A list of backends or tiers is empty.",
         "Name a backend, unless `evenkeel ctl add` is to add them.",
+    ),
+    row(
+        Code::Certificate,
+        "W009",
+        "Clients may refuse a certificate: its dates, its names, or the order of the chain.",
+        "Renew the certificate, or put it first in the file, and that of each issuer after it.",
     ),
 ];
 
