@@ -9,7 +9,7 @@
 //! How a reader uses it: [`Place::keys`] and [`find`] say which keys a table may have,
 //! [`Key::shape`] how the value of one is written, [`places_of`] where a misplaced key belongs.
 //! What a shape describes completely (lists, tables, names, operands) the reader takes from the
-//! tree. The values of options it collects as text, and [`settings()`] reads them all.
+//! tree. The values of options it collects as text, and [`SettingsParser`] reads them all.
 //!
 //! A new option of the start form gets a row in `table.rs`, or one in [`NOT_IN_FILES`] with the
 //! reason; a test says so.
@@ -21,7 +21,7 @@ mod table;
 mod tests;
 
 pub use schema::schema;
-pub use settings::{Fault, Problem, settings};
+pub use settings::{Fault, Problem, SettingsParser};
 
 use crate::native::NativeArgs;
 use clap::{Arg, Args, Command};
@@ -215,7 +215,7 @@ impl fmt::Display for Place {
 }
 
 impl Key {
-    /// Whether the key is an option of the start form, so that [`settings()`] reads its value.
+    /// Whether the key is an option of the start form, so that [`SettingsParser`] reads its value.
     pub fn is_option(&self) -> bool {
         self.about.is_none()
     }

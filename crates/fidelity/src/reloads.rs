@@ -204,7 +204,8 @@ impl Run<'_> {
         })
     }
 
-    /// Reloads, with a second of peace after each second.
+    /// Reloads, and after each second does all the same but the reloading for another second, so
+    /// that the times of the ping-pong differ by the reloads alone.
     fn reload(&mut self, long: u16, is_reloading: &AtomicBool) -> Check<Vec<Duration>> {
         let mut dice = Dice::new(self.settings.seed, 0);
         let mut times = Vec::new();
@@ -226,7 +227,14 @@ impl Run<'_> {
             thread::sleep(self.settings.pause);
             if window.elapsed() > WINDOW {
                 is_reloading.store(false, Relaxed);
-                thread::sleep(WINDOW);
+                let peace = Instant::now();
+                while peace.elapsed() < WINDOW {
+                    self.proxy.write_aside(&self.plan)?;
+                    self.open(long, 1);
+                    self.long.pop();
+                    self.touch_some(&mut dice);
+                    thread::sleep(self.settings.pause);
+                }
                 window = Instant::now();
             }
         }

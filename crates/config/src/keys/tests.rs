@@ -17,7 +17,7 @@ fn check(values: &[(&str, Option<&str>)], expected: &str) {
 }
 
 fn read(values: &[(&str, Option<&str>)]) -> Result<Config, Vec<Fault>> {
-    settings(values, Some(1), &|_| None)
+    SettingsParser::default().read(values, Some(1), &|_| None)
 }
 
 #[test]

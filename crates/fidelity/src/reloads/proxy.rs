@@ -100,6 +100,14 @@ impl Proxy {
         }
     }
 
+    /// Writes the plan to a file that nobody reads.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn write_aside(&self, plan: &Plan) -> Check {
+        write(self.dir.path().join("aside"), &self.text_of(plan))
+    }
+
     /// Signals the master process, and waits for another worker and for every listener.
     fn signal(&self, signal: Signal, plan: &Plan) -> Check {
         let before = self.workers();

@@ -10,7 +10,7 @@ use super::super::walk::no_such_word;
 use super::Code;
 use super::ports::Port;
 use crate::Config;
-use crate::keys::{self, Place, Problem, Shape};
+use crate::keys::{self, Place, Problem, SettingsParser, Shape};
 use crate::operand::{Services, parse_reject};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,7 @@ pub(super) struct Options<'p> {
     /// Those without faults.
     defaults: Vec<&'p Setting>,
     services: Services<'p>,
+    parser: SettingsParser,
     known: BTreeMap<Vec<(&'static str, Option<String>)>, Config>,
 }
 
@@ -29,7 +30,12 @@ impl<'p> Options<'p> {
         services: Services<'p>,
         reports: &mut Reports<'_>,
     ) -> Self {
-        let mut options = Self { defaults: Vec::new(), services, known: BTreeMap::new() };
+        let mut options = Self {
+            defaults: Vec::new(),
+            services,
+            parser: SettingsParser::default(),
+            known: BTreeMap::new(),
+        };
         let mut all: Vec<&Setting> = defaults.iter().filter(|it| it.is_set).collect();
         if let Err(faults) = options.config(&all, Some(ANY_PORT)) {
             let faults = faults.into_iter().filter(|it| !matches!(it.problem, Problem::Needs(_)));
@@ -46,7 +52,7 @@ impl<'p> Options<'p> {
         options
     }
 
-    /// The configuration that these settings of a table mean; see [`keys::settings`]. `None` if
+    /// The configuration that these settings of a table mean; see [`SettingsParser::read`]. `None` if
     /// something was reported. `place` is for the reports, `port` that of a pool's listeners.
     pub(super) fn read(
         &mut self,
@@ -110,7 +116,7 @@ impl<'p> Options<'p> {
             return Ok(known.clone());
         }
         let words: Vec<_> = values.iter().map(|(name, text)| (*name, text.as_deref())).collect();
-        let config = keys::settings(&words, port, self.services)?;
+        let config = self.parser.read(&words, port, self.services)?;
         if self.known.len() < KNOWN_MAX {
             self.known.insert(values, config.clone());
         }
