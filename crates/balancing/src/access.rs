@@ -4,6 +4,7 @@
 //! each entry.
 
 mod compiled;
+mod ranges;
 
 use crate::{Client, Country};
 use compiled::Compiled;
@@ -286,8 +287,14 @@ mod tests {
             clients in proptest::collection::vec(client(), 1..40),
         ) {
             let list = AccessList::new(entries.clone());
+            let ranges = [false, true].map(|is_v6| list.permitted(is_v6));
             for client in clients {
                 let naive = naive(&entries, &client);
+                if let (Some(address), [Some(v4), Some(v6)]) = (client.plain_address(), &ranges) {
+                    let is_within = |(first, last): &(_, _)| *first <= address && address <= *last;
+                    let ranges = if address.is_ipv6() { v6 } else { v4 };
+                    prop_assert_eq!(ranges.iter().any(is_within), naive, "{:?}", ranges);
+                }
                 prop_assert_eq!(list.permits(&client), naive, "{:?} {:?}", client, entries);
             }
             // Where ranges begin and end is where a mistake would be.

@@ -560,6 +560,13 @@ fn count(limit: Limit) -> u32 {
 }
 
 impl Tally {
+    /// Counts sessions that the kernel has begun, and their bytes.
+    pub fn count_forwarded(&self, sessions: u64, sent_bytes: u64, received_bytes: u64) {
+        bump(&self.attempts, sessions);
+        bump(&self.sent_bytes, sent_bytes);
+        bump(&self.received_bytes, received_bytes);
+    }
+
     /// Notes that the backend has answered by UDP.
     pub fn note_answer(&self, now: Instant) {
         self.answered.store(now.as_nanos(), Relaxed);

@@ -80,14 +80,15 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         essential: _,
         engine: _,
         access,
-        reject,
+        reject: _, // denied clients are left to this process
         send_proxy,
         tls: PoolTls { mode, .. },
         affinity,
         fixed_places: _,
     } = pool;
     let Checks { probe: _, rise: _, fall: _, on_down, on_up, eject, thin: _ } = checks;
-    let is_table = matches!(affinity, Some(Affinity { .. }));
+    let only_counts = matches!(affinity, Some(Affinity { sticky: false, .. }));
+    let is_unwritable = [false, true].iter().any(|is_v6| access.permitted(*is_v6).is_none());
     let mut needs = words(&[
         (load_bound.is_some(), "load-bound"),
         (*failover != Default::default(), "failover"),
@@ -95,11 +96,10 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         (*on_up != OnUp::Keep, "on-up"),
         (age_max.is_some(), "max-age"),
         (eject.is_some(), "eject"),
-        (!access.entries().is_empty(), "access"),
-        (reject.is_some(), "reject"),
+        (is_unwritable, "access by country or with a mask that is no prefix"),
         (send_proxy.is_some(), "send-proxy"),
         (*mode != BackendTls::Off, "backend-tls"),
-        (is_table, "affinity"),
+        (only_counts, "affinity-count-only"),
     ]);
     for Tier { policy, backends } in tiers {
         if !policy.has_slots() {
@@ -165,9 +165,14 @@ mod tests {
         );
         check("80 a::5 b::6", &["max-sessions"]);
         check("80 a b %", &["policy hash"]);
+        check("80 a --affinity 5 --allow 10.0.0.0/8 --reject b", &[]);
         check(
-            "80 a --affinity 5 --allow 10.0.0.0/8 --max-sessions 9",
-            &["max-sessions", "access", "affinity"],
+            "80 a --affinity 5 --affinity-count-only --allow country:SE --max-sessions 9",
+            &[
+                "max-sessions",
+                "access by country or with a mask that is no prefix",
+                "affinity-count-only",
+            ],
         );
     }
 }

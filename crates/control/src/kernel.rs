@@ -9,12 +9,14 @@ mod helper;
 mod plan;
 
 use crate::instance::Instance;
+use balancing::BackendState;
 use config::{Config, Engine};
 use courier::Courier;
 pub(crate) use courier::News;
-use forwarding::{Ruleset, TableName};
-use plan::Marks;
-use std::collections::BTreeMap;
+use forwarding::{Mark, Ruleset, TableName};
+use helper::{Counted, Counters};
+use plan::{Marks, Means};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -82,6 +84,12 @@ pub(crate) struct Kernel {
     trouble: Option<String>,
     /// Which protocols the kernel forwards to other machines (`ip_forward`), once it is known.
     forwards: Option<[bool; 2]>,
+    /// Whether its table of connections is nearly full.
+    is_crowded: bool,
+    /// Whose sessions each mark counts for.
+    owners: HashMap<Mark, Arc<BackendState>>,
+    /// What has been counted so far.
+    counted: HashMap<Mark, Counted>,
 }
 
 /// A listener that the kernel serves now, or serves no longer.
@@ -104,13 +112,19 @@ impl Kernel {
             told: BTreeMap::new(),
             trouble: None,
             forwards: None,
+            is_crowded: false,
+            owners: HashMap::new(),
+            counted: HashMap::new(),
         })
     }
 
     /// Has the kernel do what fits the present state of the instance. Returns what is new for
     /// listeners.
     pub fn engage(&mut self, instance: &Instance) -> Vec<Turn> {
-        let plan = self.marks.plan(instance, self.forwards.unwrap_or([true; 2]));
+        let means =
+            Means { forwards: self.forwards.unwrap_or([true; 2]), is_crowded: self.is_crowded };
+        let plan = self.marks.plan(instance, means);
+        self.owners = plan.owners;
         if plan.rules != self.wanted {
             self.courier.want(plan.rules.clone());
             self.wanted = plan.rules;
@@ -131,17 +145,37 @@ impl Kernel {
         turns
     }
 
-    /// Uses what the courier has to say. Returns whether that makes a difference to what is wanted.
-    pub fn use_news(&mut self) -> bool {
-        let Some(news) = self.courier.take_news() else { return false };
+    /// Uses what the courier has to say. `worker` is the number of the tally for the kernel's sessions.
+    /// Returns whether that makes a difference to what is wanted.
+    pub fn use_news(&mut self, worker: usize) -> bool {
+        let (news, counters) = self.courier.take_news();
+        let was_crowded = self.is_crowded;
+        if let Some(counters) = counters {
+            self.is_crowded = is_crowded(&counters, was_crowded);
+            counters.marks.iter().for_each(|(bits, now)| self.count(*bits, *now, worker));
+        }
         match news {
-            News::Installed { forwards } => {
+            Some(News::Installed { forwards }) => {
                 self.forwards = Some(forwards);
                 self.trouble = None;
             }
-            News::Failed(why) => self.trouble = Some(why),
+            Some(News::Failed(why)) => self.trouble = Some(why),
+            None => return self.is_crowded != was_crowded,
         }
         true
+    }
+
+    fn count(&mut self, bits: u32, now: Counted, worker: usize) {
+        let Some(mark) = Mark::from_bits(bits) else { return };
+        let Some(state) = self.owners.get(&mark) else { return };
+        let before = self.counted.insert(mark, now).unwrap_or_default();
+        // Another table has begun to count anew.
+        let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        state.tally(worker).count_forwarded(
+            since(now.sessions, before.sessions),
+            since(now.bytes[0], before.bytes[0]),
+            since(now.bytes[1], before.bytes[1]),
+        );
     }
 
     /// Removes all rules, and waits a while for that.
@@ -157,3 +191,31 @@ impl Kernel {
 
 /// How long the removal of the rules may take.
 const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// Whether the kernel's table of connections is nearly full: from nine tenths on, until it is below
+/// seven.
+fn is_crowded(counters: &Counters, was: bool) -> bool {
+    let tenths = if was { 7 } else { 9 };
+    let Counters { connections, connections_max, .. } = counters;
+    *connections_max > 0 && connections.saturating_mul(10) > connections_max.saturating_mul(tenths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(connections: u64, connections_max: u64, was: bool, expected: bool) {
+        let counters = Counters { connections, connections_max, ..Counters::default() };
+        assert_eq!(is_crowded(&counters, was), expected, "{connections} of {connections_max}");
+    }
+
+    #[test]
+    fn a_nearly_full_table_is_left_alone_until_there_is_room() {
+        check(90, 100, false, false);
+        check(91, 100, false, true);
+        check(71, 100, true, true);
+        check(70, 100, true, false);
+        check(5, 0, false, false); // unknown
+    }
+}

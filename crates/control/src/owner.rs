@@ -447,7 +447,8 @@ impl Owner {
 
     /// Uses what the helper has answered.
     pub fn use_kernel_news(&mut self) {
-        if self.kernel.as_mut().is_some_and(Kernel::use_news) {
+        let workers = self.instance.plane.workers();
+        if self.kernel.as_mut().is_some_and(|kernel| kernel.use_news(workers)) {
             self.engage();
         }
     }

@@ -35,7 +35,7 @@ fn begin_backend(
     addresses: Vec<Address>,
     workers: usize,
 ) -> Backend {
-    let state = BackendState::new(workers, config.admin, config.limits.sessions_max);
+    let state = BackendState::new(workers + 1, config.admin, config.limits.sessions_max);
     state.set_sessions_max_affine(config.limits.sessions_max_affine);
     describe(config, age_max, encryption, addresses, Arc::new(state))
 }

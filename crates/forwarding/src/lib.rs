@@ -23,6 +23,6 @@ mod transaction;
 pub use door::{Door, Family, Protocol};
 pub use render::{TABLE_PREFIX, TableName, change, clear, install};
 pub use ruleset::Ruleset;
-pub use service::{Choice, Name, Service};
+pub use service::{Choice, Memory, Name, Service};
 pub use target::{Mark, Sender, Target};
 pub use transaction::{Edit, Transaction};

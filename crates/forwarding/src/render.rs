@@ -4,11 +4,12 @@
 //! because it fails to list those declared by `typeof jhash`.
 
 use crate::door::{Door, Family, Protocol};
-use crate::service::{Choice, Name, Service};
+use crate::service::{Choice, Memory, Name, Service};
 use crate::target::{Mark, Sender, Target};
 use crate::transaction::Edit;
 use balancing::KERNEL_SEED;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 /// The name of an instance's table.
@@ -66,9 +67,19 @@ pub fn change(table: &TableName, edits: &[Edit]) -> String {
             Edit::AddTarget(mark, target) => writer.target("add", *mark, target),
             Edit::RemoveTarget(mark, target) => writer.target("delete", *mark, target),
             Edit::AddService(name, service) => writer.service(*name, service),
-            Edit::RemoveService(name) => {
+            Edit::RemoveService(name, service) => {
                 writer.line(format_args!("delete chain inet {table} s_{name}"));
                 writer.line(format_args!("delete map inet {table} m_{name}"));
+                if service.permitted.is_some() {
+                    writer.line(format_args!("delete set inet {table} p_{name}"));
+                }
+                if service.memory.is_some() {
+                    writer.line(format_args!("delete set inet {table} v_{name}"));
+                }
+            }
+            Edit::AddMemory(name, memory) => writer.memory(*name, memory),
+            Edit::RemoveMemory(name) => {
+                writer.line(format_args!("delete map inet {table} k_{name}"));
             }
             Edit::OpenDoor(door, name) => writer.open(door, *name),
             Edit::CloseDoor(door) => {
@@ -111,17 +122,62 @@ impl Writer<'_> {
         self.element(verb, "passed", format_args!("{mark} . original, {mark} . reply"));
     }
 
-    fn service(&mut self, name: Name, Service { family, choice, slots }: &Service) {
-        let (table, four, len) = (self.table, Four(*family), slots.len());
+    fn memory(&mut self, name: Name, Memory { family, clients_max, seconds }: &Memory) {
+        let (table, ip) = (self.table, Ip(*family));
         self.line(format_args!("table inet {table} {{"));
-        self.line(format_args!("  map m_{name} {{ typeof numgen inc mod {len} : meta mark"));
-        self.text.push_str("    elements = { ");
-        for (number, mark) in slots.iter().enumerate() {
-            let comma = if number == 0 { "" } else { ", " };
-            let _ = write!(self.text, "{comma}{number} : {mark}"); // likewise
+        self.line(format_args!("  map k_{name} {{ typeof {ip} saddr : meta mark"));
+        match seconds {
+            Some(seconds) => {
+                self.line(format_args!("    flags dynamic,timeout"));
+                self.line(format_args!("    timeout {seconds}s"));
+            }
+            None => self.line(format_args!("    flags dynamic")),
         }
-        self.text.push_str(" }\n  }\n");
+        self.line(format_args!("    size {clients_max}"));
+        self.line(format_args!("  }}"));
+        self.line(format_args!("}}"));
+    }
+
+    /// A set or map with these elements.
+    fn filled(&mut self, head: fmt::Arguments<'_>, elements: impl Iterator<Item = String>) {
+        self.line(format_args!("  {head}"));
+        let elements: Vec<_> = elements.collect();
+        if !elements.is_empty() {
+            self.line(format_args!("    elements = {{ {} }}", elements.join(", ")));
+        }
+        self.line(format_args!("  }}"));
+    }
+
+    fn service(&mut self, name: Name, service: &Service) {
+        let Service { family, choice, slots, permitted, memory } = service;
+        let (table, four, ip, len) = (self.table, Four(*family), Ip(*family), slots.len());
+        self.line(format_args!("table inet {table} {{"));
+        let numbered = slots.iter().enumerate().map(|(number, mark)| format!("{number} : {mark}"));
+        let head = format_args!("map m_{name} {{ typeof numgen inc mod {len} : meta mark");
+        self.filled(head, numbered);
+        if let Some(ranges) = permitted {
+            let ranges = ranges.iter().map(|(first, last)| match first == last {
+                true => first.to_string(),
+                false => format!("{first}-{last}"),
+            });
+            let head = format_args!("set p_{name} {{ type ipv{four}_addr; flags interval;");
+            self.filled(head, ranges);
+        }
+        if memory.is_some() {
+            let usable: BTreeSet<_> = slots.iter().map(ToString::to_string).collect();
+            self.filled(format_args!("set v_{name} {{ typeof ct mark"), usable.into_iter());
+        }
         self.line(format_args!("  chain s_{name} {{"));
+        if permitted.is_some() {
+            self.line(format_args!("    {ip} saddr != @p_{name} return"));
+        }
+        if let Some(memory) = memory {
+            self.line(format_args!("    ct mark set {ip} saddr map @k_{memory}"));
+            // An update would leave the old target in place.
+            self.line(format_args!(
+                "    ct mark != @v_{name} delete @k_{memory} {{ {ip} saddr : ct mark }} ct mark set 0"
+            ));
+        }
         let choice = match (choice, family) {
             (Choice::Turn, _) => format!("numgen inc mod {len}"),
             (Choice::Random, _) => format!("numgen random mod {len}"),
@@ -133,10 +189,13 @@ impl Writer<'_> {
                 format!("jhash @nh,64,64 mod {len} seed {KERNEL_SEED:#x}")
             }
         };
-        self.line(format_args!("    ct mark set {choice} map @m_{name}"));
+        let new = if memory.is_some() { "ct mark 0 " } else { "" };
+        self.line(format_args!("    {new}ct mark set {choice} map @m_{name}"));
+        if let Some(memory) = memory {
+            self.line(format_args!("    update @k_{memory} {{ {ip} saddr : ct mark }}"));
+        }
         self.line(format_args!("    ct mark @begun"));
         self.line(format_args!("    meta l4proto tcp ct timeout set \"tcp{four}\""));
-        let ip = Ip(*family);
         self.line(format_args!(
             "    meta l4proto {{ tcp, udp }} dnat {ip} to ct mark map @to{four}"
         ));

@@ -1,7 +1,7 @@
 //! All that the kernel is told.
 
 use crate::door::Door;
-use crate::service::{Name, Service};
+use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub struct Ruleset {
     /// Where connections may be sent, those included that get no new ones but are counted.
     pub targets: BTreeMap<Mark, Target>,
+    /// What is remembered about clients.
+    pub memories: BTreeMap<Name, Memory>,
     /// How they are chosen.
     pub services: BTreeMap<Name, Service>,
     /// Where clients come in, and which service they meet there.

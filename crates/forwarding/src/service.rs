@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 
 /// A chain of rules that chooses a target. It never changes: another choice is another service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,6 +17,33 @@ pub struct Service {
     pub choice: Choice,
     /// The targets of the slots, at least one.
     pub slots: Vec<Mark>,
+    /// The first and last addresses of the clients that are taken, in order; all if absent. Others are
+    /// left to the socket that listens.
+    pub permitted: Option<Vec<(IpAddr, IpAddr)>>,
+    /// Where it is remembered which target a client had, if that is.
+    pub memory: Option<Name>,
+}
+
+/// Which target clients had. It outlives services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Memory {
+    /// The internet protocol of the clients.
+    pub family: Family,
+    /// The maximum number of clients. No more are remembered then.
+    pub clients_max: u32,
+    /// How long a client is remembered after its last session began; until the rules are removed if
+    /// absent.
+    pub seconds: Option<u64>,
+}
+
+impl Memory {
+    /// Its name, in which the pool is told from others.
+    #[must_use]
+    pub fn name(&self, pool: &str) -> Name {
+        let mut hasher = SipHasher13::new();
+        (self, pool).hash(&mut hasher);
+        Name(hasher.finish())
+    }
 }
 
 /// How a slot is chosen.
@@ -29,7 +57,7 @@ pub enum Choice {
     Network,
 }
 
-/// The name of a service, which its contents decide.
+/// The name of a service or a memory, which its contents decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Name(u64);
 

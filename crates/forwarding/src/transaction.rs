@@ -2,7 +2,7 @@
 
 use crate::door::Door;
 use crate::ruleset::Ruleset;
-use crate::service::{Name, Service};
+use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +22,14 @@ pub enum Edit {
     AddTarget(Mark, Target),
     /// A target is counted no longer.
     RemoveTarget(Mark, Target),
+    /// A memory is new.
+    AddMemory(Name, Memory),
+    /// No service uses a memory any more.
+    RemoveMemory(Name),
     /// A service is new.
     AddService(Name, Service),
     /// No door leads to a service any more.
-    RemoveService(Name),
+    RemoveService(Name, Service),
     /// A door opens.
     OpenDoor(Door, Name),
     /// A door closes. The service is the one that it led to.
@@ -56,6 +60,11 @@ impl Ruleset {
                 None => change.push(Edit::AddTarget(mark, target)),
             }
         }
+        for (name, memory) in &next.memories {
+            if !self.memories.contains_key(name) {
+                change.push(Edit::AddMemory(*name, *memory));
+            }
+        }
         for (name, service) in &next.services {
             if !self.services.contains_key(name) {
                 change.push(Edit::AddService(*name, service.clone()));
@@ -71,8 +80,10 @@ impl Ruleset {
                 change.push(Edit::OpenDoor(door, name));
             }
         }
-        let gone = self.services.keys().filter(|name| !next.services.contains_key(name));
-        retire.extend(gone.map(|name| Edit::RemoveService(*name)));
+        let gone = self.services.iter().filter(|(name, _)| !next.services.contains_key(name));
+        retire.extend(gone.map(|(name, it)| Edit::RemoveService(*name, it.clone())));
+        let gone = self.memories.keys().filter(|name| !next.memories.contains_key(name));
+        retire.extend(gone.map(|name| Edit::RemoveMemory(*name)));
         let gone = self.targets.iter().filter(|(mark, _)| !next.targets.contains_key(mark));
         retire.extend(gone.map(|(mark, target)| Edit::RemoveTarget(*mark, *target)));
         Transaction { change, retire }
@@ -90,10 +101,12 @@ impl Ruleset {
             match edit {
                 Edit::AddTarget(mark, target) => drop(self.targets.insert(*mark, *target)),
                 Edit::RemoveTarget(mark, _) => drop(self.targets.remove(mark)),
+                Edit::AddMemory(name, memory) => drop(self.memories.insert(*name, *memory)),
+                Edit::RemoveMemory(name) => drop(self.memories.remove(name)),
                 Edit::AddService(name, service) => {
                     self.services.insert(*name, service.clone());
                 }
-                Edit::RemoveService(name) => drop(self.services.remove(name)),
+                Edit::RemoveService(name, _) => drop(self.services.remove(name)),
                 Edit::OpenDoor(door, name) => drop(self.doors.insert(*door, *name)),
                 Edit::CloseDoor(door) => drop(self.doors.remove(door)),
             }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
 use forwarding::{
-    Choice, Door, Edit, Family, Mark, Protocol, Ruleset, Sender, Service, TableName, Target,
-    change, clear, install,
+    Choice, Door, Edit, Family, Mark, Memory, Protocol, Ruleset, Sender, Service, TableName,
+    Target, change, clear, install,
 };
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -30,7 +30,8 @@ fn door(address: &str) -> Door {
 
 fn service(choice: Choice, slots: &[&str]) -> Service {
     let family = Family::of(slots[0].parse::<SocketAddr>().unwrap().ip());
-    Service { family, choice, slots: slots.iter().map(|it| mark(it)).collect() }
+    let slots = slots.iter().map(|it| mark(it)).collect();
+    Service { family, choice, slots, permitted: None, memory: None }
 }
 
 fn two() -> Ruleset {
@@ -80,6 +81,13 @@ fn every_kind_of_service_has_its_words() {
     rules.open(door("127.0.0.1:80"), service(Choice::Network, &[v4]));
     let udp = Door { protocol: Protocol::Udp, ..door("[2001:db8::5]:53") };
     rules.open(udp, service(Choice::Turn, &[v6]));
+    let memory = Memory { family: Family::V6, clients_max: 500, seconds: Some(60) };
+    let name = memory.name("web");
+    rules.memories.insert(name, memory);
+    let range = |first: &str, last: &str| (first.parse().unwrap(), last.parse().unwrap());
+    let permitted = vec![range("2001:db8::", "2001:db8::ff"), range("fd00::1", "fd00::1")];
+    let (permitted, memory) = (Some(permitted), Some(name));
+    rules.open(door("[::]:81"), Service { permitted, memory, ..service(Choice::Turn, &[v6]) });
     let text = change(&TableName::of("web-1"), &rules.steps());
     assert_eq!(text, include_str!("kinds.nft"));
 }

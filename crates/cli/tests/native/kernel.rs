@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -349,4 +350,119 @@ fn what_the_kernel_cannot_do_is_named_and_this_process_serves() {
     let line = program.log.wait("the kernel cannot forward; this process serves");
     assert!(line.contains("CAP_NET_ADMIN is missing"), "{line}");
     assert_eq!(rig.ask("client", "192.0.2.254:8081").0, BACKENDS[0]);
+}
+
+#[test]
+fn denied_clients_are_left_to_this_process() {
+    let Some(rig) = Rig::new() else { return };
+    let [a, b] = [BACKENDS[0], BACKENDS[1]];
+    let words = format!("192.0.2.254:8080 {a} --engine kernel --deny 192.0.2.1 --reject {b}");
+    let program = rig.start(&words);
+    assert_eq!(rig.ask("balancer", "192.0.2.254:8080").0, a);
+    assert_eq!(rig.ask("client", "192.0.2.254:8080").0, b);
+    program.log.wait("session ended");
+    assert_eq!(program.log.with("session ended").len(), 1);
+}
+
+#[test]
+fn returning_clients_are_remembered() {
+    let Some(rig) = Rig::new() else { return };
+    let [a, b] = [BACKENDS[0], BACKENDS[1]];
+    let to = "192.0.2.254:8080";
+    let _program = rig.start(&format!("{to} {a} {b} --engine kernel --affinity 100"));
+    let (first, _) = rig.ask("client", to);
+    let (place, other) = if first == a { (0, b) } else { (1, a) };
+    assert_eq!(rig.spread(to, 4), [(first, 4)].into());
+    rig.ctl(&format!("disable main/0.{place}"));
+    until("the other one to serve", || rig.spread(to, 3) == [(other.to_owned(), 3)].into());
+    rig.ctl(&format!("enable main/0.{place}"));
+    until("both to be there", || rig.nft("list ruleset").contains("numgen inc mod 2 map"));
+    assert_eq!(rig.spread(to, 4), [(other.to_owned(), 4)].into());
+}
+
+#[test]
+fn sessions_and_bytes_are_counted_and_missing_rules_come_back() {
+    let Some(rig) = Rig::new() else { return };
+    let to = "192.0.2.254:8080";
+    let words = format!("{to} {} {} --engine kernel", BACKENDS[0], BACKENDS[1]);
+    let program = rig.start(&words);
+    let sum = |field: &str| {
+        let status = rig.place.status();
+        let backends = status["pools"][0]["tiers"][0]["backends"].as_array().unwrap().clone();
+        backends.iter().map(|it| it[field].as_u64().unwrap()).sum::<u64>()
+    };
+    rig.spread(to, 200);
+    until("all to be counted", || sum("attempts_total") == 200);
+    assert!(sum("sent_bytes_total") > 200 * 100 && sum("received_bytes_total") > 200 * 100);
+    rig.nft("flush ruleset");
+    assert_eq!(rig.spread(to, 10).len(), 2, "this process serves meanwhile");
+    until("the rules to come back", || rig.nft("list tables").contains("evenkeel_"));
+    let own = program.log.with("session ended").len();
+    rig.spread(to, 10);
+    until("these to be counted, too", || sum("attempts_total") == 220);
+    assert_eq!(program.log.with("session ended").len(), own);
+}
+
+/// Health, weights and the engine change all the time, and no client notices. `EVENKEEL_ROUNDS` says
+/// how often; by default 20 times.
+#[test]
+fn no_client_notices_changes() {
+    let Some(rig) = Rig::new() else { return };
+    let rounds = std::env::var("EVENKEEL_ROUNDS").map_or(20, |text| text.parse().unwrap());
+    let to = "192.0.2.254:8080";
+    let write = |engine: &str, weight: usize| {
+        let text = format!(
+            "[listeners.web]\nbind = '{to}'\npool = 'web'\n[listeners.other]\nbind = '192.0.2.254:8081'\n\
+             pool = 'other'\n[pools.other]\nengine = 'kernel'\nbackends = ['{0}']\n[pools.web]\n\
+             engine = '{engine}'\npolicy = 'weighted-turn'\nbackends = [\
+             {{ to = '{0}', weight = {weight} }}, {{ to = '{1}', weight = 2 }}]\n",
+            BACKENDS[0], BACKENDS[1]
+        );
+        std::fs::write(rig.place.file("proxy.toml"), text).unwrap();
+    };
+    write("kernel", 1);
+    let file = rig.place.file("proxy.toml");
+    let _program = rig.start(&format!("run {}", file.display()));
+    let interactive: Vec<_> = (0..100).map(|_| rig.connect("client", to)).collect();
+    interactive.iter().for_each(|client| drop(said(&client.0)));
+    let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    let client = rig.connect("client", to);
+                    drop(said(&client.0));
+                    echoes(&client);
+                    served.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        scope.spawn(|| {
+            let client = rig.connect("client", to);
+            drop(said(&client.0));
+            let sent: Vec<u8> = (0..1 << 16).map(|it: u32| (it % 251) as u8).collect();
+            let mut back = vec![0; sent.len()];
+            while !is_over.load(Relaxed) {
+                thread::scope(|both| {
+                    both.spawn(|| (&client.0).write_all(&sent).unwrap());
+                    (&client.0).read_exact(&mut back).unwrap();
+                });
+                assert!(back == sent, "wrong bytes");
+            }
+        });
+        for round in 0..rounds {
+            rig.ctl(&format!("disable web/0.{}", round % 2));
+            interactive.iter().for_each(echoes);
+            rig.ctl(&format!("enable web/0.{}", round % 2));
+            if round % 2 == 0 {
+                write(if round % 4 == 0 { "user" } else { "kernel" }, 1 + round % 3);
+                rig.ctl("reload");
+            }
+        }
+        is_over.store(true, Relaxed);
+    });
+    interactive.iter().for_each(echoes);
+    let served = served.load(Relaxed);
+    eprintln!("{rounds} rounds, {served} new sessions");
+    assert!(served > rounds);
 }

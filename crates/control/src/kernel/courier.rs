@@ -3,7 +3,7 @@
 //! It has the newest rule set that is wanted, and knows the one that the kernel has: it asks for the
 //! difference. What packets on their way may still need is removed a second later.
 
-use super::helper::{Answer, Request, receive, send};
+use super::helper::{Answer, Counters, Request, receive, send};
 use forwarding::{Edit, Ruleset};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub(super) struct Courier {
     orders: Sender<Order>,
     ended: Receiver<()>,
-    news: Arc<Mutex<Option<News>>>,
+    found: Arc<Mutex<Found>>,
 }
 
 /// What has become of the last change.
@@ -25,6 +25,13 @@ pub(crate) enum News {
     Installed { forwards: [bool; 2] },
     /// It was refused; why.
     Failed(String),
+}
+
+/// What is found out on the way, for as long as nobody takes it.
+#[derive(Default)]
+struct Found {
+    news: Option<News>,
+    counters: Option<Counters>,
 }
 
 enum Order {
@@ -37,6 +44,8 @@ enum Order {
 
 /// How long what is no longer needed stays.
 const RETIRE_AFTER: Duration = Duration::from_secs(1);
+/// How often to read the counters, and to see that the table is there.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait after a refusal before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -48,15 +57,15 @@ impl Courier {
     pub fn begin(helper: UnixStream, notify: Arc<Notify>) -> io::Result<Self> {
         let (orders, received) = channel();
         let (end, ended) = channel();
-        let news = Arc::default();
+        let found = Arc::default();
         let mut round =
-            Round { helper, orders: received, news: Arc::clone(&news), notify, present: None };
+            Round { helper, orders: received, found: Arc::clone(&found), notify, present: None };
         let run = move || {
             round.run();
             let _ = end.send(()); // nobody may be waiting
         };
         std::thread::Builder::new().name("kernel".to_owned()).spawn(run)?;
-        Ok(Self { orders, ended, news })
+        Ok(Self { orders, ended, found })
     }
 
     /// Has the kernel do this. What was wanted before may be skipped.
@@ -64,8 +73,10 @@ impl Courier {
         let _ = self.orders.send(Order::Want(rules)); // the helper may have ended
     }
 
-    pub fn take_news(&self) -> Option<News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What has become of the last change, and the counters, if any of it is new.
+    pub fn take_news(&self) -> (Option<News>, Option<Counters>) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        (found.news.take(), found.counters.take())
     }
 
     /// Removes all rules, and waits for that.
@@ -83,7 +94,7 @@ impl Courier {
 struct Round {
     helper: UnixStream,
     orders: Receiver<Order>,
-    news: Arc<Mutex<Option<News>>>,
+    found: Arc<Mutex<Found>>,
     notify: Arc<Notify>,
     /// What the kernel has, with what is to be removed; `None` if that is unknown.
     present: Option<Ruleset>,
@@ -91,54 +102,76 @@ struct Round {
 
 impl Round {
     fn run(&mut self) {
-        let mut wanted = None;
-        let mut again_at = None;
+        let mut wanted: Option<Ruleset> = None;
+        let (mut retire_at, mut retry_at) = (None, None);
+        let mut count_at = Instant::now() + COUNT_EVERY;
         loop {
-            match self.next_order(again_at) {
-                Ok(Some(Order::Want(rules))) => {
-                    wanted = Some(rules);
-                    // A refusal is not repeated for every change.
-                    if self.present.is_none() && again_at.is_some() {
-                        continue;
-                    }
-                }
+            let look_at = [retire_at, retry_at].into_iter().flatten().fold(count_at, Instant::min);
+            match self.next_order(look_at) {
+                Ok(Some(Order::Want(rules))) => wanted = Some(rules),
                 Ok(Some(Order::Clear)) => return drop(self.ask(&Request::Clear)),
-                Ok(None) => {
-                    if let (Some(present), Some(wanted)) = (&mut self.present, &wanted) {
-                        let step = present.diff(wanted);
-                        let retired = self.carry_out(step.retire);
-                        self.note(retired);
-                    }
-                }
                 Ok(Some(Order::Leave)) | Err(()) => return,
+                Ok(None) => {}
             }
             let Some(rules) = &wanted else { continue };
+            let now = Instant::now();
+            if retry_at.is_some_and(|at| now < at) {
+                continue; // a refusal is not repeated for every change
+            }
+            if count_at <= now {
+                self.count();
+                count_at = now + COUNT_EVERY;
+            }
+            if retire_at.is_some_and(|at| now >= at) {
+                self.retire(rules);
+            }
             let done = self.make(rules);
-            again_at = match (&done, &self.present) {
-                (Err(_), _) => Some(Instant::now() + RETRY_AFTER),
-                (Ok(_), Some(present)) if present != rules => Some(Instant::now() + RETIRE_AFTER),
-                (Ok(_), _) => None,
+            retry_at = done.is_err().then(|| Instant::now() + RETRY_AFTER);
+            retire_at = match &self.present {
+                Some(present) if present != rules => {
+                    retire_at.filter(|at| now < *at).or(Some(now + RETIRE_AFTER))
+                }
+                _ => None,
             };
             self.note(done);
         }
     }
 
     /// The newest order; `None` if it is time to look again.
-    fn next_order(&self, again_at: Option<Instant>) -> Result<Option<Order>, ()> {
-        let mut order = match again_at {
-            None => self.orders.recv().map_err(|_| ())?,
-            Some(at) => {
-                match self.orders.recv_timeout(at.saturating_duration_since(Instant::now())) {
-                    Ok(order) => order,
-                    Err(RecvTimeoutError::Timeout) => return Ok(None),
-                    Err(RecvTimeoutError::Disconnected) => return Err(()),
-                }
-            }
+    fn next_order(&self, look_at: Instant) -> Result<Option<Order>, ()> {
+        let mut order = match self.orders.recv_timeout(look_at - Instant::now()) {
+            Ok(order) => order,
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Err(()),
         };
         while let Ok(next) = self.orders.try_recv() {
             order = next;
         }
         Ok(Some(order))
+    }
+
+    /// Reads the counters. If that fails, the table is gone.
+    fn count(&mut self) {
+        if self.present.is_none() {
+            return;
+        }
+        match self.exchange(&Request::Count) {
+            Ok(Answer::Counted(counters)) => {
+                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.counters = Some(counters);
+                drop(found);
+                self.notify.notify_one();
+            }
+            _ => self.present = None,
+        }
+    }
+
+    /// Removes what is no longer needed.
+    fn retire(&mut self, rules: &Ruleset) {
+        if let Some(present) = &self.present {
+            let retired = self.carry_out(present.diff(rules).retire);
+            self.note(retired);
+        }
     }
 
     /// Has the kernel do what these rules say, without removing what they no longer need.
@@ -169,12 +202,17 @@ impl Round {
     }
 
     fn ask(&mut self, request: &Request) -> Result<[bool; 2], String> {
-        let answer = send(&mut self.helper, request).and_then(|()| receive(&mut self.helper));
-        match answer {
+        match self.exchange(request) {
             Ok(Answer::Done { forwards }) => Ok(forwards),
             Ok(Answer::Failed(why)) => Err(why),
+            Ok(Answer::Counted(_)) => Err("the helper is confused".to_owned()),
             Err(error) => Err(format!("the helper does not answer: {error}")),
         }
+    }
+
+    fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
+        send(&mut self.helper, request)?;
+        receive(&mut self.helper)
     }
 
     fn note(&self, done: Result<Option<[bool; 2]>, String>) {
@@ -183,7 +221,7 @@ impl Round {
             Ok(Some(forwards)) => News::Installed { forwards },
             Err(why) => News::Failed(why),
         };
-        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).news = Some(news);
         self.notify.notify_one();
     }
 }

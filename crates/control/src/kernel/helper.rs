@@ -3,6 +3,8 @@
 
 use forwarding::{Edit, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,8 +17,26 @@ pub(super) enum Request {
     Install(Vec<Edit>),
     /// Change the table.
     Change(Vec<Edit>),
+    /// Say what has been counted in the table.
+    Count,
     /// Remove the table.
     Clear,
+}
+
+/// What has been counted for a mark since the table was made.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Counted {
+    pub sessions: u64,
+    /// Bytes of packets, from clients and to them.
+    pub bytes: [u64; 2],
+}
+
+/// The counters, and how full the kernel's table of connections is.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub marks: Vec<(u32, Counted)>,
+    pub connections: u64,
+    pub connections_max: u64,
 }
 
 /// What it answers.
@@ -27,6 +47,8 @@ pub(super) enum Answer {
         /// Whether the kernel forwards packets of IPv4 and IPv6 to other machines.
         forwards: [bool; 2],
     },
+    /// It was counted.
+    Counted(Counters),
     /// Nothing has changed; why.
     Failed(String),
 }
@@ -34,15 +56,15 @@ pub(super) enum Answer {
 /// Carries out requests until there are no more.
 pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
     while let Ok(request) = receive(&mut stream) {
-        let text = match request {
-            Request::Install(edits) => install(table, &edits),
-            Request::Change(edits) => change(table, &edits),
-            Request::Clear => clear(table),
+        let done =
+            |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
+        let answer = match request {
+            Request::Install(edits) => done(&install(table, &edits)),
+            Request::Change(edits) => done(&change(table, &edits)),
+            Request::Clear => done(&clear(table)),
+            Request::Count => count(nft, table).map(Answer::Counted),
         };
-        let answer = match run(nft, &text) {
-            Ok(()) => Answer::Done { forwards: FORWARDING.map(is_on) },
-            Err(error) => Answer::Failed(error.to_string()),
-        };
+        let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
         if send(&mut stream, &answer).is_err() {
             return;
         }
@@ -54,6 +76,55 @@ const FORWARDING: [&str; 2] =
 
 fn is_on(path: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+}
+
+/// Reads the counters of the table.
+fn count(nft: &Path, table: &TableName) -> io::Result<Counters> {
+    let mut marks: BTreeMap<u32, Counted> = BTreeMap::new();
+    for set in ["begun", "passed"] {
+        for element in list(nft, table, set)? {
+            let (value, counter) = (&element["elem"]["val"], &element["elem"]["counter"]);
+            let number = |value: &Value| value.as_u64().unwrap_or(0);
+            let (mark, direction) = match value["concat"].as_array().map(Vec::as_slice) {
+                Some([mark, direction]) => (number(mark), direction.as_str()),
+                _ => (number(value), None),
+            };
+            let counted = marks.entry(mark as u32).or_default();
+            match direction {
+                None => counted.sessions = number(&counter["packets"]),
+                Some("original") => counted.bytes[0] = number(&counter["bytes"]),
+                Some(_) => counted.bytes[1] = number(&counter["bytes"]),
+            }
+        }
+    }
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    };
+    let (connections, connections_max) = (read("count"), read("max"));
+    Ok(Counters { marks: marks.into_iter().collect(), connections, connections_max })
+}
+
+/// The elements of a set. Several cannot be listed at once: nft 1.0.6 does not find them then.
+fn list(nft: &Path, table: &TableName, set: &str) -> io::Result<Vec<Value>> {
+    let output = Command::new(nft)
+        .args(["-j", "list", "set", "inet", &table.to_string(), set])
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        return Err(refusal(&output.stderr));
+    }
+    let all: Value = serde_json::from_slice(&output.stdout)?;
+    let parts = all["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let elements = parts.iter().find_map(|part| part["set"]["elem"].as_array());
+    Ok(elements.cloned().unwrap_or_default())
+}
+
+fn refusal(complaint: &[u8]) -> io::Error {
+    let complaint = String::from_utf8_lossy(complaint);
+    let first = complaint.lines().next().unwrap_or("no reason given");
+    io::Error::other(format!("nft: {first}"))
 }
 
 /// Has nft(8) read this text. All of it is done, or nothing.
@@ -71,9 +142,7 @@ fn run(nft: &Path, text: &str) -> io::Result<()> {
     if output.status.success() {
         return written;
     }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let first = complaint.lines().next().unwrap_or("no reason given");
-    Err(io::Error::other(format!("nft: {first}")))
+    Err(refusal(&output.stderr))
 }
 
 /// Sends one message.

@@ -1,12 +1,17 @@
 //! What the kernel is to do in the present state of an instance.
 
 use crate::instance::Instance;
-use balancing::{AdminState, Backend, HealthLimits, Pool, Slots, Stance, Tier};
+use balancing::{
+    AccessList, AdminState, Backend, BackendState, HealthLimits, Pool, Slots, Stance, Tier,
+};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host};
-use forwarding::{Choice, Door, Family, Mark, Protocol, Ruleset, Sender, Service, Target};
-use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use forwarding::{
+    Choice, Door, Family, Mark, Memory, Name, Protocol, Ruleset, Sender, Service, Target,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use terms::{Address, Instant, Source};
 
 /// The marks that backends have, for as long as this process lives.
@@ -21,6 +26,17 @@ pub(super) struct Plan {
     pub rules: Ruleset,
     /// Each listener whose pool wants the kernel, and why it cannot have it.
     pub listeners: Vec<(String, Option<String>)>,
+    /// Whose sessions each mark counts for.
+    pub owners: HashMap<Mark, Arc<BackendState>>,
+}
+
+/// What the kernel can do at present.
+#[derive(Clone, Copy)]
+pub(super) struct Means {
+    /// Whether it forwards packets of IPv4 and IPv6 to other machines.
+    pub forwards: [bool; 2],
+    /// Whether the table of connections is nearly full.
+    pub is_crowded: bool,
 }
 
 impl Marks {
@@ -37,10 +53,10 @@ impl Marks {
         mark
     }
 
-    /// What the kernel is to do. `forwards` says for IPv4 and IPv6 whether it forwards packets to
-    /// other machines.
-    pub fn plan(&mut self, instance: &Instance, forwards: [bool; 2]) -> Plan {
-        let mut plan = Plan { rules: Ruleset::default(), listeners: Vec::new() };
+    /// What the kernel is to do.
+    pub fn plan(&mut self, instance: &Instance, means: Means) -> Plan {
+        let (rules, owners) = (Ruleset::default(), HashMap::new());
+        let mut plan = Plan { rules, listeners: Vec::new(), owners };
         if instance.is_shutting_down() || instance.is_leaving {
             return plan;
         }
@@ -52,7 +68,7 @@ impl Marks {
             }
             let needs = needs_user(listener, config);
             let why = match needs.is_empty() {
-                true => self.serve(&mut plan.rules, listener, config, pool, forwards).err(),
+                true => self.serve(&mut plan, listener, (config, pool), means).err(),
                 false => Some(format!("the kernel cannot do this: {}", needs.join(", "))),
             };
             plan.listeners.push((listener.bound_to(), why));
@@ -63,15 +79,25 @@ impl Marks {
     /// Opens the doors of a listener.
     fn serve(
         &mut self,
-        rules: &mut Ruleset,
+        plan: &mut Plan,
         listener: &config::Listener,
-        config: &config::Pool,
-        pool: &Pool,
-        forwards: [bool; 2],
+        (config, pool): (&config::Pool, &Pool),
+        means: Means,
     ) -> Result<(), String> {
+        let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
+        // Also those that get no sessions now: they may have some.
+        for (door, tier) in
+            doors.iter().flat_map(|door| pool.tiers.iter().map(move |it| (door, it)))
+        {
+            for backend in tier.backends.iter() {
+                self.know(plan, door, listener.source, &config.name, backend);
+            }
+        }
+        if means.is_crowded {
+            return Err("the kernel's table of connections is nearly full".to_owned());
+        }
         let now = sys::clock::now();
         let (tier, ignores_health) = tier_in_use(pool, now).ok_or("no backend is available")?;
-        let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
         if doors.is_empty() {
             return Err("it listens on a name".to_owned());
         }
@@ -80,12 +106,22 @@ impl Marks {
         for door in doors {
             let usable =
                 |place: usize| is_usable(&tier.backends[place], &pool.health, ignores_health, now);
-            match fit(&door, tier, usable, forwards) {
-                Ok(addresses) => {
+            match fit(&door, tier, usable, means.forwards) {
+                Ok(()) => {
                     let slots = tier.slots(usable).ok_or("no backend has a weight")?;
-                    let service =
-                        self.service(rules, &door, listener.source, config, (slots, addresses));
-                    rules.open(door, service);
+                    let places = slots.places().iter();
+                    let marks = places.filter_map(|place| {
+                        let address = address(&tier.backends[*place as usize], door.family)?;
+                        Some(self.mark(&config.name, address))
+                    });
+                    let service = Service {
+                        family: door.family,
+                        choice: choice(&slots),
+                        slots: marks.collect(),
+                        permitted: permitted(&config.access, door.family),
+                        memory: memory(&mut plan.rules, config, door.family),
+                    };
+                    plan.rules.open(door, service);
                     are_any_open = true;
                 }
                 Err(error) => why = Some(error),
@@ -95,39 +131,47 @@ impl Marks {
         why.filter(|_| !are_any_open).map_or(Ok(()), Err)
     }
 
-    /// The service that chooses among these slots. `addresses` are those of all backends.
-    fn service(
+    /// Has the sessions of a backend counted.
+    fn know(
         &mut self,
-        rules: &mut Ruleset,
+        plan: &mut Plan,
         door: &Door,
         source: Source,
-        config: &config::Pool,
-        (slots, addresses): (Slots, Vec<Option<SocketAddr>>),
-    ) -> Service {
+        pool: &str,
+        backend: &Backend,
+    ) {
+        let Some(address) = address(backend, door.family) else { return };
         let sender = match source {
-            Source::System => Sender::Machine,
             Source::Fixed(source) if Family::of(source) == door.family => Sender::Address(source),
-            Source::Fixed(_) => Sender::Machine,
+            Source::System | Source::Fixed(_) => Sender::Machine,
             Source::Client => Sender::Client,
         };
-        let marks: Vec<_> = addresses
-            .iter()
-            .map(|address| {
-                let address = (*address)?;
-                let mark = self.mark(&config.name, address);
-                rules.targets.insert(mark, Target { address, sender });
-                Some(mark)
-            })
-            .collect();
-        let choice = match slots {
-            Slots::Turns(_) => Choice::Turn,
-            Slots::Random(_) => Choice::Random,
-            Slots::Networks(_) => Choice::Network,
-        };
-        // Those that are in a slot are usable, so they have an address.
-        let slots = slots.places().iter().filter_map(|place| marks[*place as usize]).collect();
-        Service { family: door.family, choice, slots }
+        let mark = self.mark(pool, address);
+        plan.rules.targets.insert(mark, Target { address, sender });
+        plan.owners.insert(mark, Arc::clone(&backend.state));
     }
+}
+
+fn choice(slots: &Slots) -> Choice {
+    match slots {
+        Slots::Turns(_) => Choice::Turn,
+        Slots::Random(_) => Choice::Random,
+        Slots::Networks(_) => Choice::Network,
+    }
+}
+
+fn permitted(access: &AccessList, family: Family) -> Option<Vec<(IpAddr, IpAddr)>> {
+    access.permitted(family == Family::V6).filter(|_| !access.entries().is_empty())
+}
+
+/// What is remembered about the clients of a pool, if anything is.
+fn memory(rules: &mut Ruleset, config: &config::Pool, family: Family) -> Option<Name> {
+    let config::Affinity { clients_max, time_limit, sticky: _ } = config.affinity?;
+    let seconds = time_limit.map(|limit| limit.as_secs().max(1));
+    let memory = Memory { family, clients_max, seconds };
+    let name = memory.name(&config.name);
+    rules.memories.insert(name, memory);
+    Some(name)
 }
 
 /// The first tier with an available backend, and whether health counts in it.
@@ -149,41 +193,30 @@ fn is_usable(backend: &Backend, limits: &HealthLimits, ignores_health: bool, now
         && (ignores_health || !state.health().is_left_out(limits, now))
 }
 
-/// The addresses of all backends of the tier for clients of a door, as far as they have one.
+/// Whether the kernel can send clients of a door to all usable backends of a tier.
 ///
 /// # Errors
-/// If a usable one has none that the kernel can forward to.
+/// Why not.
 fn fit(
     door: &Door,
     tier: &Tier,
     usable: impl Fn(usize) -> bool,
     forwards: [bool; 2],
-) -> Result<Vec<Option<SocketAddr>>, String> {
+) -> Result<(), String> {
     let is_loopback = door.address.is_some_and(|address| address.is_loopback());
-    let forwards = forwards[usize::from(door.family == Family::V6)];
-    let fit = |(place, backend): (usize, &std::sync::Arc<Backend>)| {
+    for (_, backend) in tier.backends.iter().enumerate().filter(|(place, _)| usable(*place)) {
         let Some(address) = address(backend, door.family) else {
-            return match usable(place) {
-                true => Err(format!("{} has no address of the clients' protocol", backend.name)),
-                false => Ok(None),
-            };
+            return Err(format!("{} has no address of the clients' protocol", backend.name));
         };
         if is_loopback != address.ip().is_loopback() {
-            return match usable(place) {
-                true => Err(format!("packets cannot be sent on from here to {}", backend.name)),
-                false => Ok(None),
-            };
+            return Err(format!("packets cannot be sent on from here to {}", backend.name));
         }
-        if !is_loopback && !forwards {
-            let setting = match door.family {
-                Family::V4 => "net.ipv4.ip_forward",
-                Family::V6 => "net.ipv6.conf.all.forwarding",
-            };
-            return Err(format!("{setting} is 0"));
-        }
-        Ok(Some(address))
-    };
-    tier.backends.iter().enumerate().map(fit).collect()
+    }
+    match (is_loopback, forwards, door.family) {
+        (false, [false, _], Family::V4) => Err("net.ipv4.ip_forward is 0".to_owned()),
+        (false, [_, false], Family::V6) => Err("net.ipv6.conf.all.forwarding is 0".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// The address of a backend that answered last, if it is of this protocol, or else its first one.
