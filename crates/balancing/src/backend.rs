@@ -5,6 +5,7 @@ use crate::health::{Health, HealthLimits, Outcome};
 use crate::histogram::{Distribution, Histogram, LATENCIES, bump};
 use crate::latency::Latency;
 use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::warmth::Warmth;
 use crate::{AccessList, AdminState};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -104,6 +105,7 @@ pub struct BackendState {
     /// The address that answered last.
     preferred: AtomicU32,
     latency: Latency,
+    warmth: Warmth,
     tallies: Box<[Tally]>,
     /// What an earlier process has counted, if there was one.
     inherited: OnceLock<Box<Tally>>,
@@ -247,6 +249,7 @@ impl BackendState {
             last_failure: AtomicU64::new(0),
             preferred: AtomicU32::new(0),
             latency: Latency::new(),
+            warmth: Warmth::new(),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
             inherited: OnceLock::new(),
         }
@@ -262,6 +265,7 @@ impl BackendState {
             last_failure: AtomicU64::new(other.last_failure.load(Relaxed)),
             preferred: AtomicU32::new(other.preferred.load(Relaxed)),
             latency: Latency::copy(&other.latency),
+            warmth: Warmth::copy(&other.warmth),
             tallies: Box::default(),
             inherited: OnceLock::new(),
         }
@@ -351,8 +355,23 @@ impl BackendState {
         }
     }
 
-    /// Folds in a verdict of the probes; returns whether it changes anything.
+    /// It has just become available, and gets its share step by step where the pool wants that.
+    pub fn warm_up(&self, now: Instant) {
+        self.warmth.begin(now);
+    }
+
+    pub(crate) fn warmth(&self) -> &Warmth {
+        &self.warmth
+    }
+
+    /// Folds in a verdict of the probes; returns whether it changes anything. One that was down is
+    /// warming up from now on, and one that is new, since only now it gets sessions.
     pub fn judge(&self, is_up: bool, now: Instant) -> bool {
+        match self.health() {
+            Health::Down { .. } if is_up => self.warmth.begin(now),
+            Health::Unknown if is_up => self.warmth.begin_again(now),
+            _ => {}
+        }
         let next = |word: u64| {
             let health = Health::unpack(word & HEALTH_MASK).judge(is_up, now).pack();
             (health != word & HEALTH_MASK).then_some(word & !HEALTH_MASK | health)
@@ -525,7 +544,10 @@ impl BackendState {
             (Health::Healthy { .. } | Health::Unknown, Health::Quarantined { .. }) => {
                 Some(BackendChange::Quarantined)
             }
-            (Health::Quarantined { .. }, Health::Healthy { .. }) => Some(BackendChange::Recovered),
+            (Health::Quarantined { .. }, Health::Healthy { .. }) => {
+                self.warmth.begin(now);
+                Some(BackendChange::Recovered)
+            }
             _ => None,
         }
     }

@@ -35,6 +35,7 @@ mod routes;
 mod slots;
 mod sync;
 mod tier;
+mod warmth;
 
 pub use access::{AccessEntry, AccessList, Because, Decision, Subject, Verdict};
 pub use admission::{

@@ -94,6 +94,28 @@ impl Policy {
         }
     }
 
+    /// Whether the number of sessions decides.
+    pub(crate) fn minds_load(self) -> bool {
+        match self {
+            Self::LeastSessions | Self::LeastWeighted | Self::Two | Self::Fastest => true,
+            Self::RoundRobin | Self::Hash | Self::Random | Self::Rotation => false,
+            Self::AddressHash | Self::AddressPortHash | Self::Weighted | Self::Priority => false,
+            Self::WeightedTurn | Self::Maglev | Self::Rendezvous => false,
+        }
+    }
+
+    /// Whether the same clients are to have the same backends.
+    pub(crate) fn is_hash(self) -> bool {
+        matches!(
+            self,
+            Self::Hash
+                | Self::AddressHash
+                | Self::AddressPortHash
+                | Self::Maglev
+                | Self::Rendezvous
+        )
+    }
+
     /// Whether backends of this policy may be limited to their share of the sessions
     /// ([`crate::Tier::load_bound`]).
     #[must_use]

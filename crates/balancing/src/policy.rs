@@ -25,6 +25,7 @@ use crate::health::{Health, HealthLimits};
 use crate::tier::Stance;
 use crate::tier::Tier;
 use crate::{AdminState, FailoverScope, Policy};
+use std::cell::Cell;
 use terms::Instant;
 
 /// What a policy can see.
@@ -41,6 +42,10 @@ pub(crate) struct View<'a> {
     /// Whether backends are taken whatever their health: see [`Stance::FailOpen`].
     pub ignores_health: bool,
     pub now: Instant,
+    /// Whether backends that are warming up are passed over now and then.
+    pub spares: bool,
+    /// Whether one was.
+    pub has_spared: Cell<bool>,
 }
 
 /// The place in a tier that was taken.
@@ -53,7 +58,16 @@ pub(crate) struct Choice {
 const DRAWS_MAX: u64 = 32;
 
 impl View<'_> {
-    pub fn choose(&self) -> Option<Choice> {
+    pub fn choose(&mut self) -> Option<Choice> {
+        let choice = self.choose_once();
+        if choice.is_none() && self.has_spared.get() {
+            self.spares = false; // there are no others
+            return self.choose_once();
+        }
+        choice
+    }
+
+    fn choose_once(&self) -> Option<Choice> {
         if self.tier.backends.is_empty() {
             return None;
         }
@@ -96,7 +110,7 @@ impl View<'_> {
 
     /// Likewise, if the backend has fewer than `most` sessions.
     fn take_below(&self, index: usize, most: u32) -> Option<Choice> {
-        if !self.is_offered(index) || !self.is_permitted(index) {
+        if !self.is_offered(index) || !self.is_permitted(index) || self.is_spared(index) {
             return None;
         }
         let backend = &self.tier.backends[index];
@@ -110,6 +124,7 @@ impl View<'_> {
             && self.tier.backends[index].state.is_usable(self.is_remembered(index))
             && self.is_offered(index)
             && self.is_permitted(index)
+            && !self.is_spared(index)
     }
 
     /// Takes the place with the smallest score, the first one from the turn on among equals. Places
@@ -141,10 +156,36 @@ impl View<'_> {
         if self.tier.policy.minds_weight() { self.tier.backends[index].weight } else { 1 }
     }
 
+    /// The part of its share that a backend gets at present.
+    fn part(&self, index: usize) -> f64 {
+        let part = |length| self.tier.backends[index].state.warmth().part(length, self.now);
+        self.tier.warm_up.map_or(1.0, part)
+    }
+
+    /// Whether a backend that is warming up is passed over this time. Where clients belong to
+    /// backends, this depends on the client, so that each returns once.
+    fn is_spared(&self, index: usize) -> bool {
+        if !self.spares {
+            return false;
+        }
+        let part = self.part(index);
+        if part >= 1.0 {
+            return false;
+        }
+        let key = match self.tier.policy.is_hash() {
+            true => self.attempt.client_hash().into(),
+            false => self.attempt.seed,
+        };
+        let draw = mix(key ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let is_spared = (draw >> 11) as f64 / (1u64 << 53) as f64 >= part;
+        self.has_spared.set(self.has_spared.get() || is_spared);
+        is_spared
+    }
+
     /// Sessions, one more included, for the backend's weight.
     fn load(&self, index: usize) -> f64 {
         let sessions = self.tier.backends[index].state.sessions();
-        f64::from(sessions.saturating_add(1)) / f64::from(self.weight(index))
+        f64::from(sessions.saturating_add(1)) / (f64::from(self.weight(index)) * self.part(index))
     }
 
     /// How many sessions the backend may have, if those that can take them have this weight together.

@@ -7,6 +7,7 @@ use crate::percent::Percent;
 use crate::policy::{Choice, View};
 use crate::tier::{Stance, Tier};
 use crate::{AccessList, AdminState, Affinity, FailoverScope};
+use std::cell::Cell;
 use std::sync::Arc;
 use terms::{BackendId, Instant, SendProxy};
 
@@ -200,7 +201,7 @@ impl Pool {
             let first_ordinal = self.first_ordinal(usize::from(attempt.tier));
             let remembered = attempt.remembered.filter(|_| attempt.tier == 0);
             let stance = self.stance(tier);
-            let view = View {
+            let mut view = View {
                 tier,
                 attempt,
                 first_ordinal,
@@ -209,6 +210,8 @@ impl Pool {
                 limits: &self.health,
                 ignores_health: stance == Stance::FailOpen,
                 now,
+                has_spared: Cell::new(false),
+                spares: tier.warm_up.is_some() && !tier.policy.minds_load(),
             };
             let chosen = if stance == Stance::Refuse { None } else { view.choose() };
             if let Some(Choice { index, lease }) = chosen {

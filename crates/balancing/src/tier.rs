@@ -10,6 +10,7 @@ use crate::model::{FailoverScope, Policy};
 use crate::plan::{Plan, Planned};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 use std::sync::Arc;
+use std::time::Duration;
 use terms::Instant;
 
 /// Backends that are tried together before the next tier is considered.
@@ -25,6 +26,8 @@ pub struct Tier {
     pub cursor: Arc<Cursor>,
     /// How much more than its share of the sessions a backend may have, if the policy is a hash.
     pub load_bound: Option<LoadBound>,
+    /// How long it takes until a backend that has become available gets its whole share.
+    pub warm_up: Option<Duration>,
     /// What the policy computes beforehand.
     pub plan: Plan,
 }

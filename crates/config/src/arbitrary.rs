@@ -250,6 +250,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 load_bound: quarantine
                     .and_then(|it| LoadBound::from_hundredths(it.subsec_millis())),
                 quarantine: quarantine.unwrap_or_default(),
+                warm_up: quarantine.filter(|it| flags[1] && !it.is_zero()),
                 age_max: quarantine.filter(|it| flags[0] && !it.is_zero()),
                 auto_disable: flags[0],
                 checks,

@@ -299,7 +299,7 @@ settings! {
 settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
-        name: _, tiers: _, load_bound: _, quarantine: _, age_max: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
+        name: _, tiers: _, load_bound: _, quarantine: _, warm_up: _, age_max: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
         last_resort: _, essential: _, engine: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
@@ -307,6 +307,8 @@ settings! {
     LoadBound(Option<LoadBound>) is load_bound, "load-bound";
     /// [`Pool::quarantine`]
     Quarantine(Duration) is quarantine, "quarantine";
+    /// [`Pool::warm_up`]
+    WarmUp(Option<Duration>) is warm_up, "warm-up";
     /// [`Pool::age_max`]
     AgeMax(Option<Duration>) is age_max, "max-age";
     /// [`Pool::auto_disable`]

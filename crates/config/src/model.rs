@@ -201,6 +201,9 @@ pub struct Pool {
     /// How long a failed backend is skipped, unless all have failed. Default 10 s; zero disables
     /// this.
     pub quarantine: Duration,
+    /// How long it takes until a backend that has become available gets its whole share of the
+    /// sessions. Default: no time.
+    pub warm_up: Option<Duration>,
     /// The age at which sessions end. Each ends at a random moment of its last tenth, so that those
     /// that began together do not end together. Default: none.
     pub age_max: Option<Duration>,

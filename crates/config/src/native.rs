@@ -139,6 +139,9 @@ pub struct NativeArgs {
     #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
     #[arg(conflicts_with = "fail_open_below")]
     pub refuse_below: Option<Percent>,
+    /// Give backends that become available their share step by step [default: at once]
+    #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = HEALTH)]
+    pub warm_up: Option<Span>,
     /// End sessions at this age, or up to 10% earlier
     #[arg(long, value_name = "TIME", default_value = "never", help_heading = HEALTH)]
     pub max_age: Patience,

@@ -117,6 +117,7 @@ POOL = {
     "on-down": ["keep", "end-sessions"],
     "on-up": ["keep", "return"],
     "max-age": NEVER,
+    "warm-up": TIMES,
     "eject": ["1%", "50%", "100%"],
     "fail-open-below": ["30%"],
     "refuse-below": ["30%"],
@@ -165,7 +166,7 @@ FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "d
 CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "pre-stop", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
-             "affinity-time", "probe-interval", "probe-timeout", "max-age"]
+             "affinity-time", "probe-interval", "probe-timeout", "max-age", "warm-up"]
 NUMBERS = {
     "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),
     "responses": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),

@@ -233,7 +233,8 @@ impl Instance {
     /// How long it takes until sessions have returned from later tiers, if they do in this pool.
     pub(crate) fn returns_within(&self, pool: &str) -> Option<Duration> {
         let pool = self.config.pool(pool)?;
-        (pool.checks.on_up == OnUp::Return).then_some(RETURN_TIME)
+        let time = pool.warm_up.unwrap_or_default().max(RETURN_TIME);
+        (pool.checks.on_up == OnUp::Return).then_some(time)
     }
 
     /// Has the workers end sessions, one after the other. Each answers with the number.

@@ -3,7 +3,7 @@
 use crate::certificates::Certificates;
 use crate::first_names::FirstNames;
 use crate::found::Found;
-use balancing::{Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
+use balancing::{AdminState, Affinity, Backend, BackendState, HealthLimits, Pool, Tier};
 use config::Config;
 use dataplane::{Countries, Observe, Settings, Termination};
 use std::collections::{HashMap, HashSet};
@@ -73,6 +73,7 @@ fn build(
             policy: tier.policy,
             failover: config.failover_of(tier.policy),
             load_bound: config.load_bound,
+            warm_up: config.warm_up,
             backends: tier.backends.iter().map(&mut backend).collect(),
             ..Tier::default()
         };
@@ -177,7 +178,9 @@ impl<'a> Before<'a> {
         let (encryption, age_max) = (self.certificates.encryption(pool, wanted), pool.age_max);
         let Some((was, running)) = wanted.id.and_then(|id| self.backends.get(&id)) else {
             let addresses = self.found.addresses(&wanted.endpoint);
-            return Arc::new(begin_backend(wanted, age_max, encryption, addresses, self.workers));
+            let new = begin_backend(wanted, age_max, encryption, addresses, self.workers);
+            new.state.warm_up(sys::clock::now());
+            return Arc::new(new);
         };
         let is_same = running.encryption == encryption && running.age_max == age_max;
         if *was == wanted && is_same {
@@ -190,6 +193,9 @@ impl<'a> Before<'a> {
         }
         if was.admin != wanted.admin {
             state.set_admin(wanted.admin);
+            if wanted.admin == AdminState::Enabled {
+                state.warm_up(sys::clock::now());
+            }
         }
         let addresses = if was.endpoint == wanted.endpoint {
             running.addresses.clone()

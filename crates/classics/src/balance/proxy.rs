@@ -90,6 +90,7 @@ impl BalanceProxy {
             tiers: tiers.collect::<Result<_, _>>()?,
             load_bound: None,
             quarantine: Duration::ZERO,
+            warm_up: None,
             age_max: None,
             auto_disable: args.auto_disable,
             checks: Checks::default(),

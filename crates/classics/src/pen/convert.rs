@@ -96,6 +96,7 @@ impl PenSettings {
             tiers,
             load_bound: None,
             quarantine: seconds(self.blacklist),
+            warm_up: None,
             age_max: None,
             auto_disable: false,
             checks: Checks::default(),

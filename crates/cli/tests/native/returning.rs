@@ -89,3 +89,20 @@ fn a_session_ends_at_its_greatest_age_when_it_is_silent() {
     let duration = line.split("duration=").nth(1).unwrap();
     assert!(duration.starts_with("1.") && duration.contains('s'), "{line}");
 }
+
+#[test]
+fn a_backend_that_is_enabled_again_gets_its_share_step_by_step() {
+    let (place, port) = (Place::new(), port());
+    let [one, two] = ["a", "b"].map(Backend::named);
+    let ports = [one.port(), two.port()];
+    let words = format!("{port} 127.0.0.1:{} 127.0.0.1:{} --warm-up 1h", ports[0], ports[1]);
+    let _evenkeel = place.native(&words);
+    let of_a = || (0..60).filter(|_| Client::connect(&port).line() == "a").count();
+    assert_eq!(of_a(), 30, "at the start all get their shares");
+    place.ctl("disable 0.0").check(0);
+    place.ctl("enable 0.0").check(0);
+    let warming = of_a();
+    assert!(warming < 22, "{warming} of 60");
+    place.ctl("disable 0.1").check(0);
+    assert_eq!(of_a(), 60, "it is the only one");
+}

@@ -29,6 +29,7 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
         tiers,
         load_bound: LoadBound::from_hundredths(100 + u32::from(seed)),
         quarantine: Duration::from_secs(seed.into()),
+        warm_up: Some(Duration::from_secs(seed.into())),
         age_max: Some(Duration::from_secs(seed.into())),
         auto_disable: bit(4),
         checks: Checks { fall: bit(3).then_some(2), ..Checks::default() },

@@ -242,6 +242,7 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("refuse-below", Pool, Shape::Share, "\"30%\"")),
     shared(option("fall", Pool, STREAK, "2")),
     shared(option("rise", Pool, STREAK, "1")),
+    shared(option("warm-up", Pool, SOME_TIME, "\"30s\"")),
     shared(option("max-age", Pool, TIME_OR_NEVER, "\"12h\"")),
     shared(option("affinity", Pool, POSITIVE, "100000")),
     shared(option("affinity-time", Pool, TIME_OR_NEVER, "\"1h\"")),

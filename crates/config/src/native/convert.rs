@@ -100,6 +100,7 @@ impl NativeArgs {
             tiers: self.tiers(port, services)?,
             load_bound: self.load_bound,
             quarantine: self.quarantine.0,
+            warm_up: self.warm_up.map(|time| time.0),
             age_max: self.max_age.0,
             auto_disable: self.auto_disable,
             checks: self.checks(),

@@ -73,6 +73,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         quarantine,
         auto_disable,
         checks: Checks { probe, rise, fall, on_down, on_up, eject, thin },
+        warm_up,
         age_max,
         failover,
         hash_failover,
@@ -118,6 +119,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     to.option("refuse-below", refuse, None, share);
     to.number("fall", *fall);
     to.number("rise", *rise);
+    to.option("warm-up", *warm_up, None, |time| span(time.unwrap_or_default()));
     to.option("max-age", *age_max, None, |age| Patience(age).to_string());
     if let Some(Affinity { clients_max, time_limit, sticky }) = affinity {
         to.number("affinity", Some(*clients_max));
