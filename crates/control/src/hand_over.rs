@@ -9,6 +9,8 @@ mod describe;
 pub(crate) mod error;
 mod frame;
 mod handing;
+#[cfg(test)]
+mod mutations;
 pub(crate) mod offer;
 pub(crate) mod protocol;
 pub(crate) mod record;
