@@ -275,6 +275,8 @@ pub(crate) fn session_rows(
         client: EndOf(it.client).to_string(),
         peer: (it.peer != it.client).then(|| EndOf(it.peer).to_string()),
         server_name: it.server_name.map(Into::into),
+        tls: it.tls.map(Into::into),
+        alpn: it.protocol.map(|it| String::from_utf8_lossy(&it).into_owned()),
         backend: it.backend.map(|backend| backend.name.clone()),
         backend_address: it.backend_address.map(|it| plain(it).to_string()),
         source: it.source.map(|it| plain(it).to_string()),

@@ -232,8 +232,12 @@ pub struct SessionInfo {
     /// The address at the other end of the client's connection: the client's, unless a proxy
     /// announced the client. `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// The name of the server that a TLS client asked for, if the listener has routes.
+    /// The name of the server that a TLS client asked for, if the listener has routes or ends TLS.
     pub server_name: Option<Box<str>>,
+    /// The version of the client's TLS, if that ends here.
+    pub tls: Option<&'static str>,
+    /// The protocol that was agreed upon with the client (ALPN).
+    pub protocol: Option<Box<[u8]>>,
     /// The backend that serves it, or is being connected to.
     pub backend: Option<Arc<Backend>>,
     /// The backend's address that it is connected to; `None` while it connects to none, and for a

@@ -592,6 +592,7 @@ impl Session {
         let upstream = self.upstream();
         let backend_address = upstream.and_then(|it| net::peer_address(it.socket.as_fd()));
         let source = upstream.and_then(|it| net::local_address(it.socket.as_fd()));
+        let tls = self.tls(Side::Downstream).map(|it| &it.channel);
         SessionInfo {
             session: self.number,
             worker,
@@ -599,6 +600,8 @@ impl Session {
             client: self.client(),
             peer: self.peer(),
             server_name: self.server_name().map(Into::into),
+            tls: tls.and_then(|it| Some(it.agreed()?.0)),
+            protocol: tls.and_then(|it| it.protocol().map(Into::into)),
             backend: self.lease().map(|lease| Arc::clone(lease.backend())),
             backend_address,
             source: backend_address.and(source),

@@ -425,8 +425,15 @@ pub struct SessionRow {
     pub client: String,
     /// The address of the proxy that announced the client; `None` if the client connected itself.
     pub peer: Option<String>,
-    /// The name of the server that a TLS client has asked for, if the listener has routes.
+    /// The name of the server that a TLS client has asked for, if the listener has routes or ends
+    /// TLS.
     pub server_name: Option<String>,
+    /// The version of the client's TLS, if that ends here.
+    #[serde(default)]
+    pub tls: Option<String>,
+    /// The protocol that was agreed upon with the client (ALPN).
+    #[serde(default)]
+    pub alpn: Option<String>,
     /// The backend that serves it, or that is being connected to.
     pub backend: Option<String>,
     /// The backend's address and port that it is connected to; none before that, and for a Unix

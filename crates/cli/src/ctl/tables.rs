@@ -291,7 +291,7 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
     ]
 }
 
-const WIDE_SESSIONS: [&str; 17] = [
+const WIDE_SESSIONS: [&str; 20] = [
     "SESSION",
     "LISTENER",
     "CLIENT",
@@ -309,6 +309,9 @@ const WIDE_SESSIONS: [&str; 17] = [
     "RETRANS",
     "BACKEND-RTT",
     "BACKEND-RETRANS",
+    "SNI",
+    "TLS",
+    "ALPN",
 ];
 
 fn wide_session(session: &SessionRow) -> Vec<String> {
@@ -330,6 +333,9 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         session.retransmits.map_or("-".to_owned(), |it| it.to_string()),
         millis(session.backend_rtt_seconds),
         session.backend_retransmits.map_or("-".to_owned(), |it| it.to_string()),
+        known(session.server_name.as_ref()),
+        known(session.tls.as_ref()),
+        known(session.alpn.as_ref()),
     ]
 }
 

@@ -177,6 +177,8 @@ fn status_and_sessions_as_json() {
         "client": client.0.local_addr().unwrap().to_string(),
         "peer": null,
             "server_name": null,
+            "tls": null,
+            "alpn": null,
         "backend": a.to_string(),
         "backend_address": a.to_string(),
         "source": source,
@@ -204,7 +206,7 @@ fn status_and_sessions_as_json() {
     assert_eq!(
         words(lines.next().unwrap()).join(" "),
         "SESSION LISTENER CLIENT PEER SOURCE BACKEND ADDRESS PHASE WORKER SENT RECEIVED AGE IDLE RTT \
-         RETRANS BACKEND-RTT BACKEND-RETRANS"
+         RETRANS BACKEND-RTT BACKEND-RETRANS SNI TLS ALPN"
     );
     let row = words(lines.next().unwrap());
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use crate::support::{
     Authority, Backend, Client, Done, End, Place, Port, Program, TlsClient, certified, pattern,
-    port, skip_unless,
+    port, skip_unless, until,
 };
 use rustls::version::{TLS12, TLS13};
 use std::io::Write;
@@ -156,6 +156,9 @@ fn the_best_protocol_that_both_know_is_chosen() {
     };
     let client = TlsClient::connect(&port, &with(&["http/1.1", "h2"]), "a.test");
     assert_eq!(client.0.conn.alpn_protocol(), Some(&b"h2"[..]));
+    until("the session to be open", || place.sessions() == 1);
+    let table = place.ctl("sessions --wide").check(0).stdout;
+    assert!(table.lines().nth(1).unwrap().ends_with(" a.test  1.3    h2"), "{table}");
     let client = TlsClient::connect(&port, &with(&[]), "a.test");
     assert_eq!(client.0.conn.alpn_protocol(), None);
     let error = TlsClient::try_connect(&port, &with(&["imap"]), "a.test").err().unwrap();

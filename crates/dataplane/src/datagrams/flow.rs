@@ -128,6 +128,8 @@ impl Flow {
             client: Some(key.client),
             peer: Some(key.client),
             server_name: None,
+            tls: None,
+            protocol: None,
             backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
             backend_address: upstream.map(|it| it.address),
             source: upstream.and_then(|it| net::local_address(it.socket.as_fd())),

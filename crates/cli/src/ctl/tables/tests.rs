@@ -125,6 +125,8 @@ fn the_largest_counters_fit_a_terminal() {
         client: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
         peer: None,
         server_name: None,
+        tls: None,
+        alpn: None,
         backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         backend_address: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         source: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
