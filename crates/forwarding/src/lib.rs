@@ -1,7 +1,7 @@
 //! What the kernel is told to forward by itself: rule sets for nftables, and how to get from one to
 //! another.
 //!
-//! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, and [`render`] writes both as
+//! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, and `render` writes both as
 //! text for `nft -f` (nft(8)). Who decides what the kernel is to do, and who tells it, is elsewhere.
 //!
 //! The rules divert only the first packet of a connection, and only to a [`Door`] that is open. What
