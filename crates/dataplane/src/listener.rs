@@ -3,11 +3,12 @@
 use crate::event::SourceFault;
 use crate::ledger::{Ledger, ListenerTotals};
 use crate::room::{Room, RoomLimits};
+use crate::sync::AtomicU64;
 use arc_swap::{ArcSwap, Guard};
 use balancing::{Admission, ClientLimits, Country, Pool, ProxyPeers, Rate, Refused, Routes};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use terms::{Cut, FlowRules, Instant, ListenerId, Source, SpliceMode, Starttls, Timeouts};
