@@ -16,17 +16,15 @@ import subprocess
 import tempfile
 import time
 
+from flood_network import ip, start
+
 ROLES = {role: f"evenkeel-engines-{role}-{os.getpid()}" for role in ("client", "balancer", "backend")}
 WAYS = {"routed": ("198.51.100.1", 80, 5201), "user": ("192.0.2.254", 8080, 8081),
         "kernel": ("192.0.2.254", 9080, 9081)}
 
 
-def ip(words):
-    subprocess.run(["ip", *words.split()], check=True)
-
-
 def within(role, *command, **options):
-    return subprocess.Popen(["ip", "netns", "exec", ROLES[role], *command], **options)
+    return start(ROLES[role], *command, **options)
 
 
 def lay():

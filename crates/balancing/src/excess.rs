@@ -4,10 +4,9 @@
 //! back, or are new, get their share. Nothing here knows how a policy has come to its choices: a
 //! share is that of the weight, as far as limits allow.
 
-use crate::health::Health;
+use crate::Backend;
 use crate::pool::Pool;
 use crate::tier::Tier;
-use crate::{AdminState, Backend};
 use terms::{BackendId, Instant, Limit};
 
 /// A backend that has more sessions than its share.
@@ -36,7 +35,7 @@ impl Pool {
         let mut all = Vec::new();
         let mut takes_any = false;
         for (number, tier) in self.tiers.iter().enumerate() {
-            let takes: Vec<_> = tier.backends.iter().map(|it| self.takes(it, now)).collect();
+            let takes: Vec<_> = tier.backends.iter().map(|it| self.is_available(it, now)).collect();
             takes_any |= takes.contains(&true);
             let shares = shares(tier, &takes, left);
             left = left.saturating_sub(shares.iter().sum());
@@ -49,15 +48,6 @@ impl Pool {
             }
         }
         if takes_any { all } else { Vec::new() }
-    }
-
-    /// Whether a backend takes new sessions while it is not full.
-    fn takes(&self, backend: &Backend, now: Instant) -> bool {
-        let is_well = match backend.state.health() {
-            Health::Unknown => false,
-            health => !health.is_left_out(&self.health, now),
-        };
-        is_well && backend.state.admin() == AdminState::Enabled
     }
 }
 
@@ -95,7 +85,7 @@ fn shares(tier: &Tier, takes: &[bool], sessions: u64) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BackendState, Lease, Policy};
+    use crate::{AdminState, BackendState, Lease, Policy};
     use std::sync::Arc;
     use std::time::Duration;
 

@@ -133,13 +133,17 @@ impl Pool {
     /// Whether a backend is available but for its limit, and each that is has reached it.
     #[must_use]
     pub fn is_full(&self, now: Instant) -> bool {
-        let mut available = self.backends().filter(|(_, _, backend)| {
-            let state = &backend.state;
-            state.admin() == AdminState::Enabled && !state.health().is_left_out(&self.health, now)
-        });
+        let mut available = self.backends().filter(|(_, _, it)| self.is_available(it, now));
         let is_full = |backend: &Backend| !backend.state.is_usable(false);
         available.next().is_some_and(|(_, _, first)| is_full(first))
             && available.all(|(_, _, backend)| is_full(backend))
+    }
+
+    /// Whether a backend takes new sessions, as long as it has not reached its limit.
+    #[must_use]
+    pub fn is_available(&self, backend: &Backend, now: Instant) -> bool {
+        let state = &backend.state;
+        state.admin() == AdminState::Enabled && !state.health().is_left_out(&self.health, now)
     }
 
     /// All backends, with the number of the tier and the place in it.
@@ -228,7 +232,8 @@ impl Pool {
     }
 
     /// What a tier does about too few backends. Read only where that can be anything.
-    pub(crate) fn stance(&self, tier: &Tier) -> Stance {
+    #[must_use]
+    pub fn stance(&self, tier: &Tier) -> Stance {
         if self.thin.is_some() { tier.cursor.stance() } else { Stance::Normal }
     }
 

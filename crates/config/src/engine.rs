@@ -76,7 +76,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         auto_disable: _,
         checks,
         failover,
-        hash_failover: _, // no policy that hashes can be written down
+        hash_failover: _, // only of `hash`, which this process carries out
         last_resort: _,   // then this process serves
         essential: _,
         engine: _,

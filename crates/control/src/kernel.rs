@@ -1,8 +1,8 @@
-//! The kernel's own forwarding: what it is told, and by whom.
+//! Has the kernel forward sessions by itself.
 //!
-//! Listeners stay bound, and workers serve whoever the kernel does not take. [`plan`] says what it
-//! is to take: the [`Ruleset`](forwarding::Ruleset) for the present state of the instance. A thread,
-//! the [`courier`], asks the [`helper`] to make it so, a process that may.
+//! Listeners stay bound, and workers serve the clients that the kernel does not take. [`plan`] turns
+//! the present state of the instance into a [`Ruleset`](forwarding::Ruleset). A thread, the
+//! [`courier`], sends it to the [`helper`], a process that has the privilege to install it.
 
 mod courier;
 mod helper;
@@ -78,8 +78,8 @@ pub(crate) struct Kernel {
     courier: Courier,
     marks: Marks,
     wanted: Ruleset,
-    /// Why a listener is not served by the kernel, or `None` if it is.
-    told: BTreeMap<String, Option<String>>,
+    /// What was reported of each listener: why the kernel does not serve it, or `None` if it does.
+    reported: BTreeMap<String, Option<String>>,
     /// Why none can be, for as long as that is so.
     trouble: Option<String>,
     /// Which protocols the kernel forwards to other machines (`ip_forward`), once it is known.
@@ -109,7 +109,7 @@ impl Kernel {
             courier: Courier::begin(helper, notify)?,
             marks: Marks::default(),
             wanted: Ruleset::default(),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
             trouble: None,
             forwards: None,
             is_crowded: false,
@@ -131,17 +131,17 @@ impl Kernel {
         }
         let is_known = self.forwards.is_some() || self.trouble.is_some();
         let mut turns = Vec::new();
-        let mut told = BTreeMap::new();
+        let mut reported = BTreeMap::new();
         for (listener, why) in
             plan.listeners.into_iter().filter(|(_, why)| is_known || why.is_some())
         {
             let why = self.trouble.clone().or(why);
-            if self.told.get(&listener) != Some(&why) {
+            if self.reported.get(&listener) != Some(&why) {
                 turns.push(Turn { listener: listener.clone(), why: why.clone() });
             }
-            told.insert(listener, why);
+            reported.insert(listener, why);
         }
-        self.told = told;
+        self.reported = reported;
         turns
     }
 

@@ -75,7 +75,7 @@ pub(crate) struct Owner {
     pub kernel: Option<Kernel>,
     /// Notified when the kernel's forwarding has news.
     pub kernel_news: Arc<Notify>,
-    /// Why it cannot be had.
+    /// Why the kernel cannot forward, if a pool has asked for it in vain.
     no_kernel: Option<String>,
     /// Whether it has been announced that the instance will shut down.
     pub is_withdrawn: bool,

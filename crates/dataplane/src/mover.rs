@@ -1,5 +1,6 @@
 //! Takes sessions out of the workers and brings them in, from any thread.
 
+use crate::listener::Listener;
 use crate::moving::{FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion};
 use crate::shared::{Order, Reply, Shared};
 use std::sync::Arc;
@@ -57,8 +58,7 @@ impl Mover {
     pub fn let_go_of_flows(&self, flows: Vec<MovingFlow>) {
         for MovingFlow { listener, upstream, .. } in flows {
             drop(upstream);
-            listener.end_session();
-            self.shared.made_room(&listener);
+            self.is_elsewhere(&listener);
         }
     }
 
@@ -99,9 +99,14 @@ impl Mover {
     pub fn let_go(&self, sessions: Vec<Moving>) {
         for Moving { listener, lease, sockets, .. } in sessions {
             drop((lease, sockets));
-            listener.end_session();
-            self.shared.made_room(&listener);
+            self.is_elsewhere(&listener);
         }
+    }
+
+    /// A session of this listener counts in another process from now on.
+    fn is_elsewhere(&self, listener: &Listener) {
+        listener.end_session();
+        self.shared.made_room(listener);
     }
 
     /// Continues sessions, each on the worker that has the fewest.

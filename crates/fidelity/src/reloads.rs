@@ -230,8 +230,9 @@ impl Run<'_> {
                 let peace = Instant::now();
                 while peace.elapsed() < WINDOW {
                     self.proxy.write_aside(&self.plan)?;
+                    let open = self.long.len();
                     self.open(long, 1);
-                    self.long.pop();
+                    self.long.truncate(open);
                     self.touch_some(&mut dice);
                     thread::sleep(self.settings.pause);
                 }

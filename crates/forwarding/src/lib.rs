@@ -1,5 +1,5 @@
-//! What the kernel is told to forward by itself: rule sets for nftables, and how to get from one to
-//! another.
+//! The rules by which the kernel forwards sessions: rule sets for nftables, and the changes from one
+//! to another.
 //!
 //! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, and `render` writes both as
 //! text for `nft -f` (nft(8)). Who decides what the kernel is to do, and who tells it, is elsewhere.

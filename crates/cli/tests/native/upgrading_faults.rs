@@ -110,7 +110,7 @@ fn when_the_old_process_dies_later_somebody_listens() {
         }
         let client = Client::connect(&old.port);
         old.die();
-        // No backend of the transcript serves, but the client is accepted and told so.
+        // No backend in the transcript serves, but the client is accepted and then cut.
         assert_ne!(client.rest().1, End::Silence);
         until("the admin socket", || old.place.ctl("status").status == 0);
     }

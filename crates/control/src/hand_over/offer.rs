@@ -254,7 +254,8 @@ impl Offer<'_> {
         Ok(())
     }
 
-    /// Has the companion and the owner stop and say what there is; or says why not.
+    /// Stops the companion and the owner, and collects what they hand over; or returns why that is
+    /// impossible.
     fn begin(&mut self, hello: Hello) -> Result<Result<(), String>, FrameError> {
         if let Some(companion) = &self.desk.companion {
             match companion.hand_over() {

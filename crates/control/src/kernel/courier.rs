@@ -205,7 +205,7 @@ impl Round {
         match self.exchange(request) {
             Ok(Answer::Done { forwards }) => Ok(forwards),
             Ok(Answer::Failed(why)) => Err(why),
-            Ok(Answer::Counted(_)) => Err("the helper is confused".to_owned()),
+            Ok(Answer::Counted(_)) => Err("the helper has answered another question".to_owned()),
             Err(error) => Err(format!("the helper does not answer: {error}")),
         }
     }

@@ -1,9 +1,7 @@
 //! What the kernel is to do in the present state of an instance.
 
 use crate::instance::Instance;
-use balancing::{
-    AccessList, AdminState, Backend, BackendState, HealthLimits, Pool, Slots, Stance, Tier,
-};
+use balancing::{AccessList, AdminState, Backend, BackendState, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host};
 use forwarding::{
@@ -104,8 +102,7 @@ impl Marks {
         let mut why = None;
         let mut are_any_open = false;
         for door in doors {
-            let usable =
-                |place: usize| is_usable(&tier.backends[place], &pool.health, ignores_health, now);
+            let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
             match fit(&door, tier, usable, means.forwards) {
                 Ok(()) => {
                     let slots = tier.slots(usable).ok_or("no backend has a weight")?;
@@ -174,23 +171,22 @@ fn memory(rules: &mut Ruleset, config: &config::Pool, family: Family) -> Option<
     Some(name)
 }
 
-/// The first tier with an available backend, and whether health counts in it.
+/// The first tier with an available backend, and whether health is ignored in it.
 fn tier_in_use(pool: &Pool, now: Instant) -> Option<(&Tier, bool)> {
-    let stance =
-        |tier: &Tier| if pool.thin.is_some() { tier.cursor.stance() } else { Stance::Normal };
-    let tiers = pool.tiers.iter().map(|tier| (tier, stance(tier)));
+    let tiers = pool.tiers.iter().map(|tier| (tier, pool.stance(tier)));
     let mut open = tiers.filter(|(_, stance)| *stance != Stance::Refuse);
     open.find_map(|(tier, stance)| {
         let ignores_health = stance == Stance::FailOpen;
-        let usable = |it| is_usable(it, &pool.health, ignores_health, now);
+        let usable = |it| is_usable(it, pool, ignores_health, now);
         tier.backends.iter().any(|it| usable(it)).then_some((tier, ignores_health))
     })
 }
 
-fn is_usable(backend: &Backend, limits: &HealthLimits, ignores_health: bool, now: Instant) -> bool {
-    let state = &backend.state;
-    state.admin() == AdminState::Enabled
-        && (ignores_health || !state.health().is_left_out(limits, now))
+fn is_usable(backend: &Backend, pool: &Pool, ignores_health: bool, now: Instant) -> bool {
+    match ignores_health {
+        true => backend.state.admin() == AdminState::Enabled,
+        false => pool.is_available(backend, now),
+    }
 }
 
 /// Whether the kernel can send clients of a door to all usable backends of a tier.
