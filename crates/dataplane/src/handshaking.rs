@@ -11,7 +11,7 @@ use crate::secure::{Loss, Secure};
 use crate::session::{Next, Session};
 use crate::tools::Tools;
 use crate::wire::{Plain, Secured};
-use relay::Fault;
+use relay::{Fault, Ready};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use terms::{CloseReason, Instant, Side};
@@ -100,7 +100,11 @@ pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next
         is_hung_up: link.is_hung_up(Side::Downstream),
     };
     match secured.shake(&mut tools.buffer) {
-        Ok(true) => Ok(()),
+        Ok(true) => {
+            // More may have been decrypted already, and no event tells of that.
+            link.handle_ready(Side::Downstream, Ready { readable: true, ..Ready::default() });
+            Ok(())
+        }
         Ok(false) => Err(Next::Turn), // the rest of it may have arrived
         Err(Fault::Lost) => Err(match secure.loss() {
             // A connection without a byte asks whether anyone is listening.

@@ -1,8 +1,8 @@
 //! What a service manager such as systemd hears.
 
-use crate::support::{Backend, Client, End, Manager, PATIENCE, Place, Program, ask, port, until};
-use nix::sys::ptrace;
-use nix::unistd::Pid;
+use crate::support::{
+    Backend, Client, End, Manager, PATIENCE, Place, Program, Worker, ask, port, until,
+};
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
@@ -100,7 +100,8 @@ fn the_watchdog_is_fed_as_long_as_every_worker_answers() {
     manager.wait_for("READY");
     let fed = |manager: &mut Manager| manager.values("WATCHDOG").len();
     until("the watchdog to be fed", || fed(&mut manager) >= 3);
-    let worker = stop_a_worker(&evenkeel);
+    let mut worker = Worker::seize(&evenkeel, "worker-1");
+    worker.stop();
     // The last call may have been answered before the worker was stopped.
     let mut last = fed(&mut manager);
     let mut since = Instant::now();
@@ -112,26 +113,8 @@ fn the_watchdog_is_fed_as_long_as_every_worker_answers() {
         }
         assert!(begin.elapsed() < PATIENCE, "still fed while a worker hangs");
     }
-    ptrace::detach(worker, None).unwrap();
+    drop(worker);
     until("it to be fed again", || fed(&mut manager) > last);
-}
-
-/// Stops one worker, as a debugger would, until it is detached.
-fn stop_a_worker(program: &Program) -> Pid {
-    let tasks = format!("/proc/{}/task", program.pid().as_raw_nonzero());
-    let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
-    let is_worker = |name: &str| name.trim() == "worker-1";
-    let name = |path: &std::path::Path| std::fs::read_to_string(path.join("comm")).unwrap();
-    let task = tasks.find(|path| is_worker(&name(path))).expect("a worker");
-    let thread = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
-    let thread = Pid::from_raw(thread);
-    ptrace::seize(thread, ptrace::Options::empty()).unwrap();
-    ptrace::interrupt(thread).unwrap();
-    until("the worker to stop", || {
-        let stat = std::fs::read_to_string(task.join("stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.starts_with('t')
-    });
-    thread
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! TLS with clients, ended here.
 
 use crate::support::{
-    Authority, Backend, Client, Done, End, Place, Port, Program, TlsClient, certified, pattern,
-    port, skip_unless, until,
+    Authority, Backend, Client, Doing, Done, End, PATIENCE, Place, Port, Program, TlsClient,
+    Worker, certified, pattern, port, skip_unless, until,
 };
+use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -219,7 +221,7 @@ fn a_hello_in_small_pieces_is_understood() {
     let _evenkeel = start(&place, &port, &backend, "");
     let name = "a.test".try_into().unwrap();
     let config = Arc::new(authority.trust());
-    let mut connection = rustls::ClientConnection::new(config, name).unwrap();
+    let mut connection = ClientConnection::new(config, name).unwrap();
     let mut hello = Vec::new();
     while connection.wants_write() {
         connection.write_tls(&mut hello).unwrap();
@@ -230,6 +232,59 @@ fn a_hello_in_small_pieces_is_understood() {
     }
     while connection.is_handshaking() {
         connection.complete_io(&mut client.0).unwrap();
+    }
+}
+
+/// Says what there is to say at once, and "hello" after the handshake. Returns what was heard.
+fn speak(connection: &mut ClientConnection, socket: &TcpStream, says_hello: &mut bool) -> String {
+    let mut heard = String::new();
+    for _ in 0..3 {
+        if connection.wants_write() {
+            connection.write_tls(&mut &*socket).unwrap();
+        }
+        if connection.read_tls(&mut &*socket).is_ok() {
+            connection.process_new_packets().unwrap();
+            let _ = connection.reader().read_to_string(&mut heard); // there may be more
+        }
+        if !connection.is_handshaking() && std::mem::take(says_hello) {
+            connection.writer().write_all(b"hello").unwrap();
+        }
+    }
+    heard
+}
+
+/// The client answers while the worker is between two system calls, so that what it says may be
+/// read before any event tells of it, and no event comes later.
+#[test]
+fn what_comes_with_the_end_of_a_handshake_is_passed_on_however_early() {
+    let (place, authority) = certified();
+    let (backend, port) = (Backend::echo(), port());
+    let evenkeel = start(&place, &port, &backend, "--workers 1");
+    let config = Arc::new(authority.trust());
+    let mut worker = Worker::seize(&evenkeel, "worker-0");
+    worker.stop();
+    let mut clients = Vec::new(); // until the end, so that nobody's end is counted
+    for stops_before in 0..24 {
+        worker.go_on_until_it_waits();
+        let name = "a.test".try_into().unwrap();
+        let mut connection = ClientConnection::new(Arc::clone(&config), name).unwrap();
+        let client = Client::connect(&port);
+        client.0.set_nonblocking(true).unwrap();
+        let (mut stops, mut says_hello, mut heard) = (0, true, String::new());
+        let deadline = Instant::now() + PATIENCE;
+        while heard != "hello" {
+            assert!(Instant::now() < deadline, "no answer after {stops_before} stops");
+            let doing = worker.look();
+            stops += usize::from(doing == Doing::Stopped);
+            let is_its_turn = doing == Doing::Stopped && stops > stops_before;
+            if is_its_turn || doing == Doing::Waiting {
+                heard += &speak(&mut connection, &client.0, &mut says_hello);
+            }
+            if doing == Doing::Stopped {
+                worker.go_on();
+            }
+        }
+        clients.push(client);
     }
 }
 

@@ -12,6 +12,7 @@ mod manager;
 mod place;
 mod program;
 mod tls;
+mod worker;
 
 pub use backend::Backend;
 pub use client::{Client, End, ask, ask_from, ask_often, ask_times, connect_from, count};
@@ -21,6 +22,7 @@ pub use place::{Http, Place, http};
 pub use program::{Done, Lines, Program};
 pub use testing::{Mmdb, Network, Segment, or_skip, skip_unless};
 pub use tls::{Authority, Issued, TlsClient, TlsServer, certified};
+pub use worker::{Doing, Worker};
 
 use fidelity::pattern::Pattern;
 use fidelity::{Claim, wait_until};
