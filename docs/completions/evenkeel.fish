@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= on-up= eject= fail-open-below= refuse-below= warm-up= max-age= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= max-rate= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= on-up= eject= fail-open-below= refuse-below= warm-up= max-age= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= max-rate= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-ticket-keys= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -81,6 +81,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-timeout -d 'How l
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-min -d 'Oldest version for clients: 1.2 or 1.3' -r -f -a "1.2\t''
 1.3\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-ocsp -d 'OCSP answers for the certificates of the same places, DER' -r -F
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-ticket-keys -d 'Keys of tickets that several hosts share [default: own ones]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l tls-clients -d 'Certificates of clients: off, request or require' -r -f -a "off\t''
 request\t''
 require\t''"

@@ -337,9 +337,9 @@ fn tls() -> impl Strategy<Value = Tls> {
     let modes = select(vec![ClientCertificates::Request, ClientCertificates::Require]);
     let clients = of((modes, paths(0), paths(0)));
     let versions = select(vec![TlsVersion::V1_2, TlsVersion::V1_3]);
-    let files = (paths(1), paths(0), of(path()));
+    let files = (paths(1), paths(0), of(path()), of(path()));
     (files, protocols, span(), clients, versions).prop_map(
-        |((certificates, keys, staple), protocols, timeout, clients, oldest)| {
+        |((certificates, keys, staple, ticket_keys), protocols, timeout, clients, oldest)| {
             let protocols = protocols.into_iter().map(str::to_owned).collect();
             let timeout = timeout.max(Duration::from_millis(1));
             let (clients, client_authorities, revocations) = clients.unwrap_or_default();
@@ -354,6 +354,7 @@ fn tls() -> impl Strategy<Value = Tls> {
                 client_authorities,
                 revocations,
                 staples,
+                ticket_keys,
             }
         },
     )

@@ -118,6 +118,8 @@ pub struct Tls {
     /// Files with the authority's answer about revocation (OCSP), for the certificates of the same
     /// places. Default: none.
     pub staples: Vec<PathBuf>,
+    /// A file with the keys of tickets, for several hosts. Default: keys of this process alone.
+    pub ticket_keys: Option<PathBuf>,
 }
 
 /// A version of TLS.
@@ -643,6 +645,7 @@ impl Default for Tls {
             client_authorities: Vec::new(),
             revocations: Vec::new(),
             staples: Vec::new(),
+            ticket_keys: None,
         }
     }
 }

@@ -218,6 +218,9 @@ pub struct NativeArgs {
     /// OCSP answers for the certificates of the same places, DER
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
     pub tls_ocsp: Vec<PathBuf>,
+    /// Keys of tickets that several hosts share [default: own ones]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
+    pub tls_ticket_keys: Option<PathBuf>,
     /// Certificates of clients: off, request or require
     #[arg(long, value_name = "WHETHER", default_value = "off", hide_possible_values = true)]
     #[arg(requires = "tls_cert", value_parser = ClientCertificates::parser(), help_heading = TLS)]

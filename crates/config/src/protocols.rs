@@ -20,7 +20,7 @@ const TCP_ONLY: [&str; 12] = [
     "cut",
 ];
 /// Options of listeners that clients of UDP must not get around.
-const NEVER_UDP: [&str; 10] = [
+const NEVER_UDP: [&str; 11] = [
     "accept-proxy",
     "tls-cert",
     "tls-key",
@@ -28,6 +28,7 @@ const NEVER_UDP: [&str; 10] = [
     "tls-timeout",
     "tls-min",
     "tls-ocsp",
+    "tls-ticket-keys",
     "tls-clients",
     "tls-clients-ca",
     "tls-clients-crl",

@@ -85,6 +85,7 @@ LISTENER = {
     "tls-timeout": TIMES,
     "tls-min": ["1.2", "1.3"],
     "tls-ocsp": ["/etc/tls/site.ocsp"],
+    "tls-ticket-keys": ["/etc/tls/tickets.keys"],
     "tls-clients": ["off", "request", "require"],
     "tls-clients-ca": ["/etc/tls/ca.pem", ["/etc/tls/a.pem", "/etc/tls/cas"]],
     "tls-clients-crl": ["/etc/tls/crl.pem"],
@@ -201,7 +202,7 @@ def settled(table):
     if "fail-open-below" in table:
         table.pop("refuse-below", None)
     if "tls-cert" not in table:
-        for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-clients"]:
+        for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-ticket-keys", "tls-clients"]:
             table.pop(key, None)
     if "tls-clients" not in table:
         for key in ["tls-clients-ca", "tls-clients-crl"]:

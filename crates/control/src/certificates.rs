@@ -157,7 +157,7 @@ impl Files {
         let mut hasher = DefaultHasher::new();
         match &material {
             Ok(Either::Acceptor(it)) => {
-                (&it.certificates, &it.keys, &it.clients).hash(&mut hasher);
+                (&it.certificates, &it.keys, &it.clients, &it.ticket_keys).hash(&mut hasher);
             }
             Ok(Either::Connector(it)) => {
                 (&it.authorities, &it.certificate, &it.key).hash(&mut hasher);
@@ -207,6 +207,7 @@ fn material(tls: &Tls) -> Result<Material, CertificateError> {
         keys,
         protocols: tls.protocols.clone(),
         clients,
+        ticket_keys: tls.ticket_keys.as_deref().map(read_file).transpose()?,
         is_1_3_only: tls.oldest == TlsVersion::V1_3,
     })
 }

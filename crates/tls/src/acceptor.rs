@@ -4,9 +4,10 @@ use crate::clients::{ClientsMaterial, verifier};
 use crate::error::{MaterialError, at};
 use crate::identity::{IdentityError, PemFile, chain, identity, keys};
 use crate::names::ByName;
+use crate::tickets::{SharedKeys, Tickets};
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub struct Acceptor {
     pub(crate) config: Arc<ServerConfig>,
     verifies_clients: bool,
+    has_shared_keys: bool,
 }
 
 /// What an [`Acceptor`] is made of.
@@ -28,6 +30,8 @@ pub struct Material {
     pub protocols: Vec<String>,
     /// Which certificates of clients are asked for, if any are.
     pub clients: Option<ClientsMaterial>,
+    /// Keys of tickets that several hosts share. Otherwise, see [`Acceptor::with_tickets`].
+    pub ticket_keys: Option<PemFile>,
     /// Whether only TLS 1.3 is spoken.
     pub is_1_3_only: bool,
 }
@@ -77,7 +81,15 @@ impl Acceptor {
         let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols = material.protocols.iter().map(|it| it.clone().into()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), verifies_clients: material.clients.is_some() })
+        if let Some(PemFile { path, text }) = &material.ticket_keys {
+            let keys = SharedKeys::new(text, material.clients.as_ref());
+            config.ticketer = Arc::new(keys.map_err(at(path))?);
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            verifies_clients: material.clients.is_some(),
+            has_shared_keys: material.ticket_keys.is_some(),
+        })
     }
 
     /// Whether clients are asked for certificates.
@@ -86,26 +98,14 @@ impl Acceptor {
         self.verifies_clients
     }
 
-    /// The same, with these keys for resumption.
+    /// The same, with these keys for resumption, unless it has some that are shared.
     #[must_use]
     pub fn with_tickets(&self, tickets: &Tickets) -> Self {
+        if self.has_shared_keys {
+            return self.clone();
+        }
         let mut config = ServerConfig::clone(&self.config);
         config.ticketer = Arc::clone(&tickets.0);
         Self { config: Arc::new(config), ..*self }
-    }
-}
-
-/// Keys that tickets for resumption are encrypted with. They replace themselves every six hours, and
-/// outlive a change of certificates.
-#[derive(Clone, Debug)]
-pub struct Tickets(Arc<dyn ProducesTickets>);
-
-impl Tickets {
-    /// New keys.
-    ///
-    /// # Errors
-    /// If the system has no random numbers.
-    pub fn new() -> Result<Self, MaterialError> {
-        Ok(Self(Ticketer::new()?))
     }
 }

@@ -49,6 +49,14 @@ pub enum IdentityError {
          --tls-key"
     )]
     NoKeyFits,
+    /// There is no key of tickets.
+    #[error("there is no ticket key in it; each line is one, as from `openssl rand -base64 48`")]
+    NoTicketKey,
+    /// A line is no key of tickets. Lines are counted from one.
+    #[error(
+        "line {0} is no ticket key: 32 bytes or more in base64, as from `openssl rand -base64 48`"
+    )]
+    TicketKey(usize),
 }
 
 /// The certificates of a file, the end entity's first.

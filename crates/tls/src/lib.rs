@@ -17,8 +17,9 @@ mod error;
 mod identity;
 mod names;
 mod review;
+mod tickets;
 
-pub use acceptor::{Acceptor, CertificateFile, Material, Tickets};
+pub use acceptor::{Acceptor, CertificateFile, Material};
 pub use channel::{Channel, Failure, Opened, PeerCertificate, RECORDS_ROOM, Shaken};
 pub use clients::ClientsMaterial;
 pub use connector::{Connector, ConnectorMaterial};
@@ -26,6 +27,7 @@ pub use connectors::Connectors;
 pub use error::MaterialError;
 pub use identity::{IdentityError, PemFile};
 pub use review::{Concern, ConcernKind, EXPIRY_DAYS, review};
+pub use tickets::Tickets;
 
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,7 @@ impl PenTls {
                 false => Vec::new(),
             },
             staples: paths([&self.ocsp_response, &None]),
+            ticket_keys: None,
             ..Tls::default()
         })
     }

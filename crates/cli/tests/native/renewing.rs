@@ -1,6 +1,8 @@
 //! Certificates that are replaced while the balancer runs.
 
 use crate::support::{Authority, Backend, Issued, Place, TlsClient, port};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rustls::HandshakeKind;
 use std::fs;
 use std::sync::Arc;
@@ -41,6 +43,52 @@ fn new_contents_of_a_certificates_file_are_used_and_nobody_notices() {
     assert_ne!(shown(&after), shown(&before));
     before.send("three");
     before.expect("three");
+}
+
+#[test]
+fn clients_resume_with_any_host_that_has_the_ticket_keys() {
+    let (place, authority) = (Place::new(), Authority::new());
+    replace(&place, "a.pem", both(&authority.issue(&["a.test"])));
+    let keys = |bytes: &[u8]| -> String {
+        let line = |byte| BASE64_STANDARD.encode([byte; 48]) + "\n";
+        bytes.iter().map(|byte| line(*byte)).collect()
+    };
+    let backend = Backend::echo();
+    let ports = [port(), port()];
+    let hosts = [("first.keys", &ports[0]), ("second.keys", &ports[1])].map(|(file, port)| {
+        replace(&place, file, keys(&[1]));
+        let certificate = place.file("a.pem");
+        let (certificate, file) = (certificate.display(), place.file(file));
+        let file = file.display();
+        place.native(&format!("--tls-cert {certificate} --tls-ticket-keys {file} {port} {backend}"))
+    });
+    let config = Arc::new(authority.trust());
+    let kind = |port| {
+        let mut client = TlsClient::connect(port, &config, "a.test");
+        client.send("hello");
+        client.expect("hello"); // the tickets have come
+        client.0.conn.handshake_kind()
+    };
+    assert_eq!(kind(&ports[0]), Some(HandshakeKind::Full));
+    assert_eq!(kind(&ports[1]), Some(HandshakeKind::Resumed));
+    // One host after the other gets further keys.
+    for (round, lines) in [&[1, 2][..], &[1, 2, 3], &[2, 3]].into_iter().enumerate() {
+        for (host, file) in hosts.iter().zip(["first.keys", "second.keys"]) {
+            replace(&place, file, keys(lines));
+            host.log.wait_nth("certificates renewed", round);
+            assert_eq!(kind(&ports[0]), Some(HandshakeKind::Resumed), "{lines:?}");
+            assert_eq!(kind(&ports[1]), Some(HandshakeKind::Resumed), "{lines:?}");
+        }
+    }
+    // A file that cannot be used changes nothing.
+    replace(&place, "first.keys", "AAAA\n");
+    let line = hosts[0].log.wait("certificates cannot be renewed");
+    assert!(line.contains("line 1 is no ticket key"), "{line}");
+    assert_eq!(kind(&ports[0]), Some(HandshakeKind::Resumed));
+    // Other keys: nobody can resume.
+    replace(&place, "first.keys", keys(&[4]));
+    hosts[0].log.wait_nth("certificates renewed", 3);
+    assert_eq!(kind(&ports[0]), Some(HandshakeKind::Full));
 }
 
 #[test]

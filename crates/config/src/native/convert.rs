@@ -209,6 +209,7 @@ impl NativeArgs {
             client_authorities: self.tls_clients_ca.clone(),
             revocations: self.tls_clients_crl.clone(),
             staples: self.tls_ocsp.clone(),
+            ticket_keys: self.tls_ticket_keys.clone(),
         })
     }
 

@@ -202,6 +202,7 @@ fn tls_options(to: &mut impl Options, tls: &Tls) {
         client_authorities,
         revocations,
         staples,
+        ticket_keys,
     } = tls;
     to.set_paths("tls-cert", certificates);
     to.set_paths("tls-key", keys);
@@ -211,6 +212,9 @@ fn tls_options(to: &mut impl Options, tls: &Tls) {
     to.option("tls-timeout", *timeout, Tls::DEFAULT_TIMEOUT, |limit| Span(limit).to_string());
     to.choice("tls-min", *oldest, TlsVersion::default());
     to.set_paths("tls-ocsp", staples);
+    if let Some(path) = ticket_keys {
+        to.set_path("tls-ticket-keys", path);
+    }
     to.choice("tls-clients", *clients, ClientCertificates::default());
     to.set_paths("tls-clients-ca", client_authorities);
     to.set_paths("tls-clients-crl", revocations);
