@@ -10,9 +10,11 @@ use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use telemetry::{
-    BackendRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, NameRow, PoolRow,
-    ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
+    BackendRow, CertificateRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, NameRow,
+    PoolRow, ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow,
+    WorkerRow,
 };
 use terms::{CloseReason, Instant, ListenerId};
 
@@ -229,7 +231,19 @@ impl Instance {
             retransmits_total: totals.retransmits,
             lifetime: (&totals.lifetime).into(),
             rtt: (&totals.round_trip).into(),
+            certificates: self.certificate_rows(config),
         }
+    }
+
+    fn certificate_rows(&self, config: &config::Listener) -> Vec<CertificateRow> {
+        let Some(tls) = &config.tls else { return Vec::new() };
+        let Some(acceptor) = self.certificates.find(tls) else { return Vec::new() };
+        let row = |path: &PathBuf| {
+            let expiries = acceptor.expiries().iter().filter(|(file, _)| file.starts_with(path));
+            let expires = expiries.map(|(_, expires)| *expires).min()?;
+            Some(CertificateRow { path: path.display().to_string(), expires })
+        };
+        tls.certificates.iter().filter_map(row).collect()
     }
 }
 

@@ -212,6 +212,14 @@ fn of_listeners(text: &mut Text, status: &Status) {
         "Segments sent to clients again, in sessions that have ended",
         all(|it| it.retransmits_total),
     );
+    let expiries = rows.iter().flat_map(|(labels, row)| {
+        row.certificates.iter().map(|it| (labels.with("path", &it.path), it.expires))
+    });
+    text.gauge(
+        "certificate_expiry_timestamp_seconds",
+        "When the first certificate of a file or directory expires",
+        expiries,
+    );
     let timed = |row: fn(&ListenerRow) -> &HistogramRow| {
         rows.iter().map(move |(labels, it)| (labels.clone(), row(it)))
     };

@@ -132,6 +132,18 @@ pub struct ListenerRow {
     pub lifetime: HistogramRow,
     /// The round-trip time to clients at the end of their sessions.
     pub rtt: HistogramRow,
+    /// Until when the certificates are valid that clients are shown.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRow>,
+}
+
+/// A file with certificates, or a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRow {
+    /// Where it is, as configured.
+    pub path: String,
+    /// When the first of its certificates expires, in seconds since 1970.
+    pub expires: u64,
 }
 
 impl ListenerRow {

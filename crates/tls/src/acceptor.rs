@@ -5,10 +5,12 @@ use crate::error::{MaterialError, at};
 use crate::identity::{IdentityError, PemFile, chain, identity, keys};
 use crate::names::ByName;
 use crate::tickets::{SharedKeys, Tickets};
+use crate::validity::first_end;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Certificates, keys and rules in the form in which connections use them.
@@ -17,6 +19,7 @@ pub struct Acceptor {
     pub(crate) config: Arc<ServerConfig>,
     verifies_clients: bool,
     has_shared_keys: bool,
+    expiries: Arc<[(PathBuf, u64)]>,
 }
 
 /// What an [`Acceptor`] is made of.
@@ -54,7 +57,7 @@ impl Acceptor {
     /// See [`MaterialError`].
     pub fn new(material: &Material) -> Result<Self, MaterialError> {
         let mut names = ByName::default();
-        let mut all_keys = Vec::new();
+        let (mut all_keys, mut expiries) = (Vec::new(), Vec::new());
         for PemFile { path, text } in &material.keys {
             let found = keys(text).map_err(at(path))?;
             if found.is_empty() {
@@ -65,6 +68,7 @@ impl Acceptor {
         for CertificateFile { file: PemFile { path, text }, name, staple } in &material.certificates
         {
             let chain = chain(text).map_err(at(path))?;
+            expiries.extend(first_end(&chain).map(|end| (path.clone(), end)));
             let own = keys(text).map_err(at(path))?;
             let all = own.iter().chain(&all_keys);
             let identity = identity(&chain, all, staple.clone()).map_err(at(path))?;
@@ -89,6 +93,7 @@ impl Acceptor {
             config: Arc::new(config),
             verifies_clients: material.clients.is_some(),
             has_shared_keys: material.ticket_keys.is_some(),
+            expiries: expiries.into(),
         })
     }
 
@@ -96,6 +101,12 @@ impl Acceptor {
     #[must_use]
     pub fn verifies_clients(&self) -> bool {
         self.verifies_clients
+    }
+
+    /// When the first certificate of each chain expires, in seconds since 1970, with the chain's file.
+    #[must_use]
+    pub fn expiries(&self) -> &[(PathBuf, u64)] {
+        &self.expiries
     }
 
     /// The same, with these keys for resumption, unless it has some that are shared.
@@ -106,6 +117,6 @@ impl Acceptor {
         }
         let mut config = ServerConfig::clone(&self.config);
         config.ticketer = Arc::clone(&tickets.0);
-        Self { config: Arc::new(config), ..*self }
+        Self { config: Arc::new(config), ..self.clone() }
     }
 }

@@ -18,6 +18,7 @@ mod identity;
 mod names;
 mod review;
 mod tickets;
+mod validity;
 
 pub use acceptor::{Acceptor, CertificateFile, Material};
 pub use channel::{Channel, Failure, Opened, PeerCertificate, RECORDS_ROOM, Shaken};

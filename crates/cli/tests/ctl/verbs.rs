@@ -121,6 +121,7 @@ fn status_and_sessions_as_json() {
             "retransmits_total": 0,
             "lifetime": null,
             "rtt": null,
+            "certificates": [],
         }],
         "pools": [{
             "name": "main",

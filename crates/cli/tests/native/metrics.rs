@@ -1,6 +1,8 @@
 //! Metrics by HTTP, and whether they agree with the log.
 
-use super::support::{Backend, Client, Place, Program, ask, ask_times, port, skip_unless, until};
+use super::support::{
+    Authority, Backend, Client, Place, Program, ask, ask_times, port, skip_unless, until,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -156,6 +158,43 @@ fn an_address_in_use_is_taken_when_it_is_free() {
     assert!(error.check(1).stderr.contains("cannot serve metrics at 192.0.2.1:9188"));
     let error = refused.run("evenkeel", "80 127.0.0.1:81 --metrics here").check(2).stderr;
     assert!(error.contains("127.0.0.1:9188"), "{error}");
+}
+
+#[test]
+fn metrics_say_when_certificates_expire() {
+    let (place, authority, port) = (Place::new(), Authority::new(), port());
+    let write = |name: &str, year| {
+        let issued = authority.issue_until(&["a.test"], year);
+        fs::write(place.file("new"), format!("{}{}", issued.certificate, issued.key)).unwrap();
+        fs::rename(place.file("new"), place.file(name)).unwrap();
+    };
+    fs::create_dir(place.file("several")).unwrap();
+    write("one.pem", 2034);
+    write("several/a.pem", 2036);
+    write("several/b.pem", 2035);
+    let [one, several] = ["one.pem", "several"].map(|name| place.file(name));
+    let evenkeel = place.native(&format!(
+        "{port} {} --metrics 127.0.0.1:0 --tls-cert {} --tls-cert {}",
+        Backend::named("a"),
+        one.display(),
+        several.display()
+    ));
+    let address = address(&evenkeel);
+    let expires = |path: &std::path::Path| {
+        let samples = scrape(address, "");
+        let path = format!("path=\"{}\"", path.display());
+        let mut found = samples.iter().filter(|(series, _)| {
+            series.starts_with("evenkeel_certificate_expiry_timestamp_seconds{")
+                && series.contains(&path)
+        });
+        *found.next().expect("a sample").1
+    };
+    // `date -ud 2034-01-01 +%s`
+    assert_eq!(expires(&one), 2_019_686_400.0);
+    assert_eq!(expires(&several), 2_051_222_400.0);
+    write("several/b.pem", 2037);
+    evenkeel.log.wait("certificates renewed");
+    assert_eq!(expires(&several), 2_082_758_400.0);
 }
 
 #[test]

@@ -56,9 +56,15 @@ impl Authority {
 
     /// A certificate for these names.
     pub fn issue(&self, names: &[&str]) -> Issued {
+        self.issue_until(names, 2099)
+    }
+
+    /// A certificate for these names that expires when that year begins.
+    pub fn issue_until(&self, names: &[&str], year: i32) -> Issued {
         let all: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(all).unwrap();
         params.distinguished_name.push(DnType::CommonName, names[0]);
+        params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let number = SERIALS.fetch_add(1, Relaxed);
         params.serial_number = Some(SerialNumber::from(number));
