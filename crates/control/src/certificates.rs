@@ -5,6 +5,7 @@
 //! while the user is watching, at a reload by the [`Desk`](crate::desk::Desk), and by [`Renewals`]
 //! when they have changed.
 
+use crate::ticket_keys::TicketKeys;
 use config::{ClientTls, Config, Tls, TlsVersion};
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -12,8 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-use terms::{ClientCertificates, ConnectorId, Encryption};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use terms::{ClientCertificates, ConnectorId, Encryption, Instant};
 use tls::{
     Acceptor, CertificateFile, ClientsMaterial, Concern, Connector, ConnectorMaterial, Connectors,
     Material, MaterialError, PemFile, Tickets, review,
@@ -334,8 +335,17 @@ pub(crate) struct Certificates {
     last_id: u64,
     /// Made when the first listener needs them. They outlive changes of certificates, so that
     /// clients can resume.
-    tickets: Option<Tickets>,
+    tickets: Option<OwnTickets>,
 }
+
+/// Keys of tickets that replace themselves.
+struct OwnTickets {
+    tickets: Tickets,
+    renewed: Instant,
+}
+
+/// How often a new key of tickets is made.
+const TICKETS_RENEWED_AFTER: Duration = Duration::from_hours(6);
 
 struct Known {
     made: Made,
@@ -392,11 +402,6 @@ impl Certificates {
 
     fn with_tickets(&mut self, made: Made) -> Result<Made, Arc<CertificateError>> {
         Ok(match made {
-            // Whoever resumes is not verified again, so that what is revoked must end old tickets.
-            Made::Acceptor(acceptor) if acceptor.verifies_clients() => {
-                let own = Tickets::new().map_err(|error| Arc::new(error.into()))?;
-                Made::Acceptor(acceptor.with_tickets(&own))
-            }
             Made::Acceptor(acceptor) => Made::Acceptor(acceptor.with_tickets(self.tickets()?)),
             made @ Made::Connector(_) => made,
         })
@@ -431,10 +436,38 @@ impl Certificates {
     }
 
     fn tickets(&mut self) -> Result<&Tickets, Arc<CertificateError>> {
-        Ok(match &mut self.tickets {
-            Some(tickets) => tickets,
-            none => none.insert(Tickets::new().map_err(|error| Arc::new(error.into()))?),
-        })
+        let renewed = sys::clock::now();
+        let own = match &mut self.tickets {
+            Some(own) => own,
+            none => {
+                let tickets = Tickets::new().map_err(|error| Arc::new(error.into()))?;
+                none.insert(OwnTickets { tickets, renewed })
+            }
+        };
+        Ok(&own.tickets)
+    }
+
+    /// Makes a new key of tickets if it is time for one.
+    pub fn renew_tickets(&mut self, now: Instant) {
+        if let Some(own) = &mut self.tickets
+            && now >= own.renewed + TICKETS_RENEWED_AFTER
+            && own.tickets.renew().is_ok()
+        {
+            own.renewed = now;
+        }
+    }
+
+    /// The keys of tickets, for another process.
+    pub fn ticket_keys(&self) -> Option<TicketKeys> {
+        let OwnTickets { tickets, renewed } = self.tickets.as_ref()?;
+        Some(TicketKeys { secrets: tickets.secrets(), renewed: renewed.as_nanos() })
+    }
+
+    /// Takes over the keys of tickets of another process.
+    pub fn inherit_tickets(&mut self, keys: &TicketKeys) {
+        let renewed = Instant::from_nanos(keys.renewed);
+        let tickets = Tickets::inherit(keys.secrets.iter().cloned());
+        self.tickets = tickets.map(|tickets| OwnTickets { tickets, renewed });
     }
 
     /// What this listener terminates TLS with.

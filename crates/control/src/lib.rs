@@ -71,6 +71,7 @@ mod state;
 mod status;
 mod summary;
 mod tcp;
+mod ticket_keys;
 mod tokens;
 mod unserved;
 mod watch;

@@ -283,6 +283,7 @@ impl Serving {
             _ = ticks.tick() => {
                 owner.reporter.tick(&owner.instance);
                 owner.report_status();
+                owner.instance.certificates.renew_tickets(sys::clock::now());
             }
             _ = looks.tick(), if watches_quality => owner.watch_quality(),
             () = watchdog.all_answered(roll_call.workers(), || call(roll_call)) => {

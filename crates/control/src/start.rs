@@ -141,6 +141,9 @@ impl Prepared {
         let mut config = kept.apply(&given);
         config.identify(None, &mut ids);
         let mut certificates = Certificates::default();
+        if let Some(keys) = predecessor.as_ref().and_then(|it| it.described.ticket_keys.as_ref()) {
+            certificates.inherit_tickets(keys);
+        }
         certificates.take(&config, &certificates::read_all(&config))?;
         let names = FirstNames::look_up(&config, kept.names());
         let bound =

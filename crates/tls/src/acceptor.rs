@@ -4,7 +4,7 @@ use crate::clients::{ClientsMaterial, verifier};
 use crate::error::{MaterialError, at};
 use crate::identity::{IdentityError, PemFile, chain, identity, keys};
 use crate::names::ByName;
-use crate::tickets::{SharedKeys, Tickets};
+use crate::tickets::{Purpose, Tickets};
 use crate::validity::first_end;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     pub(crate) config: Arc<ServerConfig>,
-    verifies_clients: bool,
+    /// What tickets are valid for.
+    purpose: Purpose,
     has_shared_keys: bool,
     expiries: Arc<[(PathBuf, u64)]>,
 }
@@ -85,22 +86,16 @@ impl Acceptor {
         let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols = material.protocols.iter().map(|it| it.clone().into()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
+        let purpose = Purpose::new(material.clients.as_ref());
         if let Some(PemFile { path, text }) = &material.ticket_keys {
-            let keys = SharedKeys::new(text, material.clients.as_ref());
-            config.ticketer = Arc::new(keys.map_err(at(path))?);
+            config.ticketer = Tickets::read(text).map_err(at(path))?.with(purpose);
         }
         Ok(Self {
             config: Arc::new(config),
-            verifies_clients: material.clients.is_some(),
+            purpose,
             has_shared_keys: material.ticket_keys.is_some(),
             expiries: expiries.into(),
         })
-    }
-
-    /// Whether clients are asked for certificates.
-    #[must_use]
-    pub fn verifies_clients(&self) -> bool {
-        self.verifies_clients
     }
 
     /// When the first certificate of each chain expires, in seconds since 1970, with the chain's file.
@@ -116,7 +111,7 @@ impl Acceptor {
             return self.clone();
         }
         let mut config = ServerConfig::clone(&self.config);
-        config.ticketer = Arc::clone(&tickets.0);
+        config.ticketer = tickets.with(self.purpose);
         Self { config: Arc::new(config), ..self.clone() }
     }
 }

@@ -1,6 +1,6 @@
 //! Certificates that are replaced while the balancer runs.
 
-use crate::support::{Authority, Backend, Issued, Place, TlsClient, port};
+use crate::support::{Authority, Backend, Issued, Place, TlsClient, certified, port};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::HandshakeKind;
@@ -89,6 +89,27 @@ fn clients_resume_with_any_host_that_has_the_ticket_keys() {
     replace(&place, "first.keys", keys(&[4]));
     hosts[0].log.wait_nth("certificates renewed", 3);
     assert_eq!(kind(&ports[0]), Some(HandshakeKind::Full));
+}
+
+#[test]
+fn clients_resume_after_an_upgrade() {
+    let (place, authority) = certified();
+    let (backend, port) = (Backend::echo(), port());
+    let file = place.file("a.pem");
+    let mut old = place.native(&format!("--tls-cert {} {port} {backend}", file.display()));
+    let config = Arc::new(authority.trust());
+    let kind = || {
+        let mut client = TlsClient::connect(&port, &config, "a.test");
+        client.send("hello");
+        client.expect("hello"); // the tickets have come
+        client.0.conn.handshake_kind()
+    };
+    assert_eq!(kind(), Some(HandshakeKind::Full));
+    for _ in 0..2 {
+        place.run("evenkeel", "upgrade").check(0);
+        assert_eq!(kind(), Some(HandshakeKind::Resumed));
+    }
+    assert_eq!(old.wait().code(), Some(0));
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Instance {
             revision,
             sessions: self.session_count(),
             companion: None,
+            ticket_keys: self.certificates.ticket_keys(),
             standing: Standing {
                 kept: self.note_state(&Noted::for_another_process()),
                 counts: self.counts(0),

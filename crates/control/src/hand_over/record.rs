@@ -3,6 +3,7 @@
 //! A field that one process does not know is ignored by it, so a new field must be one without which
 //! an older process does nothing wrong. Anything else takes another major version.
 
+use crate::ticket_keys::TicketKeys;
 use config::state::State;
 use dataplane::{FlowState, SessionState, Staying};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub(crate) struct Described {
     /// What the personality's companion says about itself.
     #[serde(default)]
     pub companion: Option<CompanionRecord>,
+    /// If TLS ends here.
+    #[serde(default)]
+    pub ticket_keys: Option<TicketKeys>,
 }
 
 /// What a personality runs beside its instance.
