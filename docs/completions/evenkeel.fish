@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= on-up= eject= fail-open-below= refuse-below= warm-up= max-age= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= max-rate= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-ticket-keys= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
+    string join \n policy= load-bound= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= on-up= eject= fail-open-below= refuse-below= warm-up= max-age= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= max-rate= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-ticket-keys= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-sample= log-start log-every= log-slow-connect= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -124,21 +124,24 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l spin -d 'Poll this lo
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pid-file -d 'Write the process id to this file' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user -d 'Change to this user once listening' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l root -d 'Change the root directory (chroot) before changing to the user' -r -F
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember commands, failed backends and addresses over restarts, in this directory; none disables this [default: $STATE_DIRECTORY, if a service manager has set it]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l state -d 'Remember commands, failures and addresses over restarts in this directory, or none [default: $STATE_DIRECTORY, if it is set]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l admin -d 'Path of the admin socket [default: a file in the runtime directory]' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-format -d 'Format of the log: text or json' -r -f -a "text\t''
 json\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-sessions -d 'Which ends of sessions to log: all, problems or none' -r -f -a "all\t''
 problems\t''
 none\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-sample -d 'Of sessions without problems, log one in N' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-every -d 'Log open sessions again at each multiple of this age' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-slow-connect -d 'Take it for a problem of a session if connecting took longer' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-file -d 'Log to this file, which the signal USR1 has opened again' -r -F
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics -d 'Serve Prometheus metrics at this address, or port of 127.0.0.1' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics-detail -d 'How much metrics say about backends: backend (all), pool (sums), or auto, which depends on their number' -r -f -a "auto\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l metrics-detail -d 'Detail of metrics: backend, pool (sums) or auto' -r -f -a "auto\t''
 backend\t''
 pool\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l ready-interface -d 'Make an interface that has a carrier while ready, for keepalived' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l pre-stop -d 'How long to accept clients after a shutdown was announced [default: 1s with --ready-interface, else 0s]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print the configuration that this command line means, and exit: as a full command line (line, the default) or as a file (toml)' -r -f -a "line\t''
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l print-config -d 'Print this configuration in full, as a line or as toml, and exit' -r -f -a "line\t''
 toml\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l no-last-resort -d 'Refuse clients when all backends have failed'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l essential -d 'Not ready unless a backend of this pool is available'
@@ -148,6 +151,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l share-port -d 'Share 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l transparent -d 'Connect to backends from the client\'s address (needs CAP_NET_RAW)'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l forwarded-headers -d 'Add X-Forwarded-For and X-Forwarded-Proto to HTTP requests'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l daemon -d 'Run in the background once listening'
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l log-start -d 'Log when sessions have been connected to a backend, too'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -s V -l version -d 'Print version'
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -a "demo" -d 'Start three small web servers with a balancer in front of them, for experiments'

@@ -37,7 +37,10 @@ pub fn serve(
         // Going into the background may change the directory.
         file: config.process.log_file.as_ref().map(absolute),
         sessions: config.process.log_sessions,
+        sample: config.process.log_sample,
+        slow_connect: config.process.log_slow_connect,
     }));
+    let observe = Observe { starts: config.process.log_start, ..Observe::default() };
     let has_log_file = config.process.log_file.is_some();
     let setup = Setup {
         state: state_place(&config, origin.as_ref().map(|(origin, _)| origin.path())),
@@ -45,7 +48,7 @@ pub fn serve(
         config,
         admin,
         reporter,
-        observe: Observe::default(),
+        observe,
         signals: signals(origin.is_some(), has_log_file),
         directory: Directory::Root,
         refuse_loops: true,

@@ -409,8 +409,10 @@ fn process() -> impl Strategy<Value = Process> {
         Just(StateDirectory::None),
         path().prop_map(StateDirectory::At)
     ];
-    let log =
-        (select(vec![LogSessions::All, LogSessions::Problems, LogSessions::None]), of(path()));
+    let log_sessions = vec![LogSessions::All, LogSessions::Problems, LogSessions::None];
+    let every = (100u64..90_000_000).prop_map(Duration::from_millis);
+    let log_lines = (any::<NonZeroU32>(), any::<bool>(), of(every), of(span()));
+    let log = (select(log_sessions), of(path()), log_lines);
     let details = vec![MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool];
     let metrics = (of(any::<SocketAddr>().prop_map(plain)), select(details));
     let ready = (of("[a-z0-9.-]{2,15}"), of(span()));
@@ -427,6 +429,10 @@ fn process() -> impl Strategy<Value = Process> {
             log_format: words.1,
             log_sessions: log.0,
             log_file: log.1,
+            log_sample: log.2.0,
+            log_start: log.2.1,
+            log_every: log.2.2,
+            log_slow_connect: log.2.3,
             metrics: metrics.0,
             metrics_detail: metrics.1,
             // No command line can say these.

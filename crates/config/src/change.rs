@@ -24,6 +24,7 @@ use balancing::{
 };
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,7 +207,8 @@ settings! {
     /// A setting of the process.
     ProcessSetting of Process as Process {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
-        log_format: _, log_sessions: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
+        log_format: _, log_sessions: _, log_sample: _, log_start: _, log_every: _,
+        log_slow_connect: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
         access: _,
         ready_interface: _, pre_stop: _,
     },
@@ -230,6 +232,14 @@ settings! {
     LogFormat(LogFormat) is log_format, "log-format";
     /// [`Process::log_sessions`]
     LogSessions(LogSessions) is log_sessions, "log-sessions";
+    /// [`Process::log_sample`]
+    LogSample(NonZeroU32) is log_sample, "log-sample";
+    /// [`Process::log_start`]
+    LogStart(bool) is log_start, "log-start";
+    /// [`Process::log_every`]
+    LogEvery(Option<Duration>) is log_every, "log-every";
+    /// [`Process::log_slow_connect`]
+    LogSlowConnect(Option<Duration>) is log_slow_connect, "log-slow-connect";
     /// [`Process::log_file`]
     LogFile(Option<PathBuf>) is log_file, "log-file";
     /// [`Process::metrics`]

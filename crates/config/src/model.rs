@@ -9,6 +9,7 @@ use probing::{Probe, Rules};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -437,6 +438,14 @@ pub struct Process {
     pub log_format: LogFormat,
     /// Which ends of sessions are logged.
     pub log_sessions: LogSessions,
+    /// Of sessions without problems, one in so many is logged. Default: each.
+    pub log_sample: NonZeroU32,
+    /// Whether sessions that have been connected to a backend are logged.
+    pub log_start: bool,
+    /// How much older an open session becomes until it is logged again. Default: never.
+    pub log_every: Option<Duration>,
+    /// Connecting for longer is a problem of a session. Default: it never is.
+    pub log_slow_connect: Option<Duration>,
     /// The file of the log; standard error or the system log if absent.
     pub log_file: Option<PathBuf>,
     /// Where metrics are served by HTTP, if anywhere.
@@ -557,6 +566,10 @@ impl Default for Process {
             admin: None,
             log_format: LogFormat::Text,
             log_sessions: LogSessions::All,
+            log_sample: NonZeroU32::MIN,
+            log_start: false,
+            log_every: None,
+            log_slow_connect: None,
             log_file: None,
             metrics: None,
             metrics_detail: MetricsDetail::Auto,

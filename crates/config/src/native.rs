@@ -340,8 +340,8 @@ pub struct NativeArgs {
     /// Change the root directory (chroot) before changing to the user
     #[arg(long, value_name = "DIR", help_heading = PROCESS)]
     pub root: Option<PathBuf>,
-    /// Remember commands, failed backends and addresses over restarts, in this directory; none
-    /// disables this [default: $STATE_DIRECTORY, if a service manager has set it]
+    /// Remember commands, failures and addresses over restarts in this directory, or none
+    /// [default: $STATE_DIRECTORY, if it is set]
     #[arg(long, value_name = "DIR", value_parser = parse_state, help_heading = PROCESS)]
     pub state: Option<StateDirectory>,
     /// Path of the admin socket [default: a file in the runtime directory]
@@ -355,14 +355,26 @@ pub struct NativeArgs {
     #[arg(long, value_name = "WHICH", default_value = "all", hide_possible_values = true)]
     #[arg(value_parser = LogSessions::parser(), help_heading = PROCESS)]
     pub log_sessions: LogSessions,
+    /// Of sessions without problems, log one in N
+    #[arg(long, value_name = "N", default_value = "1", help_heading = PROCESS)]
+    pub log_sample: NonZeroU32,
+    /// Log when sessions have been connected to a backend, too
+    #[arg(long, help_heading = PROCESS)]
+    pub log_start: bool,
+    /// Log open sessions again at each multiple of this age
+    #[arg(long, value_name = "TIME", value_parser = parse_interval, help_heading = PROCESS)]
+    pub log_every: Option<Span>,
+    /// Take it for a problem of a session if connecting took longer
+    #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration)]
+    #[arg(help_heading = PROCESS)]
+    pub log_slow_connect: Option<Span>,
     /// Log to this file, which the signal USR1 has opened again
     #[arg(long, value_name = "PATH", help_heading = PROCESS)]
     pub log_file: Option<PathBuf>,
     /// Serve Prometheus metrics at this address, or port of 127.0.0.1
     #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = PROCESS)]
     pub metrics: Option<SocketAddr>,
-    /// How much metrics say about backends: backend (all), pool (sums), or auto, which depends on
-    /// their number
+    /// Detail of metrics: backend, pool (sums) or auto
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     #[arg(value_parser = MetricsDetail::parser(), help_heading = PROCESS)]
     pub metrics_detail: MetricsDetail,
@@ -373,8 +385,7 @@ pub struct NativeArgs {
     /// [default: 1s with --ready-interface, else 0s]
     #[arg(long, value_name = "TIME", help_heading = PROCESS)]
     pub pre_stop: Option<Span>,
-    /// Print the configuration that this command line means, and exit: as a full command line
-    /// (line, the default) or as a file (toml)
+    /// Print this configuration in full, as a line or as toml, and exit
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "line", hide_possible_values = true)]
     #[arg(value_parser = PrintForm::parser(), help_heading = PROCESS)]

@@ -49,6 +49,10 @@ PROCESS = {
     "admin": ["/run/evenkeel/admin.sock"],
     "log-format": ["text", "json"],
     "log-sessions": ["all", "problems", "none"],
+    "log-sample": COUNTS,
+    "log-start": [True, False],
+    "log-every": ["500ms", 600, "10m"],
+    "log-slow-connect": ["500ms", 1],
     "log-file": ["/var/log/evenkeel.log"],
     "metrics": ["127.0.0.1:9188", "[::1]:9188", "9188", "${METRICS:-9188}"],
     "metrics-detail": ["auto", "backend", "pool"],
@@ -162,14 +166,14 @@ MADE = {
     "backend": ["to", "name", "access"],
 }
 
-FLAGS = ["daemon", "watch", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort", "essential",
+FLAGS = ["daemon", "watch", "log-start", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort", "essential",
          "auto-disable", "affinity-count-only", "fixed-places"]
 CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
-DURATIONS = ["spin", "pre-stop", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
+DURATIONS = ["spin", "pre-stop", "log-every", "log-slow-connect", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout", "max-age", "warm-up"]
 NUMBERS = {
-    "workers": (1, 1024), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),
+    "workers": (1, 1024), "log-sample": (1, 2**32 - 1), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),
     "responses": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),
     "probe-port": (1, 65535), "fall": (1, 1000), "rise": (1, 1000),
     "max-affine": (0, 2**31 - 1), "weight": (0, 2**32 - 1), "priority": (-(2**31), 2**31 - 1),

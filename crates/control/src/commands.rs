@@ -117,6 +117,7 @@ impl Instance {
             Arc::new(move |client| network.contains(client))
         };
         Ok(SessionFilter {
+            aged: None,
             backends,
             client: query.client.clone().map(is_meant),
             order: query.sort,

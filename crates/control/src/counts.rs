@@ -90,8 +90,8 @@ impl Counts {
         }
     }
 
-    /// All of it, with the number of lines that the log has lost.
-    pub fn row(&self, lost_lines: u64) -> ControlCounts {
+    /// All of it, with the numbers of lines that the log has lost and of sessions that it leaves out.
+    pub fn row(&self, lost_lines: u64, left_out: u64) -> ControlCounts {
         let now = sys::clock::now();
         let lasting = |it: &Shortage| match it.workers {
             0 => it.seconds,
@@ -105,6 +105,7 @@ impl Counts {
             has_last_succeeded: self.has_last_succeeded,
             last_success_seconds: self.last_success as f64 / 1e9,
             lost_lines,
+            left_out,
             lost_events: self.lost_events,
             shortages: kinds.map(|(kind, it)| (kind, lasting(it))).collect(),
         }

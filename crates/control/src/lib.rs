@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod ageing;
 mod answers;
 mod asking;
 mod audit;

@@ -3,15 +3,23 @@
 use crate::Instance;
 use crate::status::EndOf;
 use balancing::{AdminState, BackendChange};
-use dataplane::{Ended, Event, Trouble};
+use dataplane::{Ended, Event, SessionInfo, TcpPath, Trouble};
 use telemetry::{Level, Line, Value};
 
-/// What is said about a session that has ended.
-pub(crate) const SESSION_ENDED: &str = "session ended";
+/// What is said about a session that has been connected to a backend, is still open, or has ended.
+const SESSION_STARTED: &str = "session started";
+const SESSION_OPEN: &str = "session open";
+const SESSION_ENDED: &str = "session ended";
+
+/// Whether a line is about one session.
+pub(crate) fn is_about_session(line: &Line<'_>) -> bool {
+    [SESSION_STARTED, SESSION_OPEN, SESSION_ENDED].contains(&line.message)
+}
 
 /// Passes the lines about an event to `out`; some events have none.
 pub(crate) fn describe(event: &Event, instance: &Instance, out: &mut dyn FnMut(&Line<'_>)) {
     match event {
+        Event::Started(session) => describe_session(SESSION_STARTED, session, instance, out),
         Event::Ended(ended) => describe_end(ended, instance, out),
         Event::Backend { listener, backend, change, failure, .. } => {
             let (level, message) = match change {
@@ -68,6 +76,69 @@ pub(crate) fn describe(event: &Event, instance: &Instance, out: &mut dyn FnMut(&
     }
 }
 
+/// Passes the line about a session that has been open for long to `out`.
+pub(crate) fn describe_open(
+    session: &SessionInfo,
+    instance: &Instance,
+    out: &mut dyn FnMut(&Line<'_>),
+) {
+    describe_session(SESSION_OPEN, session, instance, out);
+}
+
+fn describe_session(
+    message: &str,
+    session: &SessionInfo,
+    instance: &Instance,
+    out: &mut dyn FnMut(&Line<'_>),
+) {
+    let listener = instance.listener_name(session.listener);
+    let (client, peer) = (EndOf(session.client), EndOf(session.peer));
+    let backend = session.backend.as_ref().map_or("-", |backend| &backend.name);
+    let mut fields = Vec::with_capacity(18); // all that there can be
+    fields.extend([
+        ("session", Value::Count(session.session)),
+        ("listener", Value::Text(&listener)),
+        ("client", Value::Text(&client)),
+    ]);
+    if session.peer != session.client {
+        fields.push(("peer", Value::Text(&peer)));
+    }
+    fields.extend(session.server_name.as_ref().map(|it| ("sni", Value::Text(it))));
+    fields.extend(session.tls.as_ref().map(|it| ("tls", Value::Text(it))));
+    fields.push(("backend", Value::Text(&backend)));
+    fields.extend(session.source.as_ref().map(|it| ("source", Value::Text(it))));
+    let connect = session.connect.map(|it| ("connect", Value::Time(it)));
+    if message == SESSION_STARTED {
+        fields.extend(connect);
+        return out(&Line { level: Level::Info, message, fields: &fields });
+    }
+    fields.extend([
+        ("sent", Value::Count(session.sent_bytes)),
+        ("received", Value::Count(session.received_bytes)),
+    ]);
+    fields.extend(connect);
+    fields.extend(session.first_byte.map(|it| ("first-byte", Value::Time(it))));
+    fields.extend([("duration", Value::Time(session.age)), ("idle", Value::Time(session.idle))]);
+    add_paths(&mut fields, session.client_path, session.backend_path);
+    out(&Line { level: Level::Info, message, fields: &fields });
+}
+
+/// What the kernel knows of the paths to both peers.
+fn add_paths(
+    fields: &mut Vec<(&str, Value<'_>)>,
+    client: Option<TcpPath>,
+    backend: Option<TcpPath>,
+) {
+    let paths = [("rtt", "retransmits", client), ("backend-rtt", "backend-retransmits", backend)];
+    for (rtt, retransmits, path) in paths {
+        let Some(path) = path else { continue };
+        fields.extend(path.round_trip().map(|it| (rtt, Value::Time(it))));
+        if path.retransmits > 0 {
+            fields.push((retransmits, Value::Count(path.retransmits.into())));
+        }
+    }
+}
+
 fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_>)) {
     let listener = instance.listener_name(ended.listener);
     let nobody = "-";
@@ -116,17 +187,7 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
         fields.push(("first-byte", Value::Time(first_byte)));
     }
     fields.push(("duration", Value::Time(ended.duration)));
-    let paths = [
-        ("rtt", "retransmits", ended.client_path),
-        ("backend-rtt", "backend-retransmits", ended.backend_path),
-    ];
-    for (rtt, retransmits, path) in paths {
-        let Some(path) = path else { continue };
-        fields.extend(path.round_trip().map(|it| (rtt, Value::Time(it))));
-        if path.retransmits > 0 {
-            fields.push((retransmits, Value::Count(path.retransmits.into())));
-        }
-    }
+    add_paths(&mut fields, ended.client_path, ended.backend_path);
     out(&Line { level: Level::Info, message: SESSION_ENDED, fields: &fields });
     if let Some(backend) = &ended.backend
         && backend.state.admin() == AdminState::Draining

@@ -24,7 +24,7 @@ use crate::status::View;
 use crate::watch::Watch;
 use balancing::{Ejector, QualityChange};
 use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
-use dataplane::{Event, Victims};
+use dataplane::{Event, SessionInfo, Victims};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +198,7 @@ impl Owner {
         let (backends, timings) = (detail != Detail::Pools, detail == Detail::Timings);
         Ok(Figures {
             status: self.status(&View { pool, backends, timings }),
-            counts: self.counts.row(self.reporter.lost_lines()),
+            counts: self.counts.row(self.reporter.lost_lines(), self.reporter.left_out()),
             detail,
             started: self.counts.started,
         })
@@ -496,7 +496,8 @@ impl Owner {
             self.instance.changes.note_event(event);
             self.counts.note_event(event);
             self.reporter.event(event, &self.instance);
-            if !self.followers.are_none() {
+            // Who follows the ends of sessions has all of them.
+            if !self.followers.are_none() && !matches!(event, Event::Started(_)) {
                 let is_end = matches!(event, Event::Ended(_));
                 let kind = if is_end { EventKind::Ends } else { EventKind::Changes };
                 let followers = &mut self.followers;
@@ -507,6 +508,12 @@ impl Owner {
             self.counts.lost_events += dropped as u64;
             self.reporter.dropped(dropped as u64);
         }
+        self.reporter.flush();
+    }
+
+    /// Reports sessions that have come to one of the ages at which the log mentions them.
+    pub fn report_aged(&mut self, sessions: &[SessionInfo]) {
+        sessions.iter().for_each(|it| self.reporter.aged(it, &self.instance));
         self.reporter.flush();
     }
 

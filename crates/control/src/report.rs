@@ -2,18 +2,20 @@
 
 use crate::Instance;
 use crate::bind::StartError;
-use crate::lines::{SESSION_ENDED, describe};
+use crate::lines::{describe, describe_open, is_about_session};
 use crate::log::{LogTarget, LogWriter};
 use crate::unserved::{Unserved, Warning};
 use config::LogSessions;
 use config::environment::JOURNAL_STREAM;
-use dataplane::Event;
+use dataplane::{Ended, Event, SessionInfo};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
-use terms::CloseReason;
+use terms::{CloseReason, Instant};
 
 /// Receives everything that happens, and reports it in the way of its personality.
 pub trait Reporter: Send {
@@ -30,6 +32,12 @@ pub trait Reporter: Send {
     fn lost_lines(&self) -> u64 {
         0
     }
+    /// How many sessions are not in the log because only a sample is.
+    fn left_out(&self) -> u64 {
+        0
+    }
+    /// A session is open that has come to one of the ages at which the log mentions it.
+    fn aged(&mut self, _session: &SessionInfo, _instance: &Instance) {}
     /// Something happened in the data plane.
     fn event(&mut self, event: &Event, instance: &Instance);
     /// Something happened in the control plane: a start, a command, an end.
@@ -59,6 +67,10 @@ pub struct LogOptions {
     pub file: Option<PathBuf>,
     /// Which ends of sessions are logged.
     pub sessions: LogSessions,
+    /// Of sessions without problems, one in so many is logged.
+    pub sample: NonZeroU32,
+    /// Connecting for longer is a problem.
+    pub slow_connect: Option<Duration>,
 }
 
 /// The native log: one line per ended session and per change, on standard error or, in the
@@ -71,7 +83,20 @@ pub struct LogReporter {
     out: String,
     writer: LogWriter,
     unserved: Unserved,
+    left_out: LeftOut,
 }
+
+/// Sessions that are not in the log because only a sample is.
+#[derive(Default)]
+struct LeftOut {
+    total: u64,
+    /// How many of them the log has been told of, and when.
+    told: u64,
+    told_at: Option<Instant>,
+}
+
+/// How often the log is told of what it does not have.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl LogReporter {
     /// A log of this kind. If lines go to the system log, this connects to it, which must happen
@@ -106,8 +131,16 @@ impl LogReporter {
             }
         });
         let (stamp, out, unserved) = (Stamp::default(), String::new(), Unserved::default());
-        Self { options, is_journal, stamp, out, writer, unserved }
+        Self { options, is_journal, stamp, out, writer, unserved, left_out: LeftOut::default() }
     }
+}
+
+/// Whether a session is one of the sample, of which there is one in `among`. All lines about it are
+/// or are not in the log. Numbers of sessions follow patterns, so they are scattered first.
+fn is_in_sample(session: u64, among: NonZeroU32) -> bool {
+    let mut mixed = session.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (mixed >> 32).is_multiple_of(u64::from(among.get()))
 }
 
 /// What the journal takes for the priority of a line (sd-daemon(3)).
@@ -125,6 +158,36 @@ fn open_log(path: &Path) -> io::Result<File> {
 }
 
 impl LogReporter {
+    /// Whether the end of a session is to be logged. Counts it if that is only for the sample.
+    fn is_wanted(&mut self, ended: &Ended) -> bool {
+        let slow = self.options.slow_connect;
+        let is_slow = slow.is_some_and(|limit| ended.connect.is_some_and(|took| took > limit));
+        match self.options.sessions {
+            LogSessions::None => false,
+            _ if is_slow || ended.is_problem() => true,
+            LogSessions::Problems => false,
+            LogSessions::All => {
+                let is_in = is_in_sample(ended.session, self.options.sample);
+                self.left_out.total += u64::from(!is_in);
+                is_in
+            }
+        }
+    }
+
+    /// Says how many sessions the log does not have since it was said last.
+    fn tell_left_out(&mut self) {
+        let sessions = self.left_out.total - self.left_out.told;
+        self.left_out.told = self.left_out.total;
+        if sessions > 0 {
+            let fields = [
+                ("sessions", Value::Count(sessions)),
+                ("log-sample", Value::Count(self.options.sample.get().into())),
+            ];
+            let message = "sessions without problems were not logged";
+            self.note(&Line { level: Level::Info, message, fields: &fields });
+        }
+    }
+
     fn unserved(&mut self, warning: &Warning, instance: &Instance) {
         let listener = instance.listener_name(warning.listener);
         let fields = [
@@ -167,14 +230,24 @@ impl Reporter for LogReporter {
         self.writer.lost_total()
     }
 
+    fn left_out(&self) -> u64 {
+        self.left_out.total
+    }
+
+    fn aged(&mut self, session: &SessionInfo, instance: &Instance) {
+        if is_in_sample(session.session, self.options.sample) {
+            describe_open(session, instance, &mut |line| self.note(line));
+        }
+    }
+
     fn event(&mut self, event: &Event, instance: &Instance) {
-        let is_wanted = match (event, self.options.sessions) {
-            (Event::Ended(_), LogSessions::None) => false,
-            (Event::Ended(ended), LogSessions::Problems) => ended.is_problem(),
+        let is_wanted = match event {
+            Event::Ended(ended) => self.is_wanted(ended),
+            Event::Started(it) => is_in_sample(it.session, self.options.sample),
             _ => true,
         };
         describe(event, instance, &mut |line| {
-            if is_wanted || line.message != SESSION_ENDED {
+            if is_wanted || !is_about_session(line) {
                 self.note(line);
             }
         });
@@ -202,8 +275,13 @@ impl Reporter for LogReporter {
     }
 
     fn tick(&mut self, instance: &Instance) {
-        for warning in self.unserved.due(sys::clock::now()) {
+        let now = sys::clock::now();
+        for warning in self.unserved.due(now) {
             self.unserved(&warning, instance);
+        }
+        if now.since(*self.left_out.told_at.get_or_insert(now)) >= TELL_EVERY {
+            self.left_out.told_at = Some(now);
+            self.tell_left_out();
         }
         self.flush();
     }
@@ -216,6 +294,7 @@ impl Reporter for LogReporter {
     }
 
     fn finish(&mut self) {
+        self.tell_left_out();
         self.flush();
         self.writer.finish();
     }

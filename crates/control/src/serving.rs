@@ -1,6 +1,7 @@
 //! The control plane while it serves, from the first line of the log to the last.
 
 use crate::admin;
+use crate::ageing::Ageing;
 use crate::answers::Answers;
 use crate::backlog::Backlog;
 use crate::beacon::LOOK_EVERY;
@@ -15,7 +16,7 @@ use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
 use crate::tcp::TcpSocket;
 use balancing::{BackendChange, Tier};
-use dataplane::{Event, RollCall, Victims};
+use dataplane::{Event, RollCall, SessionInfo, Victims};
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -53,6 +54,8 @@ pub(crate) struct Serving {
     kernel_news: Arc<Notify>,
     /// When what the kernel does is brought up to date, whatever happens.
     kernel_looks: Option<Interval>,
+    /// Sessions that have come to certain ages, if the log is to mention them.
+    ageing: Option<Ageing>,
     /// Whether a command has asked to shut down, or not to wait any longer before that.
     is_ending: bool,
 }
@@ -86,6 +89,7 @@ impl Serving {
         let ready_looks = owner.beacon.is_lit().then(|| interval(LOOK_EVERY));
         let kernel_news = Arc::clone(&owner.kernel_news);
         let kernel_looks = owner.kernel.is_some().then(|| interval(LOOK_EVERY));
+        let ageing = owner.instance.config.process.log_every.map(Ageing::new);
         Self {
             owner,
             requests,
@@ -103,6 +107,7 @@ impl Serving {
             ready_looks,
             kernel_news,
             kernel_looks,
+            ageing,
             is_ending: false,
         }
     }
@@ -254,6 +259,7 @@ impl Serving {
             ready_looks,
             kernel_news,
             kernel_looks,
+            ageing,
             is_ending: _,
         } = self;
         let watches_quality = owner.watches_quality();
@@ -303,6 +309,10 @@ impl Serving {
             () = passed(ready_looks) => {}
             () = passed(kernel_looks) => owner.engage(),
             () = kernel_news.notified() => owner.use_kernel_news(),
+            Some((found, ageing)) = aged(ageing) => match found {
+                Some(sessions) => owner.report_aged(&sessions),
+                None => ageing.look(&owner.instance),
+            },
         }
         self.owner.show_readiness();
         None
@@ -519,6 +529,12 @@ async fn passed(ticks: &mut Option<Interval>) {
         Some(ticks) => drop(ticks.tick().await),
         None => std::future::pending().await,
     }
+}
+
+/// Waits for what [`Ageing::next`] returns; nothing, if no ages are looked for.
+async fn aged(ageing: &mut Option<Ageing>) -> Option<(Option<Vec<SessionInfo>>, &mut Ageing)> {
+    let ageing = ageing.as_mut()?;
+    Some((ageing.next().await, ageing))
 }
 
 /// Asks every worker for a sign of life.

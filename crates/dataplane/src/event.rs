@@ -11,6 +11,9 @@ use terms::{CloseReason, ConnectFailure, ListenerId, Phase, Side};
 /// Something that happened. `listener` names where it happened.
 #[derive(Debug)]
 pub enum Event {
+    /// A session has been connected to a backend, where [`crate::Observe::starts`] asks for it. If
+    /// another backend takes over before the first byte, this is reported again.
+    Started(Box<SessionInfo>),
     /// A session ended.
     Ended(Ended),
     /// A backend's health changed, or a failure disabled it.
@@ -67,11 +70,12 @@ pub enum Event {
 }
 
 impl Event {
-    /// How many bytes of traffic the event has a copy of.
+    /// How many bytes the event has elsewhere, such as a copy of traffic.
     #[must_use]
     pub fn copied_bytes(&self) -> usize {
         match self {
             Self::Request { bytes, .. } => bytes.len(),
+            Self::Started(info) => size_of_val(&**info),
             Self::Block { bytes, .. } => bytes.as_ref().map_or(0, Vec::capacity),
             _ => 0,
         }
@@ -266,6 +270,8 @@ pub struct SessionInfo {
     pub sent_bytes: u64,
     /// Bytes from the backend to the client.
     pub received_bytes: u64,
+    /// From accepting to being connected to the backend.
+    pub connect: Option<Duration>,
     /// From being connected to the backend's first byte.
     pub first_byte: Option<Duration>,
     /// What the kernel knows of the path to the client, or to the proxy in front of it.

@@ -53,7 +53,7 @@ pub use event::{
 };
 pub use ledger::ListenerTotals;
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
-pub use listing::{ClientFilter, SessionFilter, Victims};
+pub use listing::{Aged, ClientFilter, SessionFilter, Victims};
 pub use mover::Mover;
 pub use moving::{
     FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, SessionState, Staying,

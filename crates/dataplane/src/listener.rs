@@ -134,6 +134,8 @@ pub struct Observe {
     /// The beginning of each piece of data from a client ([`crate::Event::Request`]). Data from
     /// clients is then not spliced.
     pub requests: bool,
+    /// Each session that has been connected to a backend ([`crate::Event::Started`]).
+    pub starts: bool,
 }
 
 impl Observe {

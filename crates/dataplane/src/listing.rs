@@ -15,10 +15,32 @@ pub struct SessionFilter {
     pub backends: Option<HashSet<BackendId>>,
     /// Only those of clients for which this is true; `None` stands for a client of a Unix socket.
     pub client: Option<ClientFilter>,
+    /// Only those that have become so much older meanwhile.
+    pub aged: Option<Aged>,
     /// Which come first.
     pub order: SessionOrder,
     /// The maximum number, if there is one.
     pub limit: Option<usize>,
+}
+
+/// Those whose age passed a multiple of `step` after one moment, and not after the other. So each
+/// is found once per step, however many lists there are, if one begins where the last one ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Aged {
+    /// The time between two ages. Not zero.
+    pub step: Duration,
+    /// The moment after which an age is counted.
+    pub after: Instant,
+    /// The last moment at which it is.
+    pub until: Instant,
+}
+
+impl Aged {
+    fn takes(&self, started: Instant) -> bool {
+        let steps =
+            |moment: Instant| moment.since(started).as_nanos() / self.step.as_nanos().max(1);
+        steps(self.until) > steps(self.after)
+    }
 }
 
 /// Whether sessions of a client are meant. Workers call it, so it must be fast and never wait.
@@ -83,6 +105,7 @@ impl SessionFilter {
             id.is_some_and(|id| ids.contains(&id))
         };
         self.backends.as_ref().is_none_or(|ids| is_among(figures.backend, ids))
+            && self.aged.is_none_or(|aged| aged.takes(figures.started))
             && self.client.as_ref().is_none_or(|is_meant| is_meant(figures.client))
     }
 

@@ -29,14 +29,15 @@ impl Outbox {
         self.since.map(|since| since + AGE_MAX)
     }
 
-    /// Passes the batch on if it is complete. Only ends of sessions wait; anything else is passed on
+    /// Passes the batch on if it is complete. Only starts and ends of sessions wait; anything else is passed on
     /// at once, together with them.
     pub fn flush(&mut self, now: Instant) {
         if self.events.is_empty() {
             return;
         }
         let since = *self.since.get_or_insert(now);
-        let is_urgent = self.events.iter().any(|event| !matches!(event, Event::Ended(_)));
+        let may_wait = |event: &Event| matches!(event, Event::Started(_) | Event::Ended(_));
+        let is_urgent = !self.events.iter().all(may_wait);
         if is_urgent || self.events.len() >= EVENTS_MAX || now.since(since) >= AGE_MAX {
             self.flush_now();
         }

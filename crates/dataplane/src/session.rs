@@ -626,6 +626,7 @@ impl Session {
             held_received_bytes: self.link.held(Side::Upstream),
             sent_bytes,
             received_bytes,
+            connect: micros(self.connect_micros),
             first_byte: micros(self.first_byte_micros),
             client_path: self.path(Side::Downstream),
             backend_path: self.path(Side::Upstream),

@@ -291,6 +291,7 @@ impl Sessions {
             Heard::Connected => {
                 self.deadlines.set(key, relaying::begin(session, now));
                 self.retire_with_age(key);
+                self.tell_start(key, tools, now);
             }
             Heard::Shake => {
                 let tls = session.upstream_tls_mut();
@@ -470,6 +471,15 @@ impl Sessions {
         let session = &self.slab[key];
         let age = session.lease().and_then(|lease| lease.backend().age_max);
         self.retirements.set_age(key, session.number, session.started, age);
+    }
+
+    /// Reports a session that was just connected, if anybody wants to know.
+    fn tell_start(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        let session = &self.slab[key];
+        if session.listener.settings().observe.starts {
+            let info = session.info(0, tools.worker, &mut self.searches, now);
+            tools.outbox.tell(Event::Started(Box::new(info)));
+        }
     }
 
     /// Ends a session whose moment has come, unless it looks for a backend again.

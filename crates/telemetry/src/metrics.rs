@@ -135,6 +135,11 @@ fn of_process(text: &mut Text, status: &Status, process: &ProcessRow, detail: De
         (Labels::of(&[("kind", &"events")]), counts.lost_events),
     ];
     text.counter("log_lines_lost_total", "What came faster than it could be logged", lost);
+    text.counter(
+        "log_sessions_left_out_total",
+        "Sessions without problems that log-sample left out of the log",
+        [(alone(), counts.left_out)],
+    );
     text.gauge(
         "open_descriptors",
         "Open file descriptors",

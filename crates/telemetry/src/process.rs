@@ -36,6 +36,8 @@ pub struct ControlCounts {
     pub lost_lines: u64,
     /// Events that came faster than they could be logged.
     pub lost_events: u64,
+    /// Sessions that are not in the log because only a sample is.
+    pub left_out: u64,
     /// How long each thing was lacking, in seconds.
     pub shortages: Vec<(&'static str, f64)>,
 }

@@ -122,7 +122,8 @@ impl Reporter for BalanceReporter {
             Event::Ended(ended) if ended.reason == CloseReason::IdleTimeout => {
                 self.stderr.push(&debug::timed_out(self.idle_seconds));
             }
-            Event::Ended(_)
+            Event::Started(_)
+            | Event::Ended(_)
             | Event::Backend { .. }
             | Event::ConnectFailed(_)
             | Event::SourceUnusable { .. }

@@ -93,7 +93,8 @@ impl Reporter for PenReporter {
             Event::TroubleOver(Trouble::Flows) => self.say("there is room for UDP clients again"),
             Event::TroubleOver(Trouble::Descriptors) => self.say("accepting again"),
             Event::TroubleOver(Trouble::Ports) => self.say("local ports are free again"),
-            Event::Ended(_)
+            Event::Started(_)
+            | Event::Ended(_)
             | Event::Backend { .. }
             | Event::Block { .. }
             | Event::ConnectFailed(_)

@@ -457,26 +457,37 @@ fn every_line_fits_the_schema() {
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/log.schema.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
     let reasons: Vec<_> = terms::CloseReason::ALL.iter().map(|it| Value::from(it.name())).collect();
-    let (any, ended) = (&schema, &schema["then"]);
+    let kinds = schema["allOf"].as_array().unwrap();
+    let kind = |line: &Value| {
+        let is_of = |it: &&Value| it["if"]["properties"]["message"]["const"] == line["message"];
+        kinds.iter().find(is_of).map(|it| &it["then"])
+    };
+    let ended = kind(&serde_json::json!({ "message": "session ended" })).unwrap();
     assert_eq!(ended["properties"]["reason"]["enum"], Value::from(reasons));
     let (place, port) = (Place::new(), port());
     let (down, up) = (Backend::refusing(), Backend::named("up"));
-    let evenkeel = place.native(&format!("{port} {down} {up} --log-format json"));
+    let words = format!("{port} {down} {up} --log-format json --log-start --log-every 100ms");
+    let evenkeel = place.native(&words);
     assert_eq!(ask(&port), "up");
+    let client = Client::connect(&port);
+    evenkeel.log.wait("session open");
+    drop(client);
     let client = Client::connect(&port);
     client.expect("up\n");
     client.reset();
     place.ctl("disable 0.1").check(0);
     assert_eq!(ask(&port), "reset");
-    evenkeel.log.wait_nth("session ended", 2);
-    let mut ends = 0;
+    evenkeel.log.wait_nth("session ended", 3);
+    let mut seen = Vec::new();
     for line in evenkeel.log.all() {
         let line: Value = serde_json::from_str(&line).unwrap();
-        fits(&line, any);
-        if line["message"] == schema["if"]["properties"]["message"]["const"] {
-            fits(&line, ended);
-            ends += 1;
+        fits(&line, &schema);
+        if let Some(schema) = kind(&line) {
+            fits(&line, schema);
+            seen.push(line["message"].clone());
         }
     }
-    assert_eq!(ends, 3);
+    let count = |message: &str| seen.iter().filter(|it| *it == message).count();
+    assert_eq!((count("session started"), count("session ended")), (3, 4));
+    assert!(count("session open") > 0);
 }

@@ -19,6 +19,7 @@ mod formatting;
 mod kernel;
 mod limiting;
 mod log;
+mod log_sessions;
 mod loops;
 mod manager;
 mod memory;

@@ -42,7 +42,7 @@ fn get(address: SocketAddr, path: &str, headers: &str) -> Answer {
 
 /// The samples of a page by their names and labels.
 #[track_caller]
-fn scrape(address: SocketAddr, query: &str) -> BTreeMap<String, f64> {
+pub fn scrape(address: SocketAddr, query: &str) -> BTreeMap<String, f64> {
     let answer = get(address, &format!("/metrics{query}"), "");
     assert_eq!(answer.status, 200, "{}", answer.head);
     let text = String::from_utf8(answer.body).unwrap();

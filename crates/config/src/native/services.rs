@@ -176,7 +176,7 @@ fn check_protocol(listener: &Listener, pool: &Pool) -> Result<(), NativeError> {
 type Copy = fn(&mut Process, &Process);
 
 /// The options of the process by their ids, and how to copy what they set.
-const PROCESS_OPTIONS: [(&str, Copy); 15] = [
+const PROCESS_OPTIONS: [(&str, Copy); 19] = [
     ("workers", |to, from| to.workers = from.workers),
     ("spin", |to, from| to.spin = from.spin),
     ("daemon", |to, from| to.daemon = from.daemon),
@@ -187,6 +187,10 @@ const PROCESS_OPTIONS: [(&str, Copy); 15] = [
     ("admin", |to, from| to.admin.clone_from(&from.admin)),
     ("log_format", |to, from| to.log_format = from.log_format),
     ("log_sessions", |to, from| to.log_sessions = from.log_sessions),
+    ("log_sample", |to, from| to.log_sample = from.log_sample),
+    ("log_start", |to, from| to.log_start = from.log_start),
+    ("log_every", |to, from| to.log_every = from.log_every),
+    ("log_slow_connect", |to, from| to.log_slow_connect = from.log_slow_connect),
     ("log_file", |to, from| to.log_file.clone_from(&from.log_file)),
     ("metrics", |to, from| to.metrics = from.metrics),
     ("metrics_detail", |to, from| to.metrics_detail = from.metrics_detail),

@@ -102,6 +102,11 @@ fn options_anywhere() {
         "--keep-alive 90 --user-timeout 20 80 a",
         "evenkeel --keep-alive 90s --user-timeout 20s 80 a:80",
     );
+    check(
+        "--log-sample 1 --log-start --log-every 600 --log-slow-connect 500ms 80 a",
+        "evenkeel --log-start --log-every 10m --log-slow-connect 500ms 80 a:80",
+    );
+    check("--log-sample 100 80 a", "evenkeel --log-sample 100 80 a:80");
     check("--keep-alive 0 --user-timeout 0 80 a", "evenkeel --keep-alive never 80 a:80");
     check(
         "--source ::1 --splice always --cut close --workers 2 --spin 100us 80 a",

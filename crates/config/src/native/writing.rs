@@ -266,6 +266,7 @@ pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
     let Process { workers, spin, daemon, pid_file, user, root, state, admin, .. } = process;
     // Only a file can say the rest.
     let Process { log_format, log_sessions, log_file, metrics, metrics_detail, .. } = process;
+    let Process { log_sample, log_start, log_every, log_slow_connect, .. } = process;
     let Process { ready_interface, pre_stop, .. } = process;
     to.number("workers", workers.and_then(|it| i64::try_from(it).ok()));
     if let Some(spin) = spin {
@@ -286,6 +287,12 @@ pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
     to.path("admin", admin.as_deref());
     to.choice("log-format", *log_format, LogFormat::Text);
     to.choice("log-sessions", *log_sessions, LogSessions::All);
+    let is_sample = *log_sample != NonZeroU32::MIN;
+    to.number("log-sample", is_sample.then_some(log_sample.get()));
+    to.flag("log-start", *log_start);
+    let time = |time: Option<Duration>| Span(time.unwrap_or_default()).to_string();
+    to.option("log-every", *log_every, None, time);
+    to.option("log-slow-connect", *log_slow_connect, None, time);
     to.path("log-file", log_file.as_deref());
     if let Some(address) = metrics {
         to.set_text("metrics", &address.to_string());
@@ -294,5 +301,5 @@ pub(crate) fn process_options(to: &mut impl Options, process: &Process) {
     if let Some(name) = ready_interface {
         to.set_text("ready-interface", name);
     }
-    to.option("pre-stop", *pre_stop, None, |time| Span(time.unwrap_or_default()).to_string());
+    to.option("pre-stop", *pre_stop, None, time);
 }

@@ -143,6 +143,7 @@ impl Flow {
             held_received_bytes: 0,
             sent_bytes,
             received_bytes,
+            connect: micros(self.connect_micros),
             first_byte: None,
             client_path: None,
             backend_path: None,

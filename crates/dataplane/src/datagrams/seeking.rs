@@ -6,11 +6,12 @@
 use super::flow::{Trying, Upstream};
 use super::{Datagrams, ip_address};
 use crate::connect::{source, tell_fault};
+use crate::event::Event;
 use crate::session::NOT_YET;
 use crate::token::Token;
 use crate::tools::Tools;
 use relay::SearchStep;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 use sys::datagram::{connect_udp, peer_failure};
@@ -178,7 +179,8 @@ impl Datagrams {
                 // Nobody may ever answer, as to syslog.
                 self.kept_bytes -= trying.kept_bytes();
                 flow.trying = None;
-                return self.settle(key);
+                self.settle(key);
+                return self.tell_start(key, tools, now);
             }
         }
         trying.search.rules.on_deadline(&timeouts(&rules), now);
@@ -199,5 +201,17 @@ impl Datagrams {
         lease.backend().state.tally(tools.worker).count_first_byte(took);
         trying.search.report_success(flow.listener.id(), lease, tools, now);
         self.settle(key);
+        self.tell_start(key, tools, now);
+    }
+
+    /// Reports a flow that just got its backend, if anybody wants to know.
+    fn tell_start(&self, key: usize, tools: &mut Tools, now: Instant) {
+        if let (Some(flow), Some(at)) = (self.flows.get(key), self.flows.key(key))
+            && flow.listener.settings().observe.starts
+            && let Some(Some(door)) = self.doors.get(at.door)
+        {
+            let info = flow.info(0, at, tools.worker, door.socket.as_raw_fd(), now);
+            tools.outbox.tell(Event::Started(Box::new(info)));
+        }
     }
 }
