@@ -148,6 +148,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,status)
                 cmd="evenkeel__subcmd__ctl__subcmd__status"
                 ;;
+            evenkeel__subcmd__ctl,tap)
+                cmd="evenkeel__subcmd__ctl__subcmd__tap"
+                ;;
             evenkeel__subcmd__ctl,why)
                 cmd="evenkeel__subcmd__ctl__subcmd__why"
                 ;;
@@ -544,7 +547,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions why events enable disable drain limit quarantine reset add remove assign policy rebalance kill config reload confirm shutdown"
+            opts="-h --admin --listen --help status sessions why events tap enable disable drain limit quarantine reset add remove assign policy rebalance kill config reload confirm shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1008,6 +1011,48 @@ _evenkeel() {
                 return 0
             fi
             case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__ctl__subcmd__tap)
+            opts="-h --listener --client --sessions --bytes --for --json --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

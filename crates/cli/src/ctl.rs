@@ -3,6 +3,7 @@
 mod events;
 mod find;
 mod tables;
+mod tap;
 
 use crate::output::{complain, finish};
 use config::environment::GATEWAY_INTERFACE;
@@ -91,6 +92,7 @@ impl From<ClientError> for Failure {
             ClientError::NotRunning { .. } => ExitStatus::Unavailable,
             ClientError::Forbidden { .. }
             | ClientError::Protocol { .. }
+            | ClientError::Declined(_)
             | ClientError::Refused(_) => ExitStatus::Failure,
         };
         Self { status, message: with_causes(&error) }
@@ -120,6 +122,7 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
             Ok(printable(&(sessions_text(&rows, *wide) + rest)))
         }
         CtlVerb::Events { query, json } => events::follow(client, query, *json),
+        CtlVerb::Tap { query, json } => tap::watch(client, query, *json),
         CtlVerb::Config => Ok(client.configs()?.running),
         CtlVerb::Drain { backend, wait: Some(wait) } => drain(client, verb, backend, wait.0),
         verb => Ok(format!("{}\n", order(client, verb)?)),

@@ -47,8 +47,8 @@ pub use ids::Ids;
 pub use model::{
     AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Engine, Family,
     Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicProbe,
-    Pool, PoolTls, Process, Protocol, Route, StateDirectory, Tier, Tls, TlsVersion,
+    Pool, PoolTls, Process, Protocol, Route, StateDirectory, TapAccess, Tier, Tls, TlsVersion,
 };
-pub use native::{ClientNetwork, EventQuery, SessionQuery};
+pub use native::{ClientNetwork, EventQuery, SessionQuery, TapQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};
 pub use words::{PrintForm, policy_word, print_form};

@@ -483,6 +483,20 @@ pub struct AdminAccess {
     /// Where else the admin socket is served, by TCP, and the file of the tokens that clients need
     /// there.
     pub listen: Option<(SocketAddr, PathBuf)>,
+    /// What of sessions those may watch who may do everything.
+    pub tap: TapAccess,
+}
+
+/// What can be watched of sessions while it passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TapAccess {
+    /// Nothing.
+    Off,
+    /// What passes in plain text on both sides, and how much of what TLS protects on one of them.
+    #[default]
+    On,
+    /// Everything.
+    Decrypted,
 }
 
 /// The directory of the state file.

@@ -10,6 +10,7 @@ mod listening;
 mod print;
 mod query;
 mod services;
+mod tap;
 #[cfg(test)]
 mod tests;
 pub(crate) mod writing;
@@ -20,6 +21,7 @@ pub use listening::ListenName;
 pub use query::{ClientNetwork, EventQuery, SessionQuery};
 pub(crate) use services::listen_words;
 pub use services::{Start, Typed, parse};
+pub use tap::{ByteCount, TapQuery};
 
 use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
 use crate::words::{Choice, PrintForm};
@@ -667,6 +669,15 @@ pub enum CtlVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Watch what passes in sessions, until interrupted
+    Tap {
+        /// Which ones, and how much.
+        #[command(flatten)]
+        query: TapQuery,
+        /// Print JSON objects, with the bytes in hexadecimal
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a backend into service
     Enable {
         /// TIER.INDEX, name or address
@@ -790,7 +801,7 @@ impl CtlVerb {
         };
         Some(match self {
             Self::Status { .. } | Self::Sessions { .. } | Self::Why { .. } => return None,
-            Self::Events { .. } | Self::Config => return None,
+            Self::Events { .. } | Self::Tap { .. } | Self::Config => return None,
             Self::Enable { backend } => admin_state(backend, AdminState::Enabled),
             Self::Disable { backend } => admin_state(backend, AdminState::Disabled),
             Self::Drain { backend, .. } => admin_state(backend, AdminState::Draining),

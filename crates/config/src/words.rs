@@ -2,7 +2,7 @@
 
 use crate::{
     Engine, EventKind, Family, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, Protocol,
-    TlsVersion,
+    TapAccess, TlsVersion,
 };
 use balancing::{AdminState, FailoverScope, Policy};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -121,6 +121,11 @@ impl Choice for LogSessions {
         &[("all", Self::All), ("problems", Self::Problems), ("none", Self::None)];
 }
 
+impl Choice for TapAccess {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("on", Self::On), ("decrypted", Self::Decrypted)];
+}
+
 impl Choice for MetricsDetail {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("backend", Self::Backend), ("pool", Self::Pool)];
@@ -208,6 +213,7 @@ mod tests {
         check(&[BackendTls::Off, BackendTls::Verify, BackendTls::Insecure]);
         check(&[LogFormat::Text, LogFormat::Json]);
         check(&[LogSessions::All, LogSessions::Problems, LogSessions::None]);
+        check(&[TapAccess::Off, TapAccess::On, TapAccess::Decrypted]);
         check(&[MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool]);
         check(&[Family::Any, Family::V4, Family::V6]);
         check(&[Engine::User, Engine::Kernel]);

@@ -62,6 +62,7 @@ PROCESS = {
     "view-socket": ["/run/evenkeel/view.sock"],
     "admin-listen": ["127.0.0.1:9189", "[::1]:9189", "9189"],
     "admin-tokens": ["/etc/evenkeel/tokens"],
+    "tap": ["off", "on", "decrypted"],
     "ready-interface": ["ekready", "vip.0", "${READY:-ekready}"],
     "pre-stop": TIMES + [0],
     "workers": [1, 4, 1024, "2"],
@@ -168,7 +169,7 @@ MADE = {
 
 FLAGS = ["daemon", "watch", "log-start", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort", "essential",
          "auto-disable", "affinity-count-only", "fixed-places"]
-CHOICES = ["log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
+CHOICES = ["tap", "log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "pre-stop", "log-every", "log-slow-connect", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout", "max-age", "warm-up"]

@@ -1,12 +1,13 @@
 //! The admin socket: HTTP and JSON, for those who have a role.
 
-use crate::desk::{Desk, Request, Who};
+use crate::desk::{Desk, Request, Tapping, Who};
 use crate::door::{Door, Limits, Peer};
 use crate::events::FOLLOWERS_MAX;
 use crate::front_page::front_page;
 use crate::pages::{self, Site};
 use crate::roles::Roles;
 use crate::status::session_rows;
+use crate::tap::TAPS_MAX;
 use crate::tokens::Tokens;
 use crate::why::WhyQuery;
 use axum::body::Body;
@@ -20,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
-use config::{Command, CommandError, EventQuery, Role, SessionQuery};
+use config::{Command, CommandError, EventQuery, Role, SessionQuery, TapQuery};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::net::UnixListener;
@@ -55,6 +56,7 @@ fn routes(site: Site) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/config", get(config))
         .route("/v1/why", get(why))
+        .route("/v1/tap", get(tap))
         .route("/v1/start", get(start))
         .route("/v1/commands", post(commands))
         .with_state(desk.clone())
@@ -164,6 +166,51 @@ async fn start(State(desk): State<Desk>, ConnectInfo(who): ConnectInfo<Who>) -> 
     Json(&*desk.invocation).into_response()
 }
 
+async fn tap(
+    State(desk): State<Desk>,
+    ConnectInfo(who): ConnectInfo<Who>,
+    query: Asks<TapQuery>,
+) -> Response {
+    let (needs, has) = (Role::Admin, who.role());
+    if has < needs {
+        let error = CommandError::NotAllowed { needs, has };
+        let why = format!("GET /v1/tap: {error}");
+        desk.ask(|answer| Request::Refused(who, why, answer)).await;
+        return refusal(&error);
+    }
+    let query = match query {
+        Ok(extract::Query(query)) => query,
+        Err(rejection) => return unclear(&rejection),
+    };
+    if let Err(message) = query.check() {
+        return failure(StatusCode::BAD_REQUEST, "invalid-query", &message);
+    }
+    let session = query.session;
+    match desk.ask(|answer| Request::Tap(Box::new(query), who, answer)).await {
+        Some(Tapping::Begun(feed, found)) => {
+            let is_watched = found.all().await.into_iter().flatten().next();
+            match (session, is_watched) {
+                (Some(session), None) => refusal(&CommandError::UnknownSession(session)),
+                (Some(session), Some(false)) => {
+                    let message = format!("somebody else watches session {session}");
+                    failure(StatusCode::CONFLICT, "already-tapped", &message)
+                }
+                _ => ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(*feed)).into_response(),
+            }
+        }
+        Some(Tapping::Off) => {
+            let message = "the configuration has tap = \"off\" in [process]";
+            failure(StatusCode::FORBIDDEN, "tap-off", message)
+        }
+        Some(Tapping::TooMany) => {
+            let message = format!("{TAPS_MAX} taps are open already");
+            failure(StatusCode::TOO_MANY_REQUESTS, "too-many-taps", &message)
+        }
+        Some(Tapping::Refused(error)) => refusal(&error),
+        None => refusal(&CommandError::ShuttingDown),
+    }
+}
+
 async fn commands(
     State(desk): State<Desk>,
     ConnectInfo(who): ConnectInfo<Who>,
@@ -212,7 +259,7 @@ fn refusal(error: &CommandError) -> Response {
 
 async fn unknown() -> Response {
     let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/events, \
-                   GET /v1/config, GET /v1/why, GET /v1/start, GET /metrics or POST /v1/commands";
+                   GET /v1/config, GET /v1/why, GET /v1/tap, GET /v1/start, GET /metrics or POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

@@ -57,7 +57,7 @@ impl Instance {
     }
 
     /// The listener of this name, or with this port or address; without one, the only listener.
-    fn listener_for(
+    pub(crate) fn listener_for(
         &self,
         wanted: Option<&str>,
     ) -> Result<(&config::Listener, &Listening), CommandError> {

@@ -2,12 +2,12 @@
 
 use crate::invocation::Invocation;
 use crate::why::WhyQuery;
-use config::{Command, CommandError, EventQuery, Reply, SessionQuery};
+use config::{Command, CommandError, EventQuery, Reply, SessionQuery, TapQuery};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +47,9 @@ pub enum ClientError {
         /// What was wrong.
         detail: String,
     },
+    /// The instance has said why it does not give what was wanted.
+    #[error("{0}")]
+    Declined(String),
     /// The instance refused the command.
     #[error(transparent)]
     Refused(#[from] CommandError),
@@ -110,10 +113,31 @@ impl Client {
     pub fn events(
         &self,
         query: &EventQuery,
+        sink: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), ClientError> {
+        self.follow("/v1/events", query, sink)
+    }
+
+    /// Watches sessions, and passes what is seen on as [`Self::events`] does.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn tap(
+        &self,
+        query: &TapQuery,
+        sink: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), ClientError> {
+        self.follow("/v1/tap", query, sink)
+    }
+
+    fn follow(
+        &self,
+        path: &str,
+        query: &impl Serialize,
         mut sink: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), ClientError> {
         let query = serde_urlencoded::to_string(query).map_err(|error| self.unusable(&error))?;
-        let path = format!("/v1/events?{query}");
+        let path = format!("{path}?{query}");
         self.runtime.block_on(async {
             let response = self.within(self.request(Method::GET, &path, Bytes::new())).await?;
             let (status, mut body) = (response.status(), response.into_body());
@@ -219,7 +243,7 @@ impl Client {
             return refusal.into();
         }
         match serde_json::from_slice::<Complaint>(body) {
-            Ok(Complaint { message }) => self.unusable(&message),
+            Ok(Complaint { message }) => ClientError::Declined(message),
             Err(_) => self.unusable(&status),
         }
     }

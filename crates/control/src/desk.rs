@@ -10,9 +10,12 @@ use crate::found::Found;
 use crate::hand_over::request::HandOver;
 use crate::invocation::Invocation;
 use crate::origin::{Loaded, Origin, ReadError};
+use crate::tap::{Tally, TapFeed};
 use crate::why::{Circumstances, WhyQuery};
 use balancing::Pool;
-use config::{Bind, Command, CommandError, Config, EventQuery, Reply, Role, SessionQuery};
+use config::{
+    Bind, Command, CommandError, Config, EventQuery, Reply, Role, SessionQuery, TapQuery,
+};
 use dataplane::{Observe, SessionFilter, SessionInfo};
 use hickory_resolver::TokioResolver;
 use std::collections::{HashMap, HashSet};
@@ -37,6 +40,10 @@ pub(crate) enum Request {
     Sessions(Box<SessionQuery>, Answer<Result<Listing, CommandError>>),
     /// To follow what happens, unless too many do.
     Follow(EventQuery, Answer<Option<Feed>>),
+    /// To watch sessions.
+    Tap(Box<TapQuery>, Who, Answer<Tapping>),
+    /// Nobody watches sessions any more; who did, what was asked, and what came of it.
+    TapOver(Who, String, Tally),
     /// The first pool.
     Pool(Answer<Arc<Pool>>),
     /// The resolver for DNS, if there are usable settings.
@@ -68,6 +75,18 @@ impl Request {
 
 /// Where an answer goes. It is lost if whoever asked has gone.
 pub(crate) type Answer<T> = oneshot::Sender<T>;
+
+/// What comes of the wish to watch sessions.
+pub(crate) enum Tapping {
+    /// The configuration does not allow it.
+    Off,
+    /// Too many do so already.
+    TooMany,
+    Refused(CommandError),
+    /// What is seen; and, if one open session is meant, whether it is watched, from the worker that
+    /// has it.
+    Begun(Box<TapFeed>, Answers<Option<bool>>),
+}
 
 /// A command with everything that is needed to carry it out.
 pub(crate) struct Asked {
@@ -206,6 +225,14 @@ impl Desk {
         let (answer, answered) = oneshot::channel();
         self.tell(request(answer))?;
         answered.blocking_recv().ok()
+    }
+
+    /// Sends a request that has no answer, as soon as there is room for it.
+    pub fn send_later(&self, request: Request) {
+        let requests = self.requests.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { requests.send(request).await });
+        }
     }
 
     /// Sends a request that has no answer, from a thread that may block.

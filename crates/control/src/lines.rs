@@ -1,7 +1,7 @@
 //! What happens, as lines of the log.
 
 use crate::Instance;
-use crate::status::EndOf;
+use crate::shown::EndOf;
 use balancing::{AdminState, BackendChange};
 use dataplane::{Ended, Event, SessionInfo, TcpPath, Trouble};
 use telemetry::{Level, Line, Value};

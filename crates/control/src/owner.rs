@@ -24,7 +24,7 @@ use crate::status::View;
 use crate::watch::Watch;
 use balancing::{Ejector, QualityChange};
 use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
-use dataplane::{Event, SessionInfo, Victims};
+use dataplane::{Event, SessionInfo, Tap, Victims};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub(crate) struct Owner {
     dns: Dns,
     ejector: Ejector,
     followers: Followers,
+    /// What operators watch.
+    pub taps: Vec<Arc<Tap>>,
     pub counts: Counts,
     /// Sessions being cut at an operator's command.
     pub refusals: Refusals,
@@ -105,6 +107,7 @@ impl Owner {
             dns,
             ejector: Ejector::default(),
             followers: Followers::default(),
+            taps: Vec::new(),
             counts: Counts::default(),
             refusals: Refusals::default(),
             cuts,
@@ -143,6 +146,8 @@ impl Owner {
                 drop(answer.send(self.instance.circumstances(&query)));
             }
             Request::Follow(query, answer) => drop(answer.send(self.followers.add(query))),
+            Request::Tap(query, who, answer) => drop(answer.send(self.tap(*query, who))),
+            Request::TapOver(who, asked, tally) => self.tap_over(&who, &asked, tally),
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),

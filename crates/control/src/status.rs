@@ -3,13 +3,12 @@
 use crate::discoveries::Seen;
 use crate::instance::{Instance, Listening};
 use crate::retired::{BackendCount, ListenerCount};
+use crate::shown::{EndOf, plain};
 use crate::snapshot::Departed;
 use balancing::{AdminState, Backend, HealthLimits, Pool};
 use config::Discovery;
 use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
-use std::fmt::{self, Display, Formatter};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use telemetry::{
     BackendRow, CertificateRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, NameRow,
@@ -328,21 +327,4 @@ pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> 
         }
         balancing::Health::Quarantined { .. } => Health::Probation,
     }
-}
-
-/// One end of a client's connection, written as people write it; `None` stands for a Unix socket.
-pub(crate) struct EndOf(pub Option<SocketAddr>);
-
-impl Display for EndOf {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => plain(address).fmt(f),
-            None => f.write_str("unix"),
-        }
-    }
-}
-
-/// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
-pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -4,8 +4,10 @@ use crate::event::SessionInfo;
 use crate::listing::{Found, Victims};
 use crate::retiring::Recalling;
 use crate::shared::Reply;
+use crate::tap::Tap;
 use crate::tools::Tools;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use terms::{BackendId, CloseReason, Instant, ListenerId};
 
 /// Chores, in the order they were asked for.
@@ -25,6 +27,8 @@ pub(crate) enum Chore {
     Refresh { listener: ListenerId },
     /// End sessions, and reply with the number.
     Cut { before: u64, whom: Victims, reason: CloseReason, count: usize, reply: Reply<usize> },
+    /// Have a session watched, and reply whether it is, if it is here.
+    Tap { tap: Arc<Tap>, is_watched: Option<bool>, reply: Reply<Option<bool>> },
     /// Have sessions end one after the other, and reply with the number.
     Recall { before: u64, recalling: Recalling, reply: Reply<usize> },
 }
@@ -89,6 +93,10 @@ pub(crate) trait Listed {
         now: Instant,
     ) -> bool;
 
+    /// Has the session at this key watched, if it is the one that is meant. Returns whether it is
+    /// then; `None` if it is another.
+    fn tap(&mut self, key: usize, tap: &Arc<Tap>, tools: &Tools, now: Instant) -> Option<bool>;
+
     /// Has the session at this key end later, if there is one that was not begun after the order and
     /// is chosen.
     fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant);
@@ -103,6 +111,9 @@ impl Chore {
                 let is_meant = |number, backend| number < before && whom.are(number, backend);
                 *count += usize::from(all.cut(key, is_meant, reason, tools, now));
             }
+            Self::Tap { tap, is_watched, .. } => {
+                *is_watched = is_watched.or_else(|| all.tap(key, tap, tools, now));
+            }
             Self::Recall { before, recalling, .. } => all.recall(key, *before, recalling, now),
         }
     }
@@ -115,6 +126,7 @@ impl Chore {
                 tools.outbox.flush_now(); // the events before the reply
                 reply(count);
             }
+            Self::Tap { is_watched, reply, .. } => reply(is_watched),
             Self::Recall { recalling, reply, .. } => reply(recalling.chosen()),
         }
     }

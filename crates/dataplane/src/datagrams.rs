@@ -15,6 +15,7 @@ use crate::listener::Listener;
 use crate::listing::Found;
 use crate::retiring::{Recalling, Retirements};
 use crate::shared::{DoorId, Stop};
+use crate::tap::Tap;
 use crate::token::is_number_of;
 use crate::tools::Tools;
 use door::Door;
@@ -489,6 +490,11 @@ impl Listed for Datagrams {
             self.end(key, reason, tools, now);
         }
         is_there
+    }
+
+    /// Flows cannot be watched.
+    fn tap(&mut self, _: usize, _: &Arc<Tap>, _: &Tools, _: Instant) -> Option<bool> {
+        None
     }
 
     fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant) {

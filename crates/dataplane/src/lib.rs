@@ -43,6 +43,7 @@ mod shared;
 mod shortage;
 mod spin;
 mod sync;
+mod tap;
 mod token;
 mod tools;
 mod wire;
@@ -61,3 +62,4 @@ pub use moving::{
 pub use plane::{DataPlane, Options, RollCall};
 pub use retiring::Recall;
 pub use shared::DoorId;
+pub use tap::{Tap, TapEnd, TapFilter, TapLimits, Tapped};

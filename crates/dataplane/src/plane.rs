@@ -6,6 +6,7 @@ use crate::listing::{SessionFilter, Victims};
 use crate::mover::Mover;
 use crate::retiring::Recall;
 use crate::shared::{DoorId, Handle, Order, Orders, Shared, Stop};
+use crate::tap::Tap;
 use crate::worker::Worker;
 use std::collections::HashMap;
 use std::io;
@@ -226,6 +227,15 @@ impl DataPlane {
         let answers: Vec<_> = self.shared.workers.iter().map(ask).collect();
         let answers = answers.iter().map(|sockets| sockets.recv_timeout(ANSWER_TIMEOUT));
         answers.flatten().flatten().collect()
+    }
+
+    /// Has sessions watched, without waiting for it. If one is meant that is open, the worker that has
+    /// it replies whether it is watched: not if somebody else watches it. All others reply `None`.
+    /// Each calls its `reply` on its own thread, where it must not block.
+    pub fn tap(&self, tap: &Arc<Tap>, reply: impl FnOnce(Option<bool>) + Clone + Send + 'static) {
+        for worker in &self.shared.workers {
+            worker.order(Order::Tap(Arc::clone(tap), Box::new(reply.clone())));
+        }
     }
 
     /// Has each worker list the first of its open sessions, in no particular order, without waiting

@@ -61,7 +61,7 @@ pub(crate) fn go_on(
 
 fn pump_plain(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
     let Some((sockets, parts)) = split(session) else { return Pumped::Idle };
-    pump_over(sockets, parts, tools, now)
+    pump_over(sockets, parts, false, tools, now)
 }
 
 /// Moves what can be moved if at least one side speaks TLS.
@@ -78,7 +78,7 @@ fn pump_tls(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
         Either::new(upstream, up.as_mut(), &records, is_hung_up(Side::Upstream)),
     ];
     transports.iter_mut().for_each(Either::flush);
-    let pumped = pump_over(transports, parts, tools, now);
+    let pumped = pump_over(transports, parts, true, tools, now);
     tools.records = records;
     session.extras.get_or_insert_default().tls = Some(tls);
     pumped
@@ -118,11 +118,15 @@ fn split(session: &mut Session) -> Option<([Plain<'_>; 2], Parts<'_>)> {
 fn pump_over<T: Transport>(
     transports: [T; 2],
     parts: Parts<'_>,
+    is_tls: bool,
     tools: &mut Tools,
     now: Instant,
 ) -> Pumped {
     let Parts { link, extras, end_reported, observe, backend, client } = parts;
-    let mut forwarded = extras.as_mut().and_then(|extras| extras.forwarded.take());
+    let (mut forwarded, mut tap) = match extras {
+        Some(extras) => (extras.forwarded.take(), extras.tap.take()),
+        None => (None, None),
+    };
     let mut ends = Ends {
         transports,
         buffer: &mut tools.buffer,
@@ -132,8 +136,11 @@ fn pump_over<T: Transport>(
         tally: backend.state.tally(tools.worker),
     };
     let is_watched = observe.sees_data();
-    if !is_watched && forwarded.is_none() {
+    if !is_watched && forwarded.is_none() && tap.is_none() {
         return pump(link, &mut ends, BUDGET, now);
+    }
+    if let Some(tap) = &mut tap {
+        tap.prepare(is_tls, now);
     }
     let mut inspected = Inspected {
         inner: ends,
@@ -149,11 +156,15 @@ fn pump_over<T: Transport>(
             end_reported,
             events: &mut tools.outbox.events,
         }),
+        tap: tap.as_deref_mut(),
     };
     let pumped = pump(link, &mut inspected, BUDGET, now);
     if forwarded.is_some() {
         extras.get_or_insert_default().forwarded = forwarded;
         tools.clear_rewritten();
+    }
+    if let Some(tap) = tap.filter(|tap| !tap.is_done()) {
+        extras.get_or_insert_default().tap = Some(tap);
     }
     pumped
 }

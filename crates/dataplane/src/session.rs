@@ -8,6 +8,7 @@ use crate::pipes::Pipes;
 use crate::response::Response;
 use crate::searches::{SearchKey, Searches};
 use crate::secure::Secure;
+use crate::tap::SessionTap;
 use crate::token::Token;
 use balancing::{Affinity, Lease, Pool};
 use relay::{Asking, Forwarded, Incarnation, Link, Upgrade};
@@ -147,6 +148,8 @@ pub(crate) struct Extras {
     pub routed: Option<Box<Routed>>,
     /// The TLS of the client's and of the backend's connection, if there is any.
     pub tls: Option<Box<Secures>>,
+    /// Who watches what passes.
+    pub tap: Option<Box<SessionTap>>,
 }
 
 /// What a TLS client has asked for, and what came of it.
@@ -498,6 +501,7 @@ impl Session {
             && extras.announced.is_none()
             && extras.routed.is_none()
             && extras.tls.is_none()
+            && extras.tap.is_none()
             && extras.pipes.iter().all(Option::is_none)
         {
             self.extras = None;

@@ -13,6 +13,7 @@ use crate::searching::Searching;
 use crate::secure::{Loss, Secure};
 use crate::session::{Greeting, Marks, Next, Session, State, micros};
 use crate::shared::Incoming;
+use crate::tap::{Tap, TapEnd};
 use crate::token::{Token, is_number_of};
 use crate::tools::Tools;
 use crate::{announcing, answering, connect, relaying, routing, securing};
@@ -292,6 +293,7 @@ impl Sessions {
                 self.deadlines.set(key, relaying::begin(session, now));
                 self.retire_with_age(key);
                 self.tell_start(key, tools, now);
+                self.tap_if_wanted(key, tools, now);
             }
             Heard::Shake => {
                 let tls = session.upstream_tls_mut();
@@ -482,6 +484,32 @@ impl Sessions {
         }
     }
 
+    /// Has a session that was just connected watched, if anybody wants that.
+    fn tap_if_wanted(&mut self, key: usize, tools: &mut Tools, now: Instant) {
+        if tools.taps.is_empty() {
+            return;
+        }
+        tools.taps.retain(|tap| !tap.is_over());
+        let session = &self.slab[key];
+        let is_wanted = |tap: &&Arc<Tap>| tap.wants(session.listener.id(), session.client());
+        if let Some(tap) = tools.taps.iter().find(is_wanted) {
+            self.watch(key, tap, tools, now);
+        }
+    }
+
+    /// Has a session watched, unless somebody else watches it. Returns whether it is.
+    fn watch(&mut self, key: usize, tap: &Arc<Tap>, tools: &Tools, now: Instant) -> bool {
+        let Some(session) = self.slab.get_mut(key) else { return false };
+        let other = session.extras.as_ref().and_then(|extras| extras.tap.as_ref());
+        if other.is_some_and(|other| !other.is_over()) {
+            return false;
+        }
+        let info = || session.info(0, tools.worker, &mut self.searches, now);
+        let Some(watched) = tap.begin(info, now) else { return false };
+        session.extras.get_or_insert_default().tap = Some(watched);
+        true
+    }
+
     /// Ends a session whose moment has come, unless it looks for a backend again.
     fn retire(&mut self, key: usize, tools: &mut Tools, now: Instant) {
         let Some(session) = self.slab.get(key) else { return };
@@ -554,6 +582,9 @@ impl Sessions {
             session.response.on_end(age, (reason, sent_bytes), limit, backend, now);
         }
         let ended = ended(&session, reason, now);
+        if let Some(mut tap) = session.extras.as_mut().and_then(|extras| extras.tap.take()) {
+            tap.end(TapEnd::Closed(reason));
+        }
         let listener = Arc::clone(&session.listener);
         if session.marks.has(Marks::COUNTED) {
             listener.release(session.peer());
@@ -604,6 +635,11 @@ impl Listed for Sessions {
         let next = session.cut(reason);
         self.apply(key, next, tools, now);
         true
+    }
+
+    fn tap(&mut self, key: usize, tap: &Arc<Tap>, tools: &Tools, now: Instant) -> Option<bool> {
+        self.slab.get(key).filter(|it| tap.session() == Some(it.number))?;
+        Some(self.watch(key, tap, tools, now))
     }
 
     fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant) {

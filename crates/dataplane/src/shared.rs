@@ -6,6 +6,7 @@ use crate::listener::{Connecting, Listener};
 use crate::listing::{SessionFilter, Victims};
 use crate::moving::{Freezing, FreezingFlows, Moving, MovingFlow, Portion};
 use crate::retiring::Recall;
+use crate::tap::Tap;
 use arc_swap::ArcSwap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -82,6 +83,9 @@ pub(crate) enum Order {
     Answer(Reply<()>),
     /// List open sessions.
     List(Arc<SessionFilter>, Reply<Vec<SessionInfo>>),
+    /// Have sessions watched. If one is meant that is open, and it is here, reply whether it is: not
+    /// if somebody else watches it.
+    Tap(Arc<Tap>, Reply<Option<bool>>),
     /// End sessions, and reply with the number.
     Cut(Victims, CloseReason, Reply<usize>),
     /// Have sessions end one after the other, and reply with the number.

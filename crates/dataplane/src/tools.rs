@@ -7,6 +7,7 @@ use crate::pipes::Pipes;
 use crate::secure::Records;
 use crate::shared::Shared;
 use crate::shortage::{Portless, Shortages};
+use crate::tap::Tap;
 use balancing::Affinity;
 use relay::READ_BYTES_MAX;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(crate) struct Tools {
     pub outbox: Outbox,
     pub shortages: Shortages,
     pub portless: Portless,
+    /// What is to be watched of sessions that get their backend.
+    pub taps: Vec<Arc<Tap>>,
     /// Whether accepting is to pause, for want of file descriptors or memory.
     pub must_pause: bool,
 }
@@ -57,6 +60,7 @@ impl Tools {
             outbox,
             shortages: Shortages::default(),
             portless: Portless::default(),
+            taps: Vec::new(),
             must_pause: false,
         }
     }

@@ -219,6 +219,13 @@ impl Worker {
                 Order::Continue(it) => self.sessions.resume(*it, &mut self.tools, now),
                 Order::NextNumber(reply) => reply(self.tools.next_number()),
                 Order::NumberFrom(number) => self.tools.number_from(number),
+                Order::Tap(tap, reply) => match tap.session() {
+                    Some(_) => self.chores.add(Chore::Tap { tap, is_watched: None, reply }),
+                    None => {
+                        self.tools.taps.push(tap);
+                        reply(None);
+                    }
+                },
                 Order::Recall(recall, reply) => {
                     let recalling = Recalling::new(recall);
                     self.chores.add(Chore::Recall { before, recalling, reply });

@@ -191,7 +191,7 @@ fn unreachable(socket: &Path, error: &ClientError) -> ExitStatus {
             complain(&denied.to_string());
             denied.exit_status()
         }
-        ClientError::Protocol { .. } | ClientError::Refused(_) => {
+        ClientError::Protocol { .. } | ClientError::Declined(_) | ClientError::Refused(_) => {
             complain(&format!("balance: {error}"));
             ExitStatus::OsError
         }

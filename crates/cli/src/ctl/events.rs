@@ -8,21 +8,25 @@ use std::io::{self, Write};
 
 /// Prints events until the instance ends, or nobody reads them any more.
 pub fn follow(client: &Client, query: &EventQuery, as_json: bool) -> Result<String, Failure> {
+    let render = |line: &str| if as_json { format!("{line}\n") } else { as_text(line) + "\n" };
+    client.events(query, printing(render))?;
+    Ok(String::new())
+}
+
+/// Prints what `render` makes of each line of a stream that comes in pieces. Returns whether
+/// somebody reads it.
+pub fn printing(mut render: impl FnMut(&str) -> String) -> impl FnMut(&[u8]) -> bool {
     let mut rest = Vec::new();
-    client.events(query, |bytes| {
+    move |bytes| {
         rest.extend_from_slice(bytes);
         let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { return true };
         let lines: Vec<u8> = rest.drain(..=end).collect();
         let lines = String::from_utf8_lossy(&lines);
         let lines = lines.lines().filter(|line| !line.is_empty());
-        let text: String = match as_json {
-            true => lines.map(|line| format!("{line}\n")).collect(),
-            false => lines.map(|line| format!("{}\n", as_text(line))).collect(),
-        };
+        let text: String = lines.map(&mut render).collect();
         let mut out = io::stdout().lock();
         out.write_all(printable(&text).as_bytes()).and_then(|()| out.flush()).is_ok()
-    })?;
-    Ok(String::new())
+    }
 }
 
 /// A line of a JSON log as one of a text log would be, but with its fields in alphabetical order.

@@ -9,4 +9,5 @@ mod explaining;
 mod finding;
 mod http;
 mod roles;
+mod tap;
 mod verbs;

@@ -45,7 +45,7 @@ const COMMANDS: [(&str, Role); 12] = [
 ];
 
 /// What can be read, and the role that it needs.
-const PAGES: [(&str, Role); 10] = [
+const PAGES: [(&str, Role); 11] = [
     ("/", Role::View),
     ("/v1/status", Role::View),
     ("/v1/instance", Role::View),
@@ -56,6 +56,7 @@ const PAGES: [(&str, Role); 10] = [
     ("/livez", Role::View),
     ("/readyz", Role::View),
     ("/v1/start", Role::Admin),
+    ("/v1/tap?for=1ms", Role::Admin),
 ];
 
 /// The status of the answer, or 0 if there is none.

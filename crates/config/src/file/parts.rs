@@ -34,6 +34,7 @@ pub(super) struct AccessPart {
     pub(super) view_socket: Option<Word>,
     pub(super) listen: Option<Word>,
     pub(super) tokens: Option<Word>,
+    pub(super) tap: Option<Word>,
 }
 
 /// An option with its value.
@@ -207,6 +208,7 @@ fn access(table: &Table) -> AccessPart {
         view_socket: word("view-socket"),
         listen: word("admin-listen"),
         tokens: word("admin-tokens"),
+        tap: word("tap"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::operand::parse_backend;
 use crate::words::{Choice, PrintForm};
 use crate::{
     AdminAccess, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process,
-    Route, Tier,
+    Route, TapAccess, Tier,
 };
 use balancing::{AccessList, AdminState, Policy};
 use std::collections::BTreeSet;
@@ -167,7 +167,7 @@ fn process_keys(process: &Process) -> Keys {
     let mut keys = Keys::default();
     process_options(&mut keys, process);
     keys.flag("watch", process.watch);
-    let AdminAccess { viewers, operators, admins, view_socket, listen } = &process.access;
+    let AdminAccess { viewers, operators, admins, view_socket, listen, tap } = &process.access;
     for (key, names) in [("viewers", viewers), ("operators", operators), ("admins", admins)] {
         if !names.is_empty() {
             keys.put(key, names.iter().map(|name| plain(name)).collect::<Value>());
@@ -178,6 +178,7 @@ fn process_keys(process: &Process) -> Keys {
         keys.set_text("admin-listen", &address.to_string());
         keys.set_path("admin-tokens", tokens);
     }
+    keys.choice("tap", *tap, TapAccess::default());
     keys
 }
 

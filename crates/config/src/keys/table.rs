@@ -4,7 +4,8 @@ use super::{Key, Place, Shape, Zero};
 use crate::native::STREAK_MAX;
 use crate::words::Choice;
 use crate::{
-    Engine, Family, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, Protocol, TlsVersion,
+    Engine, Family, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, Protocol, TapAccess,
+    TlsVersion,
 };
 use Place::{Backend, File, Listener, Pool, Process, Route, Tier};
 use balancing::{AdminState, FailoverScope, Policy};
@@ -100,6 +101,14 @@ pub(super) const KEYS: &[Key] = &[
         "\"/etc/evenkeel/tokens\"",
         "File with the tokens for `admin-listen`, in lines of ROLE NAME TOKEN. ROLE is view, operate \
          or admin, NAME is for the log, and TOKEN has 32 characters or more",
+    ),
+    own(
+        "tap",
+        Process,
+        Shape::Choice(TAP_ACCESS),
+        "\"off\"",
+        "Whether those who may do everything may watch sessions (`ctl tap`): off, on, or decrypted, \
+         which shows plain text where TLS ends here, too [default: on]",
     ),
     option("workers", Process, Shape::Number { least: 1, most: 1024 }, "4"),
     option("spin", Process, ANY_TIME, "\"50us\""),
@@ -440,6 +449,7 @@ const ON_UP: &[&str] = &words::<OnUp, { OnUp::WORDS.len() }>();
 const ON_DOWN: &[&str] = &words::<OnDown, { OnDown::WORDS.len() }>();
 const CUTS: &[&str] = &words::<Cut, { Cut::WORDS.len() }>();
 const LOG_FORMATS: &[&str] = &words::<LogFormat, { LogFormat::WORDS.len() }>();
+const TAP_ACCESS: &[&str] = &words::<TapAccess, { TapAccess::WORDS.len() }>();
 const LOG_SESSIONS: &[&str] = &words::<LogSessions, { LogSessions::WORDS.len() }>();
 const METRICS_DETAILS: &[&str] = &words::<MetricsDetail, { MetricsDetail::WORDS.len() }>();
 const PROTOCOLS: &[&str] = &words::<Protocol, { Protocol::WORDS.len() }>();

@@ -1,6 +1,7 @@
 //! The layer around a wire whose data is inspected.
 
 use super::{Rewriting, Watch};
+use crate::tap::SessionTap;
 use relay::{Fault, Received, Urgent, Wire};
 use terms::Side;
 
@@ -12,6 +13,8 @@ pub(crate) struct Inspected<'a, W> {
     pub rewriting: Option<Rewriting<'a>>,
     /// The observer of the data, if any.
     pub watch: Option<Watch<'a>>,
+    /// What an operator sees of it, if one watches.
+    pub tap: Option<&'a mut SessionTap>,
 }
 
 impl<W: Wire> Inspected<'_, W> {
@@ -27,6 +30,9 @@ impl<W: Wire> Inspected<'_, W> {
         let bytes = self.inner.passing();
         if let Some(watch) = &mut self.watch {
             watch.tell_block(from, bytes, result);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.tell(from, bytes, result);
         }
         if let Some(rewriting) = &mut self.rewriting {
             rewriting.is_passing = false;
@@ -78,6 +84,9 @@ impl<W: Wire> Wire for Inspected<'_, W> {
         if rewritten || self.watch.as_ref().is_some_and(|watch| watch.sees(side)) {
             return Err(Fault::NoPipe);
         }
+        if self.tap.as_ref().is_some_and(|tap| !tap.is_done()) {
+            return Err(Fault::NoPipe);
+        }
         self.inner.splice_in(side, size)
     }
 
@@ -87,6 +96,9 @@ impl<W: Wire> Wire for Inspected<'_, W> {
 
     fn read_urgent(&mut self, side: Side) -> Urgent {
         let urgent = self.inner.read_urgent(side);
+        if let (Some(tap), Urgent::Byte(byte)) = (&mut self.tap, urgent) {
+            tap.tell(side, &[byte], Ok(Received { bytes: 1, is_short: false }));
+        }
         if let Some(rewriting) = &mut self.rewriting {
             rewriting.is_passing = false;
             // No request has an urgent byte in it.

@@ -4,14 +4,15 @@ use super::super::excerpt::quoted;
 use super::super::parts::{AccessPart, Word};
 use super::super::report::{Fault, Reports};
 use super::Code;
-use crate::AdminAccess;
 use crate::native::parse_address;
+use crate::words::Choice;
+use crate::{AdminAccess, TapAccess};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What the part means. What is wrong with it is reported.
 pub(super) fn access(part: &AccessPart, reports: &mut Reports<'_>) -> AdminAccess {
-    let AccessPart { viewers, operators, admins, view_socket, listen, tokens } = part;
+    let AccessPart { viewers, operators, admins, view_socket, listen, tokens, tap } = part;
     let names = |words: &[Word]| words.iter().map(|word| word.text.clone()).collect();
     let address = listen.as_ref().and_then(|word| address(word, reports));
     match (listen, tokens) {
@@ -33,6 +34,8 @@ pub(super) fn access(part: &AccessPart, reports: &mut Reports<'_>) -> AdminAcces
         admins: names(admins),
         view_socket: view_socket.as_ref().map(|word| PathBuf::from(&word.text)),
         listen: address.zip(tokens.as_ref().map(|word| PathBuf::from(&word.text))),
+        // Other words have been reported.
+        tap: tap.as_ref().and_then(|word| TapAccess::from_word(&word.text)).unwrap_or_default(),
     }
 }
 

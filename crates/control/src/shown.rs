@@ -1,0 +1,21 @@
+//! Addresses as people write them.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+
+/// One end of a client's connection, written as people write it; `None` stands for a Unix socket.
+pub(crate) struct EndOf(pub Option<SocketAddr>);
+
+impl Display for EndOf {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => plain(address).fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
+/// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
