@@ -106,6 +106,8 @@ pub struct BackendState {
     preferred: AtomicU32,
     latency: Latency,
     warmth: Warmth,
+    /// The part in percent of its sessions that its agent grants it; zero for none.
+    granted: AtomicU32,
     tallies: Box<[Tally]>,
     /// What an earlier process has counted, if there was one.
     inherited: OnceLock<Box<Tally>>,
@@ -250,6 +252,7 @@ impl BackendState {
             preferred: AtomicU32::new(0),
             latency: Latency::new(),
             warmth: Warmth::new(),
+            granted: AtomicU32::new(WHOLE),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
             inherited: OnceLock::new(),
         }
@@ -266,6 +269,7 @@ impl BackendState {
             preferred: AtomicU32::new(other.preferred.load(Relaxed)),
             latency: Latency::copy(&other.latency),
             warmth: Warmth::copy(&other.warmth),
+            granted: AtomicU32::new(other.granted.load(Relaxed)),
             tallies: Box::default(),
             inherited: OnceLock::new(),
         }
@@ -358,6 +362,24 @@ impl BackendState {
     /// It has just become available, and gets its share step by step where the pool wants that.
     pub fn warm_up(&self, now: Instant) {
         self.warmth.begin(now);
+    }
+
+    /// The part in percent of its usual sessions that the backend gets, according to its agent.
+    #[must_use]
+    pub fn granted_percent(&self) -> u32 {
+        self.granted.load(Relaxed)
+    }
+
+    /// Grants the backend this part of its usual sessions: 100 for all, zero for none. Open sessions
+    /// continue.
+    pub fn grant_percent(&self, percent: u32) {
+        self.granted.store(percent.min(WHOLE), Relaxed);
+    }
+
+    /// Whether neither an operator nor an agent keeps new sessions away.
+    #[must_use]
+    pub fn is_in_service(&self) -> bool {
+        self.admin() == AdminState::Enabled && self.granted_percent() > 0
     }
 
     pub(crate) fn warmth(&self) -> &Warmth {
@@ -567,10 +589,12 @@ impl BackendState {
 
     /// Whether the backend can take a session: it is in service and not full.
     pub(crate) fn is_usable(&self, is_remembered: bool) -> bool {
-        self.sessions() < self.limit(is_remembered) && self.admin() == AdminState::Enabled
+        self.sessions() < self.limit(is_remembered) && self.is_in_service()
     }
 }
 
+/// All of its sessions, in percent.
+const WHOLE: u32 = 100;
 /// A count that is never reached.
 const NO_LIMIT: u32 = u32::MAX;
 
@@ -664,7 +688,7 @@ impl Lease {
         most: u32,
     ) -> Option<Self> {
         let state = &backend.state;
-        let free = state.admin() == AdminState::Enabled && state.reserve(is_remembered, most);
+        let free = state.is_in_service() && state.reserve(is_remembered, most);
         free.then(|| {
             backend.crowd.iter().for_each(|crowd| crowd.enter());
             Self { backend: Arc::clone(backend) }

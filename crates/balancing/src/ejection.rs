@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Quality};
 use crate::health::{Health, HealthLimits};
-use crate::model::{AdminState, Policy};
+use crate::model::Policy;
 use crate::percent::Percent;
 use crate::pool::{Pool, Thin};
 use crate::tier::{Stance, Tier};
@@ -154,7 +154,7 @@ impl Ejector {
         note: &mut impl FnMut(QualityChange),
         now: Instant,
     ) {
-        let enabled = || tier.backends.iter().filter(|it| it.state.admin() == AdminState::Enabled);
+        let enabled = || tier.backends.iter().filter(|it| it.state.is_in_service());
         let is_out = |it: &&Arc<Backend>| it.state.health().is_left_out(&pool.health, now);
         let recent = |it: &Arc<Backend>| self.records.get(&it.id).map(|it| it.recent());
         let judged = enabled().filter(|it| !is_out(it)).filter_map(|it| Some((it, recent(it)?)));
@@ -326,7 +326,7 @@ fn take_stance(
 ) {
     let (mut weights, mut numbers) = ([0u64; 2], [0usize; 2]);
     let has_weights = tier.policy.minds_weight();
-    for backend in tier.backends.iter().filter(|it| it.state.admin() == AdminState::Enabled) {
+    for backend in tier.backends.iter().filter(|it| it.state.is_in_service()) {
         let weight = if has_weights { u64::from(backend.weight) } else { 1 };
         let health = backend.state.health();
         let is_there = health == Health::Unknown || !health.is_left_out(&pool.health, now);

@@ -58,7 +58,10 @@ fn shares(tier: &Tier, takes: &[bool], sessions: u64) -> Vec<u64> {
         Limit::None => u64::MAX,
         Limit::AtMost(most) => most.into(),
     };
-    let weight = |it: &Backend| if tier.policy.minds_weight() { u64::from(it.weight) } else { 1 };
+    let weight = |it: &Backend| {
+        let weight = if tier.policy.minds_weight() { u64::from(it.weight) } else { 1 };
+        weight * u64::from(it.state.granted_percent())
+    };
     let mut shares = vec![0; tier.backends.len()];
     let mut open: Vec<_> =
         (0..shares.len()).filter(|&it| takes[it] && weight(&tier.backends[it]) > 0).collect();

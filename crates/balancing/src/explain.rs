@@ -57,6 +57,8 @@ pub enum Reason {
     Disabled,
     /// An operator drains it.
     Draining,
+    /// Its agent wants no new sessions.
+    Declined,
     /// It failed, and is skipped for this time.
     Quarantined(Duration),
     /// Probes have failed since then.
@@ -200,6 +202,7 @@ impl Pool {
     ) -> Option<Reason> {
         let state = &backend.state;
         match state.admin() {
+            AdminState::Enabled if state.granted_percent() == 0 => return Some(Reason::Declined),
             AdminState::Enabled => {}
             AdminState::Disabled => return Some(Reason::Disabled),
             AdminState::Draining => return Some(Reason::Draining),
@@ -249,6 +252,7 @@ impl Reason {
         match self {
             Self::Disabled
             | Self::Draining
+            | Self::Declined
             | Self::Quarantined(_)
             | Self::Down(_)
             | Self::Ejected(_)

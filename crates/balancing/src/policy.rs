@@ -24,7 +24,7 @@ use crate::health::{Health, HealthLimits};
 #[cfg(doc)]
 use crate::tier::Stance;
 use crate::tier::Tier;
-use crate::{AdminState, FailoverScope, Policy};
+use crate::{FailoverScope, Policy};
 use std::cell::Cell;
 use terms::Instant;
 
@@ -42,7 +42,7 @@ pub(crate) struct View<'a> {
     /// Whether backends are taken whatever their health: see [`Stance::FailOpen`].
     pub ignores_health: bool,
     pub now: Instant,
-    /// Whether backends that are warming up are passed over now and then.
+    /// Whether backends that get only a part of their share are passed over now and then.
     pub spares: bool,
     /// Whether one was.
     pub has_spared: Cell<bool>,
@@ -158,11 +158,16 @@ impl View<'_> {
 
     /// The part of its share that a backend gets at present.
     fn part(&self, index: usize) -> f64 {
-        let part = |length| self.tier.backends[index].state.warmth().part(length, self.now);
-        self.tier.warm_up.map_or(1.0, part)
+        let state = &self.tier.backends[index].state;
+        let warm = |length| state.warmth().part(length, self.now);
+        let granted = match self.tier.has_agents {
+            true => f64::from(state.granted_percent()) / 100.0,
+            false => 1.0,
+        };
+        self.tier.warm_up.map_or(1.0, warm) * granted
     }
 
-    /// Whether a backend that is warming up is passed over this time. Where clients belong to
+    /// Whether a backend that gets only a part of its share is passed over this time. Where clients belong to
     /// backends, this depends on the client, so that each returns once.
     fn is_spared(&self, index: usize) -> bool {
         if !self.spares {
@@ -238,7 +243,7 @@ impl View<'_> {
     /// Whether a backend is neither disabled nor skipped; it may be full.
     fn is_in_service(&self, index: usize) -> bool {
         let backend = &self.tier.backends[index];
-        backend.state.admin() == AdminState::Enabled && !self.is_left_out(index)
+        backend.state.is_in_service() && !self.is_left_out(index)
     }
 
     /// Takes a place at `home`, or, if the scope allows, the first available one after it.

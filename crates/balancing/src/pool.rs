@@ -6,7 +6,7 @@ use crate::health::{HealthLimits, Outcome};
 use crate::percent::Percent;
 use crate::policy::{Choice, View};
 use crate::tier::{Stance, Tier};
-use crate::{AccessList, AdminState, Affinity, FailoverScope};
+use crate::{AccessList, Affinity, FailoverScope};
 use std::cell::Cell;
 use std::sync::Arc;
 use terms::{BackendId, Instant, SendProxy};
@@ -143,7 +143,7 @@ impl Pool {
     #[must_use]
     pub fn is_available(&self, backend: &Backend, now: Instant) -> bool {
         let state = &backend.state;
-        state.admin() == AdminState::Enabled && !state.health().is_left_out(&self.health, now)
+        state.is_in_service() && !state.health().is_left_out(&self.health, now)
     }
 
     /// All backends, with the number of the tier and the place in it.
@@ -215,7 +215,7 @@ impl Pool {
                 ignores_health: stance == Stance::FailOpen,
                 now,
                 has_spared: Cell::new(false),
-                spares: tier.warm_up.is_some() && !tier.policy.minds_load(),
+                spares: tier.has_parts() && !tier.policy.minds_load(),
             };
             let chosen = if stance == Stance::Refuse { None } else { view.choose() };
             if let Some(Choice { index, lease }) = chosen {

@@ -28,6 +28,8 @@ pub struct Tier {
     pub load_bound: Option<LoadBound>,
     /// How long it takes until a backend that has become available gets its whole share.
     pub warm_up: Option<Duration>,
+    /// Whether agents may grant backends only a part of their sessions.
+    pub has_agents: bool,
     /// What the policy computes beforehand.
     pub plan: Plan,
 }
@@ -76,6 +78,11 @@ impl Tier {
             self.backends = self.backends.iter().map(counted).collect();
         }
         self
+    }
+
+    /// Whether a backend may get only a part of its share.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.warm_up.is_some() || self.has_agents
     }
 
     pub(crate) fn planned(&self) -> &Planned {

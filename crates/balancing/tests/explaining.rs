@@ -45,6 +45,7 @@ fn backend(rng: &mut Rng, id: u32, health: &HealthLimits, now: Instant) -> Arc<B
         0 => state.quarantine_for(Duration::from_secs(rng.below(9) as u64), health, now),
         1 => state.doubt(),
         2 => drop(state.judge(false, now)),
+        3 => state.grant_percent(rng.below(2) as u32 * 50),
         _ => {}
     }
     Arc::new(Backend {
@@ -76,6 +77,7 @@ fn pool(rng: &mut Rng, now: Instant) -> Pool {
             _ => FailoverScope::WholeTier,
         },
         backends: (0..rng.below(5)).map(|_| next(rng)).collect(),
+        has_agents: rng.one_in(2),
         ..Tier::default()
     });
     let tiers = tiers.collect();
@@ -125,7 +127,7 @@ fn check_reasons(pool: &Pool, client: &Client, tries: &[Place], reasons: &[Vec<R
     };
     for (tier, index, backend) in pool.backends() {
         let (state, reason) = (&backend.state, reasons[tier][index]);
-        let is_enabled = state.admin() == AdminState::Enabled;
+        let is_enabled = state.is_in_service();
         let is_permitted = backend.access.permits(client);
         let is_first = tries.first() == Some(&Place::InTier { tier, index });
         let is_so = match reason {
@@ -133,6 +135,7 @@ fn check_reasons(pool: &Pool, client: &Client, tries: &[Place], reasons: &[Vec<R
             Reason::Denied => !pool.access.permits(client),
             Reason::Disabled => state.admin() == AdminState::Disabled,
             Reason::Draining => state.admin() == AdminState::Draining,
+            Reason::Declined => state.granted_percent() == 0,
             Reason::Quarantined(rest) => is_enabled && rest <= Duration::from_secs(10),
             Reason::Down(_) => matches!(state.health(), balancing::Health::Down { .. }),
             Reason::Ejected(_) => matches!(state.health(), balancing::Health::Ejected { .. }),

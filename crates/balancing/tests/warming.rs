@@ -1,4 +1,4 @@
-//! What a backend gets of the sessions that is warming up.
+//! What a backend gets of the sessions that is warming up, or whose agent grants it only a part.
 
 use balancing::{AdminState, Attempt, Backend, BackendState, Client, Policy, Pool, Tier};
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,8 +29,13 @@ fn client(number: u32) -> Client {
 /// been warming up for `seconds`.
 fn part(policy: Policy, seconds: u64) -> f64 {
     let pool = pool(policy, 2);
+    pool.tiers[0].backends[0].state.warm_up(at(0));
+    first_part(&pool, seconds)
+}
+
+/// The part of 4000 sessions that the first backend gets.
+fn first_part(pool: &Pool, seconds: u64) -> f64 {
     let (_, _, first) = pool.backends().next().expect("two");
-    first.state.warm_up(at(0));
     let mut open = Vec::new();
     for number in 0..4000u32 {
         let seed = u64::from(number).wrapping_mul(0x2545_f491_4f6c_dd1d);
@@ -58,6 +63,40 @@ fn the_share_grows_under_every_policy() {
             assert!((is - expected).abs() < 0.03, "{policy:?} after {seconds} s: {is}");
         }
     }
+}
+
+#[test]
+fn an_agent_grants_a_part_under_every_policy() {
+    let part = |policy: Policy, percent: u32| {
+        let mut pool = pool(policy, 2);
+        (pool.tiers[0].warm_up, pool.tiers[0].has_agents) = (None, true);
+        pool.tiers[0].backends[0].state.grant_percent(percent);
+        first_part(&pool, 0)
+    };
+    for policy in Policy::ALL {
+        // pen's policies have exact rules of their own.
+        if matches!(policy, Policy::Rotation | Policy::Weighted | Policy::Priority) {
+            assert_eq!(part(policy, 0), 0.0, "{policy:?}");
+            continue;
+        }
+        let passes_over = [part(policy, 50), part(policy, 25), part(policy, 0)];
+        assert!(passes_over[0] < 0.36 && passes_over[0] > 0.22, "{policy:?}: {passes_over:?}");
+        assert!(passes_over[1] < 0.22 && passes_over[1] > 0.09, "{policy:?}: {passes_over:?}");
+        assert_eq!(passes_over[2], 0.0, "{policy:?}");
+        assert!((part(policy, 100) - 0.5).abs() < 0.03, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_backend_that_its_agent_closes_is_not_even_a_last_resort() {
+    let mut pool = pool(Policy::RoundRobin, 2);
+    pool.tiers[0].has_agents = true;
+    pool.backends().for_each(|(_, _, it)| it.state.grant_percent(0));
+    let mut attempt = Attempt::new(client(1), 1);
+    assert!(pool.next_backend(&mut attempt, at(0)).is_none());
+    pool.tiers[0].backends[0].state.grant_percent(1);
+    let mut attempt = Attempt::new(client(1), 1);
+    assert!(pool.next_backend(&mut attempt, at(0)).is_some());
 }
 
 #[test]

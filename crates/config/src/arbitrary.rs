@@ -3,8 +3,8 @@
 use crate::words::Choice;
 use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Config, Discovery, Endpoint, Engine, Family,
-    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicProbe,
-    Pool, PoolTls, Process, Route, StateDirectory, Tier, Tls, TlsVersion,
+    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicAgent,
+    PeriodicProbe, Pool, PoolTls, Process, Route, StateDirectory, Tier, Tls, TlsVersion,
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, ClientLimits, Country, FailoverScope, LoadBound, Percent,
@@ -216,11 +216,14 @@ fn checks() -> impl Strategy<Value = Checks> {
     let thin =
         prop_oneof![share().prop_map(Thin::FailOpenBelow), share().prop_map(Thin::RefuseBelow)];
     let quality = (of(share()), of(thin));
-    let all = (of(probe), streak(), streak(), any::<[bool; 2]>(), quality);
-    all.prop_map(|(probe, rise, fall, [ends, returns], (eject, thin))| {
+    let agents = select(vec!["9100", "192.0.2.9:80", "[::1]:80 send=\"{backend} ${a}#\\n\""]);
+    let agent = (agents, long())
+        .prop_map(|(check, interval)| PeriodicAgent { check: check.parse().unwrap(), interval });
+    let all = (of(probe), of(agent), streak(), streak(), any::<[bool; 2]>(), quality);
+    all.prop_map(|(probe, agent, rise, fall, [ends, returns], (eject, thin))| {
         let on_down = if ends && probe.is_some() { OnDown::EndSessions } else { OnDown::Keep };
         let on_up = if returns && probe.is_some() { OnUp::Return } else { OnUp::Keep };
-        Checks { probe, rise, fall, on_down, on_up, eject, thin }
+        Checks { probe, agent, rise, fall, on_down, on_up, eject, thin }
     })
 }
 

@@ -87,7 +87,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         affinity,
         fixed_places: _,
     } = pool;
-    let Checks { probe: _, rise: _, fall: _, on_down, on_up, eject, thin: _ } = checks;
+    let Checks { probe: _, agent, rise: _, fall: _, on_down, on_up, eject, thin: _ } = checks;
     let only_counts = matches!(affinity, Some(Affinity { sticky: false, .. }));
     let is_unwritable = [false, true].iter().any(|is_v6| access.permitted(*is_v6).is_none());
     let mut needs = words(&[
@@ -97,6 +97,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         (*on_up != OnUp::Keep, "on-up"),
         (warm_up.is_some(), "warm-up"),
         (age_max.is_some(), "max-age"),
+        (agent.is_some(), "agent"),
         (eject.is_some(), "eject"),
         (is_unwritable, "access by country or with a mask that is no prefix"),
         (send_proxy.is_some(), "send-proxy"),

@@ -113,6 +113,8 @@ pub enum Shape {
     Socket,
     /// A string with a [`Probe`](probing::Probe).
     Probe,
+    /// A string with an [`AgentCheck`](probing::AgentCheck).
+    Agent,
     /// A listening address: a string in the grammar of LISTEN in [`operand`](crate::operand), or a
     /// bare port.
     Listen,
@@ -292,6 +294,7 @@ impl fmt::Display for Shape {
             Self::Address => f.write_str("an IP address"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),
+            Self::Agent => f.write_str("a string with the port or the address of an agent"),
             Self::Listen => f.write_str("a listening address"),
             Self::Operand | Self::Destination => f.write_str("the address of a backend"),
             Self::Access => f.write_str("a string \"allow CLIENTS\" or \"deny CLIENTS\""),

@@ -46,8 +46,9 @@ pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
     AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Engine, Family,
-    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicProbe,
-    Pool, PoolTls, Process, Protocol, Route, StateDirectory, TapAccess, Tier, Tls, TlsVersion,
+    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicAgent,
+    PeriodicProbe, Pool, PoolTls, Process, Protocol, Route, StateDirectory, TapAccess, Tier, Tls,
+    TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery, TapQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

@@ -5,7 +5,7 @@ use balancing::{
     AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, ProxyPeers,
     Rate, RouteRule, Thin,
 };
-use probing::{Probe, Rules};
+use probing::{AgentCheck, Probe, Rules};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -289,6 +289,8 @@ pub struct ClientTls {
 pub struct Checks {
     /// The probe that every backend of the tiers is sent. Default: none.
     pub probe: Option<PeriodicProbe>,
+    /// The agent that is asked about every backend of the tiers. Default: none.
+    pub agent: Option<PeriodicAgent>,
     /// Successes in a row that bring a failed backend back. Default: 1 connect, or 2 probes.
     pub rise: Option<u32>,
     /// Failures in a row after which a backend has failed. Default: 1 connect, or 3 probes.
@@ -334,6 +336,15 @@ pub struct PeriodicProbe {
     pub interval: Duration,
     /// How long a probe may take, the connect included. Default 2 s.
     pub timeout: Duration,
+}
+
+/// An agent, and how often it is asked. Source: HAProxy's configuration manual, `agent-check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeriodicAgent {
+    /// Where it is, and what it is sent.
+    pub check: AgentCheck,
+    /// The time from one question to the next. Default 5 s.
+    pub interval: Duration,
 }
 
 /// What is remembered about clients. Source: pen(1), "client tracking".
@@ -650,6 +661,19 @@ impl Checks {
             rise: self.rise.unwrap_or(2),
             fall: self.fall.unwrap_or(3),
         }
+    }
+}
+
+impl PeriodicAgent {
+    /// The default of [`PeriodicAgent::interval`].
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+
+    /// The rules for its answers. One says all that there is to know, so that a single result
+    /// decides.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let timeout = self.interval.min(PeriodicProbe::DEFAULT_TIMEOUT);
+        Rules { interval: self.interval, timeout, rise: 1, fall: 1 }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
 use balancing::{AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, Rate};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use probing::Probe;
+use probing::{AgentCheck, Probe};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -123,6 +123,13 @@ pub struct NativeArgs {
     #[arg(long, value_name = "PORT", requires = "probe", help_heading = HEALTH)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub probe_port: Option<u16>,
+    /// Ask agents, as HAProxy does, at PORT or ADDR:PORT [default: none]
+    #[arg(long, value_name = "AGENT", value_parser = AgentCheck::from_str, help_heading = HEALTH)]
+    pub agent: Option<AgentCheck>,
+    /// Time from one question to the next
+    #[arg(long, value_name = "TIME", default_value = "5s", requires = "agent")]
+    #[arg(value_parser = parse_interval, help_heading = HEALTH)]
+    pub agent_interval: Span,
     /// What becomes of open sessions when probes find their backend down: keep or end-sessions
     #[arg(long, value_name = "WHAT", default_value = "keep", hide_possible_values = true)]
     #[arg(value_parser = OnDown::parser(), requires = "probe", help_heading = HEALTH)]
@@ -141,7 +148,7 @@ pub struct NativeArgs {
     #[arg(long, value_name = "SHARE", value_parser = Percent::from_str, help_heading = HEALTH)]
     #[arg(conflicts_with = "fail_open_below")]
     pub refuse_below: Option<Percent>,
-    /// Give backends that become available their share step by step [default: at once]
+    /// Give backends that come up their share gradually [default: at once]
     #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = HEALTH)]
     pub warm_up: Option<Span>,
     /// End sessions at this age, or up to 10% earlier
@@ -269,7 +276,7 @@ pub struct NativeArgs {
     /// End a session that one side has finished after this long without data; now ends it at once
     #[arg(long, value_name = "TIME", default_value = "10m", help_heading = TIMES)]
     pub half_close_timeout: Grace,
-    /// Like --half-close-timeout, if the backend has finished [default: the same value]
+    /// Likewise, if the backend has finished [default: the same]
     #[arg(long, value_name = "T", help_heading = TIMES)]
     pub backend_half_close_timeout: Option<Grace>,
     /// Time to deliver the last bytes before a reset

@@ -120,6 +120,8 @@ POOL = {
     "probe-interval": ["500ms", 1, "2s"],
     "probe-timeout": ["500ms", 1, "2s"],
     "probe-port": [1, 65535, "80"],
+    "agent": ["9100", "192.0.2.9:80", "[::1]:80 send=\"{backend}\\n\"", "${AGENT:-9100}"],
+    "agent-interval": ["500ms", 1, "2s"],
     "on-down": ["keep", "end-sessions"],
     "on-up": ["keep", "return"],
     "max-age": NEVER,
@@ -172,7 +174,7 @@ FLAGS = ["daemon", "watch", "log-start", "share-port", "transparent", "forwarded
 CHOICES = ["tap", "log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
 DURATIONS = ["spin", "pre-stop", "log-every", "log-slow-connect", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
-             "affinity-time", "probe-interval", "probe-timeout", "max-age", "warm-up"]
+             "affinity-time", "probe-interval", "probe-timeout", "agent-interval", "max-age", "warm-up"]
 NUMBERS = {
     "workers": (1, 1024), "log-sample": (1, 2**32 - 1), "max-connecting": (1, 2**32 - 1), "requests": (1, 2**32 - 1),
     "responses": (1, 2**32 - 1), "affinity": (1, 2**32 - 1),
@@ -201,6 +203,8 @@ def settled(table):
     if "probe" not in table:
         for key in ["probe-interval", "probe-timeout", "probe-port", "on-down", "on-up"]:
             table.pop(key, None)
+    if "agent" not in table:
+        table.pop("agent-interval", None)
     if "admin-listen" not in table or "admin-tokens" not in table:
         for key in ["admin-listen", "admin-tokens"]:
             table.pop(key, None)

@@ -42,7 +42,9 @@ impl Instance {
         if pool.needs_country() && client.country.is_none() && client.address.is_some() {
             notes.push("the client's country is not known: country rules do not match".to_owned());
         }
+        let says = |id| Some((id, self.probes.agent_says(id)?));
         Ok(Circumstances {
+            agents: pool.backends().filter_map(|(_, _, it)| says(it.id)).collect(),
             client,
             listener: config.name.clone(),
             binds: config.binds.iter().map(ToString::to_string).collect(),

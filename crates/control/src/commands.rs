@@ -2,7 +2,7 @@
 
 use crate::found::Found;
 use crate::instance::{Bound, Instance};
-use balancing::{Backend, Excess};
+use balancing::{AdminState, Backend, Excess};
 use config::operand::parse_endpoint;
 use config::{BackendSelector, ClientNetwork, Command, CommandError, Known, Reply, SessionQuery};
 use dataplane::{ClientFilter, Recall, SessionFilter};
@@ -37,6 +37,12 @@ impl Instance {
                 return Err(CommandError::InvalidEndpoint(endpoint.clone()));
             }
             Command::AddBackend { .. } => self.ids = ids,
+            Command::SetAdminState { backend, state: AdminState::Enabled } => {
+                let id = self.backend_id(backend)?;
+                if self.probes.overrule(id, sys::clock::now()) && next == self.config {
+                    return Ok(Reply::Done);
+                }
+            }
             Command::Quarantine { backend, seconds } => {
                 let length = Duration::from_secs((*seconds).into());
                 self.quarantine(self.backend_id(backend)?, length);

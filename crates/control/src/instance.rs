@@ -27,7 +27,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::files::OwnFile;
-use terms::{Address, BackendId, CloseReason, Instant, ListenerId};
+use terms::{Address, BackendId, CloseReason, Instant, Limit, ListenerId};
 
 /// The running listeners and backends, as the control plane holds them.
 pub struct Instance {
@@ -268,6 +268,21 @@ impl Instance {
                 }
             }
         }
+    }
+
+    /// Keeps agents from changing the limits that commands have set.
+    pub(crate) fn keep_limits(&mut self) {
+        if !self.probes.has_agents() {
+            return;
+        }
+        let limits = |config: &Config| -> HashMap<_, _> {
+            let backends = config.pools.iter().flat_map(config::Pool::backends);
+            backends.map(|(_, _, it)| (it.id.unwrap_or_default(), it.limits.sessions_max)).collect()
+        };
+        let given = limits(&self.given);
+        let is_set = |(id, limit): &(BackendId, Limit)| given.get(id).is_some_and(|it| it != limit);
+        let set = limits(&self.config).into_iter().filter(is_set).map(|(id, _)| id);
+        self.probes.keep_limits(&set.collect());
     }
 
     /// Why a country database is needed and missing; returned once.

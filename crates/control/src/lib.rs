@@ -9,6 +9,7 @@
 
 mod admin;
 mod ageing;
+mod agents;
 mod answers;
 mod asking;
 mod audit;

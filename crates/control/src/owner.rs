@@ -312,10 +312,12 @@ impl Owner {
                 ProbeChange::Down => (Level::Warn, "backend down"),
                 ProbeChange::Up => (Level::Info, "backend up"),
                 ProbeChange::Recovered => (Level::Info, "backend recovered"),
+                ProbeChange::Declines => (Level::Info, "backend takes no new sessions"),
+                ProbeChange::Accepts => (Level::Info, "backend takes new sessions again"),
                 ProbeChange::NoProber => (Level::Error, "probes cannot be sent"),
             };
             if let Some(id) = found.id {
-                let why = found.error.as_ref().map(|error| format!(": {error}"));
+                let why = found.why.as_ref().map(|why| format!(": {why}"));
                 let what = format!("{}{}", word_for(&found.change), why.unwrap_or_default());
                 self.instance.changes.note(id, what);
             }
@@ -337,8 +339,8 @@ impl Owner {
             if !found.backend.is_empty() {
                 fields.push(("backend", Value::Text(&found.backend)));
             }
-            if let Some(error) = &found.error {
-                fields.push(("error", Value::Text(error)));
+            if let Some(why) = &found.why {
+                fields.push((found.field(), Value::Text(why)));
             }
             self.note(level, message, &fields);
         }
@@ -543,6 +545,8 @@ fn word_for(change: &ProbeChange) -> &'static str {
         ProbeChange::Down => "down",
         ProbeChange::Up => "up",
         ProbeChange::Recovered => "recovered",
+        ProbeChange::Declines => "takes no new sessions",
+        ProbeChange::Accepts => "takes new sessions again",
         ProbeChange::NoProber => "not probed",
     }
 }

@@ -7,7 +7,7 @@
 mod conversation;
 
 use conversation::{Conversation, Heard};
-use probing::{Action, Finding, Probe, Rules, Schedule, Verdict};
+use probing::{Action, Advice, Agent, Finding, Probe, Rules, Schedule, Verdict};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -24,13 +24,21 @@ use tokio::sync::Notify;
 /// What is asked, how often, and how the connection is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Definition {
-    pub probe: Probe,
+    pub question: Question,
     pub rules: Rules,
     pub source: Option<IpAddr>,
     /// The PROXY header that the backend waits for. It announces nobody.
     pub header: Option<SendProxy>,
     /// How the connection is encrypted, if it is.
     pub encryption: Option<Encryption>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Question {
+    Probe(Probe),
+    /// An agent's advice, with what the agent is sent first.
+    Agent(Vec<u8>),
 }
 
 /// An address with what is asked there.
@@ -42,8 +50,9 @@ pub(crate) struct Target {
 
 /// What the prober is to do.
 pub(crate) enum Order {
-    /// Probe a target from now on. `verdict` is what is known about it.
-    Add { id: u64, target: Arc<Target>, verdict: Option<Verdict> },
+    /// Probe a target from now on. `verdict` is what is known about it, or `advice`, if it is an
+    /// agent.
+    Add { id: u64, target: Arc<Target>, verdict: Option<Verdict>, advice: Advice },
     /// No longer.
     Remove(u64),
     /// Probe it now.
@@ -57,7 +66,10 @@ pub(crate) struct News {
     pub verdict: Option<Verdict>,
     /// Why the last probe that failed did so, if that is new.
     pub error: Option<String>,
-    /// Whether the health of backends follows from it: the verdict is new, or was asked for.
+    /// What an agent has said.
+    pub advice: Advice,
+    /// Whether something about backends follows from it: the verdict or the advice is new, or was
+    /// asked for.
     pub counts: bool,
 }
 
@@ -149,6 +161,8 @@ struct Known {
     conversation: Option<u64>,
     /// The last error passed on to the owner.
     last_error: Option<String>,
+    /// What it has said, if it is an agent.
+    agent: Agent,
 }
 
 struct Talking {
@@ -156,6 +170,9 @@ struct Talking {
     target: Option<u64>,
     conversation: Conversation,
 }
+
+/// What an agent has advised, or nothing if it is a backend that has passed; or why it has not.
+type Outcome = Result<Option<Advice>, String>;
 
 /// The maximum number of events in a turn, and of probes that begin in one.
 const EVENTS_MAX: usize = 256;
@@ -242,7 +259,7 @@ impl Worker {
                         false => "no connection",
                     };
                     let error = format!("{what} within {:?}", timeout.unwrap_or_default());
-                    self.report(id, finding, Some(error));
+                    self.report(id, finding, Err(error), now);
                 }
                 Some(Action::Void(id)) => drop(self.hang_up(id)),
                 None => return false,
@@ -256,9 +273,10 @@ impl Worker {
         let orders = std::mem::take(&mut *lock(&self.shared.orders));
         for order in orders {
             match order {
-                Order::Add { id, target, verdict } => {
+                Order::Add { id, target, verdict, advice } => {
                     self.schedule.add(id, target.definition.rules, verdict, now);
-                    self.targets.insert(id, Known { target, conversation: None, last_error: None });
+                    let (agent, conversation, last_error) = (Agent::new(advice, now), None, None);
+                    self.targets.insert(id, Known { target, conversation, last_error, agent });
                 }
                 Order::Remove(id) => {
                     self.schedule.remove(id);
@@ -276,7 +294,8 @@ impl Worker {
         self.number += 1;
         let number = self.number;
         let nonce = self.nonces.hash_one(number);
-        let begun = Conversation::begin(&known.target, nonce, &self.connectors);
+        let advice = known.agent.advice();
+        let begun = Conversation::begin(&known.target, advice, nonce, &self.connectors);
         let begun = begun.and_then(|conversation| {
             let watched = self.poller.add_stream(conversation.socket(), number);
             watched.map_err(|_| terms::ConnectFailure::NoSocket).map(|()| conversation)
@@ -287,21 +306,21 @@ impl Worker {
                 self.conversations.insert(number, Talking { target: Some(id), conversation });
             }
             Err(failure) if failure.is_ours() => self.schedule.give_up(id, now),
-            Err(failure) => self.finish(id, Some(failure.to_string()), now),
+            Err(failure) => self.finish(id, Err(failure.to_string()), now),
         }
     }
 
     fn handle(&mut self, number: u64, event: sys::epoll::Event, now: Instant) {
         let Some(talking) = self.conversations.get_mut(&number) else { return };
         let heard = talking.conversation.handle(event, &mut self.buffer);
-        let error = match heard {
+        let result = match heard {
             Heard::Nothing => return,
             Heard::End => {
                 self.conversations.remove(&number);
                 return;
             }
-            Heard::Passed => None,
-            Heard::Failed(why) => Some(why),
+            Heard::Passed => Ok(talking.conversation.advice().cloned()),
+            Heard::Failed(why) => Err(why),
         };
         let Some(id) = talking.target.take() else { return };
         if talking.conversation.leave(&mut self.buffer) || self.leaving.len() >= LEAVING_MAX {
@@ -312,7 +331,7 @@ impl Worker {
         if let Some(known) = self.targets.get_mut(&id) {
             known.conversation = None;
         }
-        self.finish(id, error, now);
+        self.finish(id, result, now);
     }
 
     /// Ends the conversation with a target at once; returns whether a connection had been made.
@@ -322,17 +341,25 @@ impl Worker {
         talking.is_some_and(|it| it.conversation.is_connected())
     }
 
-    fn finish(&mut self, id: u64, error: Option<String>, now: Instant) {
-        if let Some(finding) = self.schedule.finish(id, error.is_none(), now) {
-            self.report(id, finding, error);
+    fn finish(&mut self, id: u64, result: Outcome, now: Instant) {
+        if let Some(finding) = self.schedule.finish(id, result.is_ok(), now) {
+            self.report(id, finding, result, now);
         }
     }
 
     /// Keeps what is new for the owner.
-    fn report(&mut self, id: u64, finding: Finding, error: Option<String>) {
+    fn report(&mut self, id: u64, finding: Finding, result: Outcome, now: Instant) {
         let Some(known) = self.targets.get_mut(&id) else { return };
+        let (is_other, error) = match result {
+            Ok(Some(advice)) => (known.agent.hear(advice, now), None),
+            Ok(None) => (false, None),
+            Err(error) => {
+                let interval = known.target.definition.rules.interval;
+                (known.agent.miss(interval, now), Some(error))
+            }
+        };
         let is_known = error.is_none() || error == known.last_error;
-        let counts = finding.is_new || finding.was_asked;
+        let counts = finding.is_new || finding.was_asked || is_other;
         if is_known && !counts {
             return;
         }
@@ -343,7 +370,8 @@ impl Worker {
         let before = news.remove(&id);
         let counts = counts || before.as_ref().is_some_and(|it| it.counts);
         let error = error.or_else(|| before.and_then(|it| it.error));
-        news.insert(id, News { verdict: finding.verdict, error, counts });
+        let advice = known.agent.advice().clone();
+        news.insert(id, News { verdict: finding.verdict, error, advice, counts });
         drop(news);
         self.shared.notify.notify_one();
     }

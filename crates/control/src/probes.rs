@@ -3,15 +3,17 @@
 //! One target is probed for all backends that are at the same address and are asked the same. A
 //! backend with several addresses is up if one of them is. The [`Prober`] does the work.
 
-use crate::prober::{Definition, News, Order, Prober, Target};
+use crate::agents::{Advised, Turn};
+use crate::prober::{Definition, News, Order, Prober, Question, Target};
+use crate::why::Said;
 use balancing::{BackendState, Health, Pool};
 use config::Config;
-use probing::{SPREAD, Verdict};
+use probing::{Advice, SPREAD, Verdict};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{ProbeRow, ProbeVerdict};
-use terms::{Address, BackendId, Encryption, Instant, Source};
+use telemetry::{AgentRow, ProbeRow, ProbeVerdict};
+use terms::{Address, BackendId, Encryption, Instant, Limit, Source};
 use tls::Connectors;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -36,20 +38,33 @@ struct Probed {
     id: u64,
     verdict: Option<Verdict>,
     error: Option<(String, Instant)>,
+    /// What it has said, if it is an agent.
+    advice: Advice,
     /// The backends that it belongs to.
     backends: Vec<BackendId>,
 }
 
-/// A backend that is probed.
+/// A backend that is probed, or has an agent.
 struct Watched {
     pool: String,
     tier: usize,
     name: String,
     state: Arc<BackendState>,
-    /// One for each of its addresses, in their order.
+    /// One for each of its addresses, in their order; none if it only has an agent.
     targets: Vec<Arc<Target>>,
+    agent: Option<Advised>,
+    /// What the probes have shown.
     verdict: Option<Verdict>,
     since: Instant,
+}
+
+impl Watched {
+    /// Takes back what its agent has advised, unless there still is one.
+    fn stop_agent(self, goes_on: bool, limit: Limit, now: Instant) {
+        if let Some(agent) = self.agent.filter(|_| !goes_on) {
+            agent.forget(limit, now);
+        }
+    }
 }
 
 /// What probes have changed.
@@ -62,7 +77,19 @@ pub(crate) struct ProbeFinding {
     pub tier: usize,
     /// Empty if it concerns all of them.
     pub backend: String,
-    pub error: Option<String>,
+    /// An error, or what its agent has said.
+    pub why: Option<String>,
+}
+
+impl ProbeFinding {
+    /// The name of the field of a log line that says why.
+    pub fn field(&self) -> &'static str {
+        match self.change {
+            ProbeChange::Down | ProbeChange::NoProber => "error",
+            ProbeChange::Up | ProbeChange::Recovered => "agent",
+            ProbeChange::Declines | ProbeChange::Accepts => "agent",
+        }
+    }
 }
 
 /// How a backend has changed.
@@ -71,6 +98,10 @@ pub(crate) enum ProbeChange {
     Up,
     /// From a quarantine.
     Recovered,
+    /// Its agent wants no new sessions.
+    Declines,
+    /// It does again.
+    Accepts,
     /// Not a backend: the prober could not begin.
     NoProber,
 }
@@ -94,7 +125,7 @@ impl Probes {
     /// Targets that stay keep their verdicts. What is new is assumed to be as its backend is, so
     /// that another interval, for instance, forgets nothing.
     pub fn update<'a>(&mut self, config: &Config, pools: impl Iterator<Item = &'a Pool>) {
-        let is_probed = |it: &config::Pool| it.checks.probe.is_some();
+        let is_probed = |it: &config::Pool| it.checks.probe.is_some() || it.checks.agent.is_some();
         if self.watched.is_empty() && !config.pools.iter().any(is_probed) {
             return;
         }
@@ -102,44 +133,80 @@ impl Probes {
         let mut before = std::mem::take(&mut self.watched);
         let mut orders = Vec::new();
         self.targets.values_mut().for_each(|it| it.backends.clear());
+        let mut advised = Vec::new();
         for (pool, running) in config.pools.iter().zip(pools) {
-            let Some(probe) = &pool.checks.probe else { continue };
             let source = source(config, pool);
             let mut definitions = HashMap::new();
-            for (tier, _, backend) in running.backends() {
-                let header = backend.send_proxy.or(running.send_proxy);
-                // What answers at a port of its own is spoken to in plain text.
-                let encryption = backend.encryption.clone().filter(|_| probe.port.is_none());
-                let key = (header, encryption);
-                let define = |(header, encryption): &(_, Option<Encryption>)| {
-                    let (probe, rules) = (probe.probe.clone(), pool.checks.rules(probe));
-                    let (header, encryption) = (*header, encryption.clone());
-                    Arc::new(Definition { probe, rules, source, header, encryption })
-                };
-                let definition = definitions.entry(key).or_insert_with_key(define);
+            for ((_, _, given), (tier, _, backend)) in pool.backends().zip(running.backends()) {
                 let was = before.remove(&backend.id);
-                if was.is_none() {
-                    backend.state.doubt();
-                }
-                let verdict = verdict(backend.state.health());
-                let targets = backend.addresses.iter().map(|address| {
-                    let address = at_port(address, probe.port);
-                    let target = Target { address, definition: Arc::clone(definition) };
-                    self.target(target, verdict, backend.id, &mut orders)
+                let limit = given.limits.sessions_max;
+                let agent = pool.checks.agent.as_ref().and_then(|it| {
+                    let called = given.name.as_deref().unwrap_or(&backend.name);
+                    let target = Advised::target(it, source, called, backend.addresses.first())?;
+                    let known = was.as_ref().and_then(|it| it.agent.as_ref());
+                    let advice = known.map(|it| it.advice().clone()).unwrap_or_default();
+                    let target = self.target(target, (None, advice), backend.id, &mut orders);
+                    Some(Advised::new(target, Arc::clone(&backend.state), limit, known, now))
                 });
-                let watched = Watched {
+                if was.as_ref().is_some_and(|it| it.agent.is_some()) || agent.is_some() {
+                    advised.push(backend.id);
+                }
+                let (verdict, since) =
+                    was.as_ref().map_or((None, now), |it| (it.verdict, it.since));
+                let mut watched = Watched {
                     pool: pool.name.clone(),
                     tier,
                     name: backend.name.clone(),
                     state: Arc::clone(&backend.state),
-                    targets: targets.collect(),
-                    verdict: was.as_ref().map_or(verdict, |it| it.verdict),
-                    since: was.as_ref().map_or(now, |it| it.since),
+                    targets: Vec::new(),
+                    agent,
+                    verdict,
+                    since,
                 };
+                let is_new = was.is_none();
+                if let Some(was) = was {
+                    was.stop_agent(watched.agent.is_some(), limit, now);
+                }
+                if let Some(probe) = &pool.checks.probe {
+                    let header = backend.send_proxy.or(running.send_proxy);
+                    // What answers at a port of its own is spoken to in plain text.
+                    let encryption = backend.encryption.clone().filter(|_| probe.port.is_none());
+                    let key = (header, encryption);
+                    let define = |(header, encryption): &(_, Option<Encryption>)| {
+                        let question = Question::Probe(probe.probe.clone());
+                        let (rules, header) = (pool.checks.rules(probe), *header);
+                        let encryption = encryption.clone();
+                        Arc::new(Definition { question, rules, source, header, encryption })
+                    };
+                    let definition = definitions.entry(key).or_insert_with_key(define);
+                    if is_new {
+                        backend.state.doubt();
+                    }
+                    // What its agent says is nothing that probes have shown.
+                    let is_silenced = watched.agent.as_ref().is_some_and(Advised::is_down);
+                    let known = match is_silenced {
+                        true => watched.verdict,
+                        false => verdict_of(backend.state.health()),
+                    };
+                    watched.verdict = if is_new { known } else { watched.verdict };
+                    let targets = backend.addresses.iter().map(|address| {
+                        let address = at_port(address, probe.port);
+                        let target = Target { address, definition: Arc::clone(definition) };
+                        self.target(target, (known, Advice::default()), backend.id, &mut orders)
+                    });
+                    watched.targets = targets.collect();
+                } else if watched.agent.is_none() {
+                    watched.state.forget_verdict();
+                    continue;
+                }
                 self.watched.insert(backend.id, watched);
             }
         }
-        before.into_values().for_each(|gone| gone.state.forget_verdict());
+        for gone in before.into_values() {
+            gone.state.forget_verdict();
+            let limit = gone.agent.as_ref().map_or(Limit::None, Advised::own_limit);
+            gone.stop_agent(false, limit, now);
+        }
         self.targets.retain(|_, it| {
             let stays = !it.backends.is_empty();
             if !stays {
@@ -149,13 +216,23 @@ impl Probes {
             stays
         });
         self.send(orders);
+        let findings: Vec<_> = advised.into_iter().filter_map(|it| self.judge(it, now)).collect();
+        self.tell(findings);
+    }
+
+    /// Keeps what has changed until somebody takes it.
+    fn tell(&mut self, findings: Vec<ProbeFinding>) {
+        if !findings.is_empty() {
+            self.findings.extend(findings);
+            self.notify.notify_one();
+        }
     }
 
     /// The target, which is new or known, of this backend.
     fn target(
         &mut self,
         target: Target,
-        verdict: Option<Verdict>,
+        (verdict, advice): (Option<Verdict>, Advice),
         backend: BackendId,
         orders: &mut Vec<Order>,
     ) -> Arc<Target> {
@@ -167,9 +244,10 @@ impl Probes {
         }
         self.ids += 1;
         let (id, target) = (self.ids, Arc::new(target));
-        orders.push(Order::Add { id, target: Arc::clone(&target), verdict });
+        let theirs = (Arc::clone(&target), advice.clone());
+        orders.push(Order::Add { id, target: theirs.0, verdict, advice: theirs.1 });
         self.by_id.insert(id, Arc::clone(&target));
-        let probed = Probed { id, verdict, error: None, backends: vec![backend] };
+        let probed = Probed { id, verdict, error: None, advice, backends: vec![backend] };
         self.targets.insert(Arc::clone(&target), probed);
         target
     }
@@ -182,7 +260,7 @@ impl Probes {
             match Prober::begin(Arc::clone(&self.notify), Arc::clone(&self.connectors)) {
                 Ok(prober) => self.prober = Some(prober),
                 Err(error) => {
-                    let (change, error) = (ProbeChange::NoProber, Some(error.to_string()));
+                    let (change, why) = (ProbeChange::NoProber, Some(error.to_string()));
                     let (pool, backend) = (String::new(), String::new());
                     self.findings.push(ProbeFinding {
                         id: None,
@@ -190,7 +268,7 @@ impl Probes {
                         pool,
                         tier: 0,
                         backend,
-                        error,
+                        why,
                     });
                     self.notify.notify_one();
                     return;
@@ -216,11 +294,11 @@ impl Probes {
         let mut findings = std::mem::take(&mut self.findings);
         let news = self.prober.as_ref().map(Prober::take_news).unwrap_or_default();
         let mut concerned = Vec::new();
-        for (id, News { verdict, error, counts }) in news {
+        for (id, News { verdict, error, advice, counts }) in news {
             let Some(probed) = self.by_id.get(&id).and_then(|it| self.targets.get_mut(it)) else {
                 continue;
             };
-            probed.verdict = verdict;
+            (probed.verdict, probed.advice) = (verdict, advice);
             if let Some(error) = error {
                 probed.error = Some((error, now));
             }
@@ -228,8 +306,48 @@ impl Probes {
                 concerned.extend(&probed.backends);
             }
         }
-        findings.extend(concerned.into_iter().filter_map(|it| self.judge(it, now)));
+        for backend in concerned {
+            findings.extend(self.heed(backend, now));
+            findings.extend(self.judge(backend, now));
+        }
         findings
+    }
+
+    /// Does what the agent of a backend advises about its sessions.
+    fn heed(&mut self, backend: BackendId, now: Instant) -> Option<ProbeFinding> {
+        let watched = self.watched.get_mut(&backend)?;
+        let agent = watched.agent.as_mut()?;
+        let turn = agent.advise(&self.targets.get(&agent.target)?.advice, now)?;
+        let change = match turn {
+            Turn::Closed => ProbeChange::Declines,
+            Turn::Open => ProbeChange::Accepts,
+        };
+        let (why, pool) = (agent.says(), watched.pool.clone());
+        let (tier, name) = (watched.tier, watched.name.clone());
+        Some(ProbeFinding { id: Some(backend), change, pool, tier, backend: name, why })
+    }
+
+    /// An operator has enabled a backend; returns whether its agent wanted something else.
+    pub fn overrule(&mut self, backend: BackendId, now: Instant) -> bool {
+        let agent = self.watched.get_mut(&backend).and_then(|it| it.agent.as_mut());
+        let is_overruled = agent.is_some_and(|it| it.overrule(now));
+        let finding = self.judge(backend, now).filter(|_| is_overruled);
+        self.tell(finding.into_iter().collect());
+        is_overruled
+    }
+
+    /// Whether any backend has an agent.
+    pub fn has_agents(&self) -> bool {
+        self.watched.values().any(|it| it.agent.is_some())
+    }
+
+    /// The limits of these backends are those that operators have set, whatever agents say.
+    pub fn keep_limits(&mut self, of: &HashSet<BackendId>) {
+        for (id, watched) in &mut self.watched {
+            if let Some(agent) = &mut watched.agent {
+                agent.keep_limit(of.contains(id));
+            }
+        }
     }
 
     /// Gives a backend the health that the verdicts about its targets come to.
@@ -245,15 +363,23 @@ impl Probes {
             watched.state.set_preferred(up);
         }
         let all_down = verdicts.iter().all(|it| *it == Some(Verdict::Down));
-        let verdict = match up {
-            Some(_) => Verdict::Up,
-            None if all_down && !verdicts.is_empty() => Verdict::Down,
-            None => return None,
+        let shown = match up {
+            Some(_) => Some(Verdict::Up),
+            None => (all_down && !verdicts.is_empty()).then_some(Verdict::Down),
         };
-        if watched.verdict != Some(verdict) {
-            (watched.verdict, watched.since) = (Some(verdict), now);
+        if shown.is_some() && watched.verdict != shown {
+            (watched.verdict, watched.since) = (shown, now);
         }
         let before = watched.state.health();
+        let verdict = match (&watched.agent, shown) {
+            (Some(agent), _) if agent.is_down() => Verdict::Down,
+            (_, Some(verdict)) => verdict,
+            // Nobody but the agent has said that it is down.
+            (Some(_), None) if verdicts.is_empty() && matches!(before, Health::Down { .. }) => {
+                Verdict::Up
+            }
+            (_, None) => return None,
+        };
         if !watched.state.judge(verdict == Verdict::Up, now) {
             return None;
         }
@@ -265,10 +391,14 @@ impl Probes {
             (Verdict::Up, _) => ProbeChange::Up,
         };
         let is_down = matches!(change, ProbeChange::Down);
-        let error = self.last_error(backend).filter(|_| is_down).map(|(error, _)| error.clone());
         let watched = self.watched.get(&backend)?;
+        let agent = watched.agent.as_ref();
+        let why = match agent.filter(|it| it.is_down() || watched.targets.is_empty()) {
+            Some(agent) => agent.says(),
+            None => self.last_error(backend).filter(|_| is_down).map(|(error, _)| error.clone()),
+        };
         let (id, pool, tier) = (Some(backend), watched.pool.clone(), watched.tier);
-        Some(ProbeFinding { id, change, pool, tier, backend: watched.name.clone(), error })
+        Some(ProbeFinding { id, change, pool, tier, backend: watched.name.clone(), why })
     }
 
     fn last_error(&self, backend: BackendId) -> Option<&(String, Instant)> {
@@ -281,8 +411,11 @@ impl Probes {
     pub fn row(&self, backend: BackendId, now: Instant) -> Option<ProbeRow> {
         let watched = self.watched.get(&backend)?;
         let error = self.last_error(backend);
+        let Question::Probe(probe) = &watched.targets.first()?.definition.question else {
+            return None;
+        };
         Some(ProbeRow {
-            probe: watched.targets.first()?.definition.probe.to_string(),
+            probe: probe.to_string(),
             verdict: match watched.verdict {
                 None => ProbeVerdict::Unknown,
                 Some(Verdict::Up) => ProbeVerdict::Up,
@@ -294,11 +427,27 @@ impl Probes {
         })
     }
 
+    /// What the status says about the agent of a backend.
+    pub fn agent_row(&self, backend: BackendId, now: Instant) -> Option<AgentRow> {
+        let agent = self.watched.get(&backend)?.agent.as_ref()?;
+        let target = self.targets.get(&agent.target)?;
+        let error = target.error.as_ref().filter(|_| target.verdict == Some(Verdict::Down));
+        Some(agent.row(error.map(|(error, _)| error.clone()), now))
+    }
+
+    /// What the agent of a backend has said, for people.
+    pub fn agent_says(&self, backend: BackendId) -> Option<Said> {
+        let agent = self.watched.get(&backend)?.agent.as_ref()?;
+        Some(Said { text: agent.says()?, is_down: agent.is_down() })
+    }
+
     /// Waits until it is known where the first sessions of each pool that is probed are to go, but
     /// not for long.
     pub async fn first_verdicts(&mut self, config: &Config) {
-        let probes = config.pools.iter().filter_map(|it| it.checks.probe.as_ref());
-        let Some(longest) = probes.map(|it| it.timeout).max() else { return };
+        let checks = || config.pools.iter().map(|it| &it.checks);
+        let probes = checks().filter_map(|it| Some(it.probe.as_ref()?.timeout));
+        let agents = checks().filter_map(|it| Some(it.agent.as_ref()?.rules().timeout));
+        let Some(longest) = probes.chain(agents).max() else { return };
         let wait = async {
             while !self.is_known() {
                 self.notify.notified().await;
@@ -317,10 +466,15 @@ impl Probes {
     /// all of them have one.
     fn is_known(&self) -> bool {
         let mut tiers: BTreeMap<(&str, usize), (bool, bool)> = BTreeMap::new();
-        for it in self.watched.values().filter(|it| !it.targets.is_empty()) {
+        let is_asked = |it: &&Watched| !it.targets.is_empty() || it.agent.is_some();
+        for it in self.watched.values().filter(is_asked) {
+            let agent = it.agent.as_ref().and_then(|agent| self.targets.get(&agent.target));
+            let is_heard = agent.is_none_or(|it| it.verdict.is_some());
+            let is_shown = it.targets.is_empty() || it.verdict.is_some();
+            let is_down = matches!(it.state.health(), Health::Down { .. });
             let (has_up, has_unknown) = tiers.entry((&it.pool, it.tier)).or_default();
-            *has_up |= it.verdict == Some(Verdict::Up);
-            *has_unknown |= it.verdict.is_none();
+            *has_up |= is_heard && is_shown && !is_down && it.state.granted_percent() > 0;
+            *has_unknown |= !is_heard || !is_shown;
         }
         let mut settled = HashSet::new();
         tiers.into_iter().all(|((pool, _), (has_up, has_unknown))| {
@@ -333,7 +487,7 @@ impl Probes {
     }
 }
 
-fn verdict(health: Health) -> Option<Verdict> {
+fn verdict_of(health: Health) -> Option<Verdict> {
     match health {
         Health::Unknown => None,
         Health::Down { .. } => Some(Verdict::Down),

@@ -79,6 +79,7 @@ impl Instance {
         (self.pools, self.places) = (pools, places(&self.config));
         self.has_judged_pools = self.pools.iter().any(|pool| pool.is_judged());
         self.probes.update(&self.config, self.pools.iter().map(|it| &**it));
+        self.keep_limits();
         let running = std::mem::take(&mut self.listeners);
         let mut running: HashMap<_, _> =
             running.into_iter().map(|it| (it.listener.id(), it)).collect();

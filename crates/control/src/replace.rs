@@ -78,6 +78,7 @@ impl Instance {
         self.publish(next, found)?;
         self.ids = ids;
         let given = std::mem::replace(&mut self.given, wanted);
+        self.keep_limits();
         let overruled = overruled(&changes, &overrides);
         let with_names = self.discoveries.give(with_names);
         Ok(Replaced { changes, overruled, before: Fallback { given, with_names, running, _pools } })
@@ -117,6 +118,7 @@ impl Instance {
         let next = self.config.with(back.filter(is_ours));
         self.publish(next, &Found::default())?;
         self.given = fallback.given.clone();
+        self.keep_limits();
         self.discoveries.give(fallback.with_names.clone());
         Ok(())
     }

@@ -74,6 +74,7 @@ fn build(
             failover: config.failover_of(tier.policy),
             load_bound: config.load_bound,
             warm_up: config.warm_up,
+            has_agents: config.checks.agent.is_some(),
             backends: tier.backends.iter().map(&mut backend).collect(),
             ..Tier::default()
         };

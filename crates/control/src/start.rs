@@ -293,6 +293,7 @@ impl Prepared {
         let books = (self.countries, self.certificates);
         let mut instance = Instance::start(plane, configs, self.ids, serve, self.observe, books);
         instance.probes = probes;
+        instance.keep_limits();
         instance.discoveries = self.discoveries;
         instance.plane.settle();
         instance.passed = self.manager.passed;

@@ -5,7 +5,7 @@ use crate::instance::{Instance, Listening};
 use crate::retired::{BackendCount, ListenerCount};
 use crate::shown::{EndOf, plain};
 use crate::snapshot::Departed;
-use balancing::{AdminState, Backend, HealthLimits, Pool};
+use balancing::{Backend, HealthLimits, Pool};
 use config::Discovery;
 use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
@@ -114,7 +114,7 @@ impl Instance {
                 sum += counted;
                 sessions += u64::from(it.state.sessions());
                 let is_up = health(it, &pool.health, now).is_up();
-                let is_enabled = it.state.admin() == AdminState::Enabled;
+                let is_enabled = it.state.is_in_service();
                 match (is_enabled, is_up) {
                     (false, _) => states.disabled += 1,
                     (true, false) => states.down += 1,
@@ -167,6 +167,7 @@ impl Instance {
         let baseline = self.baselines.get(&backend.id).copied().unwrap_or_default();
         let totals = state.totals().since(baseline);
         let probe = self.probes.row(backend.id, now);
+        let agent = self.probes.agent_row(backend.id, now);
         BackendRow {
             name: config.name.clone(),
             endpoint: backend.name.clone(),
@@ -180,6 +181,7 @@ impl Instance {
                 (health, _) => health,
             },
             probe,
+            agent,
             last_change: self.changes.row(backend.id, now),
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),

@@ -5,11 +5,12 @@ use balancing::{
 };
 use config::native::entry_words;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Why, WhyBackend, WhyReason, WhyTier};
-use terms::{Instant, Limit};
+use terms::{BackendId, Instant, Limit};
 
 /// The question: the query of `GET /v1/why`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,9 +36,19 @@ pub(crate) struct Circumstances {
     pub pool: Arc<Pool>,
     /// What people call the backends of each tier.
     pub called: Vec<Vec<String>>,
+    /// What the agents of backends have said, in words.
+    pub agents: HashMap<BackendId, Said>,
     pub reject: Option<String>,
     pub notes: Vec<String>,
     pub now: Instant,
+}
+
+/// What an agent has said, in words.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub text: String,
+    /// Whether its backend is down for this.
+    pub is_down: bool,
 }
 
 impl Circumstances {
@@ -120,6 +131,7 @@ impl Circumstances {
         explained: &Explanation,
     ) -> String {
         let backend = &tier.backends[index];
+        let said = self.agents.get(&backend.id);
         match reason {
             Reason::Chosen => {
                 let why = match explained.remembered {
@@ -141,9 +153,14 @@ impl Circumstances {
             Reason::Denied => "the pool's access rules deny the client".to_owned(),
             Reason::Disabled => "disabled by an operator, or after a failure".to_owned(),
             Reason::Draining => "drained by an operator".to_owned(),
+            Reason::Declined => said.map_or_else(String::new, |it| it.text.clone()),
             Reason::Quarantined(rest) => format!("failed; skipped for another {}", seconds(rest)),
             Reason::Down(since) => {
-                format!("probes have failed for {}", seconds(self.now.since(since)))
+                let since = seconds(self.now.since(since));
+                match said.filter(|it| it.is_down) {
+                    Some(Said { text, .. }) => format!("down for {since}: {text}"),
+                    None => format!("probes have failed for {since}"),
+                }
             }
             Reason::Ejected(rest) => {
                 format!(
@@ -156,7 +173,9 @@ impl Circumstances {
                     .to_owned()
             }
             Reason::Unknown => "nothing is known about it yet".to_owned(),
-            Reason::Full(Limit::AtMost(most)) => format!("full: {most} sessions at most"),
+            Reason::Full(Limit::AtMost(most)) => {
+                format!("full: {most} sessions at most{}", also(said))
+            }
             Reason::Full(Limit::None) => "full".to_owned(),
             Reason::NotPermitted(decision) => {
                 format!(
@@ -173,10 +192,14 @@ impl Circumstances {
             Reason::NotReached => "the search ends in an earlier tier".to_owned(),
             Reason::ClientReturns => "available, but the client returns to another one".to_owned(),
             Reason::NotSelected => {
-                format!("available, but not selected{}", passed_over(tier, index))
+                format!("available, but not selected{}{}", passed_over(tier, index), also(said))
             }
         }
     }
+}
+
+fn also(said: Option<&Said>) -> String {
+    said.map_or_else(String::new, |it| format!("; {}", it.text))
 }
 
 /// Why a policy has selected a backend.
@@ -251,7 +274,7 @@ fn word(reason: Reason) -> WhyReason {
         Reason::Chosen => WhyReason::Chosen,
         Reason::Denied => WhyReason::Denied,
         Reason::Disabled => WhyReason::Disabled,
-        Reason::Draining => WhyReason::Draining,
+        Reason::Draining | Reason::Declined => WhyReason::Draining,
         Reason::Quarantined(_) => WhyReason::Quarantined,
         Reason::Down(_) => WhyReason::Down,
         Reason::Ejected(_) => WhyReason::Ejected,

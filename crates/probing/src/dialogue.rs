@@ -1,8 +1,8 @@
 //! One run of a probe.
 
-use crate::Probe;
 use crate::protocols::{self, Read, Talk};
 use crate::text::quoted;
+use crate::{Advice, Probe};
 
 /// One run of a probe over a connection that has been made.
 ///
@@ -46,6 +46,13 @@ impl Dialogue {
         Self { protocol: protocols::of(probe, host, nonce), received: Vec::new() }
     }
 
+    /// Likewise with an agent, which is sent `question`. What it has said before is `advice`.
+    #[must_use]
+    pub fn with_agent(question: &[u8], advice: Advice) -> Self {
+        let protocol = Box::new(protocols::Agent::new(question, advice));
+        Self { protocol, received: Vec::new() }
+    }
+
     /// The connection has been made.
     pub fn start(&mut self, send: &mut Vec<u8>) -> Progress {
         progress(&self.protocol.start(send)).unwrap_or(Progress::Waiting)
@@ -84,13 +91,23 @@ impl Dialogue {
         self.read(bytes, send)
     }
 
-    /// The backend has ended the connection: why the probe has failed.
+    /// The backend has ended the connection. Where that is not the end of an answer, the probe has
+    /// failed.
     #[must_use]
-    pub fn end(&self) -> String {
-        match &*self.received {
-            [] => "closed the connection before its answer".to_owned(),
-            received => format!("closed the connection after {}", quoted(received)),
-        }
+    pub fn end(&mut self) -> Progress {
+        let read = self.protocol.end(&self.received);
+        progress(&read).unwrap_or_else(|| {
+            Progress::Failed(match &*self.received {
+                [] => "closed the connection before its answer".to_owned(),
+                received => format!("closed the connection after {}", quoted(received)),
+            })
+        })
+    }
+
+    /// What an agent whose dialogue has [passed](Progress::Passed) advises.
+    #[must_use]
+    pub fn advice(&self) -> Option<&Advice> {
+        self.protocol.advice()
     }
 }
 

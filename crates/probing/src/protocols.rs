@@ -1,5 +1,6 @@
 //! The dialogues of the probes, a file for each family.
 
+mod agent;
 mod binary;
 mod dns;
 mod http;
@@ -11,8 +12,10 @@ mod redis;
 #[cfg(test)]
 mod tests;
 
-use crate::Probe;
+pub(crate) use agent::Agent;
+
 use crate::text::quoted;
+use crate::{Advice, Probe};
 
 /// One side of a dialogue.
 pub(crate) trait Talk {
@@ -20,6 +23,14 @@ pub(crate) trait Talk {
     fn start(&mut self, send: &mut Vec<u8>) -> Read;
     /// These bytes have come, and have not been taken yet.
     fn read(&mut self, received: &[u8], send: &mut Vec<u8>) -> Read;
+    /// The server has ended the connection after these bytes, which have not been taken.
+    fn end(&mut self, _: &[u8]) -> Read {
+        Read::More
+    }
+    /// What an agent advises.
+    fn advice(&self) -> Option<&Advice> {
+        None
+    }
 }
 
 /// What comes of what has been received.

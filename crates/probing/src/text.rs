@@ -102,10 +102,15 @@ impl fmt::Display for Value<'_> {
 
 /// What a server has answered, for people: in quotes, printable and short.
 pub(crate) fn quoted(answer: &[u8]) -> String {
+    format!("\"{}\"", shown(answer))
+}
+
+/// Likewise, without quotes.
+pub(crate) fn shown(answer: &[u8]) -> String {
     let shown = &answer[..answer.len().min(SHOWN_MAX)];
     let dots = if shown.len() < answer.len() { "..." } else { "" };
     let text = String::from_utf8_lossy(shown);
-    format!("\"{}{dots}\"", text.trim_end().escape_debug())
+    format!("{}{dots}", text.trim_end().escape_debug())
 }
 
 /// The maximum number of bytes of an answer that are shown.

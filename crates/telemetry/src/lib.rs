@@ -15,8 +15,8 @@ mod why;
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use process::{ControlCounts, ProcessRow};
 pub use status::{
-    BackendRow, CertificateRow, ChangeRow, Configs, DepartedRow, EndedRow, FailureRow, Health,
-    HistogramRow, InstanceRow, ListenerRow, NameRow, PoolRow, ProbeRow, ProbeVerdict, RouteRow,
-    SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
+    AgentRow, BackendRow, CertificateRow, ChangeRow, Configs, DepartedRow, EndedRow, FailureRow,
+    Health, HistogramRow, InstanceRow, ListenerRow, NameRow, PoolRow, ProbeRow, ProbeVerdict,
+    RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
 };
 pub use why::{Why, WhyBackend, WhyReason, WhyTier};

@@ -317,6 +317,8 @@ pub struct BackendRow {
     pub health: Health,
     /// What probes have shown, if the backend is probed.
     pub probe: Option<ProbeRow>,
+    /// What its agent has said, if it has one.
+    pub agent: Option<AgentRow>,
     /// The last change of its state, if there was one since the start.
     pub last_change: Option<ChangeRow>,
     /// Open sessions and connects in progress.
@@ -347,7 +349,14 @@ impl BackendRow {
     pub fn is_offered(&self) -> bool {
         let sessions = u32::try_from(self.sessions).unwrap_or(u32::MAX);
         let has_room = self.sessions_max.allows(sessions);
-        self.admin == AdminState::Enabled && self.is_up() && has_room
+        self.admin == AdminState::Enabled && !self.is_declined() && self.is_up() && has_room
+    }
+
+    /// Whether its agent keeps new sessions away.
+    #[must_use]
+    pub fn is_declined(&self) -> bool {
+        let declines = |it: &AgentRow| it.declines_sessions || it.share_percent == 0;
+        self.agent.as_ref().is_some_and(|it| declines(it) && !it.is_overruled)
     }
 
     /// What people call it: its name, or else its address.
@@ -379,6 +388,29 @@ pub struct ProbeRow {
     pub last_error: Option<String>,
     /// Seconds since the error was first seen, or seen again after another one.
     pub last_error_seconds: Option<u64>,
+}
+
+/// The agent of a backend, and what it has said; what it has not mentioned is as by default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRow {
+    /// Its address.
+    pub at: String,
+    /// The last line that it said, if it has said one, and if that still holds.
+    pub says: Option<String>,
+    /// Seconds since it has said this.
+    pub since_seconds: u64,
+    /// Whether it says that the backend is down.
+    pub is_down: bool,
+    /// Whether it wants the backend drained, or in maintenance.
+    pub declines_sessions: bool,
+    /// The share in percent of its usual sessions that it wants for the backend.
+    pub share_percent: u8,
+    /// The limit of sessions that it has set; zero for no limit.
+    pub sessions_max: Option<u32>,
+    /// Whether an operator has enabled the backend although the agent wants no sessions.
+    pub is_overruled: bool,
+    /// Why it did not answer last, if it did not.
+    pub last_error: Option<String>,
 }
 
 /// What the probes of a backend have come to.

@@ -8,7 +8,7 @@ pub(super) fn choose(view: &View<'_>) -> Option<Choice> {
     if view.len() > MOST {
         return two::choose(view, two::has_more_sessions);
     }
-    if view.tier.warm_up.is_some() {
+    if view.tier.has_parts() {
         return view.take_best(|index| Some(view.load(index).to_bits()));
     }
     view.take_best(|index| Some(view.tier.backends[index].state.sessions()))

@@ -113,6 +113,7 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
             .map(move |(index, backend)| (format!("{prefix}{tier}.{index}"), row.policy, backend))
     });
     let down: String = places.clone().filter_map(|(place, _, it)| why_down(&place, it)).collect();
+    let said: String = places.clone().filter_map(|(place, _, it)| agent(&place, it)).collect();
     let table = match is_wide {
         true => Table {
             headings: &WIDE_STATUS,
@@ -125,7 +126,21 @@ fn pool_text(status: &Status, pool: &PoolRow, is_wide: bool) -> String {
             rows: places.map(|(place, _, backend)| plain_row(place, backend)).collect(),
         },
     };
-    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) } + &down
+    text + &if is_wide { table.in_full() } else { table.within(WIDTH, &[1]) } + &down + &said
+}
+
+/// What the agent of a backend has said, if it has one.
+fn agent(place: &str, backend: &BackendRow) -> Option<String> {
+    let agent = backend.agent.as_ref()?;
+    let overruled = if agent.is_overruled { ", but an operator has enabled it" } else { "" };
+    let says = match &agent.says {
+        Some(text) => {
+            format!("says \"{text}\" for {}{overruled}", whole_age(agent.since_seconds))
+        }
+        None => "says nothing".to_owned(),
+    };
+    let error = agent.last_error.as_ref().map(|it| format!("; now: {it}")).unwrap_or_default();
+    Some(format!("{place}: agent {} {says}{error}\n", agent.at))
 }
 
 /// Why a backend is unavailable, if it is, and since when.
@@ -179,6 +194,7 @@ const PLAIN_STATUS: [&str; 9] =
 fn plain_row(place: String, backend: &BackendRow) -> Vec<String> {
     // An operator's word counts for more than what connects have shown.
     let state = match backend.admin {
+        AdminState::Enabled if backend.is_declined() => word(&AdminState::Draining),
         AdminState::Enabled => word(&backend.health),
         admin => word(&admin),
     };

@@ -6,6 +6,7 @@
 mod support;
 
 mod admitting;
+mod agents;
 mod announcing;
 mod certificates;
 mod checking;

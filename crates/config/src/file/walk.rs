@@ -436,6 +436,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Address
             | Shape::Socket
             | Shape::Probe
+            | Shape::Agent
             | Shape::Listen
             | Shape::Operand
             | Shape::Destination

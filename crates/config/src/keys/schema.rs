@@ -99,6 +99,10 @@ fn value(shape: Shape) -> Value {
         Shape::Address => any([reference("address"), variable()]),
         Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),
+        Shape::Agent => {
+            let place = r"^ *([0-9]+(\.[0-9]+){3}:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}( +send=.*)? *$";
+            any([string(place), variable()])
+        }
         Shape::Listen => any([integer(1, 65535), reference("listen"), variable()]),
         Shape::Operand => any([reference("operand"), variable()]),
         Shape::Destination => any([reference("destination"), variable()]),

@@ -249,6 +249,8 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("probe-interval", Pool, SOME_TIME, "\"2s\"")),
     shared(option("probe-timeout", Pool, SOME_TIME, "\"1s\"")),
     shared(option("probe-port", Pool, Shape::Number { least: 1, most: u16::MAX as i64 }, "8008")),
+    shared(option("agent", Pool, Shape::Agent, "\"9100\"")),
+    shared(option("agent-interval", Pool, SOME_TIME, "\"2s\"")),
     shared(option("on-down", Pool, Shape::Choice(ON_DOWN), "\"end-sessions\"")),
     shared(option("on-up", Pool, Shape::Choice(ON_UP), "\"return\"")),
     shared(option("eject", Pool, Shape::Share, "\"50%\"")),

@@ -128,6 +128,7 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::Text => assert!(takes("a b") && takes("7") && !takes(""), "{}", key.name),
             Shape::Host => assert!(takes("a.b") && takes("::1") && !takes("*.b"), "{}", key.name),
             Shape::Probe => assert!(takes("http:/a") && !takes("gopher"), "{}", key.name),
+            Shape::Agent => assert!(takes("9100 send=a") && !takes("a:1"), "{}", key.name),
             Shape::Factor => assert!(takes("1.25") && !takes("1"), "{}", key.name),
             Shape::Share => assert!(takes("50%") && !takes("50"), "{}", key.name),
             Shape::Interface => assert!(takes("vip.0") && !takes("a/b"), "{}", key.name),

@@ -7,8 +7,8 @@ use crate::operand::{
     split_tiers,
 };
 use crate::{
-    AdminAccess, Affinity, Backend, Bind, Checks, Config, Listener, PeriodicProbe, Pool, PoolTls,
-    Process, Tier, Tls,
+    AdminAccess, Affinity, Backend, Bind, Checks, Config, Listener, PeriodicAgent, PeriodicProbe,
+    Pool, PoolTls, Process, Tier, Tls,
 };
 use balancing::{Policy, Thin};
 use std::sync::Arc;
@@ -186,9 +186,14 @@ impl NativeArgs {
             interval: self.probe_interval.0,
             timeout: self.probe_timeout.0,
         });
+        let agent = self
+            .agent
+            .as_ref()
+            .map(|check| PeriodicAgent { check: check.clone(), interval: self.agent_interval.0 });
         let open = self.fail_open_below.map(Thin::FailOpenBelow);
         Checks {
             probe,
+            agent,
             rise: self.rise,
             fall: self.fall,
             on_down: self.on_down,

@@ -9,7 +9,7 @@ use crate::duration::{Deadline, Grace, Patience, Span};
 use crate::words::Choice;
 use crate::{
     Affinity, Checks, Engine, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
-    PeriodicProbe, Pool, PoolTls, Process, StateDirectory, Tls, TlsVersion,
+    PeriodicAgent, PeriodicProbe, Pool, PoolTls, Process, StateDirectory, Tls, TlsVersion,
 };
 use balancing::{ClientLimits, FailoverScope, Percent, Thin};
 use std::num::NonZeroU32;
@@ -72,7 +72,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         load_bound,
         quarantine,
         auto_disable,
-        checks: Checks { probe, rise, fall, on_down, on_up, eject, thin },
+        checks: Checks { probe, agent, rise, fall, on_down, on_up, eject, thin },
         warm_up,
         age_max,
         failover,
@@ -106,6 +106,10 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
         to.option("probe-interval", *interval, PeriodicProbe::DEFAULT_INTERVAL, span);
         to.option("probe-timeout", *timeout, PeriodicProbe::DEFAULT_TIMEOUT, span);
         to.number("probe-port", *port);
+    }
+    if let Some(PeriodicAgent { check, interval }) = agent {
+        to.set_text("agent", &check.to_string());
+        to.option("agent-interval", *interval, PeriodicAgent::DEFAULT_INTERVAL, span);
     }
     to.choice("on-down", *on_down, OnDown::default());
     to.choice("on-up", *on_up, OnUp::default());

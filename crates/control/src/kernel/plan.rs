@@ -1,7 +1,7 @@
 //! What the kernel is to do in the present state of an instance.
 
 use crate::instance::Instance;
-use balancing::{AccessList, AdminState, Backend, BackendState, Pool, Slots, Stance, Tier};
+use balancing::{AccessList, Backend, BackendState, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host};
 use forwarding::{
@@ -184,7 +184,7 @@ fn tier_in_use(pool: &Pool, now: Instant) -> Option<(&Tier, bool)> {
 
 fn is_usable(backend: &Backend, pool: &Pool, ignores_health: bool, now: Instant) -> bool {
     match ignores_health {
-        true => backend.state.admin() == AdminState::Enabled,
+        true => backend.state.is_in_service(),
         false => pool.is_available(backend, now),
     }
 }

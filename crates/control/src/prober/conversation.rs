@@ -2,9 +2,9 @@
 
 mod encrypted;
 
-use super::Target;
+use super::{Question, Target};
 use encrypted::Encrypted;
-use probing::{Dialogue, Progress};
+use probing::{Advice, Dialogue, Probe, Progress};
 use relay::{Details, Origin, write_header};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::datagram;
@@ -47,15 +47,18 @@ pub(super) enum Heard {
 }
 
 impl Conversation {
-    /// Begins to connect.
+    /// Begins to connect. `advice` is what the target has said before, if it is an agent.
     pub fn begin(
         target: &Target,
+        advice: &Advice,
         nonce: u64,
         connectors: &Connectors,
     ) -> Result<Self, ConnectFailure> {
         let definition = &target.definition;
-        if definition.probe.is_datagram() {
-            return Self::begin_datagrams(target, nonce);
+        if let Question::Probe(probe) = &definition.question
+            && probe.is_datagram()
+        {
+            return Self::begin_datagrams(target, probe, nonce);
         }
         let encrypt = |it| Encrypted::new(connectors, it).ok_or(TlsFault::Unprepared);
         let tls = definition.encryption.as_ref().map(encrypt).transpose();
@@ -70,13 +73,16 @@ impl Conversation {
         if let Some(form) = definition.header {
             write_header(form, Origin::Peer, &Details::default(), &mut send);
         }
-        let dialogue = Dialogue::new(&definition.probe, &host, nonce);
+        let dialogue = match &definition.question {
+            Question::Probe(probe) => Dialogue::new(probe, &host, nonce),
+            Question::Agent(question) => Dialogue::with_agent(question, advice.clone()),
+        };
         let address = target.address.clone();
         Ok(Self { socket, address, dialogue, tls, send, phase: Phase::Connecting })
     }
 
     /// Sends a datagram. Neither a PROXY header nor TLS goes with it.
-    fn begin_datagrams(target: &Target, nonce: u64) -> Result<Self, ConnectFailure> {
+    fn begin_datagrams(target: &Target, probe: &Probe, nonce: u64) -> Result<Self, ConnectFailure> {
         let address = match &target.address {
             Address::Ip(address) => *address,
             Address::Unix(_) => return Err(ConnectFailure::NoAddress),
@@ -84,7 +90,7 @@ impl Conversation {
         let definition = &target.definition;
         let source = definition.source.map_or(Source::System, Source::Own);
         let (socket, _) = datagram::connect_udp(address, source)?;
-        let mut dialogue = Dialogue::new(&definition.probe, &address.to_string(), nonce);
+        let mut dialogue = Dialogue::new(probe, &address.to_string(), nonce);
         let mut query = Vec::new();
         let _ = dialogue.start(&mut query); // an answer is always waited for
         // What the socket does not take now is lost, as it may be on the way.
@@ -100,6 +106,11 @@ impl Conversation {
     /// Whether the connection has been made.
     pub fn is_connected(&self) -> bool {
         self.phase != Phase::Connecting
+    }
+
+    /// What an agent has advised.
+    pub fn advice(&self) -> Option<&Advice> {
+        self.dialogue.advice()
     }
 
     /// Goes as far as this event allows. `buffer` is for what is read.
@@ -161,10 +172,14 @@ impl Conversation {
             match net::receive(self.socket.as_fd(), buffer) {
                 Ok(0) => {
                     let is_in_handshake = self.tls.as_ref().is_some_and(Encrypted::is_shaking);
-                    return Heard::Failed(match is_in_handshake {
-                        true => ConnectFailure::Tls(TlsFault::Ended).to_string(),
-                        false => self.dialogue.end(),
-                    });
+                    if is_in_handshake {
+                        return Heard::Failed(ConnectFailure::Tls(TlsFault::Ended).to_string());
+                    }
+                    return match self.dialogue.end() {
+                        Progress::Waiting => Heard::Nothing,
+                        Progress::Passed => Heard::Passed,
+                        Progress::Failed(why) => Heard::Failed(why),
+                    };
                 }
                 Ok(count) => {
                     let (dialogue, send) = (&mut self.dialogue, &mut self.send);

@@ -1,4 +1,4 @@
-use crate::{Dialogue, Probe, Progress};
+use crate::{Advice, AgentCheck, Dialogue, Probe, Progress};
 
 /// Plays what a server sends, piece by piece, in three ways: as it is, byte by byte, and all at
 /// once. Returns what the client has sent, and the outcome: `+`, `?` for none, or the reason.
@@ -243,4 +243,46 @@ fn ntp_wants_a_clock_that_is_synchronized() {
     check_datagrams("ntp", &[&answer(0x24, 16, b"abcd", 8)], "its clock is not synchronized");
     check_datagrams("ntp", &[&answer(0x24, 0, b"RATE", 8)], "sent us away: RATE");
     check_datagrams("ntp", &[&answer(0x24, 0, b"\n\0\0\xff", 8)], "sent us away");
+}
+
+/// What an agent sends, whole and byte by byte, before it ends the connection or not.
+#[track_caller]
+fn check_agent(agent: &[u8], ends: bool, outcome: &str) {
+    let check: AgentCheck = "9100 send=\"{backend}\\n\"".parse().unwrap();
+    for size in [1, agent.len().max(1)] {
+        let mut send = Vec::new();
+        let mut dialogue = Dialogue::with_agent(&check.question("db1"), Advice::default());
+        let mut progress = dialogue.start(&mut send);
+        assert_eq!(send, b"db1\n");
+        for piece in agent.chunks(size) {
+            if progress == Progress::Waiting {
+                progress = dialogue.read(piece, &mut send);
+            }
+        }
+        if progress == Progress::Waiting && ends {
+            progress = dialogue.end();
+        }
+        let is = match progress {
+            Progress::Waiting => "?".to_owned(),
+            Progress::Passed => dialogue.advice().and_then(|it| it.text.clone()).unwrap(),
+            Progress::Failed(why) => why,
+        };
+        assert_eq!(is, outcome);
+    }
+}
+
+#[test]
+fn an_agent_says_a_line() {
+    check_agent(b"75% up # fine\n", false, "75% up # fine");
+    check_agent(b"drain\rdown\n", false, "drain");
+    check_agent(b"drain", false, "?");
+    check_agent(b"drain", true, "drain");
+    check_agent(b"", true, "closed the connection before its answer");
+    check_agent(b"\nup\n", false, "said nothing that is known: \"\"");
+    check_agent(
+        b"HTTP/1.0 400 Bad Request\r\n",
+        false,
+        "said nothing that is known: \"HTTP/1.0 400 Bad Request\"",
+    );
+    check_agent(&[b' '; 20_000], true, "its answer is too long");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use telemetry::{Health, ProbeRow, ProbeVerdict, Stance, TierRow, TotalsRow, WorkerRow};
+use telemetry::{AgentRow, Health, ProbeRow, ProbeVerdict, Stance, TierRow, TotalsRow, WorkerRow};
 use terms::Phase;
 
 fn table(rows: &[[&str; 2]]) -> Table<'static> {
@@ -48,6 +48,7 @@ fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
         admin: AdminState::Enabled,
         health: Health::Quarantined,
         probe: None,
+        agent: None,
         last_change: None,
         sessions,
         sessions_max,
@@ -72,6 +73,38 @@ fn why_a_backend_is_down_is_said_below_the_table() {
     let text = status_text(&status(vec![backend(0, Limit::None), down]), false);
     let last = text.lines().last().unwrap();
     assert_eq!(last, "0.1: probes have failed for 75s: answered \"HTTP/1.1 503\"");
+}
+
+#[test]
+fn what_agents_have_said_stands_below_the_table() {
+    let silent = AgentRow {
+        at: "192.0.2.1:9100".to_owned(),
+        says: None,
+        since_seconds: 3,
+        is_down: false,
+        declines_sessions: false,
+        share_percent: 100,
+        sessions_max: None,
+        is_overruled: false,
+        last_error: Some("connection refused".to_owned()),
+    };
+    let drains = AgentRow {
+        says: Some("drain".to_owned()),
+        declines_sessions: true,
+        last_error: None,
+        ..silent.clone()
+    };
+    let [silent, drains] = [silent, drains].map(|it| BackendRow {
+        agent: Some(it),
+        health: Health::Healthy,
+        ..backend(0, Limit::None)
+    });
+    assert!(silent.is_offered() && !drains.is_offered());
+    let text = status_text(&status(vec![silent, drains]), false);
+    let lines: Vec<_> = text.lines().rev().take(3).collect();
+    assert_eq!(lines[1], "0.0: agent 192.0.2.1:9100 says nothing; now: connection refused");
+    assert_eq!(lines[0], "0.1: agent 192.0.2.1:9100 says \"drain\" for 3s");
+    assert!(lines[2].contains("draining"), "{}", lines[2]);
 }
 
 fn status(backends: Vec<BackendRow>) -> Status {

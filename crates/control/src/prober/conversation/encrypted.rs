@@ -69,7 +69,7 @@ impl Encrypted {
                     return Ok(progress);
                 }
             } else if self.channel.has_peer_closed() {
-                return Ok(Progress::Failed(dialogue.end()));
+                return Ok(dialogue.end());
             } else if !self.channel.is_waiting() {
                 return Ok(Progress::Waiting);
             }
