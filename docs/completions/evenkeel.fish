@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_evenkeel_global_optspecs
-    string join \n policy= load-bound= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= on-down= on-up= eject= fail-open-below= refuse-below= warm-up= max-age= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= max-rate= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-ticket-keys= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-sample= log-start log-every= log-slow-connect= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
+    string join \n policy= load-bound= subset= quarantine= no-last-resort essential engine= failover= hash-failover= auto-disable probe= probe-interval= probe-timeout= probe-port= agent= agent-interval= on-down= on-up= eject= fail-open-below= refuse-below= warm-up= max-age= fall= rise= affinity= affinity-time= affinity-count-only allow= deny= reject= max-sessions= max-connecting= max-rate= client-limits= accept-proxy= share-port tls-cert= tls-key= tls-alpn= tls-timeout= tls-min= tls-ocsp= tls-ticket-keys= tls-clients= tls-clients-ca= tls-clients-crl= backend-tls= backend-tls-ca= backend-tls-name= backend-tls-cert= backend-tls-key= backend-tls-alpn= connect-timeout= idle-timeout= first-byte-timeout= half-close-timeout= backend-half-close-timeout= linger= keep-alive= user-timeout= flow-timeout= requests= responses= retry-after= shutdown-timeout= source= transparent forwarded-headers send-proxy= splice= cut= workers= spin= daemon pid-file= user= root= state= admin= log-format= log-sessions= log-sample= log-start log-every= log-slow-connect= log-file= metrics= metrics-detail= ready-interface= pre-stop= print-config= h/help V/version
 end
 
 function __fish_evenkeel_needs_command
@@ -40,7 +40,8 @@ fastest\t''
 maglev\t''
 rendezvous\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l load-bound -d 'With maglev and rendezvous: how much more than its share of the sessions a backend may have, such as 1.25 [default: any number]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'How long to skip a failed backend, unless all have failed; 0 disables this' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l subset -d 'Use a part of what names stand for: size=20,node=3,nodes=10' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'How long to skip a failed backend; 0 disables this' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l engine -d 'Who forwards: user, this process, or kernel' -r -f -a "user\t''
 kernel\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l failover -d 'What to try after a backend has failed: whole-tier, later-tiers or nothing' -r -f -a "whole-tier\t''
@@ -53,6 +54,8 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe -d 'Probe every
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-interval -d 'Time from one probe of a backend to the next' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-timeout -d 'How long a probe may take, connect included' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-port -d 'Port to probe [default: the backend\'s]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l agent -d 'Ask agents, as HAProxy does, at PORT or ADDR:PORT [default: none]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l agent-interval -d 'Time from one question to the next' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l on-down -d 'What becomes of open sessions when probes find their backend down: keep or end-sessions' -r -f -a "keep\t''
 end-sessions\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l on-up -d 'What becomes of sessions on later tiers when probes find a backend up again: keep or return' -r -f -a "keep\t''
@@ -60,7 +63,7 @@ return\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l eject -d 'Skip backends whose sessions fail, at most this share of a tier' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l fail-open-below -d 'Below this share of available backends, ignore health' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l refuse-below -d 'Below this share of available backends, refuse sessions' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l warm-up -d 'Give backends that become available their share step by step [default: at once]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l warm-up -d 'Give backends that come up their share gradually [default: at once]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l max-age -d 'End sessions at this age, or up to 10% earlier' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l fall -d 'Failures until a backend has failed [default: 1 connect, 3 probes]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l rise -d 'Successes until it has recovered [default: 1 connect, 2 probes]' -r
@@ -99,7 +102,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l connect-timeout -d 'L
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l idle-timeout -d 'End a session after this long without data' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l first-byte-timeout -d 'End a session whose client sends nothing [default: never]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l half-close-timeout -d 'End a session that one side has finished after this long without data; now ends it at once' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-half-close-timeout -d 'Like --half-close-timeout, if the backend has finished [default: the same value]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l backend-half-close-timeout -d 'Likewise, if the backend has finished [default: the same]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l linger -d 'Time to deliver the last bytes before a reset' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l keep-alive -d 'Probe a silent peer after this long, up to three times, TIME/3 but at most 75s apart; 0 or never disables this [default: as the system does]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l user-timeout -d 'Give up peers that acknowledge nothing' -r

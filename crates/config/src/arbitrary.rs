@@ -8,7 +8,7 @@ use crate::{
 };
 use balancing::{
     AccessEntry, AccessList, AdminState, ClientLimits, Country, FailoverScope, LoadBound, Percent,
-    Policy, ProxyPeers, RouteRule, Subject, Thin, Verdict,
+    Policy, ProxyPeers, RouteRule, Subject, Subset, Thin, Verdict,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -250,6 +250,7 @@ fn pool() -> impl Strategy<Value = Pool> {
             Pool {
                 name,
                 tiers,
+                subset: quarantine.and_then(|it| Subset::new(it.subsec_millis(), 3, 10)),
                 load_bound: quarantine
                     .and_then(|it| LoadBound::from_hundredths(it.subsec_millis())),
                 quarantine: quarantine.unwrap_or_default(),

@@ -21,6 +21,7 @@ use crate::{
 };
 use balancing::{
     AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Policy, ProxyPeers, Rate,
+    Subset,
 };
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
@@ -309,12 +310,14 @@ settings! {
 settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
-        name: _, tiers: _, load_bound: _, quarantine: _, warm_up: _, age_max: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
+        name: _, tiers: _, load_bound: _, subset: _, quarantine: _, warm_up: _, age_max: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
         last_resort: _, essential: _, engine: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },
     /// [`Pool::load_bound`]
     LoadBound(Option<LoadBound>) is load_bound, "load-bound";
+    /// [`Pool::subset`]
+    Subset(Option<Subset>) is subset, "subset";
     /// [`Pool::quarantine`]
     Quarantine(Duration) is quarantine, "quarantine";
     /// [`Pool::warm_up`]

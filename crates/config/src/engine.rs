@@ -70,6 +70,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         name: _,
         tiers,
         load_bound,
+        subset: _,
         quarantine: _,
         warm_up,
         age_max,

@@ -4,6 +4,7 @@
 //! the backends instead, so that they come and go as backends of a reload do.
 
 use crate::{Answers, Backend, Config, Discovery, Endpoint, Host, Pool, Record, Tier};
+use balancing::Subset;
 use std::collections::{BTreeMap, BTreeSet};
 use terms::BackendTls;
 
@@ -22,7 +23,7 @@ impl Config {
     ///
     /// Each has the settings of the name's place. The priorities of SRV records make tiers of their
     /// own, directly after the place's tier, and multiply its weight by theirs. An address that the
-    /// pool has already is left out.
+    /// pool has already is left out. Of a pool with a [`Subset`], the weights are in hundredths.
     #[must_use]
     pub fn expand(&self, answers: &Answers) -> Self {
         let mut config = self.clone();
@@ -44,19 +45,23 @@ impl Pool {
             let mut plain = Vec::new();
             for backend in backends {
                 let Some(discovery) = backend.endpoint.discovery() else {
-                    plain.push(backend);
+                    let weight = backend.weight.saturating_mul(self.whole());
+                    plain.push(Backend { weight, ..backend });
                     continue;
                 };
                 let answer = answers.get(&discovery.to_string());
+                let mut members: BTreeMap<u16, Vec<Backend>> = BTreeMap::new();
                 for record in answer.iter().flat_map(|it| &it.records) {
                     let member = self.member(&backend, discovery, record);
                     if taken.insert(member.endpoint.clone()) {
-                        match discovery {
-                            Discovery::Dns { .. } => plain.push(member),
-                            Discovery::Srv { .. } => {
-                                ranks.entry(record.priority).or_default().push(member);
-                            }
-                        }
+                        members.entry(record.priority).or_default().push(member);
+                    }
+                }
+                for (rank, members) in members {
+                    let members = self.part_of(members);
+                    match discovery {
+                        Discovery::Dns { .. } => plain.extend(members),
+                        Discovery::Srv { .. } => ranks.entry(rank).or_default().extend(members),
                     }
                 }
             }
@@ -65,6 +70,26 @@ impl Pool {
             let tiers = std::iter::once(plain).chain(ranks);
             self.tiers.extend(tiers.map(|backends| Tier { policy, backends }));
         }
+    }
+
+    /// What a weight of 1 becomes.
+    fn whole(&self) -> u32 {
+        self.subset.map_or(1, |_| Subset::WHOLE)
+    }
+
+    /// The backends of one name and priority that this instance uses, with weights by how much it
+    /// uses them.
+    fn part_of(&self, members: Vec<Backend>) -> Vec<Backend> {
+        let Some(subset) = self.subset else { return members };
+        let names: Vec<_> = members.iter().map(|it| it.endpoint.to_string()).collect();
+        let all = names.iter().zip(&members).map(|(name, it)| (&**name, it.weight));
+        let shares = subset.shares(&all.collect::<Vec<_>>());
+        let used = members.into_iter().zip(shares).filter(|(_, share)| *share > 0);
+        let weighed = |(it, share): (Backend, u32)| {
+            let weight = it.weight.saturating_mul(share);
+            Backend { weight, ..it }
+        };
+        used.map(weighed).collect()
     }
 
     /// One of the backends that a name stands for.

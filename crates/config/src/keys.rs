@@ -99,6 +99,8 @@ pub enum Shape {
     Name,
     /// A string with a factor from 1.01 to 100, with two decimals at most.
     Factor,
+    /// A string with a [`Subset`](balancing::Subset).
+    Subset,
     /// A string with a share from 1% to 100%.
     Share,
     /// A string with the name of a network interface.
@@ -287,6 +289,7 @@ impl fmt::Display for Shape {
             Self::Text => f.write_str("a string"),
             Self::Name => f.write_str("a name"),
             Self::Factor => f.write_str("a string with a factor above 1"),
+            Self::Subset => f.write_str("a string such as size=20,node=3,nodes=10"),
             Self::Share => f.write_str("a string with a share such as 50%"),
             Self::Interface => f.write_str("a string with the name of a network interface"),
             Self::ClientLimits => f.write_str("a string with limits of clients"),

@@ -3,7 +3,7 @@
 use crate::Discovery;
 use balancing::{
     AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, ProxyPeers,
-    Rate, RouteRule, Thin,
+    Rate, RouteRule, Subset, Thin,
 };
 use probing::{AgentCheck, Probe, Rules};
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,9 @@ pub struct Pool {
     /// How much more than its share of the sessions a backend may have, where the policy is `maglev`
     /// or `rendezvous`. Default: any number.
     pub load_bound: Option<LoadBound>,
+    /// Which of the backends that a name stands for are used, if this is one of many instances.
+    /// Default: all.
+    pub subset: Option<Subset>,
     /// How long a failed backend is skipped, unless all have failed. Default 10 s; zero disables
     /// this.
     pub quarantine: Duration,

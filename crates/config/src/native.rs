@@ -29,7 +29,9 @@ use crate::{
     BackendSelector, Command, Engine, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
     StateDirectory, TlsVersion,
 };
-use balancing::{AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, Rate};
+use balancing::{
+    AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, Rate, Subset,
+};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use probing::{AgentCheck, Probe};
@@ -83,7 +85,10 @@ pub struct NativeArgs {
     /// such as 1.25 [default: any number]
     #[arg(long, value_name = "FACTOR", value_parser = LoadBound::from_str, help_heading = CHOOSING)]
     pub load_bound: Option<LoadBound>,
-    /// How long to skip a failed backend, unless all have failed; 0 disables this
+    /// Use a part of what names stand for: size=20,node=3,nodes=10
+    #[arg(long, value_name = "PART", value_parser = Subset::from_str, help_heading = CHOOSING)]
+    pub subset: Option<Subset>,
+    /// How long to skip a failed backend; 0 disables this
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = CHOOSING)]
     pub quarantine: Span,
     /// Refuse clients when all backends have failed

@@ -109,6 +109,7 @@ LISTENER_ONLY = {"family": ["any", "ipv4", "ipv6"], "protocol": ["tcp", "udp", "
 POOL = {
     "policy": POLICIES,
     "load-bound": ["1.25", "2"],
+    "subset": ["size=20,node=3,nodes=10", "node=0,nodes=1,size=1"],
     "quarantine": TIMES + [0],
     "no-last-resort": [True, False],
     "essential": [True, False],

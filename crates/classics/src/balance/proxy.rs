@@ -89,6 +89,7 @@ impl BalanceProxy {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers: tiers.collect::<Result<_, _>>()?,
             load_bound: None,
+            subset: None,
             quarantine: Duration::ZERO,
             warm_up: None,
             age_max: None,

@@ -95,6 +95,7 @@ impl PenSettings {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers,
             load_bound: None,
+            subset: None,
             quarantine: seconds(self.blacklist),
             warm_up: None,
             age_max: None,

@@ -266,6 +266,25 @@ fn all(range: std::ops::RangeInclusive<u8>) -> BTreeSet<String> {
 }
 
 #[test]
+fn instances_of_a_fleet_share_the_backends_of_a_name() {
+    let Some((namespace, _, server, _)) = set_up() else { return };
+    server.set(|zone| zone.addresses = (1..=12).map(local).collect());
+    let mut used = Vec::new();
+    for node in 0..3 {
+        let place = Place::new();
+        let subset = format!("--subset size=4,node={node},nodes=3 --policy weighted-turn");
+        let words = format!("127.0.0.1:80{node}0 dns:app.test:9000 {subset}");
+        let _evenkeel = namespace.evenkeel(&place, &words);
+        until("an answer", || name(&place)["backends"] == 12);
+        let mine = addresses(&place).concat();
+        assert_eq!(mine.len(), 4, "{mine:?}");
+        used.extend(mine);
+    }
+    let different: BTreeSet<_> = used.into_iter().collect();
+    assert_eq!(different, all(1..=12));
+}
+
+#[test]
 fn no_client_notices_what_happens_to_dns() {
     let Some((namespace, place, server, clients)) = set_up() else { return };
     let words = format!("{EVENKEEL} dns:app.test:9000 --log-sessions none");

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{Config, Family, Host, Tier, Tls};
-use balancing::{LoadBound, RouteRule};
+use balancing::{LoadBound, RouteRule, Subset};
 use proptest::prelude::*;
 
 /// A backend whose settings follow from a number, so that equal numbers are equal backends.
@@ -28,6 +28,7 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
         name: name.to_owned(),
         tiers,
         load_bound: LoadBound::from_hundredths(100 + u32::from(seed)),
+        subset: Subset::new(seed.into(), 0, 1),
         quarantine: Duration::from_secs(seed.into()),
         warm_up: Some(Duration::from_secs(seed.into())),
         age_max: Some(Duration::from_secs(seed.into())),

@@ -124,6 +124,32 @@ fn every_address_is_a_backend_and_every_priority_a_tier() {
 }
 
 #[test]
+fn an_instance_of_many_uses_a_part_of_what_a_name_stands_for() {
+    let addresses: Vec<_> = (0..30).map(|it| format!("10.0.0.{it}:80")).collect();
+    let addresses: Vec<_> = addresses.iter().map(|it| &**it).collect();
+    let mut answers = Answers::new();
+    answers.insert("dns:app:80".to_owned(), answer(&addresses));
+    let parse = |text| crate::operand::parse_backend(text, None, &|_| None).unwrap();
+    let mut config = config();
+    let backends = vec![parse("a:1"), parse("dns:app:80")];
+    config.pools[0].tiers = vec![Tier { policy: Policy::WeightedTurn, backends }];
+    let mut uses: BTreeMap<String, u32> = BTreeMap::new();
+    for node in 0..4 {
+        config.pools[0].subset = Subset::new(5, node, 4);
+        let expanded = config.expand(&answers);
+        let [plain, used @ ..] = &expanded.pools[0].tiers[0].backends[..] else { panic!() };
+        assert_eq!((plain.endpoint.to_string(), plain.weight), ("a:1".to_owned(), 100));
+        assert!((7..=9).contains(&used.len()), "{}", used.len());
+        assert_eq!(used.iter().map(|it| it.weight).sum::<u32>(), 750, "a quarter of thirty");
+        for backend in used {
+            *uses.entry(backend.endpoint.to_string()).or_default() += backend.weight;
+        }
+    }
+    assert_eq!(uses.len(), 30);
+    assert!(uses.values().all(|weight| *weight == 100), "{uses:?}");
+}
+
+#[test]
 fn certificates_must_have_the_name_that_was_written() {
     let certified = |discovery: Discovery| discovery.certified().to_owned();
     let srv = |name: &str| Discovery::Srv { name: name.to_owned() };

@@ -430,6 +430,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Name
             | Shape::Factor
             | Shape::Share
+            | Shape::Subset
             | Shape::Interface
             | Shape::ClientLimits
             | Shape::Rate

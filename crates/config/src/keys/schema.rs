@@ -89,6 +89,10 @@ fn value(shape: Shape) -> Value {
             let text = r"^(1\.(0[1-9]|[1-9][0-9]?)|[2-9](\.[0-9]{1,2})?|[1-9][0-9](\.[0-9]{1,2})?|100(\.0{1,2})?)$";
             any([string(text), variable()])
         }
+        Shape::Subset => {
+            let part = "(size|node|nodes)=[0-9]+";
+            any([string(&format!("^{part},{part},{part}$")), variable()])
+        }
         Shape::Share => any([string("^([1-9][0-9]?|100)%$"), variable()]),
         Shape::Interface => any([string("^[!-$&-.0-9;-~]{1,15}$"), variable()]),
         Shape::ClientLimits => {

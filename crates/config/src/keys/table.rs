@@ -238,6 +238,7 @@ pub(super) const KEYS: &[Key] = &[
     // [pools.NAME]
     shared(option("policy", Pool, Shape::Choice(POLICIES), "\"least-sessions\"")),
     shared(option("load-bound", Pool, Shape::Factor, "\"1.25\"")),
+    shared(option("subset", Pool, Shape::Subset, "\"size=20,node=3,nodes=10\"")),
     shared(option("quarantine", Pool, ANY_TIME, "\"30s\"")),
     shared(option("no-last-resort", Pool, Shape::Flag, "true")),
     shared(option("essential", Pool, Shape::Flag, "true")),

@@ -130,6 +130,9 @@ fn shapes_agree_with_the_parsers_of_the_options() {
             Shape::Probe => assert!(takes("http:/a") && !takes("gopher"), "{}", key.name),
             Shape::Agent => assert!(takes("9100 send=a") && !takes("a:1"), "{}", key.name),
             Shape::Factor => assert!(takes("1.25") && !takes("1"), "{}", key.name),
+            Shape::Subset => {
+                assert!(takes("size=1,node=0,nodes=2") && !takes("size=1"), "{}", key.name);
+            }
             Shape::Share => assert!(takes("50%") && !takes("50"), "{}", key.name),
             Shape::Interface => assert!(takes("vip.0") && !takes("a/b"), "{}", key.name),
             Shape::ClientLimits => {

@@ -99,6 +99,7 @@ impl NativeArgs {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers: self.tiers(port, services)?,
             load_bound: self.load_bound,
+            subset: self.subset,
             quarantine: self.quarantine.0,
             warm_up: self.warm_up.map(|time| time.0),
             age_max: self.max_age.0,

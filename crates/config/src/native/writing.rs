@@ -70,6 +70,7 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     // What is `_` is written by the callers. A new field must be one or the other; likewise below.
     let Pool {
         load_bound,
+        subset,
         quarantine,
         auto_disable,
         checks: Checks { probe, agent, rise, fall, on_down, on_up, eject, thin },
@@ -93,6 +94,9 @@ pub(crate) fn pool_options(to: &mut impl Options, pool: &Pool) {
     let share = |it: Option<Percent>| it.map(|it| it.to_string()).unwrap_or_default();
     if let Some(bound) = load_bound {
         to.set_text("load-bound", &bound.to_string());
+    }
+    if let Some(subset) = subset {
+        to.set_text("subset", &subset.to_string());
     }
     to.option("quarantine", *quarantine, Pool::DEFAULT_QUARANTINE, span);
     to.flag("no-last-resort", !last_resort);
