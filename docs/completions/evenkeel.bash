@@ -109,6 +109,9 @@ _evenkeel() {
             evenkeel__subcmd__ctl,drain)
                 cmd="evenkeel__subcmd__ctl__subcmd__drain"
                 ;;
+            evenkeel__subcmd__ctl,drain-all)
+                cmd="evenkeel__subcmd__ctl__subcmd__drain__subcmd__all"
+                ;;
             evenkeel__subcmd__ctl,enable)
                 cmd="evenkeel__subcmd__ctl__subcmd__enable"
                 ;;
@@ -559,7 +562,7 @@ _evenkeel() {
             return 0
             ;;
         evenkeel__subcmd__ctl)
-            opts="-h --admin --listen --help status sessions why events tap enable disable drain limit quarantine reset add remove assign policy rebalance kill config reload confirm shutdown"
+            opts="-h --admin --listen --help status sessions why events tap enable disable drain limit quarantine reset add remove assign policy rebalance kill config reload confirm drain-all shutdown"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -698,6 +701,32 @@ _evenkeel() {
             fi
             case "${prev}" in
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenkeel__subcmd__ctl__subcmd__drain__subcmd__all)
+            opts="-h --by --wait --cancel --admin --listen --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --by)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

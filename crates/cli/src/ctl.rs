@@ -6,11 +6,13 @@ mod tables;
 mod tap;
 
 use crate::output::{complain, finish};
+use config::duration::Moment;
 use config::environment::GATEWAY_INTERFACE;
 use config::native::{CtlArgs, CtlVerb, ReadyArgs, ReloadArgs, StatusArgs, WhichInstance};
-use config::{BackendSelector, ExitStatus, Reply, SessionQuery};
+use config::{BackendSelector, Command, Drained, ExitStatus, Reply, SessionQuery};
 use control::{Client, ClientError, Readiness, WhyQuery};
 pub use find::choose;
+use jiff::Zoned;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use sys::errors::with_causes;
@@ -125,6 +127,7 @@ fn run(client: &Client, verb: &CtlVerb) -> Result<String, Failure> {
         CtlVerb::Tap { query, json } => tap::watch(client, query, *json),
         CtlVerb::Config => Ok(client.configs()?.running),
         CtlVerb::Drain { backend, wait: Some(wait) } => drain(client, verb, backend, wait.0),
+        CtlVerb::DrainAll { by: Some(by), wait, .. } => drain_all(client, *by, *wait),
         verb => Ok(format!("{}\n", order(client, verb)?)),
     }
 }
@@ -138,6 +141,7 @@ fn order(client: &Client, verb: &CtlVerb) -> Result<&'static str, Failure> {
         }
         (Reply::Done, CtlVerb::Reload(_)) => "reloaded",
         (Reply::Unchanged, CtlVerb::Reload(_)) => "nothing has changed",
+        (Reply::Done, CtlVerb::DrainAll { .. }) => "called off; clients are accepted",
         (Reply::Done, _) => "done",
         (Reply::Unchanged, CtlVerb::Enable { .. }) => "already enabled",
         (Reply::Unchanged, CtlVerb::Disable { .. }) => "already disabled",
@@ -172,6 +176,34 @@ fn drain(
     }
 }
 
+/// Drains the whole instance.
+fn drain_all(client: &Client, by: Moment, wait: bool) -> Result<String, Failure> {
+    let failed = |message| Failure { status: ExitStatus::Failure, message };
+    let time = match by {
+        Moment::After(time) => time.0,
+        Moment::At { hour, minute } => until(&Zoned::now(), hour, minute)
+            .ok_or_else(|| failed(format!("no clock shows {hour:02}:{minute:02} soon")))?,
+    };
+    let seconds = u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    if !wait {
+        client.command(&Command::DrainAll { seconds, wait })?;
+        let text = "draining; `evenkeel ctl drain-all --cancel` calls it off\n";
+        return Ok(text.to_owned());
+    }
+    let Drained { finished, ended, cut } = client.drain_all(seconds)?;
+    let text = format!("drained: {finished} finished, {ended} ended while silent, {cut} cut");
+    if cut == 0 { Ok(text + "\n") } else { Err(failed(text)) }
+}
+
+/// How long it is until the clock shows this.
+fn until(now: &Zoned, hour: u8, minute: u8) -> Option<Duration> {
+    let (hour, minute) = (i8::try_from(hour).ok()?, i8::try_from(minute).ok()?);
+    [now.date(), now.date().tomorrow().ok()?].into_iter().find_map(|date| {
+        let at = date.at(hour, minute, 0, 0).to_zoned(now.time_zone().clone()).ok()?;
+        Duration::try_from(now.duration_until(&at)).ok().filter(|time| !time.is_zero())
+    })
+}
+
 /// How often to check whether a backend is drained.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
@@ -200,4 +232,23 @@ pub fn printable(text: &str) -> String {
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(now: &str, (hour, minute): (u8, u8), expected: Option<u64>) {
+        let now: Zoned = now.parse().unwrap();
+        assert_eq!(until(&now, hour, minute), expected.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_next_one() {
+        check("2026-11-27T17:00:30[UTC]", (17, 30), Some(1770));
+        check("2026-11-27T17:30:00[UTC]", (17, 30), Some(24 * 3600));
+        check("2026-11-27T17:31:00[UTC]", (17, 30), Some(24 * 3600 - 60));
+        check("2026-11-27T23:59:59[+02:00]", (0, 0), Some(1));
+    }
 }

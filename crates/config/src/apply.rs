@@ -71,6 +71,8 @@ impl Config {
             Command::KillSession { .. }
             | Command::Reload { .. }
             | Command::Confirm {}
+            | Command::DrainAll { .. }
+            | Command::CancelDrainAll {}
             | Command::Shutdown {} => {}
         }
         Ok(next)

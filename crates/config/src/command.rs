@@ -98,6 +98,17 @@ pub enum Command {
     },
     /// Makes a reload final that would be taken back otherwise.
     Confirm {},
+    /// Has clients go elsewhere, stops accepting, ends sessions while they are silent, and ends the
+    /// process: when no session is left, or after a time, when it ends those that are.
+    DrainAll {
+        /// That time, in seconds.
+        seconds: u32,
+        /// Whether the answer waits for the end, and says what became of the sessions.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+    },
+    /// Calls [`Command::DrainAll`] off, and accepts clients again.
+    CancelDrainAll {},
     /// Stops listening, lets sessions finish as configured, and ends the process.
     // Braces, because a variant without fields would accept unknown fields.
     Shutdown {},
@@ -151,6 +162,8 @@ impl Command {
             | Self::SetPolicy { .. }
             | Self::Reload { .. }
             | Self::Confirm {}
+            | Self::DrainAll { .. }
+            | Self::CancelDrainAll {}
             | Self::Shutdown {} => Role::Admin,
         }
     }
@@ -183,6 +196,17 @@ pub enum Reply {
     Done,
     /// Nothing had to change.
     Unchanged,
+}
+
+/// What became of the sessions that were open when a drain of the whole instance stopped accepting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Those that ended by themselves.
+    pub finished: u64,
+    /// Those that were ended while they were silent.
+    pub ended: u64,
+    /// Those that were ended because the time had passed.
+    pub cut: u64,
 }
 
 /// Why a command was not carried out. Nothing has changed.
@@ -249,6 +273,15 @@ pub enum CommandError {
     /// No reload waits for confirmation.
     #[error("no reload waits for confirmation")]
     NothingToConfirm,
+    /// The instance is not being drained.
+    #[error("no drain is under way; `evenkeel ctl drain-all` begins one")]
+    NotDraining,
+    /// The drain whose end was to be waited for was called off.
+    #[error("the drain was called off")]
+    CalledOff,
+    /// The instance cannot accept clients again.
+    #[error("the drain goes on, because the instance cannot accept clients again:\n{}", .0.join("\n"))]
+    NotResumable(Vec<String>),
     /// Whoever sent it may not.
     #[error("this needs the role {needs}, and you have the role {has} here")]
     NotAllowed {

@@ -23,6 +23,21 @@ pub struct Deadline(pub Option<Duration>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace(pub Option<Duration>);
 
+/// A moment to come, as an operator writes it: after a duration, or at the next time of day that is
+/// written `17:30`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// After this time.
+    After(Span),
+    /// When the clock shows this, in hours and minutes.
+    At {
+        /// From 0 to 23.
+        hour: u8,
+        /// From 0 to 59.
+        minute: u8,
+    },
+}
+
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
@@ -43,6 +58,9 @@ pub enum DurationError {
     /// Zero, where it makes no sense.
     #[error("must be longer than zero")]
     Zero,
+    /// Not on any clock.
+    #[error("a time of day is written 17:30, from 00:00 to 23:59")]
+    NoTimeOfDay,
     /// Too short for an interval.
     #[error("must be at least 100ms")]
     TooShort,
@@ -105,6 +123,25 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
         parse_duration(text).map(Self)
+    }
+}
+
+impl FromStr for Moment {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        let Some((hour, minute)) = text.split_once(':') else {
+            return text.parse().map(Self::After);
+        };
+        let number = |text: &str, end: u8| {
+            let is_number =
+                matches!(text.len(), 1 | 2) && text.bytes().all(|it| it.is_ascii_digit());
+            let number = text.parse().ok().filter(|number| is_number && *number < end);
+            number.ok_or(DurationError::NoTimeOfDay)
+        };
+        let is_whole = minute.len() == 2;
+        let (hour, minute) = (number(hour, 24)?, number(minute, 60)?);
+        if is_whole { Ok(Self::At { hour, minute }) } else { Err(DurationError::NoTimeOfDay) }
     }
 }
 
@@ -246,6 +283,17 @@ mod tests {
         assert_eq!("0".parse(), Ok(Deadline(Some(Duration::ZERO))));
         assert_eq!("never".parse(), Ok(Deadline(None)));
         assert_eq!(parse_nonzero_duration("0"), Err(DurationError::Zero));
+    }
+
+    #[test]
+    fn a_moment_is_a_duration_or_a_time_of_day() {
+        assert_eq!("10m".parse(), Ok(Moment::After(Span(Duration::from_secs(600)))));
+        assert_eq!("17:30".parse(), Ok(Moment::At { hour: 17, minute: 30 }));
+        assert_eq!("7:05".parse(), Ok(Moment::At { hour: 7, minute: 5 }));
+        for text in ["24:00", "17:60", "17:5", "17:", ":30", "17:30:00", "+7:30", "007:30", "a:b"] {
+            assert_eq!(text.parse::<Moment>(), Err(DurationError::NoTimeOfDay), "{text}");
+        }
+        assert_eq!("17.30".parse::<Moment>(), Err(DurationError::Fraction));
     }
 
     proptest! {

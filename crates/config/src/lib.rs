@@ -39,7 +39,7 @@ pub use apply::Known;
 pub use change::{
     BackendSetting, Change, ListenerSetting, Names, PoolSetting, ProcessSetting, Target,
 };
-pub use command::{BackendSelector, Command, CommandError, EventKind, Reply, Role};
+pub use command::{BackendSelector, Command, CommandError, Drained, EventKind, Reply, Role};
 pub use discovery::{Answer, Answers, Complete, Discovery, Record};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};

@@ -23,7 +23,9 @@ pub(crate) use services::listen_words;
 pub use services::{Start, Typed, parse};
 pub use tap::{ByteCount, TapQuery};
 
-use crate::duration::{Deadline, Grace, Patience, Span, parse_interval, parse_nonzero_duration};
+use crate::duration::{
+    Deadline, Grace, Moment, Patience, Span, parse_interval, parse_nonzero_duration,
+};
 use crate::words::{Choice, PrintForm};
 use crate::{
     BackendSelector, Command, Engine, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
@@ -791,6 +793,20 @@ pub enum CtlVerb {
     Reload(Confirm),
     /// Make a reload with --confirm final
     Confirm,
+    /// Send clients elsewhere, end sessions while they are silent, and exit
+    #[command(after_help = DRAIN_ALL_AFTER_HELP)]
+    DrainAll {
+        /// When what is left is cut: after 10m, or at 17:30 (local time)
+        #[arg(long, value_name = "TIME", required_unless_present = "cancel")]
+        by: Option<Moment>,
+        /// Wait for the end and print what became of the sessions; the exit status is 1 if some were
+        /// cut
+        #[arg(long, conflicts_with = "cancel")]
+        wait: bool,
+        /// Call the drain off, and accept clients again
+        #[arg(long, conflicts_with = "by")]
+        cancel: bool,
+    },
     /// Stop listening, let sessions finish, and exit
     Shutdown,
 }
@@ -805,7 +821,8 @@ pub struct TierPlace {
 }
 
 impl CtlVerb {
-    /// The change that this verb requests; `None` for verbs that only read.
+    /// The change that this verb requests; `None` for verbs that only read, and if that depends on
+    /// the time of day.
     pub fn command(&self) -> Option<Command> {
         let admin_state = |backend: &BackendSelector, state| Command::SetAdminState {
             backend: backend.clone(),
@@ -845,6 +862,12 @@ impl CtlVerb {
             Self::Kill { session } => Command::KillSession { session: *session },
             Self::Reload(confirm) => confirm.command(),
             Self::Confirm => Command::Confirm {},
+            Self::DrainAll { cancel: true, .. } => Command::CancelDrainAll {},
+            Self::DrainAll { by: Some(Moment::After(time)), wait, .. } => {
+                Command::DrainAll { seconds: seconds(*time), wait: *wait }
+            }
+            // Only a clock knows how long it is until a time of day.
+            Self::DrainAll { .. } => return None,
             Self::Shutdown => Command::Shutdown {},
         })
     }
@@ -1007,6 +1030,14 @@ First the file is compared with what was loaded from it, which is what a reload 
 what was loaded with what runs, which is what commands have changed.
 
 Exit status: 0 no difference, 1 differences, 2 trouble.";
+
+const DRAIN_ALL_AFTER_HELP: &str = "\
+The instance is no longer ready at once, goes on accepting for --pre-stop, and then refuses clients.
+Every session is ended when its turn comes, unless it is active: then as soon as it has been silent
+for a second. What is still open at TIME is cut. The process exits with status 0 when no session is
+left. Another `drain-all` changes the time; `shutdown` has the --shutdown-timeout count instead.
+
+Exit status: 0 success, 1 refused, or sessions were cut (--wait), 2 usage error, 69 no such instance.";
 
 const CTL_AFTER_HELP: &str = "\
 A BACKEND is TIER.INDEX, a name or an address, as shown by `status`. Where there are several pools,

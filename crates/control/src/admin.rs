@@ -224,9 +224,20 @@ async fn commands(
             return failure(rejection.status(), "invalid-command", &text);
         }
     };
-    match desk.command(command, who).await {
-        Ok(reply) => Json(json!({ "reply": reply })).into_response(),
-        Err(error) => refusal(&error),
+    let drained = match command {
+        Command::DrainAll { wait: true, .. } => desk.drained().await,
+        _ => None,
+    };
+    let reply = match desk.command(command, who).await {
+        Ok(reply) => reply,
+        Err(error) => return refusal(&error),
+    };
+    match drained {
+        None => Json(json!({ "reply": reply })).into_response(),
+        Some(drained) => match drained.await {
+            Ok(drained) => Json(json!({ "reply": reply, "drained": drained })).into_response(),
+            Err(_) => refusal(&CommandError::CalledOff),
+        },
     }
 }
 
@@ -248,7 +259,10 @@ fn refusal(error: &CommandError) -> Response {
         | CommandError::NotDisabled(_)
         | CommandError::NoFile
         | CommandError::NotReloadable(_)
-        | CommandError::NothingToConfirm => StatusCode::CONFLICT,
+        | CommandError::NothingToConfirm
+        | CommandError::NotDraining
+        | CommandError::CalledOff
+        | CommandError::NotResumable(_) => StatusCode::CONFLICT,
         CommandError::NotAllowed { .. } => StatusCode::FORBIDDEN,
         CommandError::HandingOver | CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -4,12 +4,13 @@
 use crate::desk::{Asked, Desk, Listing, Request, Who};
 use crate::lookup::look_up;
 use crate::why::WhyQuery;
-use config::{Command, CommandError, Reply, SessionQuery};
+use config::{Command, CommandError, Drained, Reply, SessionQuery};
 use dataplane::SessionInfo;
 use std::collections::HashMap;
 use std::time::Duration;
 use telemetry::{Configs, Why};
 use terms::{Address, ListenerId};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 impl Desk {
@@ -63,6 +64,14 @@ impl Desk {
         let addresses = self.addresses(&command).await?;
         let ask = |answer| Request::Command(Asked { command, addresses, who, answer });
         self.ask(ask).await.unwrap_or(Err(CommandError::ShuttingDown))
+    }
+
+    /// What will have become of the sessions when a drain ends that is yet to begin; nothing if it
+    /// is called off.
+    pub async fn drained(&self) -> Option<oneshot::Receiver<Drained>> {
+        let (answer, drained) = oneshot::channel();
+        self.send(Request::Drained(answer)).await;
+        Some(drained)
     }
 
     /// The addresses of the endpoint in a command, if it has one.

@@ -11,6 +11,8 @@ use sys::ready_interface::ReadyInterface;
 pub(crate) enum NotReady {
     /// It is shutting down, or has announced that it will.
     Ending,
+    /// It is being drained.
+    Draining,
     /// No backend is available in this pool, or in any if there is no name.
     NoBackend(Option<String>),
 }
@@ -19,6 +21,7 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ending => f.write_str("shutting down"),
+            Self::Draining => f.write_str("draining"),
             Self::NoBackend(Some(pool)) => write!(f, "no backend available in pool {pool}"),
             Self::NoBackend(None) => f.write_str("no backend available"),
         }

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use sys::datagram::bind_udp_group;
+use sys::errors::with_causes;
 use sys::files::OwnFile;
 
 /// Why a start failed. Nothing is left behind.
@@ -188,6 +189,12 @@ impl StartErrors {
             None => Ok(result),
             Some(first) => Err(Self(first, errors.collect())),
         }
+    }
+
+    /// Each error with its cause.
+    pub fn texts(&self) -> Vec<String> {
+        let Self(first, more) = self;
+        std::iter::once(first).chain(more).map(|error| with_causes(error)).collect()
     }
 }
 

@@ -29,6 +29,9 @@ impl Instance {
         if self.shutting_down {
             notes.push("the instance is shutting down and takes no clients".to_owned());
         }
+        if self.is_paused {
+            notes.push("the instance is being drained and takes no clients".to_owned());
+        }
         let open = listening.listener.sessions();
         if config.sessions_max.is_some_and(|most| open >= most) {
             notes.push(format!("the listener is full ({open} sessions): the client has to wait"));

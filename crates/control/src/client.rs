@@ -2,7 +2,7 @@
 
 use crate::invocation::Invocation;
 use crate::why::WhyQuery;
-use config::{Command, CommandError, EventQuery, Reply, SessionQuery, TapQuery};
+use config::{Command, CommandError, Drained, EventQuery, Reply, SessionQuery, TapQuery};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
@@ -220,6 +220,24 @@ impl Client {
         Ok(done.reply)
     }
 
+    /// Has the instance drained within a time, waits for the end, and returns what became of its
+    /// sessions.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. [`ClientError::Refused`] also if the drain was called off.
+    pub fn drain_all(&self, seconds: u32) -> Result<Drained, ClientError> {
+        #[derive(Deserialize)]
+        struct Done {
+            drained: Drained,
+        }
+        let command = Command::DrainAll { seconds, wait: true };
+        let body = serde_json::to_vec(&command).map_err(|error| self.unusable(&error))?;
+        let talk = self.talk(Method::POST, "/v1/commands", body.into());
+        let (status, body) = self.runtime.block_on(talk)?;
+        let done: Done = self.understand(status, &body)?;
+        Ok(done.drained)
+    }
+
     fn read<T: for<'a> Deserialize<'a>>(
         &self,
         method: Method,
@@ -227,10 +245,18 @@ impl Client {
         body: Bytes,
     ) -> Result<T, ClientError> {
         let (status, body) = self.exchange(method, path, body)?;
-        if status == StatusCode::OK {
-            return serde_json::from_slice(&body).map_err(|error| self.unusable(&error));
+        self.understand(status, &body)
+    }
+
+    fn understand<T: for<'a> Deserialize<'a>>(
+        &self,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<T, ClientError> {
+        match status {
+            StatusCode::OK => serde_json::from_slice(body).map_err(|error| self.unusable(&error)),
+            status => Err(self.complaint(status, body)),
         }
-        Err(self.complaint(status, &body))
     }
 
     /// What an answer other than the wanted one says.
@@ -254,13 +280,20 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let talk = async {
-            let response = self.request(method, path, body).await?;
-            let status = response.status();
-            let body = response.into_body().collect().await;
-            Ok((status, body.map_err(|error| self.unusable(&error))?.to_bytes()))
-        };
-        self.runtime.block_on(self.within(talk))
+        self.runtime.block_on(self.within(self.talk(method, path, body)))
+    }
+
+    /// Waits for the answer for as long as the instance lives.
+    async fn talk(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let response = self.request(method, path, body).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await;
+        Ok((status, body.map_err(|error| self.unusable(&error))?.to_bytes()))
     }
 
     /// The result of `talk`, if it comes in time.

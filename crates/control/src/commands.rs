@@ -58,7 +58,9 @@ impl Instance {
             Command::KillSession { .. }
             | Command::Rebalance { .. }
             | Command::Reload { .. }
-            | Command::Confirm {} => return Ok(Reply::Done),
+            | Command::Confirm {}
+            | Command::DrainAll { .. }
+            | Command::CancelDrainAll {} => return Ok(Reply::Done),
             Command::Shutdown {} => {
                 self.stop_listening();
                 return Ok(Reply::Done);

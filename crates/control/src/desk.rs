@@ -14,7 +14,7 @@ use crate::tap::{Tally, TapFeed};
 use crate::why::{Circumstances, WhyQuery};
 use balancing::Pool;
 use config::{
-    Bind, Command, CommandError, Config, EventQuery, Reply, Role, SessionQuery, TapQuery,
+    Bind, Command, CommandError, Config, Drained, EventQuery, Reply, Role, SessionQuery, TapQuery,
 };
 use dataplane::{Observe, SessionFilter, SessionInfo};
 use hickory_resolver::TokioResolver;
@@ -49,6 +49,8 @@ pub(crate) enum Request {
     /// The resolver for DNS, if there are usable settings.
     Resolver(Answer<Option<TokioResolver>>),
     Command(Asked),
+    /// To be told what became of the sessions when a drain ends.
+    Drained(Answer<Drained>),
     /// A command was not taken: from whom, what was sent as far as it is known, and why.
     Refused(Who, String, Answer<()>),
     Known(Answer<Known>),
@@ -216,8 +218,13 @@ impl Desk {
     /// Sends a request and returns the answer; `None` when the process is about to exit.
     pub async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(request(answer)).await.ok()?;
+        self.send(request(answer)).await;
         answered.await.ok()
+    }
+
+    /// Sends a request; it is dropped when the process is about to exit.
+    pub async fn send(&self, request: Request) {
+        let _ = self.requests.send(request).await;
     }
 
     /// As [`Self::ask`], from a thread that may block.

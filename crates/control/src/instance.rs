@@ -67,7 +67,9 @@ pub struct Instance {
     pub(crate) discoveries: Discoveries,
     /// Whether new clients are left to another process.
     pub(crate) is_leaving: bool,
-    /// The sockets of the doors whose clients are.
+    /// Whether no clients are accepted at present.
+    pub(crate) is_paused: bool,
+    /// The sockets of the doors at which this process does not accept for one of these reasons.
     pub(crate) left_doors: Vec<(DoorId, OwnedFd)>,
 }
 
@@ -125,6 +127,7 @@ impl Instance {
             probes,
             discoveries: Discoveries::default(),
             is_leaving: false,
+            is_paused: false,
             left_doors: Vec::new(),
         };
         for listener in instance.config.listeners.clone() {
@@ -152,14 +155,14 @@ impl Instance {
 
     /// Makes a listener accept clients at those of its addresses that are `bound`.
     pub(crate) fn open_doors(
-        &self,
+        &mut self,
         listening: &mut Listening,
         config: &config::Listener,
         bound: &mut Bound,
     ) {
         for bind in &config.binds {
             if let Some((bind, Sockets { fds, file })) = bound.remove_entry(bind) {
-                let id = self.plane.listen(&listening.listener, fds);
+                let id = self.listen(&listening.listener, fds);
                 listening.doors.push(Door { id, bind, file });
             }
         }
@@ -326,6 +329,7 @@ impl Instance {
         self.shutting_down = true;
         self.plane.stop_listening();
         self.passed = PassedSockets::default();
+        self.left_doors.clear();
         self.listeners.iter_mut().for_each(|it| it.doors.clear());
     }
 

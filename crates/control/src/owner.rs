@@ -6,7 +6,8 @@
 use crate::beacon::{Beacon, NotReady};
 use crate::certificates::{Renewal, Renewals};
 use crate::counts::{Counts, Figures};
-use crate::desk::{Asked, Desk, Listing, Request};
+use crate::desk::{Answer, Asked, Desk, Listing, Request};
+use crate::drain::Drain;
 use crate::events::Followers;
 use crate::hand_over::Places;
 use crate::instance::Instance;
@@ -21,9 +22,10 @@ use crate::report::Reporter;
 use crate::revisions::Revisions;
 use crate::socket::AdminSocket;
 use crate::status::View;
+use crate::summary::Summary;
 use crate::watch::Watch;
 use balancing::{Ejector, QualityChange};
-use config::{Command, CommandError, EventKind, MetricsDetail, Reply};
+use config::{Command, CommandError, Drained, EventKind, MetricsDetail, Reply};
 use dataplane::{Event, SessionInfo, Tap, Victims};
 use std::error::Error;
 use std::sync::Arc;
@@ -81,6 +83,10 @@ pub(crate) struct Owner {
     no_kernel: Option<String>,
     /// Whether it has been announced that the instance will shut down.
     pub is_withdrawn: bool,
+    /// If the instance is being drained.
+    pub drain: Option<Drain>,
+    /// Who waits for the end of the drain.
+    pub await_drained: Vec<Answer<Drained>>,
 }
 
 /// How long after the start, or a reload, everything that belongs to it is over.
@@ -123,6 +129,8 @@ impl Owner {
             kernel_news: Arc::default(),
             no_kernel: None,
             is_withdrawn: false,
+            drain: None,
+            await_drained: Vec::new(),
         }
     }
 
@@ -151,6 +159,10 @@ impl Owner {
             Request::Pool(answer) => drop(answer.send(self.instance.pool(0))),
             Request::Resolver(answer) => drop(answer.send(self.dns.resolver())),
             Request::Command(asked) => self.command(asked),
+            Request::Drained(answer) => {
+                self.await_drained.retain(|it| !it.is_closed());
+                self.await_drained.push(answer);
+            }
             Request::Refused(who, why, answer) => {
                 self.refuse(&who, &why);
                 let _ = answer.send(());
@@ -178,10 +190,11 @@ impl Owner {
 
     fn status(&self, view: &View) -> Status {
         let status = self.instance.status_in(view);
-        match &self.revisions {
+        let status = match &self.revisions {
             Some(revisions) => revisions.describe(status),
             None => status,
-        }
+        };
+        Status { drain_seconds: self.drain_seconds(), ..status }
     }
 
     /// What the metrics of all pools, or of one, are made of.
@@ -278,7 +291,17 @@ impl Owner {
                 let result = self.confirm(&asked.who);
                 self.conclude(asked, result);
             }
+            (Ok(_), &Command::DrainAll { seconds, .. }) => {
+                let by = asked.who.to_string();
+                self.conclude(asked, result);
+                self.drain_all(Duration::from_secs(seconds.into()), &by);
+            }
+            (Ok(_), Command::CancelDrainAll {}) => {
+                let result = self.cancel_drain(&asked.who.to_string());
+                self.conclude(asked, result);
+            }
             (Ok(_), Command::Shutdown {}) => {
+                self.give_drain_up();
                 self.conclude(asked, result);
                 self.socket.retire();
             }
@@ -387,7 +410,11 @@ impl Owner {
 
     /// Whether clients should be sent here.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        if self.is_withdrawn { Err(NotReady::Ending) } else { self.instance.readiness() }
+        match (self.is_withdrawn, &self.drain) {
+            (true, _) => Err(NotReady::Ending),
+            (false, Some(_)) => Err(NotReady::Draining),
+            (false, None) => self.instance.readiness(),
+        }
     }
 
     /// Has the interface say whether clients should be sent here, and reports what is new.
@@ -480,7 +507,9 @@ impl Owner {
     /// Reports the status of the instance to the service manager, if it has changed.
     pub fn report_status(&mut self) {
         if self.reports.are_heard() {
-            self.reports.status(&self.instance.summary().to_string());
+            let drain_seconds = self.drain_seconds();
+            let summary = Summary { drain_seconds, ..self.instance.summary() };
+            self.reports.status(&summary.to_string());
         }
     }
 

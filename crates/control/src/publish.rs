@@ -142,7 +142,7 @@ impl Instance {
 
     /// Closes the addresses that nobody is to listen on any more. The sockets of those that another
     /// listener is to have go to `bound`, and stay open.
-    fn close_doors(&self, running: &mut HashMap<ListenerId, Listening>, bound: &mut Bound) {
+    fn close_doors(&mut self, running: &mut HashMap<ListenerId, Listening>, bound: &mut Bound) {
         let mut leaving: HashMap<DoorId, (Bind, Sockets)> = HashMap::new();
         let listeners = by_id(&self.config);
         for (id, listening) in running {
@@ -153,7 +153,7 @@ impl Instance {
             }
         }
         let ids: Vec<_> = leaving.keys().copied().collect();
-        for (id, socket) in self.plane.stop_listening_on(&ids) {
+        for (id, socket) in self.take_sockets(&ids) {
             if let Some((_, sockets)) = leaving.get_mut(&id) {
                 sockets.fds.push(socket);
             }

@@ -1,6 +1,5 @@
 //! The owner's part of reloads: it applies them, takes unconfirmed ones back, and says so.
 
-use crate::bind::StartErrors;
 use crate::certificates::Renewal;
 use crate::desk::Reload;
 use crate::discoveries::Discovered;
@@ -18,7 +17,6 @@ use config::{
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
-use sys::errors::with_causes;
 use telemetry::{Level, Value};
 use terms::Source;
 use tokio::time::Instant;
@@ -124,7 +122,7 @@ impl Owner {
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        self.instance.replace(replacement, found).map_err(|errors| texts(&errors))
+        self.instance.replace(replacement, found).map_err(|errors| errors.texts())
     }
 
     /// Begins or ends to watch the file, as configured.
@@ -173,7 +171,7 @@ impl Owner {
             Err(errors) => {
                 it.deadline = Instant::now() + REVERT_PAUSE;
                 revisions.unconfirmed = Some(it);
-                for text in texts(&errors) {
+                for text in errors.texts() {
                     let message = "reload not confirmed, but cannot be taken back; trying again";
                     self.note(Level::Error, message, &[("error", Value::Text(&text))]);
                 }
@@ -224,7 +222,7 @@ impl Owner {
                 self.note_country_error();
             }
             Err(errors) => {
-                for text in texts(&errors) {
+                for text in errors.texts() {
                     let fields = [("error", Value::Text(&text))];
                     self.note(Level::Error, "backends of a name cannot change", &fields);
                 }
@@ -339,9 +337,4 @@ fn without_privilege(replacement: &Replacement) -> Vec<String> {
         format!("listener {}: transparent {needs}: {WAY_OUT}", listener.name)
     };
     listeners.map(refuse).collect()
-}
-
-/// Each error with its cause.
-fn texts(StartErrors(first, more): &StartErrors) -> Vec<String> {
-    std::iter::once(first).chain(more).map(|error| with_causes(error)).collect()
 }

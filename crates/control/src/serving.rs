@@ -6,6 +6,7 @@ use crate::answers::Answers;
 use crate::backlog::Backlog;
 use crate::beacon::LOOK_EVERY;
 use crate::desk::{Desk, Request, Who};
+use crate::drain::Drain;
 use crate::keeper::{Keeper, News};
 use crate::manager::Watchdog;
 use crate::names::{Answer, NameKeeper};
@@ -187,8 +188,13 @@ impl Serving {
         self.owner.report_status();
         match self.owner.has_left && !self.owner.is_retired {
             // What could not move has had its time.
-            true if self.owner.instance.session_count() > 0 => self.cut().await,
+            true if self.owner.instance.session_count() > 0 => drop(self.cut().await),
             true => {}
+            // As has what was drained. The workers' answers come after all earlier ones.
+            false if self.owner.drain.is_some() => {
+                let cut = self.cut().await;
+                self.owner.report_drained(cut);
+            }
             false => self.drain().await,
         }
         self.owner.disengage();
@@ -209,6 +215,9 @@ impl Serving {
             }
             if self.is_ending {
                 self.shut_down().await;
+            } else if self.owner.is_drained() {
+                self.keep_last().await;
+                self.owner.shut_down();
             }
             if self.owner.instance.is_shutting_down() {
                 return Ending::Status(u8::from(self.owner.is_retired));
@@ -216,9 +225,12 @@ impl Serving {
         }
     }
 
-    /// Stops listening, after `pre-stop`.
+    /// Stops listening, after `pre-stop` unless no clients are accepted as it is.
     async fn shut_down(&mut self) {
-        self.withdraw().await;
+        if !self.owner.instance.is_paused {
+            self.withdraw().await;
+        }
+        self.owner.give_drain_up();
         self.keep_last().await;
         self.owner.shut_down();
     }
@@ -264,6 +276,7 @@ impl Serving {
         } = self;
         let watches_quality = owner.watches_quality();
         let settled_at = owner.settled_at;
+        let drain_due = owner.drain.as_ref().and_then(Drain::due);
         let revert_at = owner.revisions.as_ref().and_then(Revisions::revert_at);
         tokio::select! {
             Some(request) = requests.recv() => self.handle(request).await,
@@ -296,6 +309,7 @@ impl Serving {
                 owner.reports.alive();
             }
             () = reached(settled_at) => owner.settle(),
+            () = reached(drain_due) => owner.drain_on(),
             () = reached(revert_at) => {
                 keeper.note_change();
                 owner.revert();
@@ -326,7 +340,7 @@ impl Serving {
         }
         if request.shuts_down() && !self.owner.instance.is_shutting_down() {
             let waits = !self.owner.instance.config.process.pre_stop().is_zero();
-            if waits && !self.owner.is_handing_over {
+            if waits && !self.owner.is_handing_over && !self.owner.instance.is_paused {
                 self.is_ending = true;
                 return self.owner.agree(request);
             }
@@ -357,13 +371,14 @@ impl Serving {
                 _ = looks.tick() => false,
             };
             if again || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return self.cut().await;
+                self.cut().await;
+                return;
             }
         }
     }
 
-    /// Ends all sessions.
-    async fn cut(&mut self) {
+    /// Ends all sessions, and returns how many there were.
+    async fn cut(&mut self) -> usize {
         self.report_waiting();
         let mut counts = pin!(self.owner.instance.cut(Victims::All, CloseReason::Shutdown).all());
         let counts = loop {
@@ -372,8 +387,12 @@ impl Serving {
                 _ = self.turn() => {}
             }
         };
-        let fields = [("sessions", Value::Count(counts.into_iter().sum::<usize>() as u64))];
-        self.owner.note(Level::Warn, "shutdown cut sessions that were still open", &fields);
+        let count = counts.into_iter().sum::<usize>();
+        if count > 0 || self.owner.drain.is_none() {
+            let fields = [("sessions", Value::Count(count as u64))];
+            self.owner.note(Level::Warn, "shutdown cut sessions that were still open", &fields);
+        }
+        count
     }
 
     async fn finish(&mut self) {

@@ -38,6 +38,7 @@ impl Instance {
             pid: std::process::id(),
             uptime_seconds: now.since(self.started).as_secs(),
             shutting_down: self.shutting_down || self.is_leaving,
+            drain_seconds: None,
             file: None,
             revision: 1,
             file_hash: None,

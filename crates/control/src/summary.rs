@@ -16,6 +16,8 @@ pub(crate) struct Summary {
     /// The pools in which no backend is available.
     pub dead_pools: Vec<String>,
     pub is_shutting_down: bool,
+    /// How long a drain of the instance may still take, if there is one.
+    pub drain_seconds: Option<u64>,
 }
 
 /// Numbers of backends, each of which is counted once.
@@ -93,6 +95,10 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_shutting_down {
             return write!(f, "Shutting down; {} left", Number(self.sessions, "session"));
+        }
+        if let Some(seconds) = self.drain_seconds {
+            let left = Number(self.sessions, "session");
+            return write!(f, "Draining, for {seconds} s at most; {left} left");
         }
         if let Some(pool) = self.dead_pools.first() {
             write!(f, "No backend available in pool {pool}")?;
@@ -178,6 +184,8 @@ mod tests {
     fn a_shutdown_counts_what_is_left() {
         let summary = Summary { sessions: 3, is_shutting_down: true, ..Summary::default() };
         check(&summary, "Shutting down; 3 sessions left");
+        let summary = Summary { sessions: 1, drain_seconds: Some(90), ..Summary::default() };
+        check(&summary, "Draining, for 90 s at most; 1 session left");
     }
 
     #[test]

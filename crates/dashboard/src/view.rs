@@ -82,6 +82,9 @@ impl App {
             if status.shutting_down {
                 text += "  SHUTTING DOWN";
             }
+            if let Some(seconds) = status.drain_seconds {
+                text += &format!("  DRAINING for {seconds}s at most");
+            }
             if let Some(seconds) = status.unconfirmed_seconds {
                 text += &format!("  reload taken back in {seconds}s");
             }

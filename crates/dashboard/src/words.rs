@@ -74,6 +74,7 @@ pub(crate) fn reason(word: &str) -> &'static str {
         "backend-down" => "its backend went down",
         "backend-up" => "its client is to return to an earlier tier",
         "rebalance" => "an operator had sessions distributed anew",
+        "drain" => "the balancer was drained, and it was silent",
         "max-age" => "it was as old as it may become",
         "admin" => "an operator ended it",
         "answered" => "it was answered here",

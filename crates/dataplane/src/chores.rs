@@ -1,14 +1,14 @@
 //! Work that goes through all sessions and flows, in slices so that no turn takes long.
 
 use crate::event::SessionInfo;
-use crate::listing::{Found, Victims};
+use crate::listing::{Candidate, Found, Victims};
 use crate::retiring::Recalling;
 use crate::shared::Reply;
 use crate::tap::Tap;
 use crate::tools::Tools;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use terms::{BackendId, CloseReason, Instant, ListenerId};
+use terms::{CloseReason, Instant, ListenerId};
 
 /// Chores, in the order they were asked for.
 #[derive(Default)]
@@ -83,11 +83,11 @@ pub(crate) trait Listed {
     fn refresh(&mut self, key: usize, listener: ListenerId, tools: &mut Tools, now: Instant);
 
     /// Ends the session at this key for a reason that neither peer gave, if there is one and it is
-    /// meant, by its number and its backend. Returns whether it ended.
+    /// meant. Returns whether it ended.
     fn cut(
         &mut self,
         key: usize,
-        is_meant: impl Fn(u64, Option<BackendId>) -> bool,
+        is_meant: impl Fn(Candidate<'_>) -> bool,
         reason: CloseReason,
         tools: &mut Tools,
         now: Instant,
@@ -108,7 +108,7 @@ impl Chore {
             Self::List { before, found, .. } => all.list(key, *before, found, tools, now),
             Self::Refresh { listener } => all.refresh(key, *listener, tools, now),
             &mut Self::Cut { before, whom, reason, ref mut count, .. } => {
-                let is_meant = |number, backend| number < before && whom.are(number, backend);
+                let is_meant = |it: Candidate<'_>| it.number < before && whom.include(it);
                 *count += usize::from(all.cut(key, is_meant, reason, tools, now));
             }
             Self::Tap { tap, is_watched, .. } => {

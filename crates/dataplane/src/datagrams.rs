@@ -12,7 +12,7 @@ mod seeking;
 use crate::chores::Listed;
 use crate::event::Trouble;
 use crate::listener::Listener;
-use crate::listing::Found;
+use crate::listing::{Candidate, Found};
 use crate::retiring::{Recalling, Retirements};
 use crate::shared::{DoorId, Stop};
 use crate::tap::Tap;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::datagram::{BATCH, Batch, Datagram, cookie, peer_failure};
 use sys::net;
-use terms::{Address, BackendId, CloseReason, ConnectFailure, Instant, ListenerId, Side};
+use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId, Side};
 
 /// A worker's UDP sockets and flows.
 pub(crate) struct Datagrams {
@@ -478,13 +478,14 @@ impl Listed for Datagrams {
     fn cut(
         &mut self,
         key: usize,
-        is_meant: impl Fn(u64, Option<BackendId>) -> bool,
+        is_meant: impl Fn(Candidate<'_>) -> bool,
         reason: CloseReason,
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
         let is_there = self.flows.get(key).is_some_and(|flow| {
-            is_meant(flow.number, flow.lease.as_ref().map(|lease| lease.backend().id))
+            let backend = flow.lease.as_ref().map(|lease| lease.backend().id);
+            is_meant(Candidate { number: flow.number, backend, silence: &|| flow.silence(now) })
         });
         if is_there {
             self.end(key, reason, tools, now);

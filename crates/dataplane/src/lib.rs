@@ -54,7 +54,7 @@ pub use event::{
 };
 pub use ledger::ListenerTotals;
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
-pub use listing::{Aged, ClientFilter, SessionFilter, Victims};
+pub use listing::{Aged, ClientFilter, SessionFilter, Turns, Victims};
 pub use mover::Mover;
 pub use moving::{
     FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, SessionState, Staying,

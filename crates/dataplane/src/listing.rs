@@ -166,15 +166,89 @@ pub enum Victims {
     Session(u64),
     /// Those that have a place at this backend, whether or not it has answered.
     OfBackend(BackendId),
+    /// Those that relay, whose turn has come, and that are silent.
+    Silent(Turns),
+}
+
+/// Sessions whose turn has come, if all get theirs one after the other, in the order of a hash of
+/// their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// The last turn that has come, where the largest number is the last of all.
+    last: u64,
+}
+
+/// What decides whether a session is to be ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'a> {
+    pub number: u64,
+    pub backend: Option<BackendId>,
+    /// How long it has been silent, if it relays and all of its bytes have arrived. Asks the kernel.
+    pub silence: &'a dyn Fn() -> Option<Duration>,
+}
+
+/// A client that has waited for nothing for this long notices least that its session ends.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+
+/// The golden ratio, of 2^64: multiples of it, without their whole parts, are spread evenly.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Turns {
+    /// When so much of the time has passed in which all get theirs.
+    #[must_use]
+    pub fn after(passed: Duration, of: Duration) -> Self {
+        let part = passed.as_nanos() * u128::from(u64::MAX) / of.as_nanos().max(1);
+        Self { last: u64::try_from(part).unwrap_or(u64::MAX) }
+    }
+
+    fn include(self, number: u64) -> bool {
+        number.wrapping_mul(GOLDEN) <= self.last
+    }
 }
 
 impl Victims {
-    /// Whether a session of this number, at this backend, is one of them.
-    pub(crate) fn are(self, number: u64, backend: Option<BackendId>) -> bool {
+    /// Whether a session is one of them.
+    pub(crate) fn include(self, it: Candidate<'_>) -> bool {
         match self {
             Self::All => true,
-            Self::Session(only) => number == only,
-            Self::OfBackend(only) => backend == Some(only),
+            Self::Session(only) => it.number == only,
+            Self::OfBackend(only) => it.backend == Some(only),
+            Self::Silent(turns) => {
+                turns.include(it.number) && (it.silence)().is_some_and(|it| it >= SILENCE)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_turns_of_sessions_are_spread_over_the_time() {
+        let silent = |number| Candidate { number, backend: None, silence: &|| Some(SILENCE) };
+        let hour = Duration::from_secs(3600);
+        let come = |passed| {
+            let victims = Victims::Silent(Turns::after(passed, hour));
+            (1..=1000).filter(|number| victims.include(silent(*number))).count()
+        };
+        assert_eq!(come(Duration::ZERO), 0);
+        for tenth in 1..10 {
+            let expected = 100 * tenth as usize;
+            let come = come(hour * tenth / 10);
+            assert!(come.abs_diff(expected) <= 5, "{come} instead of {expected}");
+        }
+        assert_eq!((come(hour), come(hour * 2)), (1000, 1000));
+        assert_eq!(Turns::after(Duration::ZERO, Duration::ZERO), Turns { last: 0 });
+    }
+
+    #[test]
+    fn only_silent_sessions_that_relay_get_their_turn() {
+        let all = Victims::Silent(Turns::after(SILENCE, SILENCE));
+        let with =
+            |silence| all.include(Candidate { number: 7, backend: None, silence: &|| silence });
+        assert!(with(Some(SILENCE)));
+        assert!(!with(Some(SILENCE - Duration::from_millis(1))));
+        assert!(!with(None));
     }
 }

@@ -198,6 +198,12 @@ impl DataPlane {
         }
     }
 
+    /// The id of a door that is not open, whose sockets may be listened on later.
+    #[must_use]
+    pub fn closed_door(&self) -> DoorId {
+        self.shared.new_door()
+    }
+
     /// Leaves the clients of all doors to another process, and returns the sockets.
     pub fn hand_over_doors(&self) -> Vec<(DoorId, OwnedFd)> {
         self.close_doors(Stop { doors: None, is_handed_over: true })

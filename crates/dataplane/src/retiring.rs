@@ -4,6 +4,7 @@
 //! A session is preferably ended while it is silent, since a client that waits for nothing notices
 //! least. Nothing is kept of sessions that need not end, and the timers of relaying are others.
 
+use crate::listing::SILENCE;
 use relay::Deadlines;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,8 +50,6 @@ struct Retirement {
     reason: CloseReason,
 }
 
-/// A session that has been silent for this long is ended.
-const SILENCE: Duration = Duration::from_secs(1);
 /// How long a silence is waited for.
 const WAIT: Duration = Duration::from_secs(10);
 /// The golden ratio: multiples of it, without their whole parts, are spread evenly.

@@ -572,6 +572,16 @@ impl Session {
         Next::End(reason, Some(self.listener.settings().cut))
     }
 
+    /// How long it has been silent, if it relays and all of its bytes have arrived.
+    pub fn silence(&self, now: Instant) -> Option<Duration> {
+        let has_more =
+            |side| self.link.held(side) > 0 || self.tls(side).is_some_and(Secure::has_unsent);
+        let is_at_rest = matches!(self.state, State::Relaying { .. })
+            && ![Side::Downstream, Side::Upstream].into_iter().any(has_more)
+            && self.sockets().all(|socket| net::unacknowledged(socket) == 0);
+        is_at_rest.then(|| now.since(self.link.last_activity()))
+    }
+
     /// What decides about its place in a list.
     pub fn figures(&self, now: Instant) -> Figures {
         let (sent, received) = self.link.bytes();

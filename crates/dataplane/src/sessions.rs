@@ -5,7 +5,7 @@ use crate::connect::Heard;
 use crate::event::{Ended, Event, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
-use crate::listing::Found;
+use crate::listing::{Candidate, Found};
 use crate::moving::{Freezing, Moving, Portion, Staying};
 use crate::retiring::{Recalling, Retirements};
 use crate::searches::Searches;
@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::net;
-use terms::{BackendId, CloseReason, Cut, Instant, ListenerId, Side};
+use terms::{CloseReason, Cut, Instant, ListenerId, Side};
 
 /// A worker's sessions.
 #[derive(Default)]
@@ -624,13 +624,15 @@ impl Listed for Sessions {
     fn cut(
         &mut self,
         key: usize,
-        is_meant: impl Fn(u64, Option<BackendId>) -> bool,
+        is_meant: impl Fn(Candidate<'_>) -> bool,
         reason: CloseReason,
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
-        let is_meant =
-            |it: &&Session| is_meant(it.number, it.lease().map(|lease| lease.backend().id));
+        let is_meant = |it: &&Session| {
+            let backend = it.lease().map(|lease| lease.backend().id);
+            is_meant(Candidate { number: it.number, backend, silence: &|| it.silence(now) })
+        };
         let Some(session) = self.slab.get(key).filter(is_meant) else { return false };
         let next = session.cut(reason);
         self.apply(key, next, tools, now);

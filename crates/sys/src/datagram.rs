@@ -5,7 +5,7 @@
 
 use crate::net::{FLAGS, Source, bind_foreign, bind_source, connect_failure, family, set_int};
 use rustix::io::Errno;
-use rustix::net::{SocketType, bind, connect, socket_with, sockopt};
+use rustix::net::{RecvFlags, SocketType, bind, connect, recv, socket_with, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -92,6 +92,19 @@ pub fn is_datagram(socket: BorrowedFd<'_>) -> bool {
 pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
     sockopt::socket_cookie(socket).unwrap_or_default()
 }
+
+/// Drops the datagrams that wait in a socket's queue.
+pub fn discard_waiting(socket: BorrowedFd<'_>) {
+    // More may come meanwhile, but not for ever: each takes at least this long.
+    for _ in 0..WAITING_MOST {
+        if recv(socket, &mut [0_u8; 1][..], RecvFlags::DONTWAIT).is_err() {
+            return;
+        }
+    }
+}
+
+/// More than fit into any queue: the kernel counts 768 bytes for an empty one.
+const WAITING_MOST: usize = 1 << 17;
 
 /// Opens a socket that exchanges datagrams with this address only, and learns from ICMP when that
 /// cannot be reached. The second value is as for [`crate::net::start_connect`].
@@ -508,6 +521,21 @@ mod tests {
         assert_eq!(peer.ip().to_canonical(), Ipv4Addr::LOCALHOST);
         assert_eq!(local.map(|it| it.to_canonical()), Some([127, 0, 0, 3].into()));
         assert_eq!(round_trip("127.0.0.4:0", "127.0.0.4").1, None);
+    }
+
+    #[test]
+    fn what_waits_can_be_dropped() {
+        let socket = bind_udp("127.0.0.1:0".parse().unwrap(), false, false).unwrap();
+        let address = crate::net::local_address(socket.as_fd()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for text in ["old", "", "older"] {
+            client.send_to(text.as_bytes(), address).unwrap();
+        }
+        discard_waiting(socket.as_fd());
+        client.send_to(b"new", address).unwrap();
+        let mut buffer = [0; 10];
+        assert_eq!(crate::net::receive(socket.as_fd(), &mut buffer), Ok(3));
+        assert_eq!(&buffer[..3], b"new");
     }
 
     #[test]

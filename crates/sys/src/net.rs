@@ -449,6 +449,20 @@ pub fn peer_groups(socket: BorrowedFd<'_>) -> Vec<u32> {
 /// As many as a process can have (`NGROUPS_MAX`).
 const PEER_GROUPS_MAX: usize = 65_536;
 
+/// Refuses all clients of a listening socket, those in its queue included. It keeps its address, and
+/// [`listen_again`] ends that; a Unix socket cannot return.
+pub fn refuse_clients(listener: BorrowedFd<'_>) {
+    let _ = shutdown(listener, Shutdown::Read);
+}
+
+/// Lets clients of TCP in again after [`refuse_clients`].
+///
+/// # Errors
+/// If another process listens at the address by now.
+pub fn listen_again(listener: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(listen(listener, BACKLOG)?)
+}
+
 /// Sends an end of file to the peer.
 pub fn finish(socket: BorrowedFd<'_>) {
     let _ = shutdown(socket, Shutdown::Write);

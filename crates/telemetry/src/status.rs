@@ -15,6 +15,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Whether the instance has stopped listening and waits for sessions to end.
     pub shutting_down: bool,
+    /// Seconds after which a drain of the whole instance is over at the latest; absent if there is
+    /// none.
+    pub drain_seconds: Option<u64>,
     /// The configuration file, if the instance was started from one.
     pub file: Option<String>,
     /// The number of the revision that runs: 1 at the start, and one more with each reload that

@@ -106,6 +106,8 @@ pub enum CloseReason {
     BackendUp,
     /// An operator had sessions distributed anew.
     Rebalance,
+    /// The whole instance is being drained, and it was silent.
+    Drain,
     /// It reached `max-age`.
     MaxAge,
     /// An operator ended it.
@@ -132,7 +134,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -155,6 +157,7 @@ impl CloseReason {
         Self::BackendDown,
         Self::BackendUp,
         Self::Rebalance,
+        Self::Drain,
         Self::MaxAge,
         Self::Admin,
         Self::Answered,
@@ -195,6 +198,7 @@ impl CloseReason {
             Self::BackendDown => "backend-down",
             Self::BackendUp => "backend-up",
             Self::Rebalance => "rebalance",
+            Self::Drain => "drain",
             Self::MaxAge => "max-age",
             Self::Admin => "admin",
             Self::Answered => "answered",

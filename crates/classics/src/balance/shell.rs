@@ -262,6 +262,9 @@ fn refusal(command: &ShellCommand, error: &CommandError) -> Answer {
         | CommandError::InvalidFile(_)
         | CommandError::NotReloadable(_)
         | CommandError::NothingToConfirm
+        | CommandError::NotDraining
+        | CommandError::CalledOff
+        | CommandError::NotResumable(_)
         | CommandError::NotAllowed { .. } => Answer::SyntaxError,
         CommandError::HandingOver | CommandError::ShuttingDown => Answer::NoMaster,
     }

@@ -17,7 +17,11 @@ const WIDTH: usize = 80;
 /// A running instance: a head, and for each pool its listeners and a table of its backends.
 pub fn status_text(status: &Status, is_wide: bool) -> String {
     let workers: Vec<_> = status.workers.iter().map(|it| it.sessions.to_string()).collect();
-    let state = if status.shutting_down { ", shutting down" } else { "" };
+    let state = match (status.shutting_down, status.drain_seconds) {
+        (true, _) => ", shutting down".to_owned(),
+        (false, Some(seconds)) => format!(", draining for {seconds} s at most"),
+        (false, None) => String::new(),
+    };
     let mut text = format!(
         "evenkeel {}, pid {}, up {} s{state}, sessions by worker: {}\n",
         status.version,

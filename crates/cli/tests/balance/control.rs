@@ -263,3 +263,21 @@ fn an_ordinary_user_controls_its_own_and_no_others() {
     assert!(done.stderr.starts_with("open: Permission denied\n"), "{done:?}");
     assert_eq!(ask(&other), "a");
 }
+
+#[test]
+fn an_instance_is_drained_and_that_is_called_off() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut balance = place.balance(&format!("{port} {echo}"));
+    let client = Client::connect(&port);
+    client.send("x");
+    client.expect("x");
+    place.ctl("drain-all --by 1h").check(0);
+    let address = ([127, 0, 0, 1], port.number()).into();
+    until("clients to be refused", || Client::try_to(address).is_err());
+    assert_eq!(show(&place, &port).len(), 1);
+    place.ctl("drain-all --cancel").check(0);
+    Client::connect(&port);
+    place.ctl("drain-all --by 2s --wait").check(0);
+    assert_eq!(client.end(), End::Eof); // as the original ends sessions
+    assert_eq!(balance.wait().code(), Some(0));
+}

@@ -1,6 +1,6 @@
 //! Who may do what over which socket.
 
-use crate::support::{Backend, Place, Program, port};
+use crate::support::{Backend, Client, Place, Program, port};
 use config::{Command, Role};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ const ALL: Asker = Asker::Token("0123456789abcdef0123456789abcde2");
 const WRONG: Asker = Asker::Token("0123456789abcdef0123456789abcde3");
 
 /// Each command, in an order in which all can be carried out, and the role that it needs.
-const COMMANDS: [(&str, Role); 12] = [
+const COMMANDS: [(&str, Role); 14] = [
     (r#"{"command":"set-admin-state","backend":"0.0","state":"disabled"}"#, Role::Operate),
     (r#"{"command":"set-sessions-max","backend":"0.0","sessions_max":7}"#, Role::Operate),
     (r#"{"command":"quarantine","backend":"0.0","seconds":1}"#, Role::Operate),
@@ -41,6 +41,8 @@ const COMMANDS: [(&str, Role); 12] = [
     (r#"{"command":"set-policy","tier":0,"policy":"hash"}"#, Role::Admin),
     (r#"{"command":"reload"}"#, Role::Admin),
     (r#"{"command":"confirm"}"#, Role::Admin),
+    (r#"{"command":"drain-all","seconds":3600}"#, Role::Admin),
+    (r#"{"command":"cancel-drain-all"}"#, Role::Admin),
     (r#"{"command":"shutdown"}"#, Role::Admin),
 ];
 
@@ -79,11 +81,14 @@ struct Served {
     place: Place,
     evenkeel: Program,
     tcp: u16,
+    /// Has a session with the backend, so that a drain does not end at once.
+    client: Client,
+    _backend: Backend,
 }
 
 impl Served {
     fn start() -> Self {
-        let (place, a) = (Place::new(), Backend::named("a"));
+        let (place, a) = (Place::new(), Backend::echo());
         fs::set_permissions(place.file(""), Permissions::from_mode(0o711)).unwrap();
         let (listen, tcp) = (port(), port().number());
         let tokens = "# role, name, token\n\
@@ -100,7 +105,8 @@ impl Served {
         );
         fs::write(place.file("file.toml"), file).unwrap();
         let evenkeel = place.native("run file.toml");
-        Self { place, evenkeel, tcp }
+        let client = Client::connect(&listen);
+        Self { place, evenkeel, tcp, client, _backend: a }
     }
 
     fn ask(&self, asker: Asker, socket: &str, method: &str, path: &str, body: &str) -> u16 {
@@ -187,6 +193,7 @@ fn every_command_needs_its_role_on_every_socket() {
             assert!(is_right, "{asker:?} {socket} {body}: {status}");
         }
     }
+    served.client.finish();
     let log = &served.evenkeel.log;
     log.wait("stopped");
     let count = |text: &str| log.with(text).len();

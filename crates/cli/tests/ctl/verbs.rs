@@ -96,6 +96,7 @@ fn status_and_sessions_as_json() {
         "file": null,
         "revision": 1,
         "file_hash": null,
+        "drain_seconds": null,
         "unconfirmed_seconds": null,
         "departed_listeners": [],
         "departed_backends": [],

@@ -12,6 +12,7 @@ mod certificates;
 mod checking;
 mod choosing;
 mod discovering;
+mod draining;
 mod ejecting;
 mod encrypting;
 mod failing;

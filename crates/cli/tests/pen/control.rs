@@ -1,7 +1,7 @@
 //! The control port: whoever talks to it, and however slowly, holds up nobody.
 
 use crate::Pen;
-use crate::support::{Backend, Done, Place, port, skip_unless};
+use crate::support::{Backend, Client, Done, End, Place, port, skip_unless, until};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -85,12 +85,12 @@ fn fault_23_brackets_are_understood_everywhere() {
         let me = crate::as_oneself();
         let words = format!("-f {me} -C {style}:{control} {style}:{listen} {a}");
         let mut program = crate::Program::spawn(&mut place.command("pen", &words));
-        crate::until("it to listen", || {
+        until("it to listen", || {
             assert!(!program.has_ended(), "{:?}", program.log.all());
             std::net::TcpStream::connect(("::1", listen.number())).is_ok()
         });
         let address = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, listen.number()));
-        let client = crate::Client::try_to(address).unwrap();
+        let client = Client::try_to(address).unwrap();
         client.expect("a\n");
         for other in ["[::1]", "::1"] {
             let done = penctl(&place, &format!("{other}:{control} pid")).check(0);
@@ -102,7 +102,7 @@ fn fault_23_brackets_are_understood_everywhere() {
         let other = port();
         penctl(&place, &format!("{style}:{control} listen [::1]:{other}")).check(0);
         let address = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, other.number()));
-        crate::Client::try_to(address).unwrap().expect("a\n");
+        Client::try_to(address).unwrap().expect("a\n");
     }
 }
 
@@ -141,7 +141,25 @@ fn as_root_without_a_user_there_is_no_control_port() {
     let words = format!("-f -C 127.0.0.1:{control} 127.0.0.1:{listen} {a}");
     let program = crate::Program::spawn(&mut place.command("pen", &words));
     program.log.wait("Won't open control port running as root; use -u");
-    crate::until("it to serve", || crate::support::ask(&listen) == "a");
+    until("it to serve", || crate::support::ask(&listen) == "a");
     assert!(!fidelity::procnet::is_listening(control.number()));
     penctl(&place, &format!("127.0.0.1:{control} pid")).check(1);
+}
+
+#[test]
+fn an_instance_is_drained_and_that_is_called_off() {
+    let echo = Backend::echo();
+    let mut pen = Pen::start("", &format!("{echo}"));
+    let client = Client::connect(&pen.port);
+    client.send("x");
+    client.expect("x");
+    pen.place.ctl("drain-all --by 1h").check(0);
+    let address = ([127, 0, 0, 1], pen.port.number()).into();
+    until("clients to be refused", || Client::try_to(address).is_err());
+    assert!(pen.ctl("mode").contains("roundrobin"), "the control port still answers");
+    pen.place.ctl("drain-all --cancel").check(0);
+    Client::connect(&pen.port);
+    pen.place.ctl("drain-all --by 2s --wait").check(0);
+    assert_eq!(client.end(), End::Eof);
+    assert_eq!(pen.program.wait().code(), Some(0));
 }

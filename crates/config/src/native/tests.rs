@@ -289,6 +289,11 @@ fn ctl_verbs_are_commands() {
     ctl("policy 0 best", "possible values: round-robin");
     ctl("kill 7", "KillSession { session: 7 }");
     ctl("shutdown", "Shutdown");
+    ctl("drain-all --by 10m", "DrainAll { seconds: 600, wait: false }");
+    ctl("drain-all --by 1500ms --wait", "DrainAll { seconds: 2, wait: true }");
+    ctl("drain-all --by 17:05", "DrainAll { by: Some(At { hour: 17, minute: 5 }), wait: false");
+    ctl("drain-all --cancel", "CancelDrainAll");
+    ctl("drain-all", "--by <TIME>");
     ctl("enable 10.0.0.1:80", "BackendSelector(\"10.0.0.1:80\")");
     ctl("frobnicate", "unrecognized subcommand");
 }

@@ -102,6 +102,11 @@ impl Owner {
         if self.instance.is_shutting_down() || self.is_handing_over {
             return Err("it is shutting down, or is being upgraded already".to_owned());
         }
+        if self.drain.is_some() {
+            return Err(
+                "it is being drained; `evenkeel ctl drain-all --cancel` ends that".to_owned()
+            );
+        }
         if hello.boot != sys::clock::boot_id() {
             return Err("it runs on another machine, or this one has rebooted since".to_owned());
         }
@@ -270,6 +275,13 @@ impl Instance {
 
     /// Accepts again.
     pub(crate) fn watch(&mut self) {
+        self.watch_doors();
+        self.keep_files(false);
+        self.is_leaving = false;
+    }
+
+    /// Accepts at the doors at which this process did not.
+    pub(crate) fn watch_doors(&mut self) {
         let mut sockets: HashMap<_, Vec<OwnedFd>> = HashMap::new();
         for (door, socket) in std::mem::take(&mut self.left_doors) {
             sockets.entry(door).or_default().push(socket);
@@ -281,8 +293,6 @@ impl Instance {
                 }
             }
         }
-        self.keep_files(false);
-        self.is_leaving = false;
     }
 
     /// Whether the files of Unix sockets stay when this process ends.

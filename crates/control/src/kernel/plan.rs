@@ -55,7 +55,7 @@ impl Marks {
     pub fn plan(&mut self, instance: &Instance, means: Means) -> Plan {
         let (rules, owners) = (Ruleset::default(), HashMap::new());
         let mut plan = Plan { rules, listeners: Vec::new(), owners };
-        if instance.is_shutting_down() || instance.is_leaving {
+        if instance.is_shutting_down() || instance.is_leaving || instance.is_paused {
             return plan;
         }
         for listener in &instance.config.listeners {

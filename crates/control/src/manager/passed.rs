@@ -8,9 +8,10 @@
 use config::{Bind, Config, Family, Host, PassedError, PassedNames};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use sys::Errno;
+use sys::datagram::cookie;
 use sys::supervisor::{
     FIRST_PASSED, PassedAddress, Unfit, passed_address, prepare_passed, take_passed,
 };
@@ -217,6 +218,12 @@ impl PassedSockets {
         let sockets = passed.into_iter();
         let new = |(number, name, socket)| PassedSocket::new(socket, number, name).ok();
         self.0.extend(sockets.filter_map(new).map(|it| PassedSocket { is_used: true, ..it }));
+    }
+
+    /// Whether this is one of them, or a copy.
+    pub fn includes(&self, socket: BorrowedFd<'_>) -> bool {
+        let own = cookie(socket);
+        self.0.iter().any(|it| cookie(it.socket.as_fd()) == own)
     }
 
     /// Whether there is a socket with this file.

@@ -136,6 +136,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
         revision: 1,
         file_hash: None,
         unconfirmed_seconds: None,
+        drain_seconds: None,
         names: Vec::new(),
         departed_listeners: Vec::new(),
         departed_backends: Vec::new(),

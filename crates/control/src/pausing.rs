@@ -1,0 +1,105 @@
+//! Accepting no clients for a while, with every address still bound.
+//!
+//! Clients of TCP and of Unix sockets are refused meanwhile, except at sockets of a service manager:
+//! these are its own, and clients wait in their queues. Datagrams of new clients are dropped.
+
+use crate::bind::{Sockets, StartError, StartErrors};
+use crate::instance::{Bound, Door, Instance};
+use config::Bind;
+use dataplane::{DoorId, Listener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use sys::datagram::{discard_waiting, is_datagram};
+use sys::files::OwnFile;
+use sys::net;
+
+impl Instance {
+    /// Accepts no more clients. Open sessions go on.
+    pub(crate) fn pause(&mut self) {
+        self.is_paused = true;
+        let doors = self.listeners.iter().flat_map(|it| &it.doors);
+        let doors: Vec<_> = doors.map(|door| door.id).collect();
+        for (door, socket) in self.plane.stop_listening_on(&doors) {
+            self.close_queue(door, socket);
+        }
+    }
+
+    /// Accepts clients again.
+    ///
+    /// # Errors
+    /// If that is impossible at any address, with the reasons. Then nothing has changed.
+    pub(crate) fn resume(&mut self) -> Result<(), StartErrors> {
+        let (mut bound, mut errors) = (Bound::new(), Vec::new());
+        for door in self.listeners.iter().flat_map(|it| &it.doors) {
+            if let Err(source) = self.open_queue(door, &mut bound) {
+                errors.push(StartError::Listen { bind: door.bind.to_string(), source });
+            }
+        }
+        if !errors.is_empty() {
+            for (_, socket) in &self.left_doors {
+                self.refuse_clients(socket);
+            }
+            return StartErrors::or((), errors);
+        }
+        for door in self.listeners.iter_mut().flat_map(|it| &mut it.doors) {
+            if let Some(Sockets { fds, file }) = bound.remove(&door.bind) {
+                self.left_doors.retain(|(id, _)| *id != door.id);
+                self.left_doors.extend(fds.into_iter().map(|socket| (door.id, socket)));
+                door.file = file;
+            }
+        }
+        self.is_paused = false;
+        self.watch_doors();
+        Ok(())
+    }
+
+    /// Has the workers accept clients at these sockets; later, if the instance is paused.
+    pub(crate) fn listen(&mut self, listener: &Arc<Listener>, sockets: Vec<OwnedFd>) -> DoorId {
+        if !self.is_paused {
+            return self.plane.listen(listener, sockets);
+        }
+        let door = self.plane.closed_door();
+        sockets.into_iter().for_each(|socket| self.close_queue(door, socket));
+        door
+    }
+
+    /// Stops accepting at these doors, and returns their sockets.
+    pub(crate) fn take_sockets(&mut self, doors: &[DoorId]) -> Vec<(DoorId, OwnedFd)> {
+        let mut sockets = self.plane.stop_listening_on(doors);
+        sockets.extend(self.left_doors.extract_if(.., |(door, _)| doors.contains(door)));
+        sockets
+    }
+
+    /// Keeps the socket of a door at which clients are refused.
+    fn close_queue(&mut self, door: DoorId, socket: OwnedFd) {
+        self.refuse_clients(&socket);
+        self.left_doors.push((door, socket));
+    }
+
+    fn refuse_clients(&self, socket: &OwnedFd) {
+        if !is_datagram(socket.as_fd()) && !self.passed.includes(socket.as_fd()) {
+            net::refuse_clients(socket.as_fd());
+        }
+    }
+
+    /// Lets clients in again at a door's sockets. A Unix socket takes another one in its place, which
+    /// goes to `bound`.
+    fn open_queue(&self, door: &Door, bound: &mut Bound) -> std::io::Result<()> {
+        let own = self.left_doors.iter().filter(|(id, _)| *id == door.id);
+        let own = own.map(|(_, socket)| socket.as_fd());
+        if door.bind.is_udp() {
+            own.for_each(discard_waiting); // it is too late to answer them
+            return Ok(());
+        }
+        let mut refusing = own.filter(|it| !self.passed.includes(*it));
+        let Bind::Unix(path) = &door.bind else {
+            return refusing.try_for_each(net::listen_again);
+        };
+        if refusing.next().is_some() {
+            let fds = vec![net::listen_unix(path)?];
+            let file = Some(OwnFile::at(path)?);
+            bound.insert(door.bind.clone(), Sockets { fds, file });
+        }
+        Ok(())
+    }
+}
