@@ -129,12 +129,14 @@ impl Prepared {
         let mut kept = Kept::read(setup.state.as_ref(), owner);
         let mut manager = setup.manager;
         let mut predecessor = manager.predecessor.take();
+        report_progress(&predecessor); // the file has been read
         if let Some(old) = &mut predecessor {
             refuse_other_user(old, owner)?;
             kept.replace(old.described.standing.kept.clone());
             manager.passed.inherit(std::mem::take(&mut old.passed));
         }
         let first = FirstAnswers::look_up(&given, kept.answers());
+        report_progress(&predecessor);
         given = first.discoveries.expand(&given);
         let mut ids = Ids::default();
         given.identify(None, &mut ids);
@@ -145,7 +147,9 @@ impl Prepared {
             certificates.inherit_tickets(keys);
         }
         certificates.take(&config, &certificates::read_all(&config))?;
+        report_progress(&predecessor);
         let names = FirstNames::look_up(&config, kept.names());
+        report_progress(&predecessor);
         let bound =
             bind_all(&config, (&mut manager.passed, predecessor.as_mut()), workers, &names)?;
         let unwanted = manager.passed.close_unused(&config)?;
@@ -179,6 +183,7 @@ impl Prepared {
         admin.admit((&given.process.access, roles), predecessor.is_some())?;
         let metrics = given.process.metrics.map(open_metrics).transpose()?;
         let beacon = open_beacon(&given.process, predecessor.as_mut())?;
+        report_progress(&predecessor);
         let mut countries = CountryBook::default();
         for pool in &config.pools {
             countries.find(pool); // under another root directory it may be out of reach
@@ -242,6 +247,7 @@ impl Prepared {
         let detach = || sys::process::detach(self.directory, farewell);
         let background = (process.daemon || is_detached).then(detach).transpose();
         let background = background.map_err(system("in the background"))?;
+        report_progress(&self.predecessor);
         // What is visible from here on, such as the pid file, is removed by an orderly end.
         let ending = self.signals.shut_down.iter();
         let held = HeldSignals::new(ending.map(|kind| kind.as_raw_value()));
@@ -273,6 +279,7 @@ impl Prepared {
             .map_err(system("the control plane"))?;
         let mut probes = Probes::new(self.certificates.connectors());
         probes.update(&self.config, self.pools.iter());
+        report_progress(&self.predecessor);
         // Clients that come meanwhile wait in the queues of the listening sockets.
         runtime.block_on(probes.first_verdicts(&self.config));
         let switched = self.predecessor.as_mut().map(Predecessor::await_switch).transpose()?;
@@ -414,6 +421,14 @@ fn claim_admin(
         }
     }
     AdminSocket::claim(path, owner)
+}
+
+/// Tells the process that this one takes over, if there is one, that the start gets on. To be called
+/// between all steps that may take a second or more.
+fn report_progress(predecessor: &Option<Predecessor>) {
+    if let Some(old) = predecessor {
+        old.report_progress();
+    }
 }
 
 /// Refuses to go on as root where the old process has another user.

@@ -250,8 +250,10 @@ fn a_program_that_cannot_take_over_changes_nothing() {
 /// A process that asks to take over, as far as the test wants.
 pub struct Taker(Channel);
 
-const KINDS: [&str; 10] =
-    ["hello", "state", "refuse", "ready", "switch", "batch", "taken", "commit", "rest", "final"];
+const KINDS: [&str; 11] = [
+    "hello", "state", "refuse", "ready", "switch", "batch", "taken", "commit", "rest", "final",
+    "progress",
+];
 
 impl Taker {
     pub fn ask(place: &Place) -> Self {
@@ -275,9 +277,15 @@ impl Taker {
     }
 
     pub fn hello(&self) {
+        self.say_hello(false);
+    }
+
+    /// Says whether it will report its progress on the way to being ready.
+    pub fn say_hello(&self, reports_progress: bool) {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let hello = serde_json::json!({
-            "program": "a test", "boot": boot.trim(), "descriptors": 1000, "takes_flows": true
+            "program": "a test", "boot": boot.trim(), "descriptors": 1000, "takes_flows": true,
+            "reports_progress": reports_progress
         });
         self.send("hello", &hello.to_string(), 1);
     }

@@ -80,6 +80,46 @@ fn the_old_process_serves_on_wherever_the_new_one_hangs() {
 }
 
 #[test]
+fn a_new_process_is_waited_for_as_long_as_it_gets_further() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let old = place.native(&format!("{port} {a}"));
+    let taker = Taker::ask(&place);
+    taker.say_hello(true);
+    let (state, _) = taker.expect("state");
+    assert_eq!(state["hears_progress"], true);
+    let begin = Instant::now();
+    // Slow, for longer than one that says nothing is waited for.
+    while begin.elapsed() < Duration::from_secs(12) {
+        taker.send("progress", "", 1);
+        assert_eq!(place.ctl("limit 0.0 9").status, 1, "an upgrade is under way");
+        thread::sleep(Duration::from_secs(1));
+    }
+    taker.send("ready", r#"{"pid":1}"#, 1);
+    taker.expect("switch");
+    drop(taker);
+    old.log.wait("this process serves again");
+    assert_eq!(ask(&port), "a");
+}
+
+#[test]
+fn a_new_process_that_gets_no_further_is_given_up_soon() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let old = place.native(&format!("{port} {a}"));
+    let taker = Taker::ask(&place);
+    taker.say_hello(true);
+    taker.expect("state");
+    taker.send("progress", "", 1);
+    let begin = Instant::now();
+    assert!(taker.receive().is_none(), "it is given up");
+    let taken = begin.elapsed();
+    assert!((9..15).contains(&taken.as_secs()), "{taken:?}");
+    let line = old.log.wait("upgrade failed; nothing has changed");
+    assert!(line.contains("the new process gets no further on its way to being ready"), "{line}");
+    assert_eq!(ask(&port), "a");
+    place.ctl("limit 0.0 9").check(0);
+}
+
+#[test]
 fn an_old_process_of_another_major_version_is_named() {
     let mut old = Transcript::begin();
     old.taker.send("state", "{}", 9);

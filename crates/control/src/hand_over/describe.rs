@@ -67,6 +67,7 @@ impl Instance {
             uid: sys::process::user_id(),
             admin,
             has_admin_socket: false,
+            hears_progress: true,
             ready_interface: None,
             listeners,
             passed,

@@ -27,7 +27,7 @@ const MAGIC: [u8; 4] = *b"EVKL";
 const HEADER_BYTES: usize = 16;
 
 /// All kinds, in the order of their numbers, which begin with 1.
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Hello,
     Kind::State,
     Kind::Refuse,
@@ -38,6 +38,7 @@ const KINDS: [Kind; 10] = [
     Kind::Commit,
     Kind::Rest,
     Kind::Final,
+    Kind::Progress,
 ];
 
 /// A message that was received.

@@ -24,6 +24,9 @@ use tokio::task::spawn_blocking;
 
 /// How long the new process may take to get ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take for each step on the way there, if it reports them. None depends on the
+/// network for more than a few seconds.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(10);
 /// How long any other message may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The sizes of the first batches, and of all others: two descriptors for each session.
@@ -171,7 +174,7 @@ impl Offer<'_> {
             OldStep::Await(Kind::Hello) => self.hear_hello(),
             OldStep::Send(Kind::State) => self.send_state(),
             OldStep::Await(Kind::Ready) => {
-                let ready: Ready = self.expect(Kind::Ready, READY_WITHIN)?.record()?;
+                let ready = self.hear_ready()?;
                 // In another namespace, its number is not the one that it has here.
                 self.peer = self.peer.and(i32::try_from(ready.pid).ok());
                 Ok(())
@@ -288,6 +291,32 @@ impl Offer<'_> {
         let mut pieces = all.chunks(DESCRIPTORS_MAX);
         self.send(Kind::State, &self.begun()?.described, &[], pieces.next().unwrap_or_default())?;
         pieces.try_for_each(|more| self.send(Kind::State, &(), &[], more))
+    }
+
+    /// Waits until the new process is ready, as long as it gets further.
+    fn hear_ready(&self) -> Result<Ready, FrameError> {
+        let reports = self.hello.as_ref().is_some_and(|it| it.reports_progress);
+        let latest = clock::now() + READY_WITHIN;
+        loop {
+            let step = clock::now() + PROGRESS_WITHIN;
+            let deadline = if reports { latest.min(step) } else { latest };
+            let frame =
+                frame::receive(self.channel, Some(deadline)).map_err(|error| match error {
+                    FrameError::Channel(it) if it.kind() == io::ErrorKind::TimedOut => {
+                        let how =
+                            if deadline < latest { "gets no further" } else { "takes too long" };
+                        FrameError::Foreign(format!(
+                            "the new process {how} on its way to being ready"
+                        ))
+                    }
+                    error => error,
+                })?;
+            match frame.kind {
+                Kind::Progress => {}
+                Kind::Ready => return frame.record(),
+                kind => return Err(FrameError::Foreign(format!("{kind:?} came instead of Ready"))),
+            }
+        }
     }
 
     /// Takes flows out of the workers, one portion at a time, as long as there are some: what their

@@ -5,6 +5,7 @@
 //!   old process                                   new process
 //!   . . . . . . . . . . . . . . . . <--- Hello ---  asks
 //!   describes itself  --- State, sockets -------->  prepares: reads its file, binds, starts workers
+//!   . . . . . . . . . . . . . . . <--- Progress ---  after each of these
 //!   . . . . . . . . . . . . . . . . <--- Ready ---
 //!   stops accepting   --- Switch ---------------->  accepts; clients have waited in the queue
 //!   freezes sessions  --- Batch ----------------->  checks them
@@ -45,6 +46,8 @@ pub enum Kind {
     Rest,
     /// Nothing is left.
     Final,
+    /// The new process has got further on its way to [`Kind::Ready`].
+    Progress,
 }
 
 /// What the old process does next.

@@ -26,6 +26,10 @@ pub(crate) struct Hello {
     /// Whether it continues UDP flows.
     #[serde(default)]
     pub takes_flows: bool,
+    /// Whether it sends [`Kind::Progress`](super::protocol::Kind::Progress) on its way to being
+    /// ready.
+    #[serde(default)]
+    pub reports_progress: bool,
 }
 
 /// [`Kind::Ready`](super::protocol::Kind::Ready).
@@ -55,6 +59,9 @@ pub(crate) struct Described {
     /// The path of the admin socket.
     pub admin: PathBuf,
     pub has_admin_socket: bool,
+    /// Whether it understands [`Kind::Progress`](super::protocol::Kind::Progress).
+    #[serde(default)]
+    pub hears_progress: bool,
     /// The name of the interface that says whether the instance is ready.
     #[serde(default)]
     pub ready_interface: Option<String>,

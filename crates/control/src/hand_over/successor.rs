@@ -63,6 +63,7 @@ impl Predecessor {
             descriptors: sys::process::raise_descriptor_limit(),
             guard_millis: u64::try_from(guard.as_millis()).unwrap_or(u64::MAX),
             takes_flows: true,
+            reports_progress: true,
         };
         let mut state = New::default();
         // One that refuses at once does not read this.
@@ -131,6 +132,15 @@ impl Predecessor {
     /// instance's.
     pub fn take(&mut self, bind: &Bind) -> Option<(Vec<OwnedFd>, bool)> {
         self.sockets.remove(&bind.to_string()).filter(|(sockets, _)| !sockets.is_empty())
+    }
+
+    /// Tells the old process that this one has got further, so that it goes on waiting.
+    pub fn report_progress(&self) {
+        if self.described.hears_progress {
+            // If the old process is gone, that is noticed where its answer is needed.
+            let deadline = Some(clock::now() + ANSWER_WITHIN);
+            let _ = frame::send_bare(&self.channel, Kind::Progress, deadline);
+        }
     }
 
     /// Says that this process is ready, and waits for the order to accept. Returns what the old
