@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn bytes_are_dumped_with_their_offsets_and_gaps_are_named() {
         let mut seen = Seen::default();
-        let line = r#"{"time":"T","session":7,"event":"data","from":"client","offset":0,"size":17,"hex":"00474554202f0d0a1b7e7f80ff6162636465"}"#;
+        let line = r#"{"time":"T","session":7,"event":"data","from":"client","offset":0,"size":17,"hex":"00474554202f0d0a1b7e7f80ff61626364"}"#;
         assert_eq!(
             seen.as_text(line),
             "T session 7: client sends 17 bytes\n  \
