@@ -70,6 +70,11 @@ impl Subset {
     /// hundredths; zero for those that it does not use.
     #[must_use]
     pub fn shares(self, backends: &[(&str, u32)]) -> Vec<u32> {
+        if !backends.is_empty() && backends.iter().all(|(_, weight)| *weight == 0) {
+            // Policies that do not heed weights use them all the same.
+            let alike: Vec<_> = backends.iter().map(|(name, _)| (*name, 1)).collect();
+            return self.shares(&alike);
+        }
         let count = backends.iter().filter(|(_, weight)| *weight > 0).count() as u64;
         let wanted = u64::from(self.size) * u64::from(self.nodes);
         let nodes = u128::from(self.nodes);
@@ -89,8 +94,8 @@ impl Subset {
             // An arc may go on at the beginning of the ring.
             let covered = common(at) + common(at + ring);
             let whole = u128::from(Self::WHOLE);
-            if length > 0 {
-                shares[index] = ((covered * whole * 2 + length) / (length * 2)) as u32;
+            if covered > 0 {
+                shares[index] = ((covered * whole * 2 + length) / (length * 2)).max(1) as u32;
             }
             at += length;
         }

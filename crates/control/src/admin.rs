@@ -1,5 +1,6 @@
 //! The admin socket: HTTP and JSON, for those who have a role.
 
+use crate::awaited::Awaited;
 use crate::desk::{Desk, Request, Tapping, Who};
 use crate::door::{Door, Limits, Peer};
 use crate::events::FOLLOWERS_MAX;
@@ -234,10 +235,11 @@ async fn commands(
     };
     match drained {
         None => Json(json!({ "reply": reply })).into_response(),
-        Some(drained) => match drained.await {
-            Ok(drained) => Json(json!({ "reply": reply, "drained": drained })).into_response(),
-            Err(_) => refusal(&CommandError::CalledOff),
-        },
+        Some(drained) => {
+            // None if it is called off: by then, the status of the response has been sent.
+            let result = async move { json!({ "reply": reply, "drained": drained.await.ok() }) };
+            ([(CONTENT_TYPE, "application/json")], Body::new(Awaited::new(result))).into_response()
+        }
     }
 }
 

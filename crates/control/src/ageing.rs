@@ -16,8 +16,12 @@ pub(crate) struct Ageing {
     seen_until: Instant,
     /// What workers have found in the present look.
     answers: Option<Answers<Vec<SessionInfo>>>,
+    /// What has been found and not been returned.
+    waiting: Vec<SessionInfo>,
 }
 
+/// So many sessions are returned at once, so that reporting them takes no long time.
+const AT_ONCE: usize = 256;
 /// Lines come at most this much later than their sessions' ages.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -26,17 +30,26 @@ impl Ageing {
     pub fn new(step: Duration) -> Self {
         let mut looks = interval((step / 10).clamp(Duration::from_millis(10), LOOK_EVERY));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { step, looks, seen_until: sys::clock::now(), answers: None }
+        Self { step, looks, seen_until: sys::clock::now(), answers: None, waiting: Vec::new() }
     }
 
-    /// What a worker has found; `None` when it is time for another [`look`](Self::look). Nothing is
+    /// Some of what a worker has found; `None` when it is time for another [`look`](Self::look). Nothing is
     /// lost if this is dropped while it waits.
     pub async fn next(&mut self) -> Option<Vec<SessionInfo>> {
-        if let Some(answers) = &mut self.answers {
-            if let Some(found) = answers.next().await {
-                return Some(found);
+        if self.waiting.is_empty()
+            && let Some(answers) = &mut self.answers
+        {
+            match answers.next().await {
+                Some(found) => self.waiting = found,
+                None => self.answers = None,
             }
-            self.answers = None;
+        }
+        if !self.waiting.is_empty() {
+            let rest = self.waiting.len().saturating_sub(AT_ONCE);
+            return Some(self.waiting.split_off(rest));
+        }
+        if self.answers.is_some() {
+            return Some(Vec::new()); // a worker that has found nothing; others follow
         }
         self.looks.tick().await;
         None

@@ -97,7 +97,8 @@ impl Advised {
         if self.advice != *advice {
             (self.advice, self.since) = (advice.clone(), now);
         }
-        if !advice.is_down && !advice.is_closed() {
+        // An agent that is not heard any more does not agree.
+        if advice.text.is_some() && !advice.is_down && !advice.is_closed() {
             self.is_overruled = false;
         }
         self.apply(now)

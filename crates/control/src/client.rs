@@ -228,14 +228,14 @@ impl Client {
     pub fn drain_all(&self, seconds: u32) -> Result<Drained, ClientError> {
         #[derive(Deserialize)]
         struct Done {
-            drained: Drained,
+            drained: Option<Drained>,
         }
         let command = Command::DrainAll { seconds, wait: true };
         let body = serde_json::to_vec(&command).map_err(|error| self.unusable(&error))?;
         let talk = self.talk(Method::POST, "/v1/commands", body.into());
         let (status, body) = self.runtime.block_on(talk)?;
         let done: Done = self.understand(status, &body)?;
-        Ok(done.drained)
+        done.drained.ok_or(ClientError::Refused(CommandError::CalledOff))
     }
 
     fn read<T: for<'a> Deserialize<'a>>(

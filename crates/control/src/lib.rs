@@ -13,6 +13,7 @@ mod agents;
 mod answers;
 mod asking;
 mod audit;
+mod awaited;
 mod backlog;
 mod beacon;
 mod bind;

@@ -462,27 +462,29 @@ impl Probes {
         }
     }
 
-    /// Whether each pool has a backend that is up, and all those of earlier tiers have a verdict; or
-    /// all of them have one.
+    /// Whether each pool has a backend that is up, whose tier's agents have been heard, and all those of
+    /// earlier tiers have a verdict; or all of them have one.
     fn is_known(&self) -> bool {
-        let mut tiers: BTreeMap<(&str, usize), (bool, bool)> = BTreeMap::new();
+        let mut tiers: BTreeMap<(&str, usize), (bool, bool, bool)> = BTreeMap::new();
         let is_asked = |it: &&Watched| !it.targets.is_empty() || it.agent.is_some();
         for it in self.watched.values().filter(is_asked) {
             let agent = it.agent.as_ref().and_then(|agent| self.targets.get(&agent.target));
             let is_heard = agent.is_none_or(|it| it.verdict.is_some());
             let is_shown = it.targets.is_empty() || it.verdict.is_some();
             let is_down = matches!(it.state.health(), Health::Down { .. });
-            let (has_up, has_unknown) = tiers.entry((&it.pool, it.tier)).or_default();
+            let (has_up, has_unknown, has_unheard) = tiers.entry((&it.pool, it.tier)).or_default();
             *has_up |= is_heard && is_shown && !is_down && it.state.granted_percent() > 0;
             *has_unknown |= !is_heard || !is_shown;
+            // Until its agent is heard, a backend would get all sessions.
+            *has_unheard |= !is_heard;
         }
         let mut settled = HashSet::new();
-        tiers.into_iter().all(|((pool, _), (has_up, has_unknown))| {
+        tiers.into_iter().all(|((pool, _), (has_up, has_unknown, has_unheard))| {
             let is_settled = settled.contains(pool);
             if has_up {
                 settled.insert(pool);
             }
-            is_settled || has_up || !has_unknown
+            is_settled || (has_up && !has_unheard) || !has_unknown
         })
     }
 }

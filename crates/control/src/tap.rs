@@ -61,6 +61,7 @@ impl TapFeed {
             sessions: sessions_max as usize,
             bytes: query.bytes.0 as usize,
             shows_tls: access == TapAccess::Decrypted,
+            until: sys::clock::now() + query.time.0,
         };
         let (sender, seen) = unbounded_channel();
         // `Tap` bounds what waits.
@@ -94,11 +95,11 @@ impl TapFeed {
 
     /// What is seen, as a line.
     fn line(&mut self, tapped: Tapped) -> Bytes {
+        let address = |it: Option<_>| it.map(|it| plain(it).to_string());
         match tapped {
             Tapped::Begun { at, info } => {
                 self.open += 1;
                 self.tally.sessions += 1;
-                let address = |it: Option<_>| it.map(|it| plain(it).to_string());
                 let value = json!({
                     "session": info.session,
                     "event": "begun",
@@ -109,23 +110,28 @@ impl TapFeed {
                 });
                 self.written(at, value)
             }
+            Tapped::Moved { at, info } => {
+                let value = json!({
+                    "session": info.session,
+                    "event": "served",
+                    "backend": info.backend.as_ref().map(|backend| &backend.name),
+                    "source": address(info.source),
+                });
+                self.written(at, value)
+            }
             Tapped::Data { at, session, from, offset, size, bytes } => {
-                let from = match from {
-                    Side::Downstream => "client",
-                    Side::Upstream => "backend",
-                };
                 self.tally.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len()) as u64;
-                let mut value = json!({ "session": session, "event": "data", "from": from,
+                let value = json!({ "session": session, "event": "data", "from": sender(from),
                     "offset": offset, "size": size, "hex": bytes.map(|bytes| hex(&bytes)) });
-                if size == 0 {
-                    value = json!({ "session": session, "event": "end-of-file", "from": from,
-                        "offset": offset });
-                }
+                self.written(at, value)
+            }
+            Tapped::EndOfFile { at, session, from, offset } => {
+                let value = json!({ "session": session, "event": "end-of-file",
+                    "from": sender(from), "offset": offset });
                 self.written(at, value)
             }
             Tapped::Ended { at, session, why, lost } => {
                 self.open = self.open.saturating_sub(1);
-                self.tally.lost += lost;
                 let why = match why {
                     TapEnd::Closed(reason) => reason.name(),
                     TapEnd::Full => "bytes",
@@ -151,6 +157,8 @@ impl TapFeed {
     /// The last line.
     fn last(&mut self, why: &str) -> Bytes {
         self.is_over = true;
+        self.tap.end();
+        self.tally.lost = self.tap.lost_bytes();
         let Tally { sessions, bytes, lost } = self.tally;
         let value = json!({ "event": "over", "why": why, "sessions": sessions, "bytes": bytes,
             "lost": lost, "seconds": self.time.as_secs_f64() });
@@ -158,10 +166,17 @@ impl TapFeed {
     }
 }
 
+fn sender(side: Side) -> &'static str {
+    match side {
+        Side::Downstream => "client",
+        Side::Upstream => "backend",
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    bytes.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
-    text
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |it: u8| char::from(DIGITS[usize::from(it)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 impl Body for TapFeed {
@@ -194,6 +209,7 @@ impl Body for TapFeed {
 impl Drop for TapFeed {
     fn drop(&mut self) {
         self.tap.end();
+        self.tally.lost = self.tap.lost_bytes();
         if let Some(then) = self.then.take() {
             then(self.tally);
         }

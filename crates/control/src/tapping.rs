@@ -13,7 +13,7 @@ impl Owner {
     /// Has sessions watched.
     pub fn tap(&mut self, query: TapQuery, who: Who) -> Tapping {
         let asked = serde_json::to_string(&query).unwrap_or_default();
-        self.taps.retain(|tap| !tap.is_over());
+        self.forget_taps();
         let access = self.instance.config.process.access.tap;
         let which = self.which(&query);
         let tapping = match which {
@@ -62,7 +62,7 @@ impl Owner {
 
     /// Nobody watches any more.
     pub fn tap_over(&mut self, who: &Who, asked: &str, tally: Tally) {
-        self.taps.retain(|tap| !tap.is_over());
+        self.forget_taps();
         let Tally { sessions, bytes, lost } = tally;
         let fields = [
             ("sessions", Value::Count(sessions)),
@@ -70,6 +70,11 @@ impl Owner {
             ("lost", Value::Count(lost)),
         ];
         self.note_tap("tap ended", who, asked, &fields);
+    }
+
+    fn forget_taps(&mut self) {
+        let now = sys::clock::now();
+        self.taps.retain(|tap| !tap.is_over(now));
     }
 
     fn note_tap(&mut self, message: &str, who: &Who, asked: &str, more: &[(&str, Value<'_>)]) {

@@ -159,6 +159,13 @@ fn pump_over<T: Transport>(
         tap: tap.as_deref_mut(),
     };
     let pumped = pump(link, &mut inspected, BUDGET, now);
+    if let Some(tap) = &mut tap {
+        for side in [Side::Downstream, Side::Upstream] {
+            if link.has_ended(side) && !link.is_lost(side) {
+                tap.tell_end_of_file(side);
+            }
+        }
+    }
     if forwarded.is_some() {
         extras.get_or_insert_default().forwarded = forwarded;
         tools.clear_rewritten();

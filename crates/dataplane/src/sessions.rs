@@ -489,8 +489,13 @@ impl Sessions {
         if tools.taps.is_empty() {
             return;
         }
-        tools.taps.retain(|tap| !tap.is_over());
-        let session = &self.slab[key];
+        tools.taps.retain(|tap| !tap.is_over(now));
+        let session = &mut self.slab[key];
+        if let Some(mut tap) = session.extras.as_mut().and_then(|extras| extras.tap.take()) {
+            tap.tell_move(session.info(0, tools.worker, &mut self.searches, now), now);
+            session.extras.get_or_insert_default().tap = Some(tap);
+            return;
+        }
         let is_wanted = |tap: &&Arc<Tap>| tap.wants(session.listener.id(), session.client());
         if let Some(tap) = tools.taps.iter().find(is_wanted) {
             self.watch(key, tap, tools, now);
@@ -501,7 +506,7 @@ impl Sessions {
     fn watch(&mut self, key: usize, tap: &Arc<Tap>, tools: &Tools, now: Instant) -> bool {
         let Some(session) = self.slab.get_mut(key) else { return false };
         let other = session.extras.as_ref().and_then(|extras| extras.tap.as_ref());
-        if other.is_some_and(|other| !other.is_over()) {
+        if other.is_some_and(|other| !other.is_over(now)) {
             return false;
         }
         let info = || session.info(0, tools.worker, &mut self.searches, now);
@@ -583,7 +588,7 @@ impl Sessions {
         }
         let ended = ended(&session, reason, now);
         if let Some(mut tap) = session.extras.as_mut().and_then(|extras| extras.tap.take()) {
-            tap.end(TapEnd::Closed(reason));
+            tap.end(TapEnd::Closed(reason), now);
         }
         let listener = Arc::clone(&session.listener);
         if session.marks.has(Marks::COUNTED) {

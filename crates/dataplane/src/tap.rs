@@ -8,7 +8,7 @@ use crate::listing::ClientFilter;
 use relay::{Fault, Received};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use terms::{CloseReason, Instant, ListenerId, Side};
 
 /// Sessions to be watched, and where what passes in them goes. All workers share it.
@@ -19,6 +19,8 @@ pub struct Tap {
     sessions_left: AtomicUsize,
     /// Bytes on their way to whoever watches.
     waiting: AtomicUsize,
+    /// Bytes that could not be shown.
+    lost: AtomicU64,
     is_over: AtomicBool,
     sink: Box<dyn Fn(Tapped) + Send + Sync>,
 }
@@ -45,12 +47,21 @@ pub struct TapLimits {
     pub bytes: usize,
     /// Whether bytes are shown that TLS protects on the way from or to this process.
     pub shows_tls: bool,
+    /// Nothing is watched after this moment.
+    pub until: Instant,
 }
 
 /// Something to be seen.
 pub enum Tapped {
     /// A session is watched from now on.
     Begun {
+        /// When.
+        at: Instant,
+        /// The session.
+        info: Box<SessionInfo>,
+    },
+    /// A watched session has another backend: the first one has closed its connection at once.
+    Moved {
         /// When.
         at: Instant,
         /// The session.
@@ -66,10 +77,21 @@ pub enum Tapped {
         from: Side,
         /// How many bytes had come from there since the session was watched.
         offset: u64,
-        /// How many there are. None means that the sender has ended its side.
+        /// How many there are.
         size: usize,
         /// The bytes, or the first of them; `None` if TLS protects them.
         bytes: Option<Box<[u8]>>,
+    },
+    /// A side of a session has sent everything.
+    EndOfFile {
+        /// When.
+        at: Instant,
+        /// The session's number.
+        session: u64,
+        /// Which side.
+        from: Side,
+        /// How many bytes had come from there since the session was watched.
+        offset: u64,
     },
     /// A session is not watched any more.
     Ended {
@@ -97,6 +119,8 @@ pub enum TapEnd {
 
 /// The maximum number of bytes on their way. Further ones are dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+/// The most bytes that are passed on at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 impl Tapped {
     /// What counts as waiting.
@@ -105,8 +129,9 @@ impl Tapped {
             Self::Data { bytes, .. } => {
                 size_of::<Self>() + bytes.as_ref().map_or(0, |bytes| bytes.len())
             }
-            // At most two for each session.
-            Self::Begun { .. } | Self::Ended { .. } => 0,
+            // A few for each session.
+            Self::Begun { .. } | Self::Moved { .. } => 0,
+            Self::EndOfFile { .. } | Self::Ended { .. } => 0,
         }
     }
 }
@@ -120,8 +145,15 @@ impl Tap {
         sink: impl Fn(Tapped) + Send + Sync + 'static,
     ) -> Self {
         let sessions_left = AtomicUsize::new(limits.sessions);
-        let (waiting, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { which, limits, sessions_left, waiting, is_over, sink: Box::new(sink) }
+        Self {
+            which,
+            limits,
+            sessions_left,
+            waiting: AtomicUsize::new(0),
+            lost: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            sink: Box::new(sink),
+        }
     }
 
     /// Makes room: this has been seen.
@@ -136,8 +168,14 @@ impl Tap {
 
     /// Whether nobody watches any more.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.is_over.load(Relaxed)
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.is_over.load(Relaxed) || now >= self.limits.until
+    }
+
+    /// How many bytes could not be shown, because those before them had not been read.
+    #[must_use]
+    pub fn lost_bytes(&self) -> u64 {
+        self.lost.load(Relaxed)
     }
 
     /// The session that is meant, if it is one that is open.
@@ -151,7 +189,8 @@ impl Tap {
     /// Whether a session is meant that has just got its backend.
     pub(crate) fn wants(&self, listener: ListenerId, client: Option<SocketAddr>) -> bool {
         let TapFilter::New { listener: only, client: is_meant } = &self.which else { return false };
-        only.is_none_or(|only| only == listener)
+        self.sessions_left.load(Relaxed) > 0
+            && only.is_none_or(|only| only == listener)
             && is_meant.as_ref().is_none_or(|is_meant| is_meant(client))
     }
 
@@ -162,7 +201,8 @@ impl Tap {
         now: Instant,
     ) -> Option<Box<SessionTap>> {
         let one_less = |left: usize| left.checked_sub(1);
-        if self.is_over() || self.sessions_left.fetch_update(Relaxed, Relaxed, one_less).is_err() {
+        if self.is_over(now) || self.sessions_left.fetch_update(Relaxed, Relaxed, one_less).is_err()
+        {
             return None;
         }
         let info = Box::new(info());
@@ -170,17 +210,24 @@ impl Tap {
         (self.sink)(Tapped::Begun { at: now, info });
         let tap = Arc::clone(self);
         let left = self.limits.bytes;
-        let (is_tls, is_done, seen, lost) = (false, false, [0; 2], 0);
-        Some(Box::new(SessionTap { tap, session, now, is_tls, left, seen, lost, is_done }))
+        Some(Box::new(SessionTap {
+            tap,
+            session,
+            now,
+            is_tls: false,
+            left,
+            seen: [0; 2],
+            lost: 0,
+            has_ended: [false; 2],
+            is_done: false,
+        }))
     }
 
-    /// Passes data on, if there is room for it.
-    fn tell(&self, tapped: Tapped) -> bool {
-        let size = tapped.held_bytes();
+    /// Takes room for data with this number of bytes to show, if there is some.
+    fn reserve(&self, bytes: usize) -> bool {
+        let size = size_of::<Tapped>() + bytes;
         let has_room = self.waiting.fetch_add(size, Relaxed) + size <= WAITING_BYTES_MAX;
-        if has_room {
-            (self.sink)(tapped);
-        } else {
+        if !has_room {
             self.waiting.fetch_sub(size, Relaxed);
         }
         has_room
@@ -199,6 +246,8 @@ pub(crate) struct SessionTap {
     /// Bytes that have come, by side.
     seen: [u64; 2],
     lost: u64,
+    /// Who has sent everything, by side.
+    has_ended: [bool; 2],
     is_done: bool,
 }
 
@@ -206,7 +255,7 @@ impl SessionTap {
     /// What is to be known before bytes pass in a turn.
     pub fn prepare(&mut self, is_tls: bool, now: Instant) {
         (self.is_tls, self.now) = (is_tls, now);
-        self.is_done |= self.tap.is_over();
+        self.is_done |= self.tap.is_over(now);
     }
 
     /// Whether there is nothing more to be seen.
@@ -215,40 +264,66 @@ impl SessionTap {
     }
 
     /// Whether nobody watches it any more.
-    pub fn is_over(&self) -> bool {
-        self.is_done || self.tap.is_over()
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.is_done || self.tap.is_over(now)
+    }
+
+    /// Reports that the session has another backend.
+    pub fn tell_move(&mut self, info: SessionInfo, now: Instant) {
+        if !self.is_over(now) {
+            (self.tap.sink)(Tapped::Moved { at: now, info: Box::new(info) });
+        }
     }
 
     /// Reports the result of a read.
     pub fn tell(&mut self, from: Side, bytes: &[u8], result: Result<Received, Fault>) {
-        if self.is_done || result.is_err() {
+        if result.is_err() {
             return;
         }
+        for piece in bytes.chunks(PIECE_BYTES) {
+            if self.is_done {
+                return;
+            }
+            self.tell_piece(from, piece);
+        }
+    }
+
+    fn tell_piece(&mut self, from: Side, piece: &[u8]) {
         let is_hidden = self.is_tls && !self.tap.limits.shows_tls;
-        let shown = bytes.len().min(self.left);
-        let data = Tapped::Data {
+        let shown = piece.len().min(self.left);
+        let offset = self.seen[from as usize];
+        self.seen[from as usize] += piece.len() as u64;
+        if !self.tap.reserve(if is_hidden { 0 } else { shown }) {
+            self.lost += piece.len() as u64;
+            self.tap.lost.fetch_add(piece.len() as u64, Relaxed);
+            return;
+        }
+        (self.tap.sink)(Tapped::Data {
             at: self.now,
             session: self.session,
             from,
-            offset: self.seen[from as usize],
-            size: bytes.len(),
-            bytes: (!is_hidden).then(|| bytes[..shown].into()),
-        };
-        self.seen[from as usize] += bytes.len() as u64;
-        if !self.tap.tell(data) {
-            self.lost += bytes.len() as u64;
-            return;
-        }
+            offset,
+            size: piece.len(),
+            bytes: (!is_hidden).then(|| piece[..shown].into()),
+        });
         self.left -= shown;
         if self.left == 0 {
-            self.end(TapEnd::Full);
+            self.end(TapEnd::Full, self.now);
+        }
+    }
+
+    /// Reports, once, that a side has sent everything.
+    pub fn tell_end_of_file(&mut self, from: Side) {
+        if !self.is_done && !std::mem::replace(&mut self.has_ended[from as usize], true) {
+            let (at, session, offset) = (self.now, self.session, self.seen[from as usize]);
+            (self.tap.sink)(Tapped::EndOfFile { at, session, from, offset });
         }
     }
 
     /// The session is not watched any more.
-    pub fn end(&mut self, why: TapEnd) {
+    pub fn end(&mut self, why: TapEnd, now: Instant) {
         if !std::mem::replace(&mut self.is_done, true) {
-            let (at, session, lost) = (self.now, self.session, self.lost);
+            let (at, session, lost) = (now, self.session, self.lost);
             (self.tap.sink)(Tapped::Ended { at, session, why, lost });
         }
     }
@@ -256,6 +331,6 @@ impl SessionTap {
 
 impl Drop for SessionTap {
     fn drop(&mut self) {
-        self.end(TapEnd::Left);
+        self.end(TapEnd::Left, self.now);
     }
 }

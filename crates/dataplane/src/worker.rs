@@ -222,6 +222,7 @@ impl Worker {
                 Order::Tap(tap, reply) => match tap.session() {
                     Some(_) => self.chores.add(Chore::Tap { tap, is_watched: None, reply }),
                     None => {
+                        self.tools.taps.retain(|it| !it.is_over(now));
                         self.tools.taps.push(tap);
                         reply(None);
                     }

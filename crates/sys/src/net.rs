@@ -452,7 +452,11 @@ const PEER_GROUPS_MAX: usize = 65_536;
 /// Refuses all clients of a listening socket, those in its queue included. It keeps its address, and
 /// [`listen_again`] ends that; a Unix socket cannot return.
 pub fn refuse_clients(listener: BorrowedFd<'_>) {
-    let _ = shutdown(listener, Shutdown::Read);
+    // Done twice, it would become a property of the socket that all later clients' sockets inherit:
+    // they would begin with an end of file.
+    if sockopt::socket_acceptconn(listener) == Ok(true) {
+        let _ = shutdown(listener, Shutdown::Read);
+    }
 }
 
 /// Lets clients of TCP in again after [`refuse_clients`].

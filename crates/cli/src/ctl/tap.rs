@@ -36,6 +36,11 @@ impl Seen {
                 text("backend"),
                 text("source")
             ),
+            "served" => format!(
+                "{time} session {session}: now served by {} from {}\n",
+                text("backend"),
+                text("source")
+            ),
             "data" => {
                 let (offset, size) = (number("offset"), number("size"));
                 let bytes = value["hex"].as_str().map(unhex);

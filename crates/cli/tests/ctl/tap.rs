@@ -110,7 +110,7 @@ fn limits_end_it_and_the_session_goes_on() {
     by_bytes.out.wait("1 sessions, 1024 bytes");
 
     let number = number(&place);
-    let mut by_time = tap(&place, &format!("{number} --for 300ms"));
+    let mut by_time = tap(&place, &format!("{number} --for 3s"));
     assert!(by_time.wait().success());
     by_time.out.wait("the time is over: 1 sessions, 0 bytes");
     // Whoever watched has gone, so the next one can.

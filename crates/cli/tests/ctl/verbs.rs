@@ -136,6 +136,7 @@ fn status_and_sessions_as_json() {
                     "admin": "enabled",
                     "health": "healthy",
                     "probe": null,
+                    "agent": null,
                     "last_change": null,
                     "sessions": 1,
                     "sessions_max": 7,

@@ -46,7 +46,7 @@ fn stage(agent: &Agent, keys: &str) -> Stage {
     let file = place.file("agents.toml");
     let text = format!(
         "[listeners.main]\nbind = \"127.0.0.1:{port}\"\npool = \"main\"\n[pools.main]\n\
-         agent = '{} send=\"{{backend}}\\n\"'\nagent-interval = \"100ms\"\n{keys}\n\
+         agent = '{} send=\"{{backend}}\\n\"'\nagent-interval = \"500ms\"\n{keys}\n\
          backends = [{{ to = \"{a}\", name = \"a\" }}, {{ to = \"{b}\", name = \"b\" }}]\n",
         agent.at
     );

@@ -49,7 +49,7 @@ fn open_sessions_are_logged_again_and_again() {
     };
     until("three lines about each", || of(5).len() >= 3 && of(0).len() >= 3);
     for (place, line) in of(5).iter().enumerate() {
-        assert_eq!(line["received"], 5, "{line}");
+        assert!(line["received"] == 5 || place == 0, "{line}"); // it may be on its way
         let (duration, idle) = (line["duration"].as_f64().unwrap(), line["idle"].as_f64().unwrap());
         // Each step of its age has a line.
         assert!(duration >= 0.3 * (place + 1) as f64, "{line}");
@@ -128,8 +128,8 @@ fn a_slow_connect_is_a_problem() {
     let (place, port) = (Place::new(), port());
     let (hole, a) = (Backend::black_hole(), Backend::named("a"));
     let words = format!(
-        "{port} {hole} {a} --connect-timeout 300ms --quarantine 1h --log-sessions problems \
-         --log-slow-connect 200ms"
+        "{port} {hole} {a} --connect-timeout 3s --quarantine 1h --log-sessions problems \
+         --log-slow-connect 2s"
     );
     let evenkeel = place.native(&words);
     assert_eq!(ask(&port), "a"); // after waiting for the first one
