@@ -118,7 +118,7 @@ fn limits_end_it_and_the_session_goes_on() {
     interrupted.out.wait("served by");
     let other = place.ctl(&format!("tap {number}")).check(1);
     assert!(other.stderr.contains("somebody else watches"), "{}", other.stderr);
-    interrupted.signal(Signal::INT);
+    interrupted.signal(Signal::TERM);
     interrupted.wait();
     evenkeel.log.wait_nth(" tap ended by=", 3);
     client.send("x");
