@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Whether every query of the board and every alert resolves against a live instance.
 
-Starts two small backends, a balancer in front of them with a third backend that is down, and a
-Prometheus that scrapes it; makes sessions, and asks Prometheus each query of evenkeel.json and
-each expression of alerts.yaml. A query of the board must return series. An alert need not fire, but
-each metric in it must exist.
+Starts two small backends, a balancer in front of them with a third backend that is down and a
+certificate made with openssl, and a Prometheus that scrapes it; makes sessions, and asks
+Prometheus each query of evenkeel.json and each expression of alerts.yaml. A query of the board
+must return series. An alert need not fire, but each metric in it must exist.
 
     resolve.py --program target/debug/evenkeel [--prometheus prometheus]
 """
@@ -102,7 +102,12 @@ def main():
 
 
 def run(args, directory):
-    port, metrics, prometheus = free_port(), free_port(), free_port()
+    port, secure, metrics, prometheus = (free_port() for _ in range(4))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=a.test",
+         "-addext", "subjectAltName=DNS:a.test", "-keyout", directory / "a.key", "-out", directory / "a.pem"],
+        check=True, stderr=subprocess.DEVNULL,
+    )
     config = directory / "prometheus.yml"
     config.write_text(
         "global: { scrape_interval: 1s, evaluation_interval: 1s }\n"
@@ -114,6 +119,8 @@ def run(args, directory):
     lb.write_text(
         f'[process]\nmetrics = "127.0.0.1:{metrics}"\nadmin = "{directory}/admin"\nlog-sessions = "none"\n'
         f'[listeners.web]\nbind = "127.0.0.1:{port}"\npool = "web"\nmax-sessions = 100\n'
+        f'[listeners.secure]\nbind = "127.0.0.1:{secure}"\npool = "web"\n'
+        f'tls-cert = "{directory}/a.pem"\ntls-key = "{directory}/a.key"\n'
         f'[pools.web]\nbackends = [{backends}]\n'
     )
     balancer = subprocess.Popen([args.program, "run", str(lb)], stderr=subprocess.DEVNULL)
