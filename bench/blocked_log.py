@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """blocked_log.py BINARY [SESSIONS [SECONDS]]: what a log that nobody reads costs the sessions.
 
-SESSIONS (8,000) idle sessions have a line every 100 ms (--log-every), which are 80,000 lines a second, while another
-session exchanges a byte again and again for SECONDS (10). Each takes two file descriptors, here and there. Prints its round-trip times without these lines, with a log
-that is thrown away, and with one whose pipe nobody reads; and what the instance says about lost lines.
+Each of SESSIONS (8,000) idle sessions is logged every 100 ms (--log-every), which makes 80,000 lines a second, while
+another session exchanges a byte again and again for SECONDS (10). A session takes two file descriptors here and two in
+the instance. Prints the round-trip times without these lines, with a log that is thrown away, and with one whose pipe
+nobody reads; and how many lines the instance reports as lost.
 """
 import fcntl
 import os

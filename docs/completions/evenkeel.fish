@@ -243,8 +243,8 @@ complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_s
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help'
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l listener -d 'Only new sessions of this listener: its name, port or address' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l client -d 'Only new sessions of clients with this address, in this network, or of unix sockets' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l sessions -d 'End after so many sessions' -r
-complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l bytes -d 'Watch so many bytes of each session, such as 64k or 1M' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l sessions -d 'End after this many sessions' -r
+complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l bytes -d 'Show this many bytes of each session, such as 64k or 1M' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l for -d 'End after this time' -r
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l admin -d 'Use the instance with this admin socket' -r -F
 complete -c evenkeel -n "__fish_evenkeel_using_subcommand ctl; and __fish_seen_subcommand_from tap" -l listen -d 'Use the instance with this listener: a port, or an address as shown by `ctl status`, such as *:80, [::1]:80 or unix:/path [default: the only one running]' -r

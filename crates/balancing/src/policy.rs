@@ -167,8 +167,8 @@ impl View<'_> {
         self.tier.warm_up.map_or(1.0, warm) * granted
     }
 
-    /// Whether a backend that gets only a part of its share is passed over this time. Where clients belong to
-    /// backends, this depends on the client, so that each returns once.
+    /// Whether a backend that gets only a part of its share is passed over this time. Where clients
+    /// belong to backends, this depends on the client, so that each returns once.
     fn is_spared(&self, index: usize) -> bool {
         if !self.spares {
             return false;

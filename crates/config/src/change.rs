@@ -310,7 +310,8 @@ settings! {
 settings! {
     /// A setting of a pool.
     PoolSetting of Pool as Pool {
-        name: _, tiers: _, load_bound: _, subset: _, quarantine: _, warm_up: _, age_max: _, auto_disable: _, checks: _, failover: _, hash_failover: _,
+        name: _, tiers: _, load_bound: _, subset: _, quarantine: _, warm_up: _, age_max: _,
+        auto_disable: _, checks: _, failover: _, hash_failover: _,
         last_resort: _, essential: _, engine: _, access: _, reject: _, send_proxy: _, tls: _, affinity: _,
         fixed_places: _,
     },

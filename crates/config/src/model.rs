@@ -452,7 +452,7 @@ pub struct Process {
     pub log_format: LogFormat,
     /// Which ends of sessions are logged.
     pub log_sessions: LogSessions,
-    /// Of sessions without problems, one in so many is logged. Default: each.
+    /// One in this many sessions without problems is logged. Default: 1, all of them.
     pub log_sample: NonZeroU32,
     /// Whether sessions that have been connected to a backend are logged.
     pub log_start: bool,

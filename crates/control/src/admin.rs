@@ -1,6 +1,6 @@
 //! The admin socket: HTTP and JSON, for those who have a role.
 
-use crate::awaited::Awaited;
+use crate::bodies::{Awaited, WithSigns};
 use crate::desk::{Desk, Request, Tapping, Who};
 use crate::door::{Door, Limits, Peer};
 use crate::events::FOLLOWERS_MAX;
@@ -196,7 +196,8 @@ async fn tap(
                     let message = format!("somebody else watches session {session}");
                     failure(StatusCode::CONFLICT, "already-tapped", &message)
                 }
-                _ => ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(*feed)).into_response(),
+                _ => ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(WithSigns::new(*feed)))
+                    .into_response(),
             }
         }
         Some(Tapping::Off) => {
@@ -238,7 +239,8 @@ async fn commands(
         Some(drained) => {
             // None if it is called off: by then, the status of the response has been sent.
             let result = async move { json!({ "reply": reply, "drained": drained.await.ok() }) };
-            ([(CONTENT_TYPE, "application/json")], Body::new(Awaited::new(result))).into_response()
+            let body = Body::new(WithSigns::new(Awaited::new(result)));
+            ([(CONTENT_TYPE, "application/json")], body).into_response()
         }
     }
 }
@@ -275,7 +277,8 @@ fn refusal(error: &CommandError) -> Response {
 
 async fn unknown() -> Response {
     let message = "try GET /v1/status, GET /v1/instance, GET /v1/sessions, GET /v1/events, \
-                   GET /v1/config, GET /v1/why, GET /v1/tap, GET /v1/start, GET /metrics or POST /v1/commands";
+                   GET /v1/config, GET /v1/why, GET /v1/tap, GET /v1/start, GET /metrics or \
+                   POST /v1/commands";
     failure(StatusCode::NOT_FOUND, "unknown-path", message)
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Ageing {
     waiting: Vec<SessionInfo>,
 }
 
-/// So many sessions are returned at once, so that reporting them takes no long time.
+/// How many sessions are returned at once: more would keep the control thread busy for too long.
 const AT_ONCE: usize = 256;
 /// Lines come at most this much later than their sessions' ages.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -33,26 +33,21 @@ impl Ageing {
         Self { step, looks, seen_until: sys::clock::now(), answers: None, waiting: Vec::new() }
     }
 
-    /// Some of what a worker has found; `None` when it is time for another [`look`](Self::look). Nothing is
-    /// lost if this is dropped while it waits.
+    /// Some of what a worker has found; `None` when it is time for another [`look`](Self::look).
+    /// Nothing is lost if this is dropped while it waits.
     pub async fn next(&mut self) -> Option<Vec<SessionInfo>> {
-        if self.waiting.is_empty()
-            && let Some(answers) = &mut self.answers
-        {
+        while self.waiting.is_empty() {
+            let Some(answers) = &mut self.answers else {
+                self.looks.tick().await;
+                return None;
+            };
             match answers.next().await {
                 Some(found) => self.waiting = found,
                 None => self.answers = None,
             }
         }
-        if !self.waiting.is_empty() {
-            let rest = self.waiting.len().saturating_sub(AT_ONCE);
-            return Some(self.waiting.split_off(rest));
-        }
-        if self.answers.is_some() {
-            return Some(Vec::new()); // a worker that has found nothing; others follow
-        }
-        self.looks.tick().await;
-        None
+        let rest = self.waiting.len().saturating_sub(AT_ONCE);
+        Some(self.waiting.split_off(rest))
     }
 
     /// Begins a look. The next one begins after the last worker has answered.

@@ -49,7 +49,7 @@ pub(crate) enum Request {
     /// The resolver for DNS, if there are usable settings.
     Resolver(Answer<Option<TokioResolver>>),
     Command(Asked),
-    /// To be told what became of the sessions when a drain ends.
+    /// Asks for what has become of the sessions when the drain ends.
     Drained(Answer<Drained>),
     /// A command was not taken: from whom, what was sent as far as it is known, and why.
     Refused(Who, String, Answer<()>),

@@ -88,12 +88,12 @@ impl Drain {
         Step::EndSilent(Turns::after(now - *since, time), Arc::clone(&self.ended))
     }
 
-    /// No client is accepted any more; so many sessions are open.
+    /// Goes on to the next stage: clients are no longer accepted, and this many sessions are open.
     pub fn begin_emptying(&mut self, now: Instant, sessions: usize) {
         self.stage = Stage::Emptying { since: now, sessions, look: Some(now) };
     }
 
-    /// Whether it is over, with so many sessions open.
+    /// Whether the drain is over, given the number of open sessions.
     pub fn is_over(&self, now: Instant, sessions: usize) -> bool {
         let is_emptying = matches!(self.stage, Stage::Emptying { .. });
         is_emptying && (sessions == 0 || now >= self.until)
@@ -104,7 +104,7 @@ impl Drain {
         self.until.saturating_duration_since(now)
     }
 
-    /// What has become of the sessions, of which so many were cut at the end.
+    /// What has become of the sessions. `cut` is the number of those that were cut at the end.
     pub fn result(&self, cut: usize) -> Drained {
         let ended = self.ended.load(Relaxed);
         let sessions = match self.stage {

@@ -84,7 +84,7 @@ impl Owner {
         self.await_drained.clear();
     }
 
-    /// Reports what has become of the sessions, of which so many were cut at the end.
+    /// Reports what has become of the sessions. `cut` is the number of those that were cut at the end.
     pub fn report_drained(&mut self, cut: usize) {
         let Some(drained) = self.drain.take().map(|drain| drain.result(cut)) else { return };
         let counts =

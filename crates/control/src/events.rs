@@ -3,20 +3,15 @@
 use config::{EventKind, EventQuery};
 use hyper::body::{Body, Bytes, Frame};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{Interval, interval};
 
 /// The maximum number of followers.
 pub(crate) const FOLLOWERS_MAX: usize = 16;
 
 /// The maximum number of lines that wait for one follower. Further ones are lost to it.
 const LINES_MAX: usize = 4096;
-
-/// An empty line comes so often if nothing happens, so that neither side takes the other for dead.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// Everybody who follows.
 #[derive(Default)]
@@ -41,7 +36,7 @@ impl Followers {
         }
         let (lines, feed) = channel(LINES_MAX);
         self.all.push(Follower { only, lines, lost: 0 });
-        Some(Feed { lines: feed, signs: interval(SIGN_OF_LIFE) })
+        Some(Feed { lines: feed })
     }
 
     /// Whether there is nobody.
@@ -88,7 +83,6 @@ impl Follower {
 /// What one follower gets, as the body of an answer without an end.
 pub(crate) struct Feed {
     lines: Receiver<Bytes>,
-    signs: Interval,
 }
 
 impl Body for Feed {
@@ -99,12 +93,7 @@ impl Body for Feed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Poll::Ready(line) = self.lines.poll_recv(context) {
-            self.signs.reset();
-            return Poll::Ready(line.map(|line| Ok(Frame::data(line))));
-        }
-        ready!(self.signs.poll_tick(context));
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"\n")))))
+        self.lines.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }
 

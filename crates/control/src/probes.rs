@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{AgentRow, ProbeRow, ProbeVerdict};
-use terms::{Address, BackendId, Encryption, Instant, Limit, Source};
+use terms::{Address, BackendId, Encryption, Instant, Source};
 use tls::Connectors;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -56,15 +56,6 @@ struct Watched {
     /// What the probes have shown.
     verdict: Option<Verdict>,
     since: Instant,
-}
-
-impl Watched {
-    /// Takes back what its agent has advised, unless there still is one.
-    fn stop_agent(self, goes_on: bool, limit: Limit, now: Instant) {
-        if let Some(agent) = self.agent.filter(|_| !goes_on) {
-            agent.forget(limit, now);
-        }
-    }
 }
 
 /// What probes have changed.
@@ -164,8 +155,10 @@ impl Probes {
                     since,
                 };
                 let is_new = was.is_none();
-                if let Some(was) = was {
-                    was.stop_agent(watched.agent.is_some(), limit, now);
+                if let Some(agent) = was.and_then(|it| it.agent)
+                    && watched.agent.is_none()
+                {
+                    agent.forget(limit, now);
                 }
                 if let Some(probe) = &pool.checks.probe {
                     let header = backend.send_proxy.or(running.send_proxy);
@@ -204,8 +197,10 @@ impl Probes {
         }
         for gone in before.into_values() {
             gone.state.forget_verdict();
-            let limit = gone.agent.as_ref().map_or(Limit::None, Advised::own_limit);
-            gone.stop_agent(false, limit, now);
+            if let Some(agent) = gone.agent {
+                let limit = agent.own_limit();
+                agent.forget(limit, now);
+            }
         }
         self.targets.retain(|_, it| {
             let stays = !it.backends.is_empty();
@@ -244,8 +239,8 @@ impl Probes {
         }
         self.ids += 1;
         let (id, target) = (self.ids, Arc::new(target));
-        let theirs = (Arc::clone(&target), advice.clone());
-        orders.push(Order::Add { id, target: theirs.0, verdict, advice: theirs.1 });
+        let (known, its) = (advice.clone(), Arc::clone(&target));
+        orders.push(Order::Add { id, target: its, verdict, advice: known });
         self.by_id.insert(id, Arc::clone(&target));
         let probed = Probed { id, verdict, error: None, advice, backends: vec![backend] };
         self.targets.insert(Arc::clone(&target), probed);
@@ -462,8 +457,8 @@ impl Probes {
         }
     }
 
-    /// Whether each pool has a backend that is up, whose tier's agents have been heard, and all those of
-    /// earlier tiers have a verdict; or all of them have one.
+    /// Whether each pool has a backend that is up, whose tier's agents have been heard, and all those
+    /// of earlier tiers have a verdict; or all of them have one.
     fn is_known(&self) -> bool {
         let mut tiers: BTreeMap<(&str, usize), (bool, bool, bool)> = BTreeMap::new();
         let is_asked = |it: &&Watched| !it.targets.is_empty() || it.agent.is_some();

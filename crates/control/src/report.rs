@@ -67,7 +67,7 @@ pub struct LogOptions {
     pub file: Option<PathBuf>,
     /// Which ends of sessions are logged.
     pub sessions: LogSessions,
-    /// Of sessions without problems, one in so many is logged.
+    /// One in this many sessions without problems is logged.
     pub sample: NonZeroU32,
     /// Connecting for longer is a problem.
     pub slow_connect: Option<Duration>,
@@ -90,13 +90,13 @@ pub struct LogReporter {
 #[derive(Default)]
 struct LeftOut {
     total: u64,
-    /// How many of them the log has been told of, and when.
-    told: u64,
-    told_at: Option<Instant>,
+    /// How many of them the log has mentioned, and when it last did.
+    mentioned: u64,
+    mentioned_at: Option<Instant>,
 }
 
-/// How often the log is told of what it does not have.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How often the log mentions how many sessions it has left out.
+const MENTIONED_EVERY: Duration = Duration::from_secs(60);
 
 impl LogReporter {
     /// A log of this kind. If lines go to the system log, this connects to it, which must happen
@@ -174,10 +174,10 @@ impl LogReporter {
         }
     }
 
-    /// Says how many sessions the log does not have since it was said last.
-    fn tell_left_out(&mut self) {
-        let sessions = self.left_out.total - self.left_out.told;
-        self.left_out.told = self.left_out.total;
+    /// Logs how many sessions were left out since the last such line.
+    fn mention_left_out(&mut self) {
+        let sessions = self.left_out.total - self.left_out.mentioned;
+        self.left_out.mentioned = self.left_out.total;
         if sessions > 0 {
             let fields = [
                 ("sessions", Value::Count(sessions)),
@@ -279,9 +279,9 @@ impl Reporter for LogReporter {
         for warning in self.unserved.due(now) {
             self.unserved(&warning, instance);
         }
-        if now.since(*self.left_out.told_at.get_or_insert(now)) >= TELL_EVERY {
-            self.left_out.told_at = Some(now);
-            self.tell_left_out();
+        if now.since(*self.left_out.mentioned_at.get_or_insert(now)) >= MENTIONED_EVERY {
+            self.left_out.mentioned_at = Some(now);
+            self.mention_left_out();
         }
         self.flush();
     }
@@ -294,7 +294,7 @@ impl Reporter for LogReporter {
     }
 
     fn finish(&mut self) {
-        self.tell_left_out();
+        self.mention_left_out();
         self.flush();
         self.writer.finish();
     }

@@ -225,7 +225,7 @@ impl Serving {
         }
     }
 
-    /// Stops listening, after `pre-stop` unless no clients are accepted as it is.
+    /// Stops listening, after `pre-stop` unless clients are not accepted anyway.
     async fn shut_down(&mut self) {
         if !self.owner.instance.is_paused {
             self.withdraw().await;

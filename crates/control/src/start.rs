@@ -423,8 +423,8 @@ fn claim_admin(
     AdminSocket::claim(path, owner)
 }
 
-/// Tells the process that this one takes over, if there is one, that the start gets on. To be called
-/// between all steps that may take a second or more.
+/// Reports progress to the old process, if this one takes over from it. Call it between all steps that
+/// may take a second or more.
 fn report_progress(predecessor: &Option<Predecessor>) {
     if let Some(old) = predecessor {
         old.report_progress();

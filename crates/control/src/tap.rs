@@ -9,18 +9,15 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use telemetry::Stamp;
 use terms::{Instant, ListenerId, Side};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Interval, Sleep, interval, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// The maximum number of taps at a time.
 pub(crate) const TAPS_MAX: usize = 4;
-
-/// An empty line comes so often if nothing happens.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// What came of a tap, once it is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +38,6 @@ pub(crate) struct TapFeed {
     tally: Tally,
     time: Duration,
     deadline: Pin<Box<Sleep>>,
-    signs: Interval,
     stamp: Stamp,
     is_over: bool,
     /// Called when it is over.
@@ -76,7 +72,6 @@ impl TapFeed {
             tally: Tally::default(),
             time,
             deadline: Box::pin(sleep(time)),
-            signs: interval(SIGN_OF_LIFE),
             stamp: Stamp::default(),
             is_over: false,
             then: None,
@@ -110,7 +105,7 @@ impl TapFeed {
                 });
                 self.written(at, value)
             }
-            Tapped::Moved { at, info } => {
+            Tapped::Served { at, info } => {
                 let value = json!({
                     "session": info.session,
                     "event": "served",
@@ -154,12 +149,16 @@ impl TapFeed {
         text.into()
     }
 
+    /// Watches nothing more. Returns what came of the tap.
+    fn close(&mut self) -> Tally {
+        self.tap.end();
+        Tally { lost: self.tap.lost_bytes(), ..self.tally }
+    }
+
     /// The last line.
     fn last(&mut self, why: &str) -> Bytes {
         self.is_over = true;
-        self.tap.end();
-        self.tally.lost = self.tap.lost_bytes();
-        let Tally { sessions, bytes, lost } = self.tally;
+        let Tally { sessions, bytes, lost } = self.close();
         let value = json!({ "event": "over", "why": why, "sessions": sessions, "bytes": bytes,
             "lost": lost, "seconds": self.time.as_secs_f64() });
         self.written(sys::clock::now(), value)
@@ -195,12 +194,10 @@ impl Body for TapFeed {
         } else if self.open == 0 && self.tally.sessions >= self.sessions_max {
             self.last("sessions")
         } else if let Poll::Ready(Some(tapped)) = self.seen.poll_recv(context) {
-            self.signs.reset();
             self.tap.taken(&tapped);
             self.line(tapped)
         } else {
-            ready!(self.signs.poll_tick(context));
-            Bytes::from_static(b"\n")
+            return Poll::Pending;
         };
         Poll::Ready(Some(Ok(Frame::data(line))))
     }
@@ -208,10 +205,9 @@ impl Body for TapFeed {
 
 impl Drop for TapFeed {
     fn drop(&mut self) {
-        self.tap.end();
-        self.tally.lost = self.tap.lost_bytes();
+        let tally = self.close();
         if let Some(then) = self.then.take() {
-            then(self.tally);
+            then(tally);
         }
     }
 }

@@ -485,7 +485,9 @@ impl Listed for Datagrams {
     ) -> bool {
         let is_there = self.flows.get(key).is_some_and(|flow| {
             let backend = flow.lease.as_ref().map(|lease| lease.backend().id);
-            is_meant(Candidate { number: flow.number, backend, silence: &|| flow.silence(now) })
+            let idle = now.since(flow.seen.last_activity());
+            let is_at_rest = &|| flow.trying.is_none();
+            is_meant(Candidate { number: flow.number, backend, idle, is_at_rest })
         });
         if is_there {
             self.end(key, reason, tools, now);

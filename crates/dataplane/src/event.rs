@@ -70,7 +70,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// How many bytes the event has elsewhere, such as a copy of traffic.
+    /// How many bytes belong to the event but are stored elsewhere, such as a copy of traffic.
     #[must_use]
     pub fn copied_bytes(&self) -> usize {
         match self {

@@ -15,7 +15,7 @@ pub struct SessionFilter {
     pub backends: Option<HashSet<BackendId>>,
     /// Only those of clients for which this is true; `None` stands for a client of a Unix socket.
     pub client: Option<ClientFilter>,
-    /// Only those that have become so much older meanwhile.
+    /// Only those that have come to another age meanwhile.
     pub aged: Option<Aged>,
     /// Which come first.
     pub order: SessionOrder,
@@ -183,18 +183,23 @@ pub struct Turns {
 pub(crate) struct Candidate<'a> {
     pub number: u64,
     pub backend: Option<BackendId>,
-    /// How long it has been silent, if it relays and all of its bytes have arrived. Asks the kernel.
-    pub silence: &'a dyn Fn() -> Option<Duration>,
+    /// How long nothing has passed.
+    pub idle: Duration,
+    /// Whether it relays, and all of its bytes have arrived. Asks the kernel.
+    pub is_at_rest: &'a dyn Fn() -> bool,
 }
 
 /// A client that has waited for nothing for this long notices least that its session ends.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
-/// The golden ratio, of 2^64: multiples of it, without their whole parts, are spread evenly.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Spreads numbers that follow one another evenly over all numbers: multiples of the golden ratio,
+/// of 2^64, without their whole parts.
+pub(crate) fn spread(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 impl Turns {
-    /// When so much of the time has passed in which all get theirs.
+    /// When `passed` of the time has gone in which all get theirs.
     #[must_use]
     pub fn after(passed: Duration, of: Duration) -> Self {
         let part = passed.as_nanos() * u128::from(u64::MAX) / of.as_nanos().max(1);
@@ -202,7 +207,7 @@ impl Turns {
     }
 
     fn include(self, number: u64) -> bool {
-        number.wrapping_mul(GOLDEN) <= self.last
+        spread(number) <= self.last
     }
 }
 
@@ -214,7 +219,7 @@ impl Victims {
             Self::Session(only) => it.number == only,
             Self::OfBackend(only) => it.backend == Some(only),
             Self::Silent(turns) => {
-                turns.include(it.number) && (it.silence)().is_some_and(|it| it >= SILENCE)
+                turns.include(it.number) && it.idle >= SILENCE && (it.is_at_rest)()
             }
         }
     }
@@ -226,7 +231,8 @@ mod tests {
 
     #[test]
     fn the_turns_of_sessions_are_spread_over_the_time() {
-        let silent = |number| Candidate { number, backend: None, silence: &|| Some(SILENCE) };
+        let silent =
+            |number| Candidate { number, backend: None, idle: SILENCE, is_at_rest: &|| true };
         let hour = Duration::from_secs(3600);
         let come = |passed| {
             let victims = Victims::Silent(Turns::after(passed, hour));
@@ -245,10 +251,12 @@ mod tests {
     #[test]
     fn only_silent_sessions_that_relay_get_their_turn() {
         let all = Victims::Silent(Turns::after(SILENCE, SILENCE));
-        let with =
-            |silence| all.include(Candidate { number: 7, backend: None, silence: &|| silence });
-        assert!(with(Some(SILENCE)));
-        assert!(!with(Some(SILENCE - Duration::from_millis(1))));
-        assert!(!with(None));
+        let with = |idle, is_at_rest: bool| {
+            let is_at_rest = &|| is_at_rest;
+            all.include(Candidate { number: 7, backend: None, idle, is_at_rest })
+        };
+        assert!(with(SILENCE, true));
+        assert!(!with(SILENCE - Duration::from_millis(1), true));
+        assert!(!with(SILENCE, false));
     }
 }

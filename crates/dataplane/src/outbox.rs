@@ -29,8 +29,8 @@ impl Outbox {
         self.since.map(|since| since + AGE_MAX)
     }
 
-    /// Passes the batch on if it is complete. Only starts and ends of sessions wait; anything else is passed on
-    /// at once, together with them.
+    /// Passes the batch on if it is complete. Only starts and ends of sessions wait; anything else is
+    /// passed on at once, together with them.
     pub fn flush(&mut self, now: Instant) {
         if self.events.is_empty() {
             return;

@@ -4,7 +4,7 @@
 //! A session is preferably ended while it is silent, since a client that waits for nothing notices
 //! least. Nothing is kept of sessions that need not end, and the timers of relaying are others.
 
-use crate::listing::SILENCE;
+use crate::listing::{SILENCE, spread};
 use relay::Deadlines;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,8 +52,11 @@ struct Retirement {
 
 /// How long a silence is waited for.
 const WAIT: Duration = Duration::from_secs(10);
-/// The golden ratio: multiples of it, without their whole parts, are spread evenly.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
+
+/// The part of a time that has passed at the moment for this number, if each has its own.
+fn moment(number: u64) -> f64 {
+    spread(number) as f64 / (u64::MAX as f64)
+}
 
 impl Recall {
     /// Of each of these backends, so many of its so many sessions; within `over`, for this reason.
@@ -85,8 +88,7 @@ impl Recalling {
             return None;
         }
         self.chosen += 1;
-        let moment = (chosen as f64 * GOLDEN).fract();
-        Some((now + self.recall.over.mul_f64(moment), self.recall.reason))
+        Some((now + self.recall.over.mul_f64(moment(chosen)), self.recall.reason))
     }
 
     /// The number of those chosen so far.
@@ -108,8 +110,7 @@ impl Retirements {
     /// Has session `number`, which has begun at `started`, end at this age.
     pub fn set_age(&mut self, key: usize, number: u64, started: Instant, age: Option<Duration>) {
         if let Some(age) = age {
-            let moment = (number as f64 * GOLDEN).fract();
-            let at = started + age.mul_f64(1.0 - LAST_PART * moment);
+            let at = started + age.mul_f64(1.0 - LAST_PART * moment(number));
             self.set(key, at, CloseReason::MaxAge);
         }
     }

@@ -572,14 +572,13 @@ impl Session {
         Next::End(reason, Some(self.listener.settings().cut))
     }
 
-    /// How long it has been silent, if it relays and all of its bytes have arrived.
-    pub fn silence(&self, now: Instant) -> Option<Duration> {
+    /// Whether it relays, and all of its bytes have arrived. Asks the kernel.
+    pub fn is_at_rest(&self) -> bool {
         let has_more =
             |side| self.link.held(side) > 0 || self.tls(side).is_some_and(Secure::has_unsent);
-        let is_at_rest = matches!(self.state, State::Relaying { .. })
+        matches!(self.state, State::Relaying { .. })
             && ![Side::Downstream, Side::Upstream].into_iter().any(has_more)
-            && self.sockets().all(|socket| net::unacknowledged(socket) == 0);
-        is_at_rest.then(|| now.since(self.link.last_activity()))
+            && self.sockets().all(|socket| net::unacknowledged(socket) == 0)
     }
 
     /// What decides about its place in a list.

@@ -492,7 +492,7 @@ impl Sessions {
         tools.taps.retain(|tap| !tap.is_over(now));
         let session = &mut self.slab[key];
         if let Some(mut tap) = session.extras.as_mut().and_then(|extras| extras.tap.take()) {
-            tap.tell_move(session.info(0, tools.worker, &mut self.searches, now), now);
+            tap.tell_backend(session.info(0, tools.worker, &mut self.searches, now), now);
             session.extras.get_or_insert_default().tap = Some(tap);
             return;
         }
@@ -636,7 +636,9 @@ impl Listed for Sessions {
     ) -> bool {
         let is_meant = |it: &&Session| {
             let backend = it.lease().map(|lease| lease.backend().id);
-            is_meant(Candidate { number: it.number, backend, silence: &|| it.silence(now) })
+            let idle = now.since(it.link.last_activity());
+            let is_at_rest = &|| it.is_at_rest();
+            is_meant(Candidate { number: it.number, backend, idle, is_at_rest })
         };
         let Some(session) = self.slab.get(key).filter(is_meant) else { return false };
         let next = session.cut(reason);

@@ -41,9 +41,9 @@ pub enum TapFilter {
 /// How much is watched.
 #[derive(Clone, Copy, Debug)]
 pub struct TapLimits {
-    /// So many sessions.
+    /// How many sessions.
     pub sessions: usize,
-    /// So many bytes of each, in both directions together.
+    /// How many bytes of each, in both directions together.
     pub bytes: usize,
     /// Whether bytes are shown that TLS protects on the way from or to this process.
     pub shows_tls: bool,
@@ -60,8 +60,8 @@ pub enum Tapped {
         /// The session.
         info: Box<SessionInfo>,
     },
-    /// A watched session has another backend: the first one has closed its connection at once.
-    Moved {
+    /// A watched session has another backend, because the first one has reset its connection at once.
+    Served {
         /// When.
         at: Instant,
         /// The session.
@@ -130,7 +130,7 @@ impl Tapped {
                 size_of::<Self>() + bytes.as_ref().map_or(0, |bytes| bytes.len())
             }
             // A few for each session.
-            Self::Begun { .. } | Self::Moved { .. } => 0,
+            Self::Begun { .. } | Self::Served { .. } => 0,
             Self::EndOfFile { .. } | Self::Ended { .. } => 0,
         }
     }
@@ -161,7 +161,7 @@ impl Tap {
         self.waiting.fetch_sub(tapped.held_bytes(), Relaxed);
     }
 
-    /// Nobody watches any more. Workers notice it by and by.
+    /// Nobody watches any more. Workers notice that when they next have something to show.
     pub fn end(&self) {
         self.is_over.store(true, Relaxed);
     }
@@ -269,9 +269,9 @@ impl SessionTap {
     }
 
     /// Reports that the session has another backend.
-    pub fn tell_move(&mut self, info: SessionInfo, now: Instant) {
+    pub fn tell_backend(&mut self, info: SessionInfo, now: Instant) {
         if !self.is_over(now) {
-            (self.tap.sink)(Tapped::Moved { at: now, info: Box::new(info) });
+            (self.tap.sink)(Tapped::Served { at: now, info: Box::new(info) });
         }
     }
 

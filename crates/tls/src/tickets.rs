@@ -163,7 +163,7 @@ struct Ticketer {
     purpose: Purpose,
 }
 
-/// So many bytes are asked of HKDF.
+/// How many bytes HKDF is to return.
 #[derive(Clone, Copy)]
 struct Bytes(usize);
 

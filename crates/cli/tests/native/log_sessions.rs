@@ -107,14 +107,14 @@ fn a_sample_has_all_lines_of_its_sessions_and_all_problems_and_counts_the_rest()
     let metrics = scrape(metrics.as_str().unwrap().parse().unwrap(), "");
     evenkeel.signal(rustix::process::Signal::TERM);
     evenkeel.wait();
-    let told = evenkeel.log.with("sessions without problems were not logged");
+    let counts = evenkeel.log.with("sessions without problems were not logged");
     let ended = evenkeel.log.with("client-fin");
-    let left_out = sum(&told, "sessions") as usize;
+    let left_out = sum(&counts, "sessions") as usize;
     assert_eq!(ended.len() + left_out, SESSIONS);
     // The sample is drawn from the numbers of sessions, which are the same each time.
     assert!((15..=75).contains(&ended.len()), "{}", ended.len());
     assert_eq!(metrics["evenkeel_log_sessions_left_out_total"], left_out as f64);
-    assert!(told.iter().all(|line| json(line)["log-sample"] == 5));
+    assert!(counts.iter().all(|line| json(line)["log-sample"] == 5));
     let started: Vec<_> =
         evenkeel.log.with("session started").iter().map(|it| json(it)["session"].clone()).collect();
     for line in &ended {

@@ -235,7 +235,7 @@ fn a_hello_in_small_pieces_is_understood() {
     }
 }
 
-/// Says what there is to say at once, and "hello" after the handshake. Returns what was heard.
+/// Sends what is pending, and "hello" once the handshake is complete. Returns what was received.
 fn speak(connection: &mut ClientConnection, socket: &TcpStream, says_hello: &mut bool) -> String {
     let mut heard = String::new();
     for _ in 0..3 {
@@ -253,8 +253,8 @@ fn speak(connection: &mut ClientConnection, socket: &TcpStream, says_hello: &mut
     heard
 }
 
-/// The client answers while the worker is between two system calls, so that what it says may be
-/// read before any event tells of it, and no event comes later.
+/// The client sends while the worker is between two system calls. What it sends may then be read
+/// before epoll reports it, after which no event follows.
 #[test]
 fn what_comes_with_the_end_of_a_handshake_is_passed_on_however_early() {
     let (place, authority) = certified();

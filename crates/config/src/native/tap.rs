@@ -25,11 +25,11 @@ pub struct TapQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "CLIENTS")]
     pub client: Option<ClientNetwork>,
-    /// End after so many sessions
+    /// End after this many sessions
     #[arg(long, value_name = "N", default_value_t = SESSIONS)]
     #[arg(value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(SESSIONS_MAX)))]
     pub sessions: u32,
-    /// Watch so many bytes of each session, such as 64k or 1M
+    /// Show this many bytes of each session, such as 64k or 1M
     #[arg(long, value_name = "SIZE", default_value_t = BYTES)]
     pub bytes: ByteCount,
     /// End after this time

@@ -11,7 +11,6 @@ use relay::{FlowKey, Incarnation};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 use sys::net;
 use terms::{CloseReason, Instant, Phase};
 
@@ -96,11 +95,6 @@ impl Flow {
             backend_path: None,
             duration: now.since(self.seen.started),
         }
-    }
-
-    /// How long it has been silent, if it has found its backend.
-    pub fn silence(&self, now: Instant) -> Option<Duration> {
-        self.trying.is_none().then(|| now.since(self.seen.last_activity()))
     }
 
     /// What decides about its place in a list.

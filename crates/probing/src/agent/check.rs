@@ -1,4 +1,4 @@
-//! Where agents are, and what they are asked, as it is configured.
+//! Where agents are, and what they are asked: the configuration.
 
 use crate::ProbeError;
 use crate::text::{Value, words};
@@ -88,7 +88,7 @@ impl FromStr for AgentCheck {
     }
 }
 
-/// As it is read.
+/// The text that [`FromStr`] reads.
 impl fmt::Display for AgentCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
