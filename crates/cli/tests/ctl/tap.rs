@@ -52,7 +52,7 @@ fn an_open_session_is_watched_from_then_on_and_the_log_says_who_did() {
     assert_eq!(client.rest(), (Vec::new(), End::Eof));
     tap.out.wait("client has sent everything");
     tap.out.wait(&format!("session {number}: ended, client-fin"));
-    assert!(tap.wait().success());
+    assert!(tap.wait_for_output().success());
     tap.out.wait("enough sessions: 1 sessions, 24 bytes");
     assert!(tap.out.with("earlier").is_empty());
     let uid = rustix::process::geteuid().as_raw();
@@ -77,7 +77,7 @@ fn new_sessions_are_chosen_by_client_and_listener() {
         client.finish();
         assert_eq!(client.rest(), (Vec::new(), End::Eof));
     }
-    assert!(tap.wait().success());
+    assert!(tap.wait_for_output().success());
     let lines = tap.out.all();
     let lines: Vec<Value> = lines.iter().map(|it| serde_json::from_str(it).unwrap()).collect();
     let begun: Vec<_> = lines.iter().filter(|it| it["event"] == "begun").collect();
@@ -106,12 +106,12 @@ fn limits_end_it_and_the_session_goes_on() {
         client.expect(&bytes);
     });
     by_bytes.out.wait("enough bytes");
-    assert!(by_bytes.wait().success());
+    assert!(by_bytes.wait_for_output().success());
     by_bytes.out.wait("1 sessions, 1024 bytes");
 
     let number = number(&place);
     let mut by_time = tap(&place, &format!("{number} --for 3s"));
-    assert!(by_time.wait().success());
+    assert!(by_time.wait_for_output().success());
     by_time.out.wait("the time is over: 1 sessions, 0 bytes");
     // Whoever watched has gone, so the next one can.
     let mut interrupted = tap(&place, &number.to_string());
@@ -209,7 +209,7 @@ fn what_tls_protects_is_shown_only_where_the_configuration_says_so() {
         client.expect("secret word");
         client.finish();
         client.rest();
-        assert!(tap.wait().success());
+        assert!(tap.wait_for_output().success());
         assert_eq!(!tap.out.with("secret word").is_empty(), expected, "{:?}", tap.out.all());
         assert_eq!(
             tap.out.with("client sends 11 bytes, which TLS protects").len(),

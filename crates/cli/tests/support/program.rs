@@ -169,6 +169,15 @@ impl Program {
         self.status.is_some()
     }
 
+    /// Waits for its end, and until all that it has printed has been read: nobody holds its output any
+    /// more.
+    #[track_caller]
+    pub fn wait_for_output(&mut self) -> ExitStatus {
+        let status = self.wait();
+        until("the output to be closed", || self.out.is_over() && self.log.is_over());
+        status
+    }
+
     /// Its end, which must come by itself.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
@@ -230,8 +239,7 @@ impl Done {
         std::io::Write::write_all(&mut file, input.as_bytes()).unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let mut program = Program::spawn(command.stdin(file));
-        let status = program.wait();
-        until("the output to be closed", || program.out.is_over() && program.log.is_over());
+        let status = program.wait_for_output();
         let text = |lines: &Lines| lines.all().iter().map(|line| format!("{line}\n")).collect();
         let (stdout, stderr): (String, String) = (text(&program.out), text(&program.log));
         let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
