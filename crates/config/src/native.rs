@@ -301,10 +301,10 @@ pub struct NativeArgs {
     #[arg(value_parser = parse_nonzero_duration)]
     pub flow_timeout: Span,
     /// Begin another flow after N datagrams of a client; 1 spreads them
-    #[arg(long, value_name = "N", help_heading = FLOWS)]
+    #[arg(long, value_name = "N", value_parser = parse_count, help_heading = FLOWS)]
     pub requests: Option<NonZeroU32>,
     /// End a flow after N answers to each datagram from its client: 1 for DNS
-    #[arg(long, value_name = "N", help_heading = FLOWS)]
+    #[arg(long, value_name = "N", value_parser = parse_count, help_heading = FLOWS)]
     pub responses: Option<NonZeroU32>,
     /// Send a flow's datagrams to the next backend if no answer comes for this long [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = FLOWS)]
@@ -372,7 +372,8 @@ pub struct NativeArgs {
     #[arg(value_parser = LogSessions::parser(), help_heading = PROCESS)]
     pub log_sessions: LogSessions,
     /// Of sessions without problems, log one in N
-    #[arg(long, value_name = "N", default_value = "1", help_heading = PROCESS)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
+    #[arg(help_heading = PROCESS)]
     pub log_sample: NonZeroU32,
     /// Log when sessions have been connected to a backend, too
     #[arg(long, help_heading = PROCESS)]
@@ -948,6 +949,10 @@ fn parse_workers(text: &str) -> Result<usize, String> {
         Ok(workers @ 1..=MAX_WORKERS) => Ok(workers),
         _ => Err(format!("the number of workers must be from 1 to {MAX_WORKERS}")),
     }
+}
+
+fn parse_count(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("must be a whole number from 1 to {}", u32::MAX))
 }
 
 /// The name of a network interface. Source: dev_valid_name() of the kernel.

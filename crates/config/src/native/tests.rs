@@ -146,6 +146,9 @@ fn options_anywhere() {
         "evenkeel --policy maglev --load-bound 1.5 80 a:80",
     );
     refuse("--load-bound 1 80 a", "from 1.01 to 100");
+    for option in ["--requests", "--responses", "--log-sample"] {
+        refuse(&format!("{option} 0 53/udp a"), "must be a whole number from 1 to 4294967295");
+    }
     check("--half-close-timeout now 80 a", "evenkeel --half-close-timeout now 80 a:80");
     check(
         "--backend-half-close-timeout now 80 a",
