@@ -7,13 +7,14 @@
 
 use crate::ticket_keys::TicketKeys;
 use config::{ClientTls, Config, Tls, TlsVersion};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use sys::errors::with_causes;
 use terms::{ClientCertificates, ConnectorId, Encryption, Instant};
 use tls::{
     Acceptor, CertificateFile, ClientsMaterial, Concern, Connector, ConnectorMaterial, Connectors,
@@ -353,6 +354,9 @@ struct Known {
     id: ConnectorId,
     /// What was read last, whether or not it could be used.
     hash: u64,
+    /// Whether the privileges that this process has given up at its start would be needed to read
+    /// the files again.
+    is_out_of_reach: bool,
 }
 
 impl Certificates {
@@ -371,15 +375,45 @@ impl Certificates {
             };
             let made = self.with_tickets(made.as_ref().map_err(Arc::clone)?.clone())?;
             self.last_id += 1;
-            next.insert(way, Known { made, id: ConnectorId(self.last_id), hash: *hash });
-        }
-        if self.known.len() > KNOWN_MAX {
-            let wanted = ways(config);
-            self.known.retain(|way, _| wanted.contains(way));
+            let id = ConnectorId(self.last_id);
+            next.insert(way, Known { made, id, hash: *hash, is_out_of_reach: false });
         }
         self.known.extend(next);
         self.publish();
         Ok(())
+    }
+
+    /// Why what was `read` cannot be used: each reason once. Files that this process has only been
+    /// able to read at its start are no reason, as long as they cannot be read.
+    pub fn unusable(&self, read: &Read) -> Vec<Arc<CertificateError>> {
+        let refused = |(way, contents): (&Way, &Contents)| {
+            let error = contents.made.as_ref().err()?;
+            let is_out_of_reach = self.known.get(way).is_some_and(|known| known.is_out_of_reach);
+            match **error {
+                CertificateError::File { .. } if is_out_of_reach => None,
+                _ => Some((with_causes(&**error), Arc::clone(error))),
+            }
+        };
+        let reasons: BTreeMap<_, _> = read.iter().filter_map(refused).collect();
+        reasons.into_values().collect()
+    }
+
+    /// Notes which files cannot be read any more, after this process has given up privileges. Blocks,
+    /// as [`read_all`].
+    pub fn note_out_of_reach(&mut self) {
+        for (way, known) in &mut self.known {
+            let material = Files::read(way).material;
+            known.is_out_of_reach = matches!(material, Err(CertificateError::File { .. }));
+        }
+    }
+
+    /// Forgets what none of these configurations has, if there is much of it.
+    pub fn forget_except(&mut self, configs: &[&Config]) {
+        if self.known.len() > KNOWN_MAX {
+            let wanted: HashSet<_> = configs.iter().flat_map(|config| ways(config)).collect();
+            self.known.retain(|way, _| wanted.contains(way));
+            self.publish();
+        }
     }
 
     /// Takes over what the files of a known way have become. Returns whether that is another content
@@ -394,7 +428,7 @@ impl Certificates {
         }
         let made = self.with_tickets(contents.made?)?;
         if let Some(known) = self.known.get_mut(way) {
-            known.made = made;
+            (known.made, known.is_out_of_reach) = (made, false);
         }
         self.publish();
         Ok(true)
@@ -479,7 +513,7 @@ impl Certificates {
     }
 }
 
-/// What was used before is kept for reloads that are taken back, unless there is more than this.
+/// What was used before is kept for a while, unless there is more than this.
 const KNOWN_MAX: usize = 64;
 
 fn ways(config: &Config) -> HashSet<Way> {

@@ -238,10 +238,13 @@ impl Owner {
         }
     }
 
-    /// Uses what the files of certificates have become, for sessions that begin from now on.
-    pub fn renew(&mut self, Renewal { way, contents }: Renewal) {
+    /// Uses what the files of certificates have become, for sessions that begin from now on. Returns
+    /// whether that is something new.
+    pub fn renew(&mut self, Renewal { way, contents }: Renewal) -> bool {
         let files = way.files();
-        match self.instance.renew(&way, contents) {
+        let renewed = self.instance.renew(&way, contents);
+        let is_new = matches!(renewed, Ok(true));
+        match renewed {
             Ok(false) => {}
             Ok(true) => {
                 self.note(Level::Info, "certificates renewed", &[("files", Value::Text(&files))]);
@@ -255,6 +258,7 @@ impl Owner {
             }
         }
         self.watch_certificates();
+        is_new
     }
 
     fn command(&mut self, asked: Asked) {

@@ -18,15 +18,15 @@ impl Instance {
     /// looked up later.
     ///
     /// # Errors
-    /// If listening on an address fails, or it is an unknown name, or two listeners have it; nothing
-    /// has changed then.
+    /// If listening on an address fails, or it is an unknown name, or two listeners have it, or files of
+    /// certificates cannot be used; nothing has changed then.
     pub(crate) fn publish(&mut self, next: Config, found: &Found) -> Result<(), StartErrors> {
         let bound = self.prepare(&next, found)?;
         self.commit(next, bound, found);
         Ok(())
     }
 
-    /// Binds the addresses of `next` that nobody listens on yet.
+    /// Binds the addresses of `next` that nobody listens on yet, and takes over its certificates.
     fn prepare(&mut self, next: &Config, found: &Found) -> Result<Bound, StartErrors> {
         let (mut bound, mut errors) = (Bound::new(), Vec::new());
         if self.shutting_down {
@@ -44,7 +44,11 @@ impl Instance {
                 }
             }
         }
-        if let Err(error) = self.certificates.take(next, &found.certificates) {
+        let unusable = self.certificates.unusable(&found.certificates);
+        errors.extend(unusable.into_iter().map(StartError::from));
+        if errors.is_empty()
+            && let Err(error) = self.certificates.take(next, &found.certificates)
+        {
             errors.push(error.into());
         }
         StartErrors::or(bound, errors)

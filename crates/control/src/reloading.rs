@@ -17,6 +17,7 @@ use config::{
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
+use sys::errors::with_causes;
 use telemetry::{Level, Value};
 use terms::Source;
 use tokio::time::Instant;
@@ -65,23 +66,25 @@ impl Owner {
             return Err(CommandError::HandingOver);
         }
         let (old_hash, hash) = (revisions.hash, loaded.hash);
-        for (way, contents) in found.certificates.clone() {
-            self.renew(Renewal { way, contents });
-        }
         if old_hash == hash {
-            return Ok(Reply::Unchanged);
+            let unusable = self.instance.certificates.unusable(&found.certificates);
+            if !unusable.is_empty() {
+                let reasons = unusable.iter().map(|it| with_causes(&**it)).collect();
+                return Err(self.refuse_file(reasons));
+            }
+            return Ok(match self.renew_all(found) && confirm.is_none() {
+                true => Reply::Done,
+                false => Reply::Unchanged,
+            });
         }
         loaded.warnings.iter().for_each(|it| self.note_report(it));
         for (name, found) in &found.discovered {
             self.learn(name, found.clone());
         }
         let had_names = self.instance.discoveries.given.clone();
-        let replaced = self.replace(loaded.config, found).map_err(|reasons| {
-            for reason in &reasons {
-                self.note(Level::Error, "cannot reload", &[("error", Value::Text(reason))]);
-            }
-            CommandError::NotReloadable(reasons)
-        })?;
+        let replaced =
+            self.replace(loaded.config, found).map_err(|reasons| self.refuse_file(reasons))?;
+        self.renew_all(found);
         let Some(revisions) = &mut self.revisions else { return Err(CommandError::NoFile) };
         revisions.hash = hash;
         if replaced.changes.is_empty() && self.instance.discoveries.given == had_names {
@@ -112,7 +115,35 @@ impl Owner {
         self.note_country_error();
         self.keep_watch();
         self.watch_certificates();
+        self.forget_certificates();
         Ok(Reply::Done)
+    }
+
+    /// Logs why a file cannot be applied.
+    fn refuse_file(&mut self, reasons: Vec<String>) -> CommandError {
+        for reason in &reasons {
+            self.note(Level::Error, "cannot reload", &[("error", Value::Text(reason))]);
+        }
+        CommandError::NotReloadable(reasons)
+    }
+
+    /// Uses what files of certificates have become, which have been read for a reload. Returns
+    /// whether there was anything new.
+    fn renew_all(&mut self, found: &Found) -> bool {
+        let mut has_news = false;
+        for (way, contents) in found.certificates.clone() {
+            has_news |= self.renew(Renewal { way, contents });
+        }
+        has_news
+    }
+
+    /// Forgets certificates that neither this configuration nor the one to which an unconfirmed reload
+    /// would return has, if there are many.
+    fn forget_certificates(&mut self) {
+        let unconfirmed = self.revisions.as_ref().and_then(|it| it.unconfirmed.as_ref());
+        let fallback = unconfirmed.map(|it| it.fallback.running());
+        let configs: Vec<_> = fallback.into_iter().chain([&self.instance.config]).collect();
+        self.instance.certificates.forget_except(&configs);
     }
 
     /// Replaces the configuration, unless that needs a restart.

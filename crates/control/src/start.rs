@@ -262,6 +262,9 @@ impl Prepared {
         let helper = Begun::new(&self.config, self.admin.path(), user);
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
         sys::process::renounce_privileges();
+        if process.root.is_some() || self.user.is_some() {
+            self.certificates.note_out_of_reach();
+        }
         self.reporter.open()?;
         if let Some(companion) = &mut self.companion {
             companion.open()?;

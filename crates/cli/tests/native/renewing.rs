@@ -141,33 +141,62 @@ fn contents_that_cannot_be_used_change_nothing() {
 }
 
 #[test]
-fn a_reload_looks_at_certificates_at_once_and_keeps_those_that_cannot_be_replaced() {
+fn a_reload_with_files_that_cannot_be_used_is_refused_and_changes_nothing() {
     let (place, authority) = (Place::new(), Authority::new());
-    replace(&place, "a.pem", both(&authority.issue(&["a.test"])));
+    let good = authority.issue(&["a.test"]);
+    replace(&place, "a.pem", both(&good));
+    replace(&place, "a.keys", BASE64_STANDARD.encode([1; 48]));
     let (backend, port) = (Backend::echo(), port());
     let file = |idle: &str| {
+        let [certificate, keys] = ["a.pem", "a.keys"].map(|name| place.file(name));
         format!(
             "[listeners.web]\nbind = {port}\npool = \"web\"\ntls-cert = \"{}\"\n\
-             idle-timeout = \"{idle}\"\n[pools.web]\nbackends = [\"{backend}\"]\n",
-            place.file("a.pem").display()
+             tls-ticket-keys = \"{}\"\nidle-timeout = \"{idle}\"\n\
+             [pools.web]\nbackends = [\"{backend}\"]\n",
+            certificate.display(),
+            keys.display()
         )
     };
     replace(&place, "evenkeel.toml", file("1h"));
     let path = place.file("evenkeel.toml");
     let evenkeel = place.native(&format!("run {}", path.display()));
     let config = Arc::new(authority.trust());
-    TlsClient::connect(&port, &config, "a.test");
+    let before = shown(&TlsClient::connect(&port, &config, "a.test"));
 
-    replace(&place, "a.pem", "garbage");
-    replace(&place, "evenkeel.toml", file("2h"));
-    place.ctl("reload").check(0);
-    evenkeel.log.wait("certificates cannot be renewed");
-    evenkeel.log.wait("configuration reloaded");
-    TlsClient::connect(&port, &config, "a.test");
+    let broken = [
+        ("a.pem", "garbage".to_owned(), "there is no certificate in it"),
+        ("a.pem", both(&good).replace(&good.key, ""), "no private key"),
+        ("a.keys", "AAAA\n".to_owned(), "line 1 is no ticket key"),
+    ];
+    for idle in ["1h", "2h"] {
+        // Whether the text of the file is another one or not.
+        replace(&place, "evenkeel.toml", file(idle));
+        for (name, contents, reason) in &broken {
+            let usable = fs::read(place.file(name)).unwrap();
+            replace(&place, name, contents);
+            for words in ["reload", "reload --confirm 1h"] {
+                let refused = place.ctl(words);
+                assert_eq!(refused.status, 1, "{words} {name}: {refused:?}");
+                let said = format!("{}{}", refused.stdout, refused.stderr);
+                assert!(said.contains(reason) && said.contains(name), "{words} {name}: {said}");
+            }
+            replace(&place, name, usable);
+        }
+        assert_eq!(shown(&TlsClient::connect(&port, &config, "a.test")), before);
+        assert!(!place.ctl("config").stdout.contains("2h"));
+        assert_ne!(place.ctl("confirm").status, 0, "nothing waits for that");
+    }
 
-    // Another certificate that does not exist: the reload is refused as a whole.
+    // Another certificate that does not exist.
     replace(&place, "evenkeel.toml", file("3h").replace("a.pem", "missing.pem"));
-    assert_ne!(place.ctl("reload").status, 0);
+    let refused = place.ctl("reload");
+    assert_eq!(refused.status, 1);
     evenkeel.log.wait("missing.pem");
-    TlsClient::connect(&port, &config, "a.test");
+
+    // All of it is used as soon as all of it can be.
+    replace(&place, "a.pem", both(&authority.issue(&["a.test"])));
+    replace(&place, "evenkeel.toml", file("3h"));
+    place.ctl("reload").check(0);
+    assert_ne!(shown(&TlsClient::connect(&port, &config, "a.test")), before);
+    assert!(place.ctl("config").stdout.contains("3h"));
 }
