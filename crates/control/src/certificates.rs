@@ -389,10 +389,8 @@ impl Certificates {
         let refused = |(way, contents): (&Way, &Contents)| {
             let error = contents.made.as_ref().err()?;
             let is_out_of_reach = self.known.get(way).is_some_and(|known| known.is_out_of_reach);
-            match **error {
-                CertificateError::File { .. } if is_out_of_reach => None,
-                _ => Some((with_causes(&**error), Arc::clone(error))),
-            }
+            let is_read = matches!(**error, CertificateError::Contents(_));
+            (is_read || !is_out_of_reach).then(|| (with_causes(&**error), Arc::clone(error)))
         };
         let reasons: BTreeMap<_, _> = read.iter().filter_map(refused).collect();
         reasons.into_values().collect()
@@ -402,8 +400,7 @@ impl Certificates {
     /// as [`read_all`].
     pub fn note_out_of_reach(&mut self) {
         for (way, known) in &mut self.known {
-            let material = Files::read(way).material;
-            known.is_out_of_reach = matches!(material, Err(CertificateError::File { .. }));
+            known.is_out_of_reach = Files::read(way).material.is_err();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Certificates that are replaced while the balancer runs.
 
-use crate::support::{Authority, Backend, Issued, Place, TlsClient, certified, port};
+use crate::support::{Authority, Backend, Issued, Place, TlsClient, certified, port, skip_unless};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::HandshakeKind;
@@ -199,4 +199,48 @@ fn a_reload_with_files_that_cannot_be_used_is_refused_and_changes_nothing() {
     place.ctl("reload").check(0);
     assert_ne!(shown(&TlsClient::connect(&port, &config, "a.test")), before);
     assert!(place.ctl("config").stdout.contains("3h"));
+}
+
+#[test]
+fn files_that_only_the_start_could_read_do_not_stop_reloads() {
+    if skip_unless(rustix::process::geteuid().is_root(), "only root can change the root") {
+        return;
+    }
+    let (place, authority) = (Place::new(), Authority::new());
+    let good = both(&authority.issue(&["a.test"]));
+    replace(&place, "a.pem", &good);
+    fs::create_dir(place.file("certificates")).unwrap();
+    fs::write(place.file("certificates/b.pem"), &good).unwrap();
+    let (backend, ports) = (Backend::echo(), [port(), port()]);
+    let root = place.file("root");
+    // In the new root directory, there is the same file, and a directory without certificates.
+    let inside = |name: &str| root.join(place.file(name).strip_prefix("/").unwrap());
+    fs::create_dir_all(inside("certificates")).unwrap();
+    let file = |idle: &str| {
+        let [first, second] = &ports;
+        let [root, one, all] = ["root", "a.pem", "certificates"].map(|name| place.file(name));
+        format!(
+            "[process]\nroot = \"{}\"\n[listeners.one]\nbind = {first}\npool = \"web\"\n\
+             tls-cert = \"{}\"\nidle-timeout = \"{idle}\"\n[listeners.all]\nbind = {second}\n\
+             pool = \"web\"\ntls-cert = \"{}\"\n[pools.web]\nbackends = [\"{backend}\"]\n",
+            root.display(),
+            one.display(),
+            all.display()
+        )
+    };
+    replace(&place, "evenkeel.toml", file("1h"));
+    fs::write(inside("evenkeel.toml"), file("2h")).unwrap();
+    let path = place.file("evenkeel.toml");
+    let _evenkeel = place.native(&format!("run {}", path.display()));
+    place.ctl("reload").check(0);
+    assert!(place.ctl("config").stdout.contains("2h"));
+    for port in &ports {
+        TlsClient::connect(port, &Arc::new(authority.trust()), "a.test");
+    }
+
+    fs::write(inside("a.pem"), "garbage").unwrap();
+    let refused = place.ctl("reload");
+    assert_eq!(refused.status, 1);
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(said.contains("there is no certificate in it"), "{said}");
 }
