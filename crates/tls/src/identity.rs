@@ -3,7 +3,7 @@
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,20 +71,21 @@ pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The keys of a file.
-pub(crate) fn keys(text: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, IdentityError> {
-    let keys: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(text).collect();
-    keys.map_err(IdentityError::Pem)
+pub(crate) fn keys(text: &[u8]) -> Result<Vec<Arc<dyn SigningKey>>, IdentityError> {
+    let key = |key: Result<PrivateKeyDer<'_>, _>| {
+        any_supported_type(&key.map_err(IdentityError::Pem)?).map_err(IdentityError::Key)
+    };
+    PrivateKeyDer::pem_slice_iter(text).map(key).collect()
 }
 
 /// The chain with the first of the keys that belongs to it.
 pub(crate) fn identity<'a>(
     chain: &[CertificateDer<'static>],
-    keys: impl Iterator<Item = &'a PrivateKeyDer<'static>>,
+    keys: impl Iterator<Item = &'a Arc<dyn SigningKey>>,
     ocsp: Option<Vec<u8>>,
 ) -> Result<CertifiedKey, IdentityError> {
     for key in keys {
-        let signing = any_supported_type(key).map_err(IdentityError::Key)?;
-        let mut identity = CertifiedKey::new(chain.to_vec(), signing);
+        let mut identity = CertifiedKey::new(chain.to_vec(), Arc::clone(key));
         match identity.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 identity.ocsp = ocsp;

@@ -1,11 +1,16 @@
 //! Peers that send what ordinary ones do not.
 
 use crate::*;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, Issuer, KeyPair, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A server's configuration, and what a client needs that trusts it.
 fn server_and_trust() -> (ServerConfig, ConnectorMaterial) {
@@ -136,5 +141,101 @@ fn a_server_that_does_not_speak_tls_is_told_apart() {
         channel.shake(&mut [], &mut hello).unwrap();
         let failure = channel.shake(&mut bytes.as_bytes().to_vec(), &mut alert).unwrap_err();
         assert_eq!(failure.fault(), terms::TlsFault::NotTls, "{bytes}");
+    }
+}
+
+/// A day on which certificates of old are still valid.
+#[derive(Debug)]
+struct InYear2000;
+
+impl TimeProvider for InYear2000 {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(960_000_000)))
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate that is valid until the end of a year, and its key.
+fn certificate(issuer: &Issuer<'_, KeyPair>, last_year: i32) -> (String, KeyPair) {
+    let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(last_year, 12, 31);
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, issuer).unwrap().pem(), key)
+}
+
+/// Whether a client with a certificate that is valid until the end of a year continues an earlier
+/// session.
+fn resumes(last_year: i32, version: &'static rustls::SupportedProtocolVersion) -> bool {
+    let issuer = authority();
+    let (own, key) = certificate(&issuer, 2100);
+    let file = |text: String| PemFile { path: "a.pem".into(), text: text.into_bytes() };
+    let material = Material {
+        certificates: vec![CertificateFile {
+            file: file(own + &key.serialize_pem()),
+            ..CertificateFile::default()
+        }],
+        clients: Some(ClientsMaterial {
+            are_required: true,
+            authorities: vec![file(issuer.pem())],
+            revocations: Vec::new(),
+        }),
+        ..Material::default()
+    };
+    let mut acceptor = Acceptor::new(&material).unwrap().with_tickets(&Tickets::new().unwrap());
+    let mut config = ServerConfig::clone(&acceptor.config);
+    config.time_provider = Arc::new(InYear2000);
+    acceptor.config = Arc::new(config);
+
+    let (shown, key) = certificate(&issuer, last_year);
+    let chain = CertificateDer::pem_slice_iter(shown.as_bytes()).collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(issuer.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider);
+    let client = client.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+    let mut client = client.with_client_auth_cert(chain, key).unwrap();
+    client.time_provider = Arc::new(InYear2000);
+    let client = Arc::new(client);
+    let results = [(); 2].map(|()| {
+        let name = "a.test".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::clone(&client), name).unwrap();
+        let mut channel = Channel::accept(&acceptor).unwrap();
+        let (mut held, mut plain) = (Vec::new(), [0; 100]);
+        for _ in 0..4 {
+            client.write_tls(&mut held).unwrap();
+            while client.wants_write() {
+                client.write_tls(&mut held).unwrap();
+            }
+            let mut answer = Vec::new();
+            let used = if client.is_handshaking() {
+                channel.shake(&mut held, &mut answer).unwrap().used
+            } else {
+                channel.open(&mut held, &mut plain, &mut answer).unwrap().used
+            };
+            held.drain(..used);
+            let mut rest = &answer[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+        assert!(!client.is_handshaking());
+        channel.peer_certificate().unwrap().is_resumed
+    });
+    assert!(!results[0]);
+    results[1]
+}
+
+#[test]
+fn a_client_resumes_as_long_as_its_certificate_is_valid() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        assert!(resumes(2100, version), "{version:?}");
+        assert!(!resumes(2001, version), "{version:?}");
     }
 }

@@ -10,6 +10,7 @@
 use crate::clients::ClientsMaterial;
 use crate::error::MaterialError;
 use crate::identity::{IdentityError, PemFile};
+use crate::validity::first_end_within;
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
@@ -19,6 +20,7 @@ use base64::prelude::BASE64_STANDARD;
 use rustls::Error;
 use rustls::crypto::GetRandomFailed;
 use rustls::server::ProducesTickets;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use std::fmt;
 use std::sync::Arc;
 
@@ -100,7 +102,7 @@ impl Tickets {
     }
 
     /// For use where clients are verified like this. Who resumes is not verified again, so that a
-    /// ticket is only valid for the same verification.
+    /// ticket is only valid for the same verification, and as long as the client's certificates.
     pub(crate) fn with(&self, purpose: Purpose) -> Arc<dyn ProducesTickets> {
         Arc::new(Ticketer { tickets: self.clone(), purpose })
     }
@@ -213,7 +215,9 @@ impl ProducesTickets for Ticketer {
         let mut plain = sealed.to_vec();
         let length = cipher.open_in_place(nonce(), Aad::from(name), &mut plain).ok()?.len();
         plain.truncate(length);
-        Some(plain)
+        let now = DefaultTimeProvider.current_time()?.as_secs();
+        // The client's certificates are in it, but the library does not say where.
+        first_end_within(&plain).is_none_or(|end| now <= end).then_some(plain)
     }
 }
 

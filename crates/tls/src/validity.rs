@@ -8,7 +8,14 @@ pub(crate) const DAY: u64 = 24 * 60 * 60;
 
 /// When the first certificate of a chain expires, in seconds since 1970.
 pub(crate) fn first_end(chain: &[CertificateDer<'_>]) -> Option<u64> {
-    chain.iter().filter_map(validity).map(|[_, end]| end).min()
+    chain.iter().filter_map(|certificate| validity(certificate)).map(|[_, end]| end).min()
+}
+
+/// When the first of the certificates that these bytes contain expires, in seconds since 1970.
+/// Wherever they are: for a form that only its library knows.
+pub(crate) fn first_end_within(bytes: &[u8]) -> Option<u64> {
+    let places = bytes.iter().enumerate().filter(|(_, byte)| **byte == SEQUENCE);
+    places.filter_map(|(place, _)| validity(&bytes[place..])).map(|[_, end]| end).min()
 }
 
 /// When a certificate begins and ends to be valid, in seconds since 1970.
@@ -16,8 +23,8 @@ pub(crate) fn first_end(chain: &[CertificateDer<'_>]) -> Option<u64> {
 /// ~~~text
 ///   SEQUENCE { SEQUENCE { [0] version, serial number, signature, issuer, validity ...
 /// ~~~
-pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<[u64; 2]> {
-    let (_, mut certificate) = element(&mut &certificate[..])?;
+pub(crate) fn validity(mut certificate: &[u8]) -> Option<[u64; 2]> {
+    let (_, mut certificate) = element(&mut certificate)?;
     let (_, mut inner) = element(&mut certificate)?;
     let (first, _) = element(&mut inner)?;
     let skipped = if first == VERSION { 3 } else { 2 };
