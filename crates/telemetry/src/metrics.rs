@@ -167,11 +167,10 @@ fn of_names(text: &mut Text, rows: &[NameRow]) {
 fn of_listeners(text: &mut Text, status: &Status) {
     let rows: Vec<_> =
         status.listeners.iter().map(|row| (named("listener", &row.name), row)).collect();
-    let all = |value: fn(&ListenerRow) -> u64| {
-        rows.iter().map(move |(labels, row)| (labels.clone(), value(row)))
-    };
+    let all =
+        |value: fn(&ListenerRow) -> u64| rows.iter().map(move |(labels, row)| (labels, value(row)));
     text.gauge("listener_sessions", "Open sessions", all(|it| it.sessions));
-    let limits = rows.iter().filter_map(|(labels, row)| Some((labels.clone(), row.sessions_max?)));
+    let limits = rows.iter().filter_map(|(labels, row)| Some((labels, row.sessions_max?)));
     text.gauge("listener_sessions_max", "The limit of open sessions", limits);
     text.gauge(
         "listener_connecting",
@@ -226,7 +225,7 @@ fn of_listeners(text: &mut Text, status: &Status) {
         expiries,
     );
     let timed = |row: fn(&ListenerRow) -> &HistogramRow| {
-        rows.iter().map(move |(labels, it)| (labels.clone(), row(it)))
+        rows.iter().map(move |(labels, it)| (labels, row(it)))
     };
     let (lifetimes, latencies) = (seconds(&LIFETIMES), seconds(&LATENCIES));
     text.histogram(
@@ -251,13 +250,13 @@ fn of_pools(text: &mut Text, pools: &[PoolRow]) {
         states.map(|(state, count)| (labels.with("state", &state), count))
     });
     text.gauge("pool_backends", "Backends by state", states);
-    let tiers = rows.iter().filter_map(|(labels, row)| Some((labels.clone(), row.tier_in_use?)));
+    let tiers = rows.iter().filter_map(|(labels, row)| Some((labels, row.tier_in_use?)));
     text.gauge("pool_tier_in_use", "The first tier that takes sessions", tiers);
     let refusing = |row: &PoolRow| u8::from(row.tier_in_use.is_none());
     text.gauge(
         "pool_refusing",
         "1 while no backend takes a session",
-        rows.iter().map(|(labels, row)| (labels.clone(), refusing(row))),
+        rows.iter().map(|(labels, row)| (labels, refusing(row))),
     );
     let thin = rows.iter().flat_map(|(labels, row)| {
         let count = |stance| row.tiers.iter().filter(|it| it.stance == stance).count();
@@ -265,18 +264,16 @@ fn of_pools(text: &mut Text, pools: &[PoolRow]) {
         stances.map(|(word, stance)| (labels.with("stance", &word), count(stance)))
     });
     text.gauge("pool_thin_tiers", "Tiers with too few available backends", thin);
-    let all = |value: fn(&PoolRow) -> u64| {
-        rows.iter().map(move |(labels, row)| (labels.clone(), value(row)))
-    };
+    let all =
+        |value: fn(&PoolRow) -> u64| rows.iter().map(move |(labels, row)| (labels, value(row)));
     text.gauge("pool_sessions", "Open sessions of all backends", all(|it| it.sessions));
-    let totals: Vec<_> = rows.iter().map(|(labels, row)| (labels.clone(), &row.totals)).collect();
+    let totals: Vec<_> = rows.iter().map(|(labels, row)| (labels, &row.totals)).collect();
     of_totals(text, "pool", &totals);
 }
 
 fn of_backends(text: &mut Text, backends: &[Labelled<'_>], now_seconds: f64) {
-    let all = |value: fn(&BackendRow) -> u64| {
-        backends.iter().map(move |it| (it.labels.clone(), value(it.row)))
-    };
+    let all =
+        |value: fn(&BackendRow) -> u64| backends.iter().map(move |it| (&it.labels, value(it.row)));
     text.gauge("backend_up", "1 unless it has failed", all(|it| it.is_up().into()));
     text.gauge(
         "backend_enabled",
@@ -291,23 +288,22 @@ fn of_backends(text: &mut Text, backends: &[Labelled<'_>], now_seconds: f64) {
     text.gauge("backend_sessions", "Open sessions and connects in progress", all(|it| it.sessions));
     let limits = backends.iter().filter_map(|it| match it.row.sessions_max {
         terms::Limit::None => None,
-        terms::Limit::AtMost(most) => Some((it.labels.clone(), most)),
+        terms::Limit::AtMost(most) => Some((&it.labels, most)),
     });
     text.gauge("backend_sessions_max", "The limit of open sessions", limits);
     let changes = backends.iter().filter_map(|it| {
         let change = it.row.last_change.as_ref()?;
-        Some((it.labels.clone(), (now_seconds - change.seconds as f64).round()))
+        Some((&it.labels, (now_seconds - change.seconds as f64).round()))
     });
     text.gauge("backend_last_change_timestamp_seconds", "When its state last changed", changes);
-    let totals: Vec<_> = backends.iter().map(|it| (it.labels.clone(), &it.row.totals)).collect();
+    let totals: Vec<_> = backends.iter().map(|it| (&it.labels, &it.row.totals)).collect();
     of_totals(text, "backend", &totals);
 }
 
 /// What is counted for backends and for pools alike.
-fn of_totals(text: &mut Text, whose: &str, rows: &[(Labels, &TotalsRow)]) {
-    let all = |value: fn(&TotalsRow) -> u64| {
-        rows.iter().map(move |(labels, row)| (labels.clone(), value(row)))
-    };
+fn of_totals(text: &mut Text, whose: &str, rows: &[(&Labels, &TotalsRow)]) {
+    let all =
+        |value: fn(&TotalsRow) -> u64| rows.iter().map(move |(labels, row)| (*labels, value(row)));
     let name = |rest: &str| format!("{whose}_{rest}");
     text.counter(&name("connects_total"), "Connects begun", all(|it| it.attempts));
     let failures = rows.iter().flat_map(|(labels, row)| {
@@ -324,7 +320,7 @@ fn of_totals(text: &mut Text, whose: &str, rows: &[(Labels, &TotalsRow)]) {
     );
     let bounds = seconds(&LATENCIES);
     let timed = |row: fn(&TotalsRow) -> &HistogramRow| {
-        rows.iter().map(move |(labels, it)| (labels.clone(), row(it)))
+        rows.iter().map(move |(labels, it)| (*labels, row(it)))
     };
     text.histogram(
         &name("connect_seconds"),

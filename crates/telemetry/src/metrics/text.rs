@@ -1,6 +1,7 @@
 //! The text format of Prometheus: families of samples.
 
 use crate::status::HistogramRow;
+use std::borrow::Borrow;
 use std::fmt::{Display, Write};
 
 /// The media type of the format.
@@ -33,38 +34,39 @@ impl Labels {
 
 impl Text {
     /// A family of gauges.
-    pub fn gauge<V: Display>(
+    pub fn gauge<L: Borrow<Labels>, V: Display>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, V)>,
+        samples: impl IntoIterator<Item = (L, V)>,
     ) {
         self.family(name, "gauge", help, samples);
     }
 
     /// A family of counters.
-    pub fn counter<V: Display>(
+    pub fn counter<L: Borrow<Labels>, V: Display>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, V)>,
+        samples: impl IntoIterator<Item = (L, V)>,
     ) {
         self.family(name, "counter", help, samples);
     }
 
-    fn family<V: Display>(
+    fn family<L: Borrow<Labels>, V: Display>(
         &mut self,
         name: &str,
         kind: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, V)>,
+        samples: impl IntoIterator<Item = (L, V)>,
     ) {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_none() {
             return;
         }
         self.head(name, kind, help);
-        for (Labels(labels), value) in samples {
+        for (labels, value) in samples {
+            let Labels(labels) = labels.borrow();
             let _ = match labels.is_empty() {
                 true => writeln!(self.0, "{PREFIX}{name} {value}"),
                 false => writeln!(self.0, "{PREFIX}{name}{{{labels}}} {value}"),
@@ -78,7 +80,7 @@ impl Text {
         name: &str,
         help: &str,
         bounds: &[f64],
-        samples: impl IntoIterator<Item = (Labels, &'a HistogramRow)>,
+        samples: impl IntoIterator<Item = (&'a Labels, &'a HistogramRow)>,
     ) {
         let mut samples = samples.into_iter().filter(|(_, row)| row.count > 0).peekable();
         if samples.peek().is_none() {
@@ -130,7 +132,7 @@ mod tests {
     fn a_histogram_adds_its_buckets_up() {
         let row = HistogramRow { count: 6, sum_seconds: 2.5, buckets: vec![1, 2, 3] };
         let mut text = Text::default();
-        text.histogram("t_seconds", "Help", &[0.25, 1.0], [(Labels::default(), &row)]);
+        text.histogram("t_seconds", "Help", &[0.25, 1.0], [(&Labels::default(), &row)]);
         let expected = "# HELP evenkeel_t_seconds Help\n\
                         # TYPE evenkeel_t_seconds histogram\n\
                         evenkeel_t_seconds_bucket{le=\"0.25\"} 1\n\
@@ -145,7 +147,7 @@ mod tests {
     fn a_family_without_samples_is_left_out() {
         let mut text = Text::default();
         text.counter("x_total", "Help", Vec::<(Labels, u64)>::new());
-        text.histogram("t", "Help", &[], [(Labels::default(), &HistogramRow::default())]);
+        text.histogram("t", "Help", &[], [(&Labels::default(), &HistogramRow::default())]);
         assert_eq!(text.0, "");
     }
 }
