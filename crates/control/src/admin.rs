@@ -23,9 +23,11 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use config::{Command, CommandError, EventQuery, Role, SessionQuery, TapQuery};
+use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::net::UnixListener;
+use tokio::task::spawn_blocking;
 
 impl Connected<IncomingStream<'_, Door>> for Who {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
@@ -91,9 +93,16 @@ async fn by_token(
     ([(WWW_AUTHENTICATE, "Bearer")], answer).into_response()
 }
 
+/// An answer that is long where there are many backends or sessions: written in another thread,
+/// because others wait for this one.
+async fn long<T: Serialize>(answer: impl FnOnce() -> T + Send + 'static) -> Response {
+    let written = spawn_blocking(move || Json(answer()).into_response()).await;
+    written.unwrap_or_else(|_| refusal(&CommandError::ShuttingDown))
+}
+
 async fn status(State(desk): State<Desk>) -> Response {
     match desk.ask(Request::Status).await {
-        Some(status) => Json(status).into_response(),
+        Some(status) => long(move || status).await,
         None => refusal(&CommandError::ShuttingDown),
     }
 }
@@ -111,7 +120,7 @@ async fn sessions(State(desk): State<Desk>, query: Asks<SessionQuery>) -> Respon
         Err(rejection) => return unclear(&rejection),
     };
     match desk.sessions(query).await {
-        Ok(Some((sessions, listeners))) => Json(session_rows(sessions, &listeners)).into_response(),
+        Ok(Some((sessions, listeners))) => long(move || session_rows(sessions, &listeners)).await,
         Ok(None) => refusal(&CommandError::ShuttingDown),
         Err(error) => refusal(&error),
     }
@@ -136,7 +145,7 @@ async fn events(State(desk): State<Desk>, query: Asks<EventQuery>) -> Response {
 
 async fn config(State(desk): State<Desk>) -> Response {
     match desk.configs().await {
-        Some(configs) => Json(configs).into_response(),
+        Some(configs) => long(move || configs).await,
         None => refusal(&CommandError::ShuttingDown),
     }
 }
