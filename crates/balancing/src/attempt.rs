@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::hash::client_hash;
+use terms::BackendId;
 
 /// A session's search for a backend that answers, and how far it has come.
 ///
@@ -24,6 +25,10 @@ pub struct Attempt {
     pub(crate) last_index: Option<u32>,
     /// The place in the first tier that the affinity table has for the client.
     pub(crate) remembered: Option<u32>,
+    /// The backend that has the client's connection already, if the client has only moved.
+    pub(crate) wanted: Option<BackendId>,
+    /// Whether the backend taken last was that one.
+    pub(crate) is_led: bool,
     /// Places in the whole pool that failed for this session. Boxed, because most never fail, and
     /// every search has this field.
     pub(crate) tried: Option<Box<Vec<u32>>>,
@@ -55,8 +60,16 @@ impl Attempt {
             has_unknown: false,
             last_index: None,
             remembered: None,
+            wanted: None,
+            is_led: false,
             tried: None,
         }
+    }
+
+    /// Begins with this backend, which has the client's connection already: the client has only
+    /// moved. To be said before the first [`crate::Pool::next_backend`].
+    pub fn follow(&mut self, backend: BackendId) {
+        self.wanted = Some(backend);
     }
 
     /// Tier and place of the backend taken last. The reject backend has the first place after all

@@ -695,6 +695,15 @@ impl Lease {
         })
     }
 
+    /// Takes a place for a session that continues from another address of its client, if the backend
+    /// is not full.
+    pub(crate) fn take_moved(backend: &Arc<Backend>) -> Option<Self> {
+        backend.state.reserve(true, NO_LIMIT).then(|| {
+            backend.crowd.iter().for_each(|crowd| crowd.enter());
+            Self { backend: Arc::clone(backend) }
+        })
+    }
+
     /// Takes a place for a session that another process has had until now, whatever the limit.
     #[must_use]
     pub fn adopt(backend: &Arc<Backend>) -> Self {

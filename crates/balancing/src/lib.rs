@@ -15,6 +15,7 @@ mod backend;
 mod backends;
 mod bound;
 mod client;
+mod connection_ids;
 mod crowd;
 mod ejection;
 mod excess;
@@ -49,6 +50,7 @@ pub use backend::{Backend, BackendChange, BackendState, Lease, Quality, Tally, T
 pub use backends::Backends;
 pub use bound::{InvalidLoadBound, LoadBound};
 pub use client::{Client, Country};
+pub use connection_ids::{ConnectionIds, IdKey};
 pub use crowd::Crowd;
 pub use ejection::{Complaint, Ejector, QualityChange};
 pub use excess::Excess;

@@ -78,6 +78,9 @@ impl Pool {
     /// is remembered with the backend that is offered, whether or not that answers. A backend of a
     /// later tier, or the reject backend, makes the table forget the client's backend. All of this
     /// is one step under the table's lock. Source: pen(1).
+    ///
+    /// A client that has moved ([`Attempt::follow`]) is offered its backend first, even if that takes
+    /// no new sessions: open ones go on there, too.
     pub fn next_backend(&self, attempt: &mut Attempt, now: Instant) -> Option<Lease> {
         let is_new = !std::mem::replace(&mut attempt.is_begun, true);
         if is_new {
@@ -170,6 +173,14 @@ impl Pool {
         if attempt.is_denied {
             return self.offer_reject(attempt, now);
         }
+        if let Some(wanted) = attempt.wanted.take()
+            && let Some(lease) = self.offer_wanted(attempt, wanted)
+        {
+            return Some(lease);
+        }
+        if std::mem::take(&mut attempt.is_led) {
+            attempt.enter(0); // no policy has chosen yet
+        }
         if let Some((tier, _)) = attempt.place() {
             match self.tiers[tier].failover {
                 FailoverScope::WholeTier => {}
@@ -185,6 +196,23 @@ impl Pool {
                 return None;
             }
         }
+    }
+
+    /// The place of a client that has moved, at the backend that has its connection: whatever keeps
+    /// that backend from getting new ones, except for its limit and its access list.
+    fn offer_wanted(&self, attempt: &mut Attempt, wanted: BackendId) -> Option<Lease> {
+        let mut tiers = self.tiers.iter().enumerate();
+        let (tier, index) =
+            tiers.find_map(|(tier, it)| it.backends.place(wanted).map(|index| (tier, index)))?;
+        let backend = &self.tiers[tier].backends[index];
+        if !backend.access.permits(&attempt.client) {
+            return None;
+        }
+        let lease = Lease::take_moved(backend)?;
+        attempt.enter(tier);
+        attempt.last_index = Some(index as u32);
+        attempt.is_led = true;
+        Some(lease)
     }
 
     /// The only place that a denied client may take.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendTls, ClientCertificates, Cut, FlowRules, KeepAlive, Limit, SendProxy, Source,
+    BackendTls, ClientCertificates, Cut, FlowRules, HashOn, KeepAlive, Limit, SendProxy, Source,
     SpliceMode, Starttls, Timeouts,
 };
 
@@ -300,12 +300,13 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
 
 fn flow_rules() -> impl Strategy<Value = FlowRules> {
     let number = || of(1u32..).prop_map(|number| number.and_then(NonZeroU32::new));
-    (span(), number(), number(), of(span())).prop_map(
-        |(timeout, requests, responses, retry_after)| FlowRules {
+    (span(), number(), number(), of(span()), of(4u8..=20)).prop_map(
+        |(timeout, requests, responses, retry_after, cid_bytes)| FlowRules {
             timeout,
             requests,
             responses,
             retry_after,
+            hash_on: cid_bytes.and_then(HashOn::quic_cid).filter(|_| requests.is_none()),
         },
     )
 }

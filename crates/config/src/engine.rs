@@ -42,7 +42,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
     } = listener;
     // The others are about what the kernel leaves to client and backend.
     let Timeouts { connect: _, idle, first_byte, user_timeout, .. } = timeouts;
-    let FlowRules { timeout: _, requests, responses, retry_after } = flows;
+    let FlowRules { timeout: _, requests, responses, retry_after, hash_on } = flows;
     words(&[
         (binds.iter().any(|bind| matches!(bind, Bind::Unix(_))), "unix"),
         (*shared_port, "share-port"),
@@ -58,6 +58,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
         (requests.is_some(), "requests"),
         (responses.is_some(), "responses"),
         (retry_after.is_some(), "retry-after"),
+        (hash_on.is_some(), "hash-on"),
         (accept_proxy.is_some(), "accept-proxy"),
         (tls.is_some(), "tls-cert"),
         (*forwarded_headers, "forwarded-headers"),
@@ -169,6 +170,7 @@ mod tests {
         );
         check("80 a::5 b::6", &["max-sessions"]);
         check("80 a b %", &["policy hash"]);
+        check("443/udp a --hash-on quic-cid:8 --policy maglev", &["hash-on"]);
         check("80 a --affinity 5 --allow 10.0.0.0/8 --reject b", &[]);
         check(
             "80 a --affinity 5 --affinity-count-only --allow country:SE --max-sessions 9",

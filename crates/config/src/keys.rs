@@ -109,6 +109,8 @@ pub enum Shape {
     ClientLimits,
     /// A string with a [`Rate`](balancing::Rate).
     Rate,
+    /// A string with a [`HashOn`](terms::HashOn).
+    HashOn,
     /// A string with an IP address.
     Address,
     /// A string with an IP address and a port, or with a port alone.
@@ -294,6 +296,7 @@ impl fmt::Display for Shape {
             Self::Interface => f.write_str("a string with the name of a network interface"),
             Self::ClientLimits => f.write_str("a string with limits of clients"),
             Self::Rate => f.write_str("a string with a rate such as 20/s"),
+            Self::HashOn => f.write_str("a string such as quic-cid:8"),
             Self::Address => f.write_str("an IP address"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),

@@ -42,7 +42,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
-use terms::{BackendTls, ClientCertificates, Cut, Limit, SendProxy, SpliceMode};
+use terms::{BackendTls, ClientCertificates, Cut, HashOn, Limit, SendProxy, SpliceMode};
 
 /// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -306,9 +306,13 @@ pub struct NativeArgs {
     /// End a flow after N answers to each datagram from its client: 1 for DNS
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = FLOWS)]
     pub responses: Option<NonZeroU32>,
-    /// Send a flow's datagrams to the next backend if no answer comes for this long [default: never]
+    /// Try another backend after this long without an answer [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = FLOWS)]
     pub retry_after: Option<Span>,
+    /// Know QUIC clients that move by their connection ids: quic-cid[:N]
+    #[arg(long, value_name = "WHAT", value_parser = HashOn::from_str, help_heading = FLOWS)]
+    #[arg(conflicts_with = "requests")]
+    pub hash_on: Option<HashOn>,
 
     /// How long sessions may go on after TERM or INT; 0 cuts them, never waits
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = TIMES)]

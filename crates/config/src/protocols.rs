@@ -34,7 +34,7 @@ const NEVER_UDP: [&str; 11] = [
     "tls-clients-crl",
 ];
 /// Options of listeners that only UDP has a use for.
-const UDP_ONLY: [&str; 4] = ["flow-timeout", "requests", "responses", "retry-after"];
+const UDP_ONLY: [&str; 5] = ["flow-timeout", "requests", "responses", "retry-after", "hash-on"];
 
 /// Why an option does not fit these addresses, if it does not.
 pub(crate) fn misfit(option: &str, binds: &[Bind]) -> Option<&'static str> {

@@ -97,6 +97,7 @@ LISTENER = {
     "requests": COUNTS,
     "responses": COUNTS,
     "retry-after": TIMES,
+    "hash-on": ["quic-cid", "quic-cid:4", "quic-cid:20", "${IDS:-quic-cid:8}"],
     "source": ["192.0.2.7", "::1"],
     "transparent": [False],
     "accept-proxy": ["10.0.0.0/8", ["::1", "unix"], "10.0.0.1,unix"],
@@ -211,6 +212,8 @@ def settled(table):
             table.pop(key, None)
     if "fail-open-below" in table:
         table.pop("refuse-below", None)
+    if "requests" in table:
+        table.pop("hash-on", None)
     if "tls-cert" not in table:
         for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-ticket-keys", "tls-clients"]:
             table.pop(key, None)

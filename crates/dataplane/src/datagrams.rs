@@ -5,6 +5,7 @@
 
 mod door;
 mod flow;
+mod following;
 mod migrating;
 mod observing;
 mod seeking;
@@ -20,7 +21,7 @@ use crate::token::is_number_of;
 use crate::tools::Tools;
 use door::Door;
 use flow::{Flow, Trying};
-use relay::{Deadlines, FlowKey, FlowTable, Incarnation};
+use relay::{Deadlines, FlowIds, FlowKey, FlowTable, Incarnation};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -193,19 +194,26 @@ impl Datagrams {
     ) {
         let Datagram { bytes, peer: client, local } = datagram;
         let key = FlowKey { door, client, local };
-        let found = self.flows.find(&key).or_else(|| self.begin(key, tools, now));
+        let found = self.flows.find(&key).or_else(|| self.begin(key, bytes, tools, now));
         if let Some(number) = found {
             self.forward(number, bytes, tools, now);
         }
     }
 
     /// Begins a flow, if there is room for one and its client can be answered.
-    fn begin(&mut self, key: FlowKey, tools: &mut Tools, now: Instant) -> Option<usize> {
+    fn begin(
+        &mut self,
+        key: FlowKey,
+        first: &[u8],
+        tools: &mut Tools,
+        now: Instant,
+    ) -> Option<usize> {
         let door = self.doors.get(key.door)?.as_ref().filter(|door| door.is_open)?;
         let listener = Arc::clone(&door.listener);
         // Nobody gets around the proxies that announce clients, or around TLS.
         let settings = listener.settings();
         let is_for_tcp = settings.accept_proxy.is_some() || settings.tls.is_some();
+        let hash_on = settings.flows.hash_on;
         drop(settings);
         if is_for_tcp || !is_answerable(key.client) || tools.shared.is_our_own_door(key.client) {
             listener.count_dropped();
@@ -235,8 +243,11 @@ impl Datagrams {
         tools.begun += 1;
         tools.shared.workers[tools.worker].sessions.fetch_add(1, Relaxed);
         listener.begin_session();
-        let trying = Trying::new(&listener, key.client, number, tools);
-        let flow = Flow { is_counted, ..Flow::new(number, listener, trying, now) };
+        let mut trying = Trying::new(&listener, key.client, number, tools);
+        let moved_from = following::backend_of(&listener, hash_on, first, now);
+        moved_from.into_iter().for_each(|backend| trying.search.attempt.follow(backend));
+        let ids = moved_from.map(|_| Box::new(FlowIds::new(true)));
+        let flow = Flow { is_counted, ids, ..Flow::new(number, listener, trying, now) };
         Some(self.flows.insert(key, flow))
     }
 
@@ -251,7 +262,9 @@ impl Datagrams {
         flow.seen.on_request(bytes.len(), now);
         flow.listener.ledger(tools.worker).count_passed(bytes.len() as u64, 0);
         let is_proven = flow.seen.is_proven();
-        let is_spent = flow.seen.is_spent(&flow.listener.settings().flows);
+        let rules = flow.listener.settings().flows;
+        let is_spent = flow.seen.is_spent(&rules);
+        Self::learn_from_client(flow, rules.hash_on, bytes, now);
         self.flows.touch(key, is_proven);
         if is_spent {
             self.flows.unbind(key);
@@ -328,6 +341,7 @@ impl Datagrams {
                     upstream.answers_due = upstream.answers_due.saturating_sub(1);
                     let answer = batches.answers.bytes(batches.answers.len() - 1);
                     self.observe(key, Side::Upstream, answer, tools);
+                    self.learn_from_backend(key, answer);
                     self.handle_answer(key, bytes, tools, now);
                     if is_last {
                         break;

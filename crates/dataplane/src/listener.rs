@@ -5,7 +5,9 @@ use crate::ledger::{Ledger, ListenerTotals};
 use crate::room::{Room, RoomLimits};
 use crate::sync::AtomicU64;
 use arc_swap::{ArcSwap, Guard};
-use balancing::{Admission, ClientLimits, Country, Pool, ProxyPeers, Rate, Refused, Routes};
+use balancing::{
+    Admission, ClientLimits, ConnectionIds, Country, Pool, ProxyPeers, Rate, Refused, Routes,
+};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -33,6 +35,8 @@ pub struct Listener {
     dropped_total: AtomicU64,
     /// Who has how many sessions, from the first session under limits on.
     clients: OnceLock<Admission>,
+    /// Which backends have connections of QUIC, from the first time that this is asked for.
+    connection_ids: OnceLock<ConnectionIds>,
     /// Clients refused by their limits, by [`Refused`].
     refused: [AtomicU64; 3],
     /// What has been taken of [`Settings::rate_max`].
@@ -310,6 +314,13 @@ impl Listener {
         self.clients.get_or_init(|| Admission::new(limits, seed()))
     }
 
+    /// Which backends have the connections that clients write to, by their ids.
+    pub(crate) fn connection_ids(&self) -> &ConnectionIds {
+        // Random, as above.
+        let seed = |number: u64| RandomState::new().hash_one(number);
+        self.connection_ids.get_or_init(|| ConnectionIds::new((seed(0), seed(1))))
+    }
+
     /// Counts the end of a client's session that was counted.
     pub(crate) fn release(&self, client: Option<SocketAddr>) {
         if let (Some(clients), Some(client)) = (self.clients.get(), client) {
@@ -397,6 +408,7 @@ impl Listener {
             sessions_total: AtomicU64::new(0),
             dropped_total: AtomicU64::new(0),
             clients: OnceLock::new(),
+            connection_ids: OnceLock::new(),
             refused: Default::default(),
             busy_until: Default::default(),
             source_faults_told: AtomicU8::new(0),

@@ -83,6 +83,9 @@ pub struct FlowState {
     pub(crate) is_trying: bool,
     pub(crate) counts: FlowCounts,
     pub(crate) connect_micros: u32,
+    /// Whether the client has shown by an id that it sees answers; see [`relay::FlowIds`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_acquainted: bool,
 }
 
 /// The flows that one worker has given up.

@@ -24,7 +24,10 @@ mod upgrade;
 
 pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, Opening, read_client_hello};
 pub use deadlines::Deadlines;
-pub use flows::{Flow, FlowCounts, FlowKey, FlowTable};
+pub use flows::{
+    Flow, FlowCounts, FlowIds, FlowKey, FlowTable, IDS_MAX, IdStep, ToServer, id_of_server,
+    id_to_server,
+};
 pub use forwarded::Forwarded;
 pub use link::{Link, Ready, Step, Verdict};
 pub use link_state::LinkState;

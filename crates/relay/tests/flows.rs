@@ -47,6 +47,7 @@ impl World {
             responses: number(3),
             timeout: Duration::from_millis(500),
             retry_after: None,
+            hash_on: None,
         };
         let most = 1 + rng.below(12);
         let mut table = FlowTable::new(seed);

@@ -24,7 +24,7 @@ pub use backend::BackendId;
 pub use client_certificates::ClientCertificates;
 pub use connect::{ConnectFailure, FailureKind};
 pub use encryption::{BackendTls, ConnectorId, Encryption, TlsFault};
-pub use flows::FlowRules;
+pub use flows::{FlowRules, HashOn, InvalidHashOn};
 pub use instant::Instant;
 pub use limit::Limit;
 pub use listener::ListenerId;

@@ -2,7 +2,7 @@ use super::*;
 use crate::{AdminState, BackendState, Client, Policy};
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use terms::{Address, Limit};
+use terms::{Address, BackendId, Limit};
 
 /// A pool written as operands: `a b:2 ! c %`; a leading `-` means disabled.
 fn pool(text: &str, quarantine: Duration) -> Pool {
@@ -228,4 +228,54 @@ fn the_list_of_the_reject_backend_may_ask_for_a_country_too() {
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
     pool.reject = Some(Arc::new(Backend { access, ..Backend::new("r".into(), vec![], state) }));
     assert!(pool.needs_country());
+}
+
+/// Who is offered the session of a client that has moved from `wanted`, as long as connects fail.
+#[track_caller]
+fn check_moved(operands: &str, wanted: u64, expected: &str) {
+    let mut pool = pool(operands, Duration::ZERO);
+    let mut number = 0;
+    for tier in &mut pool.tiers {
+        let numbered = tier.backends.iter().map(|it| {
+            number += 1;
+            let mut backend = Backend::new(it.name.clone(), vec![], Arc::clone(&it.state));
+            backend.id = BackendId::new(number);
+            Arc::new(backend)
+        });
+        tier.backends = numbered.collect();
+    }
+    let mut attempt = Attempt::new(Client::default(), 0);
+    attempt.follow(BackendId::new(wanted));
+    let mut offered = Vec::new();
+    while let Some(lease) = pool.next_backend(&mut attempt, Instant::ZERO) {
+        offered.push(lease.backend().name.clone());
+        pool.report(&mut attempt, &lease, Outcome::Failure, Instant::ZERO);
+    }
+    assert_eq!(offered.join(" "), expected, "{operands}");
+}
+
+#[test]
+fn a_client_that_moves_keeps_its_backend() {
+    check_moved("a b c", 2, "b a c");
+    check_moved("a -b c", 2, "b a c"); // open sessions of a disabled one go on, too
+    check_moved("a b ! c d", 4, "d a b c");
+    check_moved("a b % c", 2, "b a c"); // the hash has chosen `a`
+    check_moved("a b c", 7, "a b c"); // it has been removed
+    check_moved("a -b", 1, "a");
+}
+
+#[test]
+fn a_client_that_moves_does_not_exceed_limits() {
+    let mut pool = pool("a b:1", Duration::ZERO);
+    let mut full = Backend::new("b".into(), vec![], Arc::clone(&pool.tiers[0].backends[1].state));
+    full.id = BackendId::new(5);
+    let first = Arc::clone(&pool.tiers[0].backends[0]);
+    pool.tiers[0].backends = [first, Arc::new(full)].into_iter().collect();
+    let moved = || {
+        let mut attempt = Attempt::new(Client::default(), 0);
+        attempt.follow(BackendId::new(5));
+        pool.next_backend(&mut attempt, Instant::ZERO).unwrap()
+    };
+    let open = moved();
+    assert_eq!((open.backend().name.as_str(), moved().backend().name.as_str()), ("b", "a"));
 }

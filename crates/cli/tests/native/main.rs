@@ -26,6 +26,7 @@ mod loops;
 mod manager;
 mod memory;
 mod metrics;
+mod moving;
 mod names;
 mod outages;
 mod passed;

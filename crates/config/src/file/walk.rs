@@ -434,6 +434,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Interface
             | Shape::ClientLimits
             | Shape::Rate
+            | Shape::HashOn
             | Shape::Address
             | Shape::Socket
             | Shape::Probe

@@ -100,6 +100,7 @@ fn value(shape: Shape) -> Value {
             any([string(&format!("^{limit}(,{limit})*$")), variable()])
         }
         Shape::Rate => any([string("^[1-9][0-9]{0,9}/[1-9]?[0-9]{0,3}[smh]?$"), variable()]),
+        Shape::HashOn => any([string("^quic-cid(:([4-9]|1[0-9]|20))?$"), variable()]),
         Shape::Address => any([reference("address"), variable()]),
         Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),

@@ -205,6 +205,7 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("requests", Listener, POSITIVE, "1")),
     shared(option("responses", Listener, POSITIVE, "1")),
     shared(option("retry-after", Listener, SOME_TIME, "\"1s\"")),
+    shared(option("hash-on", Listener, Shape::HashOn, "\"quic-cid:8\"")),
     shared(option("source", Listener, Shape::Address, "\"192.0.2.7\"")),
     shared(option("transparent", Listener, Shape::Flag, "true")),
     shared(option("forwarded-headers", Listener, Shape::Flag, "true")),

@@ -139,6 +139,9 @@ fn shapes_agree_with_the_parsers_of_the_options() {
                 assert!(takes("sessions=1,rate=5/s") && !takes("sessions=0"), "{}", key.name);
             }
             Shape::Rate => assert!(takes("5/s") && !takes("5"), "{}", key.name),
+            Shape::HashOn => {
+                assert!(takes("quic-cid:8") && !takes("quic-cid:3"), "{}", key.name);
+            }
             Shape::Address => assert!(takes("::1") && !takes("localhost"), "{}", key.name),
             Shape::Socket => {
                 assert!(takes("[::1]:80") && takes("80") && !takes("::1"), "{}", key.name);

@@ -164,6 +164,7 @@ impl NativeArgs {
                 requests: self.requests,
                 responses: self.responses,
                 retry_after: self.retry_after.map(|time| time.0),
+                hash_on: self.hash_on,
             },
             source: match self.source {
                 Some(address) => Source::Fixed(address),

@@ -260,13 +260,16 @@ fn times(to: &mut impl Options, times: &Timeouts) {
 }
 
 fn flow_rules(to: &mut impl Options, rules: &FlowRules) {
-    let FlowRules { timeout, requests, responses, retry_after } = rules;
+    let FlowRules { timeout, requests, responses, retry_after, hash_on } = rules;
     let span = |duration: Duration| Span(duration).to_string();
     to.option("flow-timeout", *timeout, FlowRules::DEFAULT_TIMEOUT, span);
     to.number("requests", requests.map(NonZeroU32::get));
     to.number("responses", responses.map(NonZeroU32::get));
     if let Some(time) = retry_after {
         to.set_text("retry-after", &span(*time));
+    }
+    if let Some(what) = hash_on {
+        to.set_text("hash-on", &what.to_string());
     }
 }
 

@@ -7,7 +7,7 @@ use crate::searching::Searching;
 use crate::session::{NOT_YET, micros};
 use crate::tools::Tools;
 use balancing::Lease;
-use relay::{FlowKey, Incarnation};
+use relay::{FlowIds, FlowKey, Incarnation};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(super) struct Flow {
     pub trying: Option<Box<Trying>>,
     /// From the beginning to the first answer, in microseconds.
     pub connect_micros: u32,
+    /// What tells its client's other flows that this is its backend, if that is asked for.
+    pub ids: Option<Box<FlowIds>>,
 }
 
 /// A socket connected to a backend.
@@ -70,6 +72,7 @@ impl Flow {
             incarnation: Incarnation::default(),
             trying: Some(Box::new(trying)),
             connect_micros: NOT_YET,
+            ids: None,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::event::Trouble;
 use crate::moving::{FlowState, FreezingFlows, MovingFlow};
 use crate::token::Token;
 use crate::tools::Tools;
-use relay::{FlowKey, Incarnation};
+use relay::{FlowIds, FlowKey, Incarnation};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -58,6 +58,7 @@ impl Datagrams {
             is_trying,
             counts: flow.seen.counts(),
             connect_micros: flow.connect_micros,
+            is_acquainted: flow.ids.is_some_and(|ids| ids.is_acquainted()),
         };
         let upstream = flow.lease.zip(flow.upstream.map(|it| it.socket));
         let (listener, worker) = (flow.listener, Some(tools.worker));
@@ -108,6 +109,7 @@ impl Datagrams {
             incarnation: Incarnation::default(),
             trying: trying.map(Box::new),
             connect_micros: state.connect_micros,
+            ids: state.is_acquainted.then(|| Box::new(FlowIds::new(true))),
         };
         let Some(door) = door else {
             return self.lose(flow, &state, tools, now);

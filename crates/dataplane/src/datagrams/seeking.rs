@@ -126,6 +126,7 @@ impl Datagrams {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(trying), Some(lease)) = (&mut flow.trying, flow.lease.take()) else { return };
         flow.upstream = None;
+        flow.ids = None;
         let rules = flow.listener.settings().flows;
         let since = rules.retry_after.map_or(now, |time| now - time);
         if failure == ConnectFailure::TimedOut && lease.backend().state.has_answered_since(since) {
