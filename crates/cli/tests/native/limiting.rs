@@ -76,6 +76,24 @@ fn flows_count_as_sessions_of_their_client() {
 }
 
 #[test]
+fn a_client_begins_flows_no_faster_than_it_may() {
+    let (place, backend, own) = (Place::new(), UdpBackend::named("a"), port());
+    let words = format!("{own}/udp {backend} --workers 2 --client-limits rate=5/1h,prefix=24/64");
+    let _evenkeel = place.native(&words);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, own.number()));
+    let from = |client: [u8; 4]| UdpClient::from(IpAddr::V4(Ipv4Addr::from(client)), address);
+    // Neighbors in a network of this length are one client, whose flows go on.
+    let flows: Vec<_> = (1..=5).map(|host| from([127, 0, 7, host])).collect();
+    flows.iter().for_each(|it| assert_eq!(it.ask("x"), "ax"));
+    let more: Vec<_> = (6..=9).map(|host| from([127, 0, 7, host])).collect();
+    more.iter().for_each(|it| it.send("x"));
+    until("datagrams to be refused", || refused(&place, "rate") == 4);
+    flows.iter().for_each(|it| assert_eq!(it.ask("y"), "ay"));
+    assert_eq!(from([127, 0, 8, 1]).ask("x"), "ax");
+    assert_eq!(backend.seen().len(), 11);
+}
+
+#[test]
 fn other_limits_apply_at_once_but_other_clients_need_a_restart() {
     let (place, backend, own) = (Place::new(), Backend::named("a"), port());
     let file = place.file("evenkeel.toml");
