@@ -18,6 +18,7 @@ pub mod helper;
 pub mod interfaces;
 pub mod kept_file;
 pub mod net;
+mod netlink;
 pub mod pipe;
 pub mod process;
 pub mod ready_interface;

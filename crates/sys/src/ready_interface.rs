@@ -3,11 +3,9 @@
 //! It is a TUN device (the kernel's Documentation/networking/tuntap.rst), through which no packets
 //! pass. To create it takes CAP_NET_ADMIN; to change its carrier takes nothing.
 
+use crate::netlink::Netlink;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, sendto, socket_with};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -29,9 +27,9 @@ impl ReadyInterface {
         let interface = Self(open("/dev/net/tun", flags, Mode::empty())?);
         interface.attach(name)?;
         interface.set_carrier(false)?;
-        let routes = Routes::open()?;
-        let index = name_to_index(&routes.0, name)?;
-        routes.bring_up(index).or_else(|error| match is_up(name) {
+        let routes = Netlink::open(None)?; // NETLINK_ROUTE is 0
+        let index = name_to_index(&routes, name)?;
+        bring_up(&routes, index).or_else(|error| match is_up(name) {
             true => Ok(()),
             false => Err(error),
         })?;
@@ -108,45 +106,12 @@ fn is_up(name: &str) -> bool {
     flags.is_ok_and(|flags| flags & IFF_UP != 0)
 }
 
-/// A socket for requests about interfaces (rtnetlink(7)).
-struct Routes(OwnedFd);
-
-impl Routes {
-    fn open() -> io::Result<Self> {
-        let flags = rustix::net::SocketFlags::CLOEXEC;
-        // Without a protocol: NETLINK_ROUTE is 0.
-        Ok(Self(socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?))
-    }
-
-    fn bring_up(&self, index: u32) -> Result<(), Errno> {
-        let mut message = vec![0; 4];
-        message.extend(index.to_ne_bytes());
-        message.extend(IFF_UP.to_ne_bytes()); // the flags
-        message.extend(IFF_UP.to_ne_bytes()); // those that change
-        self.request(libc::RTM_NEWLINK, &message)
-    }
-
-    /// Sends a request to the kernel, and returns its answer.
-    fn request(&self, kind: u16, message: &[u8]) -> Result<(), Errno> {
-        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-        let mut request = Vec::with_capacity(HEADER + message.len());
-        request.extend(((HEADER + message.len()) as u32).to_ne_bytes());
-        request.extend(kind.to_ne_bytes());
-        request.extend(flags.to_ne_bytes());
-        request.extend([0; 8]); // number and sender, which nobody needs
-        request.extend(message);
-        sendto(&self.0, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        let mut answer = [0; 512];
-        let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
-        let error = answer[..length].get(HEADER..HEADER + 4).ok_or(Errno::PROTO)?;
-        match i32::from_ne_bytes([error[0], error[1], error[2], error[3]]) {
-            0 => Ok(()),
-            error => Err(Errno::from_raw_os_error(-error)),
-        }
-    }
+fn bring_up(routes: &Netlink, index: u32) -> io::Result<()> {
+    let mut message = vec![0; 4];
+    message.extend(index.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes()); // the flags
+    message.extend(IFF_UP.to_ne_bytes()); // those that change
+    Ok(routes.request(libc::RTM_NEWLINK, &message)?)
 }
-
-/// The length of a message's head.
-const HEADER: usize = 16;
 
 const IFF_UP: u32 = libc::IFF_UP as u32;
