@@ -41,11 +41,12 @@ pub fn evenkeel(tree: &Command) -> anyhow::Result<String> {
 }
 
 /// The verbs that have a page, with their synopses.
-pub const VERBS: [(&str, &str); 10] = [
+pub const VERBS: [(&str, &str); 11] = [
     ("check", "evenkeel check [FILE] [--offline | --online] [--format text|json] [--strict]"),
     ("ctl", "evenkeel ctl [--admin PATH | --listen LISTEN] VERB"),
     ("demo", "evenkeel demo [--port N]"),
     ("diff", "evenkeel diff [--admin PATH | --listen LISTEN] [FILE]"),
+    ("engine-clear", "evenkeel engine-clear [NAME]... [--force] [--dry-run]"),
     ("fmt", "evenkeel fmt [--check] [FILE]"),
     ("ready", "evenkeel ready [--admin PATH | --listen LISTEN]"),
     ("reload", "evenkeel reload [--confirm TIME] [--admin PATH | --listen LISTEN]"),

@@ -14,6 +14,7 @@ mod config_file;
 mod ctl;
 mod demo;
 mod diff;
+mod engine_clear;
 mod install;
 mod native;
 mod output;

@@ -3,7 +3,10 @@
 use crate::install::{install, links};
 use crate::output::{OutputError, complain, finish};
 use crate::serve::{report, serve};
-use crate::{PERSONALITIES, Personality, check, config_file, ctl, demo, diff, run, top, upgrade};
+use crate::{
+    PERSONALITIES, Personality, check, config_file, ctl, demo, diff, engine_clear, run, top,
+    upgrade,
+};
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
@@ -51,6 +54,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             let text = format!("{:#}\n", config::keys::schema());
             finish("evenkeel", &text, ExitStatus::Success)
         }
+        Verb::EngineClear(args) => engine_clear::engine_clear(&args),
         Verb::Demo(args) => report(demo::run(&args)),
         Verb::Links { dir } => report(links(&dir).map(|()| 0)),
         Verb::Install { prefix } => report(install(&prefix).map(|()| 0)),

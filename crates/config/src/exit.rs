@@ -34,7 +34,7 @@ pub struct ExitRow {
 }
 
 /// All exit statuses, in rising order. If programs use a status differently, each has a row.
-pub const EXIT_STATUSES: [ExitRow; 19] = [
+pub const EXIT_STATUSES: [ExitRow; 20] = [
     row(
         ExitStatus::Success,
         "all",
@@ -68,6 +68,11 @@ pub const EXIT_STATUSES: [ExitRow; 19] = [
     row(ExitStatus::Failure, "evenkeel diff", "Something differs."),
     row(
         ExitStatus::Failure,
+        "evenkeel engine-clear",
+        "Rules were left alone because their instance is running, no instance has left any under a given name, or they cannot be removed.",
+    ),
+    row(
+        ExitStatus::Failure,
         "evenkeel fmt",
         "The file cannot be read, is not TOML, or cannot be written; or, with `--check`, it is not formatted.",
     ),
@@ -83,7 +88,7 @@ pub const EXIT_STATUSES: [ExitRow; 19] = [
     ),
     row(
         ExitStatus::Usage,
-        "evenkeel, evenkeel check, evenkeel ctl, evenkeel fmt, evenkeel reload",
+        "evenkeel, evenkeel check, evenkeel ctl, evenkeel engine-clear, evenkeel fmt, evenkeel reload",
         "The command line was not understood; the message names the argument and says how to mend it.",
     ),
     row(

@@ -449,7 +449,9 @@ pub enum Verb {
     },
     /// Print the version
     Version,
-    /// Install the program, links, man pages, completions and a systemd unit; spares other files
+    /// Remove the rules that instances which are gone have left in the kernel
+    EngineClear(EngineClearArgs),
+    /// Install the program, links, man pages, completions, systemd unit; spares other files
     Install {
         /// The directory that contains bin and share; created if missing
         #[arg(long, value_name = "DIR", default_value = "/usr/local")]
@@ -583,6 +585,22 @@ pub struct FmtArgs {
     /// Write nothing; exit with status 1 if the file would change
     #[arg(long)]
     pub check: bool,
+}
+
+/// `evenkeel engine-clear`.
+#[derive(Clone, Debug, Args)]
+#[command(max_term_width = 100)]
+pub struct EngineClearArgs {
+    /// Only those of these instances: the name or path of the admin socket, or the name that
+    /// `nft list tables` shows [default: all that are gone]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<PathBuf>,
+    /// Also those of instances that are running; their sessions in the kernel end
+    #[arg(long)]
+    pub force: bool,
+    /// Remove nothing; print what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `evenkeel status`.
@@ -1023,8 +1041,7 @@ const USAGE: &str = "\
 evenkeel [OPTIONS] LISTEN BACKEND... [! BACKEND...] [-- LISTEN BACKEND...]
        evenkeel demo | ctl VERB | top | status --html | help [VERB] | version
        evenkeel run [FILE] | reload | upgrade | diff [FILE] | check [FILE] | fmt [FILE] | schema
-       evenkeel install [--prefix DIR] | links DIR
-       evenkeel PROGRAM [WORD]...";
+       evenkeel install [--prefix DIR] | links DIR | engine-clear [NAME]... | PROGRAM [WORD]...";
 
 const CHECK_AFTER_HELP: &str = "\
 Exit status: 0 the file can be used, 1 it cannot or there are warnings with --strict, 2 usage error.";

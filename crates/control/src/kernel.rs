@@ -4,8 +4,10 @@
 //! the present state of the instance into a [`Ruleset`](forwarding::Ruleset). A thread, the
 //! [`courier`], sends it to the [`helper`], a process that has the privilege to install it.
 
+mod claim;
 mod courier;
 mod helper;
+mod leftovers;
 mod plan;
 
 use crate::instance::Instance;
@@ -15,6 +17,7 @@ use courier::Courier;
 pub(crate) use courier::News;
 use forwarding::{Mark, Ruleset, TableName};
 use helper::{Counted, Counters};
+pub use leftovers::{KernelRules, KernelTable, RemoveError};
 use plan::{Marks, Means};
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -9,6 +9,7 @@ use crate::target::{Mark, Sender, Target};
 use crate::transaction::Edit;
 use balancing::KERNEL_SEED;
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
@@ -32,6 +33,20 @@ impl TableName {
             }
         }
         Self(name)
+    }
+
+    /// The table of this name, if it is that of an instance.
+    #[must_use]
+    pub fn listed(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(TABLE_PREFIX)?;
+        let is_ours = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        is_ours.then(|| Self(name.to_owned()))
+    }
+
+    /// What tells it from other tables and is shorter than its name, the same in every process.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        SipHasher13::new().hash(self.0.as_bytes())
     }
 }
 

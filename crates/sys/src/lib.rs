@@ -23,5 +23,6 @@ pub mod pipe;
 pub mod process;
 pub mod ready_interface;
 pub mod supervisor;
+pub mod tracking;
 
 pub use rustix::io::Errno;

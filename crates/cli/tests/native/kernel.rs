@@ -12,21 +12,21 @@ use std::thread;
 use std::time::Duration;
 
 /// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A client, a balancer and backends that say who they are and whom they see.
-struct Rig {
-    network: Network,
-    place: Place,
+pub struct Rig {
+    pub network: Network,
+    pub place: Place,
 }
 
-const BACKENDS: [&str; 4] =
+pub const BACKENDS: [&str; 4] =
     ["198.51.100.1:80", "198.51.100.2:80", "[2001:db8:2::1]:80", "[2001:db8:2::2]:80"];
 
 impl Rig {
     /// `None` where there can be none; says why.
     #[track_caller]
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         or_skip(match std::path::Path::new("/usr/sbin/nft").exists() {
             true => Ok(()),
             false => Err("this needs nft".to_owned()),
@@ -38,7 +38,7 @@ impl Rig {
     }
 
     /// Starts a server of TCP and UDP.
-    fn serve(&self, role: &str, address: &'static str) {
+    pub fn serve(&self, role: &str, address: &'static str) {
         let (tcp, udp) = self.network.within(role, || {
             (TcpListener::bind(address).unwrap(), UdpSocket::bind(address).unwrap())
         });
@@ -65,7 +65,7 @@ impl Rig {
 
     /// Starts the balancer, and waits until it has said that the kernel forwards.
     #[track_caller]
-    fn start(&self, words: &str) -> Program {
+    pub fn start(&self, words: &str) -> Program {
         let program = self.network.within("balancer", || self.place.native(words));
         program.log.wait("the kernel forwards");
         program
@@ -76,14 +76,14 @@ impl Rig {
         self.network.within("balancer", || self.place.ctl(words).check(0));
     }
 
-    fn connect(&self, role: &str, address: &str) -> Client {
+    pub fn connect(&self, role: &str, address: &str) -> Client {
         let address: SocketAddr = address.parse().unwrap();
         self.network.within(role, || Client::try_to(address).expect("a connection"))
     }
 
     /// Whom a new session reaches, and whom the backend sees.
     #[track_caller]
-    fn ask(&self, role: &str, address: &str) -> (String, String) {
+    pub fn ask(&self, role: &str, address: &str) -> (String, String) {
         said(&self.connect(role, address).0)
     }
 
@@ -103,7 +103,7 @@ impl Rig {
     }
 
     /// What `nft` says in the balancer's namespace.
-    fn nft(&self, words: &str) -> String {
+    pub fn nft(&self, words: &str) -> String {
         let words: Vec<_> = words.split(' ').collect();
         let run = || Command::new("/usr/sbin/nft").args(&words).output().unwrap();
         String::from_utf8(self.network.within("balancer", run).stdout).unwrap()
@@ -120,20 +120,20 @@ impl Rig {
 }
 
 /// The line that a backend says first.
-fn said(stream: &TcpStream) -> (String, String) {
+pub fn said(stream: &TcpStream) -> (String, String) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut line = String::new();
     BufReader::with_capacity(1, stream).read_line(&mut line).expect("an answer");
     split(&line)
 }
 
-fn split(line: &str) -> (String, String) {
+pub fn split(line: &str) -> (String, String) {
     let (backend, client) = line.trim_end().split_once(' ').expect("a backend and a client");
     (backend.to_owned(), client.to_owned())
 }
 
 #[track_caller]
-fn echoes(client: &Client) {
+pub fn echoes(client: &Client) {
     (&client.0).write_all(b"ping").unwrap();
     let mut bytes = [0; 4];
     (&client.0).read_exact(&mut bytes).unwrap();
@@ -329,7 +329,7 @@ fn only_the_helper_keeps_a_privilege() {
     assert_eq!(field(helper, "Uid:"), "65534");
     assert_eq!(field(helper, "NoNewPrivs:"), "1");
     let files = std::fs::read_dir(format!("/proc/{helper}/fd")).unwrap().count();
-    assert_eq!(files, 4, "three standard streams, and the way to its parent");
+    assert_eq!(files, 5, "three standard streams, the way to its parent, and its claim");
     assert_eq!(rig.ask("client", "192.0.2.254:8080").0, BACKENDS[0]);
 }
 

@@ -19,6 +19,7 @@ mod failing;
 mod flows;
 mod formatting;
 mod kernel;
+mod kernel_leftovers;
 mod limiting;
 mod log;
 mod log_sessions;

@@ -238,6 +238,10 @@ fn what_a_protocol_has_no_use_for() {
 fn verbs() {
     assert!(matches!(parse("demo").unwrap().verb, Some(Verb::Demo(DemoArgs { port: 8080 }))));
     assert!(matches!(parse("demo --port 9").unwrap().verb, Some(Verb::Demo(DemoArgs { port: 9 }))));
+    let Some(Verb::EngineClear(clear)) = parse("engine-clear a b --dry-run").unwrap().verb else {
+        panic!("another verb");
+    };
+    assert!(clear.names.len() == 2 && clear.dry_run && !clear.force);
     assert!(matches!(parse("links /bin").unwrap().verb, Some(Verb::Links { .. })));
     assert!(matches!(parse("install").unwrap().verb, Some(Verb::Install { .. })));
     assert!(matches!(parse("version").unwrap().verb, Some(Verb::Version)));

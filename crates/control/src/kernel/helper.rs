@@ -1,6 +1,7 @@
 //! The process that may change what the kernel does: it carries out what another process asks, which
 //! is to make, change or remove the rules of one table, and starts no program but nft(8).
 
+use super::claim::Claim;
 use forwarding::{Edit, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,6 +56,8 @@ pub(super) enum Answer {
 
 /// Carries out requests until there are no more.
 pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
+    // Without it, it works as well.
+    let _claim = Claim::new(table);
     while let Ok(request) = receive(&mut stream) {
         let done =
             |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
@@ -106,19 +109,25 @@ fn count(nft: &Path, table: &TableName) -> io::Result<Counters> {
 }
 
 /// The elements of a set. Several cannot be listed at once: nft 1.0.6 does not find them then.
-fn list(nft: &Path, table: &TableName, set: &str) -> io::Result<Vec<Value>> {
+pub(super) fn list(nft: &Path, table: &TableName, set: &str) -> io::Result<Vec<Value>> {
+    let parts = listed(nft, &["set", "inet", &table.to_string(), set])?;
+    let elements = parts.iter().find_map(|part| part["set"]["elem"].as_array());
+    Ok(elements.cloned().unwrap_or_default())
+}
+
+/// What nft(8) says if it is asked to list this.
+pub(super) fn listed(nft: &Path, what: &[&str]) -> io::Result<Vec<Value>> {
     let output = Command::new(nft)
-        .args(["-j", "list", "set", "inet", &table.to_string(), set])
+        .args(["-j", "list"])
+        .args(what)
         .env_clear()
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {
         return Err(refusal(&output.stderr));
     }
-    let all: Value = serde_json::from_slice(&output.stdout)?;
-    let parts = all["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let elements = parts.iter().find_map(|part| part["set"]["elem"].as_array());
-    Ok(elements.cloned().unwrap_or_default())
+    let mut all: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(all["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default())
 }
 
 fn refusal(complaint: &[u8]) -> io::Error {
@@ -128,7 +137,7 @@ fn refusal(complaint: &[u8]) -> io::Error {
 }
 
 /// Has nft(8) read this text. All of it is done, or nothing.
-fn run(nft: &Path, text: &str) -> io::Result<()> {
+pub(super) fn run(nft: &Path, text: &str) -> io::Result<()> {
     let mut child = Command::new(nft)
         .args(["-f", "-"])
         .env_clear()

@@ -1,0 +1,167 @@
+//! The rules that instances have left in the kernel, and their removal.
+
+use super::claim::Claims;
+use super::helper::{list, listed, run};
+use super::nft;
+use forwarding::{TableName, clear};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What instances have made in the kernel, in this network namespace.
+pub struct KernelRules {
+    nft: PathBuf,
+    tables: Vec<KernelTable>,
+}
+
+/// The rules of one instance.
+pub struct KernelTable {
+    name: TableName,
+    /// The marks of its connections.
+    marks: BTreeSet<u32>,
+    /// The process that keeps it up to date, if one is alive.
+    pub keeper: Option<u32>,
+}
+
+impl KernelRules {
+    /// What there is now.
+    ///
+    /// # Errors
+    /// If this user may not look, or there is no nft(8), or that fails.
+    pub fn read() -> io::Result<Self> {
+        if !sys::helper::may_change_network() {
+            let message = "CAP_NET_ADMIN is missing; run this as root";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        let nft = nft().map_err(io::Error::other)?;
+        // In this order: a keeper makes its claim before it makes its table.
+        let names = names(&listed(&nft, &["tables"])?);
+        let claims = Claims::read()?;
+        let tables = names.into_iter().map(|name| {
+            // Without the set, somebody else has changed the table; it goes like any other.
+            let begun = list(&nft, &name, "begun").unwrap_or_default();
+            KernelTable { marks: marks(&begun), keeper: claims.holder(&name), name }
+        });
+        let tables = tables.collect();
+        Ok(Self { nft, tables })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn tables(&self) -> &[KernelTable] {
+        &self.tables
+    }
+
+    /// Removes these rules in one step, and has the kernel forget the connections that they have
+    /// begun. Other instances keep theirs.
+    ///
+    /// # Errors
+    /// [`RemoveError::Rules`] if nothing has changed.
+    pub fn remove(&self, doomed: &[&KernelTable]) -> Result<(), RemoveError> {
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let text: String = doomed.iter().map(|it| clear(&it.name)).collect();
+        run(&self.nft, &text).map_err(RemoveError::Rules)?;
+        let is_doomed = |table: &&KernelTable| doomed.iter().any(|it| it.name == table.name);
+        // Instances have the same marks for backends of pools with the same name.
+        let kept: BTreeSet<_> =
+            self.tables.iter().filter(|it| !is_doomed(it)).flat_map(|it| &it.marks).collect();
+        let gone: BTreeSet<_> = doomed.iter().flat_map(|it| &it.marks).collect();
+        sys::tracking::forget_marked(gone.difference(&kept).map(|mark| **mark))
+            .map_err(RemoveError::Connections)
+    }
+}
+
+impl KernelTable {
+    /// Its name, for `nft`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// Whether it is meant: by its own name, by the name of its instance, or by the admin socket of
+    /// that.
+    #[must_use]
+    pub fn is_called(&self, word: &Path) -> bool {
+        let Some(file) = word.file_name() else { return false };
+        let whole = word.as_os_str().to_string_lossy();
+        let instance = match file.to_string_lossy() {
+            _ if whole.contains('/') => word.file_stem().map(OsStr::to_string_lossy),
+            name => {
+                Some(name.strip_suffix(".sock").map_or(name.clone(), |it| it.to_owned().into()))
+            }
+        };
+        self.name.to_string() == whole || instance.is_some_and(|it| TableName::of(&it) == self.name)
+    }
+}
+
+/// Why not everything is removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// Nothing has changed.
+    #[error("the rules cannot be removed")]
+    Rules(#[source] io::Error),
+    /// The rules are gone, but not all connections.
+    #[error(
+        "the rules are removed, but the kernel has not forgotten the connections that they have \
+         begun; it will when they have been silent for a while"
+    )]
+    Connections(#[source] io::Error),
+}
+
+/// The names of instances' tables in what nft(8) has listed.
+fn names(parts: &[Value]) -> Vec<TableName> {
+    let tables = parts.iter().map(|part| &part["table"]);
+    let tables = tables.filter(|table| table["family"] == "inet");
+    tables.filter_map(|table| TableName::listed(table["name"].as_str()?)).collect()
+}
+
+/// The marks in what was listed of a set of them.
+fn marks(elements: &[Value]) -> BTreeSet<u32> {
+    let marks = elements.iter().map(|it| &it["elem"]["val"]);
+    marks.filter_map(|mark| u32::try_from(mark.as_u64()?).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_called(instance: &str, word: &str, expected: bool) {
+        let name = TableName::of(instance);
+        let table = KernelTable { name, marks: BTreeSet::new(), keeper: None };
+        assert_eq!(table.is_called(Path::new(word)), expected, "{instance}: {word}");
+    }
+
+    #[test]
+    fn tables_have_the_names_of_their_instances() {
+        check_called("evenkeel.80", "evenkeel.80", true);
+        check_called("evenkeel.80", "evenkeel.80.sock", true);
+        check_called("evenkeel.80", "/run/evenkeel/evenkeel.80.sock", true);
+        check_called("evenkeel.80", "./evenkeel.80.sock", true);
+        check_called("evenkeel.80", "evenkeel_evenkeel_2e80", true);
+        check_called("admin", "/run/admin.socket", true);
+        check_called("evenkeel.80", "evenkeel.8080", false);
+        check_called("evenkeel", "evenkeel.80", false);
+        check_called("evenkeel.80", "80", false);
+        check_called("evenkeel.80", "..", false);
+        check_called("evenkeel.80", "", false);
+    }
+
+    #[test]
+    fn only_tables_of_instances_are_found() {
+        let table = |family, name| serde_json::json!({"table": {"family": family, "name": name}});
+        let parts = [
+            serde_json::json!({"metainfo": {"version": "1.0.6"}}),
+            table("inet", "evenkeel_web"),
+            table("ip", "evenkeel_ip"),
+            table("inet", "filter"),
+            table("inet", "evenkeel"),
+            table("inet", "evenkeel_a b"),
+        ];
+        assert_eq!(names(&parts), [TableName::of("web")]);
+    }
+}
