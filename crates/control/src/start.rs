@@ -37,12 +37,12 @@ use crate::tcp::TcpSocket;
 use balancing::Pool;
 use config::{Bind, Config, Host, Ids, Process};
 use dataplane::{DataPlane, Mover, Observe, Options};
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use sys::files::{OwnFile, PidFile};
-use sys::process::{Background, Directory, HeldSignals, Keep, User};
+use sys::process::{Background, Directory, HeldSignals, Keep, Parting, Stream, User};
 use telemetry::Level;
 use terms::Instant;
 
@@ -239,12 +239,16 @@ impl Prepared {
         let reports = &mut self.manager.reports;
         let is_detached = self.predecessor.as_ref().is_some_and(|old| old.is_detached);
         // The old process says itself who follows it.
-        let farewell = |child| {
-            if !is_detached {
-                reports.ready_in_background(child);
+        let farewell = |parting| match parting {
+            Parting::Ready(child) if !is_detached => reports.ready_in_background(child),
+            Parting::Ready(_) => {}
+            Parting::Hung => {
+                let error = TakeOverError::Failed("the new process hung, and was ended".to_owned());
+                let _ = writeln!(Stream::Err, "evenkeel: {error}");
             }
         };
-        let detach = || sys::process::detach(self.directory, farewell);
+        let needed = self.predecessor.as_ref().map(Predecessor::needed);
+        let detach = || sys::process::detach(self.directory, needed, farewell);
         let background = (process.daemon || is_detached).then(detach).transpose();
         let background = background.map_err(system("in the background"))?;
         report_progress(&self.predecessor);
@@ -286,6 +290,7 @@ impl Prepared {
         // Clients that come meanwhile wait in the queues of the listening sockets.
         runtime.block_on(probes.first_verdicts(&self.config));
         let switched = self.predecessor.as_mut().map(Predecessor::await_switch).transpose()?;
+        background.iter().for_each(Background::stand_alone);
         if let Some(standing) = &switched {
             self.kept.replace(standing.kept.clone());
             self.kept.restore_health(&self.config, &self.pools);

@@ -1,6 +1,7 @@
 //! The process itself: its limits, its user and its terminal.
 
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::channel::{Channel, Life};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
@@ -8,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
+use terms::Instant;
 
 /// Raises the soft limit of open file descriptors to the hard one, and returns it.
 pub fn raise_descriptor_limit() -> usize {
@@ -71,16 +73,42 @@ pub(crate) fn has_one_thread() -> bool {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1
 }
 
+/// Another process, which a process on its way into the background needs at first.
+#[derive(Clone, Copy, Debug)]
+pub struct Needed<'a> {
+    /// Where it says what the child needs to know. If it ends this, it has given the child up.
+    pub channel: &'a Channel,
+    /// Its life.
+    pub life: &'a Life,
+}
+
+/// What became of a child, when the process that has started it is about to exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// It is ready, and this is its process id.
+    Ready(i32),
+    /// It did not notice that it had been given up, and has been killed.
+    Hung,
+}
+
+/// How long a child may take to notice that it has been given up.
+const NOTICE_WITHIN: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
 /// Goes into the background. A child of the process returns from this call, in a session of its
-/// own. The process itself waits for [`Background::ready`], calls `farewell` with the child's
-/// process id, and exits with status 0; or, if the child ends before that, with the child's status.
+/// own. The process itself waits for [`Background::ready`], calls `farewell`, and exits with status
+/// 0; or, if the child ends before that, with the child's status. If the process that the child
+/// needs until [`Background::stand_alone`] gives it up, it must end soon.
 ///
 /// # Errors
 /// If the system has no room for another process. Then nothing has changed.
 ///
 /// # Panics
 /// If this process has more than one thread: the child would be without the others.
-pub fn detach(directory: Directory, farewell: impl FnOnce(i32)) -> io::Result<Background> {
+pub fn detach(
+    directory: Directory,
+    needed: Option<Needed<'_>>,
+    farewell: impl FnOnce(Parting),
+) -> io::Result<Background> {
     assert!(has_one_thread(), "detach comes before any thread is started");
     let (news, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
@@ -90,12 +118,16 @@ pub fn detach(directory: Directory, farewell: impl FnOnce(i32)) -> io::Result<Ba
     }
     if child > 0 {
         drop(caller);
-        let status = match await_ready(&news, child) {
+        let status = match await_ready(&news, child, needed) {
             Ok(()) => {
-                farewell(child);
+                farewell(Parting::Ready(child));
                 0
             }
-            Err(status) => status,
+            Err(Some(status)) => status,
+            Err(None) => {
+                farewell(Parting::Hung);
+                1
+            }
         };
         // SAFETY: ends this process without running exit handlers, whose work belongs to the
         // child now; it takes no pointers.
@@ -112,27 +144,55 @@ pub fn detach(directory: Directory, farewell: impl FnOnce(i32)) -> io::Result<Ba
 }
 
 /// Waits until the child is ready, and writes what it says to standard output; or returns its exit
-/// status.
-fn await_ready(news: &OwnedFd, child: i32) -> Result<(), i32> {
+/// status, or `None` if it had to be killed.
+fn await_ready(
+    news: &OwnedFd,
+    child: i32,
+    mut needed: Option<Needed<'_>>,
+) -> Result<(), Option<i32>> {
+    let child = rustix::process::Pid::from_raw(child);
     let mut text = Vec::new();
     let mut byte = [0];
-    while rustix::io::retry_on_intr(|| rustix::io::read(news, &mut byte)) == Ok(1) {
-        match byte {
-            [0] => {
+    loop {
+        if needed.is_some_and(|needed| hangs(news, needed)) {
+            let kill = |it| rustix::process::kill_process(it, rustix::process::Signal::KILL);
+            let _ = child.map(kill);
+            return Err(None);
+        }
+        match (rustix::io::retry_on_intr(|| rustix::io::read(news, &mut byte)), byte) {
+            (Ok(1), [READY]) => {
                 let _ = io::Write::write_all(&mut Stream::Out, &text);
                 return Ok(());
             }
-            [byte] => text.push(byte),
+            (Ok(1), [STANDS_ALONE]) => needed = None,
+            (Ok(1), [byte]) => text.push(byte),
+            _ => break,
         }
     }
-    let child = rustix::process::Pid::from_raw(child);
     let wait = || rustix::process::waitpid(child, rustix::process::WaitOptions::empty());
-    Err(match rustix::io::retry_on_intr(wait) {
+    Err(Some(match rustix::io::retry_on_intr(wait) {
         Ok(Some((_, status))) => {
             status.exit_status().or(status.terminating_signal().map(|it| 128 + it)).unwrap_or(1)
         }
         _ => 1,
-    })
+    }))
+}
+
+/// What a child says besides text.
+const READY: u8 = 0;
+const STANDS_ALONE: u8 = 1;
+
+/// Waits for news of the child. Returns true if there are none although the process that it needs
+/// has given it up, and lives.
+fn hangs(news: &OwnedFd, Needed { channel, life }: Needed<'_>) -> bool {
+    let mut both = [PollFd::new(news, PollFlags::IN), PollFd::new(channel, PollFlags::RDHUP)];
+    let waited = rustix::io::retry_on_intr(|| poll(&mut both, None));
+    if waited.is_err() || !both[0].revents().is_empty() {
+        return false;
+    }
+    let mut only = [PollFd::new(news, PollFlags::IN)];
+    let waited = rustix::io::retry_on_intr(|| poll(&mut only, Some(&NOTICE_WITHIN)));
+    waited == Ok(0) && !life.has_ended(Some(Instant::ZERO))
 }
 
 impl Background {
@@ -148,9 +208,15 @@ impl Background {
         Ok(())
     }
 
+    /// Tells the caller that this process goes on whatever becomes of the one that it needed.
+    pub fn stand_alone(&self) {
+        let _ = rustix::io::write(&self.caller, &[STANDS_ALONE]);
+    }
+
     /// Releases the caller, which writes `text` to its standard output.
     pub fn release(self, text: &str) {
-        let text: Vec<u8> = text.bytes().filter(|&byte| byte != 0).chain([0]).collect();
+        let text = text.bytes().filter(|byte| ![READY, STANDS_ALONE].contains(byte));
+        let text: Vec<u8> = text.chain([READY]).collect();
         // The caller may have been killed in the meantime.
         let _ = rustix::io::write(&self.caller, &text);
     }

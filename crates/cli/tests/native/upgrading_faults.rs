@@ -3,6 +3,7 @@
 use super::support::{Backend, Client, End, Place, Port, ask, port, until};
 use super::upgrading::{Taker, Transcript, pid, talk, upgrade};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -117,6 +118,22 @@ fn a_new_process_that_gets_no_further_is_given_up_soon() {
     assert!(line.contains("the new process gets no further on its way to being ready"), "{line}");
     assert_eq!(ask(&port), "a");
     place.ctl("limit 0.0 9").check(0);
+}
+
+#[test]
+fn a_new_process_that_hangs_is_ended_once_it_has_been_given_up() {
+    let mut old = Transcript::begin();
+    old.describe();
+    old.taker.expect("ready");
+    let first = old.new.pid().as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+    let child = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    kill_process(child, Signal::STOP).unwrap();
+    old.give_up();
+    assert_eq!(old.new.wait().code(), Some(1));
+    until("the end of the log", || old.new.log.is_over());
+    let said = old.new.log.all().join("\n");
+    assert!(said.contains("the running instance goes on: the new process hung"), "{said}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use sys::channel::{Channel, Flag, Life};
 use sys::clock;
+use sys::process::Needed;
 use telemetry::Level;
 use terms::Instant;
 
@@ -132,6 +133,11 @@ impl Predecessor {
     /// instance's.
     pub fn take(&mut self, bind: &Bind) -> Option<(Vec<OwnedFd>, bool)> {
         self.sockets.remove(&bind.to_string()).filter(|(sockets, _)| !sockets.is_empty())
+    }
+
+    /// Who must not be lost before this process accepts.
+    pub fn needed(&self) -> Needed<'_> {
+        Needed { channel: &self.channel, life: &self.life }
     }
 
     /// Tells the old process that this one has got further, so that it goes on waiting.
