@@ -110,7 +110,7 @@ complete -c evenkeel -n "__fish_evenkeel_needs_command" -l flow-timeout -d 'End 
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l requests -d 'Begin another flow after N datagrams of a client; 1 spreads them' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l responses -d 'End a flow after N answers to each datagram from its client: 1 for DNS' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l retry-after -d 'Try another backend after this long without an answer [default: never]' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l hash-on -d 'Know QUIC clients that move by their connection ids: quic-cid[:N]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l hash-on -d 'Know QUIC clients that move by their ids: quic-cid or quic-cid:N' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l shutdown-timeout -d 'How long sessions may go on after TERM or INT; 0 cuts them, never waits' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l source -d 'Local address for connections to backends' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l send-proxy -d 'Announce clients to backends by the PROXY protocol: v1, v2, v2-unique-id, v2-crc32c or v2-unique-id-crc32c' -r -f -a "v1\t''

@@ -309,7 +309,7 @@ pub struct NativeArgs {
     /// Try another backend after this long without an answer [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_nonzero_duration, help_heading = FLOWS)]
     pub retry_after: Option<Span>,
-    /// Know QUIC clients that move by their connection ids: quic-cid[:N]
+    /// Know QUIC clients that move by their ids: quic-cid or quic-cid:N
     #[arg(long, value_name = "WHAT", value_parser = HashOn::from_str, help_heading = FLOWS)]
     #[arg(conflicts_with = "requests")]
     pub hash_on: Option<HashOn>,
