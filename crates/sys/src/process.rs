@@ -6,6 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -420,8 +421,9 @@ pub fn return_large_blocks() {
 }
 
 /// Returns memory to the system that only rare work, such as the start, has needed: freed memory
-/// that the allocator has kept, and the pages of code and constants, also of libraries. Those that
-/// are still used are mapped again from the page cache.
+/// that the allocator has kept, what lies below the end of the first thread's stack, if that is the
+/// calling one, and the pages of code and constants, also of libraries. Those that are still used
+/// are mapped again from the page cache.
 pub fn release_idle_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: a plain number. The call touches only memory that has been freed, and takes the
@@ -429,37 +431,46 @@ pub fn release_idle_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
-    release_code();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    maps.lines().filter_map(idle).for_each(release);
 }
 
-fn release_code() {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for line in maps.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (range, access, offset) = (words.next(), words.next(), words.next());
-        // After the device and the inode. Other mappings have no path, or a name such as [vdso].
-        if !words.nth(2).is_some_and(|path| path.starts_with('/')) {
-            continue;
+/// What can be returned of a mapping, as `/proc/self/maps` lists it.
+fn idle(line: &str) -> Option<Range<usize>> {
+    let mut words = line.split_ascii_whitespace();
+    let (range, access, offset) = (words.next()?, words.next()?, words.next()?);
+    let (start, end) = range.split_once('-')?;
+    let parse = |text| usize::from_str_radix(text, 16).ok();
+    let (start, end) = (parse(start)?, parse(end)?);
+    // After the device and the inode.
+    match words.nth(2)? {
+        "[stack]" => {
+            let here = std::ptr::from_ref(&start).addr();
+            let unused = here.checked_sub(STACK_KEPT)? & !(rustix::param::page_size() - 1);
+            (start..end).contains(&here).then_some(start..unused.max(start))
         }
         // Constants lie at the file's beginning. What follows the code is read-only, too, but was
         // written when the program was loaded.
-        let is_untouched = access == Some("r-xp")
-            || access == Some("r--p") && offset.is_some_and(|it| it.bytes().all(|it| it == b'0'));
-        let parse = |text| usize::from_str_radix(text, 16).ok();
-        if is_untouched
-            && let Some((start, end)) = range.and_then(|range| range.split_once('-'))
-            && let (Some(start), Some(end)) = (parse(start), parse(end))
-        {
-            let pages = std::ptr::without_provenance_mut(start);
-            // SAFETY: the range is code or constants of this program or of a library as the kernel
-            // has just listed them: a private mapping of a file that is never written, since
-            // position independent programs have no relocations in either. Dropped pages are read from the
-            // file again, with the same content, as soon as they are used.
-            let _ = unsafe {
-                rustix::mm::madvise(pages, end - start, rustix::mm::Advice::LinuxDontNeed)
-            };
+        path if path.starts_with('/') => {
+            let is_first = offset.bytes().all(|it| it == b'0');
+            (access == "r-xp" || access == "r--p" && is_first).then_some(start..end)
         }
+        _ => None,
     }
+}
+
+/// How much of a stack is kept below what is in use, for what this thread does next.
+const STACK_KEPT: usize = 16 << 10;
+
+fn release(range: Range<usize>) {
+    let pages = std::ptr::without_provenance_mut(range.start);
+    // SAFETY: the range comes from `idle`. Either it is code or constants of this program or of a
+    // library as the kernel has just listed them: a private mapping of a file that is never written,
+    // since position independent programs have no relocations in either. Dropped pages are read from
+    // the file again, with the same content, as soon as they are used. Or it is a part of this
+    // thread's own stack, `STACK_KEPT` below the frame that `idle` had: deeper than this function and
+    // the system call go.
+    let _ = unsafe { rustix::mm::madvise(pages, range.len(), rustix::mm::Advice::LinuxDontNeed) };
 }
 
 /// What this process uses. What the system does not say, as under another root directory, is absent.
