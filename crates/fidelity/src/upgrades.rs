@@ -362,8 +362,9 @@ const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_secs(2);
 const ALONE_WITHIN: Duration = Duration::from_secs(10);
-/// Pipes that a worker keeps for the next session.
-const DESCRIPTORS_SLACK: usize = 8;
+/// Pipes that a worker keeps for the next session, and those of short sessions that happen to be
+/// open, of which 200 begin in a second.
+const DESCRIPTORS_SLACK: usize = 32;
 /// Memory in kB that may come and go.
 const PSS_SLACK: u64 = 1000;
 /// How much of the proxy's log is shown when it fails.
