@@ -24,14 +24,11 @@ fuzz_target!(|input: (u8, Vec<(bool, &[u8])>)| {
         } else if let Some(to) = id_to_server(datagram, count) {
             let start = if to.is_long { 6 } else { 1 };
             assert_eq!(to.id, &datagram[start..start + count]);
-            match ids.on_request(table.key(to.id), to.is_long, now) {
-                IdStep::Nothing => {}
-                IdStep::Use(key) => assert_eq!(table.find(key, now), Some(backend)),
-                IdStep::Learn { key, is_certain, instead_of } => {
-                    instead_of.into_iter().for_each(|key| table.forget(key, backend));
-                    table.learn(key, backend, is_certain, now);
-                }
+            let step = ids.on_request(table.key(to.id), to.is_long, now);
+            if let IdStep::Use(key) = step {
+                assert_eq!(table.find(key, now), Some(backend));
             }
+            step.apply(&table, backend, now);
         }
         let held = table.count();
         assert!(held <= IDS_MAX && (held == 0 || ids.is_acquainted()));

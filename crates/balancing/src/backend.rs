@@ -689,19 +689,19 @@ impl Lease {
     ) -> Option<Self> {
         let state = &backend.state;
         let free = state.is_in_service() && state.reserve(is_remembered, most);
-        free.then(|| {
-            backend.crowd.iter().for_each(|crowd| crowd.enter());
-            Self { backend: Arc::clone(backend) }
-        })
+        free.then(|| Self::of_reserved(backend))
     }
 
     /// Takes a place for a session that continues from another address of its client, if the backend
     /// is not full.
     pub(crate) fn take_moved(backend: &Arc<Backend>) -> Option<Self> {
-        backend.state.reserve(true, NO_LIMIT).then(|| {
-            backend.crowd.iter().for_each(|crowd| crowd.enter());
-            Self { backend: Arc::clone(backend) }
-        })
+        backend.state.reserve(true, NO_LIMIT).then(|| Self::of_reserved(backend))
+    }
+
+    /// The place that was reserved at `backend`.
+    fn of_reserved(backend: &Arc<Backend>) -> Self {
+        backend.crowd.iter().for_each(|crowd| crowd.enter());
+        Self { backend: Arc::clone(backend) }
     }
 
     /// Takes a place for a session that another process has had until now, whatever the limit.

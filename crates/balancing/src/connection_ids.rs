@@ -82,8 +82,8 @@ impl ConnectionIds {
             return;
         }
         let set = sets.set(key).get_or_insert_with(|| Box::new([EMPTY; WAYS]));
-        let last_used = set.iter_mut().min_by_key(|entry| (entry.key.is_some(), entry.used));
-        if let Some(entry) = last_used {
+        let idlest = set.iter_mut().min_by_key(|entry| (entry.key.is_some(), entry.used));
+        if let Some(entry) = idlest {
             *entry = Entry { key: Some(key), backend, used: now };
         }
     }

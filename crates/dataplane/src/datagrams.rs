@@ -336,13 +336,12 @@ impl Datagrams {
             let socket = upstream.socket.as_fd();
             let receive = |buffer: &mut [u8]| net::receive(socket, buffer);
             match batches.answers.push_with(client, local, receive) {
-                Ok(bytes) => {
+                Ok(_) => {
                     let is_last = upstream.answers_due == 1;
                     upstream.answers_due = upstream.answers_due.saturating_sub(1);
                     let answer = batches.answers.bytes(batches.answers.len() - 1);
                     self.observe(key, Side::Upstream, answer, tools);
-                    self.learn_from_backend(key, answer);
-                    self.handle_answer(key, bytes, tools, now);
+                    self.handle_answer(key, answer, tools, now);
                     if is_last {
                         break;
                     }
@@ -367,8 +366,11 @@ impl Datagrams {
     }
 
     /// Counts an answer, which is on its way to the client.
-    fn handle_answer(&mut self, key: usize, bytes: usize, tools: &mut Tools, now: Instant) {
+    fn handle_answer(&mut self, key: usize, answer: &[u8], tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
+        let rules = flow.listener.settings().flows;
+        Self::learn_from_backend(flow, rules.hash_on, answer);
+        let bytes = answer.len();
         if let Some(lease) = &flow.lease {
             let tally = lease.backend().state.tally(tools.worker);
             tally.count_received(bytes);
@@ -376,7 +378,7 @@ impl Datagrams {
         }
         flow.seen.on_response(bytes, now);
         flow.listener.ledger(tools.worker).count_passed(0, bytes as u64);
-        let is_complete = flow.seen.is_complete(&flow.listener.settings().flows);
+        let is_complete = flow.seen.is_complete(&rules);
         if flow.trying.is_some() {
             self.answered(key, tools, now);
         }

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
 use balancing::ConnectionIds;
-use relay::{FlowIds, IDS_MAX, IdStep, id_of_server, id_to_server};
+use relay::{FlowIds, IDS_MAX, id_of_server, id_to_server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use terms::{BackendId, Instant};
@@ -83,14 +83,8 @@ impl World {
     fn request(&mut self, flow: usize, datagram: &[u8]) {
         let flow = self.flows.get_mut(&flow).unwrap();
         let to = id_to_server(datagram, CID_BYTES).unwrap();
-        match flow.ids.on_request(self.table.key(to.id), to.is_long, self.now) {
-            IdStep::Nothing => {}
-            IdStep::Use(key) => self.table.learn(key, flow.backend, false, self.now),
-            IdStep::Learn { key, is_certain, instead_of } => {
-                instead_of.into_iter().for_each(|key| self.table.forget(key, flow.backend));
-                self.table.learn(key, flow.backend, is_certain, self.now);
-            }
-        }
+        let step = flow.ids.on_request(self.table.key(to.id), to.is_long, self.now);
+        step.apply(&self.table, flow.backend, self.now);
     }
 
     fn answer(&mut self, flow: usize, datagram: &[u8]) {

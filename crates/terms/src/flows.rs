@@ -19,12 +19,12 @@ pub struct FlowRules {
     /// How long to wait for the first answer before the first datagrams go to the next backend.
     /// Default: forever.
     pub retry_after: Option<Duration>,
-    /// What tells a client that has another address now. Default: nothing.
+    /// How a client is recognized after its address has changed. Default: not at all.
     pub hash_on: Option<HashOn>,
 }
 
-/// What, besides its address, tells which backend a client has: the first bytes of the connection
-/// id that QUIC packets to a server carry. Written `quic-cid:16`, or `quic-cid` for 8 bytes.
+/// How a client is recognized, besides by its address: by the first bytes of the connection id that
+/// QUIC packets to a server carry. Written `quic-cid:16`, or `quic-cid` for 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashOn {
     cid_bytes: u8,

@@ -4,9 +4,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use terms::{Address, BackendId, Limit};
 
-/// A pool written as operands: `a b:2 ! c %`; a leading `-` means disabled.
+/// A pool written as operands: `a b:2 ! c %`; a leading `-` means disabled. The ids of its backends
+/// are their places, counted from one.
 fn pool(text: &str, quarantine: Duration) -> Pool {
     let mut tiers = vec![Tier::default()];
+    let mut ids = (1..).map(BackendId::new);
     for word in text.split_whitespace() {
         let last = tiers.len() - 1;
         match word {
@@ -16,19 +18,20 @@ fn pool(text: &str, quarantine: Duration) -> Pool {
                 tiers[last].failover = FailoverScope::LaterTiers;
                 tiers.push(Tier::default());
             }
-            word => tiers[last].backends.extend([backend(word)]),
+            word => tiers[last].backends.extend(ids.next().map(|id| backend(word, id))),
         }
     }
     let health = HealthLimits { quarantine, ..HealthLimits::default() };
     Pool { tiers, health, ..Pool::default() }
 }
 
-fn backend(word: &str) -> Arc<Backend> {
+fn backend(word: &str, id: BackendId) -> Arc<Backend> {
     let admin = if word.starts_with('-') { AdminState::Disabled } else { AdminState::Enabled };
     let (name, max) = word.trim_start_matches('-').split_once(':').unwrap_or((word, "0"));
     let limit = Limit::from_number(max.parse().unwrap());
     let state = Arc::new(BackendState::new(1, admin, limit));
-    Arc::new(Backend::new(name.trim_start_matches('-').into(), vec![], state))
+    let name = name.trim_start_matches('-').into();
+    Arc::new(Backend { id, ..Backend::new(name, vec![], state) })
 }
 
 /// Serves `clients` sessions, each with its client hash; upper-case backends refuse. Every
@@ -233,17 +236,7 @@ fn the_list_of_the_reject_backend_may_ask_for_a_country_too() {
 /// Who is offered the session of a client that has moved from `wanted`, as long as connects fail.
 #[track_caller]
 fn check_moved(operands: &str, wanted: u64, expected: &str) {
-    let mut pool = pool(operands, Duration::ZERO);
-    let mut number = 0;
-    for tier in &mut pool.tiers {
-        let numbered = tier.backends.iter().map(|it| {
-            number += 1;
-            let mut backend = Backend::new(it.name.clone(), vec![], Arc::clone(&it.state));
-            backend.id = BackendId::new(number);
-            Arc::new(backend)
-        });
-        tier.backends = numbered.collect();
-    }
+    let pool = pool(operands, Duration::ZERO);
     let mut attempt = Attempt::new(Client::default(), 0);
     attempt.follow(BackendId::new(wanted));
     let mut offered = Vec::new();
@@ -266,14 +259,10 @@ fn a_client_that_moves_keeps_its_backend() {
 
 #[test]
 fn a_client_that_moves_does_not_exceed_limits() {
-    let mut pool = pool("a b:1", Duration::ZERO);
-    let mut full = Backend::new("b".into(), vec![], Arc::clone(&pool.tiers[0].backends[1].state));
-    full.id = BackendId::new(5);
-    let first = Arc::clone(&pool.tiers[0].backends[0]);
-    pool.tiers[0].backends = [first, Arc::new(full)].into_iter().collect();
+    let pool = pool("a b:1", Duration::ZERO);
     let moved = || {
         let mut attempt = Attempt::new(Client::default(), 0);
-        attempt.follow(BackendId::new(5));
+        attempt.follow(BackendId::new(2));
         pool.next_backend(&mut attempt, Instant::ZERO).unwrap()
     };
     let open = moved();

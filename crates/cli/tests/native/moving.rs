@@ -81,8 +81,8 @@ struct Client {
     forget: UnboundedSender<()>,
 }
 
-/// Passes a client's datagrams on from an address of its own, and from another one whenever it is
-/// told to.
+/// Passes a client's datagrams on from an address of its own, and from another one after each
+/// message.
 async fn translate(inside: UdpSocket, target: SocketAddr, mut forget: UnboundedReceiver<()>) {
     let open = || async {
         let outside = UdpSocket::bind(LOCALHOST).await.unwrap();
@@ -94,7 +94,7 @@ async fn translate(inside: UdpSocket, target: SocketAddr, mut forget: UnboundedR
     loop {
         tokio::select! {
             biased;
-            told = forget.recv() => match told {
+            message = forget.recv() => match message {
                 Some(()) => outside = open().await,
                 None => return,
             },
@@ -116,11 +116,11 @@ impl Client {
         let mut roots = RootCertStore::empty();
         roots.add(servers.certificate.clone()).unwrap();
         let config = ClientConfig::with_root_certificates(Arc::new(roots)).unwrap();
-        let (forget, told) = unbounded_channel();
+        let (forget, orders) = unbounded_channel();
         let background = servers.runtime.as_ref().unwrap();
         let inside = background.block_on(UdpSocket::bind(LOCALHOST)).unwrap();
         let nat = inside.local_addr().unwrap();
-        background.spawn(translate(inside, (Ipv4Addr::LOCALHOST, port).into(), told));
+        background.spawn(translate(inside, (Ipv4Addr::LOCALHOST, port).into(), orders));
         let (endpoint, connection) = runtime.block_on(async {
             let mut endpoint = Endpoint::client(LOCALHOST).unwrap();
             endpoint.set_default_client_config(config);

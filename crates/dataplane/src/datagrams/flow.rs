@@ -39,7 +39,8 @@ pub(super) struct Flow {
     pub trying: Option<Box<Trying>>,
     /// From the beginning to the first answer, in microseconds.
     pub connect_micros: u32,
-    /// What tells its client's other flows that this is its backend, if that is asked for.
+    /// The connection ids seen in it, with `--hash-on`: other flows of its client find the backend by
+    /// them.
     pub ids: Option<Box<FlowIds>>,
 }
 

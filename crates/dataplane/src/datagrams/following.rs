@@ -3,7 +3,7 @@
 use super::Datagrams;
 use super::flow::Flow;
 use crate::listener::Listener;
-use relay::{FlowIds, IdStep, id_of_server, id_to_server};
+use relay::{FlowIds, id_of_server, id_to_server};
 use terms::{BackendId, HashOn, Instant};
 
 /// The backend that has the connection which an unknown client's first datagram belongs to, if that
@@ -30,23 +30,14 @@ impl Datagrams {
         let Some(hash_on) = hash_on else { return };
         let (Some(seen), Some(lease)) = (&mut flow.ids, &flow.lease) else { return };
         let Some(to) = id_to_server(datagram, hash_on.cid_bytes()) else { return };
-        let (ids, backend) = (flow.listener.connection_ids(), lease.backend().id);
-        match seen.on_request(ids.key(to.id), to.is_long, now) {
-            IdStep::Nothing => {}
-            IdStep::Use(key) => ids.learn(key, backend, false, now),
-            IdStep::Learn { key, is_certain, instead_of } => {
-                if let Some(other) = instead_of {
-                    ids.forget(other, backend);
-                }
-                ids.learn(key, backend, is_certain, now);
-            }
-        }
+        let ids = flow.listener.connection_ids();
+        let step = seen.on_request(ids.key(to.id), to.is_long, now);
+        step.apply(ids, lease.backend().id, now);
     }
 
     /// Notes what the backend calls itself in an answer.
-    pub(super) fn learn_from_backend(&mut self, key: usize, answer: &[u8]) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
-        let Some(hash_on) = flow.listener.settings().flows.hash_on else { return };
+    pub(super) fn learn_from_backend(flow: &mut Flow, hash_on: Option<HashOn>, answer: &[u8]) {
+        let Some(hash_on) = hash_on else { return };
         let named = id_of_server(answer, hash_on.cid_bytes());
         let named = named.map(|id| flow.listener.connection_ids().key(id));
         if named.is_some() || flow.ids.is_some() {

@@ -8,9 +8,9 @@
 //!   when the client uses it again after an answer, and it does not replace what is known.
 //! - No flow has more than [`IDS_MAX`] ids in the table. Those used last stay.
 
-use balancing::IdKey;
+use balancing::{ConnectionIds, IdKey};
 use std::time::Duration;
-use terms::Instant;
+use terms::{BackendId, Instant};
 
 /// The ids of one flow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct FlowIds {
     claimed: Option<(IdKey, bool)>,
     /// Whether the client sees answers.
     is_acquainted: bool,
-    /// When the table last heard that an id is in use.
-    told: Instant,
+    /// When an id was last reported to the table as in use.
+    reported: Instant,
 }
 
 /// What a client's datagram means for the table.
@@ -40,15 +40,31 @@ pub enum IdStep {
         key: IdKey,
         /// Whether the backend itself has named it.
         is_certain: bool,
-        /// One that is to be forgotten.
+        /// An id that the table forgets in return.
         instead_of: Option<IdKey>,
     },
+}
+
+impl IdStep {
+    /// Does it to the table, for a flow of this backend.
+    pub fn apply(self, table: &ConnectionIds, backend: BackendId, now: Instant) {
+        match self {
+            Self::Nothing => {}
+            Self::Use(key) => table.learn(key, backend, false, now),
+            Self::Learn { key, is_certain, instead_of } => {
+                if let Some(other) = instead_of {
+                    table.forget(other, backend);
+                }
+                table.learn(key, backend, is_certain, now);
+            }
+        }
+    }
 }
 
 /// Ids that one flow may have in the table. Most clients use one at a time, and a new one now and
 /// then.
 pub const IDS_MAX: usize = 4;
-/// How often the table hears of an id that is in use.
+/// How often an id in use is reported to the table.
 const USE_EVERY: Duration = Duration::from_secs(5);
 
 impl FlowIds {
@@ -77,10 +93,10 @@ impl FlowIds {
     pub fn on_request(&mut self, key: IdKey, is_long: bool, now: Instant) -> IdStep {
         if let Some(place) = self.known.iter().position(|&it| it == Some(key)) {
             self.known[..=place].rotate_right(1);
-            if now.since(self.told) < USE_EVERY {
+            if now.since(self.reported) < USE_EVERY {
                 return IdStep::Nothing;
             }
-            self.told = now;
+            self.reported = now;
             return IdStep::Use(key);
         }
         if self.named == Some(key) {
@@ -101,7 +117,7 @@ impl FlowIds {
 
     fn learn(&mut self, key: IdKey, is_certain: bool, now: Instant) -> IdStep {
         self.claimed = None;
-        self.told = now;
+        self.reported = now;
         self.known.rotate_right(1);
         let instead_of = self.known[0].replace(key);
         IdStep::Learn { key, is_certain, instead_of }
@@ -111,7 +127,6 @@ impl FlowIds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use balancing::ConnectionIds;
 
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1000)
