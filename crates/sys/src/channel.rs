@@ -194,7 +194,11 @@ impl AsFd for Channel {
 const SPACE: usize = cmsg_space!(ScmRights(DESCRIPTORS_MAX));
 
 /// Waits for something to happen to a descriptor. Returns false at the deadline.
-fn wait_for(fd: BorrowedFd<'_>, what: PollFlags, deadline: Option<Instant>) -> io::Result<bool> {
+pub(crate) fn wait_for(
+    fd: BorrowedFd<'_>,
+    what: PollFlags,
+    deadline: Option<Instant>,
+) -> io::Result<bool> {
     loop {
         let left = deadline.map(|deadline| deadline.since(clock::now()));
         let left = left.map(|left| Timespec {

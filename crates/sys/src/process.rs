@@ -1,7 +1,8 @@
 //! The process itself: its limits, its user and its terminal.
 
-use crate::channel::{Channel, Life};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::channel::{Channel, Life, wait_for};
+use crate::clock;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
@@ -93,7 +94,7 @@ pub enum Parting {
 }
 
 /// How long a child may take to notice that it has been given up.
-const NOTICE_WITHIN: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+const NOTICE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Goes into the background. A child of the process returns from this call, in a session of its
 /// own. The process itself waits for [`Background::ready`], calls `farewell`, and exits with status
@@ -191,9 +192,9 @@ fn hangs(news: &OwnedFd, Needed { channel, life }: Needed<'_>) -> bool {
     if waited.is_err() || !both[0].revents().is_empty() {
         return false;
     }
-    let mut only = [PollFd::new(news, PollFlags::IN)];
-    let waited = rustix::io::retry_on_intr(|| poll(&mut only, Some(&NOTICE_WITHIN)));
-    waited == Ok(0) && !life.has_ended(Some(Instant::ZERO))
+    let deadline = Some(clock::now() + NOTICE_WITHIN);
+    let is_silent = matches!(wait_for(news.as_fd(), PollFlags::IN, deadline), Ok(false));
+    is_silent && !life.has_ended(Some(Instant::ZERO))
 }
 
 impl Background {
