@@ -7,24 +7,21 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
+};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A server's configuration, and what a client needs that trusts it.
 fn server_and_trust() -> (ServerConfig, ConnectorMaterial) {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let issuer = authority();
+    let (certificate, key) = certificate(&issuer, 2100);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let (chain, key) = identity(&certificate, &key);
     let config = builder.with_single_cert(chain, key).unwrap();
     let authority = PemFile { path: "ca.pem".into(), text: issuer.pem().into_bytes() };
     let material =
@@ -32,19 +29,19 @@ fn server_and_trust() -> (ServerConfig, ConnectorMaterial) {
     (config, material)
 }
 
-/// What the server has to say.
-fn said(server: &mut ServerConnection) -> Vec<u8> {
+/// What the peer has to say.
+fn said<D: SideData>(peer: &mut ConnectionCommon<D>) -> Vec<u8> {
     let mut records = Vec::new();
-    while server.wants_write() {
-        server.write_tls(&mut records).unwrap();
+    while peer.wants_write() {
+        peer.write_tls(&mut records).unwrap();
     }
     records
 }
 
-fn tell(server: &mut ServerConnection, mut records: &[u8]) {
+fn tell<D: SideData>(peer: &mut ConnectionCommon<D>, mut records: &[u8]) {
     while !records.is_empty() {
-        server.read_tls(&mut records).unwrap();
-        server.process_new_packets().unwrap();
+        peer.read_tls(&mut records).unwrap();
+        peer.process_new_packets().unwrap();
     }
 }
 
@@ -168,6 +165,15 @@ fn certificate(issuer: &Issuer<'_, KeyPair>, last_year: i32) -> (String, KeyPair
     (params.signed_by(&key, issuer).unwrap().pem(), key)
 }
 
+/// A certificate and its key, as the library takes them.
+fn identity(
+    certificate: &str,
+    key: &KeyPair,
+) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    (chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+}
+
 /// Whether a client with a certificate that is valid until the end of a year continues an earlier
 /// session.
 fn resumes(last_year: i32, version: &'static rustls::SupportedProtocolVersion) -> bool {
@@ -192,8 +198,7 @@ fn resumes(last_year: i32, version: &'static rustls::SupportedProtocolVersion) -
     acceptor.config = Arc::new(config);
 
     let (shown, key) = certificate(&issuer, last_year);
-    let chain = CertificateDer::pem_slice_iter(shown.as_bytes()).collect::<Result<_, _>>().unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let (chain, key) = identity(&shown, &key);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(issuer.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -208,10 +213,7 @@ fn resumes(last_year: i32, version: &'static rustls::SupportedProtocolVersion) -
         let mut channel = Channel::accept(&acceptor).unwrap();
         let (mut held, mut plain) = (Vec::new(), [0; 100]);
         for _ in 0..4 {
-            client.write_tls(&mut held).unwrap();
-            while client.wants_write() {
-                client.write_tls(&mut held).unwrap();
-            }
+            held.extend(said(&mut client));
             let mut answer = Vec::new();
             let used = if client.is_handshaking() {
                 channel.shake(&mut held, &mut answer).unwrap().used
@@ -219,11 +221,7 @@ fn resumes(last_year: i32, version: &'static rustls::SupportedProtocolVersion) -
                 channel.open(&mut held, &mut plain, &mut answer).unwrap().used
             };
             held.drain(..used);
-            let mut rest = &answer[..];
-            while !rest.is_empty() {
-                client.read_tls(&mut rest).unwrap();
-                client.process_new_packets().unwrap();
-            }
+            tell(&mut client, &answer);
         }
         assert!(!client.is_handshaking());
         channel.peer_certificate().unwrap().is_resumed
