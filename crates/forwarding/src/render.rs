@@ -43,7 +43,7 @@ impl TableName {
         is_ours.then(|| Self(name.to_owned()))
     }
 
-    /// What tells it from other tables and is shorter than its name, the same in every process.
+    /// A hash of its name, where that is too long. It is the same in every process.
     #[must_use]
     pub fn digest(&self) -> u64 {
         SipHasher13::new().hash(self.0.as_bytes())

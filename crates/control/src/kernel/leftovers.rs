@@ -86,15 +86,12 @@ impl KernelTable {
     /// that.
     #[must_use]
     pub fn is_called(&self, word: &Path) -> bool {
-        let Some(file) = word.file_name() else { return false };
-        let whole = word.as_os_str().to_string_lossy();
-        let instance = match file.to_string_lossy() {
-            _ if whole.contains('/') => word.file_stem().map(OsStr::to_string_lossy),
-            name => {
-                Some(name.strip_suffix(".sock").map_or(name.clone(), |it| it.to_owned().into()))
-            }
-        };
-        self.name.to_string() == whole || instance.is_some_and(|it| TableName::of(&it) == self.name)
+        let (Some(file), Some(stem)) = (word.file_name(), word.file_stem()) else { return false };
+        let [whole, file, stem] = [word.as_os_str(), file, stem].map(OsStr::to_string_lossy);
+        // Without a path, a dot may belong to the name of an instance.
+        let is_path = whole.contains('/');
+        let instance = if is_path { &*stem } else { file.strip_suffix(".sock").unwrap_or(&file) };
+        self.name.to_string() == whole || TableName::of(instance) == self.name
     }
 }
 
