@@ -25,6 +25,7 @@ use crate::{
     clients::{self, Client, Trouble},
     reloads,
     usage::{Measure, settled},
+    wait_until,
 };
 use interactive::{Exchange, stalls, talk};
 use proxy::{Proxy, Route};
@@ -166,7 +167,7 @@ impl Run<'_> {
         let before = settled(|| self.proxy.measure())?;
         let (windows, exchanges) = self.put_load_on(self.settings.upgrades)?;
         let old_processes = self.proxy.wait_alone(ALONE_WITHIN);
-        let after = settled(|| self.proxy.measure())?;
+        let after = self.measure_after(before)?;
         idle.retain_mut(|client| use_once(client, load));
         for client in idle {
             load.note("idle", client.finish());
@@ -174,6 +175,15 @@ impl Run<'_> {
         let lives = self.compare_lives();
         self.check_usage(old_processes, before, after);
         Ok(self.summary(&windows, &exchanges, (old_processes, [before, after], lives)))
+    }
+
+    /// What the proxy takes up after the load. Flows of UDP still have their sockets then, until
+    /// their time-out has passed.
+    fn measure_after(&self, before: Measure) -> Check<Measure> {
+        wait_until(Instant::now() + FLOWS_END_WITHIN, || {
+            self.proxy.measure().descriptors <= before.descriptors + DESCRIPTORS_SLACK
+        });
+        settled(|| self.proxy.measure())
     }
 
     /// Upgrades under load; returns when, and what the ping-pong has measured.
@@ -240,7 +250,7 @@ impl Run<'_> {
         let lives = self.load.lives.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let deadline = Instant::now() + clients::PATIENCE;
         let mut wrong = Vec::new();
-        crate::wait_until(deadline, || {
+        wait_until(deadline, || {
             wrong = lives::compare(&self.proxy.log(), &lives);
             wrong.is_empty()
         });
@@ -362,9 +372,10 @@ const OFTEN: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_secs(2);
 const ALONE_WITHIN: Duration = Duration::from_secs(10);
-/// Pipes that a worker keeps for the next session, and those of short sessions that happen to be
-/// open, of which 200 begin in a second.
-const DESCRIPTORS_SLACK: usize = 32;
+/// More than the time-out of flows.
+const FLOWS_END_WITHIN: Duration = Duration::from_secs(40);
+/// Pipes that a worker keeps for the next session.
+const DESCRIPTORS_SLACK: usize = 8;
 /// Memory in kB that may come and go.
 const PSS_SLACK: u64 = 1000;
 /// How much of the proxy's log is shown when it fails.
