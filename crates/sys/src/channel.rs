@@ -10,7 +10,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketType,
     connect, recvmsg, sendmsg, shutdown, socket_with,
 };
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::process::{PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -238,6 +238,17 @@ impl Life {
     pub fn has_ended(&self, deadline: Option<Instant>) -> bool {
         wait_for(self.0.as_fd(), PollFlags::IN, deadline).unwrap_or(false)
     }
+
+    /// Kills it, if it has not ended.
+    ///
+    /// # Errors
+    /// If this process may not, or does not see the namespace of the other one.
+    pub fn kill(&self) -> io::Result<()> {
+        match pidfd_send_signal(&self.0, Signal::KILL) {
+            Err(Errno::SRCH) => Ok(()),
+            result => Ok(result?),
+        }
+    }
 }
 
 impl AsFd for Life {
@@ -354,10 +365,12 @@ mod tests {
         flag.set();
         drop(flag);
         assert!(seen.is_set() && seen.is_set());
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let child_id = rustix::process::Pid::from_child(&child);
         let life = Life::of(pidfd_open(child_id, PidfdFlags::empty()).unwrap());
+        life.kill().unwrap();
         assert!(life.has_ended(None));
         child.wait().unwrap();
+        life.kill().unwrap();
     }
 }

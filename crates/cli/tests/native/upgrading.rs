@@ -7,11 +7,12 @@ use super::support::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 use sys::channel::{Channel, Flag};
 
 /// Waits until this process has ended, and been reaped by whoever had to.
@@ -247,12 +248,16 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     place.ctl("limit 0.0 9").check(0);
 }
 
+/// The last message of an old process that has nothing left.
+const FINAL: &str = r#"{"staying":{"tls":0,"flows":0,"unsettled":0},"refused":0,
+    "counts":{"next_number":100,"pools":{},"listeners":{}}}"#;
+
 /// A process that asks to take over, as far as the test wants.
 pub struct Taker(Channel);
 
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "hello", "state", "refuse", "ready", "switch", "batch", "taken", "commit", "rest", "final",
-    "progress",
+    "progress", "beat",
 ];
 
 impl Taker {
@@ -282,10 +287,19 @@ impl Taker {
 
     /// Says whether it will report its progress on the way to being ready.
     pub fn say_hello(&self, reports_progress: bool) {
+        self.greet(reports_progress, Duration::ZERO);
+    }
+
+    /// Asks to be watched for some time, as an older release does.
+    pub fn say_hello_guarded(&self, guard: Duration) {
+        self.greet(false, guard);
+    }
+
+    fn greet(&self, reports_progress: bool, guard: Duration) {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let hello = serde_json::json!({
             "program": "a test", "boot": boot.trim(), "descriptors": 1000, "takes_flows": true,
-            "reports_progress": reports_progress
+            "reports_progress": reports_progress, "guard_millis": guard.as_millis() as u64
         });
         self.send("hello", &hello.to_string(), 1);
     }
@@ -306,6 +320,13 @@ impl Taker {
         read(length(12));
         let record = serde_json::from_slice(&text).unwrap_or_default();
         Some((KINDS[usize::from(header[4]) - 1], record, descriptors))
+    }
+
+    /// Whether nothing comes for this long, and the channel does not end.
+    fn is_silent_for(&self, time: Duration) -> bool {
+        let deadline = Some(sys::clock::now() + time);
+        let nothing = self.0.receive(&mut [0], &mut Vec::new(), deadline);
+        nothing.is_err_and(|error| error.kind() == ErrorKind::TimedOut)
     }
 
     #[track_caller]
@@ -407,7 +428,8 @@ impl Transcript {
     fn play() -> Self {
         let mut it = Self::begin();
         it.describe();
-        it.taker.expect("ready");
+        let (_, descriptors) = it.taker.expect("ready");
+        assert_eq!(descriptors.len(), 0, "it knows of no beats");
         it.say("switch", include_str!("transcript/switch.json"), b"", &[]);
         it
     }
@@ -422,7 +444,8 @@ impl Transcript {
         let flag = Flag::new().unwrap();
         let words = format!("--affinity 100 127.0.0.1:{port} 127.0.0.1:1 127.0.0.1:2:5");
         let mut command = place.command("evenkeel", &words);
-        let new = Program::spawn(command.env("EVENKEEL_TAKE_OVER", place.file("old")));
+        command.env("EVENKEEL_TAKE_OVER", place.file("old"));
+        let new = Program::spawn(command.env("EVENKEEL_TAKE_OVER_GUARD", "60000"));
         let taker = Taker(Channel::new(door.accept().unwrap().0.into()).unwrap());
         let (hello, _) = taker.expect("hello");
         assert!(hello["program"].as_str().unwrap().starts_with("evenkeel "), "{hello}");
@@ -505,6 +528,8 @@ fn what_release_0_1_hands_over_is_understood() {
     let mut peers = old.batch();
     old.taker.send("commit", "", 1);
     old.check_moved(&mut peers);
+    old.taker.send("final", FINAL, 1);
+    assert!(old.taker.is_silent_for(Duration::from_secs(1)), "it has not asked for beats");
 }
 
 #[test]
@@ -750,11 +775,11 @@ fn a_new_process_that_is_stopped_at_any_moment_costs_nobody_a_session() {
         let clients: Vec<_> = (0..30).map(|_| talk(&port, "x")).collect();
         let words = "run --take-over lb.toml";
         let mut second = Program::spawn(&mut place.command("evenkeel", words));
-        thread::sleep(std::time::Duration::from_millis(moment));
+        thread::sleep(Duration::from_millis(moment));
         second.signal(Signal::STOP);
         // Served by the old process, or in the queue until that has taken everything back.
         let newcomer = Client::connect(&port);
-        thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         clients.iter().for_each(|client| client.send("a"));
         newcomer.send("a");
         second.signal(Signal::CONT);
@@ -783,10 +808,10 @@ fn an_old_process_that_is_stopped_at_any_moment_costs_nobody_a_session() {
         let clients: Vec<_> = (0..30).map(|_| talk(&port, "x")).collect();
         let words = "run --take-over lb.toml";
         let _second = Program::spawn(&mut place.command("evenkeel", words));
-        thread::sleep(std::time::Duration::from_millis(moment));
+        thread::sleep(Duration::from_millis(moment));
         first.signal(Signal::STOP);
         clients.iter().for_each(|client| client.send("a"));
-        thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         first.signal(Signal::CONT);
         expect_once(&clients, moment);
         drop(talk(&port, "somebody listens"));
@@ -801,7 +826,7 @@ fn a_new_process_that_is_killed_at_any_moment_takes_only_its_own_sessions_along(
         let clients: Vec<_> = (0..30).map(|_| talk(&port, "x")).collect();
         let words = "run --take-over lb.toml";
         let mut second = Program::spawn(&mut place.command("evenkeel", words));
-        thread::sleep(std::time::Duration::from_millis(moment));
+        thread::sleep(Duration::from_millis(moment));
         second.kill();
         // Unless the old process has handed everything over.
         until("the old process to serve or to exit", || {

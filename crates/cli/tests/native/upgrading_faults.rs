@@ -2,12 +2,13 @@
 
 use super::support::{Backend, Client, End, Place, Port, ask, port, until};
 use super::upgrading::{Taker, Transcript, pid, talk, upgrade};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
+use sys::channel::Life;
 
 /// The messages of a new process up to a step. Returns how many sessions it has been given for good.
 fn go_to(taker: &Taker, step: &str) -> usize {
@@ -208,4 +209,70 @@ fn nobody_is_refused_when_the_new_process_dies_during_the_watch() {
         eprintln!("back after {back:?}; {served} clients, of which one waited {longest:?}");
         assert!(served > 0 && longest < Duration::from_secs(5));
     });
+}
+
+/// Whether no thread of a process, which lives, runs on.
+fn is_stopped(process: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
+    threads.into_iter().all(|thread| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+    })
+}
+
+#[test]
+fn a_new_process_that_hangs_during_the_watch_is_killed_before_the_old_one_serves() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let old = place.native(&format!("{port} {a}"));
+    let first = pid(&place);
+    upgrade(&place, "--watch 10m");
+    let new = Pid::from_raw(pid(&place) as i32).unwrap();
+    let life = Life::of(pidfd_open(new, PidfdFlags::empty()).unwrap());
+    let idle = talk(&port, "a\n");
+    let begin = Instant::now();
+    kill_process(new, Signal::STOP).unwrap();
+    until("all threads to stop", || is_stopped(new));
+    // The client waits in the queue, until the old process takes it from there.
+    assert_eq!(ask(&port), "a");
+    let back = begin.elapsed();
+    eprintln!("back after {back:?}");
+    assert!((2..30).contains(&back.as_secs()), "{back:?}");
+    assert!(life.has_ended(Some(sys::clock::now())), "there is nobody who could go on");
+    let line = old.log.wait("this process serves again");
+    assert!(line.contains("gave no sign of life for 3s, and was killed"), "{line}");
+    assert_ne!(idle.rest().1, End::Silence);
+    until("the admin socket", || place.ctl("limit 0.0 9").status == 0);
+    assert_eq!(pid(&place), first);
+    // And it can be asked again.
+    upgrade(&place, "");
+    assert_eq!(ask(&port), "a");
+}
+
+#[test]
+fn a_new_process_that_works_is_let_go_at_the_end_of_the_watch() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut old = place.native(&format!("{port} {a}"));
+    // Longer than a silence may take.
+    upgrade(&place, "--watch 5s");
+    let new = pid(&place);
+    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(old.log.with("serves again").len(), 0);
+    assert_eq!((ask(&port).as_str(), pid(&place)), ("a", new));
+}
+
+#[test]
+fn a_new_process_that_knows_no_beats_is_watched_without_them() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut old = place.native(&format!("{port} {a}"));
+    let taker = Taker::ask(&place);
+    taker.say_hello_guarded(Duration::from_secs(5));
+    let (state, _) = taker.expect("state");
+    assert_eq!(state["hears_beats"], true);
+    taker.send("ready", r#"{"pid":1}"#, 1);
+    taker.expect("switch");
+    taker.expect("final");
+    // It is silent for longer than others may be.
+    assert!(taker.receive().is_none());
+    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(old.log.with("serves again").len(), 0);
 }

@@ -68,6 +68,7 @@ impl Instance {
             admin,
             has_admin_socket: false,
             hears_progress: true,
+            hears_beats: true,
             ready_interface: None,
             listeners,
             passed,

@@ -27,7 +27,7 @@ const MAGIC: [u8; 4] = *b"EVKL";
 const HEADER_BYTES: usize = 16;
 
 /// All kinds, in the order of their numbers, which begin with 1.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Hello,
     Kind::State,
     Kind::Refuse,
@@ -39,6 +39,7 @@ const KINDS: [Kind; 11] = [
     Kind::Rest,
     Kind::Final,
     Kind::Progress,
+    Kind::Beat,
 ];
 
 /// A message that was received.

@@ -84,6 +84,9 @@ impl Owner {
                 self.places = Places::default();
                 let _ = answer.send(());
             }
+            HandOver::Beat(answer) => {
+                let _ = answer.send(());
+            }
             HandOver::Retire(answer) => {
                 self.retire();
                 let _ = answer.send(());

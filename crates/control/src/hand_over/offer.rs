@@ -1,7 +1,7 @@
 //! The old side of a hand-over: performs what [`Old`] says, on a thread of its own.
 
 use super::frame::{self, FrameError};
-use super::protocol::{Froze, Kind, Old, OldEnd, OldStep};
+use super::protocol::{Froze, Kind, Look, Old, OldEnd, OldStep, SILENT_LOOKS_MAX};
 use super::record::{
     Batch, CompanionRecord, Counts, FlowRecord, Hello, Ready, Refusal, Rest, SessionRecord, Taken,
 };
@@ -41,8 +41,11 @@ const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// How many short pauses there are.
 const SHORT_PAUSES: usize = 100;
-/// How long the end of the channel is waited for at a time.
+/// How long a beat of the new process is waited for at a time.
 const GUARD_LOOK: Duration = Duration::from_millis(200);
+/// How long the end of a process that was killed is waited for. Its program is not continued after
+/// the signal, even if the kernel still has something to finish for it.
+const DEATH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Serves one process at a time that wants to take over, until this process ends.
 pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
@@ -78,6 +81,8 @@ fn offer(channel: &Channel, desk: &Desk) {
         desk,
         flag,
         peer: peer.pid,
+        successor: None,
+        guard_until: None,
         hello: None,
         begun: None,
         belongings: None,
@@ -123,6 +128,10 @@ struct Offer<'a> {
     /// What the companion gave, which has stopped for it.
     belongings: Option<Belongings>,
     described_at: Instant,
+    /// The new process, if it sends beats when it is guarded.
+    successor: Option<Life>,
+    /// When the guard ends, once it has begun.
+    guard_until: Option<Instant>,
     frozen: Vec<Moving>,
     frozen_flows: Vec<MovingFlow>,
     /// Sessions that the new process cannot continue.
@@ -158,10 +167,19 @@ impl Offer<'_> {
                 Ok(found) => return old.froze(found),
                 Err(error) => Err(error),
             },
+            OldStep::Guard => match self.guard() {
+                Ok((found, is_over)) => return old.looked(found, is_over),
+                Err(error) => Err(error),
+            },
             step => self.try_to(step),
         };
         match result {
-            Ok(()) => old.done(),
+            Ok(()) => {
+                old.done();
+                if self.successor.is_some() {
+                    old.expect_beats();
+                }
+            }
             Err(error) => {
                 self.trouble.get_or_insert(error.to_string());
                 old.failed();
@@ -174,7 +192,9 @@ impl Offer<'_> {
             OldStep::Await(Kind::Hello) => self.hear_hello(),
             OldStep::Send(Kind::State) => self.send_state(),
             OldStep::Await(Kind::Ready) => {
-                let ready = self.hear_ready()?;
+                let (ready, mut descriptors) = self.hear_ready()?;
+                let is_guarded = ready.sends_beats && self.guard_time() > Duration::ZERO;
+                self.successor = descriptors.pop().filter(|_| is_guarded).map(Life::of);
                 // In another namespace, its number is not the one that it has here.
                 self.peer = self.peer.and(i32::try_from(ready.pid).ok());
                 Ok(())
@@ -219,10 +239,7 @@ impl Offer<'_> {
                 self.pauses += 1;
                 self.watch_channel(pause)
             }
-            OldStep::Guard => {
-                let guard = self.hello.as_ref().map_or(0, |it| it.guard_millis);
-                self.watch_channel(Duration::from_millis(guard))
-            }
+            OldStep::Kill => self.kill(),
             OldStep::Revoke => {
                 self.flag.set();
                 Ok(())
@@ -241,8 +258,55 @@ impl Offer<'_> {
                 let _ = self.ask(HandOver::Watch);
                 Ok(())
             }
-            OldStep::Await(_) | OldStep::Send(_) | OldStep::Freeze | OldStep::End(_) => Ok(()),
+            OldStep::Await(_)
+            | OldStep::Send(_)
+            | OldStep::Freeze
+            | OldStep::Guard
+            | OldStep::End(_) => Ok(()),
         }
+    }
+
+    /// How long the new process is to be guarded.
+    fn guard_time(&self) -> Duration {
+        Duration::from_millis(self.hello.as_ref().map_or(0, |it| it.guard_millis))
+    }
+
+    /// Looks for a beat. Returns whether the guard is over, too. If there are no beats, one look takes
+    /// all the time.
+    fn guard(&mut self) -> Result<(Look, bool), FrameError> {
+        let now = clock::now();
+        let until = *self.guard_until.get_or_insert(now + self.guard_time());
+        let has_beats = self.successor.is_some();
+        let time = if has_beats { GUARD_LOOK } else { until.since(now) };
+        let found = match frame::receive(self.channel, Some(now + time)) {
+            Ok(frame) if frame.kind == Kind::Beat && has_beats => Look::Beat,
+            Ok(_) => return Err(FrameError::Foreign("an unexpected message came".to_owned())),
+            Err(FrameError::Channel(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Look::Silence
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((found, clock::now() >= until))
+    }
+
+    /// Kills the new process.
+    fn kill(&mut self) -> Result<(), FrameError> {
+        let Some(successor) = &self.successor else { return Err(gone()) };
+        if let Err(error) = successor.kill() {
+            // In another container, perhaps.
+            let fields = vec![("error", error.to_string())];
+            let message = "the new process gives no sign of life, and cannot be killed";
+            let note = HandOver::Note(Level::Error, message, fields);
+            let _ = self.desk.tell(Request::HandOver(Box::new(note)));
+            self.successor = None;
+            return Err(error.into());
+        }
+        let _ = successor.has_ended(Some(clock::now() + DEATH_WITHIN));
+        let silence = GUARD_LOOK * SILENT_LOOKS_MAX;
+        self.trouble.get_or_insert_with(|| {
+            format!("the new process gave no sign of life for {silence:?}, and was killed")
+        });
+        Ok(())
     }
 
     fn hear_hello(&mut self) -> Result<(), FrameError> {
@@ -294,7 +358,7 @@ impl Offer<'_> {
     }
 
     /// Waits until the new process is ready, as long as it gets further.
-    fn hear_ready(&self) -> Result<Ready, FrameError> {
+    fn hear_ready(&self) -> Result<(Ready, Vec<OwnedFd>), FrameError> {
         let reports = self.hello.as_ref().is_some_and(|it| it.reports_progress);
         let latest = clock::now() + READY_WITHIN;
         loop {
@@ -313,7 +377,7 @@ impl Offer<'_> {
                 })?;
             match frame.kind {
                 Kind::Progress => {}
-                Kind::Ready => return frame.record(),
+                Kind::Ready => return Ok((frame.record()?, frame.descriptors)),
                 kind => return Err(FrameError::Foreign(format!("{kind:?} came instead of Ready"))),
             }
         }

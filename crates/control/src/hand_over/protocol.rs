@@ -15,6 +15,7 @@
 //!   as often as needed
 //!   . . . . . . . . . --- Final ----------------->  is the instance
 //!   exits, or guards the new one for a while
+//!   . . . . . . . . . . . . . . . . <--- Beat -----  again and again, if it is guarded
 //! ~~~
 //!
 //! **The rule that makes it exact**: sessions that have not been committed belong to the old process
@@ -22,6 +23,9 @@
 //! that both processes share; only then does it close the channel. So a channel that has ended
 //! without the flag means that the old process is dead, and the new process continues what it was
 //! sent. Sending the commit either fails, or the new process will receive it unless it dies.
+//!
+//! A guarded process that sends no beats any more is killed before the old one accepts again, so that
+//! only one of them serves.
 
 /// A kind of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +52,8 @@ pub enum Kind {
     Final,
     /// The new process has got further on its way to [`Kind::Ready`].
     Progress,
+    /// The new process, which is guarded, still does its work.
+    Beat,
 }
 
 /// What the old process does next.
@@ -65,8 +71,10 @@ pub enum OldStep {
     LetGo,
     /// Wait a little before sessions that could not move are tried again.
     Pause,
-    /// Wait for the end of the channel, for as long as asked; it is a failure.
+    /// Look for a beat for a short time; see [`Old::looked`]. The end of the channel is a failure.
     Guard,
+    /// Kill the new process, which must not serve any more.
+    Kill,
     /// Set the flag: what has not been committed is not to be continued elsewhere.
     Revoke,
     /// Continue the frozen sessions, if there are any.
@@ -99,13 +107,35 @@ pub enum Froze {
     NoneLeft,
 }
 
+/// What a look at the guarded process has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It has sent a beat.
+    Beat,
+    /// It has not said anything.
+    Silence,
+}
+
+/// The maximum number of looks in a row that find nothing. They are counted, rather than the time, so
+/// that a pause of the whole machine is not held against the new process.
+pub const SILENT_LOOKS_MAX: u32 = 15;
+
 /// The old side of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Old(OldStep);
+pub struct Old {
+    step: OldStep,
+    /// Whether the guarded process is to send beats, and can be killed.
+    expects_beats: bool,
+    /// Looks since the last beat.
+    silent_looks: u32,
+    /// Whether the channel has ended while the new process was guarded.
+    is_cut: bool,
+}
 
 impl Default for Old {
     fn default() -> Self {
-        Self(OldStep::Await(Kind::Hello))
+        let step = OldStep::Await(Kind::Hello);
+        Self { step, expects_beats: false, silent_looks: 0, is_cut: false }
     }
 }
 
@@ -113,13 +143,18 @@ impl Old {
     /// What to do next.
     #[must_use]
     pub fn step(&self) -> OldStep {
-        self.0
+        self.step
+    }
+
+    /// The new process has said that it sends beats when it is guarded.
+    pub fn expect_beats(&mut self) {
+        self.expects_beats = true;
     }
 
     /// The step has been performed.
     pub fn done(&mut self) {
         use OldStep::*;
-        self.0 = match self.0 {
+        self.step = match self.step {
             Await(Kind::Hello) => Send(Kind::State),
             Send(Kind::State) => Await(Kind::Ready),
             Await(Kind::Ready) => Unwatch,
@@ -130,17 +165,31 @@ impl Old {
             Send(Kind::Commit) => LetGo,
             Send(Kind::Rest) => Pause,
             Send(Kind::Final) => Guard,
-            Guard => End(OldEnd::Gone),
+            Kill => Revoke,
             Revoke => Thaw,
             Thaw => Watch,
             Watch => End(OldEnd::TakenBack),
-            step @ (Await(_) | Send(_) | Freeze | End(_)) => step,
+            step @ (Await(_) | Send(_) | Freeze | Guard | End(_)) => step,
         };
+    }
+
+    /// The step [`OldStep::Guard`] has been performed; `is_over` after the time that was asked for.
+    /// The guard does not end in a silence.
+    pub fn looked(&mut self, found: Look, is_over: bool) {
+        self.silent_looks = match found {
+            Look::Silence if self.expects_beats => self.silent_looks + 1,
+            Look::Silence | Look::Beat => 0,
+        };
+        if self.silent_looks >= SILENT_LOOKS_MAX {
+            self.step = OldStep::Kill;
+        } else if is_over && self.silent_looks == 0 {
+            self.step = OldStep::End(OldEnd::Gone);
+        }
     }
 
     /// The step [`OldStep::Freeze`] has been performed.
     pub fn froze(&mut self, found: Froze) {
-        self.0 = OldStep::Send(match found {
+        self.step = OldStep::Send(match found {
             Froze::Some => Kind::Batch,
             Froze::NoneNow => Kind::Rest,
             Froze::NoneLeft => Kind::Final,
@@ -150,8 +199,17 @@ impl Old {
     /// The step has failed: the other side is gone, late, or says something else.
     pub fn failed(&mut self) {
         use OldStep::*;
-        self.0 = match self.0 {
+        self.step = match self.step {
             Await(Kind::Hello | Kind::Ready) | Send(Kind::State) => End(OldEnd::Unchanged),
+            Guard if self.expects_beats => {
+                self.is_cut = true;
+                Kill
+            }
+            // It may still serve, so it is only guarded against its end.
+            Kill if !self.is_cut => {
+                self.expects_beats = false;
+                Guard
+            }
             step @ (Revoke | Thaw | Watch | End(_)) => step,
             _ => Revoke,
         };

@@ -37,6 +37,10 @@ pub(crate) struct Hello {
 pub(crate) struct Ready {
     /// The process that will serve.
     pub pid: u32,
+    /// Whether it sends [`Kind::Beat`](super::protocol::Kind::Beat) while it is guarded. The
+    /// descriptor that comes along is the process itself, then.
+    #[serde(default)]
+    pub sends_beats: bool,
 }
 
 /// [`Kind::Refuse`](super::protocol::Kind::Refuse).
@@ -62,6 +66,9 @@ pub(crate) struct Described {
     /// Whether it understands [`Kind::Progress`](super::protocol::Kind::Progress).
     #[serde(default)]
     pub hears_progress: bool,
+    /// Whether it understands [`Kind::Beat`](super::protocol::Kind::Beat).
+    #[serde(default)]
+    pub hears_beats: bool,
     /// The name of the interface that says whether the instance is ready.
     #[serde(default)]
     pub ready_interface: Option<String>,

@@ -34,6 +34,8 @@ pub(crate) enum HandOver {
     Settle(Answer<()>),
     /// The old side serves again, so the new one only finishes the sessions that it has.
     Retire(Answer<()>),
+    /// Nothing, but the answer shows that the owner does its work.
+    Beat(Answer<()>),
     /// A line for the log.
     Note(Level, &'static str, Vec<(&'static str, String)>),
 }

@@ -10,8 +10,10 @@ use crate::desk::{Answer, Desk, Request};
 use config::Bind;
 use dataplane::{Mover, Moving, MovingFlow, Staying};
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 use sys::channel::{Channel, Flag, Life};
 use sys::clock;
@@ -23,6 +25,8 @@ use terms::Instant;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait for the end of a process whose channel has ended without a word.
 const END_WITHIN: Duration = Duration::from_secs(10);
+/// The time between two beats.
+const BEAT_EVERY: Duration = Duration::from_millis(200);
 
 /// The old process, and what it has passed so far.
 pub(crate) struct Predecessor {
@@ -30,6 +34,8 @@ pub(crate) struct Predecessor {
     life: Life,
     flag: Flag,
     state: New,
+    /// Whether the old process guards this one, and listens for beats.
+    sends_beats: bool,
     pub described: Described,
     /// The three standard streams.
     pub streams: Vec<OwnedFd>,
@@ -118,6 +124,7 @@ impl Predecessor {
             life,
             flag,
             state,
+            sends_beats: described.hears_beats && !guard.is_zero(),
             described,
             streams,
             admin,
@@ -161,8 +168,12 @@ impl Predecessor {
             match self.state.step() {
                 NewStep::Send(Kind::Ready) => {
                     let deadline = Some(clock::now() + ANSWER_WITHIN);
-                    let ready = Ready { pid: std::process::id() };
-                    match frame::send(&self.channel, Kind::Ready, &ready, &[], &[], deadline) {
+                    let own = self.sends_beats.then(Life::own).and_then(Result::ok);
+                    self.sends_beats = own.is_some();
+                    let (pid, sends_beats) = (std::process::id(), self.sends_beats);
+                    let ready = Ready { pid, sends_beats };
+                    let own: Vec<BorrowedFd<'_>> = own.iter().map(AsFd::as_fd).collect();
+                    match frame::send(&self.channel, Kind::Ready, &ready, &[], &own, deadline) {
                         Ok(()) => self.state.done(),
                         Err(_) => self.state.failed(),
                     }
@@ -224,6 +235,9 @@ impl Predecessor {
         loop {
             if let NewStep::End(end) = self.state.step() {
                 arrival.conclude(end);
+                if end == NewEnd::Serving && self.sends_beats {
+                    arrival.beat(&self.channel);
+                }
                 // As long as the old process guards this one, it sees from the channel that it lives.
                 let _ = frame::receive(&self.channel, None);
                 return;
@@ -367,6 +381,33 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
         if let Some(first_pass) = self.first_pass.take() {
             first_pass(&self.report);
         }
+    }
+
+    /// Sends beats until the old process does not listen any more, or this one is about to exit.
+    /// There is none as long as the owner of the instance or a worker hangs.
+    fn beat(&self, channel: &Channel) {
+        let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        while self.ask(HandOver::Beat).is_some() && self.workers_answer() {
+            let soon = Some(clock::now() + BEAT_EVERY);
+            match frame::send_bare(channel, Kind::Beat, soon) {
+                Err(FrameError::Channel(error)) if is_late(&error) => {} // it has many to read
+                Err(_) => return,
+                Ok(()) => {}
+            }
+            match frame::receive(channel, soon) {
+                Err(FrameError::Channel(error)) if is_late(&error) => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Waits for each worker to finish what it is doing. Returns false if one has ended.
+    fn workers_answer(&self) -> bool {
+        let (sender, answers) = mpsc::channel();
+        self.mover.next_number(move |number| {
+            let _ = sender.send(number);
+        });
+        (0..self.mover.workers()).all(|_| answers.recv().is_ok())
     }
 
     fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> HandOver) -> Option<T> {

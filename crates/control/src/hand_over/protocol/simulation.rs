@@ -1,4 +1,5 @@
-//! Seeded schedules of two processes, each of which may stall or die before any of its steps.
+//! Seeded schedules of two processes, each of which may stall or die before any of its steps, and the
+//! new one of which may hang.
 //!
 //! `EVENKEEL_SIM_SEED=n` replays one seed, `EVENKEEL_SIM_SEEDS=n` runs that many seeds.
 
@@ -17,6 +18,8 @@ struct Process {
     inbox: VecDeque<Message>,
     is_dead: bool,
     has_closed: bool,
+    /// It does nothing any more, but has not ended.
+    is_hung: bool,
     /// For how many turns it does nothing.
     stalled: usize,
     /// Turns that it has waited for a message.
@@ -44,12 +47,22 @@ struct World {
     old: Process,
     new: Process,
     is_revoked: bool,
+    /// Whether the old process watches for beats, which the new one sends.
+    has_beats: bool,
+    /// How long the old process has guarded the new one.
+    guarded: usize,
+    /// Whether the new process could not be killed.
+    is_out_of_reach: bool,
     /// Sessions that no process had when theirs died.
     lost: Sessions,
 }
 
 /// How many turns a process waits for a message that has a deadline.
 const PATIENCE: usize = 30;
+/// How many turns one look at the guarded process takes.
+const LOOK: usize = 8;
+/// How many turns the guard lasts.
+const GUARD: usize = 200;
 const SESSIONS: u32 = 12;
 
 impl World {
@@ -97,10 +110,27 @@ impl World {
             }
             OldStep::Pause => old.done(),
             OldStep::Guard if new.is_deaf() => old.failed(),
-            OldStep::Guard if own.waited > PATIENCE => old.done(),
             OldStep::Guard => {
-                own.waited += 1;
-                return false;
+                self.guarded += 1;
+                let is_over = self.guarded >= GUARD;
+                match own.inbox.pop_front() {
+                    Some(Message(Kind::Beat, _)) => old.looked(Look::Beat, is_over),
+                    Some(_) => old.failed(),
+                    None if own.waited >= LOOK => old.looked(Look::Silence, is_over),
+                    None => {
+                        own.waited += 1;
+                        return true;
+                    }
+                }
+            }
+            OldStep::Kill if !new.is_dead && rng.one_in(4) => {
+                self.is_out_of_reach = true;
+                old.failed();
+            }
+            OldStep::Kill => {
+                self.lost.append(&mut new.served);
+                new.die();
+                old.done();
             }
             OldStep::Revoke => {
                 self.is_revoked = true;
@@ -178,6 +208,12 @@ impl World {
                 batch.clear();
                 new.done();
             }
+            NewStep::End(NewEnd::Serving) => {
+                if self.has_beats && old.inbox.is_empty() {
+                    old.inbox.push_back(Message(Kind::Beat, Sessions::new()));
+                }
+                return false;
+            }
             NewStep::End(end) => {
                 own.has_closed = true;
                 if end != NewEnd::Serving {
@@ -192,6 +228,8 @@ impl World {
     fn check(&self, seed: u64) {
         let both: Vec<_> = self.old.served.intersection(&self.new.served).collect();
         assert!(both.is_empty(), "seed {seed}: {both:?} are served by both");
+        let is_settled = self.old.is_watching && self.guarded > 0;
+        assert!(!is_settled || self.new.is_dead, "seed {seed}: both accept");
         let twice: Vec<_> = self.lost.intersection(&self.new.served).collect();
         assert!(twice.is_empty(), "seed {seed}: {twice:?} go on after they were lost");
     }
@@ -206,13 +244,26 @@ fn run(seed: u64, steps: &Cell<usize>) {
     // One of them dies before one of its steps, or both do; or they only stall.
     let mut deaths = [0, 1].map(|_| rng.one_in(2).then(|| rng.below(60)));
     let stalls = rng.one_in(2);
+    world.has_beats = rng.one_in(2);
+    if world.has_beats {
+        old.expect_beats();
+    }
+    let hangs_at = rng.one_in(3).then(|| rng.below(600));
+    let mut must_be_killed = false;
     let mut idle = 0;
     for step in 0..20_000 {
         steps.set(step);
         let is_old = rng.one_in(2);
+        if hangs_at == Some(step) && !world.new.is_dead {
+            world.new.is_hung = true;
+            // A beat that has been sent is still heard.
+            let is_noticed = old.step() == OldStep::Guard && world.old.inbox.is_empty();
+            must_be_killed = is_noticed && world.has_beats;
+        }
         let process = if is_old { &mut world.old } else { &mut world.new };
-        if process.is_dead {
-            idle += 1;
+        if process.is_dead || process.is_hung {
+            // What hangs is waited for.
+            idle += usize::from(process.is_dead);
         } else if process.stalled > 0 {
             process.stalled -= 1;
         } else {
@@ -241,6 +292,9 @@ fn run(seed: u64, steps: &Cell<usize>) {
         }
     }
     finish(seed, &world, &old, &new);
+    if must_be_killed && !world.old.is_dead && !world.is_out_of_reach {
+        assert_eq!(old.step(), OldStep::End(OldEnd::TakenBack), "seed {seed}: nobody serves");
+    }
 }
 
 /// Ends a process. What it served is lost, and what was frozen in it, unless that can go on.
@@ -266,30 +320,31 @@ fn kill(world: &mut World, is_old: bool, old: &Old, batch: &Sessions) {
 fn finish(seed: u64, world: &World, old: &Old, new: &New) {
     let World { old: first, new: second, lost, .. } = world;
     let story = format!("seed {seed}: {:?} {:?}", old.step(), new.step());
+    let is_useless = second.is_dead || second.is_hung;
     let is_gone = old.step() == OldStep::End(OldEnd::Gone);
     if !first.is_dead && !is_gone {
         assert!(first.is_watching, "{story}: nobody accepts");
         assert!(first.frozen.is_empty(), "{story}: sessions stay frozen");
     }
-    if first.is_dead && !second.is_dead && new.step() != NewStep::End(NewEnd::Unused) {
+    if first.is_dead && !is_useless && new.step() != NewStep::End(NewEnd::Unused) {
         let is_retired = new.step() == NewStep::End(NewEnd::Retired);
         assert!(second.is_watching || is_retired, "{story}: nobody accepts");
     }
-    if is_gone && !second.is_dead {
+    if is_gone && !is_useless {
         assert!(second.is_watching, "{story}: nobody accepts");
     }
-    if !first.is_dead && !second.is_dead {
+    if !first.is_dead && !is_useless {
         assert!(lost.is_empty());
         let count = first.served.len() + second.served.len();
         assert_eq!(count, SESSIONS as usize, "{story}: sessions were lost");
     }
-    if !second.is_dead && first.is_dead {
+    if !is_useless && first.is_dead {
         let count = second.served.len() + lost.len();
         assert_eq!(count, SESSIONS as usize, "{story}: sessions were lost with no owner");
     }
 }
 
 #[test]
-fn a_session_has_one_owner_whoever_stalls_or_dies() {
+fn a_session_has_one_owner_whoever_stalls_hangs_or_dies() {
     sweep(500, run);
 }
