@@ -70,6 +70,8 @@ pub(crate) struct Owner {
     pub has_left: bool,
     /// Whether the old process serves again, so that this one has failed.
     pub is_retired: bool,
+    /// The process that this one has replaced, as long as that is there.
+    pub predecessor: Option<u32>,
     /// Places at backends that sessions of an old process have.
     pub places: Places,
     pub beacon: Beacon,
@@ -122,6 +124,7 @@ impl Owner {
             is_handing_over: false,
             has_left: false,
             is_retired: false,
+            predecessor: None,
             places: Places::default(),
             beacon: Beacon::default(),
             pid_file: None,

@@ -353,9 +353,10 @@ impl Serving {
         }
     }
 
-    /// Waits for sessions to end, for as long as configured. A further signal ends the wait.
+    /// Waits for sessions to end, for as long as configured; for ever if they had moved here in an
+    /// upgrade that failed then. A further signal ends the wait.
     async fn drain(&mut self) {
-        let limit = self.owner.instance.shutdown_limit();
+        let limit = self.owner.instance.shutdown_limit().filter(|_| !self.owner.is_retired);
         let deadline = limit.map(|limit| Instant::now() + limit);
         let sessions = self.owner.instance.session_count();
         if sessions > 0 {

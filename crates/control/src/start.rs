@@ -336,6 +336,7 @@ impl Prepared {
         owner.use_helper(helper);
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
+            owner.predecessor = self.predecessor.as_ref().map(|old| old.described.pid);
         }
         let origin = self.origin.map(|(origin, _)| origin);
         let (caller, calls) = Caller::new();

@@ -426,7 +426,12 @@ pub struct Transcript {
 impl Transcript {
     /// Has a new process take over, up to the moment when it accepts.
     fn play() -> Self {
-        let mut it = Self::begin();
+        Self::play_with("")
+    }
+
+    /// The same, with more words in the command line of the new process.
+    pub fn play_with(words: &str) -> Self {
+        let mut it = Self::begin_with(words);
         it.describe();
         let (_, descriptors) = it.taker.expect("ready");
         assert_eq!(descriptors.len(), 0, "it knows of no beats");
@@ -436,13 +441,17 @@ impl Transcript {
 
     /// Has a new process ask to take over.
     pub fn begin() -> Self {
+        Self::begin_with("")
+    }
+
+    fn begin_with(more: &str) -> Self {
         let (place, port) = (Place::new(), port());
         fs::create_dir(place.runtime()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", port.number())).unwrap();
         let door = std::os::unix::net::UnixListener::bind(place.file("old")).unwrap();
         let old = Program::spawn(std::process::Command::new("sleep").arg("1000"));
         let flag = Flag::new().unwrap();
-        let words = format!("--affinity 100 127.0.0.1:{port} 127.0.0.1:1 127.0.0.1:2:5");
+        let words = format!("--affinity 100 {more} 127.0.0.1:{port} 127.0.0.1:1 127.0.0.1:2:5");
         let mut command = place.command("evenkeel", &words);
         command.env("EVENKEEL_TAKE_OVER", place.file("old"));
         let new = Program::spawn(command.env("EVENKEEL_TAKE_OVER_GUARD", "60000"));
@@ -489,7 +498,7 @@ impl Transcript {
     }
 
     /// Sends a session with bytes held back both ways; returns its peers.
-    fn batch(&mut self) -> [UnixStream; 2] {
+    pub fn batch(&mut self) -> [UnixStream; 2] {
         let (client, ours) = UnixStream::pair().unwrap();
         let (served, theirs) = UnixStream::pair().unwrap();
         for stream in [&ours, &theirs] {
@@ -506,7 +515,7 @@ impl Transcript {
     }
 
     #[track_caller]
-    fn check_moved(&self, [client, served]: &mut [UnixStream; 2]) {
+    pub fn check_moved(&self, [client, served]: &mut [UnixStream; 2]) {
         let mut bytes = [0; 5];
         client.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"bytes");

@@ -57,28 +57,34 @@ fn served(clients: &[Client]) -> usize {
 
 #[test]
 fn the_old_process_serves_on_wherever_the_new_one_hangs() {
-    for step in ["state", "batch", "first commit", "second commit"] {
-        let (place, port, echo) = (Place::new(), port(), Backend::echo());
-        let old = place.native(&format!("{port} {echo}"));
-        let clients: Vec<_> = (0..20).map(|_| talk(&port, "x")).collect();
-        let before = pid(&place);
-        let taker = Taker::ask(&place);
-        let lost = go_to(&taker, step);
-        assert_eq!(lost > 0, step.ends_with("commit"));
-        if step != "state" {
-            // It is not waited for. Clients that come meanwhile are served then.
-            let newcomer = Client::connect(&port);
-            old.log.wait("this process serves again");
-            newcomer.send("x");
-            newcomer.expect("x");
+    thread::scope(|scope| {
+        for step in ["state", "batch", "first commit", "second commit"] {
+            scope.spawn(move || check_that_the_old_process_serves_on(step));
         }
-        drop(talk(&port, "new"));
-        drop(taker); // with what it was given
-        assert_eq!(served(&clients), clients.len() - lost, "at {step}");
-        until("the admin socket", || place.ctl("limit 0.0 99").status == 0);
-        assert_eq!(pid(&place), before);
-        assert_eq!(place.sessions() as usize, clients.len() - lost);
+    });
+}
+
+fn check_that_the_old_process_serves_on(step: &str) {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let old = place.native(&format!("{port} {echo}"));
+    let clients: Vec<_> = (0..20).map(|_| talk(&port, "x")).collect();
+    let before = pid(&place);
+    let taker = Taker::ask(&place);
+    let lost = go_to(&taker, step);
+    assert_eq!(lost > 0, step.ends_with("commit"));
+    if step != "state" {
+        // It is waited for ten seconds. Clients that come meanwhile are served then.
+        let newcomer = Client::connect(&port);
+        old.log.wait("this process serves again");
+        newcomer.send("x");
+        newcomer.expect("x");
     }
+    drop(talk(&port, "new"));
+    drop(taker); // with what it was given
+    assert_eq!(served(&clients), clients.len() - lost, "at {step}");
+    until("the admin socket", || place.ctl("limit 0.0 99").status == 0);
+    assert_eq!(pid(&place), before);
+    assert_eq!(place.sessions() as usize, clients.len() - lost);
 }
 
 #[test]
@@ -275,4 +281,45 @@ fn a_new_process_that_knows_no_beats_is_watched_without_them() {
     assert!(taker.receive().is_none());
     assert_eq!(old.wait().code(), Some(0));
     assert_eq!(old.log.with("serves again").len(), 0);
+}
+
+#[test]
+fn sessions_that_have_moved_outlive_an_upgrade_that_fails_then() {
+    let mut old = Transcript::play_with("--shutdown-timeout 10ms");
+    let mut peers = old.batch();
+    old.taker.send("commit", "", 1);
+    old.check_moved(&mut peers);
+    old.give_up();
+    let log = || fs::read_to_string(old.place.file("log")).unwrap();
+    until("the new one to retire", || log().contains("this one finishes its sessions"));
+    let [client, served] = &mut peers;
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let cut = client.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(cut, Err(ErrorKind::WouldBlock), "its session is not cut");
+    client.write_all(b"!").unwrap();
+    let mut byte = [0];
+    served.read_exact(&mut byte).unwrap();
+    assert_eq!(byte, *b"!");
+    drop(peers);
+    until("the end of the session", || log().contains("session ended"));
+}
+
+#[test]
+fn no_upgrade_begins_while_the_process_before_is_there() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let mut old = place.native(&format!("{port} {a}"));
+    upgrade(&place, "--watch 2s");
+    let second = pid(&place);
+    let life = pidfd_open(Pid::from_raw(second as i32).unwrap(), PidfdFlags::empty());
+    let life = Life::of(life.unwrap());
+    // It waits for the end of the watch. Else the first would take the second's end for a failure.
+    upgrade(&place, "--watch 10m");
+    assert_ne!(pid(&place), second);
+    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(old.log.with("serves again").len(), 0);
+    let refused = place.run("evenkeel", "upgrade").check(1).stderr;
+    let reason = format!("process {second}, which it has replaced, watches it");
+    assert!(refused.contains(&reason), "{refused}");
+    assert!(!life.has_ended(Some(sys::clock::now())), "it watches on");
+    assert_eq!(ask(&port), "a");
 }

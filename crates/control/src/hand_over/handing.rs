@@ -35,6 +35,13 @@ impl Owner {
                 }
                 drop(answer.send(begun));
             }
+            HandOver::Predecessor(answer) => {
+                let _ = answer.send(self.predecessor);
+            }
+            HandOver::Alone(answer) => {
+                self.predecessor = None;
+                let _ = answer.send(());
+            }
             HandOver::Unwatch(answer) => {
                 self.instance.unwatch();
                 self.socket.pause();
@@ -104,6 +111,13 @@ impl Owner {
         let wanted = 2 * sessions + DESCRIPTORS_RESERVED;
         if self.instance.is_shutting_down() || self.is_handing_over {
             return Err("it is shutting down, or is being upgraded already".to_owned());
+        }
+        // It would take the end of this process for a failure, and serve beside the new one.
+        if let Some(pid) = self.predecessor {
+            return Err(format!(
+                "process {pid}, which it has replaced, watches it or still has sessions; try again when \
+                 that process has ended"
+            ));
         }
         if self.drain.is_some() {
             return Err(

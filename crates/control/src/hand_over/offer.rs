@@ -27,8 +27,12 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take for each step on the way there, if it reports them. None depends on the
 /// network for more than a few seconds.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(10);
-/// How long any other message may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long any other message may take, also on a machine with far more to do than it can.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long the process that this one has replaced is waited for. Less than the new one waits.
+const ALONE_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked for meanwhile.
+const ALONE_LOOK: Duration = Duration::from_millis(20);
 /// The sizes of the first batches, and of all others: two descriptors for each session.
 const BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX / 2];
 /// The same for flows, of which each has one.
@@ -324,6 +328,10 @@ impl Offer<'_> {
     /// Stops the companion and the owner, and collects what they hand over; or returns why that is
     /// impossible.
     fn begin(&mut self, hello: Hello) -> Result<Result<(), String>, FrameError> {
+        let until = clock::now() + ALONE_WITHIN;
+        while self.ask(HandOver::Predecessor)?.is_some() && clock::now() < until {
+            std::thread::sleep(ALONE_LOOK);
+        }
         if let Some(companion) = &self.desk.companion {
             match companion.hand_over() {
                 Ok(belongings) => self.belongings = Some(belongings),

@@ -14,6 +14,8 @@ pub(crate) enum HandOver {
     /// The old side begins, unless there is a reason against it. No command changes the instance
     /// from now on.
     Begin(Hello, Answer<Result<Beginning, String>>),
+    /// The process that this one has replaced, if that is still there.
+    Predecessor(Answer<Option<u32>>),
     /// It stops accepting, at its admin socket, too.
     Unwatch(Answer<()>),
     /// What has changed since this time.
@@ -34,6 +36,8 @@ pub(crate) enum HandOver {
     Settle(Answer<()>),
     /// The old side serves again, so the new one only finishes the sessions that it has.
     Retire(Answer<()>),
+    /// The process that this one has replaced is gone.
+    Alone(Answer<()>),
     /// Nothing, but the answer shows that the owner does its work.
     Beat(Answer<()>),
     /// A line for the log.

@@ -240,6 +240,7 @@ impl Predecessor {
                 }
                 // As long as the old process guards this one, it sees from the channel that it lives.
                 let _ = frame::receive(&self.channel, None);
+                let _ = arrival.ask(HandOver::Alone);
                 return;
             }
             self.perform(&mut arrival);
