@@ -38,6 +38,10 @@ variables! {
     EVENKEEL_TAKE_OVER_GUARD, "all",
         "Set by `evenkeel upgrade --watch`: for how many milliseconds the old process of \
          `EVENKEEL_TAKE_OVER` stays ready to serve again.";
+    FDSTORE, "all",
+        "How many sockets the service manager keeps for the next process \
+         (`FileDescriptorStoreMax=`). Since version 254, systemd sets it. If it is 1 or more, the \
+         balancer has its listening sockets of TCP kept, and clients wait while it restarts.";
     GATEWAY_INTERFACE, "evenkeel status",
         "If it is set, a web server runs the program as a CGI program, and HTTP headers precede \
          the page.";

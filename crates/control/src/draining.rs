@@ -72,6 +72,7 @@ impl Owner {
             resumed.map_err(|errors| CommandError::NotResumable(errors.texts()))?;
         }
         self.give_drain_up();
+        self.have_sockets_kept();
         self.note(Level::Info, "drain called off", &[("by", Value::Text(&by))]);
         self.engage();
         self.report_status();

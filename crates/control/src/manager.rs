@@ -8,11 +8,13 @@
 
 mod passed;
 mod reports;
+mod store;
 mod watchdog;
 
 pub use passed::PassedSocketError;
 pub(crate) use passed::PassedSockets;
 pub(crate) use reports::Reports;
+pub(crate) use store::name_of;
 pub(crate) use watchdog::Watchdog;
 
 use crate::bind::StartError;
@@ -22,7 +24,7 @@ use crate::hand_over::successor::Predecessor;
 use crate::invocation::Invocation;
 use crate::runtime_dir::hand_over_path;
 use config::environment::{
-    EVENKEEL_TAKE_OVER, EVENKEEL_TAKE_OVER_GUARD, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID,
+    EVENKEEL_TAKE_OVER, EVENKEEL_TAKE_OVER_GUARD, FDSTORE, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID,
     NOTIFY_SOCKET, Variable, WATCHDOG_PID, WATCHDOG_USEC,
 };
 use config::{PassedError, PassedNames, PassedVariables};
@@ -61,16 +63,20 @@ impl ServiceManager {
         let guard = take_variable(EVENKEEL_TAKE_OVER_GUARD.name);
         let address = take_variable(NOTIFY_SOCKET.name);
         let (interval, pid) = (take_variable(WATCHDOG_USEC.name), take_variable(WATCHDOG_PID.name));
+        let store = take_variable(FDSTORE.name);
         let announced = announced(own).map_err(PassedSocketError::from)?;
         let passed = PassedSockets::take_over(&announced)?;
         if daemon {
             close_inherited(announced.count());
         }
         let socket = address.and_then(|address| ReportSocket::connect(&address));
+        let has_store = store.and_then(|it| number(&it)).is_some_and(|most| most > 0);
+        let mut reports = Reports::new(socket, has_store);
+        reports.keeps(passed.stored());
         let guard = guard.and_then(|it| number(&it)).map(Duration::from_millis);
         let ask = |path: OsString| Predecessor::ask(path.as_ref(), guard.unwrap_or_default(), true);
         Ok(Self {
-            reports: Reports::new(socket),
+            reports,
             patience: patience(interval, pid, own),
             passed,
             invocation,

@@ -520,6 +520,21 @@ impl Owner {
         }
     }
 
+    /// Reports to the service manager that the instance serves, and has it keep the sockets.
+    pub fn report_ready(&mut self) {
+        self.reports.ready();
+        self.have_sockets_kept();
+    }
+
+    /// Has the service manager keep the listening sockets for the next process, if it does such a
+    /// thing. To be called whenever they may have changed.
+    pub fn have_sockets_kept(&mut self) {
+        // As long as the process before is there, the manager hears only that.
+        if self.reports.has_store() && self.predecessor.is_none() {
+            self.reports.keep(self.instance.own_sockets());
+        }
+    }
+
     /// Has [`Self::settle`] called when the start, or a reload, is over. Another reload in the
     /// meantime begins the wait anew.
     pub fn settle_later(&mut self) {
@@ -529,6 +544,8 @@ impl Owner {
     /// Releases what only the start, or a reload, has needed.
     pub fn settle(&mut self) {
         self.settled_at = None;
+        // In the background, another process has reported that this one is ready.
+        self.have_sockets_kept();
         self.instance.forget_departed();
         sys::process::release_idle_memory();
     }

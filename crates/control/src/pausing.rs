@@ -24,6 +24,12 @@ impl Instance {
         }
     }
 
+    /// Copies of the listening sockets that are open to clients, except those of the service manager.
+    pub(crate) fn own_sockets(&self) -> impl Iterator<Item = OwnedFd> {
+        let copies = self.plane.copy_doors().into_iter().map(|(_, socket)| socket);
+        copies.filter(|socket| !self.passed.includes(socket.as_fd()))
+    }
+
     /// Accepts clients again.
     ///
     /// # Errors
@@ -76,7 +82,8 @@ impl Instance {
         self.left_doors.push((door, socket));
     }
 
-    fn refuse_clients(&self, socket: &OwnedFd) {
+    /// Refuses clients at a socket that is not the service manager's.
+    pub(crate) fn refuse_clients(&self, socket: &OwnedFd) {
         if !is_datagram(socket.as_fd()) && !self.passed.includes(socket.as_fd()) {
             net::refuse_clients(socket.as_fd());
         }

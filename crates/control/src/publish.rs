@@ -163,7 +163,14 @@ impl Instance {
             }
         }
         let wanted: HashSet<_> = self.config.listeners.iter().flat_map(|it| &it.binds).collect();
-        bound.extend(leaving.into_values().filter(|(bind, _)| wanted.contains(bind)));
+        for (bind, sockets) in leaving.into_values() {
+            if wanted.contains(&bind) {
+                bound.insert(bind, sockets);
+            } else {
+                // The service manager may have copies, at which clients would wait.
+                sockets.fds.iter().for_each(|socket| self.refuse_clients(socket));
+            }
+        }
     }
 }
 

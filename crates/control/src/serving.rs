@@ -171,7 +171,7 @@ impl Serving {
     /// Reports to the service manager that the instance is ready. In the background, the process
     /// that started this one does so instead.
     pub fn report_ready(&mut self) {
-        self.owner.reports.ready();
+        self.owner.report_ready();
         self.owner.report_status();
     }
 

@@ -19,7 +19,7 @@ use crate::instance::{Bound, Instance};
 use crate::keeper::Keeper;
 use crate::kernel::Begun;
 use crate::loops;
-use crate::manager::{PassedSockets, ServiceManager, Watchdog};
+use crate::manager::{PassedSockets, ServiceManager, Watchdog, name_of};
 use crate::operator::Operator;
 use crate::origin::{ContentHash, Origin};
 use crate::owner::Owner;
@@ -134,6 +134,7 @@ impl Prepared {
             refuse_other_user(old, owner)?;
             kept.replace(old.described.standing.kept.clone());
             manager.passed.inherit(std::mem::take(&mut old.passed));
+            manager.reports.keeps(old.sockets().filter_map(name_of));
         }
         let first = FirstAnswers::look_up(&given, kept.answers());
         report_progress(&predecessor);

@@ -4,10 +4,12 @@
 use crate::process::has_one_thread;
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, connect,
-    getsockname, send, socket_with, sockopt,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrAny,
+    SocketAddrUnix, SocketFlags, SocketType, connect, getsockname, sendmsg, socket_with, sockopt,
 };
 use std::ffi::{OsStr, OsString};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -61,22 +63,28 @@ impl ReportSocket {
         Some(socket)
     }
 
-    /// Sends a report. Never blocks.
-    pub fn send(&mut self, text: &str) -> Report {
-        let first = self.try_to_send(text);
+    /// Sends a report, with a copy of a descriptor if there is one. Never blocks.
+    pub fn send(&mut self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> Report {
+        let first = self.try_to_send(text, descriptor);
         match first {
             Report::Lost => {
                 self.reconnect();
-                self.try_to_send(text)
+                self.try_to_send(text, descriptor)
             }
             _ => first,
         }
     }
 
-    fn try_to_send(&self, text: &str) -> Report {
+    fn try_to_send(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> Report {
         let Some(socket) = &self.socket else { return Report::Lost };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match rustix::io::retry_on_intr(|| send(socket, text.as_bytes(), flags)) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if let Some(descriptor) = &descriptor {
+            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+        }
+        let text = [IoSlice::new(text.as_bytes())];
+        match rustix::io::retry_on_intr(|| sendmsg(socket, &text, &mut control, flags)) {
             Ok(_) => Report::Sent,
             Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Report::Later,
             Err(_) => Report::Lost,
@@ -203,14 +211,14 @@ mod tests {
         let path = path("back");
         let manager = UnixDatagram::bind(&path).unwrap();
         let mut reports = ReportSocket::connect(path.as_os_str()).unwrap();
-        assert_eq!(reports.send("READY=1"), Report::Sent);
+        assert_eq!(reports.send("READY=1", None), Report::Sent);
         assert_eq!(read(&manager), "READY=1");
         drop(manager);
-        assert_eq!(reports.send("STATUS=alone"), Report::Lost);
+        assert_eq!(reports.send("STATUS=alone", None), Report::Lost);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(reports.send("STATUS=alone"), Report::Lost);
+        assert_eq!(reports.send("STATUS=alone", None), Report::Lost);
         let manager = UnixDatagram::bind(&path).unwrap();
-        assert_eq!(reports.send("STATUS=again"), Report::Sent);
+        assert_eq!(reports.send("STATUS=again", None), Report::Sent);
         assert_eq!(read(&manager), "STATUS=again");
         std::fs::remove_file(&path).unwrap();
     }
@@ -220,11 +228,12 @@ mod tests {
         let path = path("full");
         let manager = UnixDatagram::bind(&path).unwrap();
         let mut reports = ReportSocket::connect(path.as_os_str()).unwrap();
-        let sent = (0..100_000).take_while(|_| reports.send("WATCHDOG=1") == Report::Sent).count();
+        let sent =
+            (0..100_000).take_while(|_| reports.send("WATCHDOG=1", None) == Report::Sent).count();
         assert!(sent > 0);
-        assert_eq!(reports.send("STOPPING=1"), Report::Later);
+        assert_eq!(reports.send("STOPPING=1", None), Report::Later);
         (0..sent).for_each(|_| drop(read(&manager)));
-        assert_eq!(reports.send("STOPPING=1"), Report::Sent);
+        assert_eq!(reports.send("STOPPING=1", None), Report::Sent);
         std::fs::remove_file(&path).unwrap();
     }
 
@@ -236,7 +245,7 @@ mod tests {
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
         let mut reports = ReportSocket::connect(OsStr::new(&format!("@{name}"))).unwrap();
-        assert_eq!(reports.send("READY=1"), Report::Sent);
+        assert_eq!(reports.send("READY=1", None), Report::Sent);
         assert_eq!(read(&manager), "READY=1");
     }
 

@@ -48,6 +48,7 @@ mod services;
 mod sharing;
 mod starttls;
 mod state;
+mod store;
 mod terminating;
 mod transparent;
 mod unix;

@@ -2,7 +2,10 @@
 //! listening sockets that it passes.
 
 use super::{PATIENCE, Place, Program};
-use std::os::fd::BorrowedFd;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,6 +16,8 @@ pub struct Manager {
     path: PathBuf,
     socket: UnixDatagram,
     heard: Vec<String>,
+    /// Its store for file descriptors: what it keeps, with the names.
+    store: Vec<(String, OwnedFd)>,
 }
 
 impl Manager {
@@ -20,7 +25,7 @@ impl Manager {
         let path = place.file("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        Self { path, socket, heard: Vec::new() }
+        Self { path, socket, heard: Vec::new(), store: Vec::new() }
     }
 
     /// Has the program report here.
@@ -30,12 +35,46 @@ impl Manager {
 
     /// The assignments that have arrived, one per line.
     pub fn heard(&mut self) -> &[String] {
-        let mut buffer = [0; 4096];
-        while let Ok(length) = self.socket.recv(&mut buffer) {
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            self.heard.extend(text.lines().map(str::to_owned));
-        }
+        while self.hear().is_some() {}
         &self.heard
+    }
+
+    fn hear(&mut self) -> Option<()> {
+        let (mut buffer, mut space) = ([0; 4096], [MaybeUninit::uninit(); 64]);
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let got = recvmsg(&self.socket, &mut slices, &mut control, RecvFlags::empty()).ok()?;
+        let text = String::from_utf8_lossy(&buffer[..got.bytes]).into_owned();
+        let name = text.lines().find_map(|it| it.strip_prefix("FDNAME=")).unwrap_or_default();
+        if text.starts_with("FDSTOREREMOVE=1") {
+            self.store.retain(|(own, _)| own != name);
+        }
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                assert!(text.starts_with("FDSTORE=1"), "{text}");
+                self.store.extend(descriptors.map(|it| (name.to_owned(), it)));
+            }
+        }
+        self.heard.extend(text.lines().map(str::to_owned));
+        Some(())
+    }
+
+    /// The names in its store, in order, each once.
+    pub fn stored(&mut self) -> Vec<String> {
+        self.heard();
+        let mut names: Vec<_> = self.store.iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Takes a descriptor with this name out of its store.
+    pub fn take(&mut self, name: &str) -> OwnedFd {
+        self.heard();
+        let place = self.store.iter().position(|(own, _)| own == name);
+        let descriptor = self.store.swap_remove(place.expect(name)).1;
+        self.store.retain(|(own, _)| own != name); // copies of the same
+        descriptor
     }
 
     /// The values that a variable has been given so far.

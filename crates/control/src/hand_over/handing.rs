@@ -40,6 +40,7 @@ impl Owner {
             }
             HandOver::Alone(answer) => {
                 self.predecessor = None;
+                self.have_sockets_kept();
                 let _ = answer.send(());
             }
             HandOver::Unwatch(answer) => {

@@ -142,6 +142,11 @@ impl Predecessor {
         self.sockets.remove(&bind.to_string()).filter(|(sockets, _)| !sockets.is_empty())
     }
 
+    /// The sockets of all listening addresses that nobody has taken.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.values().flat_map(|(sockets, _)| sockets).map(AsFd::as_fd)
+    }
+
     /// Who must not be lost before this process accepts.
     pub fn needed(&self) -> Needed<'_> {
         Needed { channel: &self.channel, life: &self.life }

@@ -5,6 +5,7 @@
 //! decides. A passed socket stays open here for as long as the instance listens, so that a reload can
 //! come back to its address.
 
+use super::store::{PREFIX, stored_name};
 use config::{Bind, Config, Family, Host, PassedError, PassedNames};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -84,6 +85,8 @@ pub(crate) struct PassedSocket {
     /// The listener that it is for; `None` if the address decides.
     owner: Option<String>,
     is_used: bool,
+    /// It is an earlier process's own, which the service manager has kept.
+    is_stored: bool,
 }
 
 impl PassedSockets {
@@ -98,7 +101,18 @@ impl PassedSockets {
                 take_passed(number).map_err(|_| PassedSocketError::Missing { count, number })?;
             PassedSocket::new(socket, number, announced.name(place).map(str::to_owned))
         };
-        (0..count).zip(FIRST_PASSED..).map(take).collect::<Result<_, _>>().map(Self)
+        // One of ours may have ended in the meantime.
+        let is_of_use = |found: &Result<PassedSocket, PassedSocketError>| match found {
+            Err(PassedSocketError::Unfit { socket, .. }) => !socket.contains(PREFIX),
+            _ => true,
+        };
+        let all = (0..count).zip(FIRST_PASSED..).map(take).filter(is_of_use);
+        all.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The names of those that the service manager has kept for this process.
+    pub fn stored(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter(|it| it.is_stored).filter_map(|it| it.name.clone())
     }
 
     /// Gives each socket with the name of a listener to that listener. To be called before any
@@ -108,6 +122,13 @@ impl PassedSockets {
     /// If such a socket has none of the listener's addresses. The name of a host may stand for any
     /// address; if it does not, [`close_unused`](Self::close_unused) says so.
     pub fn assign(&mut self, config: &Config) -> Result<(), PassedSocketError> {
+        let binds = || config.listeners.iter().flat_map(|it| &it.binds);
+        for it in
+            self.0.extract_if(.., |it| it.is_stored && !binds().any(|bind| it.may_serve(bind)))
+        {
+            // It may be in the way of another address, and the service manager has it, too.
+            sys::net::refuse_clients(it.socket.as_fd());
+        }
         for socket in &mut self.0 {
             let name = socket.name.as_ref();
             let Some(listener) = config.listeners.iter().find(|it| Some(&it.name) == name) else {
@@ -184,7 +205,14 @@ impl PassedSockets {
     /// If one of them is for a listener.
     pub fn close_unused(&mut self, config: &Config) -> Result<Vec<String>, PassedSocketError> {
         let mut unused = Vec::new();
-        for socket in self.0.extract_if(.., |it| !it.is_used) {
+        // Those of ours that are used are ours again.
+        for socket in self.0.extract_if(.., |it| !it.is_used || it.is_stored) {
+            if socket.is_stored {
+                if !socket.is_used {
+                    sys::net::refuse_clients(socket.socket.as_fd());
+                }
+                continue;
+            }
             match config.listeners.iter().find(|it| Some(&it.name) == socket.owner.as_ref()) {
                 Some(it) => return Err(socket.disagreement(&it.name, it.bound_to())),
                 None => unused.push(format!("{socket}, bound to {}", socket.address())),
@@ -250,7 +278,8 @@ impl PassedSocket {
             .map_err(|problem| PassedSocketError::Unfit { socket: shown.to_string(), problem })?;
         prepare_passed(socket.as_fd())
             .map_err(|problem| PassedSocketError::Broken { socket: shown.to_string(), problem })?;
-        Ok(Self { socket, number, name, at, owner: None, is_used: false })
+        let is_stored = name.is_some() && name == stored_name(&at);
+        Ok(Self { socket, number, name, at, owner: None, is_used: false, is_stored })
     }
 
     fn is_for(&self, listener: &str) -> bool {

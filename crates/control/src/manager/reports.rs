@@ -1,5 +1,7 @@
 //! Reports to the service manager: what each says, and when it is sent.
 
+use super::store::Store;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use sys::supervisor::{Report, ReportSocket};
 
@@ -12,6 +14,8 @@ pub(crate) struct Reports {
     /// The last status that was sent.
     status: String,
     is_stopping: bool,
+    /// Its store for file descriptors, if it has one for this service.
+    store: Option<Store>,
 }
 
 /// How much longer a stop may take than its sessions may continue: their ends are logged, files
@@ -22,13 +26,36 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 const OWED_MAX: usize = 8;
 
 impl Reports {
-    pub fn new(socket: Option<ReportSocket>) -> Self {
-        Self { socket, ..Self::default() }
+    pub fn new(socket: Option<ReportSocket>, has_store: bool) -> Self {
+        let store = (socket.is_some() && has_store).then(Store::default);
+        Self { socket, store, ..Self::default() }
     }
 
     /// Whether anybody listens.
     pub fn are_heard(&self) -> bool {
         self.socket.is_some()
+    }
+
+    /// Whether the manager keeps sockets for the next process.
+    pub fn has_store(&self) -> bool {
+        self.store.is_some() && !self.is_stopping
+    }
+
+    /// Notes that the manager keeps sockets of these names.
+    pub fn keeps(&mut self, names: impl IntoIterator<Item = String>) {
+        if let Some(store) = &mut self.store {
+            store.has(names);
+        }
+    }
+
+    /// Has the manager keep exactly these sockets for the next process.
+    pub fn keep(&mut self, sockets: impl IntoIterator<Item = OwnedFd>) {
+        if self.has_store()
+            && let Some(store) = &mut self.store
+        {
+            store.keep(sockets);
+            self.pay();
+        }
     }
 
     /// The instance serves: after the start, and after a reload, whether or not that has changed
@@ -106,11 +133,18 @@ impl Reports {
         {
             self.owed.remove(0);
         }
+        if let (Some(store), Some(socket)) = (&mut self.store, &mut self.socket) {
+            while let Some((text, kept)) = store.next()
+                && socket.send(&text, kept) != Report::Later
+            {
+                store.done();
+            }
+        }
     }
 
     /// Sends a report, and returns whether it needs no other attempt.
     fn send(&mut self, text: &str) -> bool {
-        self.socket.as_mut().is_none_or(|socket| socket.send(text) != Report::Later)
+        self.socket.as_mut().is_none_or(|socket| socket.send(text, None) != Report::Later)
     }
 }
 
@@ -131,7 +165,7 @@ mod tests {
             let path = dir.path().join("notify");
             let socket = UnixDatagram::bind(&path).unwrap();
             socket.set_nonblocking(true).unwrap();
-            let reports = Reports::new(ReportSocket::connect(path.as_os_str()));
+            let reports = Reports::new(ReportSocket::connect(path.as_os_str()), true);
             (Self { socket, _dir: dir }, reports)
         }
 
