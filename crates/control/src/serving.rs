@@ -17,6 +17,7 @@ use crate::signals::{Came, Caught, Exit};
 use crate::state::Remark;
 use crate::tcp::TcpSocket;
 use balancing::{BackendChange, Tier};
+use config::CommandError;
 use dataplane::{Event, RollCall, SessionInfo, Victims};
 use std::io;
 use std::net::IpAddr;
@@ -28,7 +29,7 @@ use terms::CloseReason;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{
-    Instant, Interval, MissedTickBehavior, interval, interval_at, sleep, sleep_until,
+    Instant, Interval, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout,
 };
 
 /// The control plane at work: everything that reaches the owner of the instance.
@@ -83,7 +84,7 @@ impl Serving {
         let ticks = every(TICK);
         let hup = Arc::new(Notify::new());
         tokio::spawn(reload_when(Arc::clone(&hup), desk.clone(), Who::Signal));
-        tokio::spawn(reload_when(Arc::clone(&owner.watched), desk.clone(), Who::Watch));
+        tokio::spawn(reload_watched(Arc::clone(&owner.watched), desk.clone()));
         let probed = owner.instance.probes.notify();
         let renewed = Arc::clone(&owner.renewals.notify);
         let (names, roll_call) = (NameKeeper::new(desk), owner.instance.plane.roll_call());
@@ -528,6 +529,26 @@ async fn reload_when(asked: Arc<Notify>, desk: Desk, who: Who) {
         let _ = desk.reload(who.clone(), None).await;
     }
 }
+
+/// Reloads the configuration file whenever it has `changed`. If it was refused for another reason than
+/// its text, it is tried again: the rest of a certificate may come later, or an address become free.
+async fn reload_watched(changed: Arc<Notify>, desk: Desk) {
+    loop {
+        changed.notified().await;
+        let mut pause = RETRY_PAUSES.0;
+        while let Err(CommandError::NotReloadable(_) | CommandError::HandingOver) =
+            desk.reload(Who::Watch, None).await
+        {
+            match timeout(pause, changed.notified()).await {
+                Ok(()) => pause = RETRY_PAUSES.0,
+                Err(_) => pause = RETRY_PAUSES.1.min(pause * 2),
+            }
+        }
+    }
+}
+
+/// The first and the longest pause before a watched file that was refused is tried again.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
 fn every(time: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + time, time);

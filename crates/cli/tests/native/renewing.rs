@@ -1,6 +1,8 @@
 //! Certificates that are replaced while the balancer runs.
 
-use crate::support::{Authority, Backend, Issued, Place, TlsClient, certified, port, skip_unless};
+use crate::support::{
+    Authority, Backend, Issued, Place, TlsClient, certified, port, skip_unless, until,
+};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::HandshakeKind;
@@ -243,4 +245,32 @@ fn files_that_only_the_start_could_read_do_not_stop_reloads() {
     assert_eq!(refused.status, 1);
     let said = format!("{}{}", refused.stdout, refused.stderr);
     assert!(said.contains("there is no certificate in it"), "{said}");
+}
+
+#[test]
+fn a_watched_file_that_names_a_certificate_too_early_is_used_when_that_is_whole() {
+    let (place, authority) = (Place::new(), Authority::new());
+    let (backend, first, second) = (Backend::echo(), port(), port());
+    let new = place.file("new.pem");
+    let file = |more: &str| {
+        format!(
+            "[process]\nwatch = true\n[listeners.web]\nbind = {first}\npool = \"web\"\n{more}\
+             [pools.web]\nbackends = [\"{backend}\"]\n"
+        )
+    };
+    replace(&place, "evenkeel.toml", file(""));
+    let evenkeel = place.native("run evenkeel.toml");
+    let whole = both(&authority.issue(&["a.test"]));
+    fs::write(&new, &whole[..whole.len() / 2]).unwrap();
+    let tls = format!(
+        "[listeners.tls]\nbind = {second}\npool = \"web\"\ntls-cert = \"{}\"\n",
+        new.display()
+    );
+    replace(&place, "evenkeel.toml", file(&tls));
+    evenkeel.log.wait("reload refused; nothing has changed");
+    fs::write(&new, whole).unwrap();
+    until("the new listener", || {
+        std::net::TcpStream::connect(("127.0.0.1", second.number())).is_ok()
+    });
+    TlsClient::connect(&second, &Arc::new(authority.trust()), "a.test");
 }
