@@ -322,4 +322,6 @@ fn no_upgrade_begins_while_the_process_before_is_there() {
     assert!(refused.contains(&reason), "{refused}");
     assert!(!life.has_ended(Some(sys::clock::now())), "it watches on");
     assert_eq!(ask(&port), "a");
+    // It would serve again at the end of the other one.
+    life.kill().unwrap();
 }
