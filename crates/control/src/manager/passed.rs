@@ -99,15 +99,19 @@ impl PassedSockets {
         let take = |(place, number)| {
             let socket =
                 take_passed(number).map_err(|_| PassedSocketError::Missing { count, number })?;
-            PassedSocket::new(socket, number, announced.name(place).map(str::to_owned))
+            let name = announced.name(place);
+            match PassedSocket::new(socket, number, name.map(str::to_owned)) {
+                // One of ours, shut down after the service manager had got it.
+                Err(PassedSocketError::Unfit { problem: Unfit::NotListening, .. })
+                    if name.is_some_and(|name| name.starts_with(PREFIX)) =>
+                {
+                    Ok(None)
+                }
+                result => result.map(Some),
+            }
         };
-        // One of ours may have ended in the meantime.
-        let is_of_use = |found: &Result<PassedSocket, PassedSocketError>| match found {
-            Err(PassedSocketError::Unfit { socket, .. }) => !socket.contains(PREFIX),
-            _ => true,
-        };
-        let all = (0..count).zip(FIRST_PASSED..).map(take).filter(is_of_use);
-        all.collect::<Result<_, _>>().map(Self)
+        let all = (0..count).zip(FIRST_PASSED..).map(take);
+        all.filter_map(Result::transpose).collect::<Result<_, _>>().map(Self)
     }
 
     /// The names of those that the service manager has kept for this process.
