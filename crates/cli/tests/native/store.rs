@@ -14,21 +14,28 @@ fn name(port: &Port) -> String {
     format!("evenkeel.127.0.0.1_{port}")
 }
 
-/// Starts a service whose manager has a store.
+/// A command that starts a service whose manager has a store.
 fn storing(place: &Place, manager: &Manager, words: &str) -> Command {
     let mut command = place.command("evenkeel", words);
     manager.of(&mut command).env("FDSTORE", "8");
     command
 }
 
+/// Starts such a service, and waits until the store has the socket of this port.
+#[track_caller]
+fn start(place: &Place, manager: &mut Manager, words: &str, port: &Port) -> Program {
+    let program = Program::spawn(&mut storing(place, manager, words));
+    until("the socket in the store", || manager.stored() == [name(port)]);
+    program
+}
+
 #[test]
 fn clients_wait_while_the_service_restarts_even_after_a_crash() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let mut manager = Manager::new(&place);
-    let command = storing(&place, &manager, &format!("127.0.0.1:{port} {a}"));
-    let mut first = Program::spawn(&mut { command });
+    let words = format!("127.0.0.1:{port} {a}");
+    let mut first = start(&place, &mut manager, &words, &port);
     manager.wait_for("READY");
-    until("the socket in the store", || manager.stored() == [name(&port)]);
     for is_crash in [true, false] {
         if is_crash {
             first.kill();
@@ -38,7 +45,7 @@ fn clients_wait_while_the_service_restarts_even_after_a_crash() {
         }
         let waiting = Client::connect(&port);
         let kept = manager.take(&name(&port));
-        let command = storing(&place, &manager, &format!("127.0.0.1:{port} {a}"));
+        let command = storing(&place, &manager, &words);
         first = pass(&command, &[kept.as_fd()], Some(&name(&port)));
         drop(kept);
         waiting.expect("a");
@@ -58,9 +65,7 @@ fn the_store_has_what_listens_now() {
         fs::write(place.file("lb.toml"), text).unwrap();
     };
     write(&[&one]);
-    let command = storing(&place, &manager, "run lb.toml");
-    let _program = Program::spawn(&mut { command });
-    until("one socket", || manager.stored() == [name(&one)]);
+    let _program = start(&place, &mut manager, "run lb.toml", &one);
     write(&[&one, &two]);
     place.run("evenkeel", "reload").check(0);
     let mut both = [name(&one), name(&two)];
@@ -86,9 +91,7 @@ fn the_store_has_what_listens_now() {
 fn a_stored_socket_is_not_in_the_way_of_another_address() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let mut manager = Manager::new(&place);
-    let command = storing(&place, &manager, &format!("127.0.0.1:{port} {a}"));
-    let mut first = Program::spawn(&mut { command });
-    until("the socket in the store", || manager.stored() == [name(&port)]);
+    let mut first = start(&place, &mut manager, &format!("127.0.0.1:{port} {a}"), &port);
     first.kill();
     let kept = manager.take(&name(&port));
     // The manager has it as long as it runs, as the test does.
@@ -115,4 +118,25 @@ fn nothing_is_stored_where_there_is_no_store() {
     program.wait();
     assert_eq!(manager.stored(), [] as [String; 0]);
     assert!(TcpStream::connect(("127.0.0.1", port.number())).is_err(), "nobody waits for nobody");
+}
+
+#[test]
+fn a_stored_socket_that_was_shut_down_is_passed_over_and_other_unfit_ones_are_not() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let manager = Manager::new(&place);
+    let command = storing(&place, &manager, &format!("127.0.0.1:{port} {a}"));
+    let ended = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let ended_name = format!("evenkeel.127.0.0.1_{}", ended.local_addr().unwrap().port());
+    rustix::net::shutdown(&ended, rustix::net::Shutdown::Read).unwrap();
+    let program = pass(&command, &[ended.as_fd()], Some(&ended_name));
+    program.log.wait("listening");
+    assert_eq!(ask(&port), "a");
+    drop(program);
+    // As systemd calls the sockets of evenkeel.socket.
+    let datagrams = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let mut refused = pass(&command, &[datagrams.as_fd()], Some("evenkeel.socket"));
+    assert_eq!(refused.wait().code(), Some(1));
+    until("the end of the log", || refused.log.is_over());
+    let said = refused.log.all().join("\n");
+    assert!(said.contains("evenkeel.socket") && said.contains("is not a stream socket"), "{said}");
 }

@@ -91,6 +91,8 @@ fn check_that_the_old_process_serves_on(step: &str) {
 fn a_new_process_is_waited_for_as_long_as_it_gets_further() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let old = place.native(&format!("{port} {a}"));
+    // Without a session, the hand-over could be over before the new process is gone.
+    let _idle = talk(&port, "a\n");
     let taker = Taker::ask(&place);
     taker.say_hello(true);
     let (state, _) = taker.expect("state");
@@ -104,6 +106,7 @@ fn a_new_process_is_waited_for_as_long_as_it_gets_further() {
     }
     taker.send("ready", r#"{"pid":1}"#, 1);
     taker.expect("switch");
+    taker.expect("batch");
     drop(taker);
     old.log.wait("this process serves again");
     assert_eq!(ask(&port), "a");
@@ -217,6 +220,11 @@ fn nobody_is_refused_when_the_new_process_dies_during_the_watch() {
     });
 }
 
+/// The life of the process with this number, which has not ended.
+fn life(process: Pid) -> Life {
+    Life::of(pidfd_open(process, PidfdFlags::empty()).unwrap())
+}
+
 /// Whether no thread of a process, which lives, runs on.
 fn is_stopped(process: Pid) -> bool {
     let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
@@ -233,7 +241,7 @@ fn a_new_process_that_hangs_during_the_watch_is_killed_before_the_old_one_serves
     let first = pid(&place);
     upgrade(&place, "--watch 10m");
     let new = Pid::from_raw(pid(&place) as i32).unwrap();
-    let life = Life::of(pidfd_open(new, PidfdFlags::empty()).unwrap());
+    let life = life(new);
     let idle = talk(&port, "a\n");
     let begin = Instant::now();
     kill_process(new, Signal::STOP).unwrap();
@@ -310,8 +318,7 @@ fn no_upgrade_begins_while_the_process_before_is_there() {
     let mut old = place.native(&format!("{port} {a}"));
     upgrade(&place, "--watch 2s");
     let second = pid(&place);
-    let life = pidfd_open(Pid::from_raw(second as i32).unwrap(), PidfdFlags::empty());
-    let life = Life::of(life.unwrap());
+    let life = life(Pid::from_raw(second as i32).unwrap());
     // It waits for the end of the watch. Else the first would take the second's end for a failure.
     upgrade(&place, "--watch 10m");
     assert_ne!(pid(&place), second);
