@@ -520,12 +520,6 @@ impl Owner {
         }
     }
 
-    /// Reports to the service manager that the instance serves, and has it keep the sockets.
-    pub fn report_ready(&mut self) {
-        self.reports.ready();
-        self.have_sockets_kept();
-    }
-
     /// Has the service manager keep the listening sockets for the next process, if it does such a
     /// thing. To be called whenever they may have changed.
     pub fn have_sockets_kept(&mut self) {
@@ -544,7 +538,6 @@ impl Owner {
     /// Releases what only the start, or a reload, has needed.
     pub fn settle(&mut self) {
         self.settled_at = None;
-        // In the background, another process has reported that this one is ready.
         self.have_sockets_kept();
         self.instance.forget_departed();
         sys::process::release_idle_memory();

@@ -46,7 +46,7 @@ impl Owner {
             self.note(Level::Error, "reload refused; nothing has changed", &fields);
         }
         self.counts.note_reload(&result);
-        self.report_ready();
+        self.reports.ready();
         self.settle_later();
         drop(answer.send(result));
     }

@@ -83,7 +83,7 @@ impl Serving {
     ) -> Self {
         let ticks = every(TICK);
         let hup = Arc::new(Notify::new());
-        tokio::spawn(reload_when(Arc::clone(&hup), desk.clone(), Who::Signal));
+        tokio::spawn(reload_on_signal(Arc::clone(&hup), desk.clone()));
         tokio::spawn(reload_watched(Arc::clone(&owner.watched), desk.clone()));
         let probed = owner.instance.probes.notify();
         let renewed = Arc::clone(&owner.renewals.notify);
@@ -172,7 +172,7 @@ impl Serving {
     /// Reports to the service manager that the instance is ready. In the background, the process
     /// that started this one does so instead.
     pub fn report_ready(&mut self) {
-        self.owner.report_ready();
+        self.owner.reports.ready();
         self.owner.report_status();
     }
 
@@ -521,12 +521,13 @@ impl Serving {
     }
 }
 
-/// Reloads the configuration file whenever `asked`; further requests during a reload are one.
-async fn reload_when(asked: Arc<Notify>, desk: Desk, who: Who) {
+/// Reloads the configuration file whenever a signal has `asked` for it; further signals during a reload
+/// are one.
+async fn reload_on_signal(asked: Arc<Notify>, desk: Desk) {
     loop {
         asked.notified().await;
         // What came of it is in the log.
-        let _ = desk.reload(who.clone(), None).await;
+        let _ = desk.reload(Who::Signal, None).await;
     }
 }
 

@@ -36,7 +36,7 @@ use crate::state::{Kept, StatePlace};
 use crate::tcp::TcpSocket;
 use balancing::Pool;
 use config::{Bind, Config, Host, Ids, Process};
-use dataplane::{DataPlane, Mover, Observe, Options};
+use dataplane::{DataPlane, Mover, Observe, Options, RollCall};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -329,7 +329,7 @@ impl Prepared {
             let _ = self.admin.claim_for_upgrades(None);
             let _ = sys::process::use_streams(if is_detached { &old.streams } else { &[] });
         }
-        let mover = instance.plane.mover();
+        let (mover, roll_call) = (instance.plane.mover(), instance.plane.roll_call());
         let mut owner =
             Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
         owner.beacon = self.beacon;
@@ -356,7 +356,7 @@ impl Prepared {
         drop(self.held);
         let is_in_background = background.is_some();
         match self.predecessor {
-            Some(old) => bring_in(old, background, desk.clone(), mover),
+            Some(old) => bring_in(old, background, desk.clone(), (mover, roll_call)),
             None => {
                 let ready = background.map_or(Ok(()), Background::ready);
                 ready.map_err(system("in the background"))?;
@@ -456,13 +456,18 @@ fn refuse_other_user(old: &Predecessor, user: Option<&User>) -> Result<(), Start
 
 /// Brings the sessions of the old process in, on a thread of its own. Whoever has started this
 /// process is released when all that could move at once has moved.
-fn bring_in(old: Predecessor, background: Option<Background>, desk: Desk, mover: Mover) {
+fn bring_in(
+    old: Predecessor,
+    background: Option<Background>,
+    desk: Desk,
+    (mover, roll_call): (Mover, RollCall),
+) {
     let report = |report: &Report| {
         if let Some(background) = background {
             background.release(&format!("{report}\n"));
         }
     };
-    let run = move || old.bring_in(&desk, &mover, report);
+    let run = move || old.bring_in(&desk, (&mover, &roll_call), report);
     // Without a thread, the old process takes everything back.
     let _ = std::thread::Builder::new().name("take-over".to_owned()).spawn(run);
 }

@@ -8,7 +8,7 @@ use super::request::{Arrived, HandOver};
 use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
 use config::Bind;
-use dataplane::{Mover, Moving, MovingFlow, Staying};
+use dataplane::{Mover, Moving, MovingFlow, RollCall, Staying};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -225,7 +225,12 @@ impl Predecessor {
 
     /// Brings the sessions of the old process in, on the calling thread, until it has none.
     /// `first_pass` is called with a report as soon as all that could move has moved.
-    pub fn bring_in(mut self, desk: &Desk, mover: &Mover, first_pass: impl FnOnce(&Report)) {
+    pub fn bring_in(
+        mut self,
+        desk: &Desk,
+        (mover, roll_call): (&Mover, &RollCall),
+        first_pass: impl FnOnce(&Report),
+    ) {
         self.state.done(); // open
         let mut arrival = Arrival {
             desk,
@@ -241,7 +246,7 @@ impl Predecessor {
             if let NewStep::End(end) = self.state.step() {
                 arrival.conclude(end);
                 if end == NewEnd::Serving && self.sends_beats {
-                    arrival.beat(&self.channel);
+                    arrival.beat(&self.channel, roll_call);
                 }
                 // As long as the old process guards this one, it sees from the channel that it lives.
                 let _ = frame::receive(&self.channel, None);
@@ -287,6 +292,15 @@ impl Predecessor {
             _ => self.state.failed(),
         }
     }
+}
+
+/// Waits for each worker to finish what it is doing. Returns false if one has ended.
+fn all_answer(roll_call: &RollCall) -> bool {
+    let (sender, answers) = mpsc::channel();
+    roll_call.begin(move |()| {
+        let _ = sender.send(());
+    });
+    (0..roll_call.workers()).all(|_| answers.recv().is_ok())
 }
 
 const FATE_LOOK: Duration = Duration::from_millis(20);
@@ -391,9 +405,9 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
 
     /// Sends beats until the old process does not listen any more, or this one is about to exit.
     /// There is none as long as the owner of the instance or a worker hangs.
-    fn beat(&self, channel: &Channel) {
+    fn beat(&self, channel: &Channel, roll_call: &RollCall) {
         let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-        while self.ask(HandOver::Beat).is_some() && self.workers_answer() {
+        while self.ask(HandOver::Beat).is_some() && all_answer(roll_call) {
             let soon = Some(clock::now() + BEAT_EVERY);
             match frame::send_bare(channel, Kind::Beat, soon) {
                 Err(FrameError::Channel(error)) if is_late(&error) => {} // it has many to read
@@ -405,15 +419,6 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
                 _ => return,
             }
         }
-    }
-
-    /// Waits for each worker to finish what it is doing. Returns false if one has ended.
-    fn workers_answer(&self) -> bool {
-        let (sender, answers) = mpsc::channel();
-        self.mover.next_number(move |number| {
-            let _ = sender.send(number);
-        });
-        (0..self.mover.workers()).all(|_| answers.recv().is_ok())
     }
 
     fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> HandOver) -> Option<T> {

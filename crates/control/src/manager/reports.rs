@@ -50,9 +50,7 @@ impl Reports {
 
     /// Has the manager keep exactly these sockets for the next process.
     pub fn keep(&mut self, sockets: impl IntoIterator<Item = OwnedFd>) {
-        if self.has_store()
-            && let Some(store) = &mut self.store
-        {
+        if let Some(store) = &mut self.store {
             store.keep(sockets);
             self.pay();
         }

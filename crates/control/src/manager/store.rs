@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::supervisor::{PassedAddress, passed_address};
 use terms::Address;
 
-/// What the store has, as far as is known, and what it is still to be told.
+/// The sockets that the store should have, and the changes that have not been sent to it yet.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     kept: BTreeSet<String>,
@@ -19,7 +19,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Notes that the store has sockets of these names.
+    /// Notes that the store already has sockets with these names.
     pub fn has(&mut self, names: impl IntoIterator<Item = String>) {
         self.kept.extend(names);
     }
@@ -30,7 +30,7 @@ impl Store {
         let sockets: BTreeMap<_, _> = sockets.into_iter().filter_map(named).collect();
         let names = sockets.keys().cloned().collect();
         let before = std::mem::replace(&mut self.kept, names);
-        // What was still to be removed has left `kept` already.
+        // The names that are still to be removed are in `due` only.
         self.due.retain(|(name, socket)| socket.is_none() && !sockets.contains_key(name));
         self.due.extend(before.difference(&self.kept).map(|name| (name.clone(), None)));
         self.due.extend(sockets.into_iter().map(|(name, socket)| (name, Some(socket))));
@@ -71,13 +71,13 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, UdpSocket};
 
-    fn told(store: &mut Store) -> Vec<String> {
-        let mut told = Vec::new();
+    fn sent(store: &mut Store) -> Vec<String> {
+        let mut sent = Vec::new();
         while let Some((text, _)) = store.next() {
-            told.push(text);
+            sent.push(text);
             store.done();
         }
-        told
+        sent
     }
 
     #[test]
@@ -91,12 +91,12 @@ mod tests {
         store.keep([copy(&one)]);
         let kept = |it: &TcpListener| format!("FDSTORE=1\nFDNAME={}", name(it));
         let gone = "FDSTOREREMOVE=1\nFDNAME=evenkeel.[__1]_80".to_owned();
-        assert_eq!(told(&mut store), [gone, kept(&one)]);
-        // A removal that could not be told yet is not forgotten.
+        assert_eq!(sent(&mut store), [gone, kept(&one)]);
+        // A removal that has not been sent yet is not forgotten.
         store.keep([copy(&two)]);
         store.keep([copy(&two)]);
         let gone = format!("FDSTOREREMOVE=1\nFDNAME={}", name(&one));
-        assert_eq!(told(&mut store), [gone, kept(&two)]);
+        assert_eq!(sent(&mut store), [gone, kept(&two)]);
     }
 
     #[test]
