@@ -4,11 +4,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay::{Details, HEADER_BYTES_MAX, InvalidHeader, Origin, read_header, write_header};
+use relay::{
+    Details, HEADER_BYTES_MAX, InvalidHeader, Origin, datagram_header, read_datagram_header,
+    read_header, write_header,
+};
 use terms::SendProxy;
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = read_header(bytes);
+    // A datagram is whole, and never of version 1.
+    let of_datagram = read_datagram_header(bytes);
+    match whole {
+        Ok(Some(header)) if bytes[0] != b'P' => assert_eq!(of_datagram, Ok(header)),
+        _ => assert_eq!(of_datagram, Err(InvalidHeader)),
+    }
     for end in 0..bytes.len() {
         match (read_header(&bytes[..end]), whole) {
             (Ok(None), Ok(Some(header))) => assert!(end < header.bytes),
@@ -34,5 +43,8 @@ fn check_written(origin: Origin, id: &[u8]) {
         assert!(header.bytes == bytes.len() && header.origin == same);
         let is_client = matches!(origin, Origin::Client { .. });
         assert!(header.unique_id == (is_client && format == checked).then_some(id));
+        if let Some(bytes) = datagram_header(format, origin, id) {
+            assert_eq!(read_datagram_header(&bytes).map(|it| it.origin), Ok(same));
+        }
     }
 }

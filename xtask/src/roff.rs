@@ -275,7 +275,7 @@ const DESCRIPTION: [&str; 8] = [
      header of the PROXY protocol, version 1 or 2, within the time of `--connect-timeout`, and the \
      client that it names is the session's client from then on. No other peer is served, so a \
      client cannot announce itself. With `--send-proxy`, each connection to a backend begins with \
-     such a header.",
+     such a header. Over UDP, each datagram does, in version 2.",
     "Times are whole numbers with ns, us, ms, s, m, h or d; a bare number is seconds.",
 ];
 

@@ -38,8 +38,22 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 route.pool.clone_from(&pools[at % pools.len()].name);
             }
         }
+        // Version 1 of the PROXY protocol is not for datagrams.
+        for listener in listeners.iter().filter(|it| it.binds.iter().any(Bind::is_udp)) {
+            let served = pools.iter_mut().filter(|it| it.name == listener.pool);
+            served.for_each(without_version_1);
+        }
         Config { listeners, pools, process }
     })
+}
+
+fn without_version_1(pool: &mut Pool) {
+    let is_other = |it: &SendProxy| *it != SendProxy::V1;
+    pool.send_proxy = pool.send_proxy.filter(is_other);
+    let backends = pool.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
+    for backend in backends.chain(&mut pool.reject) {
+        backend.send_proxy = backend.send_proxy.filter(is_other);
+    }
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -1,8 +1,9 @@
 //! Options that have no effect on what the clients of a listener speak.
 
 use crate::native::writing::{Options, listener_options};
-use crate::{Bind, Endpoint, Listener, Pool};
+use crate::{Backend, Bind, Endpoint, Listener, Pool};
 use std::path::{Path, PathBuf};
+use terms::SendProxy;
 
 /// Options of listeners that only TCP has a use for.
 const TCP_ONLY: [&str; 12] = [
@@ -20,8 +21,7 @@ const TCP_ONLY: [&str; 12] = [
     "cut",
 ];
 /// Options of listeners that clients of UDP must not get around.
-const NEVER_UDP: [&str; 11] = [
-    "accept-proxy",
+const NEVER_UDP: [&str; 10] = [
     "tls-cert",
     "tls-key",
     "tls-alpn",
@@ -43,7 +43,7 @@ pub(crate) fn misfit(option: &str, binds: &[Bind]) -> Option<&'static str> {
     match option {
         _ if !is_tcp && TCP_ONLY.contains(&option) => Some("is for TCP, and the clients speak UDP"),
         _ if !is_udp && UDP_ONLY.contains(&option) => Some("is for UDP, and the clients speak TCP"),
-        // They would be served unannounced, or in plain text.
+        // They would be served in plain text.
         _ if is_udp && NEVER_UDP.contains(&option) => {
             Some("is for TCP, and there are clients that speak UDP")
         }
@@ -62,10 +62,16 @@ pub(crate) fn first_misfit(listener: &Listener, pool: &Pool) -> Option<(&'static
         let is_udp = listener.binds.iter().all(Bind::is_udp);
         let why = "is for TCP, and the clients speak UDP";
         let has_tls = pool.all_backends().any(|backend| pool.tls_of(backend).is_some());
-        let useless = [("send-proxy", pool.send_proxy.is_some()), ("backend-tls", has_tls)];
-        let mut useless = useless.into_iter().filter(|(_, is_set)| is_udp && *is_set);
-        useless.next().map(|(name, _)| (name, why.to_owned()))
+        (is_udp && has_tls).then(|| ("backend-tls", why.to_owned()))
     })
+}
+
+/// The UDP address of a listener whose clients cannot be announced as the pool wants: version 1 of
+/// the PROXY protocol is for connections only.
+pub(crate) fn unannounced<'l>(listener: &'l Listener, pool: &Pool) -> Option<&'l Bind> {
+    let is_v1 = |it: &Backend| it.send_proxy.or(pool.send_proxy) == Some(SendProxy::V1);
+    let bind = listener.binds.iter().find(|bind| bind.is_udp())?;
+    pool.all_backends().any(is_v1).then_some(bind)
 }
 
 /// The first Unix socket among the backends, which clients of UDP cannot reach.

@@ -338,7 +338,24 @@ class Generator:
             if rng.random() < 0.2:
                 defaults["access"] = self.access()
             file["defaults"] = settled(defaults)
+        announce_datagrams(file)
         return file
+
+
+def announce_datagrams(file):
+    """Version 1 of the PROXY protocol is not for UDP, which no schema can say."""
+    listeners = [it for it in file["listeners"].values() if isinstance(it, dict)]
+    if not any("udp" in str(it["bind"]) or "udp" in it.get("protocol", "") for it in listeners):
+        return
+    tables = [file.get("defaults", {}), *file["pools"].values()]
+    for pool in file["pools"].values():
+        tiers = [pool.get("backends", [])]
+        tiers += [it["backends"] if isinstance(it, dict) else it for it in pool.get("tiers", [])]
+        tables += [it for tier in tiers for it in tier if isinstance(it, dict)]
+        tables += [it for it in [pool.get("reject")] if isinstance(it, dict)]
+    for table in tables:
+        if table.get("send-proxy") == "v1":
+            table["send-proxy"] = "v2"
 
 
 def tables(node, kind="file"):

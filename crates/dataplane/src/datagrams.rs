@@ -3,6 +3,7 @@
 //! `relay::FlowTable` says which flow a datagram belongs to, `relay::Flow` when one is over, and
 //! `relay::Search` which backend is next. A flow begins and ends here; `seeking` finds its backend.
 
+mod announcing;
 mod door;
 mod flow;
 mod following;
@@ -19,14 +20,15 @@ use crate::shared::{DoorId, Stop};
 use crate::tap::Tap;
 use crate::token::is_number_of;
 use crate::tools::Tools;
+use announcing::Request;
 use door::Door;
-use flow::{Flow, Trying};
-use relay::{Deadlines, FlowIds, FlowKey, FlowTable, Incarnation};
+use flow::{Announced, Flow, Introduction, Trying};
+use relay::{Deadlines, FlowIds, FlowTable, Incarnation};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use sys::datagram::{BATCH, Batch, Datagram, cookie, peer_failure};
+use sys::datagram::{BATCH, Batch, cookie, peer_failure};
 use sys::net;
 use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId, Side};
 
@@ -173,9 +175,14 @@ impl Datagrams {
                 break;
             }
             let Ok(count) = batches.requests.receive(it.socket()) else { break };
+            let settings = it.listener.settings();
+            let proxies = settings.accept_proxy.as_ref();
             for index in 0..count {
                 if let Some(datagram) = batches.requests.get(index) {
-                    self.handle_request(door, datagram, tools, now);
+                    match announcing::read(door, datagram, proxies) {
+                        Some(request) => self.handle_request(request, tools, now),
+                        None => self.drop_datagram(door),
+                    }
                 }
             }
             if count < BATCH {
@@ -185,37 +192,32 @@ impl Datagrams {
         self.batches = Some(batches);
     }
 
-    fn handle_request(
-        &mut self,
-        door: usize,
-        datagram: Datagram<'_>,
-        tools: &mut Tools,
-        now: Instant,
-    ) {
-        let Datagram { bytes, peer: client, local } = datagram;
-        let key = FlowKey { door, client, local };
-        let found = self.flows.find(&key).or_else(|| self.begin(key, bytes, tools, now));
+    fn handle_request(&mut self, request: Request<'_>, tools: &mut Tools, now: Instant) {
+        let found = self.flows.find(&request.key).or_else(|| self.begin(&request, tools, now));
         if let Some(number) = found {
-            self.forward(number, bytes, tools, now);
+            self.forward(number, request.bytes, tools, now);
+        }
+    }
+
+    #[cold]
+    fn drop_datagram(&self, door: usize) {
+        if let Some(Some(door)) = self.doors.get(door) {
+            door.listener.count_dropped();
         }
     }
 
     /// Begins a flow, if there is room for one and its client can be answered.
-    fn begin(
-        &mut self,
-        key: FlowKey,
-        first: &[u8],
-        tools: &mut Tools,
-        now: Instant,
-    ) -> Option<usize> {
+    fn begin(&mut self, request: &Request<'_>, tools: &mut Tools, now: Instant) -> Option<usize> {
+        let &Request { key, header, bytes: first } = request;
+        let peer = key.peer();
         let door = self.doors.get(key.door)?.as_ref().filter(|door| door.is_open)?;
         let listener = Arc::clone(&door.listener);
-        // Nobody gets around the proxies that announce clients, or around TLS.
+        // Nobody gets around TLS.
         let settings = listener.settings();
-        let is_for_tcp = settings.accept_proxy.is_some() || settings.tls.is_some();
+        let is_for_tcp = settings.tls.is_some();
         let hash_on = settings.flows.hash_on;
         drop(settings);
-        if is_for_tcp || !is_answerable(key.client) || tools.shared.is_our_own_door(key.client) {
+        if is_for_tcp || !is_answerable(peer) || tools.shared.is_our_own_door(peer) {
             listener.count_dropped();
             return None;
         }
@@ -247,7 +249,11 @@ impl Datagrams {
         let moved_from = following::backend_of(&listener, hash_on, first, now);
         moved_from.into_iter().for_each(|backend| trying.search.attempt.follow(backend));
         let ids = moved_from.map(|_| Box::new(FlowIds::new(true)));
-        let flow = Flow { is_counted, ids, ..Flow::new(number, listener, trying, now) };
+        let introduction = header.map(|header| {
+            Box::new(Introduction { announced: Announced::by(&header), ..Introduction::default() })
+        });
+        let begun = Flow::new(number, listener, trying, now);
+        let flow = Flow { is_counted, ids, introduction, ..begun };
         Some(self.flows.insert(key, flow))
     }
 
@@ -304,11 +310,12 @@ impl Datagrams {
     /// reached, if so.
     fn send(&mut self, key: usize, bytes: &[u8], tools: &Tools) -> Option<ConnectFailure> {
         let flow = self.flows.get_mut(key)?;
+        let header = flow.introduction.as_ref().map_or(&[][..], |it| &it.header);
         let (upstream, lease) = (flow.upstream.as_mut()?, flow.lease.as_ref()?);
         upstream.answers_due = upstream.answers_due.saturating_add(1);
-        match net::transmit(upstream.socket.as_fd(), bytes) {
+        match upstream.transmit(header, bytes, &flow.listener) {
             Ok(_) => lease.backend().state.tally(tools.worker).count_sent(bytes.len()),
-            Err(error) => return peer_failure(error, upstream.address),
+            Err(error) => return peer_failure(error),
         }
         None
     }
@@ -320,7 +327,8 @@ impl Datagrams {
         tools: &mut Tools,
         now: Instant,
     ) {
-        let Some(&FlowKey { door, client, local }) = self.flows.key(key) else { return };
+        let Some(at) = self.flows.key(key) else { return };
+        let (door, peer, local) = (at.door, at.peer(), at.local);
         let Some(mut batches) = self.batches.take() else { return };
         let mut failed = None;
         for _ in 0..ANSWERS_PER_TURN {
@@ -335,7 +343,7 @@ impl Datagrams {
             }
             let socket = upstream.socket.as_fd();
             let receive = |buffer: &mut [u8]| net::receive(socket, buffer);
-            match batches.answers.push_with(client, local, receive) {
+            match batches.answers.push_with(peer, local, receive) {
                 Ok(_) => {
                     let is_last = upstream.answers_due == 1;
                     upstream.answers_due = upstream.answers_due.saturating_sub(1);
@@ -350,7 +358,7 @@ impl Datagrams {
                     upstream.answers_due = 0;
                     break;
                 }
-                Err(error) => match peer_failure(error, upstream.address) {
+                Err(error) => match peer_failure(error) {
                     Some(failure) => {
                         failed = Some(failure);
                         break;
@@ -460,12 +468,12 @@ impl Datagrams {
     fn end(&mut self, key: usize, reason: CloseReason, tools: &mut Tools, now: Instant) {
         self.deadlines.clear(key);
         self.retirements.clear(key);
-        let Some((FlowKey { client, .. }, flow)) = self.flows.remove(key) else { return };
+        let Some((at, flow)) = self.flows.remove(key) else { return };
         self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
-        let ended = flow.ended(client, reason, now);
+        let ended = flow.ended(&at, reason, now);
         let Flow { listener, lease, upstream, is_counted, .. } = flow;
         if is_counted {
-            listener.release(Some(client));
+            listener.release(Some(at.client));
         }
         drop((lease, upstream));
         tools.end_session(&listener, listener.pool().affinity.as_deref(), ended);

@@ -74,6 +74,12 @@ pub struct FlowState {
     /// Which socket its client writes to; see [`sys::datagram::cookie`].
     pub(crate) door: u64,
     pub(crate) client: SocketAddr,
+    /// What a proxy said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) announced: Option<AnnouncedState>,
+    /// The PROXY header that each datagram to the backend begins with.
+    #[serde(default, skip_serializing_if = "<[u8]>::is_empty")]
+    pub(crate) header: Box<[u8]>,
     /// Our address that the client writes to, where the socket has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) local: Option<IpAddr>,
@@ -96,7 +102,7 @@ pub struct FreezingFlows {
     pub next_key: Option<usize>,
 }
 
-/// What a proxy said about a session.
+/// What a proxy said about a session or a flow.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AnnouncedState {
     pub peer: Option<SocketAddr>,

@@ -33,7 +33,7 @@ pub use link::{Link, Ready, Step, Verdict};
 pub use link_state::LinkState;
 pub use proxy_header::{
     ClientCertificate, ClientTls, Details, HEADER_BYTES_MAX, Header, InvalidHeader, Origin,
-    UNIQUE_ID_BYTES_MAX, read_header, write_header,
+    UNIQUE_ID_BYTES_MAX, datagram_header, read_datagram_header, read_header, write_header,
 };
 pub use pump::{Fault, Pumped, Received, Urgent, Wire, pump};
 pub use search::{Incarnation, Search, SearchStep};

@@ -86,7 +86,8 @@ impl World {
         let door = self.doors[self.rng.below(self.doors.len())];
         let client = (Ipv4Addr::new(192, 0, 2, self.rng.below(20) as u8), 1000).into();
         let local = self.rng.one_in(3).then(|| Ipv4Addr::LOCALHOST.into());
-        let key = FlowKey { door, client, local };
+        let proxy = self.rng.one_in(3).then(|| (Ipv4Addr::LOCALHOST, 53).into());
+        let key = FlowKey { door, client, proxy, local };
         let expected = self.known.iter().find(|it| it.key == key && it.bound).map(|it| it.number);
         assert_eq!(self.table.find(&key), expected);
         let number = expected.unwrap_or_else(|| {

@@ -5,8 +5,11 @@
 
 use crate::net::{FLAGS, Source, bind_foreign, bind_source, connect_failure, family, set_int};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketType, bind, connect, recv, socket_with, sockopt};
-use std::io;
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, SocketType, bind, connect, recv, sendmsg,
+    socket_with, sockopt,
+};
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use terms::{Address, ConnectFailure};
@@ -132,10 +135,24 @@ pub fn connect_udp(
     open().map_err(|error| connect_failure(error, &Address::Ip(address)))
 }
 
-/// What an error of sending to or receiving from this address says about the peer; `None` if it
-/// says nothing, and the datagram is merely lost.
+/// Sends a datagram of two parts through a connected socket.
+///
+/// # Errors
+/// As of sendmsg(2): `EMSGSIZE` if it is too long.
+pub fn transmit_after(socket: BorrowedFd<'_>, header: &[u8], bytes: &[u8]) -> Result<(), Errno> {
+    let parts = [IoSlice::new(header), IoSlice::new(bytes)];
+    loop {
+        match sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// What an error of sending through or receiving from a connected socket says about the peer;
+/// `None` if it says nothing, and the datagram is merely lost.
 #[must_use]
-pub fn peer_failure(error: Errno, address: SocketAddr) -> Option<ConnectFailure> {
+pub fn peer_failure(error: Errno) -> Option<ConnectFailure> {
     let is_peer = matches!(
         error,
         Errno::CONNREFUSED
@@ -148,7 +165,9 @@ pub fn peer_failure(error: Errno, address: SocketAddr) -> Option<ConnectFailure>
             | Errno::ACCESS
             | Errno::PERM
     );
-    is_peer.then(|| connect_failure(error, &Address::Ip(address)))
+    // None of these means different things at different addresses.
+    let anywhere = || Address::Ip((Ipv4Addr::UNSPECIFIED, 0).into());
+    is_peer.then(|| connect_failure(error, &anywhere()))
 }
 
 /// Datagrams that are received or sent together.
@@ -549,11 +568,28 @@ mod tests {
     }
 
     #[test]
+    fn a_header_and_what_follows_are_one_datagram() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (socket, _) = connect_udp(receiver.local_addr().unwrap(), Source::System).unwrap();
+        let mut buffer = vec![0; SLOT_BYTES];
+        for (bytes, expected) in [(&b"query"[..], &b"header query"[..]), (b"", b"header ")] {
+            transmit_after(socket.as_fd(), b"header ", bytes).unwrap();
+            let len = receiver.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..len], expected);
+        }
+        let longest = vec![7; 65_507 - 7];
+        transmit_after(socket.as_fd(), b"header ", &longest).unwrap();
+        assert_eq!(receiver.recv(&mut buffer).unwrap(), 65_507);
+        let error = transmit_after(socket.as_fd(), b"header 2", &longest).unwrap_err();
+        assert_eq!((error, peer_failure(error)), (Errno::MSGSIZE, None));
+    }
+
+    #[test]
     fn a_closed_port_is_noticed() {
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (socket, _) = connect_udp(closed, Source::System).unwrap();
         crate::net::transmit(socket.as_fd(), b"anybody?").unwrap();
         let error = crate::net::receive(socket.as_fd(), &mut [0; 10]).unwrap_err();
-        assert_eq!(peer_failure(error, closed), Some(ConnectFailure::Refused));
+        assert_eq!(peer_failure(error), Some(ConnectFailure::Refused));
     }
 }

@@ -117,7 +117,7 @@ pub struct ListenerRow {
     pub sessions_total: u64,
     /// Sessions that have ended, by reason.
     pub ended_total: Vec<EndedRow>,
-    /// Datagrams that no flow could begin with.
+    /// Datagrams of clients that were dropped.
     pub dropped_datagrams_total: u64,
     /// Clients refused because they had as many sessions as their limit allows.
     pub refused_sessions_total: u64,

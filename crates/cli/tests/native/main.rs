@@ -8,6 +8,7 @@ mod support;
 mod admitting;
 mod agents;
 mod announcing;
+mod announcing_flows;
 mod certificates;
 mod checking;
 mod choosing;

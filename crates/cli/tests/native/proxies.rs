@@ -1,9 +1,9 @@
-//! Other programs that speak the PROXY protocol, before and behind the balancer: HAProxy, nginx
-//! and Dovecot.
+//! Other programs that speak the PROXY protocol, before and behind the balancer: HAProxy, nginx,
+//! Dovecot, and dnsdist, which speaks it in datagrams, too.
 
 use crate::support::{
-    Backend, Client, Place, Port, Program, TlsClient, certified, connect_from, port, skip_unless,
-    until,
+    Backend, Client, Place, Port, Program, TlsClient, UdpClient, certified, connect_from, port,
+    skip_unless, until,
 };
 use rustix::process::Signal;
 use rustls::version::TLS12;
@@ -13,6 +13,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether these programs are here; says so if not.
 fn are_missing(programs: &[&str]) -> bool {
@@ -33,6 +34,7 @@ fn start(place: &Place, program: &str, config: &str, port: &Port) -> Program {
     let mut command = Command::new(program);
     match program {
         "haproxy" => command.args(["-db", "-f"]).arg(&file),
+        "dnsdist" => command.args(["--supervised", "--disable-syslog", "-C"]).arg(&file),
         "nginx" => command.args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file),
         _ => command.args(["-F", "-c"]).arg(&file),
     };
@@ -331,4 +333,47 @@ fn clients_are_known_through_a_chain_of_proxies() {
     client.send("GET / HTTP/1.0\r\n\r\n");
     let answer = String::from_utf8(client.rest().0).unwrap();
     assert!(answer.ends_with(&format!("127.0.0.7 {from}\n")), "{answer}");
+}
+
+/// A question for the address of `a.test`.
+const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+
+/// dnsdist passes clients on to us, and we to another dnsdist, whose answers depend on who asks.
+/// Both sides also ask whether we or it are well.
+#[test]
+fn dnsdist_hears_of_clients_that_another_one_announces_to_us() {
+    if are_missing(&["dnsdist"]) {
+        return;
+    }
+    let (place, front_place, back_place) = (Place::new(), Place::new(), Place::new());
+    let [front, us, back] = [(); 3].map(|()| port());
+    let common = |port: &Port| {
+        format!(
+            "setLocal(\"127.0.0.1:{port}\")\nsetACL(\"127.0.0.0/8\")\nsetSecurityPollSuffix(\"\")\n"
+        )
+    };
+    let answers = "setProxyProtocolACL(\"127.0.0.0/8\")\n\
+        addAction(makeRule(\"127.0.0.7/32\"), SpoofAction(\"192.0.2.7\"))\n\
+        addAction(AllRule(), SpoofAction(\"192.0.2.99\"))\n";
+    let config = format!("{}{answers}", common(&back));
+    let _back = start(&back_place, "dnsdist", &config, &back);
+    let words = "--accept-proxy 127.0.0.0/8 --send-proxy v2 --responses 1 --rise 1";
+    let words = format!("127.0.0.1:{us}/tcp+udp 127.0.0.1:{back} {words} --probe");
+    let evenkeel = Program::spawn(place.command("evenkeel", &words).arg("dns:a.test over=udp"));
+    evenkeel.log.wait("admin socket");
+    until("the probe to pass", || place.backend(0, 0)["health"] == "healthy");
+    let server = format!("newServer({{address=\"127.0.0.1:{us}\", useProxyProtocol=true}})\n");
+    let _front = start(&front_place, "dnsdist", &format!("{}{server}", common(&front)), &front);
+    for (own, answer) in [([127, 0, 0, 7], [192, 0, 2, 7]), ([127, 0, 0, 5], [192, 0, 2, 99])] {
+        let client = UdpClient::from(own.into(), ([127, 0, 0, 1], front.number()));
+        until("an answer", || {
+            client.send(QUERY);
+            let said = client.answer_within(Duration::from_millis(500));
+            said.is_ok_and(|said| said.ends_with(&answer))
+        });
+        let client = connect_from(&front, own);
+        client.send([&[0, QUERY.len() as u8], QUERY].concat());
+        client.finish();
+        assert!(client.rest().0.ends_with(&answer), "over TCP");
+    }
 }

@@ -108,6 +108,11 @@ impl UdpClient {
         Self(socket)
     }
 
+    /// Its own address.
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
         self.0.send(bytes.as_ref()).unwrap();
     }

@@ -15,7 +15,7 @@ use super::report::{Fault, Reports};
 use super::suggest::nearest;
 use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
-use crate::protocols::misfit;
+use crate::protocols::{misfit, unannounced};
 use crate::words::Choice;
 use crate::{Bind, Config, Family, Host, Listener, Pool, Process};
 use options::Options;
@@ -69,7 +69,7 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
             ..settings
         })
     });
-    let listeners = listeners.collect();
+    let listeners: Vec<_> = listeners.collect();
     let pools = parts.pools.iter();
     let pools = pools
         .filter_map(|part| {
@@ -78,10 +78,11 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
             let reject = part.reject.as_ref().or(default);
             pool(part, reject, ports.of(&part.name), services, &mut options, reports)
         })
-        .collect();
+        .collect::<Vec<_>>();
     if is_certain {
         check_use(parts, reports);
     }
+    check_announcing(parts, &listeners, &pools, reports);
     Config { listeners, pools, process }
 }
 
@@ -204,6 +205,33 @@ fn check_protocol(part: &ListenerPart, binds: &[Bind], reports: &mut Reports<'_>
         let message = format!("`{}` {why}", setting.key.name);
         let fault = Fault::new(Code::NoEffect, &setting.at, message);
         reports.add(fault.place(format!("listeners.{}", part.name)).help("remove it"));
+    }
+}
+
+/// Reports listeners whose UDP clients would come to their backends unannounced.
+fn check_announcing(
+    parts: &Parts,
+    listeners: &[Listener],
+    pools: &[Pool],
+    reports: &mut Reports<'_>,
+) {
+    let pools: BTreeMap<_, _> = pools.iter().map(|pool| (&pool.name, pool)).collect();
+    let places: BTreeMap<_, _> = parts.listeners.iter().map(|it| (&it.name, it)).collect();
+    for listener in listeners {
+        let (Some(pool), Some(part)) = (pools.get(&listener.pool), places.get(&listener.name))
+        else {
+            continue;
+        };
+        let Some(bind) = unannounced(listener, pool) else { continue };
+        let index = listener.binds.iter().position(|it| it == bind).unwrap_or_default();
+        let Some(word) = part.binds.get(index).or(part.binds.first()) else { continue };
+        let message = format!(
+            "the pool {} announces clients by version 1 of the PROXY protocol, which is not for UDP",
+            quoted(&pool.name)
+        );
+        let fault = Fault::new(Code::Conflict, &word.at, message);
+        let fault = fault.place(format!("listeners.{}", listener.name));
+        reports.add(fault.help("write `send-proxy = \"v2\"`, or another pool for UDP"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{NativeArgs, NativeCli, NativeError, Verb};
 use crate::operand::Services;
-use crate::protocols::{first_misfit, unreachable};
+use crate::protocols::{first_misfit, unannounced, unreachable};
 use crate::words::PrintForm;
 use crate::{Bind, Config, Listener, Pool, Process};
 use clap::error::ErrorKind;
@@ -164,6 +164,11 @@ fn check_protocol(listener: &Listener, pool: &Pool) -> Result<(), NativeError> {
     let listen = || listen_words(&listener.binds).join(" ");
     if let Some((option, why)) = first_misfit(listener, pool) {
         return Err(NativeError::Misfit { listen: listen(), option: option.to_owned(), why });
+    }
+    if unannounced(listener, pool).is_some() {
+        let option = "send-proxy v1".to_owned();
+        let why = "cannot announce clients that speak UDP; v2 can".to_owned();
+        return Err(NativeError::Misfit { listen: listen(), option, why });
     }
     match unreachable(listener, pool) {
         Some(backend) => {

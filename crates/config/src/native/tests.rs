@@ -218,6 +218,10 @@ fn protocols() {
     );
     check("53/tcp+udp a -- 54/udp b", "evenkeel 53/tcp+udp a:53 -- 54/udp b:54");
     check("[::1]:53/tcp+udp a", "evenkeel '[::1]:53/tcp+udp' a:53");
+    check(
+        "53/udp a --accept-proxy ::1 --send-proxy v2",
+        "evenkeel --send-proxy v2 --accept-proxy ::1 53/udp a:53",
+    );
     let config = configure("localhost:53/tcp+udp a").unwrap();
     let binds = &config.listeners[0].binds;
     assert_eq!(binds.iter().map(Bind::is_udp).collect::<Vec<_>>(), [false, true]);
@@ -226,9 +230,12 @@ fn protocols() {
 #[test]
 fn what_a_protocol_has_no_use_for() {
     refuse("53/udp a --splice never", "'53/udp': --splice is for TCP, and the clients speak UDP");
-    refuse("53/udp a --send-proxy v2", "'53/udp': --send-proxy is for TCP");
+    let cannot = "--send-proxy v1 cannot announce clients that speak UDP; v2 can";
+    refuse("53/udp a --send-proxy v1", cannot);
+    refuse("53/tcp+udp a --send-proxy v1", cannot);
+    refuse("53/udp a --backend-tls insecure", "'53/udp': --backend-tls is for TCP");
     refuse("53 a --retry-after 1s", "'53': --retry-after is for UDP, and the clients speak TCP");
-    refuse("53/tcp+udp a --accept-proxy unix", "--accept-proxy is for TCP, and there are clients");
+    refuse("53/tcp+udp a --tls-cert c", "--tls-cert is for TCP, and there are clients");
     refuse("53/tcp+udp unix:/run/a", "the backend unix:/run/a is a Unix socket");
     refuse("80 a -- 53/udp a --linger 1s", "'53/udp': --linger is for TCP");
     refuse("53/udp a --responses 0", "invalid value '0' for '--responses");

@@ -5,7 +5,7 @@ mod encrypted;
 use super::{Question, Target};
 use encrypted::Encrypted;
 use probing::{Advice, Dialogue, Probe, Progress};
-use relay::{Details, Origin, write_header};
+use relay::{Details, Origin, datagram_header, write_header};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::datagram;
 use sys::epoll::Event;
@@ -81,7 +81,8 @@ impl Conversation {
         Ok(Self { socket, address, dialogue, tls, send, phase: Phase::Connecting })
     }
 
-    /// Sends a datagram. Neither a PROXY header nor TLS goes with it.
+    /// Sends a datagram. TLS does not go with it, and the PROXY header only if it is one for
+    /// datagrams.
     fn begin_datagrams(target: &Target, probe: &Probe, nonce: u64) -> Result<Self, ConnectFailure> {
         let address = match &target.address {
             Address::Ip(address) => *address,
@@ -91,7 +92,9 @@ impl Conversation {
         let source = definition.source.map_or(Source::System, Source::Own);
         let (socket, _) = datagram::connect_udp(address, source)?;
         let mut dialogue = Dialogue::new(probe, &address.to_string(), nonce);
-        let mut query = Vec::new();
+        let header = definition.header;
+        let header = header.and_then(|form| datagram_header(form, Origin::Peer, &[]));
+        let mut query = header.unwrap_or_default();
         let _ = dialogue.start(&mut query); // an answer is always waited for
         // What the socket does not take now is lost, as it may be on the way.
         let _ = net::transmit(socket.as_fd(), &query);
@@ -152,10 +155,7 @@ impl Conversation {
                 },
                 Err(error) if is_later(&error.into()) => return Heard::Nothing,
                 Err(error) => {
-                    let failure = match &self.address {
-                        Address::Ip(address) => datagram::peer_failure(error, *address),
-                        Address::Unix(_) => None,
-                    };
+                    let failure = datagram::peer_failure(error);
                     let failure = failure.map(|failure| failure.to_string());
                     return failure.map_or(Heard::Nothing, Heard::Failed);
                 }

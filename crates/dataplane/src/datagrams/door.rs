@@ -4,7 +4,7 @@ use crate::listener::Listener;
 use crate::shared::DoorId;
 use crate::token::Token;
 use crate::tools::Tools;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use sys::{datagram, net};
@@ -61,6 +61,12 @@ impl Door {
             let token = Token::Door(self.number).to_number();
             self.is_watched = tools.poller.add_listener(&self.socket, token).is_ok();
         }
+    }
+
+    /// The address that a client has written to, if it is `local` where the socket has several.
+    pub fn destination(&self, local: Option<IpAddr>) -> Option<SocketAddr> {
+        let address = self.address?;
+        Some(SocketAddr::new(local.unwrap_or(address.ip()), address.port()))
     }
 
     /// Whether what clients send is received.

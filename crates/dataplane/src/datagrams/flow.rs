@@ -11,7 +11,8 @@ use relay::{FlowIds, FlowKey, Incarnation};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use sys::net;
+use sys::datagram::transmit_after;
+use sys::{Errno, net};
 use terms::{CloseReason, Instant, Phase};
 
 /// A UDP flow.
@@ -42,16 +43,35 @@ pub(super) struct Flow {
     /// The connection ids seen in it, with `--hash-on`: other flows of its client find the backend by
     /// them.
     pub ids: Option<Box<FlowIds>>,
+    /// What the PROXY protocol says of it, if anything.
+    pub introduction: Option<Box<Introduction>>,
 }
 
 /// A socket connected to a backend.
 pub(super) struct Upstream {
     pub socket: OwnedFd,
-    pub address: SocketAddr,
     pub incarnation: Incarnation,
     /// Requests that no answer has followed since the queue was last empty. Most backends answer each
     /// of them once: after the last of these answers, nothing more is there for now.
     pub answers_due: u32,
+}
+
+/// What the PROXY protocol says of a flow.
+#[derive(Default)]
+pub(super) struct Introduction {
+    /// What a proxy has said about it, besides the client's address.
+    pub announced: Announced,
+    /// What each datagram to the present backend begins with; empty if that expects nothing.
+    pub header: Box<[u8]>,
+}
+
+/// What a proxy has said about a flow, besides the client's address.
+#[derive(Default)]
+pub(super) struct Announced {
+    /// The address that the client wrote to, if the proxy knows it.
+    pub destination: Option<SocketAddr>,
+    /// The id that the proxy gave the flow; empty if it gave none.
+    pub unique_id: Box<[u8]>,
 }
 
 /// What a flow needs until its backend has answered.
@@ -74,17 +94,18 @@ impl Flow {
             trying: Some(Box::new(trying)),
             connect_micros: NOT_YET,
             ids: None,
+            introduction: None,
         }
     }
 
     /// What is reported of it when it ends.
-    pub fn ended(&self, client: SocketAddr, reason: CloseReason, now: Instant) -> Ended {
+    pub fn ended(&self, key: &FlowKey, reason: CloseReason, now: Instant) -> Ended {
         let (sent_bytes, received_bytes) = self.seen.bytes();
         Ended {
             session: self.number,
             listener: self.listener.id(),
-            client: Some(client),
-            peer: Some(client),
+            client: Some(key.client),
+            peer: Some(key.peer()),
             server_name: None,
             tls: None,
             backend_tls: None,
@@ -130,12 +151,12 @@ impl Flow {
             worker,
             listener: self.listener.id(),
             client: Some(key.client),
-            peer: Some(key.client),
+            peer: Some(key.peer()),
             server_name: None,
             tls: None,
             protocol: None,
             backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
-            backend_address: upstream.map(|it| it.address),
+            backend_address: upstream.and_then(|it| net::peer_address(it.socket.as_fd())),
             source: upstream.and_then(|it| net::local_address(it.socket.as_fd())),
             phase: if self.seen.is_answered() { Phase::Open } else { Phase::Connecting },
             place: self.trying.as_ref().and_then(|trying| trying.search.place()),
@@ -155,6 +176,21 @@ impl Flow {
             age: now.since(self.seen.started),
             idle: now.since(self.seen.last_activity()),
         }
+    }
+}
+
+impl Upstream {
+    /// Sends a datagram to the backend. One that is too long is lost, and counted.
+    pub fn transmit(&self, header: &[u8], bytes: &[u8], listener: &Listener) -> Result<(), Errno> {
+        let socket = self.socket.as_fd();
+        let result = match header {
+            [] => net::transmit(socket, bytes).map(drop),
+            _ => transmit_after(socket, header, bytes),
+        };
+        if result == Err(Errno::MSGSIZE) {
+            listener.count_dropped();
+        }
+        result
     }
 }
 

@@ -1,9 +1,9 @@
 //! Flows that go to another process, and those that come from one.
 
 use super::Datagrams;
-use super::flow::{Flow, Trying, Upstream};
+use super::flow::{Announced, Flow, Introduction, Trying, Upstream};
 use crate::event::Trouble;
-use crate::moving::{FlowState, FreezingFlows, MovingFlow};
+use crate::moving::{AnnouncedState, FlowState, FreezingFlows, MovingFlow};
 use crate::token::Token;
 use crate::tools::Tools;
 use relay::{FlowIds, FlowKey, Incarnation};
@@ -33,7 +33,7 @@ impl Datagrams {
 
     fn freeze_one(&mut self, key: usize, tools: &mut Tools) -> Option<MovingFlow> {
         let is_bound = self.flows.is_bound(key);
-        let (FlowKey { door, client, local }, flow) = self.flows.remove(key)?;
+        let (FlowKey { door, client, proxy, local }, flow) = self.flows.remove(key)?;
         self.deadlines.clear(key);
         self.retirements.clear(key);
         let kept = flow.trying.map(|trying| trying.kept);
@@ -49,10 +49,16 @@ impl Datagrams {
         }
         tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
         let door = self.doors.get(door).and_then(Option::as_ref);
+        let Introduction { announced, header } = *flow.introduction.unwrap_or_default();
+        let Announced { destination, unique_id } = announced;
+        let announced =
+            proxy.is_some().then_some(AnnouncedState { peer: proxy, destination, unique_id });
         let state = FlowState {
             number: flow.number,
             door: door.map_or(0, |door| cookie(door.socket())),
             client,
+            announced,
+            header,
             local,
             is_bound,
             is_trying,
@@ -67,7 +73,7 @@ impl Datagrams {
 
     /// Continues a flow from another process, or one that has not found another.
     pub fn resume(&mut self, moving: MovingFlow, tools: &mut Tools, now: Instant) {
-        let MovingFlow { state, upstream, kept, listener, .. } = moving;
+        let MovingFlow { mut state, upstream, kept, listener, .. } = moving;
         let mut doors = self.doors.iter().enumerate();
         let has_it = |door: &super::Door| cookie(door.socket()) == state.door;
         let door = doors.find(|(_, door)| door.as_ref().is_some_and(has_it)).map(|(it, _)| it);
@@ -86,18 +92,24 @@ impl Datagrams {
                 trying.search.rules.on_offer(addresses.len().max(1), place);
                 trying.search.rules.on_started(now);
             }
-            lease_and_socket = Some((lease, socket, address));
+            lease_and_socket = Some((lease, socket));
         }
         if let Some(trying) = &mut trying {
             self.kept_bytes += kept.iter().map(|bytes| bytes.len()).sum::<usize>();
             trying.kept = kept;
         }
-        let (lease, upstream) =
-            lease_and_socket.map_or((None, None), |(lease, socket, address)| {
-                let incarnation = Incarnation::default();
-                (Some(lease), Some(Upstream { socket, address, incarnation, answers_due: 0 }))
-            });
+        let (lease, upstream) = lease_and_socket.map_or((None, None), |(lease, socket)| {
+            let incarnation = Incarnation::default();
+            (Some(lease), Some(Upstream { socket, incarnation, answers_due: 0 }))
+        });
         let is_proven = seen.is_proven();
+        let (mut proxy, mut announced) = (None, Announced::default());
+        if let Some(AnnouncedState { peer, destination, unique_id }) = state.announced.take() {
+            (proxy, announced) = (peer, Announced { destination, unique_id });
+        }
+        let header = std::mem::take(&mut state.header);
+        let is_introduced = proxy.is_some() || !header.is_empty();
+        let introduction = is_introduced.then(|| Box::new(Introduction { announced, header }));
         let is_counted = listener.adopt(Some(state.client), now);
         let flow = Flow {
             number: state.number,
@@ -110,11 +122,13 @@ impl Datagrams {
             trying: trying.map(Box::new),
             connect_micros: state.connect_micros,
             ids: state.is_acquainted.then(|| Box::new(FlowIds::new(true))),
+            introduction,
         };
-        let Some(door) = door else {
-            return self.lose(flow, &state, tools, now);
-        };
-        let at = FlowKey { door, client: state.client, local: state.local };
+        let (client, local) = (state.client, state.local);
+        let at = FlowKey { door: door.unwrap_or_default(), client, proxy, local };
+        if door.is_none() {
+            return self.lose(flow, &at, tools, now);
+        }
         // The client may have begun another one, if this one comes late.
         let key = match state.is_bound && self.flows.find(&at).is_none() {
             true => self.flows.insert(at, flow),
@@ -137,11 +151,11 @@ impl Datagrams {
     }
 
     /// Reports a flow whose door is not there.
-    fn lose(&mut self, flow: Flow, state: &FlowState, tools: &mut Tools, now: Instant) {
+    fn lose(&mut self, flow: Flow, at: &FlowKey, tools: &mut Tools, now: Instant) {
         self.kept_bytes -= flow.trying.as_ref().map_or(0, |trying| trying.kept_bytes());
-        let ended = flow.ended(state.client, CloseReason::NoSocket, now);
+        let ended = flow.ended(at, CloseReason::NoSocket, now);
         if flow.is_counted {
-            flow.listener.release(Some(state.client));
+            flow.listener.release(Some(at.client));
         }
         let listener = flow.listener.clone();
         drop(flow);

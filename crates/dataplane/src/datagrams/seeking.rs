@@ -3,6 +3,7 @@
 //! The rules are those of a session of TCP (`relay::Search`). The client's first datagrams are sent
 //! to each backend that is tried, until one answers.
 
+use super::announcing::introduce;
 use super::flow::{Trying, Upstream};
 use super::{Datagrams, ip_address};
 use crate::connect::{source, tell_fault};
@@ -11,11 +12,10 @@ use crate::session::NOT_YET;
 use crate::token::Token;
 use crate::tools::Tools;
 use relay::SearchStep;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::datagram::{connect_udp, peer_failure};
-use sys::net;
 use terms::{CloseReason, ConnectFailure, FlowRules, Instant, Timeouts};
 
 /// Steps that a search may take at once, enough for some twenty backends that fail.
@@ -60,6 +60,9 @@ impl Datagrams {
 
     /// Opens a socket towards an address of the backend, and sends what was kept.
     fn connect(&mut self, key: usize, address: usize, tools: &mut Tools, now: Instant) {
+        let Some(&at) = self.flows.key(key) else { return };
+        let door = self.doors.get(at.door).and_then(Option::as_ref);
+        let own_address = door.and_then(|door| door.destination(at.local));
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(trying), Some(lease)) = (&mut flow.trying, &flow.lease) else { return };
         let settings = flow.listener.settings();
@@ -75,7 +78,7 @@ impl Datagrams {
             let (socket, refused) = connect_udp(address, source)?;
             let watched = tools.poller.add_listener(&socket, token.to_number());
             watched.map_err(|_| ConnectFailure::NoSocket)?;
-            Ok((Upstream { socket, address, incarnation, answers_due: 0 }, refused))
+            Ok((Upstream { socket, incarnation, answers_due: 0 }, refused))
         });
         let failure = match opened {
             Ok((mut upstream, refused)) => {
@@ -84,13 +87,17 @@ impl Datagrams {
                 trying.search.rules.on_started(now);
                 let tally = lease.backend().state.tally(tools.worker);
                 let mut failure = None;
+                let format = lease.backend().send_proxy.or(trying.search.pool.send_proxy);
+                let own_id = || format!("{:016x}-{}", tools.shared.process_id, flow.number);
+                introduce(&mut flow.introduction, format, at.client, own_address, own_id);
+                let header = flow.introduction.as_ref().map_or(&[][..], |it| &it.header);
                 for bytes in &trying.kept {
-                    match net::transmit(upstream.socket.as_fd(), bytes) {
+                    match upstream.transmit(header, bytes, &flow.listener) {
                         Ok(_) => {
                             tally.count_sent(bytes.len());
                             upstream.answers_due += 1;
                         }
-                        Err(error) => failure = peer_failure(error, upstream.address),
+                        Err(error) => failure = peer_failure(error),
                     }
                 }
                 flow.upstream = Some(upstream);

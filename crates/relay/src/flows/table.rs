@@ -12,8 +12,18 @@ pub struct FlowKey {
     pub door: usize,
     /// The client.
     pub client: SocketAddr,
+    /// The proxy that announces the client, if one does.
+    pub proxy: Option<SocketAddr>,
     /// Our address that the client writes to, where a socket has several.
     pub local: Option<IpAddr>,
+}
+
+impl FlowKey {
+    /// Whom the datagrams come from, and answers go to.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.proxy.unwrap_or(self.client)
+    }
 }
 
 /// Flows of several doors.

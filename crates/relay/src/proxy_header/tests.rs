@@ -268,3 +268,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_datagram_begins_with_a_whole_header_of_version_2() {
+    let plain = SendProxy::V2 { unique_id: false, crc32c: false };
+    let all = SendProxy::V2 { unique_id: true, crc32c: true };
+    assert_eq!(datagram_header(plain, v4(), b"id"), Some(v2(0x21, 0x12, V4_BLOCK)));
+    assert_eq!(datagram_header(plain, Origin::Peer, b"id"), Some(v2(0x20, 0, b"")));
+    assert_eq!(datagram_header(SendProxy::V1, v4(), b"id"), None);
+    let v6 = client("[2001:db8::7]:53", "[2001:db8::1]:53");
+    assert_eq!(datagram_header(plain, v6, b"").unwrap()[13], 0x22);
+    for (format, origin) in [(plain, v4()), (all, v4()), (all, v6)] {
+        let header = datagram_header(format, origin, b"an id").unwrap();
+        for end in 0..header.len() {
+            assert_eq!(read_datagram_header(&header[..end]), Err(InvalidHeader), "cut at {end}");
+        }
+        let unique_id = (format == all).then_some(&b"an id"[..]);
+        let expected = Header { bytes: header.len(), origin, unique_id };
+        assert_eq!(read_datagram_header(&header), Ok(expected));
+        assert_eq!(read_datagram_header(&[&header[..], b"a query"].concat()), Ok(expected));
+    }
+    // Some senders name the transport of TCP whatever they send.
+    let header = v2(0x21, 0x11, V4_BLOCK);
+    assert_eq!(read_datagram_header(&header).map(|it| it.origin), Ok(v4()));
+    for bytes in [&b""[..], b"PROXY UNKNOWN\r\n", b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n", b"q"] {
+        assert_eq!(read_datagram_header(bytes), Err(InvalidHeader));
+    }
+}

@@ -23,6 +23,7 @@ const VERSION: u8 = 0x20;
 const LOCAL: u8 = 0;
 const PROXY: u8 = 1;
 const STREAM: u8 = 1;
+const DATAGRAM: u8 = 2;
 const FAMILY_V4: u8 = 0x10;
 const FAMILY_V6: u8 = 0x20;
 const FAMILY_UNIX: u8 = 0x30;
@@ -46,6 +47,13 @@ const CLIENT_CERT_SESS: u8 = 4;
 /// The longest name or protocol that is sent.
 const TEXT_BYTES_MAX: usize = 255;
 const CRC32C_BYTES: usize = 4;
+
+/// What a header is the beginning of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carrier {
+    Stream,
+    Datagram,
+}
 
 pub(super) fn read(bytes: &[u8]) -> Result<Option<Header<'_>>, InvalidHeader> {
     if !bytes.iter().zip(SIGNATURE).all(|(byte, expected)| byte == expected) {
@@ -133,14 +141,18 @@ fn read_tlvs<'a>(header: &[u8], tlvs: &'a [u8]) -> Result<Option<&'a [u8]>, Inva
 pub(super) fn write(
     origin: Origin,
     details: &Details<'_>,
-    has_unique_id: bool,
-    has_crc32c: bool,
+    carrier: Carrier,
+    [has_unique_id, has_crc32c]: [bool; 2],
     output: &mut Vec<u8>,
 ) {
+    let transport = match carrier {
+        Carrier::Stream => STREAM,
+        Carrier::Datagram => DATAGRAM,
+    };
     let start = output.len();
     let (command, family) = match origin {
-        Origin::Client { client, .. } if client.is_ipv4() => (PROXY, FAMILY_V4 | STREAM),
-        Origin::Client { .. } => (PROXY, FAMILY_V6 | STREAM),
+        Origin::Client { client, .. } if client.is_ipv4() => (PROXY, FAMILY_V4 | transport),
+        Origin::Client { .. } => (PROXY, FAMILY_V6 | transport),
         Origin::Peer | Origin::UnixClient => (LOCAL, 0),
     };
     output.extend_from_slice(SIGNATURE);

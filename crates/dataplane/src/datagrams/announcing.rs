@@ -1,0 +1,87 @@
+//! Headers of the PROXY protocol in datagrams: a proxy says whose each of them is, and we say so to
+//! backends.
+//!
+//! A header is part of its datagram, so none is waited for, and each datagram has one. Clients that
+//! share a proxy's socket are told apart by it. Answers go to the proxy as they are; it knows from
+//! its own socket, or from the question, whose they are. dnsdist does all of this alike.
+//! Source: HAProxy's `proxy-protocol.txt`, section 2.2.
+
+use super::flow::{Announced, Introduction};
+use balancing::ProxyPeers;
+use relay::{FlowKey, Header, Origin, datagram_header, read_datagram_header};
+use std::net::SocketAddr;
+use sys::datagram::Datagram;
+use terms::SendProxy;
+
+/// What a datagram is, and whose.
+pub(super) struct Request<'a> {
+    pub key: FlowKey,
+    /// What a proxy says about it.
+    pub header: Option<Header<'a>>,
+    /// What the client has sent.
+    pub bytes: &'a [u8],
+}
+
+/// What a datagram that has come to a door is; `None` if it is to be dropped. With `proxies`, only
+/// they are heard, and must say who the client is.
+pub(super) fn read<'a>(
+    door: usize,
+    datagram: Datagram<'a>,
+    proxies: Option<&ProxyPeers>,
+) -> Option<Request<'a>> {
+    let Datagram { bytes, peer, local } = datagram;
+    let Some(proxies) = proxies else {
+        let key = FlowKey { door, client: peer, proxy: None, local };
+        return Some(Request { key, header: None, bytes });
+    };
+    if !proxies.contains(Some(peer)) {
+        return None;
+    }
+    let header = read_datagram_header(bytes).ok()?;
+    let client = match header.origin {
+        Origin::Peer => peer,
+        Origin::Client { client, .. } => client,
+        Origin::UnixClient => return None, // one without an address has no flow
+    };
+    let key = FlowKey { door, client, proxy: Some(peer), local };
+    Some(Request { key, header: Some(header), bytes: bytes.get(header.bytes..)? })
+}
+
+impl Announced {
+    /// What a header says besides the client's address.
+    pub fn by(header: &Header<'_>) -> Self {
+        let destination = match header.origin {
+            Origin::Client { destination, .. } => Some(destination),
+            Origin::Peer | Origin::UnixClient => None,
+        };
+        Self { destination, unique_id: header.unique_id.unwrap_or_default().into() }
+    }
+}
+
+/// Composes the header for a backend that expects this form, or none. `own_address` is where the
+/// client's datagrams arrive, and `own_id` the flow's id, unless a proxy has announced others.
+pub(super) fn introduce(
+    introduction: &mut Option<Box<Introduction>>,
+    format: Option<SendProxy>,
+    client: SocketAddr,
+    own_address: Option<SocketAddr>,
+    own_id: impl FnOnce() -> String,
+) {
+    let Some(format) = format else {
+        if let Some(introduction) = introduction {
+            introduction.header = Box::default();
+        }
+        return;
+    };
+    let introduction = introduction.get_or_insert_default();
+    let Announced { destination, unique_id } = &introduction.announced;
+    let origin = match destination.or(own_address) {
+        Some(destination) => Origin::client(client, destination),
+        None => Origin::Peer,
+    };
+    let header = match &unique_id[..] {
+        [] => datagram_header(format, origin, own_id().as_bytes()),
+        id => datagram_header(format, origin, id),
+    };
+    introduction.header = header.unwrap_or_default().into();
+}
