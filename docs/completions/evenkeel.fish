@@ -50,7 +50,7 @@ nothing\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l hash-failover -d 'Like --failover, for tiers that hash' -r -f -a "whole-tier\t''
 later-tiers\t''
 nothing\t''"
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe -d 'Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp, ssh, ldap, mqtt, memcached, dns:NAME, ntp or send=BYTES expect=BYTES [default: none]' -r
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe -d 'Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp, ssh, ldap, mqtt, memcached, dns:NAME, ntp, command:/PROGRAM or send=BYTES expect=BYTES [default: none]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-interval -d 'Time from one probe of a backend to the next' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-timeout -d 'How long a probe may take, connect included' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l probe-port -d 'Port to probe [default: the backend\'s]' -r

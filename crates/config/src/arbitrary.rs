@@ -219,6 +219,7 @@ fn checks() -> impl Strategy<Value = Checks> {
         "send=\"a\\r\\n\\xff'\" expect=b",
         "pgsql user=\"a b\" role=primary",
         "mysql user=a",
+        "command:/usr/lib/check arg=-v arg=\"${b} 'c'#\"",
     ]);
     let long = || (100u64..90_000).prop_map(Duration::from_millis);
     let probe =

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
@@ -614,6 +614,14 @@ impl Config {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The programs that its probes run, with the names of their pools.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.pools.iter().filter_map(|pool| {
+            let command = pool.checks.probe.as_ref()?.probe.command()?;
+            Some((pool.name.as_str(), Path::new(command.program())))
+        })
     }
 }
 

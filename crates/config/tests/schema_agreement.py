@@ -118,7 +118,7 @@ POOL = {
     "failover": SCOPES,
     "hash-failover": SCOPES,
     "auto-disable": [True, False],
-    "probe": ["tcp", "http:/healthz status=2xx,404", "send=a expect=\"b c\"", "mysql user=a", "${PROBE:-redis}"],
+    "probe": ["tcp", "http:/healthz status=2xx,404", "send=a expect=\"b c\"", "mysql user=a", "ntp", "command:/a arg=-v", "${PROBE:-redis}"],
     "probe-interval": ["500ms", 1, "2s"],
     "probe-timeout": ["500ms", 1, "2s"],
     "probe-port": [1, 65535, "80"],

@@ -25,6 +25,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use sys::helper::Task;
 use sys::process::User;
 use tokio::sync::Notify;
 
@@ -50,7 +51,8 @@ impl Begun {
         };
         let name = instance.file_stem().unwrap_or_default().to_string_lossy();
         let table = TableName::of(&name);
-        match sys::helper::begin(user, |stream| helper::serve(stream, &nft, &table)) {
+        match sys::helper::begin(Task::Network, user, |stream| helper::serve(stream, &nft, &table))
+        {
             Ok(stream) => Self::Running(stream),
             Err(error) => Self::Impossible(format!("no process can be started: {error}")),
         }

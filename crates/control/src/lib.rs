@@ -17,6 +17,7 @@ mod backlog;
 mod beacon;
 mod bind;
 mod bodies;
+mod broker;
 mod calls;
 mod certificates;
 mod changes;
@@ -87,6 +88,7 @@ mod watch;
 mod why;
 
 pub use bind::{StartError, can_listen, first_ipv4};
+pub use broker::can_run;
 pub use calls::{Belongings, Call};
 pub use certificates::{CertificateError, can_originate, can_terminate, concerns};
 pub use client::{Client, ClientError, Readiness};

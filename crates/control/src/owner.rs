@@ -345,6 +345,9 @@ impl Owner {
                 ProbeChange::Declines => (Level::Info, "backend takes no new sessions"),
                 ProbeChange::Accepts => (Level::Info, "backend takes new sessions again"),
                 ProbeChange::NoProber => (Level::Error, "probes cannot be sent"),
+                ProbeChange::NotRun => (Level::Error, "the command of a probe cannot be run"),
+                ProbeChange::BrokerAgain => (Level::Warn, "commands of probes interrupted"),
+                ProbeChange::NoBroker => (Level::Error, "commands of probes cannot be run"),
             };
             if let Some(id) = found.id {
                 let why = found.why.as_ref().map(|why| format!(": {why}"));
@@ -365,10 +368,9 @@ impl Owner {
                 // As above.
                 drop(self.instance.recall_sessions(&recall));
             }
-            let mut fields = vec![("pool", Value::Text(&found.pool))];
-            if !found.backend.is_empty() {
-                fields.push(("backend", Value::Text(&found.backend)));
-            }
+            let names = [("pool", &found.pool), ("backend", &found.backend)];
+            let names = names.into_iter().filter(|(_, name)| !name.is_empty());
+            let mut fields: Vec<_> = names.map(|(key, name)| (key, Value::Text(name))).collect();
             if let Some(why) = &found.why {
                 fields.push((found.field(), Value::Text(why)));
             }
@@ -593,7 +595,10 @@ fn word_for(change: &ProbeChange) -> &'static str {
         ProbeChange::Recovered => "recovered",
         ProbeChange::Declines => "takes no new sessions",
         ProbeChange::Accepts => "takes new sessions again",
-        ProbeChange::NoProber => "not probed",
+        ProbeChange::NoProber
+        | ProbeChange::NotRun
+        | ProbeChange::BrokerAgain
+        | ProbeChange::NoBroker => "not probed",
     }
 }
 

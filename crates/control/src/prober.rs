@@ -3,15 +3,20 @@
 //! It gets orders, and keeps what it finds until that is taken: for each target the last news, so
 //! that nothing can pile up. It never waits for anybody, and nobody waits for it. When probes are
 //! due and what they mean is decided by [`Schedule`]; what is said in a probe, by `Dialogue`.
+//! Commands are run by the [`Broker`](crate::broker::Broker) ([`commands`]).
 
+mod commands;
 mod conversation;
 
+use crate::broker::{Answer, Broker};
+use commands::Commands;
 use conversation::{Conversation, Heard};
-use probing::{Action, Advice, Agent, Finding, Probe, Rules, Schedule, Verdict};
+use probing::{Action, Advice, Agent, Command, Ending, Finding, Probe, Rules, Schedule, Verdict};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,6 +44,12 @@ pub(crate) enum Question {
     Probe(Probe),
     /// An agent's advice, with what the agent is sent first.
     Agent(Vec<u8>),
+    /// A command, for this backend of this pool.
+    Command {
+        command: Command,
+        backend: String,
+        pool: String,
+    },
 }
 
 /// An address with what is asked there.
@@ -73,6 +84,17 @@ pub(crate) struct News {
     pub counts: bool,
 }
 
+/// What there is to say about commands, whatever backends they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// A program cannot be run; which, and why.
+    NotRun(String),
+    /// The broker has ended, and was begun again.
+    BegunAgain,
+    /// The broker has ended for good.
+    Gone,
+}
+
 /// The way to the thread. Dropping it ends the thread.
 pub(crate) struct Prober {
     shared: Arc<Shared>,
@@ -82,24 +104,31 @@ struct Shared {
     orders: Mutex<Vec<Order>>,
     waker: Waker,
     news: Mutex<HashMap<u64, News>>,
+    /// At most one for each program, and one of each other kind.
+    remarks: Mutex<Vec<Remark>>,
     notify: Arc<Notify>,
 }
 
 impl Prober {
-    /// Begins the thread. `notify` is notified when there is news. Targets refer to `connectors`.
+    /// Begins the thread. `notify` is notified when there is news. Targets refer to `connectors`;
+    /// `broker` runs commands.
     ///
     /// # Errors
     /// If the system has no thread or no descriptors for it.
-    pub fn begin(notify: Arc<Notify>, connectors: Arc<Connectors>) -> io::Result<Self> {
-        let (orders, news) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { orders, waker: Waker::new()?, news, notify });
+    pub fn begin(
+        notify: Arc<Notify>,
+        connectors: Arc<Connectors>,
+        broker: Option<Broker>,
+    ) -> io::Result<Self> {
+        let (orders, news, remarks) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { orders, waker: Waker::new()?, news, remarks, notify });
         let (begun, has_begun) = sync_channel(1);
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("prober".to_owned());
-        thread.spawn(move || match poller(&theirs.waker) {
+        thread.spawn(move || match poller(&theirs.waker, broker.as_ref()) {
             Ok(poller) => {
                 let _ = begun.send(Ok(()));
-                Worker::new(theirs, poller, connectors).run();
+                Worker::new(theirs, poller, connectors, broker).run();
             }
             Err(error) => drop(begun.send(Err(error))),
         })?;
@@ -118,6 +147,11 @@ impl Prober {
     pub fn take_news(&self) -> HashMap<u64, News> {
         std::mem::take(&mut lock(&self.shared.news))
     }
+
+    /// What there is to say about commands.
+    pub fn take_remarks(&self) -> Vec<Remark> {
+        std::mem::take(&mut lock(&self.shared.remarks))
+    }
 }
 
 impl Drop for Prober {
@@ -126,10 +160,11 @@ impl Drop for Prober {
     }
 }
 
-/// A poller that watches the waker. It cannot be moved to another thread.
-fn poller(waker: &Waker) -> io::Result<Poller> {
+/// A poller that watches the waker and the broker. It cannot be moved to another thread.
+fn poller(waker: &Waker, broker: Option<&Broker>) -> io::Result<Poller> {
     let poller = Poller::new(EVENTS_MAX)?;
     poller.add_listener(waker, WAKER)?;
+    broker.map_or(Ok(()), |it| poller.add_listener(it, BROKER))?;
     Ok(poller)
 }
 
@@ -144,6 +179,7 @@ struct Worker {
     poller: Poller,
     connectors: Arc<Connectors>,
     schedule: Schedule,
+    commands: Commands,
     targets: HashMap<u64, Known>,
     /// By the numbers that their events carry, which are never used again.
     conversations: HashMap<u64, Talking>,
@@ -159,6 +195,7 @@ struct Worker {
 struct Known {
     target: Arc<Target>,
     conversation: Option<u64>,
+    verdict: Option<Verdict>,
     /// The last error passed on to the owner.
     last_error: Option<String>,
     /// What it has said, if it is an agent.
@@ -182,19 +219,26 @@ const IN_FLIGHT_MAX: usize = 4000;
 const LEAVING_MAX: usize = 4000;
 /// How long a server may take for its end of the connection.
 const LEAVING: Duration = Duration::from_secs(1);
-/// The token of the waker.
+/// The tokens of the waker and the broker.
 const WAKER: u64 = u64::MAX;
+const BROKER: u64 = u64::MAX - 1;
 /// Only a delay longer than this is one: what is due in the meantime is done soon enough.
 const STALL: Duration = Duration::from_millis(20);
 
 impl Worker {
-    fn new(shared: Arc<Shared>, poller: Poller, connectors: Arc<Connectors>) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        poller: Poller,
+        connectors: Arc<Connectors>,
+        broker: Option<Broker>,
+    ) -> Self {
         let seed = RandomState::new().hash_one(0);
         Self {
             shared,
             poller,
             connectors,
             schedule: Schedule::new(seed, IN_FLIGHT_MAX),
+            commands: Commands::new(seed, broker),
             targets: HashMap::new(),
             conversations: HashMap::new(),
             number: 0,
@@ -210,7 +254,8 @@ impl Worker {
         while !self.is_stopping {
             let before = clock::now();
             let left = self.leaving.front().map(|(until, _)| *until);
-            let planned = self.schedule.next_moment().into_iter().chain(left).min();
+            let planned = [self.schedule.next_moment(), self.commands.next_moment(), left];
+            let planned = planned.into_iter().flatten().min();
             let planned = if has_more { Some(before) } else { planned };
             if self.poller.wait(planned.map(|it| it.since(before))).is_err() {
                 return; // the descriptor is gone, which cannot be
@@ -238,6 +283,7 @@ impl Worker {
             let event = self.poller.event(index);
             match event.token {
                 WAKER => self.take_orders(now),
+                BROKER => self.take_answers(now),
                 number => self.handle(number, event, now),
             }
         }
@@ -248,8 +294,12 @@ impl Worker {
             self.leaving.pop_front();
             self.conversations.remove(&number);
         }
+        for id in self.commands.take_silent(now) {
+            self.commands.schedule.give_up(id, now);
+        }
         for _ in 0..EVENTS_MAX {
-            match self.schedule.poll(now) {
+            let action = self.schedule.poll(now).or_else(|| self.commands.schedule.poll(now));
+            match action {
                 Some(Action::Start(id)) => self.start(id, now),
                 Some(Action::TimedOut(id, finding)) => {
                     let timeout =
@@ -274,16 +324,22 @@ impl Worker {
         for order in orders {
             match order {
                 Order::Add { id, target, verdict, advice } => {
-                    self.schedule.add(id, target.definition.rules, verdict, now);
+                    let rules = target.definition.rules;
+                    match target.definition.question {
+                        Question::Command { .. } => self.commands.add(id, rules, verdict, now),
+                        _ => self.schedule.add(id, rules, verdict, now),
+                    }
                     let (agent, conversation, last_error) = (Agent::new(advice, now), None, None);
-                    self.targets.insert(id, Known { target, conversation, last_error, agent });
+                    let known = Known { target, conversation, verdict, last_error, agent };
+                    self.targets.insert(id, known);
                 }
                 Order::Remove(id) => {
                     self.schedule.remove(id);
+                    self.commands.remove(id);
                     self.hang_up(id);
                     self.targets.remove(&id);
                 }
-                Order::Hurry(id) => self.schedule.hurry(id, now),
+                Order::Hurry(id) => self.schedule_of(id).hurry(id, now),
                 Order::Stop => self.is_stopping = true,
             }
         }
@@ -293,6 +349,9 @@ impl Worker {
         let Some(known) = self.targets.get_mut(&id) else { return };
         self.number += 1;
         let number = self.number;
+        if let Question::Command { .. } = known.target.definition.question {
+            return self.commands.start(id, number, &known.target, now);
+        }
         let nonce = self.nonces.hash_one(number);
         let advice = known.agent.advice();
         let begun = Conversation::begin(&known.target, advice, nonce, &self.connectors);
@@ -342,7 +401,7 @@ impl Worker {
     }
 
     fn finish(&mut self, id: u64, result: Outcome, now: Instant) {
-        if let Some(finding) = self.schedule.finish(id, result.is_ok(), now) {
+        if let Some(finding) = self.schedule_of(id).finish(id, result.is_ok(), now) {
             self.report(id, finding, result, now);
         }
     }
@@ -358,6 +417,7 @@ impl Worker {
                 (known.agent.miss(interval, now), Some(error))
             }
         };
+        known.verdict = finding.verdict;
         let is_known = error.is_none() || error == known.last_error;
         let counts = finding.is_new || finding.was_asked || is_other;
         if is_known && !counts {
@@ -373,6 +433,105 @@ impl Worker {
         let advice = known.agent.advice().clone();
         news.insert(id, News { verdict: finding.verdict, error, advice, counts });
         drop(news);
+        self.shared.notify.notify_one();
+    }
+
+    /// The schedule that a target is on.
+    fn schedule_of(&mut self, id: u64) -> &mut Schedule {
+        let known = self.targets.get(&id).map(|it| &it.target.definition.question);
+        match known {
+            Some(Question::Command { .. }) => &mut self.commands.schedule,
+            _ => &mut self.schedule,
+        }
+    }
+
+    /// Handles what the broker has found out.
+    fn take_answers(&mut self, now: Instant) {
+        loop {
+            match self.commands.receive() {
+                Ok(None) => return,
+                Ok(Some(answer)) => self.take_answer(answer, now),
+                Err(_) => return self.lose_broker(now),
+            }
+        }
+    }
+
+    fn take_answer(&mut self, answer: Answer, now: Instant) {
+        match answer {
+            Answer::Begun => {
+                for id in self.commands.take_all() {
+                    self.commands.schedule.give_up(id, now);
+                }
+                if std::mem::replace(&mut self.commands.has_begun, true) {
+                    self.remark(Remark::BegunAgain);
+                }
+            }
+            Answer::Ended { number, how, output } => {
+                let Some(id) = self.commands.take(number) else { return };
+                if let Some(program) = self.program(id) {
+                    self.commands.unrunnable.remove(&program);
+                }
+                let result = Ending::from(how).judge(output.as_bytes()).map(|()| None);
+                self.finish(id, result, now);
+            }
+            Answer::Void { number } => {
+                if let Some(id) = self.commands.take(number) {
+                    self.commands.schedule.give_up(id, now);
+                }
+            }
+            Answer::NotRun { number, why } => {
+                let Some(id) = self.commands.take(number) else { return };
+                self.commands.schedule.give_up(id, now);
+                let Some(program) = self.program(id) else { return };
+                let error = format!("{program} cannot be run: {why}");
+                self.note_error(id, error.clone());
+                if self.commands.unrunnable.insert(program, why.clone()).as_ref() != Some(&why) {
+                    self.remark(Remark::NotRun(error));
+                }
+            }
+        }
+    }
+
+    /// The program that a target's probe runs.
+    fn program(&self, id: u64) -> Option<String> {
+        match &self.targets.get(&id)?.target.definition.question {
+            Question::Command { command, .. } => Some(command.program().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Nobody runs commands any more: what they have shown is no longer known.
+    fn lose_broker(&mut self, now: Instant) {
+        if let Some(broker) = self.commands.lose_broker() {
+            let _ = self.poller.remove(broker.as_fd());
+        }
+        for id in self.commands.take_all() {
+            self.commands.schedule.give_up(id, now);
+        }
+        self.remark(Remark::Gone);
+    }
+
+    /// Keeps why a probe was not made, which changes no verdict.
+    fn note_error(&mut self, id: u64, error: String) {
+        let Some(known) = self.targets.get_mut(&id) else { return };
+        if known.last_error.as_ref() == Some(&error) {
+            return;
+        }
+        known.last_error = Some(error.clone());
+        let (verdict, advice) = (known.verdict, known.agent.advice().clone());
+        let mut news = lock(&self.shared.news);
+        let counts = news.get(&id).is_some_and(|it| it.counts);
+        news.insert(id, News { verdict, error: Some(error), advice, counts });
+        drop(news);
+        self.shared.notify.notify_one();
+    }
+
+    fn remark(&self, remark: Remark) {
+        let mut remarks = lock(&self.shared.remarks);
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
+        drop(remarks);
         self.shared.notify.notify_one();
     }
 }

@@ -4,12 +4,14 @@
 //! backend with several addresses is up if one of them is. The [`Prober`] does the work.
 
 use crate::agents::{Advised, Turn};
-use crate::prober::{Definition, News, Order, Prober, Question, Target};
+use crate::broker::{Begun, Broker};
+use crate::prober::{Definition, News, Order, Prober, Question, Remark, Target};
 use crate::why::Said;
 use balancing::{BackendState, Health, Pool};
 use config::Config;
-use probing::{Advice, SPREAD, Verdict};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use probing::{Advice, Probe, SPREAD, Verdict};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{AgentRow, ProbeRow, ProbeVerdict};
@@ -24,6 +26,10 @@ pub(crate) struct Probes {
     /// Begun with the first target.
     prober: Option<Prober>,
     connectors: Arc<Connectors>,
+    /// Runs commands, until the prober has it.
+    broker: Option<Broker>,
+    /// The programs that it may run.
+    programs: BTreeSet<PathBuf>,
     notify: Arc<Notify>,
     targets: HashMap<Arc<Target>, Probed>,
     by_id: HashMap<u64, Arc<Target>>,
@@ -73,10 +79,19 @@ pub(crate) struct ProbeFinding {
 }
 
 impl ProbeFinding {
+    /// One about no backend in particular.
+    fn general(change: ProbeChange, why: Option<String>) -> Self {
+        Self { id: None, change, pool: String::new(), tier: 0, backend: String::new(), why }
+    }
+
     /// The name of the field of a log line that says why.
     pub fn field(&self) -> &'static str {
         match self.change {
-            ProbeChange::Down | ProbeChange::NoProber => "error",
+            ProbeChange::Down
+            | ProbeChange::NoProber
+            | ProbeChange::NotRun
+            | ProbeChange::BrokerAgain
+            | ProbeChange::NoBroker => "error",
             ProbeChange::Up | ProbeChange::Recovered => "agent",
             ProbeChange::Declines | ProbeChange::Accepts => "agent",
         }
@@ -95,6 +110,12 @@ pub(crate) enum ProbeChange {
     Accepts,
     /// Not a backend: the prober could not begin.
     NoProber,
+    /// Nor is this: a program cannot be run.
+    NotRun,
+    /// The process that runs commands was begun again.
+    BrokerAgain,
+    /// There is no such process.
+    NoBroker,
 }
 
 /// The longest time that a start waits for the first verdicts.
@@ -104,6 +125,24 @@ impl Probes {
     /// None. Backends refer to `connectors`.
     pub fn new(connectors: Arc<Connectors>) -> Self {
         Self { connectors, ..Self::default() }
+    }
+
+    /// Uses the process that runs commands.
+    pub fn use_broker(&mut self, begun: Begun) {
+        let Begun { programs, broker } = begun;
+        match broker {
+            Ok(broker) => self.broker = Some(broker),
+            Err(why) if !programs.is_empty() => {
+                self.findings.push(ProbeFinding::general(ProbeChange::NoBroker, Some(why)));
+            }
+            Err(_) => {}
+        }
+        self.programs = programs;
+    }
+
+    /// Whether a command with this program can be run: only those known at the start can.
+    pub fn may_run(&self, program: &Path) -> bool {
+        self.programs.contains(program)
     }
 
     /// Notified when there is news to be [taken](Self::take_news).
@@ -164,9 +203,15 @@ impl Probes {
                     let header = backend.send_proxy.or(running.send_proxy);
                     // What answers at a port of its own is spoken to in plain text.
                     let encryption = backend.encryption.clone().filter(|_| probe.port.is_none());
-                    let key = (header, encryption);
-                    let define = |(header, encryption): &(_, Option<Encryption>)| {
-                        let question = Question::Probe(probe.probe.clone());
+                    let called = given.name.as_deref().unwrap_or(&backend.name);
+                    // A command is told whom it is for, and connects as it likes.
+                    let key = match probe.probe.command() {
+                        Some(_) => (None, None, called),
+                        None => (header, encryption, ""),
+                    };
+                    let define = |(header, encryption, called): &(_, Option<Encryption>, &str)| {
+                        let question = question(&probe.probe, called, &pool.name);
+                        let source = source.filter(|_| called.is_empty());
                         let (rules, header) = (pool.checks.rules(probe), *header);
                         let encryption = encryption.clone();
                         Arc::new(Definition { question, rules, source, header, encryption })
@@ -252,19 +297,12 @@ impl Probes {
             return;
         }
         if self.prober.is_none() {
-            match Prober::begin(Arc::clone(&self.notify), Arc::clone(&self.connectors)) {
+            let (notify, connectors) = (Arc::clone(&self.notify), Arc::clone(&self.connectors));
+            match Prober::begin(notify, connectors, self.broker.take()) {
                 Ok(prober) => self.prober = Some(prober),
                 Err(error) => {
-                    let (change, why) = (ProbeChange::NoProber, Some(error.to_string()));
-                    let (pool, backend) = (String::new(), String::new());
-                    self.findings.push(ProbeFinding {
-                        id: None,
-                        change,
-                        pool,
-                        tier: 0,
-                        backend,
-                        why,
-                    });
+                    let why = Some(error.to_string());
+                    self.findings.push(ProbeFinding::general(ProbeChange::NoProber, why));
                     self.notify.notify_one();
                     return;
                 }
@@ -301,11 +339,49 @@ impl Probes {
                 concerned.extend(&probed.backends);
             }
         }
+        let remarks = self.prober.as_ref().map(Prober::take_remarks).unwrap_or_default();
+        findings.extend(remarks.into_iter().map(|remark| self.use_remark(remark, now)));
         for backend in concerned {
             findings.extend(self.heed(backend, now));
             findings.extend(self.judge(backend, now));
         }
         findings
+    }
+
+    /// What is to be said about commands.
+    fn use_remark(&mut self, remark: Remark, now: Instant) -> ProbeFinding {
+        let (change, why) = match remark {
+            Remark::NotRun(why) => (ProbeChange::NotRun, why),
+            Remark::BegunAgain => {
+                let why = "the process that runs them ended unexpectedly, and was started again";
+                (ProbeChange::BrokerAgain, why.to_owned())
+            }
+            Remark::Gone => {
+                self.forget_commands(now);
+                let why = "the process that runs them has ended; restart or upgrade the balancer";
+                (ProbeChange::NoBroker, why.to_owned())
+            }
+        };
+        ProbeFinding::general(change, Some(why))
+    }
+
+    /// There will be no more commands: what they have shown says less and less.
+    fn forget_commands(&mut self, now: Instant) {
+        let is_command = |it: &Target| matches!(it.definition.question, Question::Command { .. });
+        for (_, probed) in self.targets.iter_mut().filter(|(target, _)| is_command(target)) {
+            probed.verdict = None;
+        }
+        for watched in self.watched.values_mut() {
+            if !watched.targets.iter().any(|it| is_command(it)) {
+                continue;
+            }
+            (watched.verdict, watched.since) = (None, now);
+            let is_silenced = watched.agent.as_ref().is_some_and(Advised::is_down);
+            let health = watched.state.health();
+            if matches!(health, Health::Healthy { .. } | Health::Down { .. }) && !is_silenced {
+                watched.state.set_health(Health::Unknown);
+            }
+        }
     }
 
     /// Does what the agent of a backend advises about its sessions.
@@ -406,11 +482,13 @@ impl Probes {
     pub fn row(&self, backend: BackendId, now: Instant) -> Option<ProbeRow> {
         let watched = self.watched.get(&backend)?;
         let error = self.last_error(backend);
-        let Question::Probe(probe) = &watched.targets.first()?.definition.question else {
-            return None;
+        let probe = match &watched.targets.first()?.definition.question {
+            Question::Probe(probe) => probe.to_string(),
+            Question::Command { command, .. } => command.to_string(),
+            Question::Agent(_) => return None,
         };
         Some(ProbeRow {
-            probe: probe.to_string(),
+            probe,
             verdict: match watched.verdict {
                 None => ProbeVerdict::Unknown,
                 Some(Verdict::Up) => ProbeVerdict::Up,
@@ -481,6 +559,18 @@ impl Probes {
             }
             is_settled || (has_up && !has_unheard) || !has_unknown
         })
+    }
+}
+
+/// What is asked about the backend of this name.
+fn question(probe: &Probe, called: &str, pool: &str) -> Question {
+    match probe {
+        Probe::Command(command) => Question::Command {
+            command: command.clone(),
+            backend: called.to_owned(),
+            pool: pool.to_owned(),
+        },
+        probe => Question::Probe(probe.clone()),
     }
 }
 

@@ -16,6 +16,7 @@ use config::{
 };
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 use sys::errors::with_causes;
 use telemetry::{Level, Value};
@@ -339,7 +340,20 @@ impl Instance {
             let what = Names::new(&self.given, &replacement.wanted, [change]).describe(change);
             format!("{what} cannot change while the balancer runs: {WAY_OUT}")
         };
-        changes.map(describe).chain(without_privilege(replacement)).collect()
+        let commands = self.unknown_commands(&replacement.wanted);
+        changes.map(describe).chain(without_privilege(replacement)).chain(commands).collect()
+    }
+
+    /// Probes with commands that the process which runs commands does not know. It began before
+    /// privileges were given up, and must not run whatever it is told.
+    fn unknown_commands(&self, wanted: &Config) -> Vec<String> {
+        let unknown = wanted.programs().filter(|(_, program)| !self.probes.may_run(program));
+        let refuse = |(pool, program): (&str, &Path)| {
+            let program = program.display();
+            let why = "only programs that were configured at the start can be run";
+            format!("pool {pool}: the probe runs {program}, but {why}: {WAY_OUT}")
+        };
+        unknown.map(refuse).collect()
     }
 
     /// The running configuration, with what the data plane has decided by itself.

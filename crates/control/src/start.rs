@@ -4,6 +4,7 @@
 use crate::backlog::Backlog;
 use crate::beacon::Beacon;
 use crate::bind::{Sockets, StartError, listen};
+use crate::broker;
 use crate::calls::Caller;
 use crate::certificates::{self, Certificates};
 use crate::companion::Companion;
@@ -265,6 +266,7 @@ impl Prepared {
         }
         let user = self.user.as_ref().map(|(_, user)| user);
         let helper = Begun::new(&self.config, self.admin.path(), user);
+        let broker = broker::Begun::new(&self.config, user);
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
         sys::process::renounce_privileges();
         if process.root.is_some() || self.user.is_some() {
@@ -286,6 +288,7 @@ impl Prepared {
             .build()
             .map_err(system("the control plane"))?;
         let mut probes = Probes::new(self.certificates.connectors());
+        probes.use_broker(broker);
         probes.update(&self.config, self.pools.iter());
         report_progress(&self.predecessor);
         // Clients that come meanwhile wait in the queues of the listening sockets.

@@ -1,5 +1,6 @@
 //! What a probe asks, as it is configured.
 
+use crate::command::Command;
 use crate::text::{Value, Word, words};
 use std::fmt;
 use std::str::FromStr;
@@ -81,6 +82,8 @@ pub enum Probe {
     },
     /// `ntp`: a time server that is synchronized, over UDP.
     Ntp,
+    /// `command:/PROGRAM`: a program on this machine ends with status 0.
+    Command(Command),
 }
 
 /// What a server is to its replicas.
@@ -126,7 +129,8 @@ pub enum ProbeError {
 }
 
 const KINDS: &str = "tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp, ssh, \
-                     ldap, mqtt, memcached, dns:NAME, ntp, and send=BYTES expect=BYTES";
+                     ldap, mqtt, memcached, dns:NAME, ntp, command:/PROGRAM, and send=BYTES \
+                     expect=BYTES";
 
 /// The longest texts that are sent or expected.
 const BYTES_MAX: usize = 4096;
@@ -225,6 +229,11 @@ impl Given {
                 Probe::Dns { name, is_udp }
             }
             "ntp" => Probe::Ntp,
+            "command" => {
+                let program = self.argument.take();
+                let arguments: Vec<_> = std::iter::from_fn(|| self.take("arg")).collect();
+                Probe::Command(Command::new(program, arguments)?)
+            }
             other => return Err(ProbeError::Kind(other.to_owned())),
         })
     }
@@ -273,6 +282,9 @@ impl Given {
             _ => "",
         };
         let hint = match keys {
+            "" if self.kind == "command" => {
+                "; it has arg, as often as needed, written arg=TEXT".to_owned()
+            }
             "" => String::new(),
             keys => format!("; it has {keys}, each once, written key=value"),
         };
@@ -294,6 +306,15 @@ impl Probe {
     #[must_use]
     pub fn is_datagram(&self) -> bool {
         matches!(self, Self::Dns { is_udp: true, .. } | Self::Ntp)
+    }
+
+    /// The command, if it is one: there is nothing to connect to then.
+    #[must_use]
+    pub fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command(command) => Some(command),
+            _ => None,
+        }
     }
 }
 
@@ -409,6 +430,7 @@ impl fmt::Display for Probe {
                 pair(f, "over", is_udp.then_some("udp"))
             }
             Self::Ntp => f.write_str("ntp"),
+            Self::Command(command) => command.fmt(f),
         }
     }
 }
@@ -443,6 +465,8 @@ mod tests {
             "dns over=udp",
             "dns:example.org over=udp",
             "ntp",
+            "command:/usr/lib/check",
+            "command:\"/opt/my checks/a\" arg=-v arg=\"\" arg=\"b c\" arg=-v",
         ] {
             check(text, text);
         }
@@ -469,6 +493,16 @@ mod tests {
         check("send=a", "the probe send/expect needs something to expect, as in expect=\"220 \"");
         check("expect=\"a", "a quoted value does not end");
         check("expect=\"\\q\"", "a backslash is followed by r, n, t, x, \" or \\");
+        let path = "the probe command needs a program's full path, as in \
+                    command:/usr/local/bin/check";
+        check("command", path);
+        check("command:check", path);
+        check(
+            "command:/a -v",
+            "the probe command has no \"-v\"; it has arg, as often as needed, written arg=TEXT",
+        );
+        let words = "the words of a command must be UTF-8, without zero bytes";
+        check("command:/a arg=\"\\x00\"", words);
         check("dns over=tls", "over must be tcp or udp");
         check("dns:a..b", "\"a..b\" is not a domain name");
         assert!(
@@ -480,7 +514,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_can_be_read_is_written_as_it_is_read(
-            text in "(http:|pgsql|mysql|redis|dns:|send=|expect=|)[ -~é]{0,40}"
+            text in "(http:|pgsql|mysql|redis|dns:|send=|expect=|command:/|)[ -~é]{0,40}"
         ) {
             if let Ok(probe) = text.parse::<Probe>() {
                 let written = probe.to_string();

@@ -76,6 +76,7 @@ pub(crate) fn of(probe: &Probe, host: &str, nonce: u64) -> Box<dyn Talk + Send> 
         Probe::Dns { name, is_udp: false } => Box::new(dns::OverTcp::new(name)),
         Probe::Dns { name, is_udp: true } => Box::new(dns::OverUdp::new(name, nonce)),
         Probe::Ntp => Box::new(ntp::Ntp::new(nonce)),
+        Probe::Command(_) => Box::new(Command),
     }
 }
 
@@ -89,6 +90,19 @@ impl Talk for Tcp {
 
     fn read(&mut self, _: &[u8], _: &mut Vec<u8>) -> Read {
         Read::Passed
+    }
+}
+
+/// A command is run; there is nobody to talk to.
+struct Command;
+
+impl Talk for Command {
+    fn start(&mut self, _: &mut Vec<u8>) -> Read {
+        Read::Failed("a command is not asked over a connection".to_owned())
+    }
+
+    fn read(&mut self, _: &[u8], send: &mut Vec<u8>) -> Read {
+        self.start(send)
     }
 }
 

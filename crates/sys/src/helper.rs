@@ -1,7 +1,9 @@
-//! A process that keeps a privilege which this one gives up.
+//! A process that keeps a privilege which this one gives up, or does what this one must not do.
 
 use crate::process::{HeldSignals, Keep, User, has_one_thread, keep_only};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::thread::{self, CapabilitySet};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,8 +15,43 @@ pub fn may_change_network() -> bool {
     thread::capabilities(None).is_ok_and(|it| it.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
-/// Begins a copy of this process that keeps `CAP_NET_ADMIN`, also for programs that it starts, and
-/// no other privilege, as `user` if there is one. It has no file of this process but its end of the
+/// What a helper is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Changing what the kernel does with packets: it keeps `CAP_NET_ADMIN`, also for programs that it
+    /// starts. The stream has bytes.
+    Network,
+    /// Running programs of others, without any privilege. The stream has messages (`SOCK_SEQPACKET`).
+    Programs,
+}
+
+impl Task {
+    fn stream(self) -> io::Result<(UnixStream, UnixStream)> {
+        if self == Self::Network {
+            return UnixStream::pair();
+        }
+        let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let (ours, its) = socketpair(AddressFamily::UNIX, kind, flags, None)?;
+        Ok((ours.into(), its.into()))
+    }
+
+    fn name(self) -> &'static CStr {
+        match self {
+            Self::Network => c"evenkeel-kernel",
+            Self::Programs => c"evenkeel-probes",
+        }
+    }
+
+    fn kept(self) -> CapabilitySet {
+        match self {
+            Self::Network => CapabilitySet::NET_ADMIN,
+            Self::Programs => CapabilitySet::empty(),
+        }
+    }
+}
+
+/// Begins a copy of this process that keeps what its task needs and no other privilege, as `user` if
+/// there is one. It has no file of this process but its end of the
 /// returned stream, with which it calls `work`, and then ends.
 ///
 /// It is told to end by the end of the stream: the signals that end this process do not reach it.
@@ -24,9 +61,13 @@ pub fn may_change_network() -> bool {
 ///
 /// # Panics
 /// If this process has more than one thread: the copy would be without the others.
-pub fn begin(user: Option<&User>, work: impl FnOnce(UnixStream)) -> io::Result<UnixStream> {
+pub fn begin(
+    task: Task,
+    user: Option<&User>,
+    work: impl FnOnce(UnixStream),
+) -> io::Result<UnixStream> {
     assert!(has_one_thread(), "the helper is begun before any thread is started");
-    let (ours, its) = UnixStream::pair()?;
+    let (ours, its) = task.stream()?;
     // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
     let child = unsafe { libc::fork() };
     if child < 0 {
@@ -38,8 +79,8 @@ pub fn begin(user: Option<&User>, work: impl FnOnce(UnixStream)) -> io::Result<U
     let work = AssertUnwindSafe(|| {
         let stream = alone_with(its.as_raw_fd())?;
         let _held = HeldSignals::new([libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1]);
-        let _ = thread::set_name(c"evenkeel-kernel");
-        give_up_the_rest(user)?;
+        let _ = thread::set_name(task.name());
+        give_up_the_rest(task, user)?;
         work(stream);
         io::Result::Ok(())
     });
@@ -72,16 +113,21 @@ fn alone_with(stream: i32) -> io::Result<UnixStream> {
 /// The first descriptor after the standard ones.
 const FIRST: i32 = 3;
 
-fn give_up_the_rest(user: Option<&User>) -> io::Result<()> {
-    let kept = CapabilitySet::NET_ADMIN;
+fn give_up_the_rest(task: Task, user: Option<&User>) -> io::Result<()> {
+    let kept = task.kept();
     for other in CapabilitySet::all().difference(kept).iter() {
         // Not permitted without CAP_SETPCAP, and then there is nothing to gain either.
         let _ = thread::remove_capability_from_bounding_set(other);
     }
     if let Some(user) = user {
-        user.assume(Keep::Network)?;
+        user.assume(match task {
+            Task::Network => Keep::Network,
+            Task::Programs => Keep::Nothing,
+        })?;
     }
     keep_only(kept, kept)?;
-    thread::configure_capability_in_ambient_set(kept, true)?;
+    for kept in kept.iter() {
+        thread::configure_capability_in_ambient_set(kept, true)?;
+    }
     thread::set_no_new_privs(true).map_err(Into::into)
 }

@@ -21,6 +21,7 @@ pub mod net;
 mod netlink;
 pub mod pipe;
 pub mod process;
+pub mod programs;
 pub mod ready_interface;
 pub mod supervisor;
 pub mod tracking;

@@ -288,6 +288,19 @@ impl User {
         self.gid
     }
 
+    /// Whether the mode of a file lets this user execute it. Root may if anybody may.
+    #[must_use]
+    pub fn may_execute(&self, file: &std::fs::Metadata) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let bits = match () {
+            () if self.uid == 0 => 0o111,
+            () if self.uid == file.uid() => 0o100,
+            () if self.gid == file.gid() || self.groups.contains(&file.gid()) => 0o010,
+            () => 0o001,
+        };
+        file.mode() & bits != 0
+    }
+
     /// Changes to this user for good, and gives up the groups and capabilities of this process.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use config::engine::needs_user;
 use config::file::{Code, Part, Places};
 use config::{Bind, Config, Engine, Pool, Process};
 use control::{
-    Client, StartError, admin_sockets, can_forward, can_listen, can_originate, can_terminate,
-    concerns,
+    Client, StartError, admin_sockets, can_forward, can_listen, can_originate, can_run,
+    can_terminate, concerns,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,7 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
             places.report(Code::File, part, &with_causes(&*error), "");
         }
     }
+    programs(config, places);
     engines(config, places);
     let mut ours = None;
     for ((listener, index, bind), result) in each(binds, LIMIT, |(_, _, bind)| can_listen(bind)) {
@@ -54,6 +55,19 @@ pub fn check(config: &Config, places: &mut Places<'_>) {
                 let message = format!("whether {bind} is free could not be checked in time");
                 places.report(Code::Unchecked, part, &message, "");
             }
+        }
+    }
+}
+
+/// Reports programs of probes that cannot be run.
+fn programs(config: &Config, places: &mut Places<'_>) {
+    let user = config.process.user.as_deref().and_then(|user| User::find(user).ok());
+    for (pool, program) in config.programs() {
+        if let Err(error) = can_run(program, user.as_ref()) {
+            let program = program.display();
+            let message = format!("the program {program} cannot be run: {}", reason(&error));
+            let help = "correct the path, or make the file executable for the user";
+            places.report(Code::File, Part::Pool(pool, "probe"), &message, help);
         }
     }
 }

@@ -12,6 +12,7 @@ mod announcing_flows;
 mod certificates;
 mod checking;
 mod choosing;
+mod commanding;
 mod discovering;
 mod draining;
 mod ejecting;

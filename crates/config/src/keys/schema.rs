@@ -180,8 +180,8 @@ fn def(place: Place) -> &'static str {
 const LONGEST_SECONDS: i64 = 36_500 * 86_400;
 
 /// How probes begin.
-const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcached|dns)( |:|$)|mysql \
-                      |http:\"?/|(send|expect)=";
+const PROBES: &str = "(tcp|pgsql|redis|smtp|imap|pop3|ftp|ssh|ldap|mqtt|memcached|dns|ntp)( |:|$)|mysql \
+                      |(http|command):\"?/|(send|expect)=";
 
 /// The forms of strings that several keys share.
 fn strings() -> [(&'static str, String); 11] {

@@ -76,6 +76,7 @@ impl Conversation {
         let dialogue = match &definition.question {
             Question::Probe(probe) => Dialogue::new(probe, &host, nonce),
             Question::Agent(question) => Dialogue::with_agent(question, advice.clone()),
+            Question::Command { .. } => return Err(ConnectFailure::NoAddress), // it is run instead
         };
         let address = target.address.clone();
         Ok(Self { socket, address, dialogue, tls, send, phase: Phase::Connecting })
