@@ -1,6 +1,5 @@
 //! A program that says how a backend is.
 
-use crate::ProbeError;
 use crate::text::{Value, shown};
 use std::fmt;
 
@@ -15,21 +14,15 @@ pub struct Command {
 const ARGUMENTS_MAX: usize = 64;
 
 impl Command {
-    pub(crate) fn new(
-        program: Option<Vec<u8>>,
-        arguments: Vec<Vec<u8>>,
-    ) -> Result<Self, ProbeError> {
-        let needs = "a program's full path, as in command:/usr/local/bin/check";
-        let needs = ProbeError::Needs { kind: "command", needs };
-        let program = program.filter(|it| it.starts_with(b"/") && it.len() > 1).ok_or(needs)?;
+    /// A program, by its full path. The error says what is wrong.
+    pub(crate) fn new(program: Vec<u8>, arguments: Vec<Vec<u8>>) -> Result<Self, String> {
         if arguments.len() > ARGUMENTS_MAX {
-            let text = format!("a command has at most {ARGUMENTS_MAX} arguments");
-            return Err(ProbeError::Text(text));
+            return Err(format!("a command has at most {ARGUMENTS_MAX} arguments"));
         }
         let text = |bytes: Vec<u8>| {
             let text = String::from_utf8(bytes).ok().filter(|it| !it.contains('\0'));
             let what = "the words of a command must be UTF-8, without zero bytes";
-            text.ok_or_else(|| ProbeError::Text(what.to_owned()))
+            text.ok_or_else(|| what.to_owned())
         };
         let arguments = arguments.into_iter().map(text).collect::<Result<_, _>>()?;
         Ok(Self { program: text(program)?, arguments })

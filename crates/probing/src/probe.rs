@@ -230,9 +230,12 @@ impl Given {
             }
             "ntp" => Probe::Ntp,
             "command" => {
-                let program = self.argument.take();
+                let needs = "a program's full path, as in command:/usr/local/bin/check";
+                let needs = ProbeError::Needs { kind: "command", needs };
+                let is_path = |it: &Vec<u8>| it.starts_with(b"/") && it.len() > 1;
+                let program = self.argument.take().filter(is_path).ok_or(needs)?;
                 let arguments: Vec<_> = std::iter::from_fn(|| self.take("arg")).collect();
-                Probe::Command(Command::new(program, arguments)?)
+                Probe::Command(Command::new(program, arguments).map_err(ProbeError::Text)?)
             }
             other => return Err(ProbeError::Kind(other.to_owned())),
         })
