@@ -170,12 +170,13 @@ impl Datagrams {
         let Some(mut batches) = self.batches.take() else { return };
         for _ in 0..BATCHES_PER_TURN {
             // An event from before it was left to another process is that one's.
-            let Some(Some(it)) = self.doors.get(door) else { break };
+            let Some(Some(it)) = self.doors.get_mut(door) else { break };
             if !it.is_watched() {
                 break;
             }
-            let Ok(count) = batches.requests.receive(it.socket()) else { break };
             let settings = it.listener.settings();
+            it.report_marks(settings.flows.hash_on.is_some());
+            let Ok(count) = batches.requests.receive(it.socket()) else { break };
             let proxies = settings.accept_proxy.as_ref();
             for index in 0..count {
                 if let Some(datagram) = batches.requests.get(index) {
@@ -195,7 +196,7 @@ impl Datagrams {
     fn handle_request(&mut self, request: Request<'_>, tools: &mut Tools, now: Instant) {
         let found = self.flows.find(&request.key).or_else(|| self.begin(&request, tools, now));
         if let Some(number) = found {
-            self.forward(number, request.bytes, tools, now);
+            self.forward(number, (request.bytes, request.ecn), tools, now);
         }
     }
 
@@ -208,7 +209,7 @@ impl Datagrams {
 
     /// Begins a flow, if there is room for one and its client can be answered.
     fn begin(&mut self, request: &Request<'_>, tools: &mut Tools, now: Instant) -> Option<usize> {
-        let &Request { key, header, bytes: first } = request;
+        let &Request { key, header, bytes: first, .. } = request;
         let peer = key.peer();
         let door = self.doors.get(key.door)?.as_ref().filter(|door| door.is_open)?;
         let listener = Arc::clone(&door.listener);
@@ -263,7 +264,13 @@ impl Datagrams {
     }
 
     /// Passes a client's datagram on to the backend.
-    fn forward(&mut self, key: usize, bytes: &[u8], tools: &mut Tools, now: Instant) {
+    fn forward(
+        &mut self,
+        key: usize,
+        datagram @ (bytes, ecn): (&[u8], u8),
+        tools: &mut Tools,
+        now: Instant,
+    ) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         flow.seen.on_request(bytes.len(), now);
         flow.listener.ledger(tools.worker).count_passed(bytes.len() as u64, 0);
@@ -277,7 +284,7 @@ impl Datagrams {
         }
         let room = self.room_to_keep();
         let Some(flow) = self.flows.get_mut(key) else { return };
-        let is_kept = flow.trying.as_mut().is_some_and(|trying| trying.keep(bytes, room));
+        let is_kept = flow.trying.as_mut().is_some_and(|trying| trying.keep(bytes, ecn, room));
         self.kept_bytes += if is_kept { bytes.len() } else { 0 };
         if flow.upstream.is_none() {
             self.seek(key, tools, now);
@@ -285,7 +292,7 @@ impl Datagrams {
                 return self.observe(key, Side::Downstream, bytes, tools); // sent with those before it
             }
         }
-        self.transmit(key, bytes, is_kept, tools, now);
+        self.transmit(key, datagram, is_kept, tools, now);
         self.observe(key, Side::Downstream, bytes, tools);
     }
 
@@ -294,27 +301,27 @@ impl Datagrams {
     fn transmit(
         &mut self,
         key: usize,
-        bytes: &[u8],
+        datagram: (&[u8], u8),
         is_kept: bool,
         tools: &mut Tools,
         now: Instant,
     ) {
-        let Some(failure) = self.send(key, bytes, tools) else { return };
-        let unkept = Some(bytes).filter(|_| !is_kept);
+        let Some(failure) = self.send(key, datagram, tools) else { return };
+        let unkept = Some(datagram).filter(|_| !is_kept);
         if !self.fail(key, failure, unkept, tools, now) && !is_kept {
-            self.send(key, bytes, tools);
+            self.send(key, datagram, tools);
         }
     }
 
     /// Sends a datagram to the backend, if there is a connection to one. Returns why that cannot be
     /// reached, if so.
-    fn send(&mut self, key: usize, bytes: &[u8], tools: &Tools) -> Option<ConnectFailure> {
+    fn send(&mut self, key: usize, datagram: (&[u8], u8), tools: &Tools) -> Option<ConnectFailure> {
         let flow = self.flows.get_mut(key)?;
         let header = flow.introduction.as_ref().map_or(&[][..], |it| &it.header);
         let (upstream, lease) = (flow.upstream.as_mut()?, flow.lease.as_ref()?);
         upstream.answers_due = upstream.answers_due.saturating_add(1);
-        match upstream.transmit(header, bytes, &flow.listener) {
-            Ok(_) => lease.backend().state.tally(tools.worker).count_sent(bytes.len()),
+        match upstream.transmit(header, datagram, &flow.listener) {
+            Ok(()) => lease.backend().state.tally(tools.worker).count_sent(datagram.0.len()),
             Err(error) => return peer_failure(error),
         }
         None
@@ -341,8 +348,7 @@ impl Datagrams {
             if !is_number_of(number, flow.number) || upstream.incarnation != incarnation {
                 break; // left behind by another flow, or an earlier socket
             }
-            let socket = upstream.socket.as_fd();
-            let receive = |buffer: &mut [u8]| net::receive(socket, buffer);
+            let receive = |buffer: &mut [u8]| upstream.receive(buffer);
             match batches.answers.push_with(peer, local, receive) {
                 Ok(_) => {
                     let is_last = upstream.answers_due == 1;

@@ -1,11 +1,15 @@
 //! UDP: which backend serves a client, for how long, and what a dead backend means to it.
 
 use crate::support::{Network, Place, Port, UdpBackend, UdpClient, has_ipv6, or_skip, port, until};
+use crate::upgrading::upgrade;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
+use sys::datagram::{Batch, connect_udp, mark, receive_marked, report_marks};
+use sys::net::{Source, transmit};
 
 fn client(port: &Port) -> UdpClient {
     UdpClient::to((Ipv4Addr::LOCALHOST, port.number()))
@@ -79,6 +83,43 @@ fn answers_leave_a_bridge_from_the_address_asked() {
         let client = network.within("client", || UdpClient::to(address));
         assert_eq!(client.ask("first"), "first", "{host}");
         assert_eq!(client.ask("second"), "second", "{host}");
+    }
+}
+
+#[test]
+fn marks_of_congestion_pass_both_ways_for_quic() {
+    let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let hosts = hosts.into_iter().filter(|host: &IpAddr| host.is_ipv4() || has_ipv6());
+    for (host, is_quic) in hosts.flat_map(|host| [(host, true), (host, false)]) {
+        let passing = |ecn: u8| if is_quic { ecn } else { 0 };
+        let option = if is_quic { "--hash-on quic-cid" } else { "" };
+        let (place, udp) = (Place::new(), port());
+        let backend = UdpSocket::bind((host, 0)).unwrap();
+        report_marks(backend.as_fd(), true);
+        let words = format!("{udp}/udp {} {option}", backend.local_addr().unwrap());
+        let _old = place.native(&words);
+        let (client, _) = connect_udp((host, udp.number()).into(), Source::System).unwrap();
+        report_marks(client.as_fd(), true);
+        let [mut requests, mut answers] = [(); 2].map(|()| Batch::default());
+        for (number, ecn) in [2, 0, 1, 3, 2, 2, 0].into_iter().enumerate() {
+            if number == 3 {
+                upgrade(&place, "");
+            }
+            mark(client.as_fd(), ecn);
+            transmit(client.as_fd(), b"?").unwrap();
+            until("the request", || requests.receive(backend.as_fd()).is_ok());
+            let request = requests.get(0).unwrap();
+            assert_eq!(request.ecn, passing(ecn), "request {number} to {host}");
+            answers.push_with(request.peer, None, |_| Ok((1, ecn ^ 3))).unwrap();
+            answers.send(backend.as_fd());
+            let mut answer = None;
+            until("the answer", || {
+                answer = receive_marked(client.as_fd(), &mut [0; 10]).ok();
+                answer.is_some()
+            });
+            assert_eq!(answer, Some((1, passing(ecn ^ 3))), "answer {number} from {host}");
+        }
+        assert_eq!(place.status()["listeners"][0]["sessions_total"], 1);
     }
 }
 

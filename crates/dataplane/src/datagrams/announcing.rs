@@ -20,6 +20,8 @@ pub(super) struct Request<'a> {
     pub header: Option<Header<'a>>,
     /// What the client has sent.
     pub bytes: &'a [u8],
+    /// How it was marked on its way (ECN).
+    pub ecn: u8,
 }
 
 /// What a datagram that has come to a door is; `None` if it is to be dropped. With `proxies`, only
@@ -29,10 +31,10 @@ pub(super) fn read<'a>(
     datagram: Datagram<'a>,
     proxies: Option<&ProxyPeers>,
 ) -> Option<Request<'a>> {
-    let Datagram { bytes, peer, local } = datagram;
+    let Datagram { bytes, peer, local, ecn } = datagram;
     let Some(proxies) = proxies else {
         let key = FlowKey { door, client: peer, proxy: None, local };
-        return Some(Request { key, header: None, bytes });
+        return Some(Request { key, header: None, bytes, ecn });
     };
     if !proxies.contains(Some(peer)) {
         return None;
@@ -44,7 +46,7 @@ pub(super) fn read<'a>(
         Origin::UnixClient => return None, // one without an address has no flow
     };
     let key = FlowKey { door, client, proxy: Some(peer), local };
-    Some(Request { key, header: Some(header), bytes: bytes.get(header.bytes..)? })
+    Some(Request { key, header: Some(header), bytes: bytes.get(header.bytes..)?, ecn })
 }
 
 impl Announced {

@@ -22,6 +22,7 @@ pub(super) struct Door {
     pub is_lent: bool,
     number: usize,
     is_watched: bool,
+    reports_marks: bool,
 }
 
 impl Door {
@@ -45,6 +46,7 @@ impl Door {
             is_lent: false,
             number,
             is_watched: true,
+            reports_marks: false,
         })
     }
 
@@ -60,6 +62,14 @@ impl Door {
         if !self.is_watched {
             let token = Token::Door(self.number).to_number();
             self.is_watched = tools.poller.add_listener(&self.socket, token).is_ok();
+        }
+    }
+
+    /// Whether datagrams come with their marks (ECN) from now on.
+    pub fn report_marks(&mut self, is_wanted: bool) {
+        if self.reports_marks != is_wanted {
+            datagram::report_marks(self.socket(), is_wanted);
+            self.reports_marks = is_wanted;
         }
     }
 

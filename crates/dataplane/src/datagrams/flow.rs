@@ -11,7 +11,7 @@ use relay::{FlowIds, FlowKey, Incarnation};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use sys::datagram::transmit_after;
+use sys::datagram::{mark, receive_marked, report_marks, transmit_after};
 use sys::{Errno, net};
 use terms::{CloseReason, Instant, Phase};
 
@@ -54,6 +54,10 @@ pub(super) struct Upstream {
     /// Requests that no answer has followed since the queue was last empty. Most backends answer each
     /// of them once: after the last of these answers, nothing more is there for now.
     pub answers_due: u32,
+    /// How what it sends is marked (ECN); `None` if it comes from another process.
+    pub ecn: Option<u8>,
+    /// Whether it says how answers are marked: from the client's first mark on.
+    pub reports_marks: bool,
 }
 
 /// What the PROXY protocol says of a flow.
@@ -79,6 +83,8 @@ pub(super) struct Trying {
     pub search: Searching,
     /// The client's datagrams so far, for the next backend.
     pub kept: Vec<Box<[u8]>>,
+    /// How the last of them was marked.
+    pub ecn: u8,
 }
 
 impl Flow {
@@ -180,8 +186,20 @@ impl Flow {
 }
 
 impl Upstream {
+    pub fn new(socket: OwnedFd, incarnation: Incarnation) -> Self {
+        Self { socket, incarnation, answers_due: 0, ecn: Some(0), reports_marks: false }
+    }
+
     /// Sends a datagram to the backend. One that is too long is lost, and counted.
-    pub fn transmit(&self, header: &[u8], bytes: &[u8], listener: &Listener) -> Result<(), Errno> {
+    pub fn transmit(
+        &mut self,
+        header: &[u8],
+        (bytes, ecn): (&[u8], u8),
+        listener: &Listener,
+    ) -> Result<(), Errno> {
+        if self.ecn != Some(ecn) {
+            self.mark(ecn);
+        }
         let socket = self.socket.as_fd();
         let result = match header {
             [] => net::transmit(socket, bytes).map(drop),
@@ -192,6 +210,25 @@ impl Upstream {
         }
         result
     }
+
+    /// Marks what is sent from now on. Most clients never change that, so a mark costs nothing with
+    /// each datagram; and only those that mark hear of the marks of answers.
+    #[cold]
+    fn mark(&mut self, ecn: u8) {
+        if ecn != 0 && !std::mem::replace(&mut self.reports_marks, true) {
+            report_marks(self.socket.as_fd(), true);
+        }
+        mark(self.socket.as_fd(), ecn);
+        self.ecn = Some(ecn);
+    }
+
+    /// Receives an answer, and how it was marked.
+    pub fn receive(&self, buffer: &mut [u8]) -> Result<(usize, u8), Errno> {
+        match self.reports_marks {
+            false => net::receive(self.socket.as_fd(), buffer).map(|count| (count, 0)),
+            true => receive_marked(self.socket.as_fd(), buffer),
+        }
+    }
 }
 
 impl Trying {
@@ -199,14 +236,15 @@ impl Trying {
     pub fn new(listener: &Listener, client: SocketAddr, number: u64, tools: &Tools) -> Self {
         let pool = Arc::clone(&listener.pool());
         let search = Searching::new(listener, pool, Some(client), number, tools);
-        Self { search, kept: Vec::new() }
+        Self { search, kept: Vec::new(), ecn: 0 }
     }
 
     /// Keeps a datagram for the next backend, if `room` bytes allow it. Returns whether they do.
-    pub fn keep(&mut self, bytes: &[u8], room: usize) -> bool {
+    pub fn keep(&mut self, bytes: &[u8], ecn: u8, room: usize) -> bool {
         let fits = self.kept.len() < KEPT_MAX && bytes.len() <= room;
         if fits {
             self.kept.push(bytes.into());
+            self.ecn = ecn;
         }
         fits
     }

@@ -100,7 +100,7 @@ impl Datagrams {
         }
         let (lease, upstream) = lease_and_socket.map_or((None, None), |(lease, socket)| {
             let incarnation = Incarnation::default();
-            (Some(lease), Some(Upstream { socket, incarnation, answers_due: 0 }))
+            (Some(lease), Some(Upstream { ecn: None, ..Upstream::new(socket, incarnation) }))
         });
         let is_proven = seen.is_proven();
         let (mut proxy, mut announced) = (None, Announced::default());

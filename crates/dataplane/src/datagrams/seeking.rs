@@ -78,7 +78,7 @@ impl Datagrams {
             let (socket, refused) = connect_udp(address, source)?;
             let watched = tools.poller.add_listener(&socket, token.to_number());
             watched.map_err(|_| ConnectFailure::NoSocket)?;
-            Ok((Upstream { socket, incarnation, answers_due: 0 }, refused))
+            Ok((Upstream::new(socket, incarnation), refused))
         });
         let failure = match opened {
             Ok((mut upstream, refused)) => {
@@ -92,7 +92,7 @@ impl Datagrams {
                 introduce(&mut flow.introduction, format, at.client, own_address, own_id);
                 let header = flow.introduction.as_ref().map_or(&[][..], |it| &it.header);
                 for bytes in &trying.kept {
-                    match upstream.transmit(header, bytes, &flow.listener) {
+                    match upstream.transmit(header, (bytes, trying.ecn), &flow.listener) {
                         Ok(_) => {
                             tally.count_sent(bytes.len());
                             upstream.answers_due += 1;
@@ -152,7 +152,7 @@ impl Datagrams {
         &mut self,
         key: usize,
         failure: ConnectFailure,
-        bytes: Option<&[u8]>,
+        datagram: Option<(&[u8], u8)>,
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
@@ -166,10 +166,10 @@ impl Datagrams {
             let mut trying = Trying::new(&flow.listener, at.client, flow.number, tools);
             trying.search.rules.on_offer(1, 0);
             trying.search.rules.on_started(now);
-            kept = bytes.filter(|bytes| trying.keep(bytes, room));
+            kept = datagram.filter(|(bytes, ecn)| trying.keep(bytes, *ecn, room));
             Box::new(trying)
         });
-        self.kept_bytes += kept.map_or(0, <[u8]>::len);
+        self.kept_bytes += kept.map_or(0, |(bytes, _)| bytes.len());
         let current = trying.search.rules.incarnation();
         trying.search.rules.on_failed(current, failure, &timeouts, now);
         self.seek(key, tools, now);
