@@ -21,14 +21,16 @@ impl Netlink {
 
     /// Sends a request, and returns the kernel's answer.
     pub fn request(&self, kind: u16, message: &[u8]) -> Result<(), Errno> {
-        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-        let mut request = Vec::with_capacity(HEADER + message.len());
-        request.extend(((HEADER + message.len()) as u32).to_ne_bytes());
-        request.extend(kind.to_ne_bytes());
-        request.extend(flags.to_ne_bytes());
-        request.extend([0; 8]); // number and sender, which nobody needs
-        request.extend(message);
-        sendto(&self.0, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        self.exchange(kind, 0, message)
+    }
+
+    /// Likewise, for something that there may not be yet.
+    pub fn create(&self, kind: u16, message: &[u8]) -> Result<(), Errno> {
+        self.exchange(kind, libc::NLM_F_CREATE, message)
+    }
+
+    fn exchange(&self, kind: u16, flags: i32, message: &[u8]) -> Result<(), Errno> {
+        self.send(kind, (libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16, message)?;
         let mut answer = [0; 512];
         let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
         let error = answer[..length].get(HEADER..HEADER + 4).ok_or(Errno::PROTO)?;
@@ -37,6 +39,75 @@ impl Netlink {
             error => Err(Errno::from_raw_os_error(-error)),
         }
     }
+
+    /// Sends a request for a list, and returns its parts, each without its head.
+    pub fn list(&self, kind: u16, message: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+        self.send(kind, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, message)?;
+        let mut parts = Vec::new();
+        let mut answer = vec![0; ANSWER_MAX];
+        loop {
+            let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
+            let mut rest = &answer[..length];
+            while let Some((kind, part, after)) = first_part(rest) {
+                match i32::from(kind) {
+                    libc::NLMSG_DONE => return Ok(parts),
+                    libc::NLMSG_ERROR => {
+                        let error = part.first_chunk().ok_or(Errno::PROTO)?;
+                        return Err(Errno::from_raw_os_error(-i32::from_ne_bytes(*error)));
+                    }
+                    _ => parts.push(part.to_vec()),
+                }
+                rest = after;
+            }
+            if length == 0 || !rest.is_empty() {
+                return Err(Errno::PROTO);
+            }
+        }
+    }
+
+    fn send(&self, kind: u16, flags: u16, message: &[u8]) -> Result<(), Errno> {
+        let mut request = Vec::with_capacity(HEADER + message.len());
+        request.extend(((HEADER + message.len()) as u32).to_ne_bytes());
+        request.extend(kind.to_ne_bytes());
+        request.extend(flags.to_ne_bytes());
+        request.extend([0; 8]); // number and sender, which nobody needs
+        request.extend(message);
+        sendto(&self.0, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        Ok(())
+    }
+}
+
+/// The kind and the body of the first part of an answer, and what comes after it.
+fn first_part(answer: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = u32::from_ne_bytes(*answer.first_chunk()?) as usize;
+    let kind = u16::from_ne_bytes(*answer.get(4..)?.first_chunk()?);
+    let body = answer.get(HEADER..length)?;
+    Some((kind, body, answer.get(length.next_multiple_of(ALIGN)..).unwrap_or_default()))
+}
+
+/// The kinds and values of the attributes of a part.
+pub(crate) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
+        let kind = u16::from_ne_bytes(*rest.get(2..)?.first_chunk()?);
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(ALIGN)..).unwrap_or_default();
+        Some((kind & KIND_MASK, value))
+    })
+}
+
+/// Adds an attribute to a message.
+pub(crate) fn add_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    message.extend((4 + value.len() as u16).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(ALIGN), 0);
+}
+
+/// A value that is text, up to its end.
+pub(crate) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
 impl AsFd for Netlink {
@@ -47,3 +118,31 @@ impl AsFd for Netlink {
 
 /// The length of a message's head.
 const HEADER: usize = 16;
+const ALIGN: usize = 4;
+/// Without the flags for nesting and byte order.
+const KIND_MASK: u16 = 0x3fff;
+/// As much as the kernel sends at once (netlink(7)).
+const ANSWER_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_off_ends_a_list() {
+        let mut message = Vec::new();
+        add_attribute(&mut message, 3, b"eth0\0");
+        add_attribute(&mut message, 0x8000 | 7, &[1]);
+        let all = |message: &[u8]| {
+            attributes(message).map(|(kind, value)| (kind, text(value))).collect::<Vec<_>>()
+        };
+        let whole = [(3, "eth0".to_owned()), (7, "\u{1}".to_owned())];
+        assert_eq!(all(&message), whole);
+        for end in 0..message.len() {
+            assert!(whole.starts_with(&all(&message[..end])), "{end}");
+        }
+        assert_eq!(all(&[0; 16]), []);
+        assert_eq!(first_part(&[0xff; 20]), None);
+        assert_eq!(first_part(&[0; 20]), None);
+    }
+}
