@@ -190,7 +190,7 @@ _evenkeel() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "user kernel" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "user kernel direct" -- "${cur}"))
                     return 0
                     ;;
                 --failover)

@@ -42,8 +42,9 @@ rendezvous\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l load-bound -d 'With maglev and rendezvous: how much more than its share of the sessions a backend may have, such as 1.25 [default: any number]' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l subset -d 'Use a part of what names stand for: size=20,node=3,nodes=10' -r
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l quarantine -d 'How long to skip a failed backend; 0 disables this' -r
-complete -c evenkeel -n "__fish_evenkeel_needs_command" -l engine -d 'Who forwards: user, this process, or kernel' -r -f -a "user\t''
-kernel\t''"
+complete -c evenkeel -n "__fish_evenkeel_needs_command" -l engine -d 'Who forwards: user, this process, kernel or direct' -r -f -a "user\t''
+kernel\t''
+direct\t''"
 complete -c evenkeel -n "__fish_evenkeel_needs_command" -l failover -d 'What to try after a backend has failed: whole-tier, later-tiers or nothing' -r -f -a "whole-tier\t''
 later-tiers\t''
 nothing\t''"

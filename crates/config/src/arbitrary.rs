@@ -277,7 +277,8 @@ fn pool() -> impl Strategy<Value = Pool> {
                 hash_failover,
                 last_resort: flags[1],
                 essential: flags[3],
-                engine: if flags[2] { Engine::Kernel } else { Engine::User },
+                engine: [Engine::User, Engine::Kernel, Engine::Direct]
+                    [usize::from(flags[2]) + usize::from(flags[0] && flags[2])],
                 access,
                 reject: reject.filter(|it| it.endpoint.discovery().is_none()),
                 affinity,

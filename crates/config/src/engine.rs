@@ -4,8 +4,11 @@
 //! on the present state of backends is not; the control plane sees to that.
 
 use crate::words::policy_word;
-use crate::{Affinity, Backend, Bind, Checks, Limits, Listener, OnDown, OnUp, Pool, PoolTls, Tier};
-use terms::{BackendTls, FlowRules, Limit, Timeouts};
+use crate::{
+    Affinity, Backend, Bind, Checks, Endpoint, Engine, Host, Limits, Listener, OnDown, OnUp, Pool,
+    PoolTls, Tier,
+};
+use terms::{BackendTls, FlowRules, Limit, Source, Timeouts};
 
 /// The options that only this process can carry out, as their words; empty if the kernel can forward
 /// the sessions of this listener to this pool.
@@ -13,6 +16,39 @@ use terms::{BackendTls, FlowRules, Limit, Timeouts};
 pub fn needs_user(listener: &Listener, pool: &Pool) -> Vec<String> {
     let mut needs = of_listener(listener);
     needs.extend(of_pool(pool));
+    if pool.engine == Engine::Direct {
+        needs.extend(of_direct(listener, pool));
+    }
+    needs
+}
+
+/// What direct return cannot do: frames are sent on as they are.
+fn of_direct(listener: &Listener, pool: &Pool) -> Vec<String> {
+    let mut needs = words(&[
+        (listener.source == Source::Client, "transparent"),
+        (matches!(listener.source, Source::Fixed(_)), "source"),
+    ]);
+    let backends = || pool.tiers.iter().flat_map(|tier| &tier.backends);
+    for bind in &listener.binds {
+        let (Bind::Tcp { host, port, .. } | Bind::Udp { host, port, .. }) = bind else { continue };
+        let why = match host {
+            None => Some("all addresses"),
+            Some(Host::Name(_)) => Some("a name"),
+            Some(Host::Address(it)) if it.is_unspecified() => Some("all addresses"),
+            Some(Host::Address(it)) if it.is_loopback() => Some("a loopback address"),
+            Some(Host::Address(_)) => None,
+        };
+        if let Some(why) = why {
+            needs.push(format!("direct return from {bind}, which is {why}"));
+        }
+        let other = backends().find_map(|backend| match &backend.endpoint {
+            Endpoint::Tcp { port: its, .. } if its != port => Some(&backend.endpoint),
+            _ => None,
+        });
+        if let Some(endpoint) = other {
+            needs.push(format!("direct return from {bind} to another port, as of {endpoint}"));
+        }
+    }
     needs
 }
 
@@ -171,6 +207,24 @@ mod tests {
         check("80 a::5 b::6", &["max-sessions"]);
         check("80 a b %", &["policy hash"]);
         check("443/udp a --hash-on quic-cid:8 --policy maglev", &["hash-on"]);
+        check("192.0.2.1:80 a b:80 --engine direct", &[]);
+        check(
+            "192.0.2.1:80 a b:81 --engine direct --source 192.0.2.1",
+            &["source", "direct return from 192.0.2.1:80 to another port, as of b:81"],
+        );
+        check("80 a --engine direct", &["direct return from *:80, which is all addresses"]);
+        check(
+            "0.0.0.0:80 a --engine direct",
+            &["direct return from 0.0.0.0:80, which is all addresses"],
+        );
+        check(
+            "localhost:80 a --engine direct --transparent",
+            &["transparent", "direct return from localhost:80, which is a name"],
+        );
+        check(
+            "127.0.0.1:80 a --engine direct",
+            &["direct return from 127.0.0.1:80, which is a loopback address"],
+        );
         check("80 a --affinity 5 --allow 10.0.0.0/8 --reject b", &[]);
         check(
             "80 a --affinity 5 --affinity-count-only --allow country:SE --max-sessions 9",

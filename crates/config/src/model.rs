@@ -253,6 +253,9 @@ pub enum Engine {
     User,
     /// The kernel, by address translation, wherever it can; see [`crate::engine`].
     Kernel,
+    /// The kernel, by sending frames on to backends that have the listening address, too, and answer
+    /// clients themselves, wherever it can.
+    Direct,
 }
 
 /// How connections to the backends of a pool are encrypted.

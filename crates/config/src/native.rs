@@ -99,7 +99,7 @@ pub struct NativeArgs {
     /// Not ready unless a backend of this pool is available
     #[arg(long, help_heading = CHOOSING)]
     pub essential: bool,
-    /// Who forwards: user, this process, or kernel
+    /// Who forwards: user, this process, kernel or direct
     #[arg(long, value_name = "ENGINE", default_value = "user", hide_possible_values = true)]
     #[arg(value_parser = Engine::parser(), help_heading = CHOOSING)]
     pub engine: Engine,

@@ -143,7 +143,7 @@ impl Choice for OnDown {
 
 impl Choice for Engine {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("user", Self::User), ("kernel", Self::Kernel)];
+        &[("user", Self::User), ("kernel", Self::Kernel), ("direct", Self::Direct)];
 }
 
 impl Choice for OnUp {
@@ -216,7 +216,7 @@ mod tests {
         check(&[TapAccess::Off, TapAccess::On, TapAccess::Decrypted]);
         check(&[MetricsDetail::Auto, MetricsDetail::Backend, MetricsDetail::Pool]);
         check(&[Family::Any, Family::V4, Family::V6]);
-        check(&[Engine::User, Engine::Kernel]);
+        check(&[Engine::User, Engine::Kernel, Engine::Direct]);
         check(&[OnDown::Keep, OnDown::EndSessions]);
         check(&[OnUp::Keep, OnUp::Return]);
         check(&[PrintForm::Line, PrintForm::Toml]);

@@ -114,7 +114,7 @@ POOL = {
     "quarantine": TIMES + [0],
     "no-last-resort": [True, False],
     "essential": [True, False],
-    "engine": ["user", "kernel"],
+    "engine": ["user", "kernel", "direct"],
     "failover": SCOPES,
     "hash-failover": SCOPES,
     "auto-disable": [True, False],

@@ -2,25 +2,31 @@
 //!
 //! Listeners stay bound, and workers serve the clients that the kernel does not take. [`plan`] turns
 //! the present state of the instance into a [`Ruleset`](forwarding::Ruleset). A thread, the
-//! [`courier`], sends it to the [`helper`], a process that has the privilege to install it.
+//! [`courier`], sends it to the [`helper`], a process that has the privilege to install it. For direct
+//! return, that also looks [`around`], and what has been begun is [`kept`].
 
+mod around;
 mod claim;
 mod courier;
 mod helper;
+mod kept;
 mod leftovers;
 mod plan;
 
 use crate::instance::Instance;
+use around::Around;
+pub use around::is_on_a_network;
 use balancing::BackendState;
 use config::{Config, Engine};
-use courier::Courier;
 pub(crate) use courier::News;
+use courier::{Courier, Found};
 use forwarding::{Mark, Ruleset, TableName};
 use helper::{Counted, Counters};
 pub use leftovers::{KernelRules, KernelTable, RemoveError};
 use plan::{Marks, Means};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +97,10 @@ pub(crate) struct Kernel {
     forwards: Option<[bool; 2]>,
     /// Whether its table of connections is nearly full.
     is_crowded: bool,
+    /// What is on the networks of this machine, once it is known.
+    around: Option<Around>,
+    /// Whose ways are looked for.
+    looked_for: Vec<IpAddr>,
     /// Whose sessions each mark counts for.
     owners: HashMap<Mark, Arc<BackendState>>,
     /// What has been counted so far.
@@ -118,6 +128,8 @@ impl Kernel {
             trouble: None,
             forwards: None,
             is_crowded: false,
+            around: None,
+            looked_for: Vec::new(),
             owners: HashMap::new(),
             counted: HashMap::new(),
         })
@@ -126,11 +138,19 @@ impl Kernel {
     /// Has the kernel do what fits the present state of the instance. Returns what is new for
     /// listeners.
     pub fn engage(&mut self, instance: &Instance) -> Vec<Turn> {
-        let means =
-            Means { forwards: self.forwards.unwrap_or([true; 2]), is_crowded: self.is_crowded };
+        let means = Means {
+            forwards: self.forwards.unwrap_or([true; 2]),
+            is_crowded: self.is_crowded,
+            around: self.around.as_ref(),
+        };
         let plan = self.marks.plan(instance, means);
         self.owners = plan.owners;
-        if plan.rules != self.wanted {
+        if plan.look_for != self.looked_for {
+            self.courier.look_for(plan.look_for.clone());
+            self.looked_for = plan.look_for;
+        }
+        // Without knowing the ways, it would break what an earlier process has begun.
+        if plan.rules != self.wanted && !plan.is_blind {
             self.courier.want(plan.rules.clone());
             self.wanted = plan.rules;
         }
@@ -153,8 +173,10 @@ impl Kernel {
     /// Uses what the courier has to say. `worker` is the number of the tally for the kernel's sessions.
     /// Returns whether that makes a difference to what is wanted.
     pub fn use_news(&mut self, worker: usize) -> bool {
-        let (news, counters) = self.courier.take_news();
+        let Found { news, counters, around } = self.courier.take_news();
         let was_crowded = self.is_crowded;
+        let is_moved = around.is_some();
+        self.around = around.or(self.around.take());
         if let Some(counters) = counters {
             self.is_crowded = is_crowded(&counters, was_crowded);
             counters.marks.iter().for_each(|(bits, now)| self.count(*bits, *now, worker));
@@ -165,15 +187,18 @@ impl Kernel {
                 self.trouble = None;
             }
             Some(News::Failed(why)) => self.trouble = Some(why),
-            None => return self.is_crowded != was_crowded,
+            None => return is_moved || self.is_crowded != was_crowded,
         }
         true
     }
 
     fn count(&mut self, bits: u32, now: Counted, worker: usize) {
         let Some(mark) = Mark::from_bits(bits) else { return };
-        let Some(state) = self.owners.get(&mark) else { return };
         let before = self.counted.insert(mark, now).unwrap_or_default();
+        if before != now {
+            self.marks.kept.note_passed(mark, sys::clock::now());
+        }
+        let Some(state) = self.owners.get(&mark) else { return };
         // Another table has begun to count anew.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         state.tally(worker).count_forwarded(

@@ -97,7 +97,7 @@ pub use first_answers::resolve;
 pub use hand_over::error::TakeOverError;
 pub use instance::Instance;
 pub use invocation::Invocation;
-pub use kernel::{KernelRules, KernelTable, RemoveError, can_forward};
+pub use kernel::{KernelRules, KernelTable, RemoveError, can_forward, is_on_a_network};
 pub use load::{LoadError, load};
 pub use log::{LOG_BYTES_MAX, LogTarget, LogWriter};
 pub use manager::{PassedSocketError, ServiceManager};

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod direct;
 mod door;
 mod render;
 mod ruleset;
@@ -20,9 +21,10 @@ mod service;
 mod target;
 mod transaction;
 
+pub use direct::{Direct, Mac, Path};
 pub use door::{Door, Family, Protocol};
-pub use render::{TABLE_PREFIX, TableName, change, clear, install};
-pub use ruleset::Ruleset;
+pub use render::{Kind, Part, TABLE_PREFIX, TableName, change, clear, install};
+pub use ruleset::{Rules, Ruleset};
 pub use service::{Choice, Memory, Name, Service};
 pub use target::{Mark, Sender, Target};
-pub use transaction::{Edit, Transaction};
+pub use transaction::{Edit, Step, Transaction};

@@ -3,10 +3,13 @@
 //! Only forms that nft 1.0.6 reads and lists: keys of slot maps are declared by `typeof numgen`,
 //! because it fails to list those declared by `typeof jhash`.
 
+mod direct;
+
+use crate::direct::Path;
 use crate::door::{Door, Family, Protocol};
 use crate::service::{Choice, Memory, Name, Service};
 use crate::target::{Mark, Sender, Target};
-use crate::transaction::Edit;
+use crate::transaction::{Edit, Step};
 use balancing::KERNEL_SEED;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -59,55 +62,144 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The table after these steps, which begin with none, in the place of one that there may be.
+/// Which of an instance's two tables it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The one for address translation.
+    Translated,
+    /// The one for direct return.
+    Direct,
+}
+
+impl Kind {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Translated, Self::Direct];
+
+    /// The family of its table (nft(8)).
+    #[must_use]
+    pub fn family(self) -> &'static str {
+        match self {
+            Self::Translated => "inet",
+            Self::Direct => "netdev",
+        }
+    }
+}
+
+/// Something that a table has, with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Rules
+    Chain(String),
+    /// Elements with a value
+    Map(String),
+    /// Elements
+    Set(String),
+}
+
+/// The tables after these steps, which begin with none, in the place of those that there may be.
+/// `present` is what the table for direct return has; nothing if there is none. What it knows of
+/// flows and clients stays.
 #[must_use]
-pub fn install(table: &TableName, edits: &[Edit]) -> String {
-    let mut text = format!("{}table inet {table} {{\n{}}}\n", clear(table), base());
+pub fn install(table: &TableName, edits: &[Edit], present: &[Part]) -> String {
+    let mut text = clear(table, &[Kind::Translated]);
+    match edits.contains(&Edit::BeginDirect) {
+        true => text.push_str(&direct::empty(table, edits, present)),
+        false if !present.is_empty() => text.push_str(&clear(table, &[Kind::Direct])),
+        false => {}
+    }
     text.push_str(&change(table, edits));
     text
 }
 
-/// No table of this name.
+/// No tables of these kinds.
 #[must_use]
-pub fn clear(table: &TableName) -> String {
-    format!("add table inet {table}\ndelete table inet {table}\n")
+pub fn clear(table: &TableName, kinds: &[Kind]) -> String {
+    let families = kinds.iter().map(|kind| kind.family());
+    families
+        .map(|family| format!("add table {family} {table}\ndelete table {family} {table}\n"))
+        .collect()
 }
 
-/// These steps.
+/// These edits.
 #[must_use]
 pub fn change(table: &TableName, edits: &[Edit]) -> String {
-    let mut writer = Writer { table, text: String::new() };
+    let (mut text, mut kind) = (String::new(), Kind::Translated);
     for edit in edits {
+        if !matches!(edit, Edit::Translated(_) | Edit::BeginTranslated | Edit::EndTranslated) {
+            kind = Kind::Direct;
+        }
+        let mut writer = Writer { table, family: kind.family(), text };
         match edit {
-            Edit::AddTarget(mark, target) => writer.target("add", *mark, target),
-            Edit::RemoveTarget(mark, target) => writer.target("delete", *mark, target),
-            Edit::AddService(name, service) => writer.service(*name, service),
-            Edit::RemoveService(name, service) => {
-                writer.line(format_args!("delete chain inet {table} s_{name}"));
-                writer.line(format_args!("delete map inet {table} m_{name}"));
-                if service.permitted.is_some() {
-                    writer.line(format_args!("delete set inet {table} p_{name}"));
-                }
-                if service.memory.is_some() {
-                    writer.line(format_args!("delete set inet {table} v_{name}"));
-                }
+            Edit::BeginTranslated => {
+                writer.line(format_args!("table inet {table} {{\n{}}}", base()));
             }
-            Edit::AddMemory(name, memory) => writer.memory(*name, memory),
-            Edit::RemoveMemory(name) => {
-                writer.line(format_args!("delete map inet {table} k_{name}"));
+            Edit::BeginDirect => writer.text.push_str(&direct::base(table)),
+            Edit::EndTranslated | Edit::EndDirect => {
+                writer.line(format_args!("delete table {} {table}", kind.family()));
             }
-            Edit::OpenDoor(door, name) => writer.open(door, *name),
-            Edit::CloseDoor(door) => {
-                let (map, key) = door_key(door);
-                writer.element("delete", map, key);
+            Edit::Translated(step) => writer.step(step),
+            Edit::Direct(step) => writer.step(step),
+            Edit::Watch(number, name) => writer.watch(*number, name),
+            Edit::Unwatch(number) => {
+                writer.line(format_args!("delete chain netdev {table} in_{number}"));
             }
         }
+        text = writer.text;
     }
-    writer.text
+    text
+}
+
+/// What is said of the target of a session, and of a service that chooses one.
+trait Written {
+    /// Adds or removes a target.
+    fn write(&self, writer: &mut Writer<'_>, verb: &str, mark: Mark);
+    /// Adds a service.
+    fn serve(writer: &mut Writer<'_>, name: Name, service: &Service);
+    /// The chain that clients of this protocol meet first.
+    fn first_chain(protocol: Protocol) -> &'static str;
+    /// All chains of a service, those first that lead to others.
+    const CHAINS: &'static [&'static str];
+}
+
+impl Written for Target {
+    fn write(&self, writer: &mut Writer<'_>, verb: &str, mark: Mark) {
+        writer.target(verb, mark, self);
+    }
+
+    fn serve(writer: &mut Writer<'_>, name: Name, service: &Service) {
+        writer.service(name, service);
+    }
+
+    fn first_chain(_: Protocol) -> &'static str {
+        "s"
+    }
+
+    const CHAINS: &'static [&'static str] = &["s"];
+}
+
+impl Written for Option<Path> {
+    fn write(&self, writer: &mut Writer<'_>, verb: &str, mark: Mark) {
+        writer.path(verb, mark, self.as_ref());
+    }
+
+    fn serve(writer: &mut Writer<'_>, name: Name, service: &Service) {
+        writer.returning(name, service);
+    }
+
+    fn first_chain(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Tcp => "s",
+            Protocol::Udp => "d",
+        }
+    }
+
+    const CHAINS: &'static [&'static str] = &["s", "n", "d"];
 }
 
 struct Writer<'a> {
     table: &'a TableName,
+    /// Of the table (nft(8)).
+    family: &'static str,
     text: String,
 }
 
@@ -117,8 +209,43 @@ impl Writer<'_> {
     }
 
     fn element(&mut self, verb: &str, set: &str, element: impl fmt::Display) {
-        let table = self.table;
-        self.line(format_args!("{verb} element inet {table} {set} {{ {element} }}"));
+        let (family, table) = (self.family, self.table);
+        self.line(format_args!("{verb} element {family} {table} {set} {{ {element} }}"));
+    }
+
+    fn step<T: Written>(&mut self, step: &Step<T>) {
+        let (at, table) = (self.family, self.table);
+        match step {
+            Step::AddTarget(mark, target) => target.write(self, "add", *mark),
+            Step::RemoveTarget(mark, target) => target.write(self, "delete", *mark),
+            Step::AddService(name, service) => T::serve(self, *name, service),
+            Step::RemoveService(name, service) => {
+                for chain in T::CHAINS {
+                    self.line(format_args!("delete chain {at} {table} {chain}_{name}"));
+                }
+                if !service.slots.is_empty() {
+                    self.line(format_args!("delete map {at} {table} m_{name}"));
+                }
+                if service.permitted.is_some() {
+                    self.line(format_args!("delete set {at} {table} p_{name}"));
+                }
+                if service.memory.is_some() {
+                    self.line(format_args!("delete set {at} {table} v_{name}"));
+                }
+            }
+            Step::AddMemory(name, memory) => self.memory(*name, memory),
+            Step::RemoveMemory(name) => {
+                self.line(format_args!("delete map {at} {table} k_{name}"));
+            }
+            Step::OpenDoor(door, name) => {
+                let ((map, key), chain) = (door_key(door), T::first_chain(door.protocol));
+                self.element("add", map, format_args!("{key} : goto {chain}_{name}"));
+            }
+            Step::CloseDoor(door) => {
+                let (map, key) = door_key(door);
+                self.element("delete", map, key);
+            }
+        }
     }
 
     fn target(&mut self, verb: &str, mark: Mark, target: &Target) {
@@ -138,8 +265,8 @@ impl Writer<'_> {
     }
 
     fn memory(&mut self, name: Name, Memory { family, clients_max, seconds }: &Memory) {
-        let (table, ip) = (self.table, Ip(*family));
-        self.line(format_args!("table inet {table} {{"));
+        let (at, table, ip) = (self.family, self.table, Ip(*family));
+        self.line(format_args!("table {at} {table} {{"));
         self.line(format_args!("  map k_{name} {{ typeof {ip} saddr : meta mark"));
         match seconds {
             Some(seconds) => {
@@ -164,24 +291,10 @@ impl Writer<'_> {
     }
 
     fn service(&mut self, name: Name, service: &Service) {
-        let Service { family, choice, slots, permitted, memory } = service;
-        let (table, four, ip, len) = (self.table, Four(*family), Ip(*family), slots.len());
+        let Service { family, slots: _, permitted, memory, choice: _ } = service;
+        let (table, four, ip) = (self.table, Four(*family), Ip(*family));
         self.line(format_args!("table inet {table} {{"));
-        let numbered = slots.iter().enumerate().map(|(number, mark)| format!("{number} : {mark}"));
-        let head = format_args!("map m_{name} {{ typeof numgen inc mod {len} : meta mark");
-        self.filled(head, numbered);
-        if let Some(ranges) = permitted {
-            let ranges = ranges.iter().map(|(first, last)| match first == last {
-                true => first.to_string(),
-                false => format!("{first}-{last}"),
-            });
-            let head = format_args!("set p_{name} {{ type ipv{four}_addr; flags interval;");
-            self.filled(head, ranges);
-        }
-        if memory.is_some() {
-            let usable: BTreeSet<_> = slots.iter().map(ToString::to_string).collect();
-            self.filled(format_args!("set v_{name} {{ typeof ct mark"), usable.into_iter());
-        }
+        self.tables(name, service, "ct mark");
         self.line(format_args!("  chain s_{name} {{"));
         if permitted.is_some() {
             self.line(format_args!("    {ip} saddr != @p_{name} return"));
@@ -193,17 +306,7 @@ impl Writer<'_> {
                 "    ct mark != @v_{name} delete @k_{memory} {{ {ip} saddr : ct mark }} ct mark set 0"
             ));
         }
-        let choice = match (choice, family) {
-            (Choice::Turn, _) => format!("numgen inc mod {len}"),
-            (Choice::Random, _) => format!("numgen random mod {len}"),
-            (Choice::Network, Family::V4) => {
-                format!("jhash ip saddr mod {len} seed {KERNEL_SEED:#x}")
-            }
-            // The first 64 bits of the source address.
-            (Choice::Network, Family::V6) => {
-                format!("jhash @nh,64,64 mod {len} seed {KERNEL_SEED:#x}")
-            }
-        };
+        let choice = choice(service);
         let new = if memory.is_some() { "ct mark 0 " } else { "" };
         self.line(format_args!("    {new}ct mark set {choice} map @m_{name}"));
         if let Some(memory) = memory {
@@ -218,9 +321,44 @@ impl Writer<'_> {
         self.line(format_args!("}}"));
     }
 
-    fn open(&mut self, door: &Door, name: Name) {
-        let (map, key) = door_key(door);
-        self.element("add", map, format_args!("{key} : goto s_{name}"));
+    /// What the chain of a service looks things up in. `mark` is where the mark of a packet is.
+    fn tables(&mut self, name: Name, service: &Service, mark: &str) {
+        let Service { family, choice: _, slots, permitted, memory } = service;
+        let (four, len) = (Four(*family), slots.len());
+        if len > 0 {
+            let numbered =
+                slots.iter().enumerate().map(|(number, mark)| format!("{number} : {mark}"));
+            let head = format_args!("map m_{name} {{ typeof numgen inc mod {len} : meta mark");
+            self.filled(head, numbered);
+        }
+        if let Some(ranges) = permitted {
+            let ranges = ranges.iter().map(|(first, last)| match first == last {
+                true => first.to_string(),
+                false => format!("{first}-{last}"),
+            });
+            let head = format_args!("set p_{name} {{ type ipv{four}_addr; flags interval;");
+            self.filled(head, ranges);
+        }
+        if memory.is_some() {
+            let usable: BTreeSet<_> = slots.iter().map(ToString::to_string).collect();
+            self.filled(format_args!("set v_{name} {{ typeof {mark}"), usable.into_iter());
+        }
+    }
+}
+
+/// The number of a slot.
+fn choice(Service { family, choice, slots, .. }: &Service) -> String {
+    let len = slots.len();
+    match (choice, family) {
+        (Choice::Turn, _) => format!("numgen inc mod {len}"),
+        (Choice::Random, _) => format!("numgen random mod {len}"),
+        (Choice::Network, Family::V4) => {
+            format!("jhash ip saddr mod {len} seed {KERNEL_SEED:#x}")
+        }
+        // The first 64 bits of the source address.
+        (Choice::Network, Family::V6) => {
+            format!("jhash @nh,64,64 mod {len} seed {KERNEL_SEED:#x}")
+        }
     }
 }
 

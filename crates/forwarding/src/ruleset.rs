@@ -1,15 +1,25 @@
 //! All that the kernel is told.
 
+use crate::direct::Direct;
 use crate::door::Door;
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use std::collections::BTreeMap;
 
-/// All that the kernel is told by one instance.
+/// All that the kernel is told by one instance. What is absent has no table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
+    /// Address translation.
+    pub translated: Option<Rules<Target>>,
+    /// Direct return.
+    pub direct: Option<Direct>,
+}
+
+/// What a table says about sessions, with `T` about each target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules<T> {
     /// Where connections may be sent, those included that get no new ones but are counted.
-    pub targets: BTreeMap<Mark, Target>,
+    pub targets: BTreeMap<Mark, T>,
     /// What is remembered about clients.
     pub memories: BTreeMap<Name, Memory>,
     /// How they are chosen.
@@ -18,7 +28,18 @@ pub struct Ruleset {
     pub doors: BTreeMap<Door, Name>,
 }
 
-impl Ruleset {
+impl<T> Default for Rules<T> {
+    fn default() -> Self {
+        Self {
+            targets: BTreeMap::new(),
+            memories: BTreeMap::new(),
+            services: BTreeMap::new(),
+            doors: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Rules<T> {
     /// Opens a door, if it is not open already, and has this service choose for those who come in.
     pub fn open(&mut self, door: Door, service: Service) {
         let name = service.name();

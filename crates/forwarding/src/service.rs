@@ -15,7 +15,8 @@ pub struct Service {
     pub family: Family,
     /// How a slot is chosen.
     pub choice: Choice,
-    /// The targets of the slots, at least one.
+    /// The targets of the slots, at least one; none where direct return is to go on only for those
+    /// who have begun.
     pub slots: Vec<Mark>,
     /// The first and last addresses of the clients that are taken, in order; all if absent. Others are
     /// left to the socket that listens.

@@ -1,7 +1,8 @@
 //! From one rule set to another.
 
+use crate::direct::{Direct, Path};
 use crate::door::Door;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Rules, Ruleset};
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use serde::{Deserialize, Serialize};
@@ -15,13 +16,34 @@ pub struct Transaction {
     pub retire: Vec<Edit>,
 }
 
-/// One step.
+/// A change to one of the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edit {
+    /// There is a table for address translation, with nothing in it.
+    BeginTranslated,
+    /// There is none any more.
+    EndTranslated,
+    /// A step there.
+    Translated(Step<Target>),
+    /// There is a table for direct return, with nothing in it.
+    BeginDirect,
+    /// There is none any more.
+    EndDirect,
+    /// A step there.
+    Direct(Step<Option<Path>>),
+    /// What comes in by this interface is looked at.
+    Watch(u32, String),
+    /// It is not looked at any more.
+    Unwatch(u32),
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step<T> {
     /// A target is new.
-    AddTarget(Mark, Target),
+    AddTarget(Mark, T),
     /// A target is counted no longer.
-    RemoveTarget(Mark, Target),
+    RemoveTarget(Mark, T),
     /// A memory is new.
     AddMemory(Name, Memory),
     /// No service uses a memory any more.
@@ -42,51 +64,56 @@ impl Transaction {
     pub fn is_empty(&self) -> bool {
         self.change.is_empty() && self.retire.is_empty()
     }
+
+    /// Adds what makes `next` of `running` in one table.
+    fn add<T: Copy + PartialEq>(
+        &mut self,
+        running: Option<&Rules<T>>,
+        next: Option<&Rules<T>>,
+        [begin, end]: [Edit; 2],
+        edit: fn(Step<T>) -> Edit,
+    ) {
+        let none = Rules::default();
+        let (change, retire) = running.unwrap_or(&none).steps_to(next.unwrap_or(&none));
+        if running.is_none() && next.is_some() {
+            self.change.push(begin);
+        }
+        self.change.extend(change.into_iter().map(edit));
+        match running.is_some() && next.is_none() {
+            true => self.retire.push(end),
+            false => self.retire.extend(retire.into_iter().map(edit)),
+        }
+    }
 }
 
 impl Ruleset {
     /// What makes `next` of this.
     #[must_use]
     pub fn diff(&self, next: &Self) -> Transaction {
-        let (mut change, mut retire) = (Vec::new(), Vec::new());
-        for (&mark, &target) in &next.targets {
-            match self.targets.get(&mark) {
-                Some(running) if *running == target => {}
-                // It cannot wait: a mark means one target.
-                Some(running) => {
-                    change.push(Edit::RemoveTarget(mark, *running));
-                    change.push(Edit::AddTarget(mark, target));
-                }
-                None => change.push(Edit::AddTarget(mark, target)),
-            }
+        let mut all = Transaction::default();
+        all.add(
+            self.translated.as_ref(),
+            next.translated.as_ref(),
+            [Edit::BeginTranslated, Edit::EndTranslated],
+            Edit::Translated,
+        );
+        let [running, new] = [self, next].map(|it| it.direct.as_ref());
+        all.add(
+            running.map(|it| &it.rules),
+            new.map(|it| &it.rules),
+            [Edit::BeginDirect, Edit::EndDirect],
+            Edit::Direct,
+        );
+        if let Some(new) = new {
+            let nothing = Direct::default();
+            let (old, new) = (&running.unwrap_or(&nothing).interfaces, &new.interfaces);
+            let is_same = |(number, name): &(&u32, &String)| new.get(number) == Some(name);
+            let gone = old.iter().filter(|it| !is_same(it));
+            all.change.extend(gone.map(|(number, _)| Edit::Unwatch(*number)));
+            let added = new.iter().filter(|(number, name)| old.get(number) != Some(name));
+            all.change.extend(added.map(|(number, name)| Edit::Watch(*number, name.clone())));
         }
-        for (name, memory) in &next.memories {
-            if !self.memories.contains_key(name) {
-                change.push(Edit::AddMemory(*name, *memory));
-            }
-        }
-        for (name, service) in &next.services {
-            if !self.services.contains_key(name) {
-                change.push(Edit::AddService(*name, service.clone()));
-            }
-        }
-        for (&door, name) in &self.doors {
-            if next.doors.get(&door) != Some(name) {
-                change.push(Edit::CloseDoor(door));
-            }
-        }
-        for (&door, &name) in &next.doors {
-            if self.doors.get(&door) != Some(&name) {
-                change.push(Edit::OpenDoor(door, name));
-            }
-        }
-        let gone = self.services.iter().filter(|(name, _)| !next.services.contains_key(name));
-        retire.extend(gone.map(|(name, it)| Edit::RemoveService(*name, it.clone())));
-        let gone = self.memories.keys().filter(|name| !next.memories.contains_key(name));
-        retire.extend(gone.map(|name| Edit::RemoveMemory(*name)));
-        let gone = self.targets.iter().filter(|(mark, _)| !next.targets.contains_key(mark));
-        retire.extend(gone.map(|(mark, target)| Edit::RemoveTarget(*mark, *target)));
-        Transaction { change, retire }
+        all
     }
 
     /// What makes this of nothing.
@@ -95,21 +122,87 @@ impl Ruleset {
         Self::default().diff(self).change
     }
 
-    /// The rule set after these steps.
+    /// The rule set after these edits.
     pub fn apply(&mut self, edits: &[Edit]) {
         for edit in edits {
             match edit {
-                Edit::AddTarget(mark, target) => drop(self.targets.insert(*mark, *target)),
-                Edit::RemoveTarget(mark, _) => drop(self.targets.remove(mark)),
-                Edit::AddMemory(name, memory) => drop(self.memories.insert(*name, *memory)),
-                Edit::RemoveMemory(name) => drop(self.memories.remove(name)),
-                Edit::AddService(name, service) => {
-                    self.services.insert(*name, service.clone());
+                Edit::BeginTranslated => self.translated = Some(Rules::default()),
+                Edit::EndTranslated => self.translated = None,
+                Edit::Translated(step) => {
+                    self.translated.iter_mut().for_each(|rules| rules.apply(step));
                 }
-                Edit::RemoveService(name, _) => drop(self.services.remove(name)),
-                Edit::OpenDoor(door, name) => drop(self.doors.insert(*door, *name)),
-                Edit::CloseDoor(door) => drop(self.doors.remove(door)),
+                Edit::BeginDirect => self.direct = Some(Direct::default()),
+                Edit::EndDirect => self.direct = None,
+                Edit::Direct(step) => {
+                    self.direct.iter_mut().for_each(|direct| direct.rules.apply(step));
+                }
+                Edit::Watch(number, name) => self.direct.iter_mut().for_each(|direct| {
+                    direct.interfaces.insert(*number, name.clone());
+                }),
+                Edit::Unwatch(number) => self.direct.iter_mut().for_each(|direct| {
+                    direct.interfaces.remove(number);
+                }),
             }
+        }
+    }
+}
+
+impl<T: Copy + PartialEq> Rules<T> {
+    /// What makes `next` of this: at once, and a while later.
+    fn steps_to(&self, next: &Self) -> (Vec<Step<T>>, Vec<Step<T>>) {
+        let (mut change, mut retire) = (Vec::new(), Vec::new());
+        for (&mark, &target) in &next.targets {
+            match self.targets.get(&mark) {
+                Some(running) if *running == target => {}
+                // It cannot wait: a mark means one target.
+                Some(running) => {
+                    change.push(Step::RemoveTarget(mark, *running));
+                    change.push(Step::AddTarget(mark, target));
+                }
+                None => change.push(Step::AddTarget(mark, target)),
+            }
+        }
+        for (name, memory) in &next.memories {
+            if !self.memories.contains_key(name) {
+                change.push(Step::AddMemory(*name, *memory));
+            }
+        }
+        for (name, service) in &next.services {
+            if !self.services.contains_key(name) {
+                change.push(Step::AddService(*name, service.clone()));
+            }
+        }
+        for (&door, name) in &self.doors {
+            if next.doors.get(&door) != Some(name) {
+                change.push(Step::CloseDoor(door));
+            }
+        }
+        for (&door, &name) in &next.doors {
+            if self.doors.get(&door) != Some(&name) {
+                change.push(Step::OpenDoor(door, name));
+            }
+        }
+        let gone = self.services.iter().filter(|(name, _)| !next.services.contains_key(name));
+        retire.extend(gone.map(|(name, it)| Step::RemoveService(*name, it.clone())));
+        let gone = self.memories.keys().filter(|name| !next.memories.contains_key(name));
+        retire.extend(gone.map(|name| Step::RemoveMemory(*name)));
+        let gone = self.targets.iter().filter(|(mark, _)| !next.targets.contains_key(mark));
+        retire.extend(gone.map(|(mark, target)| Step::RemoveTarget(*mark, *target)));
+        (change, retire)
+    }
+
+    fn apply(&mut self, step: &Step<T>) {
+        match step {
+            Step::AddTarget(mark, target) => drop(self.targets.insert(*mark, *target)),
+            Step::RemoveTarget(mark, _) => drop(self.targets.remove(mark)),
+            Step::AddMemory(name, memory) => drop(self.memories.insert(*name, *memory)),
+            Step::RemoveMemory(name) => drop(self.memories.remove(name)),
+            Step::AddService(name, service) => {
+                self.services.insert(*name, service.clone());
+            }
+            Step::RemoveService(name, _) => drop(self.services.remove(name)),
+            Step::OpenDoor(door, name) => drop(self.doors.insert(*door, *name)),
+            Step::CloseDoor(door) => drop(self.doors.remove(door)),
         }
     }
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
 use forwarding::{
-    Choice, Door, Edit, Family, Mark, Memory, Protocol, Ruleset, Sender, Service, TableName,
-    Target, change, clear, install,
+    Choice, Direct, Door, Edit, Family, Kind, Mac, Mark, Memory, Part, Path, Protocol, Rules,
+    Ruleset, Sender, Service, TableName, Target, change, clear, install,
 };
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -34,20 +34,98 @@ fn service(choice: Choice, slots: &[&str]) -> Service {
     Service { family, choice, slots, permitted: None, memory: None }
 }
 
-fn two() -> Ruleset {
+fn translated(rules: Rules<Target>) -> Ruleset {
+    Ruleset { translated: Some(rules), direct: None }
+}
+
+fn two() -> Rules<Target> {
     let (one, two) = ("10.0.0.1:80", "10.0.0.2:80");
     let targets = [target(one, Sender::Machine), target(two, Sender::Machine)];
-    let mut rules = Ruleset { targets: targets.into(), ..Ruleset::default() };
+    let mut rules = Rules { targets: targets.into(), ..Rules::default() };
     rules.open(door("192.0.2.1:8080"), service(Choice::Turn, &[one, two]));
     rules
+}
+
+fn path(address: &str) -> Path {
+    let last = address.len() as u8;
+    Path { interface: 2, own: Mac([2, 0, 0, 0, 0, 1]), its: Mac([2, 0, 0, 0, 0xab, last]) }
+}
+
+/// Two backends of direct return, one of which cannot be reached at present.
+fn direct() -> Direct {
+    let (one, two) = ("10.0.0.1:80", "10.0.0.20:80");
+    let mut rules = Rules::default();
+    rules.targets.extend([(mark(one), Some(path(one))), (mark(two), None)]);
+    rules.open(door("192.0.2.1:80"), service(Choice::Turn, &[one]));
+    Direct { rules, interfaces: [(2, "eth0".to_owned())].into() }
+}
+
+fn returned(direct: Direct) -> Ruleset {
+    Ruleset { translated: None, direct: Some(direct) }
 }
 
 #[test]
 fn a_rule_set_is_installed_in_the_place_of_an_earlier_one() {
     let table = TableName::of("web-1");
-    let text = install(&table, &two().steps());
+    let text = install(&table, &translated(two()).steps(), &[]);
     assert_eq!(text, include_str!("install.nft"));
-    assert!(text.starts_with(&clear(&table)));
+    assert!(text.starts_with(&clear(&table, &[Kind::Translated])));
+}
+
+#[test]
+fn flows_and_clients_are_known_to_the_next_table_of_direct_return() {
+    let table = TableName::of("web-1");
+    let mut direct = direct();
+    let memory = Memory { family: Family::V4, clients_max: 500, seconds: None };
+    let name = memory.name("web");
+    direct.rules.memories.insert(name, memory);
+    let service = service(Choice::Network, &["10.0.0.1:80"]);
+    direct.rules.open(
+        Door { protocol: Protocol::Udp, ..door("192.0.2.1:53") },
+        Service { memory: Some(name), ..service },
+    );
+    let [map, set] =
+        [|name: &str| Part::Map(name.to_owned()), |name: &str| Part::Set(name.to_owned())];
+    let chain = |name: &str| Part::Chain(name.to_owned());
+    let kept = format!("k_{name}");
+    let present = [
+        map("tcp4"),
+        map("at4"),
+        map("its"),
+        map("m_1"),
+        map("k_1"),
+        map(&kept),
+        set("begun"),
+        set("v_1"),
+        chain("send"),
+        chain("s_1"),
+        chain("in_2"),
+    ];
+    let edits = returned(direct).steps();
+    let text = install(&table, &edits, &present);
+    assert_eq!(text, include_str!("direct.nft"));
+    // Without direct return, there is nothing to know.
+    let text = install(&table, &translated(two()).steps(), &present);
+    assert!(text.starts_with(&clear(&table, &Kind::ALL)), "{text}");
+}
+
+#[test]
+fn direct_return_goes_on_for_those_who_have_begun() {
+    let before = direct();
+    let mut after = before.clone();
+    after.rules.services.clear();
+    let none = Service { slots: Vec::new(), ..service(Choice::Turn, &["10.0.0.1:80"]) };
+    let permitted = Some(vec![("2001:db8::".parse().unwrap(), "2001:db8::9".parse().unwrap())]);
+    after.rules.open(door("192.0.2.1:80"), none);
+    let v6 = "[2001:db8::1]:80";
+    after.rules.targets.insert(mark(v6), Some(path(v6)));
+    after.rules.targets.insert(mark("10.0.0.20:80"), Some(path("10.0.0.20:80")));
+    after.rules.open(door(v6), Service { permitted, ..service(Choice::Network, &[v6]) });
+    after.interfaces = [(3, "eth0".to_owned())].into();
+    let step = returned(before).diff(&returned(after));
+    let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits);
+    let both = format!("{}# later\n{}", text(&step.change), text(&step.retire));
+    assert_eq!(both, include_str!("drained.nft"));
 }
 
 #[test]
@@ -56,10 +134,10 @@ fn a_backend_that_goes_down_is_a_new_chain_and_one_element() {
     let mut after = before.clone();
     after.services.clear();
     after.open(door("192.0.2.1:8080"), service(Choice::Turn, &["10.0.0.1:80"]));
-    let step = before.diff(&after);
+    let name = *before.services.keys().next().unwrap();
+    let step = translated(before).diff(&translated(after));
     let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits);
     assert_eq!(text(&step.change), include_str!("down.nft"));
-    let name = *before.services.keys().next().unwrap();
     assert_eq!(
         text(&step.retire),
         format!(
@@ -70,7 +148,7 @@ fn a_backend_that_goes_down_is_a_new_chain_and_one_element() {
 
 #[test]
 fn every_kind_of_service_has_its_words() {
-    let mut rules = Ruleset::default();
+    let mut rules = Rules::default();
     let (v4, v6) = ("10.0.0.1:80", "[2001:db8::1]:80");
     rules.targets.extend([
         target(v4, Sender::Client),
@@ -88,7 +166,10 @@ fn every_kind_of_service_has_its_words() {
     let permitted = vec![range("2001:db8::", "2001:db8::ff"), range("fd00::1", "fd00::1")];
     let (permitted, memory) = (Some(permitted), Some(name));
     rules.open(door("[::]:81"), Service { permitted, memory, ..service(Choice::Turn, &[v6]) });
-    let text = change(&TableName::of("web-1"), &rules.steps());
+    let steps = translated(rules).steps();
+    let (begin, steps) = steps.split_first().unwrap();
+    assert_eq!(*begin, Edit::BeginTranslated);
+    let text = change(&TableName::of("web-1"), steps);
     assert_eq!(text, include_str!("kinds.nft"));
 }
 
@@ -113,14 +194,17 @@ fn sender() -> impl Strategy<Value = Sender> {
     prop_oneof![Just(Sender::Machine), Just(Sender::Client)]
 }
 
-fn rules() -> impl Strategy<Value = Ruleset> {
+/// Rules, with what is said of a target at this address.
+fn rules<T: Copy + std::fmt::Debug>(
+    of: impl Fn(&str, Sender) -> T,
+) -> impl Strategy<Value = Rules<T>> {
     let targets = proptest::collection::btree_map(address(), sender(), 0..6);
     let choice = prop_oneof![Just(Choice::Turn), Just(Choice::Random), Just(Choice::Network)];
     let slots = proptest::collection::vec(1u8..6, 1..4);
     let doors = proptest::collection::vec((address(), choice, slots), 0..4);
-    (targets, doors).prop_map(|(targets, doors)| {
-        let targets = targets.iter().map(|(address, sender)| target(address, *sender));
-        let mut rules = Ruleset { targets: targets.collect(), ..Ruleset::default() };
+    (targets, doors).prop_map(move |(targets, doors)| {
+        let targets = targets.iter().map(|(address, sender)| (mark(address), of(address, *sender)));
+        let mut rules = Rules { targets: targets.collect(), ..Rules::default() };
         for (at, choice, slots) in doors {
             let slots: Vec<_> = slots.iter().map(|it| format!("10.0.0.{it}:80")).collect();
             let slots: Vec<_> = slots.iter().map(String::as_str).collect();
@@ -133,15 +217,34 @@ fn rules() -> impl Strategy<Value = Ruleset> {
     })
 }
 
+fn rulesets() -> impl Strategy<Value = Ruleset> {
+    let translated = rules(|address, sender| target(address, sender).1);
+    let direct = rules(|address, sender| (sender == Sender::Client).then(|| path(address)));
+    let names = prop_oneof![Just("eth0".to_owned()), Just("eth1".to_owned())];
+    let interfaces = proptest::collection::btree_map(1u32..4, names, 0..3);
+    let direct = (direct, interfaces).prop_map(|(rules, interfaces)| Direct { rules, interfaces });
+    let (translated, direct) = (proptest::option::of(translated), proptest::option::of(direct));
+    (translated, direct).prop_map(|(translated, direct)| Ruleset { translated, direct })
+}
+
+fn services(rules: &Ruleset) -> Vec<forwarding::Name> {
+    let translated = rules.translated.iter().flat_map(|it| it.services.keys());
+    let direct = rules.direct.iter().flat_map(|it| it.rules.services.keys());
+    translated.chain(direct).copied().collect()
+}
+
 proptest! {
     #[test]
-    fn a_difference_leads_from_one_to_the_other(a in rules(), b in rules()) {
+    fn a_difference_leads_from_one_to_the_other(a in rulesets(), b in rulesets()) {
         let step = a.diff(&b);
         let mut both = a.clone();
         both.apply(&step.change);
         // What is needed by packets on their way is still there.
-        prop_assert_eq!(&both.doors, &b.doors);
-        prop_assert!(a.services.keys().all(|name| both.services.contains_key(name)));
+        let present = services(&both);
+        prop_assert!(services(&a).iter().all(|name| present.contains(name)));
+        if let (Some(both), Some(b)) = (&both.translated, &b.translated) {
+            prop_assert_eq!(&both.doors, &b.doors);
+        }
         both.apply(&step.retire);
         prop_assert_eq!(&both, &b);
         prop_assert!(b.diff(&both).is_empty());

@@ -1,5 +1,5 @@
-//! Three network namespaces: a client's, the balancer's and a backend's, with the routing that a
-//! balancer needs whose backends see the clients' own addresses.
+//! Network namespaces of a client, a balancer and backends: with the routing that a balancer needs
+//! whose backends see the clients' own addresses, or all on one bridge.
 
 use crate::namespaces::Namespaces;
 use std::io::{BufRead, BufReader, Write};
@@ -47,6 +47,51 @@ impl Network {
                     .try_for_each(|it| std::fs::write(format!("/proc/sys/net/{it}"), "1"))
             })
             .map_err(|error| format!("forwarding: {error}"))?;
+        Ok(network)
+    }
+
+    /// Makes the namespaces of a client, a balancer and two backends, `one` and `two`, on one bridge.
+    /// They are 192.0.2.1, .254, .11 and .12, and 2001:db8:1::1, ::fe, ::11 and ::12. The balancer is
+    /// also .100 and ::100; so are the backends, which do not say so.
+    ///
+    /// # Errors
+    /// Why this machine cannot have them.
+    pub fn bridged() -> Result<Self, String> {
+        let roles = ["client", "balancer", "one", "two", "switch"];
+        let network = Self(Namespaces::new(&roles)?);
+        network.ip("switch", "link add bridge type bridge mcast_snooping 0")?;
+        network.ip("switch", "link set bridge up")?;
+        let far = network.0.name("switch");
+        for (role, v4, v6) in
+            [("client", 1, "1"), ("balancer", 254, "fe"), ("one", 11, "11"), ("two", 12, "12")]
+        {
+            // Otherwise nobody may ask for addresses of IPv6 for a second or two.
+            network
+                .within(role, || std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0"))
+                .map_err(|error| format!("accept_dad: {error}"))?;
+            network.ip(role, &format!("link add eth0 type veth peer name {role} netns {far}"))?;
+            network.ip("switch", &format!("link set {role} master bridge"))?;
+            network.ip("switch", &format!("link set {role} up"))?;
+            network.ip(role, &format!("address add 192.0.2.{v4}/24 dev eth0"))?;
+            network.ip(role, &format!("address add 2001:db8:1::{v6}/64 dev eth0 nodad"))?;
+            network.ip(role, "link set eth0 up")?;
+        }
+        for (role, device) in [("balancer", "eth0"), ("one", "lo"), ("two", "lo")] {
+            let settings = [("arp_ignore", "1"), ("arp_announce", "2")];
+            let set = |(name, value)| {
+                std::fs::write(format!("/proc/sys/net/ipv4/conf/all/{name}"), value)
+            };
+            if device == "lo" {
+                network
+                    .within(role, || settings.into_iter().try_for_each(set))
+                    .map_err(|error| format!("arp: {error}"))?;
+            }
+            network.ip(role, &format!("address add 192.0.2.100/32 dev {device}"))?;
+            network.ip(
+                role,
+                &format!("address add 2001:db8:1::100/128 dev {device} nodad preferred_lft 0"),
+            )?;
+        }
         Ok(network)
     }
 

@@ -4,12 +4,13 @@
 use super::bounded::each;
 use config::engine::needs_user;
 use config::file::{Code, Part, Places};
-use config::{Bind, Config, Engine, Pool, Process};
+use config::{Bind, Config, Endpoint, Engine, Host, Pool, Process};
 use control::{
     Client, StartError, admin_sockets, can_forward, can_listen, can_originate, can_run,
-    can_terminate, concerns,
+    can_terminate, concerns, is_on_a_network,
 };
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sys::errors::{reason, with_causes};
@@ -74,12 +75,22 @@ fn programs(config: &Config, places: &mut Places<'_>) {
 
 /// Reports what keeps the kernel from forwarding where it is asked to.
 fn engines(config: &Config, places: &mut Places<'_>) {
-    let is_asked = |pool: &&Pool| pool.engine == Engine::Kernel;
+    let is_asked = |pool: &&Pool| pool.engine != Engine::User;
     for pool in config.pools.iter().filter(is_asked) {
         let part = Part::Pool(&pool.name, "engine");
         if let Err(why) = can_forward() {
             let message = format!("the kernel cannot forward, so the process will: {why}");
             places.report(Code::NoEffect, part, &message, "");
+        }
+        for address in pool.tiers.iter().flat_map(|tier| &tier.backends).filter_map(literal) {
+            if pool.engine == Engine::Direct && !is_on_a_network(address) {
+                let message = format!(
+                    "{address} is not on a network of this machine, so that nothing can be sent on to \
+                     it directly: the process serves instead"
+                );
+                let help = "give the backend an address there, or write `engine = \"kernel\"`";
+                places.report(Code::NoEffect, part, &message, help);
+            }
         }
         for listener in config.listeners.iter().filter(|it| it.pool == pool.name) {
             let needs = needs_user(listener, pool);
@@ -92,6 +103,14 @@ fn engines(config: &Config, places: &mut Places<'_>) {
                 places.report(Code::NoEffect, part, &message, help);
             }
         }
+    }
+}
+
+/// The address of a backend that is written as one.
+fn literal(backend: &config::Backend) -> Option<IpAddr> {
+    match backend.endpoint {
+        Endpoint::Tcp { host: Host::Address(address), .. } => Some(address),
+        _ => None,
     }
 }
 

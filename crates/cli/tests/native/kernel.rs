@@ -27,14 +27,19 @@ impl Rig {
     /// `None` where there can be none; says why.
     #[track_caller]
     pub fn new() -> Option<Self> {
+        let rig = Self::within(Network::routed)?;
+        BACKENDS.iter().for_each(|address| rig.serve("backend", address));
+        Some(rig)
+    }
+
+    /// One without servers, in such a network.
+    #[track_caller]
+    pub fn within(network: fn() -> Result<Network, String>) -> Option<Self> {
         or_skip(match std::path::Path::new("/usr/sbin/nft").exists() {
             true => Ok(()),
             false => Err("this needs nft".to_owned()),
         })?;
-        let network = or_skip(Network::routed())?;
-        let rig = Self { network, place: Place::new() };
-        BACKENDS.iter().for_each(|address| rig.serve("backend", address));
-        Some(rig)
+        Some(Self { network: or_skip(network())?, place: Place::new() })
     }
 
     /// Starts a server of TCP and UDP.
@@ -42,25 +47,8 @@ impl Rig {
         let (tcp, udp) = self.network.within(role, || {
             (TcpListener::bind(address).unwrap(), UdpSocket::bind(address).unwrap())
         });
-        thread::spawn(move || {
-            while let Ok((mut stream, client)) = tcp.accept() {
-                thread::spawn(move || {
-                    let _ = writeln!(stream, "{address} {}", client.ip());
-                    let mut bytes = [0; 4096];
-                    while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                        if stream.write_all(&bytes[..count]).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        });
-        thread::spawn(move || {
-            let mut bytes = [0; 100];
-            while let Ok((_, client)) = udp.recv_from(&mut bytes) {
-                let _ = udp.send_to(format!("{address} {}", client.ip()).as_bytes(), client);
-            }
-        });
+        serve_tcp(tcp, address);
+        serve_udp(udp, address);
     }
 
     /// Starts the balancer, and waits until it has said that the kernel forwards.
@@ -72,7 +60,7 @@ impl Rig {
     }
 
     #[track_caller]
-    fn ctl(&self, words: &str) {
+    pub fn ctl(&self, words: &str) {
         self.network.within("balancer", || self.place.ctl(words).check(0));
     }
 
@@ -89,7 +77,7 @@ impl Rig {
 
     /// Likewise for UDP.
     #[track_caller]
-    fn ask_udp(&self, role: &str, address: &str) -> (String, String) {
+    pub fn ask_udp(&self, role: &str, address: &str) -> (String, String) {
         self.network.within(role, || {
             let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
             let socket = UdpSocket::bind(any).unwrap();
@@ -109,14 +97,48 @@ impl Rig {
         String::from_utf8(self.network.within("balancer", run).stdout).unwrap()
     }
 
+    /// What the status says of all backends of the first pool together.
+    pub fn sum(&self, field: &str) -> u64 {
+        let status = self.place.status();
+        let backends = status["pools"][0]["tiers"][0]["backends"].as_array().unwrap().clone();
+        backends.iter().map(|it| it[field].as_u64().unwrap()).sum()
+    }
+
     /// The backends that the next sessions reach, with their numbers.
-    fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
+    pub fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
         let mut spread = BTreeMap::new();
         for _ in 0..count {
             *spread.entry(self.ask("client", address).0).or_default() += 1;
         }
         spread
     }
+}
+
+/// Says to each client who this is and whom it sees, and then what the client says.
+pub fn serve_tcp(tcp: TcpListener, name: &'static str) {
+    thread::spawn(move || {
+        while let Ok((mut stream, client)) = tcp.accept() {
+            thread::spawn(move || {
+                let _ = writeln!(stream, "{name} {}", client.ip().to_canonical());
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    if stream.write_all(&bytes[..count]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Answers each datagram with who this is and whom it sees.
+pub fn serve_udp(udp: UdpSocket, name: &'static str) {
+    thread::spawn(move || {
+        let mut bytes = [0; 100];
+        while let Ok((_, client)) = udp.recv_from(&mut bytes) {
+            let _ = udp.send_to(format!("{name} {}", client.ip()).as_bytes(), client);
+        }
+    });
 }
 
 /// The line that a backend says first.
@@ -388,11 +410,7 @@ fn sessions_and_bytes_are_counted_and_missing_rules_come_back() {
     let to = "192.0.2.254:8080";
     let words = format!("{to} {} {} --engine kernel", BACKENDS[0], BACKENDS[1]);
     let program = rig.start(&words);
-    let sum = |field: &str| {
-        let status = rig.place.status();
-        let backends = status["pools"][0]["tiers"][0]["backends"].as_array().unwrap().clone();
-        backends.iter().map(|it| it[field].as_u64().unwrap()).sum::<u64>()
-    };
+    let sum = |field: &str| rig.sum(field);
     rig.spread(to, 200);
     until("all to be counted", || sum("attempts_total") == 200);
     assert!(sum("sent_bytes_total") > 200 * 100 && sum("received_bytes_total") > 200 * 100);

@@ -21,6 +21,7 @@ mod failing;
 mod flows;
 mod formatting;
 mod kernel;
+mod kernel_direct;
 mod kernel_leftovers;
 mod limiting;
 mod log;

@@ -38,7 +38,7 @@ fn pool(name: &str, tiers: Vec<Tier>, seed: u8) -> Pool {
         hash_failover: scope,
         last_resort: bit(5),
         essential: bit(1),
-        engine: if bit(2) { Engine::Kernel } else { Engine::User },
+        engine: [Engine::User, Engine::Kernel, Engine::Direct][usize::from(seed % 3)],
         send_proxy: bit(0).then_some(SendProxy::V1),
         access: AccessList::everyone(),
         reject: bit(6).then(|| backend(99, seed)),

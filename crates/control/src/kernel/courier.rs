@@ -3,9 +3,11 @@
 //! It has the newest rule set that is wanted, and knows the one that the kernel has: it asks for the
 //! difference. What packets on their way may still need is removed a second later.
 
+use super::around::Around;
 use super::helper::{Answer, Counters, Request, receive, send};
 use forwarding::{Edit, Ruleset};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,16 +31,25 @@ pub(crate) enum News {
 
 /// What is found out on the way, for as long as nobody takes it.
 #[derive(Default)]
-struct Found {
-    news: Option<News>,
-    counters: Option<Counters>,
+pub(super) struct Found {
+    pub news: Option<News>,
+    pub counters: Option<Counters>,
+    /// What is on the networks of this machine.
+    pub around: Option<Around>,
 }
 
 enum Order {
-    Want(Ruleset),
-    /// Remove all rules and end.
+    Want(Box<Ruleset>),
+    /// See where these are, from now on.
+    LookFor(Vec<IpAddr>),
+    End(Last),
+}
+
+/// What comes last.
+enum Last {
+    /// Remove all rules.
     Clear,
-    /// End.
+    /// Leave them.
     Leave,
 }
 
@@ -58,8 +69,16 @@ impl Courier {
         let (orders, received) = channel();
         let (end, ended) = channel();
         let found = Arc::default();
-        let mut round =
-            Round { helper, orders: received, found: Arc::clone(&found), notify, present: None };
+        let mut round = Round {
+            helper,
+            orders: received,
+            found: Arc::clone(&found),
+            notify,
+            present: None,
+            wanted: None,
+            addresses: Vec::new(),
+            around: None,
+        };
         let run = move || {
             round.run();
             let _ = end.send(()); // nobody may be waiting
@@ -70,24 +89,28 @@ impl Courier {
 
     /// Has the kernel do this. What was wanted before may be skipped.
     pub fn want(&self, rules: Ruleset) {
-        let _ = self.orders.send(Order::Want(rules)); // the helper may have ended
+        let _ = self.orders.send(Order::Want(Box::new(rules))); // the helper may have ended
     }
 
-    /// What has become of the last change, and the counters, if any of it is new.
-    pub fn take_news(&self) -> (Option<News>, Option<Counters>) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        (found.news.take(), found.counters.take())
+    /// Has the networks looked at for these addresses, once now and then again and again.
+    pub fn look_for(&self, addresses: Vec<IpAddr>) {
+        let _ = self.orders.send(Order::LookFor(addresses)); // the helper may have ended
+    }
+
+    /// What is new.
+    pub fn take_news(&self) -> Found {
+        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Removes all rules, and waits for that.
     pub fn end(self, limit: Duration) {
-        let _ = self.orders.send(Order::Clear);
+        let _ = self.orders.send(Order::End(Last::Clear));
         let _ = self.ended.recv_timeout(limit);
     }
 
     /// Leaves all rules as they are.
     pub fn leave(self) {
-        let _ = self.orders.send(Order::Leave);
+        let _ = self.orders.send(Order::End(Last::Leave));
     }
 }
 
@@ -98,56 +121,93 @@ struct Round {
     notify: Arc<Notify>,
     /// What the kernel has, with what is to be removed; `None` if that is unknown.
     present: Option<Ruleset>,
+    /// What it is to have.
+    wanted: Option<Ruleset>,
+    /// Whose ways are looked for.
+    addresses: Vec<IpAddr>,
+    /// What was seen at the last look.
+    around: Option<Around>,
 }
 
 impl Round {
     fn run(&mut self) {
-        let mut wanted: Option<Ruleset> = None;
         let (mut retire_at, mut retry_at) = (None, None);
         let mut count_at = Instant::now() + COUNT_EVERY;
         loop {
             let look_at = [retire_at, retry_at].into_iter().flatten().fold(count_at, Instant::min);
-            match self.next_order(look_at) {
-                Ok(Some(Order::Want(rules))) => wanted = Some(rules),
-                Ok(Some(Order::Clear)) => return drop(self.ask(&Request::Clear)),
-                Ok(Some(Order::Leave)) | Err(()) => return,
-                Ok(None) => {}
+            match self.follow(look_at) {
+                Ok(()) => {}
+                Err(Last::Clear) => return drop(self.ask(&Request::Clear)),
+                Err(Last::Leave) => return,
             }
-            let Some(rules) = &wanted else { continue };
             let now = Instant::now();
-            if retry_at.is_some_and(|at| now < at) {
-                continue; // a refusal is not repeated for every change
+            if count_at <= now && !self.addresses.is_empty() {
+                self.look();
+            }
+            if count_at <= now && retry_at.is_none_or(|at| now >= at) {
+                self.count();
             }
             if count_at <= now {
-                self.count();
                 count_at = now + COUNT_EVERY;
             }
-            if retire_at.is_some_and(|at| now >= at) {
-                self.retire(rules);
-            }
-            let done = self.make(rules);
-            retry_at = done.is_err().then(|| Instant::now() + RETRY_AFTER);
-            retire_at = match &self.present {
-                Some(present) if present != rules => {
-                    retire_at.filter(|at| now < *at).or(Some(now + RETIRE_AFTER))
+            let Some(rules) = self.wanted.take() else { continue };
+            // A refusal is not repeated for every change.
+            if retry_at.is_none_or(|at| now >= at) {
+                if retire_at.is_some_and(|at| now >= at) {
+                    self.retire(&rules);
                 }
-                _ => None,
-            };
-            self.note(done);
+                let done = self.make(&rules);
+                retry_at = done.is_err().then(|| Instant::now() + RETRY_AFTER);
+                retire_at = match &self.present {
+                    Some(present) if *present != rules => {
+                        retire_at.filter(|at| now < *at).or(Some(now + RETIRE_AFTER))
+                    }
+                    _ => None,
+                };
+                self.note(done);
+            }
+            self.wanted = Some(rules);
         }
     }
 
-    /// The newest order; `None` if it is time to look again.
-    fn next_order(&self, look_at: Instant) -> Result<Option<Order>, ()> {
+    /// Waits until it is time to look again or there are orders, and takes them all.
+    ///
+    /// # Errors
+    /// What is to be done at the end.
+    fn follow(&mut self, look_at: Instant) -> Result<(), Last> {
         let mut order = match self.orders.recv_timeout(look_at - Instant::now()) {
             Ok(order) => order,
-            Err(RecvTimeoutError::Timeout) => return Ok(None),
-            Err(RecvTimeoutError::Disconnected) => return Err(()),
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return Err(Last::Leave),
         };
-        while let Ok(next) = self.orders.try_recv() {
-            order = next;
+        loop {
+            match order {
+                Order::Want(rules) => self.wanted = Some(*rules),
+                Order::LookFor(addresses) => {
+                    self.addresses = addresses;
+                    self.look();
+                }
+                Order::End(last) => return Err(last),
+            }
+            match self.orders.try_recv() {
+                Ok(next) => order = next,
+                Err(_) => return Ok(()), // if nobody is there any more, the next wait says so
+            }
         }
-        Ok(Some(order))
+    }
+
+    /// Sees what is on the networks of this machine.
+    fn look(&mut self) {
+        let around = match self.exchange(&Request::Look(self.addresses.clone())) {
+            Ok(Answer::Seen(around)) => around,
+            Ok(Answer::Failed(why)) => return self.note(Err(why)),
+            _ => return self.note(Err("the helper does not answer".to_owned())),
+        };
+        if self.around.as_ref() != Some(&around) {
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).around = Some(around.clone());
+            self.around = Some(around);
+            self.notify.notify_one();
+        }
     }
 
     /// Reads the counters. If that fails, the table is gone.
@@ -205,7 +265,9 @@ impl Round {
         match self.exchange(request) {
             Ok(Answer::Done { forwards }) => Ok(forwards),
             Ok(Answer::Failed(why)) => Err(why),
-            Ok(Answer::Counted(_)) => Err("the helper has answered another question".to_owned()),
+            Ok(Answer::Counted(_) | Answer::Seen(_)) => {
+                Err("the helper has answered another question".to_owned())
+            }
             Err(error) => Err(format!("the helper does not answer: {error}")),
         }
     }

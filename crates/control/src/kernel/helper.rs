@@ -1,12 +1,14 @@
 //! The process that may change what the kernel does: it carries out what another process asks, which
-//! is to make, change or remove the rules of one table, and starts no program but nft(8).
+//! is to make, change or remove the rules of one instance, and starts no program but nft(8).
 
+use super::around::Around;
 use super::claim::Claim;
-use forwarding::{Edit, TableName, change, clear, install};
+use forwarding::{Edit, Kind, Part, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,18 +16,20 @@ use std::process::{Command, Stdio};
 /// What the helper is asked.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Replace the table by what these steps make of nothing.
+    /// Replace the tables by what these steps make of nothing.
     Install(Vec<Edit>),
-    /// Change the table.
+    /// Change the tables.
     Change(Vec<Edit>),
-    /// Say what has been counted in the table.
+    /// Say what has been counted in the tables.
     Count,
-    /// Remove the table.
+    /// Say what is on the networks of this machine, and where these are.
+    Look(Vec<IpAddr>),
+    /// Remove the tables.
     Clear,
 }
 
-/// What has been counted for a mark since the table was made.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+/// What has been counted for a mark since the tables were made.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counted {
     pub sessions: u64,
     /// Bytes of packets, from clients and to them.
@@ -50,6 +54,8 @@ pub(super) enum Answer {
     },
     /// It was counted.
     Counted(Counters),
+    /// It was seen.
+    Seen(Around),
     /// Nothing has changed; why.
     Failed(String),
 }
@@ -58,20 +64,56 @@ pub(super) enum Answer {
 pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
     // Without it, it works as well.
     let _claim = Claim::new(table);
+    let mut kinds = BTreeSet::new();
     while let Ok(request) = receive(&mut stream) {
         let done =
             |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
         let answer = match request {
-            Request::Install(edits) => done(&install(table, &edits)),
-            Request::Change(edits) => done(&change(table, &edits)),
-            Request::Clear => done(&clear(table)),
-            Request::Count => count(nft, table).map(Answer::Counted),
+            Request::Install(edits) => {
+                kinds.clear();
+                note_kinds(&mut kinds, &edits);
+                parts(table).and_then(|parts| done(&install(table, &edits, &parts)))
+            }
+            Request::Change(edits) => {
+                note_kinds(&mut kinds, &edits);
+                done(&change(table, &edits))
+            }
+            Request::Clear => {
+                let mut doomed = vec![Kind::Translated];
+                if kinds.contains(&Kind::Direct) || parts(table).is_ok_and(|it| !it.is_empty()) {
+                    doomed.push(Kind::Direct);
+                }
+                done(&clear(table, &doomed))
+            }
+            Request::Count => count(nft, table, &kinds).map(Answer::Counted),
+            Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
         };
         let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
         if send(&mut stream, &answer).is_err() {
             return;
         }
     }
+}
+
+/// Which tables there are after these edits, or may be.
+fn note_kinds(kinds: &mut BTreeSet<Kind>, edits: &[Edit]) {
+    for edit in edits {
+        match edit {
+            Edit::BeginTranslated => drop(kinds.insert(Kind::Translated)),
+            Edit::BeginDirect => drop(kinds.insert(Kind::Direct)),
+            Edit::EndTranslated => drop(kinds.remove(&Kind::Translated)),
+            Edit::EndDirect => drop(kinds.remove(&Kind::Direct)),
+            _ => {}
+        }
+    }
+}
+
+/// What the table for direct return has, if there is one.
+fn parts(table: &TableName) -> io::Result<Vec<Part>> {
+    let parts = sys::nftables::netdev_parts(&table.to_string())?;
+    let chains = parts.chains.into_iter().map(Part::Chain);
+    let maps = parts.maps.into_iter().map(Part::Map);
+    Ok(chains.chain(maps).chain(parts.sets.into_iter().map(Part::Set)).collect())
 }
 
 const FORWARDING: [&str; 2] =
@@ -81,11 +123,11 @@ fn is_on(path: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
 }
 
-/// Reads the counters of the table.
-fn count(nft: &Path, table: &TableName) -> io::Result<Counters> {
+/// Reads the counters of the tables.
+fn count(nft: &Path, table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<Counters> {
     let mut marks: BTreeMap<u32, Counted> = BTreeMap::new();
-    for set in ["begun", "passed"] {
-        for element in list(nft, table, set)? {
+    for (kind, set) in kinds.iter().flat_map(|kind| ["begun", "passed"].map(|set| (*kind, set))) {
+        for element in list(nft, table, kind, set)? {
             let (value, counter) = (&element["elem"]["val"], &element["elem"]["counter"]);
             let number = |value: &Value| value.as_u64().unwrap_or(0);
             let (mark, direction) = match value["concat"].as_array().map(Vec::as_slice) {
@@ -93,10 +135,11 @@ fn count(nft: &Path, table: &TableName) -> io::Result<Counters> {
                 _ => (number(value), None),
             };
             let counted = marks.entry(mark as u32).or_default();
-            match direction {
-                None => counted.sessions = number(&counter["packets"]),
-                Some("original") => counted.bytes[0] = number(&counter["bytes"]),
-                Some(_) => counted.bytes[1] = number(&counter["bytes"]),
+            match (direction, set) {
+                (None, "begun") => counted.sessions += number(&counter["packets"]),
+                // What comes back does not pass here.
+                (None | Some("original"), _) => counted.bytes[0] += number(&counter["bytes"]),
+                (Some(_), _) => counted.bytes[1] += number(&counter["bytes"]),
             }
         }
     }
@@ -109,8 +152,8 @@ fn count(nft: &Path, table: &TableName) -> io::Result<Counters> {
 }
 
 /// The elements of a set. Several cannot be listed at once: nft 1.0.6 does not find them then.
-pub(super) fn list(nft: &Path, table: &TableName, set: &str) -> io::Result<Vec<Value>> {
-    let parts = listed(nft, &["set", "inet", &table.to_string(), set])?;
+pub(super) fn list(nft: &Path, table: &TableName, kind: Kind, set: &str) -> io::Result<Vec<Value>> {
+    let parts = listed(nft, &["set", kind.family(), &table.to_string(), set])?;
     let elements = parts.iter().find_map(|part| part["set"]["elem"].as_array());
     Ok(elements.cloned().unwrap_or_default())
 }

@@ -3,9 +3,9 @@
 use super::claim::Claims;
 use super::helper::{list, listed, run};
 use super::nft;
-use forwarding::{TableName, clear};
+use forwarding::{Kind, TableName, clear};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct KernelRules {
 /// The rules of one instance.
 pub struct KernelTable {
     name: TableName,
+    /// Which of its tables there are.
+    kinds: Vec<Kind>,
     /// The marks of its connections.
     marks: BTreeSet<u32>,
     /// The process that keeps it up to date, if one is alive.
@@ -39,10 +41,11 @@ impl KernelRules {
         // In this order: a keeper makes its claim before it makes its table.
         let names = names(&listed(&nft, &["tables"])?);
         let claims = Claims::read()?;
-        let tables = names.into_iter().map(|name| {
+        let tables = names.into_iter().map(|(name, kinds)| {
             // Without the set, somebody else has changed the table; it goes like any other.
-            let begun = list(&nft, &name, "begun").unwrap_or_default();
-            KernelTable { marks: marks(&begun), keeper: claims.holder(&name), name }
+            let begun = list(&nft, &name, Kind::Translated, "begun").unwrap_or_default();
+            let (marks, keeper) = (marks(&begun), claims.holder(&name));
+            KernelTable { name, kinds, marks, keeper }
         });
         let tables = tables.collect();
         Ok(Self { nft, tables })
@@ -63,7 +66,7 @@ impl KernelRules {
         if doomed.is_empty() {
             return Ok(());
         }
-        let text: String = doomed.iter().map(|it| clear(&it.name)).collect();
+        let text: String = doomed.iter().map(|it| clear(&it.name, &it.kinds)).collect();
         run(&self.nft, &text).map_err(RemoveError::Rules)?;
         let is_doomed = |table: &&KernelTable| doomed.iter().any(|it| it.name == table.name);
         // Instances have the same marks for backends of pools with the same name.
@@ -110,10 +113,16 @@ pub enum RemoveError {
 }
 
 /// The names of instances' tables in what nft(8) has listed.
-fn names(parts: &[Value]) -> Vec<TableName> {
-    let tables = parts.iter().map(|part| &part["table"]);
-    let tables = tables.filter(|table| table["family"] == "inet");
-    tables.filter_map(|table| TableName::listed(table["name"].as_str()?)).collect()
+fn names(parts: &[Value]) -> Vec<(TableName, Vec<Kind>)> {
+    let mut names: BTreeMap<_, (TableName, Vec<Kind>)> = BTreeMap::new();
+    for table in parts.iter().map(|part| &part["table"]) {
+        let kind = Kind::ALL.into_iter().find(|kind| table["family"] == kind.family());
+        let name = table["name"].as_str().and_then(TableName::listed);
+        if let (Some(kind), Some(name)) = (kind, name) {
+            names.entry(name.to_string()).or_insert((name, Vec::new())).1.push(kind);
+        }
+    }
+    names.into_values().collect()
 }
 
 /// The marks in what was listed of a set of them.
@@ -129,7 +138,8 @@ mod tests {
     #[track_caller]
     fn check_called(instance: &str, word: &str, expected: bool) {
         let name = TableName::of(instance);
-        let table = KernelTable { name, marks: BTreeSet::new(), keeper: None };
+        let (kinds, marks) = (Vec::new(), BTreeSet::new());
+        let table = KernelTable { name, kinds, marks, keeper: None };
         assert_eq!(table.is_called(Path::new(word)), expected, "{instance}: {word}");
     }
 
@@ -158,7 +168,11 @@ mod tests {
             table("inet", "filter"),
             table("inet", "evenkeel"),
             table("inet", "evenkeel_a b"),
+            table("netdev", "evenkeel_web"),
+            table("netdev", "evenkeel_db"),
         ];
-        assert_eq!(names(&parts), [TableName::of("web")]);
+        let expected =
+            [(TableName::of("db"), vec![Kind::Direct]), (TableName::of("web"), Kind::ALL.into())];
+        assert_eq!(names(&parts), expected);
     }
 }

@@ -1,11 +1,14 @@
 //! What the kernel is to do in the present state of an instance.
 
+use super::around::{Around, Way};
+use super::kept::Kept;
 use crate::instance::Instance;
 use balancing::{AccessList, Backend, BackendState, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host};
 use forwarding::{
-    Choice, Door, Family, Mark, Memory, Name, Protocol, Ruleset, Sender, Service, Target,
+    Choice, Direct, Door, Family, Mark, Memory, Name, Protocol, Rules, Ruleset, Sender, Service,
+    Target,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +20,10 @@ use terms::{Address, Instant, Source};
 pub(super) struct Marks {
     by_backend: BTreeMap<(String, SocketAddr), Mark>,
     taken: HashSet<Mark>,
+    /// Whether there has been address translation, and direct return. It goes on for open sessions.
+    used: [bool; 2],
+    /// What direct return has begun.
+    pub kept: Kept,
 }
 
 /// What the kernel is to do.
@@ -26,15 +33,21 @@ pub(super) struct Plan {
     pub listeners: Vec<(String, Option<String>)>,
     /// Whose sessions each mark counts for.
     pub owners: HashMap<Mark, Arc<BackendState>>,
+    /// Whose ways are to be looked for.
+    pub look_for: Vec<IpAddr>,
+    /// Whether rules are wanted for which the ways are not known yet.
+    pub is_blind: bool,
 }
 
 /// What the kernel can do at present.
 #[derive(Clone, Copy)]
-pub(super) struct Means {
+pub(super) struct Means<'a> {
     /// Whether it forwards packets of IPv4 and IPv6 to other machines.
     pub forwards: [bool; 2],
     /// Whether the table of connections is nearly full.
     pub is_crowded: bool,
+    /// What is on the networks of this machine; `None` if that is not known yet.
+    pub around: Option<&'a Around>,
 }
 
 impl Marks {
@@ -52,26 +65,117 @@ impl Marks {
     }
 
     /// What the kernel is to do.
-    pub fn plan(&mut self, instance: &Instance, means: Means) -> Plan {
-        let (rules, owners) = (Ruleset::default(), HashMap::new());
-        let mut plan = Plan { rules, listeners: Vec::new(), owners };
-        if instance.is_shutting_down() || instance.is_leaving || instance.is_paused {
-            return plan;
+    pub fn plan(&mut self, instance: &Instance, means: Means<'_>) -> Plan {
+        let mut plan = Plan {
+            rules: Ruleset::default(),
+            listeners: Vec::new(),
+            owners: HashMap::new(),
+            look_for: Vec::new(),
+            is_blind: false,
+        };
+        for (kind, engine) in [Engine::Kernel, Engine::Direct].into_iter().enumerate() {
+            self.used[kind] |= instance.config.pools.iter().any(|pool| pool.engine == engine);
         }
-        for listener in &instance.config.listeners {
+        let [is_translated, is_direct] = self.used;
+        plan.rules.translated = is_translated.then(Rules::default);
+        let (mut direct, nothing) = (Direct::default(), Around::default());
+        let is_over = instance.is_shutting_down() || instance.is_leaving || instance.is_paused;
+        for listener in instance.config.listeners.iter().filter(|_| !is_over) {
             let Some(&place) = instance.places.get(&listener.pool) else { continue };
             let (config, pool) = (&instance.config.pools[place], &instance.pools[place]);
             if config.engine == Engine::User {
                 continue;
             }
             let needs = needs_user(listener, config);
-            let why = match needs.is_empty() {
-                true => self.serve(&mut plan, listener, (config, pool), means).err(),
-                false => Some(format!("the kernel cannot do this: {}", needs.join(", "))),
+            let why = match (needs.is_empty(), config.engine) {
+                (false, _) => Some(format!("the kernel cannot do this: {}", needs.join(", "))),
+                (_, Engine::Direct) => {
+                    let doors = self.know_all(&mut plan.owners, listener, (config, pool));
+                    if means.around.is_none() && !self.kept.addresses().is_empty() {
+                        continue; // it will be known soon
+                    }
+                    let (rules, around) = (&mut direct.rules, means.around.unwrap_or(&nothing));
+                    self.send_on(rules, doors, (config, pool), around).err()
+                }
+                _ => self.serve(&mut plan, listener, (config, pool), means).err(),
             };
             plan.listeners.push((listener.bound_to(), why));
         }
+        plan.look_for = self.kept.addresses();
+        plan.is_blind = means.around.is_none() && !plan.look_for.is_empty();
+        self.kept.complete(&mut direct, means.around.unwrap_or(&nothing), sys::clock::now());
+        plan.rules.direct = is_direct.then_some(direct);
         plan
+    }
+
+    /// Has direct return know the backends of a listener. Returns where clients come in.
+    fn know_all(
+        &mut self,
+        owners: &mut HashMap<Mark, Arc<BackendState>>,
+        listener: &config::Listener,
+        (config, pool): (&config::Pool, &Pool),
+    ) -> Vec<Door> {
+        let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
+        let now = sys::clock::now();
+        let backends = pool.tiers.iter().flat_map(|tier| tier.backends.iter());
+        for (door, backend) in backends.flat_map(|it| doors.iter().map(move |door| (door, it))) {
+            if let Some(address) = address(backend, door.family) {
+                let mark = self.mark(&config.name, address);
+                self.kept.know(mark, &config.name, address.ip(), now);
+                owners.insert(mark, Arc::clone(&backend.state));
+            }
+        }
+        doors
+    }
+
+    /// Opens the doors of a listener for direct return.
+    fn send_on(
+        &mut self,
+        rules: &mut Rules<Option<forwarding::Path>>,
+        doors: Vec<Door>,
+        (config, pool): (&config::Pool, &Pool),
+        around: &Around,
+    ) -> Result<(), String> {
+        let now = sys::clock::now();
+        let (tier, ignores_health) = tier_in_use(pool, now).ok_or(UNAVAILABLE)?;
+        let mut why = None;
+        let mut are_any_open = false;
+        for door in doors {
+            let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
+            match are_reached(&door, tier, usable, around) {
+                Ok(reached) => {
+                    let slots = tier.slots(|place| reached.contains(&place)).ok_or(WEIGHTLESS)?;
+                    let memory = memory(&mut rules.memories, config, door.family);
+                    let service = self.service(&door, tier, &slots, config, memory);
+                    rules.open(door, service);
+                    self.kept.open(door, &config.name);
+                    are_any_open = true;
+                }
+                Err(error) => why = Some(error),
+            }
+        }
+        why.filter(|_| !are_any_open).map_or(Ok(()), Err)
+    }
+
+    fn service(
+        &mut self,
+        door: &Door,
+        tier: &Tier,
+        slots: &Slots,
+        config: &config::Pool,
+        memory: Option<Name>,
+    ) -> Service {
+        let marks = slots.places().iter().filter_map(|place| {
+            let address = address(&tier.backends[*place as usize], door.family)?;
+            Some(self.mark(&config.name, address))
+        });
+        Service {
+            family: door.family,
+            choice: choice(slots),
+            slots: marks.collect(),
+            permitted: permitted(&config.access, door.family),
+            memory,
+        }
     }
 
     /// Opens the doors of a listener.
@@ -80,7 +184,7 @@ impl Marks {
         plan: &mut Plan,
         listener: &config::Listener,
         (config, pool): (&config::Pool, &Pool),
-        means: Means,
+        means: Means<'_>,
     ) -> Result<(), String> {
         let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
         // Also those that get no sessions now: they may have some.
@@ -95,7 +199,7 @@ impl Marks {
             return Err("the kernel's table of connections is nearly full".to_owned());
         }
         let now = sys::clock::now();
-        let (tier, ignores_health) = tier_in_use(pool, now).ok_or("no backend is available")?;
+        let (tier, ignores_health) = tier_in_use(pool, now).ok_or(UNAVAILABLE)?;
         if doors.is_empty() {
             return Err("it listens on a name".to_owned());
         }
@@ -105,20 +209,11 @@ impl Marks {
             let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
             match fit(&door, tier, usable, means.forwards) {
                 Ok(()) => {
-                    let slots = tier.slots(usable).ok_or("no backend has a weight")?;
-                    let places = slots.places().iter();
-                    let marks = places.filter_map(|place| {
-                        let address = address(&tier.backends[*place as usize], door.family)?;
-                        Some(self.mark(&config.name, address))
-                    });
-                    let service = Service {
-                        family: door.family,
-                        choice: choice(&slots),
-                        slots: marks.collect(),
-                        permitted: permitted(&config.access, door.family),
-                        memory: memory(&mut plan.rules, config, door.family),
-                    };
-                    plan.rules.open(door, service);
+                    let slots = tier.slots(usable).ok_or(WEIGHTLESS)?;
+                    let rules = plan.rules.translated.get_or_insert_default();
+                    let memory = memory(&mut rules.memories, config, door.family);
+                    let service = self.service(&door, tier, &slots, config, memory);
+                    rules.open(door, service);
                     are_any_open = true;
                 }
                 Err(error) => why = Some(error),
@@ -144,10 +239,14 @@ impl Marks {
             Source::Client => Sender::Client,
         };
         let mark = self.mark(pool, address);
-        plan.rules.targets.insert(mark, Target { address, sender });
+        let rules = plan.rules.translated.get_or_insert_default();
+        rules.targets.insert(mark, Target { address, sender });
         plan.owners.insert(mark, Arc::clone(&backend.state));
     }
 }
+
+const UNAVAILABLE: &str = "no backend is available";
+const WEIGHTLESS: &str = "no backend has a weight";
 
 fn choice(slots: &Slots) -> Choice {
     match slots {
@@ -162,12 +261,16 @@ fn permitted(access: &AccessList, family: Family) -> Option<Vec<(IpAddr, IpAddr)
 }
 
 /// What is remembered about the clients of a pool, if anything is.
-fn memory(rules: &mut Ruleset, config: &config::Pool, family: Family) -> Option<Name> {
+fn memory(
+    memories: &mut BTreeMap<Name, Memory>,
+    config: &config::Pool,
+    family: Family,
+) -> Option<Name> {
     let config::Affinity { clients_max, time_limit, sticky: _ } = config.affinity?;
     let seconds = time_limit.map(|limit| limit.as_secs().max(1));
     let memory = Memory { family, clients_max, seconds };
     let name = memory.name(&config.name);
-    rules.memories.insert(name, memory);
+    memories.insert(name, memory);
     Some(name)
 }
 
@@ -212,6 +315,35 @@ fn fit(
         (false, [false, _], Family::V4) => Err("net.ipv4.ip_forward is 0".to_owned()),
         (false, [_, false], Family::V6) => Err("net.ipv6.conf.all.forwarding is 0".to_owned()),
         _ => Ok(()),
+    }
+}
+
+/// The usable backends of a tier to which frames for a door can be sent now.
+///
+/// # Errors
+/// Why there are none, or that one never can be reached like this.
+fn are_reached(
+    door: &Door,
+    tier: &Tier,
+    usable: impl Fn(usize) -> bool,
+    around: &Around,
+) -> Result<HashSet<usize>, String> {
+    let mut reached = HashSet::new();
+    for (place, backend) in tier.backends.iter().enumerate().filter(|(place, _)| usable(*place)) {
+        let Some(address) = address(backend, door.family) else {
+            return Err(format!("{} has no address of the clients' protocol", backend.name));
+        };
+        match around.way(address.ip()) {
+            Way::Known(_) => drop(reached.insert(place)),
+            Way::Silent => {}
+            Way::None => {
+                return Err(format!("{} is not on a network of this machine", backend.name));
+            }
+        }
+    }
+    match reached.is_empty() {
+        false => Ok(reached),
+        true => Err("no available backend answers on the networks of this machine".to_owned()),
     }
 }
 

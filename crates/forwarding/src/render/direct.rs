@@ -1,0 +1,259 @@
+//! The table for direct return.
+//!
+//! Flows have a map for each protocol, because their keys would be too long with it: nft 1.0.6
+//! aborts on an update with a key of more than 16 bytes.
+
+use super::{Four, Ip, Part, TableName, Writer, choice};
+use crate::direct::Path;
+use crate::door::Family;
+use crate::service::{Name, Service};
+use crate::target::Mark;
+use crate::transaction::{Edit, Step};
+use std::fmt::{self, Write};
+
+/// What there is before any target, service, door or interface. What there is already stays.
+pub(super) fn base(table: &TableName) -> String {
+    let mut text = format!("table netdev {table} {{\n");
+    for family in Family::ALL {
+        let (four, ip, key) = (Four(family), Ip(family), Key(family));
+        for (map, time) in [("tcp", TCP), ("udp", "5m"), ("ended", "1m"), ("asked", "2s")] {
+            let types = KeyTypes(family);
+            let _ = write!(
+                text,
+                "  map {map}{four} {{ typeof {types} : meta mark
+    flags dynamic,timeout
+    timeout {time}
+    size {FLOWS_MAX}
+  }}
+"
+            );
+        }
+        let _ = write!(
+            text,
+            "  map at{four} {{ typeof {ip} daddr . meta l4proto . th dport : verdict
+  }}
+  chain tcp{four} {{
+    tcp flags & (fin|rst) != 0 update @ended{four} {{ {key} : meta mark }} \
+             delete @tcp{four} {{ {key} : meta mark }} goto send
+    update @tcp{four} {{ {key} : meta mark }}
+    goto send
+  }}
+  chain ended{four} {{
+    update @ended{four} {{ {key} : meta mark }}
+    goto send
+  }}
+  chain udp{four} {{
+    update @udp{four} {{ {key} : meta mark }}
+    goto send
+  }}
+"
+        );
+    }
+    text.push_str(COMMON);
+    text.push_str("}\n");
+    text
+}
+
+/// How long a silent connection is known: longer than the two hours after which TCP's keep-alive
+/// asks by default (tcp(7)).
+const TCP: &str = "3h";
+/// How many flows are known of each kind; others are left to the socket that listens.
+const FLOWS_MAX: usize = 1 << 20;
+
+/// Sessions begun, and packets and bytes that have passed, by target; and the last step. A packet
+/// of a target that cannot be reached now is lost, so that it is sent again.
+const COMMON: &str = "  map own { type mark : ether_addr
+  }
+  map its { type mark : ether_addr
+  }
+  map by { type mark : iface_index
+  }
+  set begun { typeof meta mark
+    counter
+  }
+  set passed { typeof meta mark
+    counter
+  }
+  chain send {
+    meta mark != @passed meta mark set 0 accept
+    meta mark @passed ether saddr set meta mark map @own ether daddr set meta mark map @its fwd to meta mark map @by
+    drop
+  }
+";
+
+/// Takes from the table what edits do not bring, and keeps what is known of flows and clients.
+pub(super) fn empty(table: &TableName, edits: &[Edit], present: &[Part]) -> String {
+    let mut text = String::new();
+    let mut line = |line: fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{line}"); // a string takes everything
+    };
+    if present.is_empty() {
+        return text;
+    }
+    line(format_args!("flush table netdev {table}"));
+    let kept: Vec<_> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            Edit::Direct(Step::AddMemory(name, _)) => Some(format!("k_{name}")),
+            _ => None,
+        })
+        .collect();
+    // First what leads to chains, then these, then what their rules have looked things up in.
+    for part in present {
+        match part {
+            Part::Map(name) if is_base(name, &["at", "own", "its", "by"]) => {
+                line(format_args!("flush map netdev {table} {name}"));
+            }
+            Part::Set(name) if is_base(name, &["begun", "passed"]) => {
+                line(format_args!("flush set netdev {table} {name}"));
+            }
+            _ => {}
+        }
+    }
+    for part in present {
+        if let Part::Chain(name) = part
+            && name.contains('_')
+        {
+            line(format_args!("delete chain netdev {table} {name}"));
+        }
+    }
+    for part in present {
+        match part {
+            Part::Map(name) if name.contains('_') && !kept.contains(name) => {
+                line(format_args!("delete map netdev {table} {name}"));
+            }
+            Part::Set(name) if name.contains('_') => {
+                line(format_args!("delete set netdev {table} {name}"));
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+fn is_base(name: &str, all: &[&str]) -> bool {
+    all.contains(&name.trim_end_matches(['4', '6']))
+}
+
+impl Writer<'_> {
+    pub(super) fn path(&mut self, verb: &str, mark: Mark, path: Option<&Path>) {
+        if let Some(Path { interface, own, its }) = path {
+            self.element(verb, "own", format_args!("{mark} : {own}"));
+            self.element(verb, "its", format_args!("{mark} : {its}"));
+            self.element(verb, "by", format_args!("{mark} : {interface}"));
+        }
+        self.element(verb, "begun", mark);
+        self.element(verb, "passed", mark);
+    }
+
+    pub(super) fn returning(&mut self, name: Name, service: &Service) {
+        let (table, four, key) = (self.table, Four(service.family), Key(service.family));
+        self.line(format_args!("table netdev {table} {{"));
+        self.tables(name, service, "meta mark");
+        self.line(format_args!("  chain n_{name} {{"));
+        // A SYN that is sent again soon goes to the same target: its answer may be on the way.
+        self.line(format_args!(
+            "    meta mark set {key} map @asked{four} update @tcp{four} {{ {key} timeout 1m : meta mark }} goto send"
+        ));
+        self.line(format_args!(
+            "    delete @tcp{four} {{ {key} : meta mark }} delete @ended{four} {{ {key} : meta mark }}"
+        ));
+        self.choose(service, name);
+        if !service.slots.is_empty() {
+            self.line(format_args!(
+                "    update @tcp{four} {{ {key} timeout 1m : meta mark }} \
+                 update @asked{four} {{ {key} : meta mark }} meta mark @begun goto send"
+            ));
+            self.line(format_args!("    meta mark set 0"));
+        }
+        self.line(format_args!("  }}"));
+        self.line(format_args!("  chain s_{name} {{"));
+        self.line(format_args!("    tcp flags & (fin|syn|rst|ack) == syn goto n_{name}"));
+        for map in ["tcp", "ended"] {
+            self.line(format_args!("    meta mark set {key} map @{map}{four} goto {map}{four}"));
+        }
+        self.line(format_args!("  }}"));
+        self.line(format_args!("  chain d_{name} {{"));
+        self.line(format_args!("    meta mark set {key} map @udp{four} goto udp{four}"));
+        self.choose(service, name);
+        if !service.slots.is_empty() {
+            self.line(format_args!(
+                "    update @udp{four} {{ {key} : meta mark }} meta mark @begun goto send"
+            ));
+            self.line(format_args!("    meta mark set 0"));
+        }
+        self.line(format_args!("  }}"));
+        self.line(format_args!("}}"));
+    }
+
+    /// Marks a packet with its target, if it is one that begins a session.
+    fn choose(&mut self, service: &Service, name: Name) {
+        if service.slots.is_empty() {
+            return;
+        }
+        let ip = Ip(service.family);
+        if service.permitted.is_some() {
+            self.line(format_args!("    {ip} saddr != @p_{name} accept"));
+        }
+        let choice = choice(service);
+        let Some(memory) = service.memory else {
+            return self.line(format_args!("    meta mark set {choice} map @m_{name}"));
+        };
+        self.line(format_args!("    meta mark set 0"));
+        self.line(format_args!("    meta mark set {ip} saddr map @k_{memory}"));
+        // An update would leave the old target in place.
+        self.line(format_args!(
+            "    meta mark != @v_{name} delete @k_{memory} {{ {ip} saddr : meta mark }} meta mark set 0"
+        ));
+        self.line(format_args!("    meta mark 0 meta mark set {choice} map @m_{name}"));
+        self.line(format_args!("    update @k_{memory} {{ {ip} saddr : meta mark }}"));
+    }
+
+    pub(super) fn watch(&mut self, number: u32, name: &str) {
+        let table = self.table;
+        self.line(format_args!("table netdev {table} {{"));
+        self.line(format_args!(
+            "  chain in_{number} {{ type filter hook ingress device \"{name}\" priority 0;"
+        ));
+        // Those of other VLANs are looked at where their tag is gone.
+        self.text.push_str(
+            "    meta pkttype != host accept
+    ether type vlan accept
+    ip frag-off & 0x3fff != 0 accept
+    ip daddr . meta l4proto . th dport vmap @at4
+    exthdr frag exists accept
+    ip6 daddr . meta l4proto . th dport vmap @at6
+",
+        );
+        self.line(format_args!("  }}"));
+        self.line(format_args!("}}"));
+    }
+}
+
+/// What tells a flow from others of the same protocol: addresses and ports. For IPv6, the first
+/// half of the client's address is hashed with the address of the service, as the whole would be
+/// too long.
+struct Key(Family);
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Family::V4 => "ip saddr . ip daddr . @th,0,32",
+            Family::V6 => {
+                "@nh,128,64 . jhash @nh,64,64 . ip6 daddr mod 4294967295 seed 0x5eed . @th,0,32"
+            }
+        })
+    }
+}
+
+/// The types of its parts.
+struct KeyTypes(Family);
+
+impl fmt::Display for KeyTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Family::V4 => "ip saddr . ip daddr . @th,0,32",
+            Family::V6 => "@nh,128,64 . numgen inc mod 2 . @th,0,32",
+        })
+    }
+}
