@@ -458,17 +458,18 @@ fn refuse_other_user(old: &Predecessor, user: Option<&User>) -> Result<(), Start
 }
 
 /// Brings the sessions of the old process in, on a thread of its own. Whoever has started this
-/// process is released when all that could move at once has moved.
+/// process is released when all that could move at once has moved, or when the old process serves
+/// again.
 fn bring_in(
     old: Predecessor,
     background: Option<Background>,
     desk: Desk,
     (mover, roll_call): (Mover, RollCall),
 ) {
-    let report = |report: &Report| {
-        if let Some(background) = background {
-            background.release(&format!("{report}\n"));
-        }
+    let report = |report: Result<&Report, TakeOverError>| match (background, report) {
+        (Some(background), Ok(report)) => background.release(&format!("{report}\n")),
+        (Some(background), Err(error)) => background.fail(&format!("evenkeel: {error}\n")),
+        (None, _) => {}
     };
     let run = move || old.bring_in(&desk, (&mover, &roll_call), report);
     // Without a thread, the old process takes everything back.

@@ -98,7 +98,7 @@ const NOTICE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Goes into the background. A child of the process returns from this call, in a session of its
 /// own. The process itself waits for [`Background::ready`], calls `farewell`, and exits with status
-/// 0; or, if the child ends before that, with the child's status. If the process that the child
+/// 0; or with 1 after [`Background::fail`]; or, if the child ends before that, with the child's status. If the process that the child
 /// needs until [`Background::stand_alone`] gives it up, it must end soon.
 ///
 /// # Errors
@@ -166,6 +166,10 @@ fn await_ready(
                 let _ = io::Write::write_all(&mut Stream::Out, &text);
                 return Ok(());
             }
+            (Ok(1), [FAILED]) => {
+                let _ = io::Write::write_all(&mut Stream::Err, &text);
+                return Err(Some(1));
+            }
             (Ok(1), [STANDS_ALONE]) => needed = None,
             (Ok(1), [byte]) => text.push(byte),
             _ => break,
@@ -183,6 +187,7 @@ fn await_ready(
 /// What a child says besides text.
 const READY: u8 = 0;
 const STANDS_ALONE: u8 = 1;
+const FAILED: u8 = 2;
 
 /// Waits for news of the child. Returns true if there are none although the process that it needs
 /// has given it up, and lives.
@@ -217,8 +222,18 @@ impl Background {
 
     /// Releases the caller, which writes `text` to its standard output.
     pub fn release(self, text: &str) {
-        let text = text.bytes().filter(|byte| ![READY, STANDS_ALONE].contains(byte));
-        let text: Vec<u8> = text.chain([READY]).collect();
+        self.say(text, READY);
+    }
+
+    /// Tells the caller that this process is not what it was started for, though it goes on. The
+    /// caller writes `text` to its standard error.
+    pub fn fail(self, text: &str) {
+        self.say(text, FAILED);
+    }
+
+    fn say(self, text: &str, end: u8) {
+        let text = text.bytes().filter(|byte| ![READY, STANDS_ALONE, FAILED].contains(byte));
+        let text: Vec<u8> = text.chain([end]).collect();
         // The caller may have been killed in the meantime.
         let _ = rustix::io::write(&self.caller, &text);
     }

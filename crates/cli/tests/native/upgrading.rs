@@ -557,7 +557,10 @@ fn what_the_old_process_has_taken_back_does_not_go_on_in_the_new_one() {
     old.taker = Taker(Channel::pair().unwrap().0);
     // Its copies are closed: the test has only the far ends.
     assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
-    until("the new process to go", || old.new.has_ended());
+    assert_eq!(old.new.wait().code(), Some(1), "it has not taken over");
+    until("the end of the log", || old.new.log.is_over());
+    let said = old.new.log.all().join("\n");
+    assert!(said.contains("the running instance goes on: it has taken back"), "{said}");
     assert!(old.place.socket().exists(), "the admin socket is the old process's");
 }
 

@@ -300,6 +300,10 @@ fn sessions_that_have_moved_outlive_an_upgrade_that_fails_then() {
     old.give_up();
     let log = || fs::read_to_string(old.place.file("log")).unwrap();
     until("the new one to retire", || log().contains("this one finishes its sessions"));
+    assert_eq!(old.new.wait().code(), Some(1));
+    until("what the command says", || old.new.log.is_over());
+    let said = old.new.log.all().join("\n");
+    assert!(said.contains("finishes the 1 sessions that had"), "{said}");
     let [client, served] = &mut peers;
     client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let cut = client.read(&mut [0]).map_err(|error| error.kind());

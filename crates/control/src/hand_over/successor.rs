@@ -224,12 +224,13 @@ impl Predecessor {
     }
 
     /// Brings the sessions of the old process in, on the calling thread, until it has none.
-    /// `first_pass` is called with a report as soon as all that could move has moved.
+    /// `first_pass` is called with a report as soon as all that could move has moved, or with an error
+    /// if that did not succeed.
     pub fn bring_in(
         mut self,
         desk: &Desk,
         (mover, roll_call): (&Mover, &RollCall),
-        first_pass: impl FnOnce(&Report),
+        first_pass: impl FnOnce(Result<&Report, TakeOverError>),
     ) {
         self.state.done(); // open
         let mut arrival = Arrival {
@@ -257,7 +258,7 @@ impl Predecessor {
         }
     }
 
-    fn perform(&mut self, arrival: &mut Arrival<'_, impl FnOnce(&Report)>) {
+    fn perform(&mut self, arrival: &mut Arrival<'_, impl FnOnce(Result<&Report, TakeOverError>)>) {
         match self.state.step() {
             NewStep::AwaitMore => match frame::receive(&self.channel, None) {
                 Ok(frame) => match arrival.hear(frame) {
@@ -357,7 +358,7 @@ struct Arrival<'a, F> {
     begun_at: Instant,
 }
 
-impl<F: FnOnce(&Report)> Arrival<'_, F> {
+impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
     /// Takes in a message. What cannot be understood ends the hand-over.
     fn hear(&mut self, frame: Frame) -> Result<Kind, ()> {
         let kind = frame.kind;
@@ -378,7 +379,7 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
                 let Rest { staying, refused, counts } = frame.record().map_err(drop)?;
                 (self.report.staying, self.report.refused) = (staying, refused);
                 self.ask(|answer| HandOver::Inherit(counts, answer)).ok_or(())?;
-                self.tell_first_pass();
+                self.tell_first_pass(Ok(()));
             }
             _ => {}
         }
@@ -397,9 +398,10 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
         self.report.took = now.since(self.begun_at);
     }
 
-    fn tell_first_pass(&mut self) {
+    /// Tells whoever started this process how it went. What happens later is in the log only.
+    fn tell_first_pass(&mut self, end: Result<(), TakeOverError>) {
         if let Some(first_pass) = self.first_pass.take() {
-            first_pass(&self.report);
+            first_pass(end.map(|()| &self.report));
         }
     }
 
@@ -427,7 +429,15 @@ impl<F: FnOnce(&Report)> Arrival<'_, F> {
 
     fn conclude(&mut self, end: NewEnd) {
         self.mover.flows_are_over();
-        self.tell_first_pass();
+        self.tell_first_pass(match end {
+            NewEnd::Serving => Ok(()),
+            NewEnd::Unused | NewEnd::Retired => Err(TakeOverError::Failed(format!(
+                "it has taken back what had not moved; the new process, {}, finishes the {} sessions \
+                 that had",
+                std::process::id(),
+                self.report.moved
+            ))),
+        });
         let moved = ("moved", self.report.moved.to_string());
         let old = ("old_pid", self.report.pid.to_string());
         let (level, message) = match end {
