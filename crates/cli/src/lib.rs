@@ -29,11 +29,15 @@ pub use install::MARK;
 pub use native::tree;
 pub use personalities::{PERSONALITIES, Personality};
 
+use control::{ServiceManager, explain_limit};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the program that the first word names.
 pub fn main(mut words: impl Iterator<Item = OsString>) -> ExitCode {
+    if ServiceManager::is_to_take_over() {
+        explain_limit();
+    }
     let argv0 = words.next().unwrap_or_else(|| "evenkeel".into()).to_string_lossy().into_owned();
     let words: Vec<OsString> = words.collect();
     match Personality::find(argv0.rsplit('/').next().unwrap_or(&argv0)) {

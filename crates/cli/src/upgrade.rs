@@ -5,7 +5,7 @@ use crate::output::complain;
 use config::ExitStatus;
 use config::environment::{EVENKEEL_TAKE_OVER, EVENKEEL_TAKE_OVER_GUARD};
 use config::native::{ReloadArgs, UpgradeArgs, WhichInstance};
-use control::{Client, Invocation, hand_over_path};
+use control::{Client, Invocation, hand_over_path, limit_steps};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -69,5 +69,6 @@ fn start(
     if let Some(watch) = watch {
         command.env(EVENKEEL_TAKE_OVER_GUARD.name, watch.as_millis().to_string());
     }
+    limit_steps();
     command.exec()
 }

@@ -95,6 +95,7 @@ pub use client::{Client, ClientError, Readiness};
 pub use companion::Companion;
 pub use first_answers::resolve;
 pub use hand_over::error::TakeOverError;
+pub use hand_over::{explain_limit, limit_steps};
 pub use instance::Instance;
 pub use invocation::Invocation;
 pub use kernel::{KernelRules, KernelTable, RemoveError, can_forward, is_on_a_network};

@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "this crate exists to hold all of it")]
 
+pub mod alarm;
 pub mod aside;
 pub mod bounded_files;
 pub mod channel;

@@ -1,7 +1,7 @@
 //! The process itself: its limits, its user and its terminal.
 
 use crate::channel::{Channel, Life, wait_for};
-use crate::clock;
+use crate::{alarm, clock};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
@@ -120,6 +120,7 @@ pub fn detach(
     }
     if child > 0 {
         drop(caller);
+        alarm::lift(); // the child's steps are watched by others
         let status = match await_ready(&news, child, needed) {
             Ok(()) => {
                 farewell(Parting::Ready(child));

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
+use sys::alarm;
 use sys::channel::{Channel, Flag, Life};
 use sys::clock;
 use sys::process::Needed;
@@ -154,6 +155,7 @@ impl Predecessor {
 
     /// Tells the old process that this one has got further, so that it goes on waiting.
     pub fn report_progress(&self) {
+        alarm::extend(super::STEP_WITHIN);
         if self.described.hears_progress {
             // If the old process is gone, that is noticed where its answer is needed.
             let deadline = Some(clock::now() + ANSWER_WITHIN);

@@ -1,0 +1,62 @@
+//! A limit on how long a process may take for its next step. It goes on when the process becomes another
+//! program (alarm(2)), so that whoever starts a program can set it; a process that is forked has none.
+
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What the process says at the end: where it is, and how long.
+static TEXT: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+static LEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Has this process end when `time` has passed, in seconds, rounded up.
+pub fn set(time: Duration) {
+    alarm(seconds(time));
+}
+
+/// Begins the time anew, if there is a limit.
+pub fn extend(time: Duration) {
+    if alarm(seconds(time)) == 0 {
+        lift();
+    }
+}
+
+/// Takes the limit away.
+pub fn lift() {
+    alarm(0);
+}
+
+/// Has this process write `text` to standard error and exit with status 1 when its time is over. A
+/// program that does not say this is ended by the signal.
+pub fn explain(text: &'static str) {
+    TEXT.store(text.as_ptr().cast_mut(), Relaxed);
+    LEN.store(text.len(), Relaxed);
+    let handler = end as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: a signal set is plain numbers, for which zeros are valid. The handler calls only what a
+    // handler may (signal-safety(7)); all pointers live longer than the calls, which keep none.
+    unsafe {
+        libc::signal(libc::SIGALRM, handler);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGALRM);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+extern "C" fn end(_: libc::c_int) {
+    // SAFETY: the text is static, and was stored with its length before this became the handler. Both
+    // calls may be made in a handler.
+    unsafe {
+        libc::write(2, TEXT.load(Relaxed).cast(), LEN.load(Relaxed));
+        libc::_exit(1)
+    }
+}
+
+fn seconds(time: Duration) -> libc::c_uint {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// Sets the number of seconds, or none, and returns what was left of the last one.
+fn alarm(seconds: libc::c_uint) -> libc::c_uint {
+    // SAFETY: takes and returns plain numbers.
+    unsafe { libc::alarm(seconds) }
+}
