@@ -30,6 +30,7 @@ use dataplane::{Event, SessionInfo, Tap, Victims};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
+use sys::channel::Flag;
 use sys::files::PidFile;
 use telemetry::metrics::Detail;
 use telemetry::{Level, Line, Status, Value};
@@ -72,6 +73,9 @@ pub(crate) struct Owner {
     pub is_retired: bool,
     /// The process that this one has replaced, as long as that is there.
     pub predecessor: Option<u32>,
+    /// As long as the files by which the instance is found are the old process's: what that sets if
+    /// it is to stay so.
+    pub others_names: Option<Arc<Flag>>,
     /// Places at backends that sessions of an old process have.
     pub places: Places,
     pub beacon: Beacon,
@@ -125,6 +129,7 @@ impl Owner {
             has_left: false,
             is_retired: false,
             predecessor: None,
+            others_names: None,
             places: Places::default(),
             beacon: Beacon::default(),
             pid_file: None,

@@ -324,12 +324,6 @@ impl Prepared {
             if let (Some(revisions), Some(earlier)) = (&mut revisions, &old.described.revision) {
                 revisions.follow(earlier);
             }
-            // The files of the old process have been opened, and are ours now.
-            if let Some((file, _)) = &pid_file {
-                let _ = file.note();
-            }
-            self.admin.note_pid();
-            let _ = self.admin.claim_for_upgrades(None);
             let _ = sys::process::use_streams(if is_detached { &old.streams } else { &[] });
         }
         let (mover, roll_call) = (instance.plane.mover(), instance.plane.roll_call());
@@ -341,6 +335,7 @@ impl Prepared {
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
             owner.predecessor = self.predecessor.as_ref().map(|old| old.described.pid);
+            owner.others_names = self.predecessor.as_ref().map(Predecessor::flag);
         }
         let origin = self.origin.map(|(origin, _)| origin);
         let (caller, calls) = Caller::new();

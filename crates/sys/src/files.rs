@@ -172,6 +172,18 @@ impl PidFile {
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
+    /// Writes the process id, into a new file if another process has removed the one that was opened.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the new file cannot be made.
+    pub fn note_again(&mut self) -> io::Result<()> {
+        if !self.place.is_there() {
+            let end = self.text.trim_start_matches(|it: char| it.is_ascii_digit()).to_owned();
+            *self = Self::open(&self.place.path().to_owned(), &end)?;
+        }
+        self.note()
+    }
+
     /// Leaves the file as it is, because it is another process's.
     pub fn leave(mut self) {
         self.place.disown();

@@ -8,27 +8,29 @@ use std::process::{Command, Output};
 use std::time::Duration;
 use sys::alarm;
 
+/// The variable that says what a process is to do; the first one checks.
+const TASK: &str = "ALARM_TASK";
 const TEXT: &str = "too late\n";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    match std::env::args().nth(1).as_deref() {
+    let task = std::env::var(TASK).ok();
+    match task.as_deref().map(|task| task.strip_prefix("begin, ").ok_or(task)) {
         None => check(),
         // As the command that starts a new process.
-        Some("begin") => {
+        Some(Ok(next)) => {
             alarm::set(Duration::from_millis(2900));
-            let next = std::env::args().nth(2).unwrap_or_default();
-            Err(Command::new(std::env::current_exe()?).arg(next).exec().into())
+            Err(Command::new(std::env::current_exe()?).env(TASK, next).exec().into())
         }
-        Some("hang") => {
+        Some(Err("hang")) => {
             alarm::explain(TEXT);
             loop {
                 std::thread::park();
             }
         }
-        Some("hang without a word") => loop {
+        Some(Err("hang without a word")) => loop {
             std::thread::park();
         },
-        Some("go on") => {
+        Some(Err("go on")) => {
             alarm::explain(TEXT);
             alarm::extend(Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(3500));
@@ -38,26 +40,26 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         // No limit was set.
-        Some("extend nothing") => {
+        Some(Err("extend nothing")) => {
             alarm::extend(Duration::from_millis(500));
             std::thread::sleep(Duration::from_millis(1500));
             Ok(())
         }
-        Some(word) => Err(word.into()),
+        Some(Err(task)) => Err(task.into()),
     }
 }
 
 fn check() -> Result<(), Box<dyn Error>> {
-    let run = |words: &[&str]| -> Result<Output, Box<dyn Error>> {
-        Ok(Command::new(std::env::current_exe()?).args(words).output()?)
+    let run = |task: &str| -> Result<Output, Box<dyn Error>> {
+        Ok(Command::new(std::env::current_exe()?).env(TASK, task).output()?)
     };
-    let hung = run(&["begin", "hang"])?;
+    let hung = run("begin, hang")?;
     assert_eq!((hung.status.code(), &*hung.stderr), (Some(1), TEXT.as_bytes()));
-    let hung = run(&["begin", "hang without a word"])?;
+    let hung = run("begin, hang without a word")?;
     assert_eq!(hung.status.signal(), Some(rustix::process::Signal::ALARM.as_raw()));
-    for words in [&["begin", "go on"][..], &["extend nothing"]] {
-        let done = run(words)?;
-        assert!(done.status.success() && done.stderr.is_empty(), "{words:?}: {done:?}");
+    for task in ["begin, go on", "extend nothing"] {
+        let done = run(task)?;
+        assert!(done.status.success() && done.stderr.is_empty(), "{task}: {done:?}");
     }
     Ok(())
 }

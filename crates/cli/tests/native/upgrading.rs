@@ -551,7 +551,11 @@ fn when_the_old_process_dies_before_a_commit_its_batch_goes_on() {
 
 #[test]
 fn what_the_old_process_has_taken_back_does_not_go_on_in_the_new_one() {
-    let mut old = Transcript::play();
+    let mut old = Transcript::play_with("--pid-file pid");
+    let pid_file = old.place.file("pid");
+    fs::write(&pid_file, "1\n").unwrap();
+    let path = old.place.socket().with_extension("hand-over");
+    let door = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let [mut client, _served] = old.batch();
     old.flag.set();
     old.taker = Taker(Channel::pair().unwrap().0);
@@ -562,6 +566,10 @@ fn what_the_old_process_has_taken_back_does_not_go_on_in_the_new_one() {
     let said = old.new.log.all().join("\n");
     assert!(said.contains("the running instance goes on: it has taken back"), "{said}");
     assert!(old.place.socket().exists(), "the admin socket is the old process's");
+    assert_eq!(fs::read_to_string(pid_file).unwrap(), "1\n");
+    UnixStream::connect(path).unwrap();
+    door.set_nonblocking(true).unwrap();
+    assert!(door.accept().is_ok(), "the next one asks the old process");
 }
 
 #[test]

@@ -57,11 +57,8 @@ impl Owner {
             HandOver::Watch(answer) => {
                 self.instance.watch();
                 self.is_handing_over = false;
-                self.socket.note_pid();
-                if let Some(file) = &self.pid_file {
-                    let _ = file.note(); // the other process may have written its own number
-                }
                 self.serve_admin();
+                self.note_pid(); // the other process may have written its own number
                 let _ = answer.send(());
             }
             HandOver::Abandon(answer) => {
@@ -86,9 +83,11 @@ impl Owner {
             }
             HandOver::Inherit(counts, answer) => {
                 self.inherit(&counts);
+                self.take_names();
                 let _ = answer.send(());
             }
             HandOver::Settle(answer) => {
+                self.take_names();
                 self.places = Places::default();
                 let _ = answer.send(());
             }
@@ -253,14 +252,41 @@ impl Owner {
         }
     }
 
-    /// Serves the admin socket, and the one for hand-overs.
+    /// Makes the files by which the instance is found this process's, once, unless the old process
+    /// serves again. Not before everything that can fail is over: the old process, which does not
+    /// wait for this one without end, makes them its own then.
+    fn take_names(&mut self) {
+        let Some(flag) = self.others_names.take() else { return };
+        if !flag.is_set() {
+            self.note_pid();
+            self.serve_names();
+        }
+    }
+
+    fn note_pid(&mut self) {
+        self.socket.note_pid();
+        if let Some(file) = &mut self.pid_file {
+            let _ = file.note_again();
+        }
+    }
+
+    /// Serves the admin socket, and the others.
     pub fn serve_admin(&mut self) {
         let Some(desk) = self.desk.clone() else { return };
-        let site = Site { desk: desk.clone(), roll_call: self.instance.plane.roll_call() };
-        if let Err(error) = self.socket.serve(site.clone()) {
+        let site = Site { desk, roll_call: self.instance.plane.roll_call() };
+        if let Err(error) = self.socket.serve(site) {
             let fields = [("error", Value::Text(&error))];
             self.note(Level::Error, "no admin socket", &fields);
         }
+        if self.others_names.is_none() {
+            self.serve_names();
+        }
+    }
+
+    /// Serves the socket for those who may only look, and the one for hand-overs, at their paths.
+    fn serve_names(&mut self) {
+        let Some(desk) = self.desk.clone() else { return };
+        let site = Site { desk: desk.clone(), roll_call: self.instance.plane.roll_call() };
         if let Err(error) = self.socket.serve_view(site) {
             let path = self.socket.view_path().map(|path| path.display().to_string());
             let path = path.unwrap_or_default();

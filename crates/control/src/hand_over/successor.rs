@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use sys::alarm;
 use sys::channel::{Channel, Flag, Life};
@@ -33,7 +33,7 @@ const BEAT_EVERY: Duration = Duration::from_millis(200);
 pub(crate) struct Predecessor {
     channel: Channel,
     life: Life,
-    flag: Flag,
+    flag: Arc<Flag>,
     state: New,
     /// Whether the old process guards this one, and listens for beats.
     sends_beats: bool,
@@ -98,7 +98,7 @@ impl Predecessor {
         }
         let missing = || TakeOverError::Failed("descriptors are missing".to_owned());
         let mut next = || descriptors.pop_front().ok_or_else(missing);
-        let (life, flag) = (Life::of(next()?), Flag::of(next()?));
+        let (life, flag) = (Life::of(next()?), Arc::new(Flag::of(next()?)));
         let streams = vec![next()?, next()?, next()?];
         let admin = if described.has_admin_socket { Some(next()?) } else { None };
         let ready_interface = match &described.ready_interface {
@@ -146,6 +146,11 @@ impl Predecessor {
     /// The sockets of all listening addresses that nobody has taken.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.values().flat_map(|(sockets, _)| sockets).map(AsFd::as_fd)
+    }
+
+    /// What the old process sets before it serves again.
+    pub fn flag(&self) -> Arc<Flag> {
+        Arc::clone(&self.flag)
     }
 
     /// Who must not be lost before this process accepts.
@@ -431,6 +436,7 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
 
     fn conclude(&mut self, end: NewEnd) {
         self.mover.flows_are_over();
+        let is_settled = end == NewEnd::Serving && self.ask(HandOver::Settle).is_some();
         self.tell_first_pass(match end {
             NewEnd::Serving => Ok(()),
             NewEnd::Unused | NewEnd::Retired => Err(TakeOverError::Failed(format!(
@@ -443,7 +449,7 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
         let moved = ("moved", self.report.moved.to_string());
         let old = ("old_pid", self.report.pid.to_string());
         let (level, message) = match end {
-            NewEnd::Serving if self.ask(HandOver::Settle).is_none() => return, // about to exit
+            NewEnd::Serving if !is_settled => return, // about to exit
             NewEnd::Serving => (Level::Info, "the old process has handed everything over"),
             NewEnd::Unused | NewEnd::Retired => {
                 if let Some(companion) = &self.desk.companion {
