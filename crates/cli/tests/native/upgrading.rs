@@ -12,7 +12,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sys::channel::{Channel, Flag};
 
 /// Waits until this process has ended, and been reaped by whoever had to.
@@ -260,6 +260,17 @@ const KINDS: [&str; 12] = [
     "progress", "beat",
 ];
 
+fn message(kind: &str, text: &str, major: u8, tail: &[u8]) -> Vec<u8> {
+    let mut message = b"EVKL".to_vec();
+    message.push(KINDS.iter().position(|it| *it == kind).unwrap() as u8 + 1);
+    message.extend([0, major, 0]);
+    message.extend((text.len() as u32).to_le_bytes());
+    message.extend((tail.len() as u32).to_le_bytes());
+    message.extend(text.as_bytes());
+    message.extend(tail);
+    message
+}
+
 impl Taker {
     pub fn ask(place: &Place) -> Self {
         Self(Channel::connect(&place.socket().with_extension("hand-over")).unwrap())
@@ -270,13 +281,7 @@ impl Taker {
     }
 
     fn send_all(&self, kind: &str, text: &str, major: u8, tail: &[u8], descriptors: &[OwnedFd]) {
-        let mut message = b"EVKL".to_vec();
-        message.push(KINDS.iter().position(|it| *it == kind).unwrap() as u8 + 1);
-        message.extend([0, major, 0]);
-        message.extend((text.len() as u32).to_le_bytes());
-        message.extend((tail.len() as u32).to_le_bytes());
-        message.extend(text.as_bytes());
-        message.extend(tail);
+        let message = message(kind, text, major, tail);
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         self.0.send(&message, &descriptors, None).unwrap();
     }
@@ -539,6 +544,44 @@ fn what_release_0_1_hands_over_is_understood() {
     old.check_moved(&mut peers);
     old.taker.send("final", FINAL, 1);
     assert!(old.taker.is_silent_for(Duration::from_secs(1)), "it has not asked for beats");
+}
+
+/// The other way round: a new process that says what one of release 0.1 has said.
+#[test]
+fn what_a_new_process_of_release_0_1_says_is_understood() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut old = place.native(&format!("{port} {echo}"));
+    let client = talk(&port, "hello");
+    let new = Program::spawn(std::process::Command::new("sleep").arg("1000"));
+    let flags = rustix::process::PidfdFlags::empty();
+    let life = rustix::process::pidfd_open(new.pid(), flags).unwrap();
+    let taker = Taker::ask(&place);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    taker.send("hello", &include_str!("transcript/hello.json").replace("@BOOT@", boot.trim()), 1);
+    let (state, _listening) = taker.expect("state");
+    assert_eq!((&state["hears_progress"], &state["hears_beats"]), (&true.into(), &true.into()));
+    for _ in 0..7 {
+        taker.send("progress", "", 1);
+    }
+    taker.send_all("ready", include_str!("transcript/ready.json"), 1, b"", &[life]);
+    taker.expect("switch");
+    let (batch, mut sockets) = taker.expect("batch");
+    assert_eq!(batch["sessions"][0]["state"]["link"]["streams"][0]["bytes"], 5);
+    taker.send("taken", include_str!("transcript/taken.json"), 1);
+    taker.expect("commit");
+    taker.expect("final");
+    // The session is ours now.
+    let ours = TcpStream::from(sockets.remove(0));
+    (&ours).write_all(b"from the new one").unwrap();
+    client.expect("from the new one");
+    let begin = Instant::now();
+    while taker.0.receive(&mut [0], &mut Vec::new(), Some(sys::clock::now())).is_err() {
+        let _ = taker.0.send(&message("beat", "", 1, b""), &[], None); // the watch may be over
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(begin.elapsed() > Duration::from_secs(1), "two seconds were asked for");
+    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(old.log.with("serves again").len(), 0);
 }
 
 #[test]
