@@ -15,6 +15,7 @@ pub use names::Names;
 
 #[cfg(doc)]
 use crate::Config;
+use crate::duration::Deadline;
 use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Engine, Limits, Listener, LogFormat,
     LogSessions, MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
@@ -210,7 +211,7 @@ settings! {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
         log_format: _, log_sessions: _, log_sample: _, log_start: _, log_every: _,
         log_slow_connect: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
-        access: _,
+        upgrade_drain: _, access: _,
         ready_interface: _, pre_stop: _,
     },
     /// [`Process::workers`]
@@ -253,6 +254,8 @@ settings! {
     PreStop(Option<Duration>) is pre_stop, "pre-stop";
     /// [`Process::watch`]
     Watch(bool) is watch, "watch";
+    /// [`Process::upgrade_drain`]
+    UpgradeDrain(Option<Deadline>) is upgrade_drain, "upgrade-drain";
     /// [`Process::access`]
     Access(AdminAccess) is access, "access to the admin socket";
 }

@@ -1,6 +1,7 @@
 //! The validated configuration, in the words of the glossary.
 
 use crate::Discovery;
+use crate::duration::Deadline;
 use balancing::{
     AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Percent, Policy, ProxyPeers,
     Rate, RouteRule, Subset, Thin,
@@ -478,6 +479,9 @@ pub struct Process {
     pub pre_stop: Option<Duration>,
     /// Whether the configuration file is reloaded whenever its contents have changed. Default false.
     pub watch: bool,
+    /// How long sessions that cannot move to another process may go on in this one after an upgrade.
+    /// Default: as after a shutdown, and 10 seconds at least.
+    pub upgrade_drain: Option<Deadline>,
     /// Who may use the admin socket, and where else it is served.
     pub access: AdminAccess,
 }
@@ -576,6 +580,10 @@ impl Process {
     /// Long enough for who follows the interface to send clients elsewhere.
     pub const DEFAULT_PRE_STOP: Duration = Duration::from_secs(1);
 
+    /// How long, at least, sessions that cannot move may go on after an upgrade unless the
+    /// configuration says it, also where a shutdown cuts them at once.
+    const DRAIN_LEAST: Duration = Duration::from_secs(10);
+
     /// How long to go on accepting clients after it was announced that the instance shuts down.
     #[must_use]
     pub fn pre_stop(&self) -> Duration {
@@ -607,12 +615,29 @@ impl Default for Process {
             ready_interface: None,
             pre_stop: None,
             watch: false,
+            upgrade_drain: None,
             access: AdminAccess::default(),
         }
     }
 }
 
 impl Config {
+    /// How long sessions that cannot move to another process may go on in this one after an upgrade.
+    #[must_use]
+    pub fn upgrade_drain(&self) -> Option<Duration> {
+        match self.process.upgrade_drain {
+            Some(Deadline(limit)) => limit,
+            None => self.shutdown_limit().map(|limit| limit.max(Process::DRAIN_LEAST)),
+        }
+    }
+
+    /// How long sessions may go on after a shutdown.
+    #[must_use]
+    pub fn shutdown_limit(&self) -> Option<Duration> {
+        let limits = self.listeners.iter().map(|it| it.timeouts.shutdown);
+        limits.max_by_key(|limit| limit.unwrap_or(Duration::MAX)).flatten()
+    }
+
     /// The pool of this name.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {

@@ -65,6 +65,7 @@ PROCESS = {
     "tap": ["off", "on", "decrypted"],
     "ready-interface": ["ekready", "vip.0", "${READY:-ekready}"],
     "pre-stop": TIMES + [0],
+    "upgrade-drain": TIMES + [0, "never"],
     "workers": [1, 4, 1024, "2"],
     "spin": ["50us", 0, "0s"],
 }
@@ -174,7 +175,7 @@ MADE = {
 FLAGS = ["daemon", "watch", "log-start", "share-port", "transparent", "forwarded-headers", "dummy", "no-last-resort", "essential",
          "auto-disable", "affinity-count-only", "fixed-places"]
 CHOICES = ["tap", "log-format", "log-sessions", "metrics-detail", "send-proxy", "backend-tls", "splice", "cut", "family", "protocol", "policy", "engine", "failover", "hash-failover", "admin"]
-DURATIONS = ["spin", "pre-stop", "log-every", "log-slow-connect", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
+DURATIONS = ["spin", "pre-stop", "upgrade-drain", "log-every", "log-slow-connect", "connect-timeout", "idle-timeout", "half-close-timeout", "linger", "keep-alive",
              "backend-half-close-timeout", "user-timeout", "first-byte-timeout", "shutdown-timeout", "flow-timeout", "retry-after", "quarantine",
              "affinity-time", "probe-interval", "probe-timeout", "agent-interval", "max-age", "warm-up"]
 NUMBERS = {

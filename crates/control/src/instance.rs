@@ -335,8 +335,7 @@ impl Instance {
 
     /// How long sessions may continue after a shutdown.
     pub(crate) fn shutdown_limit(&self) -> Option<Duration> {
-        let limits = self.config.listeners.iter().map(|it| it.timeouts.shutdown);
-        limits.max_by_key(|limit| limit.unwrap_or(Duration::MAX)).flatten()
+        self.config.shutdown_limit()
     }
 
     /// All backends whose host is a name, reject backends included, and names that stand for several

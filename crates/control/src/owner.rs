@@ -33,7 +33,7 @@ use std::time::Duration;
 use sys::channel::Flag;
 use sys::files::PidFile;
 use telemetry::metrics::Detail;
-use telemetry::{Level, Line, Status, Value};
+use telemetry::{Level, Line, PredecessorRow, Status, Value};
 use terms::{Address, CloseReason};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -72,7 +72,7 @@ pub(crate) struct Owner {
     /// Whether the old process serves again, so that this one has failed.
     pub is_retired: bool,
     /// The process that this one has replaced, as long as that is there.
-    pub predecessor: Option<u32>,
+    pub predecessor: Option<PredecessorRow>,
     /// As long as the files by which the instance is found are the old process's: what that sets if
     /// it is to stay so.
     pub others_names: Option<Arc<Flag>>,
@@ -202,7 +202,7 @@ impl Owner {
             Some(revisions) => revisions.describe(status),
             None => status,
         };
-        Status { drain_seconds: self.drain_seconds(), ..status }
+        Status { drain_seconds: self.drain_seconds(), predecessor: self.predecessor, ..status }
     }
 
     /// What the metrics of all pools, or of one, are made of.

@@ -321,7 +321,7 @@ impl Instance {
     /// What a replacement would change that cannot change while the process runs.
     fn what_needs_a_restart(&self, replacement: &Replacement) -> Vec<String> {
         let needs_a_restart = |change: &&Change| match change {
-            Change::SetProcess(ProcessSetting::Watch(_)) => false,
+            Change::SetProcess(ProcessSetting::Watch(_) | ProcessSetting::UpgradeDrain(_)) => false,
             Change::SetProcess(_) => true,
             Change::SetListener(_, ListenerSetting::SharedPort(_)) => true,
             // Sessions that were counted must be found again.

@@ -44,7 +44,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use sys::files::{OwnFile, PidFile};
 use sys::process::{Background, Directory, HeldSignals, Keep, Parting, Stream, User};
-use telemetry::Level;
+use telemetry::{Level, PredecessorRow};
 use terms::Instant;
 
 /// What a personality requires besides its configuration.
@@ -334,7 +334,8 @@ impl Prepared {
         owner.use_helper(helper);
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
-            owner.predecessor = self.predecessor.as_ref().map(|old| old.described.pid);
+            let row = |pid| PredecessorRow { pid, ..PredecessorRow::default() };
+            owner.predecessor = self.predecessor.as_ref().map(|old| row(old.described.pid));
             owner.others_names = self.predecessor.as_ref().map(Predecessor::flag);
         }
         let origin = self.origin.map(|(origin, _)| origin);

@@ -39,6 +39,7 @@ impl Instance {
             uptime_seconds: now.since(self.started).as_secs(),
             shutting_down: self.shutting_down || self.is_leaving,
             drain_seconds: None,
+            predecessor: None,
             file: None,
             revision: 1,
             file_hash: None,

@@ -85,6 +85,13 @@ impl App {
             if let Some(seconds) = status.drain_seconds {
                 text += &format!("  DRAINING for {seconds}s at most");
             }
+            if let Some(old) = &status.predecessor {
+                text += &format!("  process before: {}", old.pid);
+                let sessions = old.sessions();
+                if !sessions.is_empty() {
+                    text += &format!(" ({sessions})");
+                }
+            }
             if let Some(seconds) = status.unconfirmed_seconds {
                 text += &format!("  reload taken back in {seconds}s");
             }

@@ -16,7 +16,7 @@ pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use process::{ControlCounts, ProcessRow};
 pub use status::{
     AgentRow, BackendRow, CertificateRow, ChangeRow, Configs, DepartedRow, EndedRow, FailureRow,
-    Health, HistogramRow, InstanceRow, ListenerRow, NameRow, PoolRow, ProbeRow, ProbeVerdict,
-    RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
+    Health, HistogramRow, InstanceRow, ListenerRow, NameRow, PoolRow, PredecessorRow, ProbeRow,
+    ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
 };
 pub use why::{Why, WhyBackend, WhyReason, WhyTier};

@@ -18,6 +18,8 @@ pub struct Status {
     /// Seconds after which a drain of the whole instance is over at the latest; absent if there is
     /// none.
     pub drain_seconds: Option<u64>,
+    /// The process that this one has replaced, as long as that is there.
+    pub predecessor: Option<PredecessorRow>,
     /// The configuration file, if the instance was started from one.
     pub file: Option<String>,
     /// The number of the revision that runs: 1 at the start, and one more with each reload that
@@ -39,6 +41,38 @@ pub struct Status {
     pub departed_listeners: Vec<ListenerRow>,
     /// Removed backends that still have sessions.
     pub departed_backends: Vec<DepartedRow>,
+}
+
+/// A process that has handed the instance over, and still has sessions that cannot move, or watches the
+/// new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PredecessorRow {
+    /// The process id.
+    pub pid: u32,
+    /// Its sessions in which TLS ends in the balancer.
+    pub tls: u64,
+    /// Its UDP flows.
+    pub flows: u64,
+    /// Its sessions that will move, or end, as soon as they have a backend for good.
+    pub unsettled: u64,
+    /// Its sessions of listeners that the new process does not have.
+    pub refused: u64,
+}
+
+impl PredecessorRow {
+    /// Its sessions in words; empty if it has none.
+    #[must_use]
+    pub fn sessions(&self) -> String {
+        let kinds = [
+            (self.tls, "TLS"),
+            (self.flows, "UDP"),
+            (self.unsettled, "not settled yet"),
+            (self.refused, "of listeners that are gone"),
+        ];
+        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+        let kinds: Vec<_> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
+        kinds.join(", ")
+    }
 }
 
 /// An instance in brief: enough to find it among others, whatever its size. Served as

@@ -36,6 +36,13 @@ pub fn status_text(status: &Status, is_wide: bool) -> String {
             None => "\n".to_owned(),
         };
     }
+    if let Some(old) = &status.predecessor {
+        text += &format!("the process before, {}, is still there", old.pid);
+        text += &match old.sessions() {
+            none if none.is_empty() => "\n".to_owned(),
+            some => format!(", with sessions: {some}\n"),
+        };
+    }
     for pool in &status.pools {
         text.push('\n');
         text += &pool_text(status, pool, is_wide);

@@ -97,6 +97,7 @@ fn status_and_sessions_as_json() {
         "revision": 1,
         "file_hash": null,
         "drain_seconds": null,
+        "predecessor": null,
         "unconfirmed_seconds": null,
         "departed_listeners": [],
         "departed_backends": [],

@@ -678,6 +678,33 @@ fn when_the_new_process_dies_during_the_watch_the_old_one_serves_at_once() {
 }
 
 #[test]
+fn what_cannot_move_is_shown_and_ends_in_time() {
+    let (place, port, hole) = (Place::new(), port(), Backend::black_hole());
+    let text = format!(
+        "[process]\nupgrade-drain = '3s'\n[defaults]\nconnect-timeout = '1m'\n\
+         [listeners.web]\nbind = {port}\npool = 'web'\n[pools.web]\nbackends = ['{hole}']\n"
+    );
+    fs::write(place.file("web.toml"), text).unwrap();
+    let mut old = place.native("run web.toml");
+    let client = Client::connect(&port);
+    until("the session", || place.sessions() == 1);
+    let first = old.pid().as_raw_nonzero().get();
+    let said = upgrade(&place, "");
+    assert!(
+        said.contains(&format!("the old process, {first}, finishes 1 not settled yet")),
+        "{said}"
+    );
+    let shown = place.ctl("status").check(0).stdout;
+    let line =
+        format!("the process before, {first}, is still there, with sessions: 1 not settled yet");
+    assert!(shown.contains(&line), "{shown}");
+    assert_eq!(place.status()["predecessor"]["unsettled"], 1);
+    assert_ne!(client.rest().1, End::Silence, "it has had its time");
+    assert_eq!(old.wait().code(), Some(0));
+    until("the other to know", || place.status()["predecessor"].is_null());
+}
+
+#[test]
 fn files_belong_to_the_new_process() {
     let (place, echo) = (Place::new(), Backend::echo());
     let words = format!("unix:{} {echo}", place.file("sock").display());

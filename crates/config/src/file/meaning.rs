@@ -13,6 +13,7 @@ use super::excerpt::quoted;
 use super::parts::{BackendPart, ListenerPart, Parts, PoolPart, Word};
 use super::report::{Fault, Reports};
 use super::suggest::nearest;
+use crate::duration::Deadline;
 use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
 use crate::protocols::{misfit, unannounced};
@@ -23,6 +24,19 @@ use ports::{Port, Ports};
 use std::collections::{BTreeMap, BTreeSet};
 use tiers::Reading;
 
+/// How long sessions may go on that cannot move in an upgrade, if the file says it.
+fn upgrade_drain(parts: &Parts, reports: &mut Reports<'_>) -> Option<Deadline> {
+    let word = parts.upgrade_drain.as_ref()?;
+    match word.text.parse() {
+        Ok(limit) => Some(limit),
+        Err(error) => {
+            let fault = Fault::new(Code::Value, &word.at, format!("`upgrade-drain`: {error}"));
+            reports.add(fault.place("process"));
+            None
+        }
+    }
+}
+
 /// The configuration that the parts mean. What is wrong with them is reported; the result is then
 /// of no use.
 pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Reports<'_>) -> Config {
@@ -30,7 +44,8 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let process = options.read(Place::Process, "process", &parts.process, None, reports);
     let process = process.map_or_else(Process::default, |config| config.process);
     let access = access::access(&parts.access, reports);
-    let process = Process { watch: parts.watch, access, ..process };
+    let upgrade_drain = upgrade_drain(parts, reports);
+    let process = Process { watch: parts.watch, upgrade_drain, access, ..process };
     if parts.listeners.is_empty() && parts.unread.is_empty() {
         let fault = Fault::new(Code::NoListeners, &Reports::BEGINNING, "the file has no listeners");
         reports.add(fault.help("add one, as in `[listeners]` and `web = \"80 app1 app2\"`"));

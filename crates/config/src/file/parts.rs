@@ -15,6 +15,7 @@ use crate::{Protocol, operand};
 pub(super) struct Parts {
     pub(super) process: Vec<Setting>,
     pub(super) watch: bool,
+    pub(super) upgrade_drain: Option<Word>,
     pub(super) access: AccessPart,
     pub(super) defaults: Vec<Setting>,
     /// The reject backend of `[defaults]`, if it is written as a table.
@@ -148,6 +149,7 @@ pub(super) fn parts(file: &Table, reports: &mut Reports<'_>) -> Parts {
             ("process", Item::Table(table)) => {
                 parts.process = settings(table);
                 parts.watch = table.flag("watch");
+                parts.upgrade_drain = table.text("upgrade-drain").map(Text::word);
                 parts.access = access(table);
             }
             ("defaults", Item::Table(table)) => {

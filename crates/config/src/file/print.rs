@@ -167,6 +167,9 @@ fn process_keys(process: &Process) -> Keys {
     let mut keys = Keys::default();
     process_options(&mut keys, process);
     keys.flag("watch", process.watch);
+    if let Some(limit) = process.upgrade_drain {
+        keys.set_text("upgrade-drain", &limit.to_string());
+    }
     let AdminAccess { viewers, operators, admins, view_socket, listen, tap } = &process.access;
     for (key, names) in [("viewers", viewers), ("operators", operators), ("admins", admins)] {
         if !names.is_empty() {

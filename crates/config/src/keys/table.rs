@@ -62,6 +62,15 @@ pub(super) const KEYS: &[Key] = &[
         "Reload the configuration whenever the contents of its files have changed",
     ),
     own(
+        "upgrade-drain",
+        Process,
+        DEADLINE,
+        "\"12h\"",
+        "How long sessions that cannot move to another process, as where TLS ends here, may go on in \
+         this one after an upgrade, or never: without limit [default: the longest \
+         `shutdown-timeout`, and 10s at least]",
+    ),
+    own(
         "viewers",
         Process,
         NAMES,

@@ -14,11 +14,8 @@ use dataplane::{Moving, MovingFlow};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
-use telemetry::{Level, Value};
+use telemetry::{Level, PredecessorRow, Value};
 
-/// How long sessions that cannot move may go on, even where a shutdown cuts them at once.
-const DRAIN_LEAST: Duration = Duration::from_secs(10);
 /// Descriptors of a process besides those of its sessions.
 const DESCRIPTORS_RESERVED: usize = 64;
 
@@ -36,7 +33,7 @@ impl Owner {
                 drop(answer.send(begun));
             }
             HandOver::Predecessor(answer) => {
-                let _ = answer.send(self.predecessor);
+                let _ = answer.send(self.predecessor.map(|old| old.pid));
             }
             HandOver::Alone(answer) => {
                 self.predecessor = None;
@@ -81,7 +78,8 @@ impl Owner {
                     mover.let_go_of_flows(arrived.flows);
                 }
             }
-            HandOver::Inherit(counts, answer) => {
+            HandOver::Inherit(old, counts, answer) => {
+                self.predecessor = Some(old);
                 self.inherit(&counts);
                 self.take_names();
                 let _ = answer.send(());
@@ -113,7 +111,7 @@ impl Owner {
             return Err("it is shutting down, or is being upgraded already".to_owned());
         }
         // It would take the end of this process for a failure, and serve beside the new one.
-        if let Some(pid) = self.predecessor {
+        if let Some(PredecessorRow { pid, .. }) = self.predecessor {
             return Err(format!(
                 "process {pid}, which it has replaced, watches it or still has sessions; try again when \
                  that process has ended"
@@ -150,7 +148,7 @@ impl Owner {
             mover: self.instance.plane.mover(),
             names: self.instance.names(),
             has_flows: self.instance.config.listeners.iter().any(has_flows),
-            drain: self.instance.shutdown_limit().map(|limit| limit.max(DRAIN_LEAST)),
+            drain: self.instance.config.upgrade_drain(),
         })
     }
 

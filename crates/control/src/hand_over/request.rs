@@ -5,7 +5,7 @@ use dataplane::{Mover, Moving, MovingFlow};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use telemetry::Level;
+use telemetry::{Level, PredecessorRow};
 use terms::{BackendId, Instant, ListenerId};
 use tokio::sync::oneshot::Sender as Answer;
 
@@ -31,7 +31,7 @@ pub(crate) enum HandOver {
     /// Sessions have come to the new side, with their connections and the bytes held back.
     Arrive(Batch, Vec<OwnedFd>, Vec<u8>, Answer<Option<Arrived>>),
     /// What the old side has counted.
-    Inherit(Counts, Answer<()>),
+    Inherit(PredecessorRow, Counts, Answer<()>),
     /// The old side has no sessions any more.
     Settle(Answer<()>),
     /// The old side serves again, so the new one only finishes the sessions that it has.

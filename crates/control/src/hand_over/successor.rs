@@ -19,7 +19,7 @@ use sys::alarm;
 use sys::channel::{Channel, Flag, Life};
 use sys::clock;
 use sys::process::Needed;
-use telemetry::Level;
+use telemetry::{Level, PredecessorRow};
 use terms::Instant;
 
 /// How long the old process may take to answer, before it accepts no more.
@@ -245,7 +245,10 @@ impl Predecessor {
             mover,
             batch: Vec::new(),
             flows: Vec::new(),
-            report: Report { pid: self.described.pid, ..Report::default() },
+            report: Report {
+                old: PredecessorRow { pid: self.described.pid, ..PredecessorRow::default() },
+                ..Report::default()
+            },
             first_pass: Some(first_pass),
             frozen_at: Instant::ZERO,
             begun_at: clock::now(),
@@ -316,41 +319,41 @@ const FATE_LOOK: Duration = Duration::from_millis(20);
 /// What has come of a hand-over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
-    /// The old process.
-    pub pid: u32,
+    /// The old process, and what is still there.
+    pub old: PredecessorRow,
     /// Sessions that moved.
     pub moved: usize,
     /// From the first batch to the last one so far.
     pub took: Duration,
     /// The longest time from the arrival of a batch to when it went on.
     pub longest: Duration,
-    /// Those that are still in the old process.
-    pub staying: Staying,
-    pub refused: usize,
     /// Of the last batch.
     refused_now: Vec<u64>,
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { moved, took, longest, staying, refused, .. } = self;
+        let Self { moved, took, longest, old, .. } = self;
         let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
         write!(f, "upgraded: {moved} sessions moved")?;
         if *moved > 0 {
             write!(f, " in {:.0} ms, none waited for more than {:.1} ms", ms(took), ms(longest))?;
         }
-        if staying.all() + refused > 0 {
-            let kinds = [
-                (staying.tls, "TLS"),
-                (staying.flows, "UDP"),
-                (staying.unsettled, "not settled yet"),
-                (*refused, "of listeners that are gone"),
-            ];
-            let kinds = kinds.iter().filter(|(count, _)| *count > 0);
-            let kinds: Vec<_> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
-            write!(f, "; the old process, {}, finishes {}", self.pid, kinds.join(", "))?;
+        match old.sessions() {
+            none if none.is_empty() => Ok(()),
+            some => write!(f, "; the old process, {}, finishes {some}", old.pid),
         }
-        Ok(())
+    }
+}
+
+/// The old process, and its sessions that cannot move now.
+fn left(pid: u32, staying: Staying, refused: usize) -> PredecessorRow {
+    PredecessorRow {
+        pid,
+        tls: staying.tls as u64,
+        flows: staying.flows as u64,
+        unsettled: staying.unsettled as u64,
+        refused: refused as u64,
     }
 }
 
@@ -384,8 +387,9 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
             Kind::Rest | Kind::Final => {
                 self.mover.flows_are_over();
                 let Rest { staying, refused, counts } = frame.record().map_err(drop)?;
-                (self.report.staying, self.report.refused) = (staying, refused);
-                self.ask(|answer| HandOver::Inherit(counts, answer)).ok_or(())?;
+                self.report.old = left(self.report.old.pid, staying, refused);
+                let old = self.report.old;
+                self.ask(|answer| HandOver::Inherit(old, counts, answer)).ok_or(())?;
                 self.tell_first_pass(Ok(()));
             }
             _ => {}
@@ -447,7 +451,7 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
             ))),
         });
         let moved = ("moved", self.report.moved.to_string());
-        let old = ("old_pid", self.report.pid.to_string());
+        let old = ("old_pid", self.report.old.pid.to_string());
         let (level, message) = match end {
             NewEnd::Serving if !is_settled => return, // about to exit
             NewEnd::Serving => (Level::Info, "the old process has handed everything over"),

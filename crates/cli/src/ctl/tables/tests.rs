@@ -137,6 +137,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
         file_hash: None,
         unconfirmed_seconds: None,
         drain_seconds: None,
+        predecessor: None,
         names: Vec::new(),
         departed_listeners: Vec::new(),
         departed_backends: Vec::new(),
