@@ -19,6 +19,7 @@ mod bind;
 mod bodies;
 mod broker;
 mod calls;
+mod canary;
 mod certificates;
 mod changes;
 mod circumstances;

@@ -6,6 +6,7 @@ use crate::beacon::Beacon;
 use crate::bind::{Sockets, StartError, listen};
 use crate::broker;
 use crate::calls::Caller;
+use crate::canary;
 use crate::certificates::{self, Certificates};
 use crate::companion::Companion;
 use crate::countries::CountryBook;
@@ -31,13 +32,13 @@ use crate::revisions::Revisions;
 use crate::roles::Roles;
 use crate::serving::{Ending, Serving};
 use crate::signals::{Caught, Signals};
-use crate::snapshot::first_pool;
+use crate::snapshot::{self, first_pool};
 use crate::socket::AdminSocket;
 use crate::state::{Kept, StatePlace};
 use crate::tcp::TcpSocket;
 use balancing::Pool;
 use config::{Bind, Config, Host, Ids, Process};
-use dataplane::{DataPlane, Mover, Observe, Options, RollCall};
+use dataplane::{DataPlane, Mover, Observe, Options, RollCall, Settings};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -45,7 +46,7 @@ use std::path::{Path, PathBuf};
 use sys::files::{OwnFile, PidFile};
 use sys::process::{Background, Directory, HeldSignals, Keep, Parting, Stream, User};
 use telemetry::{Level, PredecessorRow};
-use terms::Instant;
+use terms::{Instant, Timeouts};
 
 /// What a personality requires besides its configuration.
 pub struct Setup {
@@ -278,7 +279,7 @@ impl Prepared {
         }
         let unusable_sources: Vec<_> =
             self.config.listeners.iter().filter_map(unusable_source).collect();
-        let (sinks, backlog) = Backlog::new();
+        let (sinks, mut backlog) = Backlog::new();
         let options = Options { workers: self.workers, spin: process.spin };
         let connectors = self.certificates.connectors();
         let plane = DataPlane::start(options, connectors, |_| sinks.sink())
@@ -293,6 +294,10 @@ impl Prepared {
         report_progress(&self.predecessor);
         // Clients that come meanwhile wait in the queues of the listening sockets.
         runtime.block_on(probes.first_verdicts(&self.config));
+        if self.predecessor.is_some() {
+            try_out(&plane, &mut backlog, &self.config)?;
+            report_progress(&self.predecessor);
+        }
         let switched = self.predecessor.as_mut().map(Predecessor::await_switch).transpose()?;
         background.iter().for_each(Background::stand_alone);
         if let Some(standing) = &switched {
@@ -430,6 +435,17 @@ fn claim_admin(
         }
     }
     AdminSocket::claim(path, owner)
+}
+
+/// Has the workers relay something before the old process is told that this one could serve.
+fn try_out(plane: &DataPlane, backlog: &mut Backlog, config: &Config) -> Result<(), TakeOverError> {
+    let settings = |it| snapshot::settings(it, Observe::default(), None, None);
+    let Some(settings) = config.listeners.first().map(settings) else { return Ok(()) };
+    // Time-outs are not what is tried.
+    let settings = Settings { timeouts: Timeouts::default(), ..settings };
+    canary::try_out(plane, backlog, settings).map_err(|error| {
+        TakeOverError::Failed(format!("a trial of the new process did not succeed: {error}"))
+    })
 }
 
 /// Reports progress to the old process, if this one takes over from it. Call it between all steps that

@@ -117,6 +117,13 @@ impl Mover {
         }
     }
 
+    /// Continues a session on this worker.
+    pub fn adopt_at(&self, worker: usize, session: Moving) {
+        let worker = &self.shared.workers[worker];
+        worker.sessions.fetch_add(1, Relaxed);
+        worker.order(Order::Continue(Box::new(session)));
+    }
+
     /// Asks each worker for the number of its next session.
     pub fn next_number(&self, reply: impl FnOnce(u64) + Clone + Send + 'static) {
         for worker in &self.shared.workers {

@@ -5,11 +5,13 @@
 
 use crate::listener::Listener;
 use balancing::{Affinity, Lease};
-use relay::{FlowCounts, Forwarded, LinkState};
+use relay::{FlowCounts, Forwarded, Link, LinkState, Ready};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use sys::clock;
+use terms::SpliceMode;
 
 /// A session that has been taken out of its worker.
 pub struct Moving {
@@ -25,6 +27,30 @@ pub struct Moving {
     pub lease: Lease,
     /// The table in which its client is known, if it is not that of the listener's pool.
     pub affinity: Option<Arc<Affinity>>,
+}
+
+impl Moving {
+    /// A session that nobody has begun: both connections are there, and nothing has passed.
+    #[must_use]
+    pub fn for_trial(sockets: [OwnedFd; 2], listener: Arc<Listener>, lease: Lease) -> Self {
+        let now = clock::now();
+        let link = Link::new(Ready::default(), Ready::default(), SpliceMode::default(), now);
+        let state = SessionState {
+            number: 0,
+            client: None,
+            announced: None,
+            server_name: None,
+            link: link.state(),
+            forwarded: None,
+            upstream_writes: 0,
+            kept_alive: false,
+            end_reported: false,
+            started: now.as_nanos(),
+            connect_micros: 0,
+            first_byte_micros: None,
+        };
+        Self { state, sockets, residues: Default::default(), listener, lease, affinity: None }
+    }
 }
 
 /// What another process needs to know about a session, apart from its connections, listener and

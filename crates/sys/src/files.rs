@@ -179,7 +179,7 @@ impl PidFile {
     pub fn note_again(&mut self) -> io::Result<()> {
         if !self.place.is_there() {
             let end = self.text.trim_start_matches(|it: char| it.is_ascii_digit()).to_owned();
-            *self = Self::open(&self.place.path().to_owned(), &end)?;
+            *self = Self::open(self.place.path(), &end)?;
         }
         self.note()
     }

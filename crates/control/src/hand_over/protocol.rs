@@ -4,7 +4,8 @@
 //! ~~~text
 //!   old process                                   new process
 //!   . . . . . . . . . . . . . . . . <--- Hello ---  asks
-//!   describes itself  --- State, sockets -------->  prepares: reads its file, binds, starts workers
+//!   describes itself  --- State, sockets -------->  prepares: reads its file, binds, starts workers,
+//!                                                 has each relay something
 //!   . . . . . . . . . . . . . . . <--- Progress ---  after each of these
 //!   . . . . . . . . . . . . . . . . <--- Ready ---
 //!   stops accepting   --- Switch ---------------->  accepts; clients have waited in the queue
