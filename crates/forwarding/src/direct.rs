@@ -17,19 +17,8 @@
 //! Flows outlive rules: a door that takes nobody new leads to a service without slots, which sends
 //! on what it knows.
 
-use crate::ruleset::Rules;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
-
-/// What the kernel is told about direct return.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Direct {
-    /// Targets without a path are known, but nothing can be sent to them at present.
-    pub rules: Rules<Option<Path>>,
-    /// The interfaces through which clients come, by their numbers.
-    pub interfaces: BTreeMap<u32, String>,
-}
 
 /// The way to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

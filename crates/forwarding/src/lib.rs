@@ -21,10 +21,10 @@ mod service;
 mod target;
 mod transaction;
 
-pub use direct::{Direct, Mac, Path};
+pub use direct::{Mac, Path};
 pub use door::{Door, Family, Protocol};
 pub use render::{Kind, Part, TABLE_PREFIX, TableName, change, clear, install};
-pub use ruleset::{Rules, Ruleset};
+pub use ruleset::{Direct, Rules, Ruleset};
 pub use service::{Choice, Memory, Name, Service};
 pub use target::{Mark, Sender, Target};
 pub use transaction::{Edit, Step, Transaction};

@@ -1,6 +1,6 @@
 //! All that the kernel is told.
 
-use crate::direct::Direct;
+use crate::direct::Path;
 use crate::door::Door;
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
@@ -13,6 +13,15 @@ pub struct Ruleset {
     pub translated: Option<Rules<Target>>,
     /// Direct return.
     pub direct: Option<Direct>,
+}
+
+/// What the kernel is told about direct return.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Direct {
+    /// Targets without a path are known, but nothing can be sent to them at present.
+    pub rules: Rules<Option<Path>>,
+    /// The interfaces through which clients come, by their numbers.
+    pub interfaces: BTreeMap<u32, String>,
 }
 
 /// What a table says about sessions, with `T` about each target.

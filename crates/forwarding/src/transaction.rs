@@ -1,8 +1,8 @@
 //! From one rule set to another.
 
-use crate::direct::{Direct, Path};
+use crate::direct::Path;
 use crate::door::Door;
-use crate::ruleset::{Rules, Ruleset};
+use crate::ruleset::{Direct, Rules, Ruleset};
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use serde::{Deserialize, Serialize};
