@@ -12,7 +12,8 @@ use terms::Instant;
 /// [`finish`](Self::finish). Whoever it is, it may come late: the machine may be busy, or asleep.
 /// An answer is an answer however late it was read, but a time-out is a verdict about the target
 /// only if the caller was there to see the answer come. So a probe whose time-out fires late, or
-/// whose caller has lost time meanwhile ([`lose`](Self::lose)), is void.
+/// whose caller has lost time meanwhile ([`lose`](Self::lose)), gets that time in addition. If it has
+/// taken too long even so, it is void.
 #[derive(Debug)]
 pub struct Schedule {
     targets: BTreeMap<u64, Target>,
@@ -68,8 +69,10 @@ pub struct Finding {
     pub was_asked: bool,
 }
 
-/// Part of the time-out by which a probe may be late without being void.
+/// Part of the time-out that the caller may lose without consequences.
 const LATE: u32 = 4;
+/// How many time-outs a probe may take if the caller loses time again and again.
+const TIMEOUTS_MAX: u32 = 4;
 /// Targets that are added are first probed within this time; with few of them, sooner.
 pub const SPREAD: Duration = Duration::from_secs(1);
 /// The part of that for each target.
@@ -158,15 +161,21 @@ impl Schedule {
                     target.phase = Phase::Queued;
                     self.queue.push_back(id);
                 }
-                Phase::InFlight { until, lost, .. } if until == moment => {
-                    let tolerated = target.rules.timeout / LATE;
-                    if now.since(until) > tolerated || self.lost - lost > tolerated {
+                Phase::InFlight { since, until, lost, was_asked } if until == moment => {
+                    let timeout = target.rules.timeout;
+                    let missed = now.since(until).max(self.lost - lost);
+                    if missed <= timeout / LATE {
+                        let finding = self.finish(id, false, now)?;
+                        return Some(Action::TimedOut(id, finding));
+                    }
+                    let until = now + missed.min(timeout);
+                    if until > since + timeout * TIMEOUTS_MAX {
                         self.voids += 1;
                         self.rest(id, now);
                         return Some(Action::Void(id));
                     }
-                    let finding = self.finish(id, false, now)?;
-                    return Some(Action::TimedOut(id, finding));
+                    target.phase = Phase::InFlight { since, until, lost: self.lost, was_asked };
+                    self.moments.push(Reverse((until, id)));
                 }
                 _ => {}
             }

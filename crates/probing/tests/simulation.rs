@@ -155,6 +155,42 @@ fn a_late_caller_convicts_nobody_and_the_dead_are_found_out() {
     });
 }
 
+/// As on a machine with too much to do: half of the time is lost, a little at a time.
+#[test]
+fn a_caller_that_loses_half_of_the_time_finds_the_dead_and_convicts_nobody() {
+    sweep(5, |seed, step| {
+        let mut rng = Rng::new(seed);
+        let mut schedule = Schedule::new(rng.draw(), 40);
+        let begin = Instant::from_millis(1_000_000);
+        let mut targets = BTreeMap::new();
+        for id in 0..40 {
+            schedule.add(id, RULES, None, begin);
+            let is_well = id % 4 > 0;
+            let since = if is_well { Instant::ZERO } else { begin };
+            let target = Target { is_well, since, verdict: None, answer: None, last_probe: begin };
+            targets.insert(id, target);
+        }
+        let mut play = Play { rng, schedule, targets, now: begin, calm_since: begin };
+        // Each time-out may take twice its time.
+        let enough = begin + detection(false) + RULES.timeout * RULES.fall;
+        for number in 0.. {
+            step.set(number);
+            if play.now > enough {
+                break;
+            }
+            let length = Duration::from_millis(25 + play.rng.below(100) as u64);
+            play.now = play.now + length * 2;
+            play.schedule.lose(length);
+            play.turn();
+        }
+        for (id, target) in &play.targets {
+            let expected = if target.is_well { Verdict::Up } else { Verdict::Down };
+            assert_eq!(target.verdict, Some(expected), "{id}");
+        }
+        assert_eq!(play.schedule.voids(), 0);
+    });
+}
+
 #[test]
 fn a_probe_that_is_asked_for_comes_at_once_and_says_so() {
     let now = Instant::from_millis(1_000_000);
