@@ -317,22 +317,36 @@ fn sessions_that_have_moved_outlive_an_upgrade_that_fails_then() {
 }
 
 #[test]
-fn no_upgrade_begins_while_the_process_before_is_there() {
-    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
-    let mut old = place.native(&format!("{port} {a}"));
-    upgrade(&place, "--watch 2s");
-    let second = pid(&place);
-    let life = life(Pid::from_raw(second as i32).unwrap());
-    // It waits for the end of the watch. Else the first would take the second's end for a failure.
+fn another_upgrade_ends_the_watch_and_takes_the_sessions_along() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut old = place.native(&format!("{port} {echo}"));
+    let client = talk(&port, "x");
     upgrade(&place, "--watch 10m");
+    let second = pid(&place);
+    // As back to the earlier program, when the new one does not do what it should.
+    upgrade(&place, "");
     assert_ne!(pid(&place), second);
     assert_eq!(old.wait().code(), Some(0));
     assert_eq!(old.log.with("serves again").len(), 0);
+    client.send("y");
+    client.expect("y");
+    drop(talk(&port, "new"));
+}
+
+#[test]
+fn no_upgrade_begins_while_the_process_before_has_sessions() {
+    let (place, port, hole) = (Place::new(), port(), Backend::black_hole());
+    let words = format!("--connect-timeout 5m --shutdown-timeout 5m {port} {hole}");
+    let mut old = place.native(&words);
+    let client = Client::connect(&port);
+    until("the session", || place.sessions() == 1);
+    let first = old.pid().as_raw_nonzero();
+    upgrade(&place, "");
     let refused = place.run("evenkeel", "upgrade").check(1).stderr;
-    let reason = format!("process {second}, which it has replaced, watches it");
+    let reason =
+        format!("process {first}, which it has replaced, watches it or still has sessions");
     assert!(refused.contains(&reason), "{refused}");
-    assert!(!life.has_ended(Some(sys::clock::now())), "it watches on");
-    assert_eq!(ask(&port), "a");
-    // It would serve again at the end of the other one.
-    life.kill().unwrap();
+    client.reset();
+    assert_eq!(old.wait().code(), Some(0));
+    upgrade(&place, "");
 }

@@ -69,6 +69,7 @@ impl Instance {
             has_admin_socket: false,
             hears_progress: true,
             hears_beats: true,
+            hears_release: true,
             ready_interface: None,
             listeners,
             passed,

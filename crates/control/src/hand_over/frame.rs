@@ -27,7 +27,7 @@ const MAGIC: [u8; 4] = *b"EVKL";
 const HEADER_BYTES: usize = 16;
 
 /// All kinds, in the order of their numbers, which begin with 1.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Hello,
     Kind::State,
     Kind::Refuse,
@@ -40,6 +40,7 @@ const KINDS: [Kind; 12] = [
     Kind::Final,
     Kind::Progress,
     Kind::Beat,
+    Kind::Release,
 ];
 
 /// A message that was received.

@@ -33,6 +33,7 @@ impl Owner {
                 drop(answer.send(begun));
             }
             HandOver::Predecessor(answer) => {
+                self.is_in_no_need = true;
                 let _ = answer.send(self.predecessor.map(|old| old.pid));
             }
             HandOver::Alone(answer) => {
@@ -90,7 +91,7 @@ impl Owner {
                 let _ = answer.send(());
             }
             HandOver::Beat(answer) => {
-                let _ = answer.send(());
+                let _ = answer.send(self.is_in_no_need);
             }
             HandOver::Retire(answer) => {
                 self.retire();

@@ -284,6 +284,7 @@ impl Offer<'_> {
         let time = if has_beats { GUARD_LOOK } else { until.since(now) };
         let found = match frame::receive(self.channel, Some(now + time)) {
             Ok(frame) if frame.kind == Kind::Beat && has_beats => Look::Beat,
+            Ok(frame) if frame.kind == Kind::Release => Look::Release,
             Ok(_) => return Err(FrameError::Foreign("an unexpected message came".to_owned())),
             Err(FrameError::Channel(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 Look::Silence

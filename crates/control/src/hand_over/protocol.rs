@@ -17,6 +17,7 @@
 //!   . . . . . . . . . --- Final ----------------->  is the instance
 //!   exits, or guards the new one for a while
 //!   . . . . . . . . . . . . . . . . <--- Beat -----  again and again, if it is guarded
+//!   exits             <--- Release ---------------  if another process asks to take over
 //! ~~~
 //!
 //! **The rule that makes it exact**: sessions that have not been committed belong to the old process
@@ -55,6 +56,8 @@ pub enum Kind {
     Progress,
     /// The new process, which is guarded, still does its work.
     Beat,
+    /// The new process, which is guarded, is to be guarded no longer.
+    Release,
 }
 
 /// What the old process does next.
@@ -115,6 +118,8 @@ pub enum Look {
     Beat,
     /// It has not said anything.
     Silence,
+    /// It needs no guard any more.
+    Release,
 }
 
 /// The maximum number of looks in a row that find nothing. They are counted, rather than the time, so
@@ -179,8 +184,9 @@ impl Old {
     pub fn looked(&mut self, found: Look, is_over: bool) {
         self.silent_looks = match found {
             Look::Silence if self.expects_beats => self.silent_looks + 1,
-            Look::Silence | Look::Beat => 0,
+            Look::Silence | Look::Beat | Look::Release => 0,
         };
+        let is_over = is_over || found == Look::Release;
         if self.silent_looks >= SILENT_LOOKS_MAX {
             self.step = OldStep::Kill;
         } else if is_over && self.silent_looks == 0 {

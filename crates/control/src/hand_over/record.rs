@@ -69,6 +69,9 @@ pub(crate) struct Described {
     /// Whether it understands [`Kind::Beat`](super::protocol::Kind::Beat).
     #[serde(default)]
     pub hears_beats: bool,
+    /// Whether it understands [`Kind::Release`](super::protocol::Kind::Release).
+    #[serde(default)]
+    pub hears_release: bool,
     /// The name of the interface that says whether the instance is ready.
     #[serde(default)]
     pub ready_interface: Option<String>,

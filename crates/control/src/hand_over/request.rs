@@ -38,8 +38,8 @@ pub(crate) enum HandOver {
     Retire(Answer<()>),
     /// The process that this one has replaced is gone.
     Alone(Answer<()>),
-    /// Nothing, but the answer shows that the owner does its work.
-    Beat(Answer<()>),
+    /// Whether this process is to be guarded no longer. The answer shows that the owner does its work.
+    Beat(Answer<bool>),
     /// A line for the log.
     Note(Level, &'static str, Vec<(&'static str, String)>),
 }

@@ -257,7 +257,7 @@ impl Predecessor {
             if let NewStep::End(end) = self.state.step() {
                 arrival.conclude(end);
                 if end == NewEnd::Serving && self.sends_beats {
-                    arrival.beat(&self.channel, roll_call);
+                    arrival.beat(&self.channel, self.described.hears_release, roll_call);
                 }
                 // As long as the old process guards this one, it sees from the channel that it lives.
                 let _ = frame::receive(&self.channel, None);
@@ -417,10 +417,16 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
     }
 
     /// Sends beats until the old process does not listen any more, or this one is about to exit.
-    /// There is none as long as the owner of the instance or a worker hangs.
-    fn beat(&self, channel: &Channel, roll_call: &RollCall) {
+    /// There is none as long as the owner of the instance or a worker hangs. If `hears_release`, the
+    /// old process can be told to listen no more.
+    fn beat(&self, channel: &Channel, hears_release: bool, roll_call: &RollCall) {
         let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-        while self.ask(HandOver::Beat).is_some() && all_answer(roll_call) {
+        while let Some(is_in_no_need) = self.ask(HandOver::Beat).filter(|_| all_answer(roll_call)) {
+            if is_in_no_need && hears_release {
+                let deadline = Some(clock::now() + ANSWER_WITHIN);
+                let _ = frame::send_bare(channel, Kind::Release, deadline);
+                return;
+            }
             let soon = Some(clock::now() + BEAT_EVERY);
             match frame::send_bare(channel, Kind::Beat, soon) {
                 Err(FrameError::Channel(error)) if is_late(&error) => {} // it has many to read

@@ -51,6 +51,8 @@ struct World {
     has_beats: bool,
     /// How long the old process has guarded the new one.
     guarded: usize,
+    /// Whether the new process has said that it needs no guard.
+    is_released: bool,
     /// Whether the new process could not be killed.
     is_out_of_reach: bool,
     /// Sessions that no process had when theirs died.
@@ -115,6 +117,7 @@ impl World {
                 let is_over = self.guarded >= GUARD;
                 match own.inbox.pop_front() {
                     Some(Message(Kind::Beat, _)) => old.looked(Look::Beat, is_over),
+                    Some(Message(Kind::Release, _)) => old.looked(Look::Release, is_over),
                     Some(_) => old.failed(),
                     None if own.waited >= LOOK => old.looked(Look::Silence, is_over),
                     None => {
@@ -209,8 +212,10 @@ impl World {
                 new.done();
             }
             NewStep::End(NewEnd::Serving) => {
-                if self.has_beats && old.inbox.is_empty() {
-                    old.inbox.push_back(Message(Kind::Beat, Sessions::new()));
+                if self.has_beats && old.inbox.is_empty() && !self.is_released {
+                    self.is_released = rng.one_in(60);
+                    let kind = if self.is_released { Kind::Release } else { Kind::Beat };
+                    old.inbox.push_back(Message(kind, Sessions::new()));
                 }
                 return false;
             }
