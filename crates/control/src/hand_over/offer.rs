@@ -34,7 +34,7 @@ const ALONE_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked for meanwhile.
 const ALONE_LOOK: Duration = Duration::from_millis(20);
 /// The sizes of the first batches, and of all others: two descriptors for each session.
-const BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX / 2];
+const BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX / 4];
 /// The same for flows, of which each has one.
 const FLOW_BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX];
 /// The bytes held back in one batch, except that one session always fits.
