@@ -5,7 +5,8 @@
 //! session that waits for one therefore holds nothing but its sockets, and the bytes after the
 //! header are not touched. Source: HAProxy's `proxy-protocol.txt`.
 
-use crate::session::{Announced, Next, Session, State};
+use crate::announced::{Announced, unique_id};
+use crate::session::{Next, Session, State};
 use crate::tools::Tools;
 use relay::{
     ClientCertificate, ClientTls, Details, HEADER_BYTES_MAX, InvalidHeader, Origin, Ready,
@@ -46,16 +47,15 @@ pub(crate) fn go_on(session: &mut Session, tools: &mut Tools) -> Result<(), Next
         Ok(None) if !session.link.is_hung_up(Side::Downstream) => return Err(wait(session)),
         Ok(None) | Err(InvalidHeader) => return Err(session.cut(CloseReason::ProxyInvalid)),
     };
-    let (client, destination) = match header.origin {
-        Origin::Peer => (session.client(), None),
-        Origin::UnixClient => (None, None),
-        Origin::Client { client, destination } => (Some(client), Some(destination)),
+    let client = match header.origin {
+        Origin::Peer => session.client(),
+        Origin::UnixClient => None,
+        Origin::Client { client, .. } => Some(client),
     };
-    let unique_id = header.unique_id.unwrap_or_default().into();
+    let announced = Announced::by(session.peer(), &header);
     let bytes = header.bytes;
     if header.origin != Origin::Peer {
-        let peer = session.peer();
-        session.announce(client, Announced { peer, destination, unique_id });
+        session.announce(client, announced);
     }
     if net::discard(session.downstream(), bytes) {
         Ok(())
@@ -83,11 +83,8 @@ pub(crate) fn announce(
     tools: &mut Tools,
 ) -> Result<(), ConnectFailure> {
     let origin = origin(session);
-    let own_id = format!("{:016x}-{}", tools.shared.process_id, session.number);
-    let id = match session.announced() {
-        Some(announced) if !announced.unique_id.is_empty() => &announced.unique_id,
-        _ => own_id.as_bytes(),
-    };
+    let own_id = tools.shared.unique_id(session.number);
+    let id = unique_id(session.announced(), &own_id);
     let tls = session.tls(Side::Downstream).map(|it| &it.channel);
     let shown = tls.and_then(Channel::peer_certificate);
     let certificate = shown

@@ -11,6 +11,7 @@ mod migrating;
 mod observing;
 mod seeking;
 
+use crate::announced::Announced;
 use crate::chores::Listed;
 use crate::event::Trouble;
 use crate::listener::Listener;
@@ -22,7 +23,7 @@ use crate::token::is_number_of;
 use crate::tools::Tools;
 use announcing::Request;
 use door::Door;
-use flow::{Announced, Flow, Introduction, Trying};
+use flow::{Flow, Introduction, Trying};
 use relay::{Deadlines, FlowIds, FlowTable, Incarnation};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -251,7 +252,8 @@ impl Datagrams {
         moved_from.into_iter().for_each(|backend| trying.search.attempt.follow(backend));
         let ids = moved_from.map(|_| Box::new(FlowIds::new(true)));
         let introduction = header.map(|header| {
-            Box::new(Introduction { announced: Announced::by(&header), ..Introduction::default() })
+            let announced = Some(Announced::by(key.proxy, &header));
+            Box::new(Introduction { announced, ..Introduction::default() })
         });
         let begun = Flow::new(number, listener, trying, now);
         let flow = Flow { is_counted, ids, introduction, ..begun };

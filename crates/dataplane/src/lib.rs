@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod announced;
 mod announcing;
 mod answering;
 mod arrivals;

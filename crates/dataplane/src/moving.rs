@@ -3,6 +3,7 @@
 //! A [`Moving`] session neither reads nor writes. Whoever has it either lets it go, because another
 //! process continues it, or has a worker continue it: the same one or another, here or there.
 
+use crate::announced::Announced;
 use crate::listener::Listener;
 use balancing::{Affinity, Lease};
 use relay::{FlowCounts, Forwarded, Link, LinkState, Ready};
@@ -61,7 +62,7 @@ pub struct SessionState {
     pub number: u64,
     pub(crate) client: Option<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) announced: Option<AnnouncedState>,
+    pub(crate) announced: Option<Announced>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) link: LinkState,
@@ -102,7 +103,7 @@ pub struct FlowState {
     pub(crate) client: SocketAddr,
     /// What a proxy said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) announced: Option<AnnouncedState>,
+    pub(crate) announced: Option<Announced>,
     /// The PROXY header that each datagram to the backend begins with.
     #[serde(default, skip_serializing_if = "<[u8]>::is_empty")]
     pub(crate) header: Box<[u8]>,
@@ -126,14 +127,6 @@ pub struct FreezingFlows {
     pub flows: Vec<MovingFlow>,
     /// Where to go on, if this was not the end.
     pub next_key: Option<usize>,
-}
-
-/// What a proxy said about a session or a flow.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct AnnouncedState {
-    pub peer: Option<SocketAddr>,
-    pub destination: Option<SocketAddr>,
-    pub unique_id: Box<[u8]>,
 }
 
 /// The sessions that one worker has given up.

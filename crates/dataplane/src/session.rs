@@ -1,9 +1,10 @@
 //! One session: what it holds in each state of its life.
 
+use crate::announced::Announced;
 use crate::event::SessionInfo;
 use crate::listener::Listener;
 use crate::listing::Figures;
-use crate::moving::{AnnouncedState, Moving, SessionState};
+use crate::moving::{Moving, SessionState};
 use crate::pipes::Pipes;
 use crate::response::Response;
 use crate::searches::{SearchKey, Searches};
@@ -166,16 +167,6 @@ pub(crate) struct Routed {
 
 /// The TLS of a session's connections, by side.
 pub(crate) type Secures = [Option<Secure>; 2];
-
-/// What a proxy's header says besides the client's address.
-pub(crate) struct Announced {
-    /// The proxy's own address.
-    pub peer: Option<SocketAddr>,
-    /// The address that the client connected to; `None` if it has none.
-    pub destination: Option<SocketAddr>,
-    /// The id that the proxy gave the session; empty if it gave none.
-    pub unique_id: Box<[u8]>,
-}
 
 /// What a session needs next.
 #[must_use]
@@ -414,10 +405,7 @@ impl Session {
         let State::Relaying { search, lease, upstream } = self.state else { return None };
         let Extras { forwarded, announced, routed, .. } =
             self.extras.map_or_else(Extras::default, |it| *it);
-        let announced = announced.map(|it| {
-            let Announced { peer, destination, unique_id } = *it;
-            AnnouncedState { peer, destination, unique_id }
-        });
+        let announced = announced.map(|it| *it);
         let (server_name, affinity) =
             routed.map_or((None, None), |it| (it.server_name, it.affinity));
         let residues = [Side::Downstream, Side::Upstream];
@@ -459,10 +447,7 @@ impl Session {
             writes: state.upstream_writes,
             is_introduced: true,
         };
-        let announced = state.announced.map(|it| {
-            let AnnouncedState { peer, destination, unique_id } = it;
-            Box::new(Announced { peer, destination, unique_id })
-        });
+        let announced = state.announced.map(Box::new);
         let server_name = state.server_name;
         let routed = (server_name.is_some() || affinity.is_some())
             .then(|| Box::new(Routed { server_name, affinity, asked: None, asking: None }));

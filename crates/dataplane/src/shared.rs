@@ -219,6 +219,11 @@ impl Shared {
         open >= self.sessions_most.load(Relaxed)
     }
 
+    /// The id of a session or flow, which no other has, in this process or another.
+    pub fn unique_id(&self, number: u64) -> String {
+        format!("{:016x}-{number}", self.process_id)
+    }
+
     /// An id that no door has had.
     pub fn new_door(&self) -> DoorId {
         DoorId(self.doors_opened.fetch_add(1, Relaxed))

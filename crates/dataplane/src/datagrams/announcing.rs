@@ -2,11 +2,12 @@
 //! backends.
 //!
 //! A header is part of its datagram, so none is waited for, and each datagram has one. Clients that
-//! share a proxy's socket are told apart by it. Answers go to the proxy as they are; it knows from
-//! its own socket, or from the question, whose they are. dnsdist does all of this alike.
+//! share a proxy's socket differ in it. Answers go to the proxy without a header: its own socket, or the
+//! question, shows it whose they are. dnsdist does all of this in the same way.
 //! Source: HAProxy's `proxy-protocol.txt`, section 2.2.
 
-use super::flow::{Announced, Introduction};
+use super::flow::Introduction;
+use crate::announced::unique_id;
 use balancing::ProxyPeers;
 use relay::{FlowKey, Header, Origin, datagram_header, read_datagram_header};
 use std::net::SocketAddr;
@@ -49,17 +50,6 @@ pub(super) fn read<'a>(
     Some(Request { key, header: Some(header), bytes: bytes.get(header.bytes..)?, ecn })
 }
 
-impl Announced {
-    /// What a header says besides the client's address.
-    pub fn by(header: &Header<'_>) -> Self {
-        let destination = match header.origin {
-            Origin::Client { destination, .. } => Some(destination),
-            Origin::Peer | Origin::UnixClient => None,
-        };
-        Self { destination, unique_id: header.unique_id.unwrap_or_default().into() }
-    }
-}
-
 /// Composes the header for a backend that expects this form, or none. `own_address` is where the
 /// client's datagrams arrive, and `own_id` the flow's id, unless a proxy has announced others.
 pub(super) fn introduce(
@@ -76,14 +66,11 @@ pub(super) fn introduce(
         return;
     };
     let introduction = introduction.get_or_insert_default();
-    let Announced { destination, unique_id } = &introduction.announced;
-    let origin = match destination.or(own_address) {
+    let announced = introduction.announced.as_ref();
+    let origin = match announced.and_then(|it| it.destination).or(own_address) {
         Some(destination) => Origin::client(client, destination),
         None => Origin::Peer,
     };
-    let header = match &unique_id[..] {
-        [] => datagram_header(format, origin, own_id().as_bytes()),
-        id => datagram_header(format, origin, id),
-    };
+    let header = datagram_header(format, origin, unique_id(announced, &own_id()));
     introduction.header = header.unwrap_or_default().into();
 }

@@ -1,5 +1,6 @@
 //! One UDP flow: what it holds until its backend has answered, and after that.
 
+use crate::announced::Announced;
 use crate::event::{Ended, SessionInfo};
 use crate::listener::Listener;
 use crate::listing::Figures;
@@ -63,19 +64,10 @@ pub(super) struct Upstream {
 /// What the PROXY protocol says of a flow.
 #[derive(Default)]
 pub(super) struct Introduction {
-    /// What a proxy has said about it, besides the client's address.
-    pub announced: Announced,
+    /// What a proxy has said about it, if one announces its client.
+    pub announced: Option<Announced>,
     /// What each datagram to the present backend begins with; empty if that expects nothing.
     pub header: Box<[u8]>,
-}
-
-/// What a proxy has said about a flow, besides the client's address.
-#[derive(Default)]
-pub(super) struct Announced {
-    /// The address that the client wrote to, if the proxy knows it.
-    pub destination: Option<SocketAddr>,
-    /// The id that the proxy gave the flow; empty if it gave none.
-    pub unique_id: Box<[u8]>,
 }
 
 /// What a flow needs until its backend has answered.

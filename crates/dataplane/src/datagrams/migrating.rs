@@ -1,9 +1,9 @@
 //! Flows that go to another process, and those that come from one.
 
 use super::Datagrams;
-use super::flow::{Announced, Flow, Introduction, Trying, Upstream};
+use super::flow::{Flow, Introduction, Trying, Upstream};
 use crate::event::Trouble;
-use crate::moving::{AnnouncedState, FlowState, FreezingFlows, MovingFlow};
+use crate::moving::{FlowState, FreezingFlows, MovingFlow};
 use crate::token::Token;
 use crate::tools::Tools;
 use relay::{FlowIds, FlowKey, Incarnation};
@@ -33,7 +33,7 @@ impl Datagrams {
 
     fn freeze_one(&mut self, key: usize, tools: &mut Tools) -> Option<MovingFlow> {
         let is_bound = self.flows.is_bound(key);
-        let (FlowKey { door, client, proxy, local }, flow) = self.flows.remove(key)?;
+        let (FlowKey { door, client, local, .. }, flow) = self.flows.remove(key)?;
         self.deadlines.clear(key);
         self.retirements.clear(key);
         let kept = flow.trying.map(|trying| trying.kept);
@@ -50,9 +50,6 @@ impl Datagrams {
         tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
         let door = self.doors.get(door).and_then(Option::as_ref);
         let Introduction { announced, header } = *flow.introduction.unwrap_or_default();
-        let Announced { destination, unique_id } = announced;
-        let announced =
-            proxy.is_some().then_some(AnnouncedState { peer: proxy, destination, unique_id });
         let state = FlowState {
             number: flow.number,
             door: door.map_or(0, |door| cookie(door.socket())),
@@ -103,12 +100,9 @@ impl Datagrams {
             (Some(lease), Some(Upstream { ecn: None, ..Upstream::new(socket, incarnation) }))
         });
         let is_proven = seen.is_proven();
-        let (mut proxy, mut announced) = (None, Announced::default());
-        if let Some(AnnouncedState { peer, destination, unique_id }) = state.announced.take() {
-            (proxy, announced) = (peer, Announced { destination, unique_id });
-        }
-        let header = std::mem::take(&mut state.header);
-        let is_introduced = proxy.is_some() || !header.is_empty();
+        let (announced, header) = (state.announced.take(), std::mem::take(&mut state.header));
+        let proxy = announced.as_ref().and_then(|it| it.peer);
+        let is_introduced = announced.is_some() || !header.is_empty();
         let introduction = is_introduced.then(|| Box::new(Introduction { announced, header }));
         let is_counted = listener.adopt(Some(state.client), now);
         let flow = Flow {

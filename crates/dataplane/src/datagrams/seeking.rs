@@ -88,7 +88,7 @@ impl Datagrams {
                 let tally = lease.backend().state.tally(tools.worker);
                 let mut failure = None;
                 let format = lease.backend().send_proxy.or(trying.search.pool.send_proxy);
-                let own_id = || format!("{:016x}-{}", tools.shared.process_id, flow.number);
+                let own_id = || tools.shared.unique_id(flow.number);
                 introduce(&mut flow.introduction, format, at.client, own_address, own_id);
                 let header = flow.introduction.as_ref().map_or(&[][..], |it| &it.header);
                 for bytes in &trying.kept {
