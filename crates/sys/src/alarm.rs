@@ -1,6 +1,8 @@
-//! A limit on how long a process may take for its next step. It goes on when the process becomes another
-//! program (alarm(2)), so that whoever starts a program can set it; a process that is forked has none.
+//! A limit on how long a process may take for its next step. It goes on when the process becomes
+//! another program (alarm(2)), so that whoever starts a program can set it; a copy of the process has
+//! none.
 
+use crate::process::mask;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -31,15 +33,9 @@ pub fn explain(text: &'static str) {
     TEXT.store(text.as_ptr().cast_mut(), Relaxed);
     LEN.store(text.len(), Relaxed);
     let handler = end as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    // SAFETY: a signal set is plain numbers, for which zeros are valid. The handler calls only what a
-    // handler may (signal-safety(7)); all pointers live longer than the calls, which keep none.
-    unsafe {
-        libc::signal(libc::SIGALRM, handler);
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGALRM);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
-    }
+    // SAFETY: the handler calls only what a handler may (signal-safety(7)).
+    unsafe { libc::signal(libc::SIGALRM, handler) };
+    mask(libc::SIG_UNBLOCK, [libc::SIGALRM]); // whoever has started this process may have held it
 }
 
 extern "C" fn end(_: libc::c_int) {

@@ -1,11 +1,10 @@
 //! Work that may never end, in a process of its own that can be killed.
 
-use crate::process::has_one_thread;
+use crate::process::{copy, end_with};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// A copy of this process that does some work and writes what it finds. When this is dropped, the
@@ -31,25 +30,14 @@ impl Aside {
     /// # Panics
     /// If this process has more than one thread: the copy would be without the others.
     pub fn begin(work: impl FnOnce(File)) -> io::Result<Self> {
-        assert!(has_one_thread(), "work is begun aside before any thread is started");
         let (news, found) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let parent = rustix::process::getpid();
-        // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
-        let child = unsafe { libc::fork() };
-        if child < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let Some(child) = Pid::from_raw(child) else {
-            drop(news);
-            let end = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            // The parent may have ended before that.
-            let is_wanted = end.is_ok() && rustix::process::getppid() == Some(parent);
-            let work = AssertUnwindSafe(|| is_wanted.then(|| work(found.into())));
-            let status = i32::from(catch_unwind(work).is_err());
-            // SAFETY: ends the copy without running exit handlers, whose work belongs to the
-            // parent; it takes no pointers.
-            unsafe { libc::_exit(status) }
-        };
+        let child = copy(|| {
+            if end_with(parent).is_ok() {
+                work(found.into());
+            }
+            true
+        })?;
         Ok(Self { child, news: news.into() })
     }
 

@@ -1,13 +1,12 @@
 //! A process that keeps a privilege which this one gives up, or does what this one must not do.
 
-use crate::process::{HeldSignals, Keep, User, has_one_thread, keep_only};
+use crate::process::{HeldSignals, Keep, User, copy, keep_only};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::thread::{self, CapabilitySet};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Whether this process may change what the kernel does with packets (`CAP_NET_ADMIN`).
 #[must_use]
@@ -51,8 +50,8 @@ impl Task {
 }
 
 /// Begins a copy of this process that keeps what its task needs and no other privilege, as `user` if
-/// there is one. It has no file of this process but its end of the
-/// returned stream, with which it calls `work`, and then ends.
+/// there is one. It has no file of this process but its end of the returned stream, with which it
+/// calls `work`, and then ends.
 ///
 /// It is told to end by the end of the stream: the signals that end this process do not reach it.
 ///
@@ -66,28 +65,17 @@ pub fn begin(
     user: Option<&User>,
     work: impl FnOnce(UnixStream),
 ) -> io::Result<UnixStream> {
-    assert!(has_one_thread(), "the helper is begun before any thread is started");
     let (ours, its) = task.stream()?;
-    // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
-    let child = unsafe { libc::fork() };
-    if child < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if child > 0 {
-        return Ok(ours);
-    }
-    let work = AssertUnwindSafe(|| {
+    let work = || {
         let stream = alone_with(its.as_raw_fd())?;
         let _held = HeldSignals::new([libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1]);
         let _ = thread::set_name(task.name());
         give_up_the_rest(task, user)?;
         work(stream);
         io::Result::Ok(())
-    });
-    let status = i32::from(!matches!(catch_unwind(work), Ok(Ok(()))));
-    // SAFETY: ends the copy without running exit handlers, whose work belongs to the parent; it
-    // takes no pointers.
-    unsafe { libc::_exit(status) }
+    };
+    copy(|| work().is_ok())?;
+    Ok(ours)
 }
 
 /// Closes everything but this descriptor, and has the standard streams lead nowhere.

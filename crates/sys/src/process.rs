@@ -3,12 +3,15 @@
 use crate::channel::{Channel, Life, wait_for};
 use crate::{alarm, clock};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 use terms::Instant;
@@ -75,6 +78,42 @@ pub(crate) fn has_one_thread() -> bool {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1
 }
 
+/// Does `work` in a copy of this process, which exits with status 0 if that returns true, and with 1
+/// otherwise. The copy has all files of this process.
+///
+/// # Errors
+/// If the system has no room for another process.
+///
+/// # Panics
+/// If this process has more than one thread: the copy would be without the others.
+pub(crate) fn copy(work: impl FnOnce() -> bool) -> io::Result<Pid> {
+    assert!(has_one_thread(), "a process is copied before any thread is started");
+    // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if let Some(child) = Pid::from_raw(child) {
+        return Ok(child);
+    }
+    let is_done = matches!(catch_unwind(AssertUnwindSafe(work)), Ok(true));
+    // SAFETY: ends the copy without running exit handlers, whose work belongs to the parent; it
+    // takes no pointers.
+    unsafe { libc::_exit(i32::from(!is_done)) }
+}
+
+/// Has this process killed at the end of `parent`.
+///
+/// # Errors
+/// If that has ended already, or the system does not have this.
+pub(crate) fn end_with(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match getppid() == Some(parent) {
+        true => Ok(()),
+        false => Err(rustix::io::Errno::SRCH.into()),
+    }
+}
+
 /// Another process, which a process on its way into the background needs at first.
 #[derive(Clone, Copy, Debug)]
 pub struct Needed<'a> {
@@ -98,8 +137,9 @@ const NOTICE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Goes into the background. A child of the process returns from this call, in a session of its
 /// own. The process itself waits for [`Background::ready`], calls `farewell`, and exits with status
-/// 0; or with 1 after [`Background::fail`]; or, if the child ends before that, with the child's status. If the process that the child
-/// needs until [`Background::stand_alone`] gives it up, it must end soon.
+/// 0; or with 1 after [`Background::fail`]; or, if the child ends before that, with the child's
+/// status. If the process that the child needs until [`Background::stand_alone`] gives it up, it must
+/// end soon.
 ///
 /// # Errors
 /// If the system has no room for another process. Then nothing has changed.
@@ -153,12 +193,12 @@ fn await_ready(
     child: i32,
     mut needed: Option<Needed<'_>>,
 ) -> Result<(), Option<i32>> {
-    let child = rustix::process::Pid::from_raw(child);
+    let child = Pid::from_raw(child);
     let mut text = Vec::new();
     let mut byte = [0];
     loop {
         if needed.is_some_and(|needed| hangs(news, needed)) {
-            let kill = |it| rustix::process::kill_process(it, rustix::process::Signal::KILL);
+            let kill = |it| rustix::process::kill_process(it, Signal::KILL);
             let _ = child.map(kill);
             return Err(None);
         }
@@ -568,20 +608,25 @@ impl HeldSignals {
     /// Holds signals, by number, from now on.
     #[must_use]
     pub fn new(signals: impl IntoIterator<Item = i32>) -> Self {
-        // SAFETY: a signal set is plain numbers, for which zeros are valid; sigemptyset(3) makes
-        // it empty whatever its form.
-        let (mut held, mut before) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        // SAFETY: both point to sets that live longer than the calls, which keep no pointer. A
-        // number that is no signal is refused and changes nothing.
-        unsafe {
-            libc::sigemptyset(&raw mut held);
-            for signal in signals {
-                libc::sigaddset(&raw mut held, signal);
-            }
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, &raw mut before);
-        }
-        Self { before }
+        Self { before: mask(libc::SIG_BLOCK, signals) }
     }
+}
+
+/// Holds or passes these signals, by number, and returns the ones that were held before.
+pub(crate) fn mask(how: libc::c_int, signals: impl IntoIterator<Item = i32>) -> libc::sigset_t {
+    // SAFETY: a signal set is plain numbers, for which zeros are valid; sigemptyset(3) makes it empty
+    // whatever its form.
+    let (mut set, mut before) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: both point to sets that live longer than the calls, which keep no pointer. A number
+    // that is no signal is refused and changes nothing.
+    unsafe {
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(how, &raw const set, &raw mut before);
+    }
+    before
 }
 
 impl Drop for HeldSignals {

@@ -1,17 +1,16 @@
 //! Programs of others that are run within limits, with everything that they start.
 
-use crate::process::{User, has_one_thread};
+use crate::process::{User, copy, end_with};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus,
-    getpid, getppid, getrlimit, getsid, kill_process, kill_process_group, pidfd_open,
-    set_child_subreaper, set_parent_process_death_signal, setrlimit, setsid, waitid, waitpid,
+    getpid, getrlimit, getsid, kill_process, kill_process_group, pidfd_open, set_child_subreaper,
+    setrlimit, setsid, waitid, waitpid,
 };
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -109,10 +108,7 @@ impl Runner {
 /// What a program does before it becomes one.
 fn confine(parent: Pid, cage: Option<RawFd>, cpu_seconds: u64) -> io::Result<()> {
     setsid()?;
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() != Some(parent) {
-        return Err(rustix::io::Errno::SRCH.into()); // the parent has ended before that
-    }
+    end_with(parent)?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     limit(Resource::Core, 0)?;
     limit(Resource::Cpu, cpu_seconds)?;
@@ -232,22 +228,13 @@ fn end_strays(leaders: &[Pid]) -> bool {
 pub fn oversee(work: impl Fn()) -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     loop {
-        assert!(has_one_thread(), "work is begun before any thread is started");
         let parent = getpid();
-        // SAFETY: there is one thread (checked above), so the child is a whole copy of this process.
-        let child = unsafe { libc::fork() };
-        if child < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let Some(child) = Pid::from_raw(child) else {
-            let end = set_parent_process_death_signal(Some(Signal::KILL));
-            let is_wanted = end.is_ok() && getppid() == Some(parent);
-            let work = AssertUnwindSafe(|| is_wanted.then(&work));
-            let status = i32::from(catch_unwind(work).is_err());
-            // SAFETY: ends the copy without running exit handlers, whose work belongs to the parent;
-            // it takes no pointers.
-            unsafe { libc::_exit(status) }
-        };
+        let child = copy(|| {
+            if end_with(parent).is_ok() {
+                work();
+            }
+            true
+        })?;
         let status = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
         while end_strays(&[]) {
             std::thread::sleep(STRAYS_PAUSE);
