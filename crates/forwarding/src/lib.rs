@@ -23,8 +23,8 @@ mod transaction;
 
 pub use direct::{Mac, Path};
 pub use door::{Door, Family, Protocol};
-pub use render::{Kind, Part, TABLE_PREFIX, TableName, change, clear, install};
+pub use render::{Part, TABLE_PREFIX, TableName, change, clear, install};
 pub use ruleset::{Direct, Rules, Ruleset};
 pub use service::{Choice, Memory, Name, Service};
 pub use target::{Mark, Sender, Target};
-pub use transaction::{Edit, Step, Transaction};
+pub use transaction::{Edit, Kind, Step, Transaction};

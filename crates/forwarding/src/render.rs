@@ -9,7 +9,7 @@ use crate::direct::Path;
 use crate::door::{Door, Family, Protocol};
 use crate::service::{Choice, Memory, Name, Service};
 use crate::target::{Mark, Sender, Target};
-use crate::transaction::{Edit, Step};
+use crate::transaction::{Edit, Kind, Step};
 use balancing::KERNEL_SEED;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -62,19 +62,7 @@ impl fmt::Display for TableName {
     }
 }
 
-/// Which of an instance's two tables it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// The one for address translation.
-    Translated,
-    /// The one for direct return.
-    Direct,
-}
-
 impl Kind {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Translated, Self::Direct];
-
     /// The family of its table (nft(8)).
     #[must_use]
     pub fn family(self) -> &'static str {
@@ -123,19 +111,17 @@ pub fn clear(table: &TableName, kinds: &[Kind]) -> String {
 /// These edits.
 #[must_use]
 pub fn change(table: &TableName, edits: &[Edit]) -> String {
-    let (mut text, mut kind) = (String::new(), Kind::Translated);
+    let mut text = String::new();
     for edit in edits {
-        if !matches!(edit, Edit::Translated(_) | Edit::BeginTranslated | Edit::EndTranslated) {
-            kind = Kind::Direct;
-        }
-        let mut writer = Writer { table, family: kind.family(), text };
+        let family = edit.kind().family();
+        let mut writer = Writer { table, family, text };
         match edit {
             Edit::BeginTranslated => {
                 writer.line(format_args!("table inet {table} {{\n{}}}", base()));
             }
             Edit::BeginDirect => writer.text.push_str(&direct::base(table)),
             Edit::EndTranslated | Edit::EndDirect => {
-                writer.line(format_args!("delete table {} {table}", kind.family()));
+                writer.line(format_args!("delete table {family} {table}"));
             }
             Edit::Translated(step) => writer.step(step),
             Edit::Direct(step) => writer.step(step),
@@ -291,27 +277,14 @@ impl Writer<'_> {
     }
 
     fn service(&mut self, name: Name, service: &Service) {
-        let Service { family, slots: _, permitted, memory, choice: _ } = service;
-        let (table, four, ip) = (self.table, Four(*family), Ip(*family));
+        let (table, four, ip) = (self.table, Four(service.family), Ip(service.family));
         self.line(format_args!("table inet {table} {{"));
         self.tables(name, service, "ct mark");
         self.line(format_args!("  chain s_{name} {{"));
-        if permitted.is_some() {
+        if service.permitted.is_some() {
             self.line(format_args!("    {ip} saddr != @p_{name} return"));
         }
-        if let Some(memory) = memory {
-            self.line(format_args!("    ct mark set {ip} saddr map @k_{memory}"));
-            // An update would leave the old target in place.
-            self.line(format_args!(
-                "    ct mark != @v_{name} delete @k_{memory} {{ {ip} saddr : ct mark }} ct mark set 0"
-            ));
-        }
-        let choice = choice(service);
-        let new = if memory.is_some() { "ct mark 0 " } else { "" };
-        self.line(format_args!("    {new}ct mark set {choice} map @m_{name}"));
-        if let Some(memory) = memory {
-            self.line(format_args!("    update @k_{memory} {{ {ip} saddr : ct mark }}"));
-        }
+        self.deal(name, service, "ct mark");
         self.line(format_args!("    ct mark @begun"));
         self.line(format_args!("    meta l4proto tcp ct timeout set \"tcp{four}\""));
         self.line(format_args!(
@@ -319,6 +292,21 @@ impl Writer<'_> {
         ));
         self.line(format_args!("  }}"));
         self.line(format_args!("}}"));
+    }
+
+    /// Puts the target that a client is remembered with, or else one of the slots, into `mark`.
+    fn deal(&mut self, name: Name, service: &Service, mark: &str) {
+        let (ip, choice) = (Ip(service.family), choice(service));
+        let Some(memory) = service.memory else {
+            return self.line(format_args!("    {mark} set {choice} map @m_{name}"));
+        };
+        self.line(format_args!("    {mark} set {ip} saddr map @k_{memory}"));
+        // An update would leave the old target in place.
+        self.line(format_args!(
+            "    {mark} != @v_{name} delete @k_{memory} {{ {ip} saddr : {mark} }} {mark} set 0"
+        ));
+        self.line(format_args!("    {mark} 0 {mark} set {choice} map @m_{name}"));
+        self.line(format_args!("    update @k_{memory} {{ {ip} saddr : {mark} }}"));
     }
 
     /// What the chain of a service looks things up in. `mark` is where the mark of a packet is.

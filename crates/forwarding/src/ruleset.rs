@@ -1,4 +1,4 @@
-//! All that the kernel is told.
+//! The rules of one instance.
 
 use crate::direct::Path;
 use crate::door::Door;
@@ -6,7 +6,7 @@ use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use std::collections::BTreeMap;
 
-/// All that the kernel is told by one instance. What is absent has no table.
+/// All rules of one instance, for two tables. A part that is absent has no table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Address translation.
@@ -15,7 +15,7 @@ pub struct Ruleset {
     pub direct: Option<Direct>,
 }
 
-/// What the kernel is told about direct return.
+/// The rules for direct return.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Direct {
     /// Targets without a path are known, but nothing can be sent to them at present.

@@ -16,6 +16,20 @@ pub struct Transaction {
     pub retire: Vec<Edit>,
 }
 
+/// Which of an instance's two tables it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The one for address translation.
+    Translated,
+    /// The one for direct return.
+    Direct,
+}
+
+impl Kind {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Translated, Self::Direct];
+}
+
 /// A change to one of the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edit {
@@ -35,6 +49,21 @@ pub enum Edit {
     Watch(u32, String),
     /// It is not looked at any more.
     Unwatch(u32),
+}
+
+impl Edit {
+    /// The table that it changes.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BeginTranslated | Self::EndTranslated | Self::Translated(_) => Kind::Translated,
+            Self::BeginDirect
+            | Self::EndDirect
+            | Self::Direct(_)
+            | Self::Watch(..)
+            | Self::Unwatch(_) => Kind::Direct,
+        }
+    }
 }
 
 /// One step.

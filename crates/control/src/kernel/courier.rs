@@ -141,18 +141,19 @@ impl Round {
                 Err(Last::Leave) => return,
             }
             let now = Instant::now();
-            if count_at <= now && !self.addresses.is_empty() {
-                self.look();
-            }
-            if count_at <= now && retry_at.is_none_or(|at| now >= at) {
-                self.count();
-            }
+            // A refusal is not repeated for every change.
+            let may_ask = retry_at.is_none_or(|at| now >= at);
             if count_at <= now {
+                if !self.addresses.is_empty() {
+                    self.look();
+                }
+                if may_ask {
+                    self.count();
+                }
                 count_at = now + COUNT_EVERY;
             }
             let Some(rules) = self.wanted.take() else { continue };
-            // A refusal is not repeated for every change.
-            if retry_at.is_none_or(|at| now >= at) {
+            if may_ask {
                 if retire_at.is_some_and(|at| now >= at) {
                     self.retire(&rules);
                 }

@@ -99,10 +99,8 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
 fn note_kinds(kinds: &mut BTreeSet<Kind>, edits: &[Edit]) {
     for edit in edits {
         match edit {
-            Edit::BeginTranslated => drop(kinds.insert(Kind::Translated)),
-            Edit::BeginDirect => drop(kinds.insert(Kind::Direct)),
-            Edit::EndTranslated => drop(kinds.remove(&Kind::Translated)),
-            Edit::EndDirect => drop(kinds.remove(&Kind::Direct)),
+            Edit::BeginTranslated | Edit::BeginDirect => drop(kinds.insert(edit.kind())),
+            Edit::EndTranslated | Edit::EndDirect => drop(kinds.remove(&edit.kind())),
             _ => {}
         }
     }

@@ -138,23 +138,43 @@ impl Marks {
     ) -> Result<(), String> {
         let now = sys::clock::now();
         let (tier, ignores_health) = tier_in_use(pool, now).ok_or(UNAVAILABLE)?;
-        let mut why = None;
-        let mut are_any_open = false;
+        let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
+        let slots = |door: &Door| {
+            let reached = are_reached(door, tier, usable, around)?;
+            Ok(tier.slots(|place| reached.contains(&place)))
+        };
+        let open = self.open(rules, doors, config, tier, slots)?;
+        open.into_iter().for_each(|door| self.kept.open(door, &config.name));
+        Ok(())
+    }
+
+    /// Opens the doors for which there are `slots`, and returns those.
+    ///
+    /// # Errors
+    /// Why there are none for the last of them, if none is open.
+    fn open<T>(
+        &mut self,
+        rules: &mut Rules<T>,
+        doors: Vec<Door>,
+        config: &config::Pool,
+        tier: &Tier,
+        slots: impl Fn(&Door) -> Result<Option<Slots>, String>,
+    ) -> Result<Vec<Door>, String> {
+        let (mut open, mut why) = (Vec::new(), None);
         for door in doors {
-            let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
-            match are_reached(&door, tier, usable, around) {
-                Ok(reached) => {
-                    let slots = tier.slots(|place| reached.contains(&place)).ok_or(WEIGHTLESS)?;
+            match slots(&door) {
+                Ok(slots) => {
+                    let slots = slots.ok_or(WEIGHTLESS)?;
                     let memory = memory(&mut rules.memories, config, door.family);
                     let service = self.service(&door, tier, &slots, config, memory);
                     rules.open(door, service);
-                    self.kept.open(door, &config.name);
-                    are_any_open = true;
+                    open.push(door);
                 }
                 Err(error) => why = Some(error),
             }
         }
-        why.filter(|_| !are_any_open).map_or(Ok(()), Err)
+        // Of the addresses of both protocols, one is enough to be served.
+        why.filter(|_| open.is_empty()).map_or(Ok(open), Err)
     }
 
     fn service(
@@ -203,24 +223,13 @@ impl Marks {
         if doors.is_empty() {
             return Err("it listens on a name".to_owned());
         }
-        let mut why = None;
-        let mut are_any_open = false;
-        for door in doors {
-            let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
-            match fit(&door, tier, usable, means.forwards) {
-                Ok(()) => {
-                    let slots = tier.slots(usable).ok_or(WEIGHTLESS)?;
-                    let rules = plan.rules.translated.get_or_insert_default();
-                    let memory = memory(&mut rules.memories, config, door.family);
-                    let service = self.service(&door, tier, &slots, config, memory);
-                    rules.open(door, service);
-                    are_any_open = true;
-                }
-                Err(error) => why = Some(error),
-            }
-        }
-        // Of the addresses of both protocols, one is enough to be served.
-        why.filter(|_| !are_any_open).map_or(Ok(()), Err)
+        let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
+        let slots = |door: &Door| {
+            fit(door, tier, usable, means.forwards)?;
+            Ok(tier.slots(usable))
+        };
+        let rules = plan.rules.translated.get_or_insert_default();
+        self.open(rules, doors, config, tier, slots).map(drop)
     }
 
     /// Has the sessions of a backend counted.

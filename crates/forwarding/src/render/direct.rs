@@ -3,7 +3,7 @@
 //! Flows have a map for each protocol, because their keys would be too long with it: nft 1.0.6
 //! aborts on an update with a key of more than 16 bytes.
 
-use super::{Four, Ip, Part, TableName, Writer, choice};
+use super::{Four, Ip, Part, TableName, Writer};
 use crate::direct::Path;
 use crate::door::Family;
 use crate::service::{Name, Service};
@@ -195,18 +195,10 @@ impl Writer<'_> {
         if service.permitted.is_some() {
             self.line(format_args!("    {ip} saddr != @p_{name} accept"));
         }
-        let choice = choice(service);
-        let Some(memory) = service.memory else {
-            return self.line(format_args!("    meta mark set {choice} map @m_{name}"));
-        };
-        self.line(format_args!("    meta mark set 0"));
-        self.line(format_args!("    meta mark set {ip} saddr map @k_{memory}"));
-        // An update would leave the old target in place.
-        self.line(format_args!(
-            "    meta mark != @v_{name} delete @k_{memory} {{ {ip} saddr : meta mark }} meta mark set 0"
-        ));
-        self.line(format_args!("    meta mark 0 meta mark set {choice} map @m_{name}"));
-        self.line(format_args!("    update @k_{memory} {{ {ip} saddr : meta mark }}"));
+        if service.memory.is_some() {
+            self.line(format_args!("    meta mark set 0"));
+        }
+        self.deal(name, service, "meta mark");
     }
 
     pub(super) fn watch(&mut self, number: u32, name: &str) {
@@ -230,9 +222,9 @@ impl Writer<'_> {
     }
 }
 
-/// What tells a flow from others of the same protocol: addresses and ports. For IPv6, the first
-/// half of the client's address is hashed with the address of the service, as the whole would be
-/// too long.
+/// What identifies a flow among those of the same protocol: addresses and ports. For IPv6, the first
+/// half of the client's address is hashed with the address of the service, as the whole would be too
+/// long.
 struct Key(Family);
 
 impl fmt::Display for Key {
