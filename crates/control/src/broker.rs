@@ -40,7 +40,7 @@ impl Begun {
             return Self { programs, broker: Err("no probe runs a command".to_owned()) };
         }
         let work = |stream: UnixStream| {
-            // If that fails, nobody can be told; the end of the stream says enough.
+            // A failure cannot be reported from here; this process sees that the stream has ended.
             let _ = sys::programs::oversee(|| runs::serve(&stream, &programs));
         };
         let stream = sys::helper::begin(Task::Programs, user, work);
@@ -86,7 +86,7 @@ pub(crate) struct Run {
     pub timeout: Duration,
 }
 
-/// What a command is told.
+/// The backend that a command is to check, for its environment variables.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct About {
     /// An IP address, or the path of a Unix socket.
@@ -102,29 +102,11 @@ pub(crate) enum Answer {
     /// It has begun. What was running before, if anything, is over.
     Begun,
     /// A command has ended, or was ended.
-    Ended { number: u64, how: How, output: String },
+    Ended { number: u64, how: Ending, output: String },
     /// It was not run, or not seen in time: that says nothing about the backend.
     Void { number: u64 },
     /// It cannot be run.
     NotRun { number: u64, why: String },
-}
-
-/// How a command has ended.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum How {
-    Status(i32),
-    Signal(i32),
-    Late,
-}
-
-impl From<How> for Ending {
-    fn from(how: How) -> Self {
-        match how {
-            How::Status(status) => Self::Status(status),
-            How::Signal(signal) => Self::Signal(signal),
-            How::Late => Self::Late,
-        }
-    }
 }
 
 /// The longest message; an argument or a backend's name takes at most six bytes for each of its own.

@@ -11,7 +11,7 @@ mod conversation;
 use crate::broker::{Answer, Broker};
 use commands::Commands;
 use conversation::{Conversation, Heard};
-use probing::{Action, Advice, Agent, Command, Ending, Finding, Probe, Rules, Schedule, Verdict};
+use probing::{Action, Advice, Agent, Command, Finding, Probe, Rules, Schedule, Verdict};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -294,9 +294,7 @@ impl Worker {
             self.leaving.pop_front();
             self.conversations.remove(&number);
         }
-        for id in self.commands.take_silent(now) {
-            self.commands.schedule.give_up(id, now);
-        }
+        self.commands.give_up_silent(now);
         for _ in 0..EVENTS_MAX {
             let action = self.schedule.poll(now).or_else(|| self.commands.schedule.poll(now));
             match action {
@@ -423,6 +421,13 @@ impl Worker {
         if is_known && !counts {
             return;
         }
+        self.keep_news(id, error, counts);
+    }
+
+    /// Keeps what is known of a target for the owner, with the error that is new. What `counts` goes on
+    /// to do so until it is taken.
+    fn keep_news(&mut self, id: u64, error: Option<String>, counts: bool) {
+        let Some(known) = self.targets.get_mut(&id) else { return };
         if error.is_some() {
             known.last_error.clone_from(&error);
         }
@@ -430,8 +435,8 @@ impl Worker {
         let before = news.remove(&id);
         let counts = counts || before.as_ref().is_some_and(|it| it.counts);
         let error = error.or_else(|| before.and_then(|it| it.error));
-        let advice = known.agent.advice().clone();
-        news.insert(id, News { verdict: finding.verdict, error, advice, counts });
+        let (verdict, advice) = (known.verdict, known.agent.advice().clone());
+        news.insert(id, News { verdict, error, advice, counts });
         drop(news);
         self.shared.notify.notify_one();
     }
@@ -459,9 +464,7 @@ impl Worker {
     fn take_answer(&mut self, answer: Answer, now: Instant) {
         match answer {
             Answer::Begun => {
-                for id in self.commands.take_all() {
-                    self.commands.schedule.give_up(id, now);
-                }
+                self.commands.give_up_all(now);
                 if std::mem::replace(&mut self.commands.has_begun, true) {
                     self.remark(Remark::BegunAgain);
                 }
@@ -471,20 +474,20 @@ impl Worker {
                 if let Some(program) = self.program(id) {
                     self.commands.unrunnable.remove(&program);
                 }
-                let result = Ending::from(how).judge(output.as_bytes()).map(|()| None);
+                let result = how.judge(output.as_bytes()).map(|()| None);
                 self.finish(id, result, now);
             }
             Answer::Void { number } => {
-                if let Some(id) = self.commands.take(number) {
-                    self.commands.schedule.give_up(id, now);
-                }
+                self.commands.give_up(number, now);
             }
             Answer::NotRun { number, why } => {
-                let Some(id) = self.commands.take(number) else { return };
-                self.commands.schedule.give_up(id, now);
+                let Some(id) = self.commands.give_up(number, now) else { return };
                 let Some(program) = self.program(id) else { return };
                 let error = format!("{program} cannot be run: {why}");
-                self.note_error(id, error.clone());
+                // Why a probe was not made changes no verdict.
+                if self.targets.get(&id).is_some_and(|it| it.last_error.as_ref() != Some(&error)) {
+                    self.keep_news(id, Some(error.clone()), false);
+                }
                 if self.commands.unrunnable.insert(program, why.clone()).as_ref() != Some(&why) {
                     self.remark(Remark::NotRun(error));
                 }
@@ -505,25 +508,8 @@ impl Worker {
         if let Some(broker) = self.commands.lose_broker() {
             let _ = self.poller.remove(broker.as_fd());
         }
-        for id in self.commands.take_all() {
-            self.commands.schedule.give_up(id, now);
-        }
+        self.commands.give_up_all(now);
         self.remark(Remark::Gone);
-    }
-
-    /// Keeps why a probe was not made, which changes no verdict.
-    fn note_error(&mut self, id: u64, error: String) {
-        let Some(known) = self.targets.get_mut(&id) else { return };
-        if known.last_error.as_ref() == Some(&error) {
-            return;
-        }
-        known.last_error = Some(error.clone());
-        let (verdict, advice) = (known.verdict, known.agent.advice().clone());
-        let mut news = lock(&self.shared.news);
-        let counts = news.get(&id).is_some_and(|it| it.counts);
-        news.insert(id, News { verdict, error: Some(error), advice, counts });
-        drop(news);
-        self.shared.notify.notify_one();
     }
 
     fn remark(&self, remark: Remark) {

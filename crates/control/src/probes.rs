@@ -204,7 +204,7 @@ impl Probes {
                     // What answers at a port of its own is spoken to in plain text.
                     let encryption = backend.encryption.clone().filter(|_| probe.port.is_none());
                     let called = given.name.as_deref().unwrap_or(&backend.name);
-                    // A command is told whom it is for, and connects as it likes.
+                    // A command gets the backend's name, and makes its own connections.
                     let key = match probe.probe.command() {
                         Some(_) => (None, None, called),
                         None => (header, encryption, ""),

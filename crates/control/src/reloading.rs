@@ -344,8 +344,8 @@ impl Instance {
         changes.map(describe).chain(without_privilege(replacement)).chain(commands).collect()
     }
 
-    /// Probes with commands that the process which runs commands does not know. It began before
-    /// privileges were given up, and must not run whatever it is told.
+    /// Probes whose programs the process that runs commands does not know. It began before privileges
+    /// were given up, with a list of the programs that it may run.
     fn unknown_commands(&self, wanted: &Config) -> Vec<String> {
         let unknown = wanted.programs().filter(|(_, program)| !self.probes.may_run(program));
         let refuse = |(pool, program): (&str, &Path)| {

@@ -1,6 +1,7 @@
 //! A program that says how a backend is.
 
 use crate::text::{Value, shown};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A program with its arguments. There is no shell in between.
@@ -50,7 +51,7 @@ impl fmt::Display for Command {
 }
 
 /// How a run of a command has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// With this status.
     Status(i32),

@@ -4,8 +4,8 @@
 //! text. A [`Dialogue`] is one run of it over a connection that somebody else has made: bytes in,
 //! bytes out, and at the end an outcome with a reason. An [`Agent`] is asked likewise, and gives
 //! advice. A [`Command`] is run instead, and judged by its [`Ending`]. A [`Schedule`] says when which
-//! target is to be probed, and reaches verdicts. `control` has the thread that performs all of this. Start at
-//! [`Schedule`].
+//! target is to be probed, and reaches verdicts. `control` has the thread that performs all of this.
+//! Start at [`Schedule`].
 
 #![forbid(unsafe_code)]
 

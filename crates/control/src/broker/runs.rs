@@ -1,6 +1,7 @@
 //! The broker itself: the commands that run, what they print, and how they end.
 
-use super::{About, Answer, How, MESSAGE_MAX, Request, Run, receive, send};
+use super::{About, Answer, MESSAGE_MAX, Request, Run, receive, send};
+use probing::Ending;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -144,7 +145,7 @@ impl Runs {
             let is_late = now.since(current.until) > current.timeout / LATE;
             let (how, output) = current.end(&self.poller);
             self.answers.push_back(match how {
-                How::Late if is_late => Answer::Void { number },
+                Ending::Late if is_late => Answer::Void { number },
                 how => Answer::Ended { number, how, output },
             });
         }
@@ -178,7 +179,7 @@ impl Runs {
 const STRAYS_ROUNDS: usize = 16;
 
 impl Current {
-    /// Reads what there is, keeping the beginning.
+    /// Reads the output that is there now. The first [`OUTPUT_MAX`] bytes of all are kept.
     fn read(&mut self, buffer: &mut [u8], poller: &Poller) {
         for _ in 0..READS_MAX {
             if !self.prints {
@@ -199,15 +200,15 @@ impl Current {
     }
 
     /// Ends it, if it has not ended by itself.
-    fn end(self, poller: &Poller) -> (How, String) {
+    fn end(self, poller: &Poller) -> (Ending, String) {
         let _ = poller.remove(self.program.life());
         if self.prints {
             let _ = poller.remove(self.program.output());
         }
         let how = match self.program.end() {
-            Some(Ended::Status(status)) => How::Status(status),
-            Some(Ended::Signal(signal)) => How::Signal(signal),
-            None => How::Late,
+            Some(Ended::Status(status)) => Ending::Status(status),
+            Some(Ended::Signal(signal)) => Ending::Signal(signal),
+            None => Ending::Late,
         };
         (how, String::from_utf8_lossy(&self.output).into_owned())
     }

@@ -86,9 +86,18 @@ impl Commands {
         self.running.remove(&number).map(|(id, _)| id)
     }
 
-    /// The targets whose commands are lost, because the broker has begun anew or is gone.
-    pub fn take_all(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.running).into_values().map(|(id, _)| id).collect()
+    /// Gives up the probe whose command has this number, and returns its target.
+    pub fn give_up(&mut self, number: u64, now: Instant) -> Option<u64> {
+        let id = self.take(number)?;
+        self.schedule.give_up(id, now);
+        Some(id)
+    }
+
+    /// Gives up all that run, because the broker has begun anew or is gone.
+    pub fn give_up_all(&mut self, now: Instant) {
+        for (id, _) in std::mem::take(&mut self.running).into_values() {
+            self.schedule.give_up(id, now);
+        }
     }
 
     /// Gives the broker up.
@@ -96,11 +105,13 @@ impl Commands {
         self.broker.take()
     }
 
-    /// The targets about whose commands the broker says nothing.
-    pub fn take_silent(&mut self, now: Instant) -> Vec<u64> {
+    /// Gives up those about which the broker says nothing.
+    pub fn give_up_silent(&mut self, now: Instant) {
         let silent = self.running.iter().filter(|(_, (_, until))| *until <= now);
         let silent: Vec<_> = silent.map(|(number, _)| *number).collect();
-        silent.into_iter().filter_map(|number| self.take(number)).collect()
+        for number in silent {
+            self.give_up(number, now);
+        }
     }
 
     /// When something is to be done next.
