@@ -1,8 +1,8 @@
-//! A session for trial on each worker, before this process takes an instance over: whether this build
-//! relays, in its surroundings and with the privileges that it has left.
+//! A session for trial on each worker, before this process takes an instance over: whether this
+//! build relays, in its surroundings and with the privileges that it has left.
 //!
-//! It goes the way of sessions that have moved, over two pairs of connected sockets. Nobody counts it,
-//! and what workers report of it is dropped.
+//! It goes the way of sessions that have moved, over two pairs of connected sockets. Nobody counts
+//! it, and what workers report of it is dropped.
 
 use crate::backlog::Backlog;
 use balancing::{AdminState, Backend, BackendState, Lease, Pool};

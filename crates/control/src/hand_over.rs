@@ -21,12 +21,12 @@ pub(crate) use describe::{Places, restore};
 
 use std::time::Duration;
 
-/// How long the new process may take for a step that nobody else watches. Longer than the old one waits
-/// for it, which can say more.
+/// How long the new process may take for a step that nobody else watches. Longer than the old one
+/// waits for it, which can say more.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
 
-/// Has this process, or the program that it becomes, end if it takes too long to ask for the hand-over, or
-/// to get further, before it is in the background.
+/// Has this process, or the program that it becomes, end if it takes too long to ask for the
+/// hand-over, or to get further, before it is in the background.
 pub fn limit_steps() {
     sys::alarm::set(STEP_WITHIN);
 }

@@ -333,11 +333,6 @@ impl Instance {
         self.listeners.iter_mut().for_each(|it| it.doors.clear());
     }
 
-    /// How long sessions may continue after a shutdown.
-    pub(crate) fn shutdown_limit(&self) -> Option<Duration> {
-        self.config.shutdown_limit()
-    }
-
     /// All backends whose host is a name, reject backends included, and names that stand for several
     /// backends.
     pub(crate) fn named_backends(&self) -> Vec<(String, Endpoint)> {

@@ -73,8 +73,8 @@ pub(crate) struct Owner {
     pub is_retired: bool,
     /// The process that this one has replaced, as long as that is there.
     pub predecessor: Option<PredecessorRow>,
-    /// Whether that need not guard this one any more, since another process has asked to take over.
-    pub is_in_no_need: bool,
+    /// Whether that is to stop guarding this one, because another process asks to take over.
+    pub needs_no_guard: bool,
     /// As long as the files by which the instance is found are the old process's: what that sets if
     /// it is to stay so.
     pub others_names: Option<Arc<Flag>>,
@@ -131,7 +131,7 @@ impl Owner {
             has_left: false,
             is_retired: false,
             predecessor: None,
-            is_in_no_need: false,
+            needs_no_guard: false,
             others_names: None,
             places: Places::default(),
             beacon: Beacon::default(),

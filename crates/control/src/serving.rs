@@ -185,7 +185,7 @@ impl Serving {
         self.owner.settle_later();
         let ending = self.until_shutdown(exit).await;
         self.owner.beacon.put_out(); // unless it has been done, or another process has it
-        self.owner.reports.stopping(self.owner.instance.shutdown_limit());
+        self.owner.reports.stopping(self.owner.instance.config.shutdown_limit());
         self.owner.report_status();
         match self.owner.has_left && !self.owner.is_retired {
             // What could not move has had its time.
@@ -357,7 +357,7 @@ impl Serving {
     /// Waits for sessions to end, for as long as configured; for ever if they had moved here in an
     /// upgrade that failed then. A further signal ends the wait.
     async fn drain(&mut self) {
-        let limit = self.owner.instance.shutdown_limit().filter(|_| !self.owner.is_retired);
+        let limit = self.owner.instance.config.shutdown_limit().filter(|_| !self.owner.is_retired);
         let deadline = limit.map(|limit| Instant::now() + limit);
         let sessions = self.owner.instance.session_count();
         if sessions > 0 {

@@ -45,7 +45,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use sys::files::{OwnFile, PidFile};
 use sys::process::{Background, Directory, HeldSignals, Keep, Parting, Stream, User};
-use telemetry::{Level, PredecessorRow};
+use telemetry::Level;
 use terms::{Instant, Timeouts};
 
 /// What a personality requires besides its configuration.
@@ -339,8 +339,7 @@ impl Prepared {
         owner.use_helper(helper);
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
-            let row = |pid| PredecessorRow { pid, ..PredecessorRow::default() };
-            owner.predecessor = self.predecessor.as_ref().map(|old| row(old.described.pid));
+            owner.predecessor = self.predecessor.as_ref().map(Predecessor::row);
             owner.others_names = self.predecessor.as_ref().map(Predecessor::flag);
         }
         let origin = self.origin.map(|(origin, _)| origin);
@@ -437,7 +436,8 @@ fn claim_admin(
     AdminSocket::claim(path, owner)
 }
 
-/// Has the workers relay something before the old process is told that this one could serve.
+/// Has each worker relay a session for trial. If that fails, the old process goes on as if nothing had
+/// been.
 fn try_out(plane: &DataPlane, backlog: &mut Backlog, config: &Config) -> Result<(), TakeOverError> {
     let settings = |it| snapshot::settings(it, Observe::default(), None, None);
     let Some(settings) = config.listeners.first().map(settings) else { return Ok(()) };

@@ -33,7 +33,7 @@ impl Owner {
                 drop(answer.send(begun));
             }
             HandOver::Predecessor(answer) => {
-                self.is_in_no_need = true;
+                self.needs_no_guard = true;
                 let _ = answer.send(self.predecessor.map(|old| old.pid));
             }
             HandOver::Alone(answer) => {
@@ -91,7 +91,7 @@ impl Owner {
                 let _ = answer.send(());
             }
             HandOver::Beat(answer) => {
-                let _ = answer.send(self.is_in_no_need);
+                let _ = answer.send(self.needs_no_guard);
             }
             HandOver::Retire(answer) => {
                 self.retire();

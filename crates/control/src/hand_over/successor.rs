@@ -153,6 +153,11 @@ impl Predecessor {
         Arc::clone(&self.flag)
     }
 
+    /// The old process, with nothing left in it.
+    pub fn row(&self) -> PredecessorRow {
+        PredecessorRow { pid: self.described.pid, ..PredecessorRow::default() }
+    }
+
     /// Who must not be lost before this process accepts.
     pub fn needed(&self) -> Needed<'_> {
         Needed { channel: &self.channel, life: &self.life }
@@ -245,10 +250,7 @@ impl Predecessor {
             mover,
             batch: Vec::new(),
             flows: Vec::new(),
-            report: Report {
-                old: PredecessorRow { pid: self.described.pid, ..PredecessorRow::default() },
-                ..Report::default()
-            },
+            report: Report { old: self.row(), ..Report::default() },
             first_pass: Some(first_pass),
             frozen_at: Instant::ZERO,
             begun_at: clock::now(),
@@ -417,12 +419,13 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
     }
 
     /// Sends beats until the old process does not listen any more, or this one is about to exit.
-    /// There is none as long as the owner of the instance or a worker hangs. If `hears_release`, the
-    /// old process can be told to listen no more.
+    /// There is none as long as the owner of the instance or a worker hangs. If the old process
+    /// understands a release, it gets one as soon as another process asks to take over.
     fn beat(&self, channel: &Channel, hears_release: bool, roll_call: &RollCall) {
         let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-        while let Some(is_in_no_need) = self.ask(HandOver::Beat).filter(|_| all_answer(roll_call)) {
-            if is_in_no_need && hears_release {
+        while let Some(needs_no_guard) = self.ask(HandOver::Beat).filter(|_| all_answer(roll_call))
+        {
+            if needs_no_guard && hears_release {
                 let deadline = Some(clock::now() + ANSWER_WITHIN);
                 let _ = frame::send_bare(channel, Kind::Release, deadline);
                 return;
@@ -446,22 +449,24 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
 
     fn conclude(&mut self, end: NewEnd) {
         self.mover.flows_are_over();
-        let is_settled = end == NewEnd::Serving && self.ask(HandOver::Settle).is_some();
-        self.tell_first_pass(match end {
-            NewEnd::Serving => Ok(()),
-            NewEnd::Unused | NewEnd::Retired => Err(TakeOverError::Failed(format!(
-                "it has taken back what had not moved; the new process, {}, finishes the {} sessions \
-                 that had",
-                std::process::id(),
-                self.report.moved
-            ))),
-        });
         let moved = ("moved", self.report.moved.to_string());
         let old = ("old_pid", self.report.old.pid.to_string());
         let (level, message) = match end {
-            NewEnd::Serving if !is_settled => return, // about to exit
-            NewEnd::Serving => (Level::Info, "the old process has handed everything over"),
+            NewEnd::Serving => {
+                let settled = self.ask(HandOver::Settle);
+                self.tell_first_pass(Ok(()));
+                if settled.is_none() {
+                    return; // about to exit
+                }
+                (Level::Info, "the old process has handed everything over")
+            }
             NewEnd::Unused | NewEnd::Retired => {
+                self.tell_first_pass(Err(TakeOverError::Failed(format!(
+                    "it has taken back what had not moved; the new process, {}, finishes the {} \
+                     sessions that had",
+                    std::process::id(),
+                    self.report.moved
+                ))));
                 if let Some(companion) = &self.desk.companion {
                     companion.call(Call::Retire);
                 }
