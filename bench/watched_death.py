@@ -49,8 +49,10 @@ class Clients:
                 writer.close()
         except ConnectionRefusedError:
             how = "refused"
-        except (OSError, EOFError, asyncio.TimeoutError) as error:
-            how = "cut" if not isinstance(error, asyncio.TimeoutError) else "not served"
+        except asyncio.TimeoutError:
+            how = "not served"
+        except (OSError, EOFError):
+            how = "cut"
         self.ended.append((came, time.monotonic() - came, how))
 
     async def come(self):

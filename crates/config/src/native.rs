@@ -115,7 +115,8 @@ pub struct NativeArgs {
     #[arg(long, help_heading = CHOOSING)]
     pub auto_disable: bool,
     /// Probe every backend: tcp, http:/PATH, pgsql, mysql user=NAME, redis, smtp, imap, pop3, ftp,
-    /// ssh, ldap, mqtt, memcached, dns:NAME, ntp, command:/PROGRAM or send=BYTES expect=BYTES [default: none]
+    /// ssh, ldap, mqtt, memcached, dns:NAME, ntp, command:/PROGRAM or send=BYTES expect=BYTES
+    /// [default: none]
     #[arg(long, value_name = "PROBE", value_parser = Probe::from_str, help_heading = HEALTH)]
     pub probe: Option<Probe>,
     /// Time from one probe of a backend to the next

@@ -13,7 +13,7 @@ use super::excerpt::quoted;
 use super::parts::{BackendPart, ListenerPart, Parts, PoolPart, Word};
 use super::report::{Fault, Reports};
 use super::suggest::nearest;
-use crate::duration::Deadline;
+use crate::duration::DurationError;
 use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
 use crate::protocols::{misfit, unannounced};
@@ -24,19 +24,6 @@ use ports::{Port, Ports};
 use std::collections::{BTreeMap, BTreeSet};
 use tiers::Reading;
 
-/// How long sessions may go on that cannot move in an upgrade, if the file says it.
-fn upgrade_drain(parts: &Parts, reports: &mut Reports<'_>) -> Option<Deadline> {
-    let word = parts.upgrade_drain.as_ref()?;
-    match word.text.parse() {
-        Ok(limit) => Some(limit),
-        Err(error) => {
-            let fault = Fault::new(Code::Value, &word.at, format!("`upgrade-drain`: {error}"));
-            reports.add(fault.place("process"));
-            None
-        }
-    }
-}
-
 /// The configuration that the parts mean. What is wrong with them is reported; the result is then
 /// of no use.
 pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Reports<'_>) -> Config {
@@ -44,7 +31,9 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let process = options.read(Place::Process, "process", &parts.process, None, reports);
     let process = process.map_or_else(Process::default, |config| config.process);
     let access = access::access(&parts.access, reports);
-    let upgrade_drain = upgrade_drain(parts, reports);
+    let upgrade_drain = parts.upgrade_drain.as_ref();
+    let upgrade_drain = upgrade_drain
+        .and_then(|word| value(word, "upgrade-drain", "process", word.text.parse(), reports));
     let process = Process { watch: parts.watch, upgrade_drain, access, ..process };
     if parts.listeners.is_empty() && parts.unread.is_empty() {
         let fault = Fault::new(Code::NoListeners, &Reports::BEGINNING, "the file has no listeners");
@@ -221,6 +210,21 @@ fn check_protocol(part: &ListenerPart, binds: &[Bind], reports: &mut Reports<'_>
         let fault = Fault::new(Code::NoEffect, &setting.at, message);
         reports.add(fault.place(format!("listeners.{}", part.name)).help("remove it"));
     }
+}
+
+/// What a key of a table says, as it was understood; otherwise reports why it was not.
+fn value<T>(
+    word: &Word,
+    key: &str,
+    place: &str,
+    understood: Result<T, DurationError>,
+    reports: &mut Reports<'_>,
+) -> Option<T> {
+    let report = |error| {
+        let fault = Fault::new(Code::Value, &word.at, format!("`{key}`: {error}"));
+        reports.add(fault.place(place));
+    };
+    understood.map_err(report).ok()
 }
 
 /// Reports listeners whose UDP clients would come to their backends unannounced.

@@ -3,7 +3,7 @@
 use super::super::excerpt::quoted;
 use super::super::parts::{ListenerPart, RoutePart, Word};
 use super::super::report::{At, Fault, Reports};
-use super::Code;
+use super::{Code, value};
 use crate::Route;
 use crate::duration::{Span, parse_nonzero_duration};
 use crate::words::Choice;
@@ -30,14 +30,8 @@ pub(super) fn hello_wait(part: &ListenerPart, reports: &mut Reports<'_>) -> Opti
         reports.add(fault.help("add `routes`, or remove it"));
     }
     let word = part.hello_wait.as_ref()?;
-    match parse_nonzero_duration(&word.text) {
-        Ok(Span(wait)) => Some(wait),
-        Err(error) => {
-            let fault = Fault::new(Code::Value, &word.at, format!("`hello-wait`: {error}"));
-            reports.add(fault.place(place));
-            None
-        }
-    }
+    let wait = parse_nonzero_duration(&word.text).map(|Span(wait)| wait);
+    value(word, "hello-wait", &place, wait, reports)
 }
 
 /// How clients ask for TLS, if the file says it. `is_ended` is whether TLS ends here.
