@@ -288,7 +288,10 @@ fn a_backend_that_wants_a_certificate_gets_ours_also_a_renewed_one() {
 #[test]
 fn single_backends_may_differ_and_a_reload_changes_that() {
     let (place, authority) = certified();
-    let one = backend(&authority, &["one.test"], |mut client| client.send("one\n"));
+    let one = backend(&authority, &["one.test"], |mut client| {
+        client.send("one\n");
+        client.finish();
+    });
     let two = Backend::named("two");
     let port = port();
     let file = |second: &str| {

@@ -1,7 +1,7 @@
 //! Clients, one socket each.
 
 use super::{PATIENCE, Port};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -38,16 +38,14 @@ impl Client {
 
     /// Connects from an address of one's own, with a port of one's own unless that is 0.
     pub fn try_from(source: SocketAddr, to: SocketAddr) -> io::Result<Self> {
-        let domain = socket2::Domain::for_address(to);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        let socket = socket(to);
         socket.set_reuse_address(true).unwrap(); // another connection may have had the port
         socket.bind(&source.into()).unwrap();
-        socket.connect_timeout(&to.into(), PATIENCE)?;
-        Ok(Self::wrap(socket.into()))
+        connect(socket, to)
     }
 
     pub fn try_to(address: SocketAddr) -> io::Result<Self> {
-        TcpStream::connect_timeout(&address, PATIENCE).map(Self::wrap)
+        connect(socket(address), address)
     }
 
     pub fn wrap(stream: TcpStream) -> Self {
@@ -140,6 +138,20 @@ impl Client {
         self.0.set_read_timeout(Some(PATIENCE)).unwrap();
         seen.map_err(end_of) == Err(End::Silence)
     }
+}
+
+/// A socket with which `to` can be reached.
+fn socket(to: SocketAddr) -> Socket {
+    Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap()
+}
+
+/// Connects in one system call, which is as good as sure to return before a reset arrives. Where it
+/// is one call to begin and another to wait, as in [`TcpStream::connect_timeout`], a connection that
+/// was accepted and reset soon after would often look like one that was never accepted.
+fn connect(socket: Socket, to: SocketAddr) -> io::Result<Client> {
+    socket.set_write_timeout(Some(PATIENCE)).unwrap(); // holds for this call, too
+    socket.connect(&to.into())?;
+    Ok(Client::wrap(socket.into()))
 }
 
 #[track_caller]
