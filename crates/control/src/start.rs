@@ -44,7 +44,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use sys::files::{OwnFile, PidFile};
-use sys::process::{Background, Directory, HeldSignals, Keep, Parting, Stream, User};
+use sys::process::{Background, Directory, Keep, Parting, Stream, User};
+use sys::signals::HeldSignals;
 use telemetry::Level;
 use terms::{Instant, Timeouts};
 
@@ -377,7 +378,7 @@ impl Prepared {
         runtime.shutdown_background();
         match ending {
             Ending::Status(status) => Ok(status),
-            Ending::Signal(signal) => sys::process::die_of(signal),
+            Ending::Signal(signal) => sys::signals::die_of(signal),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! another program (alarm(2)), so that whoever starts a program can set it; a copy of the process has
 //! none.
 
-use crate::process::mask;
+use crate::signals::mask;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A process that keeps a privilege which this one gives up, or does what this one must not do.
 
-use crate::process::{HeldSignals, Keep, User, copy, keep_only};
+use crate::process::{Keep, User, copy, keep_only};
+use crate::signals::HeldSignals;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::thread::{self, CapabilitySet};
 use std::ffi::CStr;
