@@ -458,6 +458,7 @@ fn process() -> impl Strategy<Value = Process> {
             metrics_detail: metrics.1,
             // No command line can say these.
             watch: false,
+            push: None,
             upgrade_drain: None,
             access: AdminAccess::default(),
             ready_interface: ready.0,

@@ -18,7 +18,7 @@ use crate::Config;
 use crate::duration::Deadline;
 use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Engine, Limits, Listener, LogFormat,
-    LogSessions, MetricsDetail, Pool, PoolTls, Process, Route, StateDirectory, Tls,
+    LogSessions, MetricsDetail, Pool, PoolTls, Process, Push, Route, StateDirectory, Tls,
 };
 use balancing::{
     AccessList, AdminState, ClientLimits, FailoverScope, LoadBound, Policy, ProxyPeers, Rate,
@@ -210,7 +210,7 @@ settings! {
     ProcessSetting of Process as Process {
         workers: _, spin: _, daemon: _, pid_file: _, user: _, root: _, state: _, admin: _,
         log_format: _, log_sessions: _, log_sample: _, log_start: _, log_every: _,
-        log_slow_connect: _, log_file: _, metrics: _, metrics_detail: _, watch: _,
+        log_slow_connect: _, log_file: _, metrics: _, metrics_detail: _, push: _, watch: _,
         upgrade_drain: _, access: _,
         ready_interface: _, pre_stop: _,
     },
@@ -248,6 +248,8 @@ settings! {
     Metrics(Option<SocketAddr>) is metrics, "metrics";
     /// [`Process::metrics_detail`]
     MetricsDetail(MetricsDetail) is metrics_detail, "metrics-detail";
+    /// [`Process::push`]
+    Push(Option<Push>) is push, "otlp";
     /// [`Process::ready_interface`]
     ReadyInterface(Option<String>) is ready_interface, "ready-interface";
     /// [`Process::pre_stop`]

@@ -113,6 +113,8 @@ pub enum Shape {
     HashOn,
     /// A string with an IP address.
     Address,
+    /// The URL of a collector of OpenTelemetry.
+    Collector,
     /// A string with an IP address and a port, or with a port alone.
     Socket,
     /// A string with a [`Probe`](probing::Probe).
@@ -298,6 +300,7 @@ impl fmt::Display for Shape {
             Self::Rate => f.write_str("a string with a rate such as 20/s"),
             Self::HashOn => f.write_str("a string such as quic-cid:8"),
             Self::Address => f.write_str("an IP address"),
+            Self::Collector => f.write_str("a string such as http://127.0.0.1:4318"),
             Self::Socket => f.write_str("an IP address with a port, or a port"),
             Self::Probe => f.write_str("a string with a probe"),
             Self::Agent => f.write_str("a string with the port or the address of an agent"),

@@ -16,6 +16,7 @@ mod apply;
 #[cfg(test)]
 mod arbitrary;
 mod change;
+mod collector;
 mod command;
 mod discovery;
 pub mod duration;
@@ -45,10 +46,10 @@ pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;
 pub use model::{
-    AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Config, Endpoint, Engine, Family,
-    Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp, PeriodicAgent,
-    PeriodicProbe, Pool, PoolTls, Process, Protocol, Route, StateDirectory, TapAccess, Tier, Tls,
-    TlsVersion,
+    AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Collector, Config, Endpoint, Engine,
+    Family, Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
+    PeriodicAgent, PeriodicProbe, Pool, PoolTls, Process, Protocol, Push, Route, StateDirectory,
+    TapAccess, Tier, Tls, TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery, TapQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

@@ -190,6 +190,26 @@ pub enum Host {
     Name(String),
 }
 
+/// Metrics are pushed, besides being served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Who gets them.
+    pub collector: Collector,
+    /// How often. Default 15 s.
+    pub interval: Duration,
+}
+
+/// A collector of OpenTelemetry that is reached by plain HTTP (OTLP 1.0, "OTLP/HTTP").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collector {
+    /// The host.
+    pub host: Host,
+    /// The TCP port. Default 4318.
+    pub port: u16,
+    /// What goes before `/v1/metrics`. Empty, or begins with a slash and does not end in one.
+    pub path: String,
+}
+
 /// What serves the clients of one or more listeners.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -470,6 +490,8 @@ pub struct Process {
     pub metrics: Option<SocketAddr>,
     /// How much metrics say about backends.
     pub metrics_detail: MetricsDetail,
+    /// Where metrics are pushed to, if anywhere.
+    pub push: Option<Push>,
     /// The network interface whose carrier others follow: it is there while clients should be sent to
     /// this instance. Default: none.
     pub ready_interface: Option<String>,
@@ -612,6 +634,7 @@ impl Default for Process {
             log_file: None,
             metrics: None,
             metrics_detail: MetricsDetail::Auto,
+            push: None,
             ready_interface: None,
             pre_stop: None,
             watch: false,

@@ -457,6 +457,17 @@ fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
     Ok(Parts { host, port: Some(port), max })
 }
 
+/// A host by itself; an IPv6 address is in brackets.
+pub(crate) fn parse_host(text: &str) -> Result<Host, Problem> {
+    match text.strip_prefix('[') {
+        Some(rest) => {
+            let inner = rest.strip_suffix(']').ok_or_else(|| Problem::Ipv6(text.to_owned()))?;
+            bracketed(inner)
+        }
+        None => plain_host(text),
+    }
+}
+
 /// The address between brackets. One with a zone is left to the resolver, as a name.
 fn bracketed(text: &str) -> Result<Host, Problem> {
     let not_an_address = || Problem::Ipv6(text.to_owned());

@@ -56,6 +56,8 @@ PROCESS = {
     "log-file": ["/var/log/evenkeel.log"],
     "metrics": ["127.0.0.1:9188", "[::1]:9188", "9188", "${METRICS:-9188}"],
     "metrics-detail": ["auto", "backend", "pool"],
+    "otlp": ["http://127.0.0.1:4318", "http://otel", "http://[::1]:80/a/", "${OTLP:-http://otel}"],
+    "otlp-interval": ["500ms", 60],
     "viewers": ["monitor", ["monitor", "@adm"]],
     "operators": ["@oncall", ["1000"]],
     "admins": ["deploy"],
@@ -206,8 +208,9 @@ def settled(table):
     if "probe" not in table:
         for key in ["probe-interval", "probe-timeout", "probe-port", "on-down", "on-up"]:
             table.pop(key, None)
-    if "agent" not in table:
-        table.pop("agent-interval", None)
+    for key in ["agent", "otlp"]:
+        if key not in table:
+            table.pop(f"{key}-interval", None)
     if "admin-listen" not in table or "admin-tokens" not in table:
         for key in ["admin-listen", "admin-tokens"]:
             table.pop(key, None)

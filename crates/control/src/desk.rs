@@ -30,6 +30,10 @@ pub(crate) enum Request {
     Status(Answer<Status>),
     /// What the metrics of all pools, or of one, are made of.
     Figures(Option<String>, Answer<Result<Box<Figures>, CommandError>>),
+    /// What metrics are pushed now, if any.
+    PushedFigures(Answer<Option<Box<Figures>>>),
+    /// What came of pushing them.
+    Pushed(Result<(), String>),
     Instance(Answer<InstanceRow>),
     /// Whether clients should be sent here.
     Readiness(Answer<Result<(), NotReady>>),

@@ -59,6 +59,8 @@ mod pausing;
 mod prober;
 mod probes;
 mod publish;
+mod push;
+mod pushing;
 mod quality;
 mod readiness;
 mod refusals;

@@ -16,6 +16,7 @@ use crate::lines::describe;
 use crate::lookup::Dns;
 use crate::manager::Reports;
 use crate::probes::ProbeChange;
+use crate::push::Pushing;
 use crate::quality;
 use crate::refusals::Refusals;
 use crate::report::Reporter;
@@ -65,6 +66,8 @@ pub(crate) struct Owner {
     pub settled_at: Option<Instant>,
     /// The way to this owner, for the sockets that are served.
     pub desk: Option<Desk>,
+    /// If metrics are pushed.
+    pub pushing: Option<Pushing>,
     /// Whether another process is taking over, so that no command may change anything.
     pub is_handing_over: bool,
     /// Whether another process is the instance now.
@@ -127,6 +130,7 @@ impl Owner {
             cuts,
             settled_at: None,
             desk: None,
+            pushing: None,
             is_handing_over: false,
             has_left: false,
             is_retired: false,
@@ -150,6 +154,8 @@ impl Owner {
         match request {
             Request::Status(answer) => drop(answer.send(self.status(&View::default()))),
             Request::Figures(pool, answer) => drop(answer.send(self.figures(pool).map(Box::new))),
+            Request::PushedFigures(answer) => drop(answer.send(self.pushed_figures())),
+            Request::Pushed(result) => self.note_pushed(result),
             Request::Configs(answer) => {
                 drop(answer.send(Box::new(self.instance.configs())));
             }
@@ -209,7 +215,7 @@ impl Owner {
     }
 
     /// What the metrics of all pools, or of one, are made of.
-    fn figures(&self, pool: Option<String>) -> Result<Figures, CommandError> {
+    pub fn figures(&self, pool: Option<String>) -> Result<Figures, CommandError> {
         let config = &self.instance.config;
         if let Some(name) = pool.as_ref().filter(|name| config.pool(name).is_none()) {
             return Err(CommandError::UnknownPool(name.clone()));

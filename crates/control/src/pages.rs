@@ -17,8 +17,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 use std::io::{self, Write};
-use telemetry::ProcessRow;
 use telemetry::metrics::{MEDIA_TYPE, render};
+use telemetry::{ControlCounts, ProcessRow};
 use tokio::task::spawn_blocking;
 
 /// Where the pages get what they show.
@@ -70,7 +70,7 @@ async fn metrics(
     let accepted = headers.get_all(ACCEPT_ENCODING).iter();
     let is_zipped = accepted.flat_map(|it| it.to_str()).any(takes_gzip);
     // In another thread, because it takes time.
-    let page = spawn_blocking(move || page(*figures, is_zipped)).await;
+    let page = spawn_blocking(move || page(&figures, is_zipped)).await;
     let Ok(Ok(page)) = page else { return ending() };
     let headers = [(CONTENT_TYPE, MEDIA_TYPE), (VARY, "accept-encoding")];
     match is_zipped {
@@ -79,25 +79,30 @@ async fn metrics(
     }
 }
 
-fn page(figures: Figures, is_zipped: bool) -> io::Result<Vec<u8>> {
+fn page(figures: &Figures, is_zipped: bool) -> io::Result<Vec<u8>> {
     let Figures { status, counts, detail, started } = figures;
+    let text = render(status, &process_row(counts, *started), *detail).into_bytes();
+    if is_zipped { zip(&text) } else { Ok(text) }
+}
+
+/// What metrics say of this process.
+pub(crate) fn process_row(counts: &ControlCounts, started: i64) -> ProcessRow {
     let usage = sys::process::usage();
     let workers = usage.threads.iter().filter(|(name, _)| name.starts_with("worker-"));
-    let process = ProcessRow {
+    ProcessRow {
         started_seconds: started as f64 / 1e9,
         cpu_seconds: usage.processor.as_secs_f64(),
         worker_cpu_seconds: workers.map(|(_, time)| time.as_secs_f64()).collect(),
         resident_bytes: usage.resident_bytes,
         descriptors: usage.descriptors,
         descriptors_max: sys::process::descriptor_limit() as u64,
-        counts,
-    };
-    let text = render(&status, &process, detail).into_bytes();
-    if !is_zipped {
-        return Ok(text);
+        counts: counts.clone(),
     }
+}
+
+pub(crate) fn zip(text: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&text)?;
+    encoder.write_all(text)?;
     encoder.finish()
 }
 

@@ -115,6 +115,7 @@ impl Owner {
         self.note_changes(&replaced.changes, &replaced.overruled, &names, by);
         self.note_country_error();
         self.keep_watch();
+        self.keep_pushing();
         self.watch_certificates();
         self.forget_certificates();
         Ok(Reply::Done)
@@ -197,6 +198,7 @@ impl Owner {
                 self.note(Level::Warn, "reload not confirmed: taken back", &fields);
                 self.follow_names();
                 self.keep_watch();
+                self.keep_pushing();
                 self.watch_certificates();
                 self.settle_later();
             }
@@ -321,7 +323,11 @@ impl Instance {
     /// What a replacement would change that cannot change while the process runs.
     fn what_needs_a_restart(&self, replacement: &Replacement) -> Vec<String> {
         let needs_a_restart = |change: &&Change| match change {
-            Change::SetProcess(ProcessSetting::Watch(_) | ProcessSetting::UpgradeDrain(_)) => false,
+            Change::SetProcess(
+                ProcessSetting::Watch(_)
+                | ProcessSetting::UpgradeDrain(_)
+                | ProcessSetting::Push(_),
+            ) => false,
             Change::SetProcess(_) => true,
             Change::SetListener(_, ListenerSetting::SharedPort(_)) => true,
             // Sessions that were counted must be found again.

@@ -143,6 +143,7 @@ impl Serving {
         }
         self.owner.desk = Some(desk);
         self.owner.serve_admin();
+        self.owner.keep_pushing();
         self.owner.engage();
     }
 

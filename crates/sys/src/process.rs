@@ -590,6 +590,12 @@ pub fn is_journal(stream: &str) -> bool {
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
+/// The name of this machine.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The effective user id of this process.
 #[must_use]
 pub fn user_id() -> u32 {

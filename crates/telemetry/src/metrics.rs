@@ -1,8 +1,10 @@
-//! Metrics in the text format of Prometheus, rendered from a [`Status`].
+//! Metrics in the formats of Prometheus and OpenTelemetry, rendered from a [`Status`].
 //!
 //! Base units; counters end in `_total` and never go back while the process runs. No label has
 //! anything of a client, so that the number of series is bounded by the configuration.
 
+mod export;
+mod families;
 mod text;
 
 use crate::process::ProcessRow;
@@ -10,10 +12,13 @@ use crate::status::{
     BackendRow, HistogramRow, ListenerRow, NameRow, PoolRow, Stance, Status, TotalsRow,
 };
 use balancing::{AdminState, Bounds, LATENCIES, LIFETIMES};
+use export::Export;
+use families::{Families, Labels};
 use std::collections::BTreeSet;
 use terms::CloseReason;
-use text::{Labels, Text};
+use text::Text;
 
+pub use export::Instance;
 pub use text::MEDIA_TYPE;
 
 /// How much is said about backends.
@@ -52,49 +57,68 @@ struct Labelled<'a> {
     row: &'a BackendRow,
 }
 
-/// All metrics of an instance. The status has counts since the start, and as much about backends as
-/// `detail` wants.
+/// All metrics of an instance, in the text format of Prometheus. The status has counts since the
+/// start, and as much about backends as `detail` wants.
 #[must_use]
 pub fn render(status: &Status, process: &ProcessRow, detail: Detail) -> String {
     let mut text = Text::default();
+    collect(&mut Families(&mut text), status, process, detail);
+    text.into_string()
+}
+
+/// The same in the format of OpenTelemetry, at this time in nanoseconds since 1970, said of
+/// `instance`.
+#[must_use]
+pub fn export(
+    status: &Status,
+    process: &ProcessRow,
+    detail: Detail,
+    instance: &Instance<'_>,
+    now: u64,
+) -> String {
+    let mut export = Export::new(instance.started, now);
+    collect(&mut Families(&mut export), status, process, detail);
+    export.into_json(instance, &status.version)
+}
+
+fn collect(to: &mut Families<'_>, status: &Status, process: &ProcessRow, detail: Detail) {
     match detail {
         Detail::Timings => {}
-        Detail::Backends => text.comment(
+        Detail::Backends => to.comment(
             "Backends have no histograms, as there are many; metrics-detail = \"backend\" gives \
              them theirs",
         ),
-        Detail::Pools => text.comment(
+        Detail::Pools => to.comment(
             "Backends have no series of their own; metrics-detail = \"backend\" gives them theirs",
         ),
     }
-    of_process(&mut text, status, process, detail);
-    of_names(&mut text, &status.names);
-    of_listeners(&mut text, status);
-    of_pools(&mut text, &status.pools);
+    of_process(to, status, process, detail);
+    of_names(to, &status.names);
+    of_listeners(to, status);
+    of_pools(to, &status.pools);
     let backends: Vec<_> = status.pools.iter().flat_map(labelled).collect();
     let now_seconds = process.started_seconds + status.uptime_seconds as f64;
-    of_backends(&mut text, &backends, now_seconds);
-    text.0
+    of_backends(to, &backends, now_seconds);
 }
 
-fn of_process(text: &mut Text, status: &Status, process: &ProcessRow, detail: Detail) {
+fn of_process(to: &mut Families<'_>, status: &Status, process: &ProcessRow, detail: Detail) {
     let alone = Labels::default;
     let one = |value: u64| [(alone(), value)];
     let build = Labels::of(&[("version", &status.version)]);
-    text.gauge("build_info", "The running program", [(build, 1)]);
+    to.gauge("build_info", "The running program", [(build, 1_u8)]);
     let started = [(alone(), process.started_seconds)];
-    text.gauge("start_time_seconds", "When the process started", started);
-    text.gauge("uptime_seconds", "Since the start", one(status.uptime_seconds));
+    to.gauge("start_time_seconds", "When the process started", started);
+    to.gauge("uptime_seconds", "Since the start", one(status.uptime_seconds));
     let stopping = u64::from(status.shutting_down);
-    text.gauge("shutting_down", "1 once the instance has stopped listening", one(stopping));
+    to.gauge("shutting_down", "1 once the instance has stopped listening", one(stopping));
     let levels = [("timings", Detail::Timings), ("backends", Detail::Backends)];
     let levels = levels.into_iter().chain([("pools", Detail::Pools)]);
     let levels =
         levels.map(|(name, it)| (Labels::of(&[("detail", &name)]), u8::from(it == detail)));
-    text.gauge("metrics_detail", "How much is said about backends", levels);
+    to.gauge("metrics_detail", "How much is said about backends", levels);
     if let Some(hash) = &status.file_hash {
         let labels = Labels::of(&[("hash", hash), ("revision", &status.revision)]);
-        text.gauge("config_revision_info", "The revision of the file that runs", [(labels, 1)]);
+        to.gauge("config_revision_info", "The revision of the file that runs", [(labels, 1_u8)]);
     }
     let outcome = |word: &str| Labels::of(&[("outcome", &word)]);
     let counts = &process.counts;
@@ -103,29 +127,29 @@ fn of_process(text: &mut Text, status: &Status, process: &ProcessRow, detail: De
         (outcome("unchanged"), counts.reloads_unchanged),
         (outcome("refused"), counts.reloads_refused),
     ];
-    text.counter("config_reloads_total", "Reloads of the configuration file", outcomes);
+    to.counter("config_reloads_total", "Reloads of the configuration file", outcomes);
     let success = u64::from(counts.has_last_succeeded);
-    text.gauge("config_last_reload_success", "0 if the last reload was refused", one(success));
-    text.gauge(
+    to.gauge("config_last_reload_success", "0 if the last reload was refused", one(success));
+    to.gauge(
         "config_last_success_timestamp_seconds",
         "When a configuration was last taken into use",
         [(alone(), counts.last_success_seconds)],
     );
     let workers = status.workers.iter().zip(0_u32..);
     let worker = |number: u32| Labels::of(&[("worker", &number)]);
-    text.gauge(
+    to.gauge(
         "worker_sessions",
         "Open sessions of each worker",
         workers.map(|(it, number)| (worker(number), it.sessions)),
     );
     let busy = process.worker_cpu_seconds.iter().zip(0_u32..);
-    text.counter(
+    to.counter(
         "worker_busy_seconds_total",
         "Processor time of each worker",
         busy.map(|(it, number)| (worker(number), *it)),
     );
     let short = counts.shortages.iter();
-    text.counter(
+    to.counter(
         "shortage_seconds_total",
         "How long something was lacking",
         short.map(|(kind, seconds)| (Labels::of(&[("kind", kind)]), *seconds)),
@@ -134,60 +158,60 @@ fn of_process(text: &mut Text, status: &Status, process: &ProcessRow, detail: De
         (Labels::of(&[("kind", &"lines")]), counts.lost_lines),
         (Labels::of(&[("kind", &"events")]), counts.lost_events),
     ];
-    text.counter("log_lines_lost_total", "What came faster than it could be logged", lost);
-    text.counter(
+    to.counter("log_lines_lost_total", "What came faster than it could be logged", lost);
+    to.counter(
         "log_sessions_left_out_total",
         "Sessions without problems that log-sample left out of the log",
         [(alone(), counts.left_out)],
     );
-    text.gauge(
+    to.gauge(
         "open_descriptors",
         "Open file descriptors",
         process.descriptors.map(|it| (alone(), it)),
     );
-    text.gauge("descriptors_max", "The limit of file descriptors", one(process.descriptors_max));
+    to.gauge("descriptors_max", "The limit of file descriptors", one(process.descriptors_max));
     let cpu = [(alone(), process.cpu_seconds)];
-    text.counter("process_cpu_seconds_total", "Processor time of the process", cpu);
+    to.counter("process_cpu_seconds_total", "Processor time of the process", cpu);
     let memory = process.resident_bytes.map(|it| (alone(), it));
-    text.gauge("process_resident_memory_bytes", "Memory of the process", memory);
+    to.gauge("process_resident_memory_bytes", "Memory of the process", memory);
 }
 
-fn of_names(text: &mut Text, rows: &[NameRow]) {
+fn of_names(to: &mut Families<'_>, rows: &[NameRow]) {
     let all = |value: fn(&NameRow) -> Option<u64>| {
         rows.iter().filter_map(move |row| Some((named("name", &row.name), value(row)?)))
     };
-    text.gauge("name_backends", "Backends that a name stands for", all(|it| Some(it.backends)));
-    text.gauge(
+    to.gauge("name_backends", "Backends that a name stands for", all(|it| Some(it.backends)));
+    to.gauge(
         "name_answer_age_seconds",
         "Since the last answer to the lookup of a name",
         all(|it| it.answered_seconds),
     );
 }
 
-fn of_listeners(text: &mut Text, status: &Status) {
+fn of_listeners(to: &mut Families<'_>, status: &Status) {
     let rows: Vec<_> =
         status.listeners.iter().map(|row| (named("listener", &row.name), row)).collect();
     let all =
         |value: fn(&ListenerRow) -> u64| rows.iter().map(move |(labels, row)| (labels, value(row)));
-    text.gauge("listener_sessions", "Open sessions", all(|it| it.sessions));
+    to.gauge("listener_sessions", "Open sessions", all(|it| it.sessions));
     let limits = rows.iter().filter_map(|(labels, row)| Some((labels, row.sessions_max?)));
-    text.gauge("listener_sessions_max", "The limit of open sessions", limits);
-    text.gauge(
+    to.gauge("listener_sessions_max", "The limit of open sessions", limits);
+    to.gauge(
         "listener_connecting",
         "Open sessions whose backend has not answered yet",
         all(|it| it.connecting),
     );
-    text.gauge(
+    to.gauge(
         "listener_paused",
         "1 while clients wait because a limit is reached",
         all(|it| it.paused.into()),
     );
-    text.counter("listener_accepted_total", "Sessions begun", all(|it| it.sessions_total));
+    to.counter("listener_accepted_total", "Sessions begun", all(|it| it.sessions_total));
     let ended = rows.iter().flat_map(|(labels, row)| {
         let ended = row.ended_total.iter();
         ended.map(|it| (labels.with("reason", &it.reason), it.sessions))
     });
-    text.counter("listener_ended_total", "Sessions ended, by reason", ended);
+    to.counter("listener_ended_total", "Sessions ended, by reason", ended);
     let refused = rows.iter().flat_map(|(labels, row)| {
         let kinds = [
             ("denied", CloseReason::Denied),
@@ -204,14 +228,14 @@ fn of_listeners(text: &mut Text, status: &Status) {
         let kinds = kinds.filter(|(_, count)| *count > 0);
         kinds.map(|(kind, count)| (labels.with("kind", &kind), count)).collect::<Vec<_>>()
     });
-    text.counter("listener_refused_total", "Clients that were not let in, by kind", refused);
-    text.counter("listener_sent_bytes_total", "Bytes from clients", all(|it| it.sent_bytes_total));
-    text.counter(
+    to.counter("listener_refused_total", "Clients that were not let in, by kind", refused);
+    to.counter("listener_sent_bytes_total", "Bytes from clients", all(|it| it.sent_bytes_total));
+    to.counter(
         "listener_received_bytes_total",
         "Bytes to clients",
         all(|it| it.received_bytes_total),
     );
-    text.counter(
+    to.counter(
         "listener_retransmitted_segments_total",
         "Segments sent to clients again, in sessions that have ended",
         all(|it| it.retransmits_total),
@@ -219,7 +243,7 @@ fn of_listeners(text: &mut Text, status: &Status) {
     let expiries = rows.iter().flat_map(|(labels, row)| {
         row.certificates.iter().map(|it| (labels.with("path", &it.path), it.expires))
     });
-    text.gauge(
+    to.gauge(
         "certificate_expiry_timestamp_seconds",
         "When the first certificate of a file or directory expires",
         expiries,
@@ -228,13 +252,13 @@ fn of_listeners(text: &mut Text, status: &Status) {
         rows.iter().map(move |(labels, it)| (labels, row(it)))
     };
     let (lifetimes, latencies) = (seconds(&LIFETIMES), seconds(&LATENCIES));
-    text.histogram(
+    to.histogram(
         "listener_session_seconds",
         "How long sessions lasted",
         &lifetimes,
         timed(|it| &it.lifetime),
     );
-    text.histogram(
+    to.histogram(
         "listener_client_rtt_seconds",
         "Round-trip time to clients at the end of their sessions",
         &latencies,
@@ -242,18 +266,18 @@ fn of_listeners(text: &mut Text, status: &Status) {
     );
 }
 
-fn of_pools(text: &mut Text, pools: &[PoolRow]) {
+fn of_pools(to: &mut Families<'_>, pools: &[PoolRow]) {
     let rows: Vec<_> = pools.iter().map(|row| (named("pool", &row.name), row)).collect();
     let states = rows.iter().flat_map(|(labels, row)| {
         let states =
             [("up", row.states.up), ("down", row.states.down), ("disabled", row.states.disabled)];
         states.map(|(state, count)| (labels.with("state", &state), count))
     });
-    text.gauge("pool_backends", "Backends by state", states);
+    to.gauge("pool_backends", "Backends by state", states);
     let tiers = rows.iter().filter_map(|(labels, row)| Some((labels, row.tier_in_use?)));
-    text.gauge("pool_tier_in_use", "The first tier that takes sessions", tiers);
+    to.gauge("pool_tier_in_use", "The first tier that takes sessions", tiers);
     let refusing = |row: &PoolRow| u8::from(row.tier_in_use.is_none());
-    text.gauge(
+    to.gauge(
         "pool_refusing",
         "1 while no backend takes a session",
         rows.iter().map(|(labels, row)| (labels, refusing(row))),
@@ -263,57 +287,57 @@ fn of_pools(text: &mut Text, pools: &[PoolRow]) {
         let stances = [("fail-open", Stance::FailOpen), ("refusing", Stance::Refusing)];
         stances.map(|(word, stance)| (labels.with("stance", &word), count(stance)))
     });
-    text.gauge("pool_thin_tiers", "Tiers with too few available backends", thin);
+    to.gauge("pool_thin_tiers", "Tiers with too few available backends", thin);
     let all =
         |value: fn(&PoolRow) -> u64| rows.iter().map(move |(labels, row)| (labels, value(row)));
-    text.gauge("pool_sessions", "Open sessions of all backends", all(|it| it.sessions));
+    to.gauge("pool_sessions", "Open sessions of all backends", all(|it| it.sessions));
     let totals: Vec<_> = rows.iter().map(|(labels, row)| (labels, &row.totals)).collect();
-    of_totals(text, "pool", &totals);
+    of_totals(to, "pool", &totals);
 }
 
-fn of_backends(text: &mut Text, backends: &[Labelled<'_>], now_seconds: f64) {
+fn of_backends(to: &mut Families<'_>, backends: &[Labelled<'_>], now_seconds: f64) {
     let all =
         |value: fn(&BackendRow) -> u64| backends.iter().map(move |it| (&it.labels, value(it.row)));
-    text.gauge("backend_up", "1 unless it has failed", all(|it| it.is_up().into()));
-    text.gauge(
+    to.gauge("backend_up", "1 unless it has failed", all(|it| it.is_up().into()));
+    to.gauge(
         "backend_enabled",
         "1 unless an operator took it out",
         all(|it| (it.admin == AdminState::Enabled).into()),
     );
-    text.gauge(
+    to.gauge(
         "backend_offered",
         "1 if it would get a session now",
         all(|it| it.is_offered().into()),
     );
-    text.gauge("backend_sessions", "Open sessions and connects in progress", all(|it| it.sessions));
+    to.gauge("backend_sessions", "Open sessions and connects in progress", all(|it| it.sessions));
     let limits = backends.iter().filter_map(|it| match it.row.sessions_max {
         terms::Limit::None => None,
         terms::Limit::AtMost(most) => Some((&it.labels, most)),
     });
-    text.gauge("backend_sessions_max", "The limit of open sessions", limits);
+    to.gauge("backend_sessions_max", "The limit of open sessions", limits);
     let changes = backends.iter().filter_map(|it| {
         let change = it.row.last_change.as_ref()?;
         Some((&it.labels, (now_seconds - change.seconds as f64).round()))
     });
-    text.gauge("backend_last_change_timestamp_seconds", "When its state last changed", changes);
+    to.gauge("backend_last_change_timestamp_seconds", "When its state last changed", changes);
     let totals: Vec<_> = backends.iter().map(|it| (&it.labels, &it.row.totals)).collect();
-    of_totals(text, "backend", &totals);
+    of_totals(to, "backend", &totals);
 }
 
 /// What is counted for backends and for pools alike.
-fn of_totals(text: &mut Text, whose: &str, rows: &[(&Labels, &TotalsRow)]) {
+fn of_totals(to: &mut Families<'_>, whose: &str, rows: &[(&Labels, &TotalsRow)]) {
     let all =
         |value: fn(&TotalsRow) -> u64| rows.iter().map(move |(labels, row)| (*labels, value(row)));
     let name = |rest: &str| format!("{whose}_{rest}");
-    text.counter(&name("connects_total"), "Connects begun", all(|it| it.attempts));
+    to.counter(&name("connects_total"), "Connects begun", all(|it| it.attempts));
     let failures = rows.iter().flat_map(|(labels, row)| {
         let failures = row.failures.iter();
         failures.map(|it| (labels.with("kind", &it.kind), it.connects))
     });
-    text.counter(&name("connect_failures_total"), "Connects that failed, by kind", failures);
-    text.counter(&name("sent_bytes_total"), "Bytes to backends", all(|it| it.sent_bytes));
-    text.counter(&name("received_bytes_total"), "Bytes from backends", all(|it| it.received_bytes));
-    text.counter(
+    to.counter(&name("connect_failures_total"), "Connects that failed, by kind", failures);
+    to.counter(&name("sent_bytes_total"), "Bytes to backends", all(|it| it.sent_bytes));
+    to.counter(&name("received_bytes_total"), "Bytes from backends", all(|it| it.received_bytes));
+    to.counter(
         &name("retransmitted_segments_total"),
         "Segments sent to backends again, in sessions that have ended",
         all(|it| it.retransmits),
@@ -322,19 +346,19 @@ fn of_totals(text: &mut Text, whose: &str, rows: &[(&Labels, &TotalsRow)]) {
     let timed = |row: fn(&TotalsRow) -> &HistogramRow| {
         rows.iter().map(move |(labels, it)| (*labels, row(it)))
     };
-    text.histogram(
+    to.histogram(
         &name("connect_seconds"),
         "From beginning to connect until a backend has answered",
         &bounds,
         timed(|it| &it.connect),
     );
-    text.histogram(
+    to.histogram(
         &name("first_byte_seconds"),
         "From being connected until a backend's first byte",
         &bounds,
         timed(|it| &it.first_byte),
     );
-    text.histogram(
+    to.histogram(
         &name("rtt_seconds"),
         "Round-trip time to backends at the end of sessions",
         &bounds,

@@ -40,6 +40,7 @@ mod probing;
 mod probing_servers;
 mod process;
 mod proxies;
+mod pushing;
 mod readiness;
 mod relaying;
 mod reloading;

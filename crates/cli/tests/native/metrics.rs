@@ -21,7 +21,7 @@ struct Answer {
 
 /// Where an instance serves its metrics.
 #[track_caller]
-fn address(evenkeel: &Program) -> SocketAddr {
+pub fn address(evenkeel: &Program) -> SocketAddr {
     let line = evenkeel.log.wait(" metrics address=");
     line.rsplit_once("address=").unwrap().1.parse().unwrap()
 }

@@ -13,15 +13,16 @@ use super::excerpt::quoted;
 use super::parts::{BackendPart, ListenerPart, Parts, PoolPart, Word};
 use super::report::{Fault, Reports};
 use super::suggest::nearest;
-use crate::duration::DurationError;
+use crate::duration::parse_interval;
 use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
 use crate::protocols::{misfit, unannounced};
 use crate::words::Choice;
-use crate::{Bind, Config, Family, Host, Listener, Pool, Process};
+use crate::{Bind, Config, Family, Host, Listener, Pool, Process, Push};
 use options::Options;
 use ports::{Port, Ports};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use tiers::Reading;
 
 /// The configuration that the parts mean. What is wrong with them is reported; the result is then
@@ -34,7 +35,8 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
     let upgrade_drain = parts.upgrade_drain.as_ref();
     let upgrade_drain = upgrade_drain
         .and_then(|word| value(word, "upgrade-drain", "process", word.text.parse(), reports));
-    let process = Process { watch: parts.watch, upgrade_drain, access, ..process };
+    let push = push(parts, reports);
+    let process = Process { watch: parts.watch, push, upgrade_drain, access, ..process };
     if parts.listeners.is_empty() && parts.unread.is_empty() {
         let fault = Fault::new(Code::NoListeners, &Reports::BEGINNING, "the file has no listeners");
         reports.add(fault.help("add one, as in `[listeners]` and `web = \"80 app1 app2\"`"));
@@ -212,15 +214,34 @@ fn check_protocol(part: &ListenerPart, binds: &[Bind], reports: &mut Reports<'_>
     }
 }
 
+/// Where metrics are pushed to. What is wrong with it is reported.
+fn push(parts: &Parts, reports: &mut Reports<'_>) -> Option<Push> {
+    let (otlp, interval) = (parts.otlp.as_ref(), parts.otlp_interval.as_ref());
+    if let (None, Some(interval)) = (otlp, interval) {
+        let fault = Fault::new(Code::Needs, &interval.at, "`otlp-interval` needs `otlp`");
+        let help = "add `otlp`, such as `otlp = \"http://127.0.0.1:4318\"`, or remove this one";
+        reports.add(fault.place("process").help(help));
+    }
+    let interval = match interval {
+        Some(word) => {
+            value(word, "otlp-interval", "process", parse_interval(&word.text), reports)?.0
+        }
+        None => Push::DEFAULT_INTERVAL,
+    };
+    let word = otlp?;
+    let collector = value(word, "otlp", "process", word.text.parse(), reports)?;
+    Some(Push { collector, interval })
+}
+
 /// What a key of a table says, as it was understood; otherwise reports why it was not.
 fn value<T>(
     word: &Word,
     key: &str,
     place: &str,
-    understood: Result<T, DurationError>,
+    understood: Result<T, impl Display>,
     reports: &mut Reports<'_>,
 ) -> Option<T> {
-    let report = |error| {
+    let report = |error: _| {
         let fault = Fault::new(Code::Value, &word.at, format!("`{key}`: {error}"));
         reports.add(fault.place(place));
     };

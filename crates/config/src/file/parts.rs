@@ -16,6 +16,8 @@ pub(super) struct Parts {
     pub(super) process: Vec<Setting>,
     pub(super) watch: bool,
     pub(super) upgrade_drain: Option<Word>,
+    pub(super) otlp: Option<Word>,
+    pub(super) otlp_interval: Option<Word>,
     pub(super) access: AccessPart,
     pub(super) defaults: Vec<Setting>,
     /// The reject backend of `[defaults]`, if it is written as a table.
@@ -149,7 +151,9 @@ pub(super) fn parts(file: &Table, reports: &mut Reports<'_>) -> Parts {
             ("process", Item::Table(table)) => {
                 parts.process = settings(table);
                 parts.watch = table.flag("watch");
-                parts.upgrade_drain = table.text("upgrade-drain").map(Text::word);
+                let word = |name| table.text(name).map(Text::word);
+                parts.upgrade_drain = word("upgrade-drain");
+                (parts.otlp, parts.otlp_interval) = (word("otlp"), word("otlp-interval"));
                 parts.access = access(table);
             }
             ("defaults", Item::Table(table)) => {

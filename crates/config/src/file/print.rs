@@ -7,7 +7,7 @@ use crate::operand::parse_backend;
 use crate::words::{Choice, PrintForm};
 use crate::{
     AdminAccess, Backend, Bind, Config, Endpoint, Family, Host, Limits, Listener, Pool, Process,
-    Route, TapAccess, Tier,
+    Push, Route, TapAccess, Tier,
 };
 use balancing::{AccessList, AdminState, Policy};
 use std::collections::BTreeSet;
@@ -169,6 +169,12 @@ fn process_keys(process: &Process) -> Keys {
     keys.flag("watch", process.watch);
     if let Some(limit) = process.upgrade_drain {
         keys.set_text("upgrade-drain", &limit.to_string());
+    }
+    if let Some(Push { collector, interval }) = &process.push {
+        keys.set_text("otlp", &collector.to_string());
+        if *interval != Push::DEFAULT_INTERVAL {
+            keys.set_text("otlp-interval", &Span(*interval).to_string());
+        }
     }
     let AdminAccess { viewers, operators, admins, view_socket, listen, tap } = &process.access;
     for (key, names) in [("viewers", viewers), ("operators", operators), ("admins", admins)] {

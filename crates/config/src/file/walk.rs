@@ -436,6 +436,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Rate
             | Shape::HashOn
             | Shape::Address
+            | Shape::Collector
             | Shape::Socket
             | Shape::Probe
             | Shape::Agent

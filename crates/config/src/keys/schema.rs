@@ -102,6 +102,11 @@ fn value(shape: Shape) -> Value {
         Shape::Rate => any([string("^[1-9][0-9]{0,9}/[1-9]?[0-9]{0,3}[smh]?$"), variable()]),
         Shape::HashOn => any([string("^quic-cid(:([4-9]|1[0-9]|20))?$"), variable()]),
         Shape::Address => any([reference("address"), variable()]),
+        Shape::Collector => {
+            let host = r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9_.-]+)";
+            let path = r"(/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*)?";
+            any([string(&format!("^http://{host}(:[0-9]{{1,5}})?{path}$")), variable()])
+        }
         Shape::Socket => any([reference("socket"), variable()]),
         Shape::Probe => any([reference("probe"), variable()]),
         Shape::Agent => {

@@ -52,6 +52,21 @@ pub(super) const KEYS: &[Key] = &[
     option("log-file", Process, Shape::Text, "\"/var/log/evenkeel.log\""),
     option("metrics", Process, Shape::Socket, "\"127.0.0.1:9188\""),
     option("metrics-detail", Process, Shape::Choice(METRICS_DETAILS), "\"pool\""),
+    own(
+        "otlp",
+        Process,
+        Shape::Collector,
+        "\"http://127.0.0.1:4318\"",
+        "Push the metrics to this collector of OpenTelemetry, by OTLP with JSON over HTTP. A path is \
+         written before /v1/metrics",
+    ),
+    own(
+        "otlp-interval",
+        Process,
+        SOME_TIME,
+        "\"1m\"",
+        "With `otlp`: how often, 100ms at least [default: 15s]",
+    ),
     option("ready-interface", Process, Shape::Interface, "\"ekready\""),
     option("pre-stop", Process, ANY_TIME, "\"2s\""),
     own(

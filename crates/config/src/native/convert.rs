@@ -243,6 +243,7 @@ impl NativeArgs {
             ready_interface: self.ready_interface.clone(),
             pre_stop: self.pre_stop.map(|time| time.0),
             watch: false,
+            push: None,
             upgrade_drain: None,
             access: AdminAccess::default(),
         }

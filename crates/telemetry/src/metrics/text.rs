@@ -1,138 +1,90 @@
-//! The text format of Prometheus: families of samples.
+//! The text format of Prometheus.
 
+use super::families::{Format, Kind, Labels, Number, PREFIX};
 use crate::status::HistogramRow;
-use std::borrow::Borrow;
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 
 /// The media type of the format.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What goes before every name.
-const PREFIX: &str = "evenkeel_";
-
 /// Families that have been written.
 #[derive(Default)]
-pub(super) struct Text(pub String);
-
-/// The pairs of names and values that tell a sample from others of its family, escaped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Labels(String);
-
-impl Labels {
-    pub fn of(pairs: &[(&str, &dyn Display)]) -> Self {
-        pairs.iter().fold(Self::default(), |labels, (name, value)| labels.with(name, value))
-    }
-
-    /// These, and one more.
-    pub fn with(&self, name: &str, value: &dyn Display) -> Self {
-        let comma = if self.0.is_empty() { "" } else { "," };
-        let value =
-            value.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        Self(format!("{}{comma}{name}=\"{value}\"", self.0))
-    }
+pub(super) struct Text {
+    written: String,
+    /// The name of the family that is being written.
+    name: String,
 }
 
 impl Text {
-    /// A family of gauges.
-    pub fn gauge<L: Borrow<Labels>, V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (L, V)>,
-    ) {
-        self.family(name, "gauge", help, samples);
+    pub fn into_string(self) -> String {
+        self.written
+    }
+}
+
+impl Format for Text {
+    fn begin(&mut self, kind: Kind, name: &str, help: &str) {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+        };
+        self.name = format!("{PREFIX}{name}");
+        let Self { written, name } = self;
+        let _ = writeln!(written, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// A family of counters.
-    pub fn counter<L: Borrow<Labels>, V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (L, V)>,
-    ) {
-        self.family(name, "counter", help, samples);
+    fn sample(&mut self, labels: &Labels, value: Number) {
+        let (Self { written, name }, labels) = (self, labels.as_str());
+        let _ = match labels.is_empty() {
+            true => writeln!(written, "{name} {value}"),
+            false => writeln!(written, "{name}{{{labels}}} {value}"),
+        };
     }
 
-    fn family<L: Borrow<Labels>, V: Display>(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (L, V)>,
-    ) {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_none() {
-            return;
+    fn distribution(&mut self, labels: &Labels, bounds: &[f64], row: &HistogramRow) {
+        let (Self { written, name }, labels) = (self, labels.as_str());
+        let comma = if labels.is_empty() { "" } else { "," };
+        let mut below = 0;
+        for (bound, count) in bounds.iter().zip(&row.buckets) {
+            below += count;
+            let _ = writeln!(written, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
         }
-        self.head(name, kind, help);
-        for (labels, value) in samples {
-            let Labels(labels) = labels.borrow();
-            let _ = match labels.is_empty() {
-                true => writeln!(self.0, "{PREFIX}{name} {value}"),
-                false => writeln!(self.0, "{PREFIX}{name}{{{labels}}} {value}"),
-            };
-        }
+        let HistogramRow { count, sum_seconds, .. } = row;
+        let _ = writeln!(written, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+        let _ = writeln!(written, "{name}_sum{{{labels}}} {sum_seconds}");
+        let _ = writeln!(written, "{name}_count{{{labels}}} {count}");
     }
 
-    /// A family of histograms, whose buckets have these bounds in seconds.
-    pub fn histogram<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        bounds: &[f64],
-        samples: impl IntoIterator<Item = (&'a Labels, &'a HistogramRow)>,
-    ) {
-        let mut samples = samples.into_iter().filter(|(_, row)| row.count > 0).peekable();
-        if samples.peek().is_none() {
-            return;
-        }
-        self.head(name, "histogram", help);
-        for (Labels(labels), row) in samples {
-            let comma = if labels.is_empty() { "" } else { "," };
-            let mut below = 0;
-            for (bound, count) in bounds.iter().zip(&row.buckets) {
-                below += count;
-                let _ = writeln!(
-                    self.0,
-                    "{PREFIX}{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"
-                );
-            }
-            let HistogramRow { count, sum_seconds, .. } = row;
-            let _ = writeln!(self.0, "{PREFIX}{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
-            let _ = writeln!(self.0, "{PREFIX}{name}_sum{{{labels}}} {sum_seconds}");
-            let _ = writeln!(self.0, "{PREFIX}{name}_count{{{labels}}} {count}");
-        }
-    }
-
-    /// A line for people.
-    pub fn comment(&mut self, text: &str) {
-        let _ = writeln!(self.0, "# {text}");
-    }
-
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}");
+    fn comment(&mut self, text: &str) {
+        let _ = writeln!(self.written, "# {text}");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::families::Families;
     use super::*;
+
+    fn text(write: impl FnOnce(&mut Families<'_>)) -> String {
+        let mut text = Text::default();
+        write(&mut Families(&mut text));
+        text.into_string()
+    }
 
     #[test]
     fn values_of_labels_cannot_break_out() {
         let labels = Labels::of(&[("pool", &"a\"} 1\nevil{x=\"\\")]);
-        let mut text = Text::default();
-        text.gauge("up", "Help", [(labels, 1)]);
-        let line = text.0.lines().last().unwrap();
+        let text = text(|to| to.gauge("up", "Help", [(labels, 1_u8)]));
+        let line = text.lines().last().unwrap();
         assert_eq!(line, r#"evenkeel_up{pool="a\"} 1\nevil{x=\"\\"} 1"#);
-        assert_eq!(text.0.lines().count(), 3);
+        assert_eq!(text.lines().count(), 3);
     }
 
     #[test]
     fn a_histogram_adds_its_buckets_up() {
         let row = HistogramRow { count: 6, sum_seconds: 2.5, buckets: vec![1, 2, 3] };
-        let mut text = Text::default();
-        text.histogram("t_seconds", "Help", &[0.25, 1.0], [(&Labels::default(), &row)]);
+        let labels = Labels::default();
+        let text = text(|to| to.histogram("t_seconds", "Help", &[0.25, 1.0], [(&labels, &row)]));
         let expected = "# HELP evenkeel_t_seconds Help\n\
                         # TYPE evenkeel_t_seconds histogram\n\
                         evenkeel_t_seconds_bucket{le=\"0.25\"} 1\n\
@@ -140,14 +92,16 @@ mod tests {
                         evenkeel_t_seconds_bucket{le=\"+Inf\"} 6\n\
                         evenkeel_t_seconds_sum{} 2.5\n\
                         evenkeel_t_seconds_count{} 6\n";
-        assert_eq!(text.0, expected);
+        assert_eq!(text, expected);
     }
 
     #[test]
     fn a_family_without_samples_is_left_out() {
-        let mut text = Text::default();
-        text.counter("x_total", "Help", Vec::<(Labels, u64)>::new());
-        text.histogram("t", "Help", &[], [(&Labels::default(), &HistogramRow::default())]);
-        assert_eq!(text.0, "");
+        let (labels, row) = (Labels::default(), HistogramRow::default());
+        let text = text(|to| {
+            to.counter("x_total", "Help", Vec::<(Labels, u64)>::new());
+            to.histogram("t", "Help", &[], [(&labels, &row)]);
+        });
+        assert_eq!(text, "");
     }
 }
