@@ -48,6 +48,9 @@ impl Tier {
     /// say of the same backends.
     #[must_use]
     pub fn slots(&self, is_usable: impl Fn(usize) -> bool) -> Option<Slots> {
+        // Asked once for each backend: there may be many more slots.
+        let usable: Vec<bool> = (0..self.backends.len()).map(is_usable).collect();
+        let is_usable = |place: usize| usable[place];
         let usable = || (0..self.backends.len() as u32).filter(|&place| is_usable(place as usize));
         let slots = match self.policy {
             Policy::RoundRobin | Policy::Rotation => Slots::Turns(usable().collect()),

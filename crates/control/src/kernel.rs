@@ -135,13 +135,14 @@ impl Kernel {
         })
     }
 
-    /// Has the kernel do what fits the present state of the instance. Returns what is new for
-    /// listeners.
-    pub fn engage(&mut self, instance: &Instance) -> Vec<Turn> {
+    /// Has the kernel do what fits the present state of the instance, of which another process may
+    /// have sessions unless it is alone. Returns what is new for listeners.
+    pub fn engage(&mut self, instance: &Instance, is_alone: bool) -> Vec<Turn> {
         let means = Means {
             forwards: self.forwards.unwrap_or([true; 2]),
             is_crowded: self.is_crowded,
             around: self.around.as_ref(),
+            is_alone,
         };
         let plan = self.marks.plan(instance, means);
         self.owners = plan.owners;

@@ -486,7 +486,7 @@ impl Owner {
         if self.is_handing_over || self.instance.is_leaving {
             return; // another process has it now
         }
-        for Turn { listener, why } in kernel.engage(&self.instance) {
+        for Turn { listener, why } in kernel.engage(&self.instance, self.predecessor.is_none()) {
             let mut fields = vec![("listener", Value::Text(&listener))];
             match &why {
                 None => self.note(Level::Info, "the kernel forwards", &fields),

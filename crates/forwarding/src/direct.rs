@@ -9,7 +9,8 @@
 //!                     v            known                          v
 //!              flow, or one that ----------> remembered  ---> sent to the link-layer
 //!              has just ended                 longer          address of its target
-//!                     | unknown
+//!                     | unknown        adopted
+//!                     |--------------------------> chosen; remembered, and sent likewise
 //!                     v
 //!              socket that listens
 //! ~~~

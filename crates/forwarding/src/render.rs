@@ -311,7 +311,7 @@ impl Writer<'_> {
 
     /// What the chain of a service looks things up in. `mark` is where the mark of a packet is.
     fn tables(&mut self, name: Name, service: &Service, mark: &str) {
-        let Service { family, choice: _, slots, permitted, memory } = service;
+        let Service { family, choice: _, slots, permitted, memory, adopts: _ } = service;
         let (four, len) = (Four(*family), slots.len());
         if len > 0 {
             let numbered =

@@ -23,6 +23,10 @@ pub struct Service {
     pub permitted: Option<Vec<(IpAddr, IpAddr)>>,
     /// Where it is remembered which target a client had, if that is.
     pub memory: Option<Name>,
+    /// Whether direct return sends on packets of TCP sessions that it does not know, too, as of a
+    /// machine that had the address before. All have to choose alike: by the client's network, and
+    /// without a memory.
+    pub adopts: bool,
 }
 
 /// Which target clients had. It outlives services.

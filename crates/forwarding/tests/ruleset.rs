@@ -31,7 +31,7 @@ fn door(address: &str) -> Door {
 fn service(choice: Choice, slots: &[&str]) -> Service {
     let family = Family::of(slots[0].parse::<SocketAddr>().unwrap().ip());
     let slots = slots.iter().map(|it| mark(it)).collect();
-    Service { family, choice, slots, permitted: None, memory: None }
+    Service { family, choice, slots, permitted: None, memory: None, adopts: false }
 }
 
 fn translated(rules: Rules<Target>) -> Ruleset {
@@ -120,7 +120,8 @@ fn direct_return_goes_on_for_those_who_have_begun() {
     let v6 = "[2001:db8::1]:80";
     after.rules.targets.insert(mark(v6), Some(path(v6)));
     after.rules.targets.insert(mark("10.0.0.20:80"), Some(path("10.0.0.20:80")));
-    after.rules.open(door(v6), Service { permitted, ..service(Choice::Network, &[v6]) });
+    let adopting = Service { permitted, adopts: true, ..service(Choice::Network, &[v6]) };
+    after.rules.open(door(v6), adopting);
     after.interfaces = [(3, "eth0".to_owned())].into();
     let step = returned(before).diff(&returned(after));
     let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits);

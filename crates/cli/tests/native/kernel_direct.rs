@@ -6,7 +6,7 @@ use crate::support::{Client, Network, Place, until};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -301,4 +301,73 @@ fn clients_are_denied_and_remembered_as_ever_and_missing_rules_come_back() {
     assert_eq!(rig.spread(TO, 4).values().sum::<usize>(), 4, "the process serves meanwhile");
     until("the rules to come back", || rig.nft("list tables").contains("evenkeel_"));
     assert_eq!(rig.ask("client", TO).1, CLIENT);
+}
+
+/// The rules that send on what no flow is known of.
+fn adopting(rig: &Rig) -> usize {
+    let rules = rig.nft("list ruleset");
+    let services = rules.split("chain ").filter(|it| it.starts_with("s_"));
+    services.filter(|it| it.contains("jhash")).count()
+}
+
+#[test]
+fn a_machine_that_takes_the_address_over_goes_on_with_sessions_it_has_never_seen() {
+    let Some(rig) = rig() else { return };
+    let words = format!(
+        "{TO} {BACKENDS} --engine direct --policy maglev \
+         -- {TO_V6} {BACKENDS_V6} --engine direct --policy maglev"
+    );
+    let mut program = rig.start(&words);
+    until("both listeners to be served", || program.log.with("the kernel forwards").len() == 2);
+    let others: Vec<IpAddr> = (51..61).map(|it| [192, 0, 2, it].into()).collect();
+    for other in &others {
+        rig.network.ip("client", &format!("address add {other}/24 dev eth0")).unwrap();
+    }
+    let to = |address: &str| -> SocketAddr { address.parse().unwrap() };
+    let old: Vec<_> = rig.network.within("client", || {
+        let of_v4 = others.iter().cycle().take(100).map(|it| Client::connect_from(*it, to(TO)));
+        let of_v6 = (0..20).map(|_| Client::try_to(to(TO_V6)).expect("a connection"));
+        of_v4.chain(of_v6).collect()
+    });
+    let servers: Vec<_> = old.iter().map(|client| said(&client.0).0).collect();
+    assert!(servers.contains(&"one".to_owned()) && servers.contains(&"two".to_owned()));
+    // Another machine has neither the flows nor the process.
+    program.kill();
+    rig.nft("flush ruleset");
+    let mut program = rig.start(&words);
+    until("unknown sessions to be welcome", || adopting(&rig) == 2);
+    old.iter().for_each(echoes);
+    returns_bulk(&old[0]);
+    // New sessions of the same clients go where theirs have gone.
+    let new = rig.network.within("client", || Client::connect_from(others[0], to(TO)));
+    assert_eq!(said(&new.0).0, servers[0]);
+    until("only that to be counted", || rig.sum("attempts_total") == 1);
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn what_the_process_itself_serves_is_not_taken_for_the_session_of_another_machine() {
+    let Some(rig) = rig() else { return };
+    let write = |engine: &str| {
+        let text = format!(
+            "[defaults]\npolicy = 'maglev'\n[listeners.web]\nbind = '{TO}'\npool = 'web'\n\
+             [listeners.other]\nbind = '192.0.2.100:81'\npool = 'other'\n\
+             [pools.other]\nengine = 'direct'\nbackends = ['192.0.2.11:81']\n\
+             [pools.web]\nengine = '{engine}'\nbackends = ['192.0.2.11:80', '192.0.2.12:80']\n",
+        );
+        std::fs::write(rig.place.file("proxy.toml"), text).unwrap();
+    };
+    write("user");
+    let _program = rig.start(&format!("run {}", rig.place.file("proxy.toml").display()));
+    let old = rig.connect("client", TO);
+    drop(said(&old.0));
+    write("direct");
+    rig.ctl("reload");
+    until("the kernel to forward", || rig.ask("client", TO).1 == CLIENT);
+    // The other listener has nobody. Once it has adopted for a while, this one would, too.
+    until("the other listener to adopt", || adopting(&rig) == 1);
+    echoes(&old);
+    drop(old);
+    until("this one to adopt, too", || adopting(&rig) == 2);
 }

@@ -13,6 +13,7 @@ use forwarding::{
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use terms::{Address, Instant, Source};
 
 /// The marks that backends have, for as long as this process lives.
@@ -24,7 +25,13 @@ pub(super) struct Marks {
     used: [bool; 2],
     /// What direct return has begun.
     pub kept: Kept,
+    /// Listeners of direct return of which this process has no session, and since when.
+    quiet: BTreeMap<String, Instant>,
 }
+
+/// How long this process has had no session of a listener when direct return sends on what it does
+/// not know: no client that has just come is still on its way to a worker.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What the kernel is to do.
 pub(super) struct Plan {
@@ -48,6 +55,8 @@ pub(super) struct Means<'a> {
     pub is_crowded: bool,
     /// What is on the networks of this machine; `None` if that is not known yet.
     pub around: Option<&'a Around>,
+    /// Whether no other process has sessions of this instance.
+    pub is_alone: bool,
 }
 
 impl Marks {
@@ -79,8 +88,12 @@ impl Marks {
         let [is_translated, is_direct] = self.used;
         plan.rules.translated = is_translated.then(Rules::default);
         let (mut direct, nothing) = (Direct::default(), Around::default());
+        let (quiet, now) = (std::mem::take(&mut self.quiet), sys::clock::now());
         let is_over = instance.is_shutting_down() || instance.is_leaving || instance.is_paused;
-        for listener in instance.config.listeners.iter().filter(|_| !is_over) {
+        let was_replaced = instance.departed.iter().any(|(_, it)| it.listener.sessions() > 0);
+        let is_alone = means.is_alone && !was_replaced;
+        let listeners = instance.config.listeners.iter().zip(&instance.listeners);
+        for (listener, listening) in listeners.filter(|_| !is_over) {
             let Some(&place) = instance.places.get(&listener.pool) else { continue };
             let (config, pool) = (&instance.config.pools[place], &instance.pools[place]);
             if config.engine == Engine::User {
@@ -95,7 +108,14 @@ impl Marks {
                         continue; // it will be known soon
                     }
                     let (rules, around) = (&mut direct.rules, means.around.unwrap_or(&nothing));
-                    self.send_on(rules, doors, (config, pool), around).err()
+                    let is_quiet = is_alone && listening.listener.sessions() == 0;
+                    let since = *quiet.get(&listener.name).unwrap_or(&now);
+                    let adopts = is_quiet && now.since(since) >= QUIET;
+                    let done = self.send_on(rules, doors, (config, pool), around, adopts);
+                    if is_quiet && done.is_ok() {
+                        self.quiet.insert(listener.name.clone(), since);
+                    }
+                    done.err()
                 }
                 _ => self.serve(&mut plan, listener, (config, pool), means).err(),
             };
@@ -135,6 +155,7 @@ impl Marks {
         doors: Vec<Door>,
         (config, pool): (&config::Pool, &Pool),
         around: &Around,
+        adopts: bool,
     ) -> Result<(), String> {
         let now = sys::clock::now();
         let (tier, ignores_health) = tier_in_use(pool, now).ok_or(UNAVAILABLE)?;
@@ -143,7 +164,7 @@ impl Marks {
             let reached = are_reached(door, tier, usable, around)?;
             Ok(tier.slots(|place| reached.contains(&place)))
         };
-        let open = self.open(rules, doors, config, tier, slots)?;
+        let open = self.open(rules, doors, config, tier, slots, adopts)?;
         open.into_iter().for_each(|door| self.kept.open(door, &config.name));
         Ok(())
     }
@@ -159,6 +180,7 @@ impl Marks {
         config: &config::Pool,
         tier: &Tier,
         slots: impl Fn(&Door) -> Result<Option<Slots>, String>,
+        adopts: bool,
     ) -> Result<Vec<Door>, String> {
         let (mut open, mut why) = (Vec::new(), None);
         for door in doors {
@@ -167,7 +189,9 @@ impl Marks {
                     let slots = slots.ok_or(WEIGHTLESS)?;
                     let memory = memory(&mut rules.memories, config, door.family);
                     let service = self.service(&door, tier, &slots, config, memory);
-                    rules.open(door, service);
+                    let is_stable = service.choice == Choice::Network && memory.is_none();
+                    let adopts = adopts && is_stable && door.protocol == Protocol::Tcp;
+                    rules.open(door, Service { adopts, ..service });
                     open.push(door);
                 }
                 Err(error) => why = Some(error),
@@ -185,16 +209,15 @@ impl Marks {
         config: &config::Pool,
         memory: Option<Name>,
     ) -> Service {
-        let marks = slots.places().iter().filter_map(|place| {
-            let address = address(&tier.backends[*place as usize], door.family)?;
-            Some(self.mark(&config.name, address))
-        });
+        let mark = |it: &Arc<Backend>| Some(self.mark(&config.name, address(it, door.family)?));
+        let marks: Vec<_> = tier.backends.iter().map(mark).collect();
         Service {
             family: door.family,
             choice: choice(slots),
-            slots: marks.collect(),
+            slots: slots.places().iter().filter_map(|place| marks[*place as usize]).collect(),
             permitted: permitted(&config.access, door.family),
             memory,
+            adopts: false,
         }
     }
 
@@ -229,7 +252,7 @@ impl Marks {
             Ok(tier.slots(usable))
         };
         let rules = plan.rules.translated.get_or_insert_default();
-        self.open(rules, doors, config, tier, slots).map(drop)
+        self.open(rules, doors, config, tier, slots, false).map(drop)
     }
 
     /// Has the sessions of a backend counted.

@@ -164,13 +164,21 @@ impl Writer<'_> {
                 "    update @tcp{four} {{ {key} timeout 1m : meta mark }} \
                  update @asked{four} {{ {key} : meta mark }} meta mark @begun goto send"
             ));
-            self.line(format_args!("    meta mark set 0"));
+            self.line(match service.adopts {
+                // Without room for the flow, its other packets are adopted.
+                true => format_args!("    meta mark @begun goto send"),
+                false => format_args!("    meta mark set 0"),
+            });
         }
         self.line(format_args!("  }}"));
         self.line(format_args!("  chain s_{name} {{"));
         self.line(format_args!("    tcp flags & (fin|syn|rst|ack) == syn goto n_{name}"));
         for map in ["tcp", "ended"] {
             self.line(format_args!("    meta mark set {key} map @{map}{four} goto {map}{four}"));
+        }
+        if service.adopts {
+            self.choose(service, name);
+            self.line(format_args!("    goto tcp{four}"));
         }
         self.line(format_args!("  }}"));
         self.line(format_args!("  chain d_{name} {{"));
