@@ -178,6 +178,10 @@ impl Writer<'_> {
         }
         if service.adopts {
             self.choose(service, name);
+            // For as long as after a SYN, until another packet comes: anybody can send one.
+            self.line(format_args!(
+                "    tcp flags & (fin|rst) == 0 update @tcp{four} {{ {key} timeout 1m : meta mark }} goto send"
+            ));
             self.line(format_args!("    goto tcp{four}"));
         }
         self.line(format_args!("  }}"));
