@@ -26,40 +26,43 @@ pub(super) struct Export {
     metrics: Vec<Metric>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A family. It has one of the three kinds of points.
+#[derive(Default, Serialize)]
 struct Metric {
     name: String,
     description: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     unit: &'static str,
-    #[serde(flatten)]
-    data: Data,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gauge: Option<Gauge>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sum: Option<Sum>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histogram: Option<Histogram>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Data {
-    Gauge {
-        #[serde(rename = "dataPoints")]
-        points: Vec<Point>,
-    },
-    Sum {
-        #[serde(rename = "aggregationTemporality")]
-        temporality: u8,
-        #[serde(rename = "isMonotonic")]
-        is_monotonic: bool,
-        #[serde(rename = "dataPoints")]
-        points: Vec<Point>,
-    },
-    Histogram {
-        #[serde(rename = "aggregationTemporality")]
-        temporality: u8,
-        #[serde(rename = "dataPoints")]
-        points: Vec<Distribution>,
-    },
+struct Gauge {
+    data_points: Vec<Point>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sum {
+    aggregation_temporality: u8,
+    is_monotonic: bool,
+    data_points: Vec<Point>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Histogram {
+    aggregation_temporality: u8,
+    data_points: Vec<Distribution>,
+}
+
+/// A point. It has one of the two values.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Point {
@@ -67,15 +70,10 @@ struct Point {
     #[serde(skip_serializing_if = "Option::is_none")]
     start_time_unix_nano: Option<String>,
     time_unix_nano: String,
-    #[serde(flatten)]
-    value: Value,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Value {
-    AsInt(String),
-    AsDouble(f64),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_int: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_double: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -161,45 +159,57 @@ impl Export {
 
 impl Format for Export {
     fn begin(&mut self, kind: Kind, name: &str, help: &str) {
-        let data = match kind {
-            Kind::Gauge => Data::Gauge { points: Vec::new() },
-            Kind::Counter => {
-                Data::Sum { temporality: CUMULATIVE, is_monotonic: true, points: Vec::new() }
-            }
-            Kind::Histogram => Data::Histogram { temporality: CUMULATIVE, points: Vec::new() },
-        };
         let (name, description) = (format!("{PREFIX}{name}"), help.to_owned());
-        let unit = unit(&name);
-        self.metrics.push(Metric { name, description, unit, data });
+        let mut metric = Metric { unit: unit(&name), name, description, ..Metric::default() };
+        match kind {
+            Kind::Gauge => metric.gauge = Some(Gauge { data_points: Vec::new() }),
+            Kind::Counter => {
+                metric.sum = Some(Sum {
+                    aggregation_temporality: CUMULATIVE,
+                    is_monotonic: true,
+                    data_points: Vec::new(),
+                });
+            }
+            Kind::Histogram => {
+                metric.histogram = Some(Histogram {
+                    aggregation_temporality: CUMULATIVE,
+                    data_points: Vec::new(),
+                });
+            }
+        }
+        self.metrics.push(metric);
     }
 
     fn sample(&mut self, labels: &Labels, value: Number) {
-        let Some(metric) = self.metrics.last_mut() else { return };
-        let (points, started) = match &mut metric.data {
-            Data::Gauge { points } => (points, None),
-            Data::Sum { points, .. } => (points, Some(self.started.clone())),
-            Data::Histogram { .. } => return,
-        };
-        points.push(Point {
+        let mut point = Point {
             attributes: attributes(labels),
-            start_time_unix_nano: started,
+            start_time_unix_nano: None,
             time_unix_nano: self.now.clone(),
-            value: match value {
-                Number::Whole(value) => Value::AsInt(value.min(i64::MAX as u64).to_string()),
-                Number::Real(value) => Value::AsDouble(value),
-            },
-        });
+            as_int: None,
+            as_double: None,
+        };
+        match value {
+            Number::Whole(value) => point.as_int = Some(value.min(i64::MAX as u64).to_string()),
+            Number::Real(value) => point.as_double = Some(value),
+        }
+        match self.metrics.last_mut() {
+            Some(Metric { gauge: Some(gauge), .. }) => gauge.data_points.push(point),
+            Some(Metric { sum: Some(sum), .. }) => {
+                point.start_time_unix_nano = Some(self.started.clone());
+                sum.data_points.push(point);
+            }
+            _ => {}
+        }
     }
 
     fn distribution(&mut self, labels: &Labels, bounds: &[f64], row: &HistogramRow) {
-        let Some(Metric { data: Data::Histogram { points, .. }, .. }) = self.metrics.last_mut()
-        else {
+        let Some(Metric { histogram: Some(histogram), .. }) = self.metrics.last_mut() else {
             return;
         };
         let buckets = &row.buckets[..bounds.len().min(row.buckets.len())];
         let beyond = row.count.saturating_sub(buckets.iter().sum());
         let counts = buckets.iter().copied().chain([beyond]);
-        points.push(Distribution {
+        histogram.data_points.push(Distribution {
             attributes: attributes(labels),
             start_time_unix_nano: self.started.clone(),
             time_unix_nano: self.now.clone(),
