@@ -191,7 +191,7 @@ pub enum Host {
 }
 
 /// Metrics are pushed, besides being served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
     /// Who gets them.
     pub collector: Collector,
@@ -200,7 +200,7 @@ pub struct Push {
 }
 
 /// A collector of OpenTelemetry that is reached by plain HTTP (OTLP 1.0, "OTLP/HTTP").
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector {
     /// The host.
     pub host: Host,

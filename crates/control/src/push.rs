@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde_json::Value;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -159,30 +159,18 @@ fn judge(status: hyper::StatusCode, body: Option<&[u8]>) -> Result<(), PushError
     if !status.is_success() {
         return Err(PushError::Status(status));
     }
-    let answer: Answer = body.and_then(|it| serde_json::from_slice(it).ok()).unwrap_or_default();
-    let Partial { rejected_data_points, error_message } = answer.partial_success;
+    let answer: Value = body.and_then(|it| serde_json::from_slice(it).ok()).unwrap_or_default();
+    let partial = &answer["partialSuccess"];
     // In JSON, 64-bit numbers are strings; not all write them so.
-    let count = match rejected_data_points {
-        serde_json::Value::String(count) => count.parse().unwrap_or_default(),
+    let count = match &partial["rejectedDataPoints"] {
+        Value::String(count) => count.parse().unwrap_or_default(),
         other => other.as_i64().unwrap_or_default(),
     };
+    let why = partial["errorMessage"].as_str().unwrap_or_default().to_owned();
     match count {
         0 => Ok(()),
-        count => Err(PushError::Partial { count, why: error_message }),
+        count => Err(PushError::Partial { count, why }),
     }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Answer {
-    partial_success: Partial,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Partial {
-    rejected_data_points: serde_json::Value,
-    error_message: String,
 }
 
 #[cfg(test)]

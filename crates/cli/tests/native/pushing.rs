@@ -179,6 +179,8 @@ fn a_collector_that_cannot_be_used_is_an_error_of_the_file() {
     check("otlp = \"otel:4318\"", "a collector is written http://HOST:PORT/PATH");
     check("otlp = \"http://a:b\"", "is not a port");
     check("otlp = 4318", "");
+    let both = "otlp = \"https://otel\"\notlp-interval = \"soon\"";
+    check(both, "2 errors");
     check("otlp-interval = \"10s\"", "`otlp-interval` needs `otlp`");
     check("otlp = \"http://a\"\notlp-interval = \"1ms\"", "must be at least 100ms");
 }

@@ -13,7 +13,7 @@ use super::excerpt::quoted;
 use super::parts::{BackendPart, ListenerPart, Parts, PoolPart, Word};
 use super::report::{Fault, Reports};
 use super::suggest::nearest;
-use crate::duration::parse_interval;
+use crate::duration::{Span, parse_interval};
 use crate::keys::Place;
 use crate::operand::{Services, parse_listen};
 use crate::protocols::{misfit, unannounced};
@@ -223,14 +223,11 @@ fn push(parts: &Parts, reports: &mut Reports<'_>) -> Option<Push> {
         reports.add(fault.place("process").help(help));
     }
     let interval = match interval {
-        Some(word) => {
-            value(word, "otlp-interval", "process", parse_interval(&word.text), reports)?.0
-        }
-        None => Push::DEFAULT_INTERVAL,
+        Some(word) => value(word, "otlp-interval", "process", parse_interval(&word.text), reports),
+        None => Some(Span(Push::DEFAULT_INTERVAL)),
     };
-    let word = otlp?;
-    let collector = value(word, "otlp", "process", word.text.parse(), reports)?;
-    Some(Push { collector, interval })
+    let collector = value(otlp?, "otlp", "process", otlp?.text.parse(), reports);
+    Some(Push { collector: collector?, interval: interval?.0 })
 }
 
 /// What a key of a table says, as it was understood; otherwise reports why it was not.
