@@ -1,7 +1,7 @@
 //! Metrics that are pushed to a collector of OpenTelemetry.
 
 use super::metrics::{address, scrape};
-use super::support::{Backend, Client, PATIENCE, Place, Port, ask_times, port};
+use super::support::{Backend, Client, PATIENCE, Place, Port, ask_times, port, until};
 use super::upgrading::upgrade;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -71,6 +71,17 @@ fn points(request: &Value) -> BTreeMap<String, f64> {
     found
 }
 
+/// Those that count what sessions have done.
+fn counters(of: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let is_meant = |series: &str| {
+        series.contains("_total") && !series.contains("cpu") && !series.contains("busy")
+    };
+    of.iter()
+        .filter(|(series, _)| is_meant(series))
+        .map(|(it, value)| (it.clone(), *value))
+        .collect()
+}
+
 /// A file with a backend, whose metrics are pushed.
 fn file(place: &Place, port: &Port, backend: &Backend, process: &str) -> String {
     let text = format!(
@@ -93,29 +104,23 @@ fn a_collector_gets_what_metrics_say() {
     assert_eq!(ask_times(&port, 3), "a a a");
     evenkeel.log.wait_nth("session ended", 2);
     let scraped = scrape(address(&evenkeel), "");
-    let is_last = |it: &Request| {
-        points(&it.body).get("evenkeel_listener_accepted_total{listener=\"web\"}") == Some(&3.0)
-    };
-    let request = requests.iter().find(is_last).unwrap();
+    // One that is on its way may have been written while the last session was still there.
+    let mut request = None;
+    until("the same to be pushed", || {
+        request = requests.recv_timeout(PATIENCE).ok();
+        let pushed = request.as_ref().map(|it| counters(&points(&it.body)));
+        pushed.is_some_and(|it| it == counters(&scraped))
+    });
+    let request = request.unwrap();
     assert!(request.head.starts_with("POST /in/v1/metrics HTTP/1.1\r\n"), "{}", request.head);
     assert!(request.head.contains(&format!("host: {first}\r\n")), "{}", request.head);
     assert!(request.head.contains("content-type: application/json\r\n"), "{}", request.head);
     let resource = request.body["resourceMetrics"][0]["resource"].to_string();
     assert!(resource.contains("\"service.name\""), "{resource}");
-    // The parts of histograms but for their counts are in other places there.
-    let is_point = |series: &String| {
-        !series.contains("_bucket{") && !series.contains("_sum{") && !series.contains("le=")
-    };
-    let points = points(&request.body);
-    let scraped: BTreeMap<_, _> =
-        scraped.into_iter().filter(|(series, _)| is_point(series)).collect();
-    let names = |of: &BTreeMap<String, f64>| of.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&points), names(&scraped));
-    for (series, value) in &points {
-        if series.contains("_total") && !series.contains("cpu") && !series.contains("busy") {
-            assert_eq!(scraped[series], *value, "{series}");
-        }
-    }
+    let names = |of: BTreeMap<String, f64>| of.into_keys().collect::<Vec<_>>();
+    let is_point = |series: &String| !series.contains("_bucket{") && !series.contains("_sum{");
+    let scraped = scraped.into_iter().filter(|(series, _)| is_point(series)).collect();
+    assert_eq!(names(points(&request.body)), names(scraped));
     file(&place, &port, &a, &format!("otlp = \"http://{second}\"\notlp-interval = \"100ms\""));
     place.ctl("reload").check(0);
     let request = later.recv().unwrap();
