@@ -5,6 +5,7 @@ use crate::support::{Place, port};
 use quinn::rustls::RootCertStore;
 use quinn::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
@@ -90,12 +91,14 @@ async fn translate(inside: UdpSocket, target: SocketAddr, mut forget: UnboundedR
         outside
     };
     let (mut outside, mut client) = (open().await, None);
+    // Addresses that it has had are nobody else's: their flows are still there.
+    let mut given_up = Vec::new();
     let (mut sent, mut received) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
             biased;
             message = forget.recv() => match message {
-                Some(()) => outside = open().await,
+                Some(()) => given_up.push(mem::replace(&mut outside, open().await)),
                 None => return,
             },
             Ok((length, from)) = inside.recv_from(&mut sent) => {
