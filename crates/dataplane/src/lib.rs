@@ -58,7 +58,8 @@ pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination}
 pub use listing::{Aged, ClientFilter, SessionFilter, Turns, Victims};
 pub use mover::Mover;
 pub use moving::{
-    FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, SessionState, Staying,
+    FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, Selection, SessionState,
+    Staying,
 };
 pub use plane::{DataPlane, Options, RollCall};
 pub use retiring::Recall;

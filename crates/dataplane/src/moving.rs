@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use sys::clock;
-use terms::SpliceMode;
+use terms::{Instant, Side, SpliceMode};
 
 /// A session that has been taken out of its worker.
 pub struct Moving {
@@ -175,4 +176,58 @@ pub struct Portion {
     pub sessions: usize,
     /// No further session is taken when those so far hold back so many bytes.
     pub bytes: usize,
+    /// Which are taken; the others are passed over.
+    pub selection: Selection,
+}
+
+/// Which sessions are taken out of a worker, of those that can move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// Those that have been silent for a second and hold nothing back: nobody notices that they wait.
+    #[default]
+    Silent,
+    /// Those that hold back little, and are quickly sent.
+    Light,
+    /// All.
+    All,
+}
+
+impl Selection {
+    /// Whether this session belongs to it.
+    pub(crate) fn has(self, link: &Link, now: Instant) -> bool {
+        let held = link.held(Side::Downstream) + link.held(Side::Upstream);
+        match self {
+            Self::Silent => held == 0 && now.since(link.last_activity()) >= SILENT_AFTER,
+            Self::Light => held <= LIGHT_BYTES,
+            Self::All => true,
+        }
+    }
+}
+
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+const LIGHT_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_sessions_go_before_those_that_hold_back_much() {
+        let begun = Instant::from_millis(1000);
+        let new = || Link::new(Ready::default(), Ready::default(), SpliceMode::default(), begun);
+        let of = |link: &Link, now: Instant| {
+            let all = [Selection::Silent, Selection::Light, Selection::All];
+            all.map(|selection| selection.has(link, now))
+        };
+        let [soon, later] = [500, 1000].map(|ms| begun + Duration::from_millis(ms));
+        assert_eq!(of(&new(), soon), [false, true, true], "it was active half a second ago");
+        assert_eq!(of(&new(), later), [true, true, true]);
+        let holding = |count: usize| {
+            let mut link = new();
+            link.on_unwritten(Side::Upstream, &vec![b'x'; count]);
+            link
+        };
+        assert_eq!(of(&holding(LIGHT_BYTES), later), [false, true, true]);
+        assert_eq!(of(&holding(LIGHT_BYTES + 1), later), [false, false, true]);
+    }
 }

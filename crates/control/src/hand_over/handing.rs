@@ -19,6 +19,9 @@ use telemetry::{Level, PredecessorRow, Value};
 /// Descriptors of a process besides those of its sessions.
 const DESCRIPTORS_RESERVED: usize = 64;
 
+/// The backends of the configuration by pool and key, of those pools that were looked for.
+type Known = HashMap<String, HashMap<String, Arc<Backend>>>;
+
 impl Owner {
     /// Does what one side of a hand-over asks for. Whoever asked may have gone.
     pub fn hand_over(&mut self, request: HandOver) {
@@ -167,6 +170,7 @@ impl Owner {
         if sockets.len() != wanted || held.checked_add(kept) != Some(tail.len()) {
             return None;
         }
+        let mut known = Known::new();
         let mut sockets = VecDeque::from(sockets);
         let mut tail = tail;
         let mut arrived = Arrived { sessions: Vec::new(), flows: Vec::new(), refused: Vec::new() };
@@ -179,7 +183,7 @@ impl Owner {
             let pair = [sockets.pop_front()?, sockets.pop_front()?];
             let residues = record.held.map(|count| take(count).to_vec());
             let number = record.state.number;
-            match self.moving(record, pair, residues) {
+            match self.moving(record, pair, residues, &mut known) {
                 Some(moving) => arrived.sessions.push(moving),
                 None => arrived.refused.push(number),
             }
@@ -189,7 +193,7 @@ impl Owner {
             let socket = socket.map_or(Some(None), |it| it.map(Some))?;
             let kept = record.kept.iter().map(|&count| take(count).into()).collect();
             let number = record.state.number;
-            match self.moving_flow(record, socket, kept) {
+            match self.moving_flow(record, socket, kept, &mut known) {
                 Some(flow) => arrived.flows.push(flow),
                 None => arrived.refused.push(number),
             }
@@ -202,13 +206,14 @@ impl Owner {
         record: FlowRecord,
         socket: Option<OwnedFd>,
         kept: Vec<Box<[u8]>>,
+        known: &mut Known,
     ) -> Option<MovingFlow> {
         let instance = &mut self.instance;
         let place = instance.config.listeners.iter().position(|it| it.name == record.listener)?;
         if !instance.plane.mover().has_door_of(&record.state) {
             return None;
         }
-        let backend = record.backend.as_ref().map(|it| instance.arrived_backend(it));
+        let backend = record.backend.as_ref().map(|it| instance.arrived_backend(it, known));
         let backend = backend.map_or(Some(None), |it| it.map(Some))?;
         let listener = Arc::clone(&instance.listeners[place].listener);
         let upstream = backend.zip(socket);
@@ -222,10 +227,11 @@ impl Owner {
         record: SessionRecord,
         sockets: [OwnedFd; 2],
         residues: [Vec<u8>; 2],
+        known: &mut Known,
     ) -> Option<Moving> {
         let instance = &mut self.instance;
         let place = instance.config.listeners.iter().position(|it| it.name == record.listener)?;
-        let backend = instance.arrived_backend(&record.backend)?;
+        let backend = instance.arrived_backend(&record.backend, known)?;
         let listener = Arc::clone(&instance.listeners[place].listener);
         let pool = instance.pool_called(&record.backend.pool);
         let lease = self.places.take(&backend);
@@ -371,12 +377,19 @@ impl Instance {
 
     /// The backend of a session that has come. If it is not in the configuration any more, it is one
     /// that has departed.
-    fn arrived_backend(&mut self, record: &BackendRecord) -> Option<Arc<Backend>> {
-        let mut pools = self.config.pools.iter().zip(&self.pools);
-        let pool = pools.find(|(config, _)| config.name == record.pool);
-        let backends = pool.map(|(config, pool)| keyed(config, pool)).unwrap_or_default();
-        let known = backends.into_iter().find(|(key, _)| *key == record.backend);
-        if let Some((_, backend)) = known {
+    fn arrived_backend(
+        &mut self,
+        record: &BackendRecord,
+        known: &mut Known,
+    ) -> Option<Arc<Backend>> {
+        if !known.contains_key(&record.pool) {
+            let mut pools = self.config.pools.iter().zip(&self.pools);
+            let pool = pools.find(|(config, _)| config.name == record.pool);
+            let backends = pool.map(|(config, pool)| keyed(config, pool)).unwrap_or_default();
+            let backends = backends.into_iter().map(|(key, it)| (key, Arc::clone(it))).collect();
+            known.insert(record.pool.clone(), backends);
+        }
+        if let Some(backend) = known[&record.pool].get(&record.backend) {
             return Some(Arc::clone(backend));
         }
         let is_it =

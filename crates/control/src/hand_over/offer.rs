@@ -8,7 +8,7 @@ use super::record::{
 use super::request::{Beginning, HandOver, Names};
 use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
-use dataplane::{Moving, MovingFlow, Portion, Staying};
+use dataplane::{Moving, MovingFlow, Portion, Selection, Staying};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,12 +33,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const ALONE_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked for meanwhile.
 const ALONE_LOOK: Duration = Duration::from_millis(20);
-/// The sizes of the first batches, and of all others: two descriptors for each session.
-const BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX / 4];
-/// The same for flows, of which each has one.
-const FLOW_BATCHES: [usize; 3] = [1, 10, DESCRIPTORS_MAX];
+/// The sizes of the first batches.
+const FIRST_BATCHES: [usize; 2] = [1, 10];
+/// The maximum number of sessions in a batch: each has two descriptors.
+const SESSIONS_MAX: usize = DESCRIPTORS_MAX / 4;
+/// The same where people wait for each other, who wait for the whole batch.
+const LIGHT_SESSIONS_MAX: usize = 16;
 /// The bytes held back in one batch, except that one session always fits.
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// How long a worker may take to give up sessions.
 const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 /// The pause before sessions that could not move are tried again, at first and after a while.
@@ -153,9 +155,10 @@ struct Offer<'a> {
     trouble: Option<String>,
 }
 
-/// One pass through all sessions.
+/// One pass through all sessions: the silent ones first, and those that hold back much last.
 #[derive(Default)]
 struct Pass {
+    selection: Selection,
     worker: usize,
     key: usize,
     moved: usize,
@@ -402,7 +405,7 @@ impl Offer<'_> {
                 break;
             }
             let (sender, found) = channel();
-            let count = FLOW_BATCHES[self.batches.min(FLOW_BATCHES.len() - 1)];
+            let count = self.batch_size(DESCRIPTORS_MAX);
             mover.freeze_flows(worker, key, count, move |it| drop(sender.send(it)));
             let found = found.recv_timeout(FREEZE_WITHIN).map_err(|_| gone())?;
             self.flows = Some(found.next_key.map_or((worker + 1, 0), |key| (worker, key)));
@@ -419,11 +422,13 @@ impl Offer<'_> {
         if self.freeze_flows()? {
             return Ok(Froze::Some);
         }
-        let portion =
-            Portion { sessions: BATCHES[self.batches.min(BATCHES.len() - 1)], bytes: BATCH_BYTES };
         loop {
             let mover = self.begun()?.mover.clone();
             if self.pass.worker >= mover.workers() {
+                if let Some(selection) = next(self.pass.selection) {
+                    self.pass = Pass { selection, moved: self.pass.moved, ..Pass::default() };
+                    continue;
+                }
                 let pass = std::mem::take(&mut self.pass);
                 self.rest =
                     Rest { staying: pass.staying, refused: pass.refused, ..Rest::default() };
@@ -435,6 +440,11 @@ impl Offer<'_> {
                     _ => continue, // others may have become ready meanwhile
                 }
             }
+            let selection = self.pass.selection;
+            let most =
+                if selection == Selection::Light { LIGHT_SESSIONS_MAX } else { SESSIONS_MAX };
+            let sessions = self.batch_size(most);
+            let portion = Portion { sessions, bytes: BATCH_BYTES, selection };
             let (sender, found) = channel();
             mover.freeze(self.pass.worker, self.pass.key, portion, move |it| drop(sender.send(it)));
             let found = found.recv_timeout(FREEZE_WITHIN).map_err(|_| gone())?;
@@ -452,6 +462,11 @@ impl Offer<'_> {
                 return Ok(Froze::Some);
             }
         }
+    }
+
+    /// How many sessions or flows the next batch has, if there are enough.
+    fn batch_size(&self, most: usize) -> usize {
+        FIRST_BATCHES.get(self.batches).copied().unwrap_or(most)
     }
 
     fn send_batch(&mut self) -> Result<(), FrameError> {
@@ -563,6 +578,15 @@ impl Offer<'_> {
                 let _ = self.ask(|answer| HandOver::Leave(peer, answer));
             }
         }
+    }
+}
+
+/// Which sessions of a pass follow these.
+fn next(selection: Selection) -> Option<Selection> {
+    match selection {
+        Selection::Silent => Some(Selection::Light),
+        Selection::Light => Some(Selection::All),
+        Selection::All => None,
     }
 }
 

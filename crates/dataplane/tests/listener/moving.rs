@@ -2,7 +2,7 @@
 
 use crate::rig::{PATIENCE, Rig, accept, backend, expect, pool, settings, wait_until};
 use balancing::Lease;
-use dataplane::{Freezing, Moving, Portion, Settings, Staying};
+use dataplane::{Freezing, Moving, Portion, Selection, Settings, Staying};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 use terms::{CloseReason, SpliceMode};
 
-const ALL: Portion = Portion { sessions: usize::MAX, bytes: usize::MAX };
+const ALL: Portion = Portion { sessions: usize::MAX, bytes: usize::MAX, selection: Selection::All };
 
 /// Two data planes that could be two processes, and the backend of both.
 struct Two {
