@@ -167,7 +167,7 @@ _evenkeel() {
 
     case "${cmd}" in
         evenkeel)
-            opts="-h -V --policy --load-bound --subset --quarantine --no-last-resort --essential --engine --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --agent --agent-interval --on-down --on-up --eject --fail-open-below --refuse-below --warm-up --max-age --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --max-rate --client-limits --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ocsp --tls-ticket-keys --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --first-byte-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --hash-on --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-sample --log-start --log-every --log-slow-connect --log-file --metrics --metrics-detail --ready-interface --pre-stop --print-config --help --version demo ctl status top ready run reload upgrade check diff fmt schema help version engine-clear install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
+            opts="-h -V --policy --load-bound --subset --quarantine --no-last-resort --essential --engine --failover --hash-failover --auto-disable --probe --probe-interval --probe-timeout --probe-port --agent --agent-interval --on-down --on-up --eject --fail-open-below --refuse-below --warm-up --max-age --fall --rise --affinity --affinity-time --affinity-count-only --allow --deny --reject --max-sessions --max-connecting --max-rate --client-limits --accept-proxy --share-port --tls-cert --tls-key --tls-alpn --tls-timeout --tls-min --tls-ciphers --tls-ocsp --tls-ticket-keys --tls-clients --tls-clients-ca --tls-clients-crl --backend-tls --backend-tls-ca --backend-tls-name --backend-tls-cert --backend-tls-key --backend-tls-alpn --connect-timeout --idle-timeout --first-byte-timeout --half-close-timeout --backend-half-close-timeout --linger --keep-alive --user-timeout --flow-timeout --requests --responses --retry-after --hash-on --shutdown-timeout --source --transparent --forwarded-headers --send-proxy --splice --cut --workers --spin --daemon --pid-file --user --root --state --admin --log-format --log-sessions --log-sample --log-start --log-every --log-slow-connect --log-file --metrics --metrics-detail --ready-interface --pre-stop --print-config --help --version demo ctl status top ready run reload upgrade check diff fmt schema help version engine-clear install links balance pen penctl mergelogs penlog penlogd webresolve splitwr dwatch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -319,6 +319,10 @@ _evenkeel() {
                     ;;
                 --tls-min)
                     COMPREPLY=($(compgen -W "1.2 1.3" -- "${cur}"))
+                    return 0
+                    ;;
+                --tls-ciphers)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --tls-ocsp)

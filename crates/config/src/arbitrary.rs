@@ -357,10 +357,18 @@ fn tls() -> impl Strategy<Value = Tls> {
     let protocols = prop::collection::vec(select(vec!["h2", "http/1.1", "postgresql"]), 0..3);
     let modes = select(vec![ClientCertificates::Request, ClientCertificates::Require]);
     let clients = of((modes, paths(0), paths(0)));
-    let versions = select(vec![TlsVersion::V1_2, TlsVersion::V1_3]);
+    let lists = select(vec!["ALL", "AESGCM", "ECDHE-RSA-CHACHA20-POLY1305"]);
+    let ciphers = lists.prop_map(|list| list.parse().expect("it is a list"));
+    let versions = (select(vec![TlsVersion::V1_2, TlsVersion::V1_3]), ciphers);
     let files = (paths(1), paths(0), of(path()), of(path()));
     (files, protocols, span(), clients, versions).prop_map(
-        |((certificates, keys, staple, ticket_keys), protocols, timeout, clients, oldest)| {
+        |(
+            (certificates, keys, staple, ticket_keys),
+            protocols,
+            timeout,
+            clients,
+            (oldest, ciphers),
+        )| {
             let protocols = protocols.into_iter().map(str::to_owned).collect();
             let timeout = timeout.max(Duration::from_millis(1));
             let (clients, client_authorities, revocations) = clients.unwrap_or_default();
@@ -371,6 +379,7 @@ fn tls() -> impl Strategy<Value = Tls> {
                 protocols,
                 timeout,
                 oldest,
+                ciphers,
                 clients,
                 client_authorities,
                 revocations,

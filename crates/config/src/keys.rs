@@ -105,6 +105,8 @@ pub enum Shape {
     Share,
     /// A string with the name of a network interface.
     Interface,
+    /// A string with a list of [`Ciphers`](terms::Ciphers).
+    Ciphers,
     /// A string with [`ClientLimits`](balancing::ClientLimits).
     ClientLimits,
     /// A string with a [`Rate`](balancing::Rate).
@@ -296,6 +298,7 @@ impl fmt::Display for Shape {
             Self::Subset => f.write_str("a string such as size=20,node=3,nodes=10"),
             Self::Share => f.write_str("a string with a share such as 50%"),
             Self::Interface => f.write_str("a string with the name of a network interface"),
+            Self::Ciphers => f.write_str("a string such as ECDHE+AESGCM"),
             Self::ClientLimits => f.write_str("a string with limits of clients"),
             Self::Rate => f.write_str("a string with a rate such as 20/s"),
             Self::HashOn => f.write_str("a string such as quic-cid:8"),

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{
-    BackendId, BackendTls, ClientCertificates, Cut, FlowRules, Limit, ListenerId, SendProxy,
-    Source, SpliceMode, Starttls, Timeouts,
+    BackendId, BackendTls, Ciphers, ClientCertificates, Cut, FlowRules, Limit, ListenerId,
+    SendProxy, Source, SpliceMode, Starttls, Timeouts,
 };
 
 /// The complete configuration of a balancer.
@@ -110,6 +110,8 @@ pub struct Tls {
     pub timeout: Duration,
     /// The oldest version that is spoken. Default 1.2.
     pub oldest: TlsVersion,
+    /// The ciphers of TLS 1.2. Default: all that are spoken.
+    pub ciphers: Ciphers,
     /// Whether clients are asked for certificates. Default: they are not.
     pub clients: ClientCertificates,
     /// Files of the authorities that may sign these, or directories. Default: those of the system.
@@ -754,6 +756,7 @@ impl Default for Tls {
             protocols: Vec::new(),
             timeout: Self::DEFAULT_TIMEOUT,
             oldest: TlsVersion::default(),
+            ciphers: Ciphers::ALL,
             clients: ClientCertificates::default(),
             client_authorities: Vec::new(),
             revocations: Vec::new(),

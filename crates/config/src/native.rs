@@ -42,7 +42,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
-use terms::{BackendTls, ClientCertificates, Cut, HashOn, Limit, SendProxy, SpliceMode};
+use terms::{BackendTls, Ciphers, ClientCertificates, Cut, HashOn, Limit, SendProxy, SpliceMode};
 
 /// What was typed after `evenkeel`.
 #[derive(Clone, Debug, Parser)]
@@ -220,7 +220,7 @@ pub struct NativeArgs {
     /// Where the key of a certificate is [default: in its file]
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
     pub tls_key: Vec<PathBuf>,
-    /// Protocols to offer by ALPN, best first, several with commas, as in h2,http/1.1 [default: none]
+    /// Protocols to offer by ALPN, in order, with commas [default: none]
     #[arg(long, value_name = "NAMES", requires = "tls_cert", value_delimiter = ',')]
     #[arg(value_parser = parse_alpn, help_heading = TLS)]
     pub tls_alpn: Vec<String>,
@@ -232,6 +232,10 @@ pub struct NativeArgs {
     #[arg(long, value_name = "VERSION", default_value = "1.2", hide_possible_values = true)]
     #[arg(requires = "tls_cert", value_parser = TlsVersion::parser(), help_heading = TLS)]
     pub tls_min: TlsVersion,
+    /// Ciphers of TLS 1.2, a list as for OpenSSL [default: all]
+    #[arg(long, value_name = "LIST", value_parser = Ciphers::from_str, requires = "tls_cert")]
+    #[arg(default_value_t, hide_default_value = true, help_heading = TLS)]
+    pub tls_ciphers: Ciphers,
     /// OCSP answers for the certificates of the same places, DER
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
     pub tls_ocsp: Vec<PathBuf>,

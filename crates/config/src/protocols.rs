@@ -21,12 +21,13 @@ const TCP_ONLY: [&str; 12] = [
     "cut",
 ];
 /// Options of listeners that clients of UDP must not get around.
-const NEVER_UDP: [&str; 10] = [
+const NEVER_UDP: [&str; 11] = [
     "tls-cert",
     "tls-key",
     "tls-alpn",
     "tls-timeout",
     "tls-min",
+    "tls-ciphers",
     "tls-ocsp",
     "tls-ticket-keys",
     "tls-clients",

@@ -92,6 +92,7 @@ LISTENER = {
     "tls-alpn": ["h2", ["h2", "http/1.1"]],
     "tls-timeout": TIMES,
     "tls-min": ["1.2", "1.3"],
+    "tls-ciphers": ["HIGH:!aNULL", "ECDHE+AESGCM"],
     "tls-ocsp": ["/etc/tls/site.ocsp"],
     "tls-ticket-keys": ["/etc/tls/tickets.keys"],
     "tls-clients": ["off", "request", "require"],
@@ -219,7 +220,7 @@ def settled(table):
     if "requests" in table:
         table.pop("hash-on", None)
     if "tls-cert" not in table:
-        for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ocsp", "tls-ticket-keys", "tls-clients"]:
+        for key in ["tls-key", "tls-alpn", "tls-timeout", "tls-min", "tls-ciphers", "tls-ocsp", "tls-ticket-keys", "tls-clients"]:
             table.pop(key, None)
     if "tls-clients" not in table:
         for key in ["tls-clients-ca", "tls-clients-crl"]:

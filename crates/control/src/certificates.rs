@@ -211,6 +211,7 @@ fn material(tls: &Tls) -> Result<Material, CertificateError> {
         clients,
         ticket_keys: tls.ticket_keys.as_deref().map(read_file).transpose()?,
         is_1_3_only: tls.oldest == TlsVersion::V1_3,
+        ciphers: tls.ciphers,
     })
 }
 

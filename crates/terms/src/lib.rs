@@ -7,6 +7,7 @@
 
 mod address;
 mod backend;
+mod ciphers;
 mod client_certificates;
 mod connect;
 mod encryption;
@@ -21,6 +22,7 @@ mod timeouts;
 
 pub use address::{Address, Source};
 pub use backend::BackendId;
+pub use ciphers::{Ciphers, NoCiphers};
 pub use client_certificates::ClientCertificates;
 pub use connect::{ConnectFailure, FailureKind};
 pub use encryption::{BackendTls, ConnectorId, Encryption, TlsFault};

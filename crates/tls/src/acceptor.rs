@@ -6,12 +6,13 @@ use crate::identity::{IdentityError, PemFile, chain, identity, keys};
 use crate::names::ByName;
 use crate::tickets::{Purpose, Tickets};
 use crate::validity::first_end;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedCipherSuite};
 use std::path::PathBuf;
 use std::sync::Arc;
+use terms::Ciphers;
 
 /// Certificates, keys and rules in the form in which connections use them.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Material {
     pub ticket_keys: Option<PemFile>,
     /// Whether only TLS 1.3 is spoken.
     pub is_1_3_only: bool,
+    /// Which ciphers of TLS 1.2 are spoken.
+    pub ciphers: Ciphers,
 }
 
 /// A certificate chain.
@@ -75,7 +78,13 @@ impl Acceptor {
             let identity = identity(&chain, all, staple.clone()).map_err(at(path))?;
             names.add(Arc::new(identity), name.as_deref()).map_err(at(path))?;
         }
-        let provider = Arc::new(default_provider());
+        let mut provider = default_provider();
+        let name = |suite: &SupportedCipherSuite| suite.suite().as_str().unwrap_or_default();
+        let is_allowed = |suite: &SupportedCipherSuite| {
+            suite.tls13().is_some() || material.ciphers.has(name(suite))
+        };
+        provider.cipher_suites.retain(is_allowed);
+        let provider = Arc::new(provider);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let versions: &[_] = if material.is_1_3_only { &[&TLS13] } else { &[&TLS13, &TLS12] };
         let builder = builder.with_protocol_versions(versions)?;

@@ -250,8 +250,8 @@ pub const COMMANDS: [CommandRow; 55] = [
         "ssl_ciphers",
         "[LIST]",
         "",
-        "Ignored, with a message: TLS 1.2 has ECDHE with AES-GCM or ChaCha20-Poly1305, and nothing \
-         older.",
+        "The ciphers of TLS 1.2, of those with ECDHE and AES-GCM or ChaCha20-Poly1305; without a list, \
+         all. At the start only, where a list that allows none of them is an error.",
         |words| PenCommand::Tls(TlsCommand::Ciphers(words.text())),
     ),
     nothing(

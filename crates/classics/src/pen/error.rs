@@ -2,6 +2,7 @@
 
 use super::options::usage;
 use config::ExitStatus;
+use terms::NoCiphers;
 
 /// Why pen(1) did not start. Displays as the original's words for standard error, without a
 /// newline and sometimes empty; see [`PenError::stdout`] for what else is printed.
@@ -42,6 +43,9 @@ pub enum PenError {
         /// What to do instead.
         advice: &'static str,
     },
+    /// `ssl_ciphers` leaves nothing for TLS 1.2.
+    #[error("ssl_ciphers: {0}")]
+    Ciphers(NoCiphers),
     /// The port to listen on is invalid.
     #[error("Port {0} out of range")]
     PortOutOfRange(i32),

@@ -310,6 +310,9 @@ impl PenSettings {
         if self.listen.as_ref().is_some_and(|listen| self.cannot_listen(listen)) {
             return Err(unix_datagrams("-U with a path to listen on asks for Unix datagrams"));
         }
+        if self.tls.certificate.is_some() {
+            self.tls.allowed_ciphers().map_err(PenError::Ciphers)?;
+        }
         if self.dsr_if.is_some() {
             let advice = "keep pen for it, or let the servers see clients with transparent";
             return refuse("dsr_if asks for direct server return", advice);

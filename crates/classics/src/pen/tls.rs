@@ -3,7 +3,7 @@
 use config::{Tls, TlsVersion};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use terms::ClientCertificates;
+use terms::{Ciphers, ClientCertificates, NoCiphers};
 
 /// pen's TLS settings, from its options and `ssl_` commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct PenTls {
     pub ocsp_response: Option<String>,
     /// `ssl_option no_tlsv1.2`
     pub is_1_3_only: bool,
+    /// `ssl_ciphers`
+    pub ciphers: Option<String>,
     /// Whether pen has started. Commands no longer change anything then; files are read again
     /// whenever their contents change.
     pub is_fixed: bool,
@@ -54,6 +56,7 @@ impl PenTls {
             certificates: paths([&Some(certificate.clone()), &self.sni_path]),
             keys: paths([&self.key, &None]),
             oldest: if self.is_1_3_only { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
+            ciphers: self.allowed_ciphers().unwrap_or_default(),
             clients: match self.requires_certificates {
                 true => ClientCertificates::Require,
                 false => ClientCertificates::Off,
@@ -68,16 +71,19 @@ impl PenTls {
         })
     }
 
+    /// The ciphers of TLS 1.2 that the list allows.
+    ///
+    /// # Errors
+    /// If it allows none.
+    pub fn allowed_ciphers(&self) -> Result<Ciphers, NoCiphers> {
+        self.ciphers.as_deref().map_or(Ok(Ciphers::ALL), str::parse)
+    }
+
     /// Carries out a command. Returns what to complain of, if anything.
     pub(super) fn apply(&mut self, command: &TlsCommand) -> Option<&'static str> {
         let before = self.clone();
         match command {
-            TlsCommand::Ciphers(None) => {}
-            TlsCommand::Ciphers(Some(_)) => {
-                let text = "ssl_ciphers: the list is ignored; TLS 1.2 has ECDHE with AES-GCM or \
-                            ChaCha20-Poly1305, and nothing older";
-                return Some(text);
-            }
+            TlsCommand::Ciphers(list) => self.ciphers.clone_from(list),
             TlsCommand::Option(option) => match option.as_deref() {
                 Some("no_tlsv1.2") => self.is_1_3_only = true,
                 Some("cipher_server_preference") => {

@@ -154,4 +154,5 @@ fn what_clients_are_verified_with_must_be_usable() {
     check("--tls-clients-ca @ca.pem", "--tls-clients");
     check("--tls-cert @empty", "there is no certificate in");
     check("--tls-min 1.1", "1.2");
+    check("--tls-ciphers RC4", "none of the ciphers of TLS 1.2 that are spoken here is in it");
 }

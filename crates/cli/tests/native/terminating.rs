@@ -51,6 +51,30 @@ fn a_half_close_passes_in_both_versions_and_the_answer_arrives_whole() {
 }
 
 #[test]
+fn clients_of_tls_1_2_use_the_ciphers_that_are_allowed() {
+    let (place, authority) = certified();
+    let backend = Backend::new(|client| {
+        assert_eq!(client.rest(), (b"hello".to_vec(), End::Eof));
+    });
+    for (options, versions, cipher) in [
+        ("", [&TLS12], "_AES_256_GCM_SHA384 "),
+        ("--tls-ciphers HIGH:!AES256", [&TLS12], "_AES_128_GCM_SHA256 "),
+        ("--tls-ciphers ECDHE+CHACHA20", [&TLS12], "_CHACHA20_POLY1305_SHA256 "),
+        ("--tls-ciphers ECDHE+CHACHA20", [&TLS13], "TLS13_AES_256_GCM_SHA384 "),
+    ] {
+        let port = port();
+        let evenkeel = start(&place, &port, &backend, options);
+        let config = Arc::new(authority.trust_with(&versions));
+        let mut client = TlsClient::connect(&port, &config, "a.test");
+        client.send("hello");
+        client.finish();
+        assert_eq!(client.rest(), (Vec::new(), true));
+        let line = evenkeel.log.wait("session ended");
+        assert!(line.contains(cipher), "{options}: {line}");
+    }
+}
+
+#[test]
 fn after_the_backends_end_the_client_may_go_on() {
     let (place, authority) = certified();
     let backend = Backend::new(|client| {

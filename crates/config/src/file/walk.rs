@@ -432,6 +432,7 @@ fn is_string(shape: Shape) -> bool {
             | Shape::Share
             | Shape::Subset
             | Shape::Interface
+            | Shape::Ciphers
             | Shape::ClientLimits
             | Shape::Rate
             | Shape::HashOn

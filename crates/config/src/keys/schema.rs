@@ -83,7 +83,7 @@ fn value(shape: Shape) -> Value {
             let text = string(&format!("^({number}(ns|us|ms|s|m|h|d)?{words})$"));
             any([integer(i64::from(!zero), LONGEST_SECONDS), text, variable()])
         }
-        Shape::Text => json!({ "type": "string", "minLength": 1 }),
+        Shape::Text | Shape::Ciphers => json!({ "type": "string", "minLength": 1 }),
         Shape::Name => any([reference("name"), variable()]),
         Shape::Factor => {
             let text = r"^(1\.(0[1-9]|[1-9][0-9]?)|[2-9](\.[0-9]{1,2})?|[1-9][0-9](\.[0-9]{1,2})?|100(\.0{1,2})?)$";

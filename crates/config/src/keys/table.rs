@@ -197,6 +197,7 @@ pub(super) const KEYS: &[Key] = &[
     shared(option("tls-alpn", Listener, Shape::OneOrMore(&Shape::Text), "[\"h2\", \"http/1.1\"]")),
     shared(option("tls-timeout", Listener, SOME_TIME, "\"5s\"")),
     shared(option("tls-min", Listener, Shape::Choice(TLS_VERSIONS), "\"1.3\"")),
+    shared(option("tls-ciphers", Listener, Shape::Ciphers, "\"ECDHE+AESGCM\"")),
     shared(option("tls-ocsp", Listener, Shape::OneOrMore(&Shape::Text), "\"/etc/tls/web.ocsp\"")),
     shared(option("tls-ticket-keys", Listener, Shape::Text, "\"/etc/tls/tickets.keys\"")),
     shared(option("tls-clients", Listener, Shape::Choice(CLIENT_CERTIFICATES), "\"require\"")),

@@ -126,6 +126,7 @@ fn shapes_agree_with_the_parsers_of_the_options() {
                 );
             }
             Shape::Text => assert!(takes("a b") && takes("7") && !takes(""), "{}", key.name),
+            Shape::Ciphers => assert!(takes("HIGH:!MD5") && !takes("RC4"), "{}", key.name),
             Shape::Host => assert!(takes("a.b") && takes("::1") && !takes("*.b"), "{}", key.name),
             Shape::Probe => assert!(takes("http:/a") && !takes("gopher"), "{}", key.name),
             Shape::Agent => assert!(takes("9100 send=a") && !takes("a:1"), "{}", key.name),

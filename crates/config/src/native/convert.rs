@@ -212,6 +212,7 @@ impl NativeArgs {
             protocols: self.tls_alpn.clone(),
             timeout: self.tls_timeout.0,
             oldest: self.tls_min,
+            ciphers: self.tls_ciphers,
             clients: self.tls_clients,
             client_authorities: self.tls_clients_ca.clone(),
             revocations: self.tls_clients_crl.clone(),

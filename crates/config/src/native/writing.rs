@@ -15,7 +15,7 @@ use balancing::{ClientLimits, FailoverScope, Percent, Thin};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use terms::{ClientCertificates, Cut, FlowRules, KeepAlive, Source, SpliceMode, Timeouts};
+use terms::{Ciphers, ClientCertificates, Cut, FlowRules, KeepAlive, Source, SpliceMode, Timeouts};
 
 /// Takes options, by their names without dashes.
 pub(crate) trait Options {
@@ -206,6 +206,7 @@ fn tls_options(to: &mut impl Options, tls: &Tls) {
         protocols,
         timeout,
         oldest,
+        ciphers,
         clients,
         client_authorities,
         revocations,
@@ -219,6 +220,7 @@ fn tls_options(to: &mut impl Options, tls: &Tls) {
     }
     to.option("tls-timeout", *timeout, Tls::DEFAULT_TIMEOUT, |limit| Span(limit).to_string());
     to.choice("tls-min", *oldest, TlsVersion::default());
+    to.option("tls-ciphers", *ciphers, Ciphers::ALL, |list| list.to_string());
     to.set_paths("tls-ocsp", staples);
     if let Some(path) = ticket_keys {
         to.set_path("tls-ticket-keys", path);

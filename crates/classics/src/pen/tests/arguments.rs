@@ -63,6 +63,31 @@ fn server_operands() {
     check("-B no.such 7", "1: unknown or invalid address [no.such]");
 }
 
+/// The ciphers of pen with these commands and TLS, or why it does not start.
+fn ciphers(commands: &[&str]) -> Result<String, String> {
+    let options = commands.iter().flat_map(|command| ["-O", command]);
+    let words: Vec<&str> = options.chain(["-E", "/c.pem", "80", "127.0.0.1:81"]).collect();
+    let args = PenArgs::parse("pen", &words).unwrap();
+    let mut settings = PenSettings::new(&args, |settings, line| {
+        run(settings, line);
+    });
+    match settings.take_listener(&args.operands, NAMES) {
+        Ok(_) => Ok(settings.tls.allowed_ciphers().unwrap().to_string()),
+        Err(error) => Err(format!("{}: {error}", error.exit_status().code())),
+    }
+}
+
+#[test]
+fn a_list_of_ciphers_counts_if_it_leaves_some() {
+    let all = ciphers(&[]).unwrap();
+    assert_eq!(ciphers(&["ssl_ciphers AESGCM+aRSA", "ssl_ciphers"]).as_ref(), Ok(&all));
+    let one = "ECDHE-RSA-CHACHA20-POLY1305";
+    assert_eq!(ciphers(&["ssl_ciphers HIGH:!aECDSA:!AES"]).as_deref(), Ok(one));
+    let refused = ciphers(&["ssl_ciphers AES128-SHA"]).unwrap_err();
+    let reason = "1: ssl_ciphers: none of the ciphers of TLS 1.2 that are spoken here is in it: ";
+    assert_eq!(refused, format!("{reason}{all}"));
+}
+
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     let refusal = |what| format!("1: {what}, which this version of Evenkeel does not do yet; ");
