@@ -128,13 +128,15 @@ impl Sessions {
             if let Some(session) = self.slab.get(key) {
                 if session.extras.as_ref().is_some_and(|extras| extras.tls.is_some()) {
                     staying.tls += 1;
-                } else if !self.is_settled(key, now) {
-                    staying.unsettled += 1;
-                } else if portion.selection.has(&self.slab[key].link, now) {
+                } else if !portion.selection.has(&session.link, now) {
+                    // Passed over.
+                } else if self.is_settled(key, now) {
                     let moving = self.freeze_one(key, tools);
                     let held = moving.iter().flat_map(|it| &it.residues).map(Vec::len).sum();
                     left = left.saturating_sub(held);
                     sessions.extend(moving);
+                } else {
+                    staying.unsettled += 1;
                 }
             }
             key += 1;

@@ -6,10 +6,10 @@ use crate::identity::{IdentityError, PemFile, chain, identity, keys};
 use crate::names::ByName;
 use crate::tickets::{Purpose, Tickets};
 use crate::validity::first_end;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, SupportedCipherSuite};
 use std::path::PathBuf;
 use std::sync::Arc;
 use terms::Ciphers;
@@ -79,11 +79,10 @@ impl Acceptor {
             names.add(Arc::new(identity), name.as_deref()).map_err(at(path))?;
         }
         let mut provider = default_provider();
-        let name = |suite: &SupportedCipherSuite| suite.suite().as_str().unwrap_or_default();
-        let is_allowed = |suite: &SupportedCipherSuite| {
-            suite.tls13().is_some() || material.ciphers.has(name(suite))
-        };
-        provider.cipher_suites.retain(is_allowed);
+        provider.cipher_suites.retain(|it| {
+            let name = it.suite().as_str();
+            it.tls13().is_some() || name.is_some_and(|name| material.ciphers.has(name))
+        });
         let provider = Arc::new(provider);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let versions: &[_] = if material.is_1_3_only { &[&TLS13] } else { &[&TLS13, &TLS12] };

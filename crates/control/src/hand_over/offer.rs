@@ -155,7 +155,8 @@ struct Offer<'a> {
     trouble: Option<String>,
 }
 
-/// One pass through all sessions: the silent ones first, and those that hold back much last.
+/// One pass through all sessions. The first has three parts: the silent ones come first, and those
+/// that hold back much last.
 #[derive(Default)]
 struct Pass {
     selection: Selection,
@@ -429,7 +430,9 @@ impl Offer<'_> {
                     self.pass = Pass { selection, moved: self.pass.moved, ..Pass::default() };
                     continue;
                 }
-                let pass = std::mem::take(&mut self.pass);
+                // Those that become ready later are few.
+                let next_pass = Pass { selection: Selection::All, ..Pass::default() };
+                let pass = std::mem::replace(&mut self.pass, next_pass);
                 self.rest =
                     Rest { staying: pass.staying, refused: pass.refused, ..Rest::default() };
                 let is_late = self.deadline.is_some_and(|deadline| clock::now() >= deadline);
@@ -581,7 +584,7 @@ impl Offer<'_> {
     }
 }
 
-/// Which sessions of a pass follow these.
+/// Which sessions of the first pass follow these.
 fn next(selection: Selection) -> Option<Selection> {
     match selection {
         Selection::Silent => Some(Selection::Light),
