@@ -1,7 +1,7 @@
 //! The terms that every crate uses: time, addresses, sides, close reasons, time-outs.
 //!
-//! Pure, and without rules: a term belongs here if two crates that do not know each other must
-//! agree on its meaning. Start at the term you are looking for.
+//! Pure, and without rules other than how their text is read: a term belongs here if two crates that
+//! do not know each other must agree on its meaning. Start at the term you are looking for.
 
 #![forbid(unsafe_code)]
 
