@@ -70,7 +70,7 @@ pub(crate) struct Event {
     pub time: String,
     pub level: String,
     pub message: String,
-    /// All other fields, in order.
+    /// All other fields: first who and why, which a narrow terminal shows, too.
     pub fields: Vec<(String, String)>,
 }
 
@@ -84,6 +84,10 @@ pub(crate) struct Placed<'a> {
     /// Whether there are several pools.
     pub names_pool: bool,
 }
+
+/// The fields of an event that come first; the others are in alphabetical order.
+const FIRST_FIELDS: [&str; 7] =
+    ["client", "reason", "backend", "error", "duration", "sent", "received"];
 
 /// How many lines of the log are kept.
 const EVENTS_MAX: usize = 1000;
@@ -272,9 +276,11 @@ impl Event {
         };
         let named = |name: &str| all.get(name).map(text).unwrap_or_default();
         let is_other = |name: &&String| !["time", "level", "message"].contains(&name.as_str());
-        let fields = all.keys().filter(is_other).map(|name| (name.clone(), text(&all[name])));
+        let mut names: Vec<&String> = all.keys().filter(is_other).collect();
+        names.sort_by_key(|name| FIRST_FIELDS.iter().position(|it| it == name).unwrap_or(usize::MAX));
+        let fields = names.into_iter().map(|name| (name.clone(), text(&all[name]))).collect();
         let (time, level, message) = (named("time"), named("level"), named("message"));
-        Some(Self { number, fields: fields.collect(), time, level, message })
+        Some(Self { number, fields, time, level, message })
     }
 
     pub fn field(&self, name: &str) -> Option<&str> {

@@ -103,7 +103,7 @@ fn app() -> App {
         r#"{"time":"2026-11-26T18:00:00.123Z","level":"info","message":"command","by":"1000","outcome":"done"}"#,
         r#"{"time":"2026-11-26T18:01:02.003Z","level":"warn","message":"backend quarantined","backend":"db2.internal:5432","error":"connection refused"}"#,
         "\n",
-        r#"{"time":"2026-11-26T18:01:03.003Z","level":"info","message":"session ended","session":6,"client":"192.0.2.9:1","reason":"backend-reset","sni":"evil\u202e\u001b[2J"}"#,
+        r#"{"time":"2026-11-26T18:01:03.003Z","level":"info","message":"session ended","session":6,"listener":"0.0.0.0:5432","client":"192.0.2.9:49152","backend":"db1.internal:5432","source":"192.0.2.250:39999","reason":"backend-reset","sent":120,"received":0,"connect":0.000412,"duration":1.5,"sni":"evil\u202e\u001b[2J"}"#,
     ] {
         app.take(News::Event(event.to_owned()), at(1));
     }
@@ -238,6 +238,6 @@ fn a_small_terminal_says_what_is_needed() {
 fn nothing_that_others_write_is_obeyed() {
     let mut app = app();
     press(&mut app, "4");
-    let seen = drawn(&app, (160, 24), at(2));
+    let seen = drawn(&app, (300, 24), at(2));
     assert!(seen.contains("sni=evil??[2J"), "{seen}");
 }
