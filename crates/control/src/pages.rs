@@ -81,8 +81,13 @@ async fn metrics(
 
 fn page(figures: &Figures, is_zipped: bool) -> io::Result<Vec<u8>> {
     let Figures { status, counts, detail, started } = figures;
-    let text = render(status, &process_row(counts, *started), *detail).into_bytes();
-    if is_zipped { zip(&text) } else { Ok(text) }
+    let process = process_row(counts, *started);
+    if is_zipped {
+        return zip(|out| render(status, &process, *detail, out));
+    }
+    let mut text = Vec::new();
+    render(status, &process, *detail, &mut text)?;
+    Ok(text)
 }
 
 /// What metrics say of this process.
@@ -100,9 +105,10 @@ pub(crate) fn process_row(counts: &ControlCounts, started: i64) -> ProcessRow {
     }
 }
 
-pub(crate) fn zip(text: &[u8]) -> io::Result<Vec<u8>> {
+/// What `write` writes, compressed.
+pub(crate) fn zip(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text)?;
+    write(&mut encoder)?;
     encoder.finish()
 }
 

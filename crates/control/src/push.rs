@@ -132,7 +132,8 @@ fn body(figures: &Figures, source: &Source) -> io::Result<Vec<u8>> {
     let process = process_row(&figures.counts, figures.started);
     let host = sys::process::host_name();
     let instance = Instance { id: &source.id, host: &host, started: source.started };
-    zip(export(&figures.status, &process, figures.detail, &instance, now()).as_bytes())
+    let text = export(&figures.status, &process, figures.detail, &instance, now());
+    zip(|out| out.write_all(text.as_bytes()))
 }
 
 /// Nanoseconds since 1970.

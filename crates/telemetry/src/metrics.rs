@@ -15,6 +15,7 @@ use balancing::{AdminState, Bounds, LATENCIES, LIFETIMES};
 use export::Export;
 use families::{Families, Labels};
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use terms::CloseReason;
 use text::Text;
 
@@ -57,13 +58,21 @@ struct Labelled<'a> {
     row: &'a BackendRow,
 }
 
-/// All metrics of an instance, in the text format of Prometheus. The status has counts since the
-/// start, and as much about backends as `detail` wants.
-#[must_use]
-pub fn render(status: &Status, process: &ProcessRow, detail: Detail) -> String {
-    let mut text = Text::default();
+/// Writes all metrics of an instance to `out`, in the text format of Prometheus. The status has
+/// counts since the start, and as much about backends as `detail` wants.
+///
+/// # Errors
+///
+/// If `out` cannot be written to.
+pub fn render(
+    status: &Status,
+    process: &ProcessRow,
+    detail: Detail,
+    out: impl Write,
+) -> io::Result<()> {
+    let mut text = Text::new(out);
     collect(&mut Families(&mut text), status, process, detail);
-    text.into_string()
+    text.finish()
 }
 
 /// The same in the format of OpenTelemetry, at this time in nanoseconds since 1970, said of

@@ -2,7 +2,7 @@
 
 use crate::status::HistogramRow;
 use std::borrow::Borrow;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write};
 
 /// What goes before every name.
 pub(super) const PREFIX: &str = "evenkeel_";
@@ -99,15 +99,28 @@ impl Families<'_> {
 
 impl Labels {
     pub fn of(pairs: &[(&str, &dyn Display)]) -> Self {
-        pairs.iter().fold(Self::default(), |labels, (name, value)| labels.with(name, value))
+        let mut labels = Self::default();
+        pairs.iter().for_each(|(name, value)| labels.push(name, value));
+        labels
     }
 
     /// These, and one more.
     pub fn with(&self, name: &str, value: &dyn Display) -> Self {
+        let mut labels = self.clone();
+        labels.push(name, value);
+        labels
+    }
+
+    fn push(&mut self, name: &str, value: &dyn Display) {
         let comma = if self.0.is_empty() { "" } else { "," };
-        let value =
-            value.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        Self(format!("{}{comma}{name}=\"{value}\"", self.0))
+        let _ = write!(self.0, "{comma}{name}=\"");
+        let begin = self.0.len();
+        let _ = write!(self.0, "{value}");
+        if self.0[begin..].contains(['\\', '"', '\n']) {
+            let value = self.0.split_off(begin);
+            self.0 += &value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        }
+        self.0.push('"');
     }
 
     /// As the text format of Prometheus has them between braces.

@@ -2,26 +2,52 @@
 
 use super::families::{Format, Kind, Labels, Number, PREFIX};
 use crate::status::HistogramRow;
-use std::fmt::Write;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
 
 /// The media type of the format.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Families that have been written.
-#[derive(Default)]
-pub(super) struct Text {
-    written: String,
+/// How much text is passed on at once.
+const PART_BYTES: usize = 16 << 10;
+
+/// Families as they are written to `out`, a part at a time: with thousands of backends, the whole
+/// text would be large.
+pub(super) struct Text<W> {
+    out: W,
+    part: String,
     /// The name of the family that is being written.
     name: String,
+    outcome: io::Result<()>,
 }
 
-impl Text {
-    pub fn into_string(self) -> String {
-        self.written
+impl<W: Write> Text<W> {
+    pub fn new(out: W) -> Self {
+        Self { out, part: String::new(), name: String::new(), outcome: Ok(()) }
+    }
+
+    /// Passes on what is left, and returns whether everything could be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.pass_on();
+        self.outcome
+    }
+
+    fn pass_on(&mut self) {
+        if self.outcome.is_ok() {
+            self.outcome = self.out.write_all(self.part.as_bytes());
+        }
+        self.part.clear();
+    }
+
+    fn add(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.part.write_fmt(text);
+        if self.part.len() >= PART_BYTES {
+            self.pass_on();
+        }
     }
 }
 
-impl Format for Text {
+impl<W: Write> Format for Text<W> {
     fn begin(&mut self, kind: Kind, name: &str, help: &str) {
         let kind = match kind {
             Kind::Gauge => "gauge",
@@ -29,34 +55,36 @@ impl Format for Text {
             Kind::Histogram => "histogram",
         };
         self.name = format!("{PREFIX}{name}");
-        let Self { written, name } = self;
-        let _ = writeln!(written, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        self.add(format_args!("# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n"));
     }
 
     fn sample(&mut self, labels: &Labels, value: Number) {
-        let (Self { written, name }, labels) = (self, labels.as_str());
-        let _ = match labels.is_empty() {
-            true => writeln!(written, "{name} {value}"),
-            false => writeln!(written, "{name}{{{labels}}} {value}"),
-        };
+        self.part.push_str(&self.name);
+        if !labels.as_str().is_empty() {
+            self.part.push('{');
+            self.part.push_str(labels.as_str());
+            self.part.push('}');
+        }
+        self.add(format_args!(" {value}\n"));
     }
 
     fn distribution(&mut self, labels: &Labels, bounds: &[f64], row: &HistogramRow) {
-        let (Self { written, name }, labels) = (self, labels.as_str());
+        let (Self { part, name, .. }, labels) = (&mut *self, labels.as_str());
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below = 0;
         for (bound, count) in bounds.iter().zip(&row.buckets) {
             below += count;
-            let _ = writeln!(written, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
+            let _ = writeln!(part, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
         }
         let HistogramRow { count, sum_seconds, .. } = row;
-        let _ = writeln!(written, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
-        let _ = writeln!(written, "{name}_sum{{{labels}}} {sum_seconds}");
-        let _ = writeln!(written, "{name}_count{{{labels}}} {count}");
+        let _ = writeln!(part, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+        let _ = writeln!(part, "{name}_sum{{{labels}}} {sum_seconds}");
+        let _ = writeln!(part, "{name}_count{{{labels}}} {count}");
+        self.add(format_args!(""));
     }
 
     fn comment(&mut self, text: &str) {
-        let _ = writeln!(self.written, "# {text}");
+        self.add(format_args!("# {text}\n"));
     }
 }
 
@@ -66,9 +94,11 @@ mod tests {
     use super::*;
 
     fn text(write: impl FnOnce(&mut Families<'_>)) -> String {
-        let mut text = Text::default();
+        let mut out = Vec::new();
+        let mut text = Text::new(&mut out);
         write(&mut Families(&mut text));
-        text.into_string()
+        text.finish().unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
