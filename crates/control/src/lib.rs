@@ -34,6 +34,7 @@ mod discoveries;
 mod door;
 mod drain;
 mod draining;
+mod endings;
 mod events;
 mod first_answers;
 mod first_names;

@@ -8,6 +8,7 @@ use crate::certificates::{Renewal, Renewals};
 use crate::counts::{Counts, Figures};
 use crate::desk::{Answer, Asked, Desk, Listing, Request};
 use crate::drain::Drain;
+use crate::endings::Endings;
 use crate::events::Followers;
 use crate::hand_over::Places;
 use crate::instance::Instance;
@@ -56,6 +57,8 @@ pub(crate) struct Owner {
     dns: Dns,
     ejector: Ejector,
     followers: Followers,
+    /// The sessions that ended last.
+    endings: Endings,
     /// What operators watch.
     pub taps: Vec<Arc<Tap>>,
     pub counts: Counts,
@@ -124,6 +127,7 @@ impl Owner {
             dns,
             ejector: Ejector::default(),
             followers: Followers::default(),
+            endings: Endings::default(),
             taps: Vec::new(),
             counts: Counts::default(),
             refusals: Refusals::default(),
@@ -152,7 +156,12 @@ impl Owner {
     /// Carries out a request. Who asked may have gone: then the answer is dropped.
     pub fn handle(&mut self, request: Request) {
         match request {
-            Request::Status(answer) => drop(answer.send(self.status(&View::default()))),
+            Request::Status(answer) => {
+                let name = |listener| self.instance.listener_name(listener);
+                let ended_sessions = self.endings.rows(sys::clock::now(), name);
+                let status = Status { ended_sessions, ..self.status(&View::default()) };
+                drop(answer.send(status));
+            }
             Request::Figures(pool, answer) => drop(answer.send(self.figures(pool).map(Box::new))),
             Request::PushedFigures(answer) => drop(answer.send(self.pushed_figures())),
             Request::Pushed(result) => self.note_pushed(result),
@@ -573,6 +582,7 @@ impl Owner {
                 describe(event, &self.instance, &mut |line| followers.tell(kind, line));
             }
         }
+        self.endings.note(batch, sys::clock::now());
         if dropped > 0 {
             self.counts.lost_events += dropped as u64;
             self.reporter.dropped(dropped as u64);

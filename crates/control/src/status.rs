@@ -50,6 +50,7 @@ impl Instance {
             names: self.name_rows(now),
             departed_listeners: self.departed_listeners(),
             departed_backends: self.departed_backends(now),
+            ended_sessions: Vec::new(),
         }
     }
 

@@ -277,7 +277,9 @@ impl Event {
         let named = |name: &str| all.get(name).map(text).unwrap_or_default();
         let is_other = |name: &&String| !["time", "level", "message"].contains(&name.as_str());
         let mut names: Vec<&String> = all.keys().filter(is_other).collect();
-        names.sort_by_key(|name| FIRST_FIELDS.iter().position(|it| it == name).unwrap_or(usize::MAX));
+        names.sort_by_key(|name| {
+            FIRST_FIELDS.iter().position(|it| it == name).unwrap_or(usize::MAX)
+        });
         let fields = names.into_iter().map(|name| (name.clone(), text(&all[name]))).collect();
         let (time, level, message) = (named("time"), named("level"), named("message"));
         Some(Self { number, fields, time, level, message })

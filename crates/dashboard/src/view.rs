@@ -4,7 +4,7 @@ mod panes;
 
 use crate::app::{App, Pane};
 use crate::consequences::availability;
-use crate::words::{reason, span};
+use crate::words::span;
 use panes::body;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -12,6 +12,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph};
 use std::time::Duration;
+use terms::CloseReason;
 
 /// The smallest terminal that shows everything.
 pub(crate) const SMALLEST: (u16, u16) = (80, 24);
@@ -148,7 +149,8 @@ impl App {
             }),
             Pane::Events => self.selected_event().and_then(|it| {
                 let word = it.field("reason")?;
-                Some(format!("{word}: {}", reason(word)))
+                let reason = CloseReason::ALL.into_iter().find(|it| it.to_string() == word)?;
+                Some(format!("{word}: {}", reason.meaning()))
             }),
         });
         Paragraph::new(format!(" {}", clean(&text.unwrap_or_default())))

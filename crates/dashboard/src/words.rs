@@ -50,45 +50,9 @@ pub(crate) fn counted(count: u64, one: &str) -> String {
     }
 }
 
-/// What a close reason means. The words of the log are in the README.
-pub(crate) fn reason(word: &str) -> &'static str {
-    match word {
-        "client-fin" => "the client closed first, in order",
-        "client-reset" => "the client reset the connection, or vanished",
-        "backend-fin" => "the backend closed first, in order",
-        "backend-reset" => "the backend reset the connection, or vanished",
-        "connect-refused" => "the backend refused the connection, and no other was left",
-        "connect-timeout" => "no backend answered in time",
-        "no-backend" => "no backend was available",
-        "limit" => "all backends had as many sessions as their limits allow",
-        "denied" => "the access rules deny this client",
-        "proxy-untrusted" => "accept-proxy does not name this peer",
-        "proxy-invalid" | "proxy-timeout" => "the proxy did not announce the client",
-        "tls-handshake-failed" => "no TLS could be agreed on",
-        "tls-timeout" => "the client did not finish its part of TLS in time",
-        "backend-tls-failed" => "no TLS could be agreed on with the backend, and no other was left",
-        "no-socket" => "the system had no socket or port left",
-        "idle-timeout" => "nothing was sent for the idle time-out",
-        "first-byte-timeout" => "the client sent nothing in time",
-        "half-close-timeout" => "one side had closed, the other did not in time",
-        "backend-down" => "its backend went down",
-        "backend-up" => "its client is to return to an earlier tier",
-        "rebalance" => "an operator had sessions distributed anew",
-        "drain" => "the balancer was drained, and it was silent",
-        "max-age" => "it was as old as it may become",
-        "admin" => "an operator ended it",
-        "answered" => "it was answered here",
-        "complete" => "each datagram had its answers",
-        "evicted" => "it made room for other flows",
-        "shutdown" => "the balancer was shut down",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use terms::CloseReason;
 
     #[test]
     fn figures_are_short() {
@@ -97,12 +61,5 @@ mod tests {
         let seen = [0.0, 0.44, 12.3, 9_999.0, 123_456.0].map(rate);
         assert_eq!(seen, ["0", "0.4", "12", "9999", "123k"]);
         assert_eq!([9, 119, 7_199, 90_000, 400_000].map(span), ["9s", "119s", "119m", "25h", "4d"]);
-    }
-
-    #[test]
-    fn every_reason_is_explained() {
-        for word in CloseReason::ALL {
-            assert_ne!(reason(&word.to_string()), "", "{word}");
-        }
     }
 }

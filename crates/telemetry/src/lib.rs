@@ -15,8 +15,9 @@ mod why;
 pub use line::{Level, Line, LineFormat, Stamp, Value};
 pub use process::{ControlCounts, ProcessRow};
 pub use status::{
-    AgentRow, BackendRow, CertificateRow, ChangeRow, Configs, DepartedRow, EndedRow, FailureRow,
-    Health, HistogramRow, InstanceRow, ListenerRow, NameRow, PoolRow, PredecessorRow, ProbeRow,
-    ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow, WorkerRow,
+    AgentRow, BackendRow, CertificateRow, ChangeRow, Configs, DepartedRow, EndedRow,
+    EndedSessionRow, FailureRow, Health, HistogramRow, InstanceRow, ListenerRow, NameRow, PoolRow,
+    PredecessorRow, ProbeRow, ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status,
+    TierRow, TotalsRow, WorkerRow,
 };
 pub use why::{Why, WhyBackend, WhyReason, WhyTier};

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::Value;
+use terms::CloseReason;
 
 /// How many sessions a page shows.
 pub const SESSIONS: usize = 20;
@@ -63,6 +64,7 @@ pub fn render(status: &Value, sessions: &Value, live: Option<&Live>) -> String {
         render_pool(&mut page, pool, listeners);
     }
     render_sessions(&mut page, sessions);
+    render_ended(&mut page, list(status, "ended_sessions"));
     page.push_str(
         "</main>\n<footer><p><a href=\"\">Reload</a>. <span id=\"live\"></span> This page only shows.</p>\
          </footer>\n",
@@ -95,6 +97,43 @@ fn render_sessions(page: &mut String, sessions: &Value) {
             text(session, "client"),
             text(session, "backend"),
             age.map_or(MISSING.to_owned(), uptime),
+            bytes(session, "sent_bytes"),
+            bytes(session, "received_bytes"),
+        );
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n</section>\n");
+}
+
+/// The sessions that ended last and why, if there are any.
+fn render_ended(page: &mut String, sessions: &[Value]) {
+    if sessions.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<section>\n<h2>Ended sessions</h2>\n\
+         <div class=\"wide\" role=\"region\" aria-label=\"Ended sessions\" tabindex=\"0\">\n\
+         <table>\n<caption>The latest 20 that had a problem, and 10 others</caption>\n<thead>\n\
+         <tr><th scope=\"col\">Client</th><th scope=\"col\">Ended</th>\
+         <th scope=\"col\" class=\"why\">Why</th><th scope=\"col\">Backend</th>\
+         <th scope=\"col\">Lasted</th><th scope=\"col\">Sent</th><th scope=\"col\">Received</th></tr>\n\
+         </thead>\n<tbody>\n",
+    );
+    for session in sessions {
+        let seconds = |key| session.get(key).and_then(Value::as_f64);
+        let span = |key| seconds(key).map_or(MISSING.to_owned(), uptime);
+        let reason = session.get("reason").cloned().unwrap_or_default();
+        let meaning = serde_json::from_value(reason).map_or("", CloseReason::meaning);
+        let error = session.get("error").and_then(Value::as_str);
+        let error = error.map(|it| format!(" ({})", escape(it))).unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{} ago</td>\
+             <td class=\"why\">{}: {meaning}{error}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            text(session, "client"),
+            span("seconds"),
+            text(session, "reason"),
+            text(session, "backend"),
+            span("duration_seconds"),
             bytes(session, "sent_bytes"),
             bytes(session, "received_bytes"),
         );
@@ -398,6 +437,12 @@ thead th { font-size: .85rem; color: var(--soft); }
 .bad { color: var(--bad); font-weight: 600; }
 .off { color: var(--off); }
 meter { width: 5rem; vertical-align: middle; }
+@media (max-width: 40rem) {
+  body { padding: .75rem; font-size: .85rem; }
+  section { padding: .75rem; }
+  th, td { padding: .3rem .4rem; }
+  td.why { min-width: 9rem; }
+}
 ";
 
 #[cfg(test)]
@@ -408,6 +453,13 @@ mod tests {
     fn sample() -> Value {
         json!({
             "version": "0.1.0", "pid": 4711, "uptime_seconds": 93_784.5,
+            "ended_sessions": [
+                { "client": "192.0.2.9:49152", "seconds": 75.5, "reason": "backend-reset", "error": null,
+                  "backend": "10.0.0.1:80", "sent_bytes": 120, "received_bytes": 0,
+                  "duration_seconds": 1.5 },
+                { "client": "192.0.2.9:49153", "seconds": 80, "reason": "tls-handshake-failed",
+                  "error": "no certificate for \"<x>\"", "backend": null },
+            ],
             "listeners": [{
                 "name": "web", "binds": ["[::]:8080"], "pool": "main",
                 "sessions": 12, "sessions_total": 1_234_567
@@ -472,6 +524,7 @@ mod tests {
         let page = render(
             &json!({
                 "version": evil, "pid": evil, "uptime_seconds": evil,
+                "ended_sessions": [{ "client": evil, "seconds": evil, "reason": evil, "error": evil }],
                 "listeners": [{ "name": evil, "binds": [evil], "pool": evil, "sessions": evil }],
                 "pools": [{ "name": evil, "tiers": [{ "policy": evil, "backends": [
                     { "name": evil, "endpoint": evil, "admin": evil, "health": evil, "sessions": evil,

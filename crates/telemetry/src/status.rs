@@ -41,6 +41,35 @@ pub struct Status {
     pub departed_listeners: Vec<ListenerRow>,
     /// Removed backends that still have sessions.
     pub departed_backends: Vec<DepartedRow>,
+    /// The sessions that ended last, the latest first: 20 that had a problem, and 10 others, at
+    /// most.
+    #[serde(default)]
+    pub ended_sessions: Vec<EndedSessionRow>,
+}
+
+/// A session that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndedSessionRow {
+    /// The session's number.
+    pub session: u64,
+    /// Seconds since its end.
+    pub seconds: f64,
+    /// The listener that accepted it; empty if that is gone.
+    pub listener: String,
+    /// The client's address; `unix` for a client of a Unix socket.
+    pub client: String,
+    /// The backend that served it, or was tried last; absent if there was none.
+    pub backend: Option<String>,
+    /// Why it ended.
+    pub reason: CloseReason,
+    /// What was wrong with TLS; absent if nothing was.
+    pub error: Option<String>,
+    /// Bytes from the client to the backend.
+    pub sent_bytes: u64,
+    /// Bytes from the backend to the client.
+    pub received_bytes: u64,
+    /// Seconds from accepting to the end.
+    pub duration_seconds: f64,
 }
 
 /// A process that has handed the instance over, and still has sessions that cannot move, or watches the

@@ -166,6 +166,43 @@ impl CloseReason {
         Self::Evicted,
     ];
 
+    /// What it means, for people who see it for the first time.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::ClientFin => "the client closed first, in order",
+            Self::ClientReset => "the client reset the connection, or vanished",
+            Self::BackendFin => "the backend closed first, in order",
+            Self::BackendReset => "the backend reset the connection, or vanished",
+            Self::ConnectRefused => "the backend refused the connection, and no other was left",
+            Self::ConnectTimeout => "no backend answered in time",
+            Self::NoBackend => "no backend was available",
+            Self::Limit => "all backends had as many sessions as their limits allow",
+            Self::Denied => "the access rules deny this client",
+            Self::ProxyUntrusted => "accept-proxy does not name this peer",
+            Self::ProxyInvalid | Self::ProxyTimeout => "the proxy did not announce the client",
+            Self::TlsFailed => "no TLS could be agreed on",
+            Self::TlsTimeout => "the client did not finish its part of TLS in time",
+            Self::BackendTlsFailed => {
+                "no TLS could be agreed on with the backend, and no other was left"
+            }
+            Self::NoSocket => "the system had no socket or port left",
+            Self::IdleTimeout => "nothing was sent for the idle time-out",
+            Self::FirstByteTimeout => "the client sent nothing in time",
+            Self::HalfCloseTimeout => "one side had closed, the other did not in time",
+            Self::BackendDown => "its backend went down",
+            Self::BackendUp => "its client is to return to an earlier tier",
+            Self::Rebalance => "an operator had sessions distributed anew",
+            Self::Drain => "the balancer was drained, and it was silent",
+            Self::MaxAge => "it was as old as it may become",
+            Self::Admin => "an operator ended it",
+            Self::Answered => "it was answered here",
+            Self::Shutdown => "the balancer was shut down",
+            Self::Complete => "each datagram had its answers",
+            Self::Evicted => "it made room for other flows",
+        }
+    }
+
     /// Whether both sides got all they were sent, and neither was cut off.
     #[must_use]
     pub const fn is_orderly(self) -> bool {

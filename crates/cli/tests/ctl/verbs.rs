@@ -79,6 +79,36 @@ PLACE  BACKEND          STATE        OPEN  MAX  TRIED  FAILED  SENT  RECEIVED
 }
 
 #[test]
+fn the_status_has_the_sessions_that_ended_last() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("127.0.0.1:{port} {a} --workers 1"));
+    let ended = || {
+        let status = place.ctl("status --json").check(0).stdout;
+        let status: Value = serde_json::from_str(&status).unwrap();
+        status["ended_sessions"].as_array().unwrap().clone()
+    };
+    assert_eq!(ended(), [] as [Value; 0]);
+    assert_eq!(ask(&port), "a");
+    until("the first to end", || ended().len() == 1);
+    let client = Client::connect(&port);
+    client.expect("a\n");
+    done(&place, "kill 2");
+    until("the second to end", || ended().len() == 2);
+    let [last, first] = &ended()[..] else { panic!() };
+    assert_eq!(
+        [&last["session"], &last["reason"], &first["reason"]],
+        [&json!(2), &json!("admin"), &json!("client-fin")]
+    );
+    assert_eq!(
+        [&last["listener"], &last["backend"]],
+        [&json!(format!("127.0.0.1:{port}")), &json!(a.to_string())]
+    );
+    assert_eq!(last["received_bytes"], 2);
+    let page = place.run("evenkeel", "status --html").check(0).stdout;
+    assert!(page.contains("admin: an operator ended it"), "{page}");
+}
+
+#[test]
 fn status_and_sessions_as_json() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let evenkeel = place.native(&format!("127.0.0.1:{port} {a}:7 --workers 1"));
@@ -88,6 +118,7 @@ fn status_and_sessions_as_json() {
         serde_json::from_str(&place.ctl("status --json").check(0).stdout).unwrap();
     assert!(status["uptime_seconds"].is_u64());
     status["uptime_seconds"] = json!(0);
+    assert_eq!(status.as_object_mut().unwrap().remove("ended_sessions"), Some(json!([])));
     let expected = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": evenkeel.pid().as_raw_nonzero().get(),

@@ -141,6 +141,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
         names: Vec::new(),
         departed_listeners: Vec::new(),
         departed_backends: Vec::new(),
+        ended_sessions: Vec::new(),
     }
 }
 
