@@ -241,7 +241,7 @@ impl Owner {
         };
         let (backends, timings) = (detail != Detail::Pools, detail == Detail::Timings);
         Ok(Figures {
-            status: self.status(&View { pool, backends, timings }),
+            status: self.status(&View { pool, backends, addresses: false, timings }),
             counts: self.counts.row(self.reporter.lost_lines(), self.reporter.left_out()),
             detail,
             started: self.counts.started,

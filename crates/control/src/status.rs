@@ -92,8 +92,12 @@ impl Instance {
             let mut counted = BackendCount::default();
             counted.add(&it.backend.state, true);
             let backend = self.backend_row(&it.config, &it.backend, &limits, now);
+            let addresses = addresses(&it.backend);
             let totals = TotalsRow::new(&counted.totals, Some(&counted.timings));
-            DepartedRow { pool: it.pool.clone(), backend: BackendRow { totals, ..backend } }
+            DepartedRow {
+                pool: it.pool.clone(),
+                backend: BackendRow { addresses, totals, ..backend },
+            }
         };
         departed.map(row).collect()
     }
@@ -110,7 +114,8 @@ impl Instance {
         let (mut states, mut tier_in_use) = (StatesRow::default(), None);
         let mut tiers = Vec::new();
         for ((config_tier, tier), number) in config.tiers.iter().zip(&pool.tiers).zip(0..) {
-            let mut rows = Vec::new();
+            let shown = if view.backends { tier.backends.len() } else { 0 };
+            let mut rows = Vec::with_capacity(shown);
             for (config_backend, it) in config_tier.backends.iter().zip(&*tier.backends) {
                 let mut counted = BackendCount::default();
                 counted.add(&it.state, true);
@@ -131,13 +136,14 @@ impl Instance {
                     continue;
                 }
                 let row = self.backend_row(config_backend, it, &pool.health, now);
+                let addresses = if view.addresses { addresses(it) } else { Vec::new() };
                 let called = row.called();
                 counted += self.retired.backend(&config.name, called);
                 let others = departed().filter(|it| is_called(&it.config, &it.backend, called));
                 others.for_each(|it| counted.add(&it.backend.state, true));
                 let timings = Some(&counted.timings).filter(|_| view.timings);
                 let totals = TotalsRow::new(&counted.totals, timings);
-                rows.push(BackendRow { totals, ..row });
+                rows.push(BackendRow { addresses, totals, ..row });
             }
             tiers.push(TierRow {
                 policy: tier.policy,
@@ -159,6 +165,7 @@ impl Instance {
         }
     }
 
+    /// A backend, without its addresses, and without what has been counted for good.
     fn backend_row(
         &self,
         config: &config::Backend,
@@ -174,7 +181,7 @@ impl Instance {
         BackendRow {
             name: config.name.clone(),
             endpoint: backend.name.clone(),
-            addresses: backend.addresses.iter().map(ToString::to_string).collect(),
+            addresses: Vec::new(),
             admin: state.admin(),
             health: match (health(backend, limits, now), &probe) {
                 // No client has been there, but a probe has.
@@ -258,14 +265,20 @@ pub(crate) struct View {
     pub pool: Option<String>,
     /// Whether each backend has a row.
     pub backends: bool,
+    /// Whether the rows of backends have addresses.
+    pub addresses: bool,
     /// Whether the rows of backends have timings.
     pub timings: bool,
 }
 
 impl Default for View {
     fn default() -> Self {
-        Self { pool: None, backends: true, timings: true }
+        Self { pool: None, backends: true, addresses: true, timings: true }
     }
+}
+
+fn addresses(backend: &Backend) -> Vec<String> {
+    backend.addresses.iter().map(ToString::to_string).collect()
 }
 
 /// Whether people call a backend so: by its name, or else its address.

@@ -41,6 +41,11 @@ impl<W: Write> Text<W> {
 
     fn add(&mut self, text: fmt::Arguments<'_>) {
         let _ = self.part.write_fmt(text);
+        self.end_line();
+    }
+
+    fn end_line(&mut self) {
+        self.part.push('\n');
         if self.part.len() >= PART_BYTES {
             self.pass_on();
         }
@@ -55,7 +60,7 @@ impl<W: Write> Format for Text<W> {
             Kind::Histogram => "histogram",
         };
         self.name = format!("{PREFIX}{name}");
-        self.add(format_args!("# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n"));
+        self.add(format_args!("# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}"));
     }
 
     fn sample(&mut self, labels: &Labels, value: Number) {
@@ -65,7 +70,13 @@ impl<W: Write> Format for Text<W> {
             self.part.push_str(labels.as_str());
             self.part.push('}');
         }
-        self.add(format_args!(" {value}\n"));
+        self.part.push(' ');
+        // Most of a large page: formatting is too slow for it.
+        match value {
+            Number::Whole(value) => self.part.push_str(itoa::Buffer::new().format(value)),
+            Number::Real(value) => _ = write!(self.part, "{value}"),
+        }
+        self.end_line();
     }
 
     fn distribution(&mut self, labels: &Labels, bounds: &[f64], row: &HistogramRow) {
@@ -79,12 +90,12 @@ impl<W: Write> Format for Text<W> {
         let HistogramRow { count, sum_seconds, .. } = row;
         let _ = writeln!(part, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
         let _ = writeln!(part, "{name}_sum{{{labels}}} {sum_seconds}");
-        let _ = writeln!(part, "{name}_count{{{labels}}} {count}");
-        self.add(format_args!(""));
+        let _ = write!(part, "{name}_count{{{labels}}} {count}");
+        self.end_line();
     }
 
     fn comment(&mut self, text: &str) {
-        self.add(format_args!("# {text}\n"));
+        self.add(format_args!("# {text}"));
     }
 }
 
