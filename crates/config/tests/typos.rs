@@ -73,3 +73,18 @@ fn nearly_every_mistyped_key_is_recognised() {
         assert!(right * 100 >= count * 98, "{kind}: {right} of {count}; {wrong:#?}");
     }
 }
+
+#[test]
+fn a_part_of_a_key_is_recognised() {
+    let help = |text: &str| {
+        let sources = [Source { name: String::new(), text: text.to_owned() }];
+        let reports = read(&sources, &|_| None, &|_| None).reports;
+        reports.into_iter().find(|it| it.message.starts_with("no such key"))?.help
+    };
+    let several = "did you mean `probe-interval` or `agent-interval`?";
+    assert_eq!(help("[pools.x]\ninterval = \"1s\"\n").unwrap(), several);
+    let none = "remove it; the reference lists all keys";
+    assert_eq!(help("[process]\nlevel = 3\n").unwrap(), none);
+    let many = help("[listeners.x]\ntimeout = \"1s\"\n").unwrap();
+    assert!(many.contains("`connect-timeout`") && many.contains(" or `"), "{many}");
+}

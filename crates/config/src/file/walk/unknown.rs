@@ -91,9 +91,26 @@ fn elsewhere(place: Place, entry: &Entry, pool: Option<&str>) -> Fault {
         None if place == Place::File => {
             fault.help("the tables of a file are `listeners`, `pools`, `defaults` and `process`")
         }
-        None => fault.help("remove it; the reference lists all keys"),
+        None => match &longer(place, &entry.key)[..] {
+            [one] => fault.help(format!("did you mean `{one}`?")).replace(*one),
+            [others @ .., last] if others.len() < LONGER_MAX => {
+                let others: Vec<_> = others.iter().map(|it| format!("`{it}`")).collect();
+                fault.help(format!("did you mean {} or `{last}`?", others.join(", ")))
+            }
+            _ => fault.help("remove it; the reference lists all keys"),
+        },
     }
 }
+
+/// The keys of which the word is a part, such as `probe-interval` for `interval`.
+fn longer(place: Place, word: &str) -> Vec<&'static str> {
+    let word = word.to_lowercase().replace('_', "-");
+    let names = place.keys().map(|key| key.name);
+    names.filter(|name| name.split('-').any(|part| part == word)).collect()
+}
+
+/// So many keys are shown at most, of those that may have been meant.
+const LONGER_MAX: usize = 12;
 
 /// The place of a key of this name, if it has none here. Of several, the one that most have.
 fn belongs(word: &str, place: Place) -> Option<Place> {
