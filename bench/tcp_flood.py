@@ -3,12 +3,15 @@
 
 Needs root, for two network namespaces that are removed at the end. COUNT clients (1,000,000), each with an address of
 its own, connect to a listener of BINARY and reset the connection, while another client exchanges a byte on a session
-that was there before. Without clients, with them, and with --client-limits as well, prints the round-trip times on that
-session, the most memory that the process had, and what the listener has counted.
+that was there before. Prints the round-trip times on that session, the most memory that the process had, and what the
+listener has counted: without clients, with COUNT/2 that connect to another instance (which takes the machine as much
+time), with COUNT/2, and with COUNT and --client-limits.
 """
 import json
 import os
+import re
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,23 +22,21 @@ from flood_network import BALANCER, CLIENT, ip, network, resident, start
 FLOODERS = 2
 
 BACKEND = """
-import socket, threading
+import ctypes, os, socket
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(("127.0.0.1", 5301))
 s.listen(4096)
-def serve(c):
-    try:
-        while data := c.recv(10):
-            c.send(data)
-    except OSError:
-        pass
-    c.close()
 c, _ = s.accept()
-threading.Thread(target=serve, args=(c,)).start()
-while True:
-    c, _ = s.accept()
+if os.fork():  # two processes, so that neither waits for the other's interpreter
+    while data := c.recv(10):
+        c.send(data)
+else:
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
     c.close()
+    while True:
+        c, _ = s.accept()
+        c.close()
 """
 
 ESTABLISHED = """
@@ -68,7 +69,7 @@ for i in range(first, first + count):
     s.settimeout(1)
     s.bind((socket.inet_ntoa(struct.pack("!I", 0x0A000001 + i)), 0))
     try:
-        s.connect(("192.0.2.254", 5300))
+        s.connect(("192.0.2.254", int(sys.argv[3])))
     except OSError:
         failed += 1
     s.close()
@@ -87,8 +88,8 @@ def refused(runtime):
     return {key: listener[key] for key in listener if key.startswith(("refused_", "sessions_total"))}
 
 
-def measure(binary, count, options, title):
-    running, runtime = [], tempfile.TemporaryDirectory()
+def measure(binary, count, options, title, port=5300):
+    running, runtime, times = [], tempfile.TemporaryDirectory(), []
     try:
         running.append(start(BALANCER, sys.executable, "-c", BACKEND))
         time.sleep(0.5)
@@ -96,6 +97,8 @@ def measure(binary, count, options, title):
         command = [binary, "0.0.0.0:5300", "127.0.0.1:5301", "--log-sessions", "none", *options]
         evenkeel = start(BALANCER, *command, env=environment, stderr=subprocess.DEVNULL)
         running.append(evenkeel)
+        other = [binary, "0.0.0.0:5310", "127.0.0.1:5301", "--log-sessions", "none", "--admin", runtime.name + "/other"]
+        running.append(start(BALANCER, *other, env=environment, stderr=subprocess.DEVNULL))
         time.sleep(1.5)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         established = start(CLIENT, sys.executable, "-c", ESTABLISHED, **pipes)
@@ -104,16 +107,19 @@ def measure(binary, count, options, title):
         before = most = resident(evenkeel.pid)
         share = count // FLOODERS
         flood = [
-            start(CLIENT, sys.executable, "-c", FLOOD, str(it * share), str(share)) for it in range(FLOODERS) if share
+            start(CLIENT, sys.executable, "-c", FLOOD, str(it * share), str(share), str(port))
+            for it in range(FLOODERS) if share
         ]
         running += flood
         while True:
             print("3" if flood else "5", file=established.stdin, flush=True)
             line = established.stdout.readline().strip()
             most = max(most, resident(evenkeel.pid))
-            print(f"{title}: {line}", flush=True)
+            times.append([int(it) for it in re.findall(r"p[0-9]+ ([0-9]+) us", line)])
             if all(it.poll() is not None for it in flood):
                 break
+        middle, last = (statistics.median(it) for it in zip(*times))
+        print(f"{title}: exchanges p50 {middle:.0f} us, p99 {last:.0f} us (medians of {len(times)} times)")
         print(f"{title}: resident kB {before} before, {most} at most; {refused(runtime.name)}", flush=True)
     finally:
         for process in running:
@@ -127,7 +133,8 @@ def main(binary, count=1_000_000):
         ip(f"-n {CLIENT} route add local 10.0.0.0/8 dev lo")  # every address is its own
         limits = ["--client-limits", "sessions=20,rate=20/s"]
         measure(binary, 0, [], "no clients")
-        measure(binary, min(count, 100_000), [], "clients, no limits")
+        measure(binary, count // 2, [], "clients of another instance", 5310)
+        measure(binary, count // 2, [], "clients, no limits")
         measure(binary, count, limits, "clients and limits")
 
 
