@@ -97,7 +97,7 @@ impl Runner {
         }
     }
 
-    /// Ends what programs that are over have left, and returns whether some of it is still there.
+    /// Ends what programs that are over have left, and returns whether some of it may still be there.
     /// Those of `running` keep theirs.
     pub fn end_strays<'a>(&self, running: impl Iterator<Item = &'a Running>) -> bool {
         let leaders: Vec<_> = running.map(|it| it.leader).collect();
@@ -196,8 +196,8 @@ fn ended(status: WaitStatus) -> Option<Ended> {
     status.exit_status().map(Ended::Status).or_else(signal)
 }
 
-/// Ends children of this thread, except these and those of their sessions; returns whether any of the
-/// others are left.
+/// Ends children of this thread, except these and those of their sessions; returns whether there were
+/// others. Even if all of them are over, what they had begun may have become children of this thread.
 fn end_strays(leaders: &[Pid]) -> bool {
     let Ok(children) = std::fs::read_to_string("/proc/thread-self/children") else {
         // Without /proc, at least those that have ended do not stay.
@@ -205,16 +205,16 @@ fn end_strays(leaders: &[Pid]) -> bool {
         return false;
     };
     let children = children.split_whitespace().filter_map(|it| Pid::from_raw(it.parse().ok()?));
-    let mut are_left = false;
+    let mut were_there = false;
     for child in children.filter(|it| !leaders.contains(it)) {
         let is_kept = getsid(Some(child)).is_ok_and(|session| leaders.contains(&session));
         if !is_kept {
             let _ = kill_process(child, Signal::KILL);
         }
-        let is_over = matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(Some(_)));
-        are_left |= !is_over && !is_kept;
+        let _ = waitpid(Some(child), WaitOptions::NOHANG);
+        were_there |= !is_kept;
     }
-    are_left
+    were_there
 }
 
 /// Does `work` in a process of its own, and again if that ends otherwise than by returning, once what

@@ -114,17 +114,19 @@ fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
-/// Waits until no process has this in its command line.
-#[track_caller]
-fn wait_until_gone(words: &str) {
+/// Whether a process has this in its command line.
+fn is_there(words: &str) -> bool {
     let has = |process: &Path| {
         let line = fs::read(process.join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).replace('\0', " ").contains(words)
     };
-    until(&format!("the end of {words}"), || {
-        let processes = fs::read_dir("/proc").unwrap().filter_map(|it| Some(it.ok()?.path()));
-        !processes.into_iter().any(|it| has(&it))
-    });
+    let mut processes = fs::read_dir("/proc").unwrap().filter_map(|it| Some(it.ok()?.path()));
+    processes.any(|it| has(&it))
+}
+
+#[track_caller]
+fn wait_until_gone(words: &str) {
+    until(&format!("the end of {words}"), || !is_there(words));
 }
 
 #[test]
@@ -347,16 +349,20 @@ fn check_names_what_cannot_be_run() {
 #[test]
 fn when_the_broker_fails_nobody_is_convicted() {
     let rig = Rig::new(1);
-    rig.script("check", "[ -e @stay ] && sleep 98781 &\nwhile [ -e @stay ]; do sleep 0.1; done");
+    // Each in a session of its own, so that they have to be found one after the other.
+    let nested = "[ -e @stay ] || exit 0\nn=${1:-30}\n[ $n = 0 ] && exec sleep 98781\n\
+                  setsid $0 $((n - 1)) &\nwait";
+    rig.script("check", nested);
     let evenkeel = rig.start("command:@check", PATIENT);
     rig.wait_for_health("healthy");
     // It is begun again, and what it had begun is over.
     fs::write(rig.place.file("stay"), "").unwrap();
     let [outer, inner] = brokers(&evenkeel);
-    until("a command that stays", || !children(inner).is_empty());
+    until("the last of the nested commands", || is_there("sleep 98781"));
+    fs::remove_file(rig.place.file("stay")).unwrap();
     kill(inner);
     evenkeel.log.wait("commands of probes interrupted");
-    fs::remove_file(rig.place.file("stay")).unwrap();
+    wait_until_gone("sleep 98781");
     let [again, another] = brokers(&evenkeel);
     assert_eq!(again, outer);
     assert_ne!(another, inner);
@@ -371,7 +377,6 @@ fn when_the_broker_fails_nobody_is_convicted() {
     assert_eq!(rig.place.backend(0, 0)["probe"]["verdict"], "unknown");
     assert_eq!(ask_times(&rig.port, 2), "a a");
     assert_eq!(evenkeel.log.with("backend down").len(), 1);
-    wait_until_gone("sleep 98781");
 }
 
 #[test]
