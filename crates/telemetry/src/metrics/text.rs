@@ -39,7 +39,7 @@ impl<W: Write> Text<W> {
         self.part.clear();
     }
 
-    fn add(&mut self, text: fmt::Arguments<'_>) {
+    fn add_line(&mut self, text: fmt::Arguments<'_>) {
         let _ = self.part.write_fmt(text);
         self.end_line();
     }
@@ -60,7 +60,7 @@ impl<W: Write> Format for Text<W> {
             Kind::Histogram => "histogram",
         };
         self.name = format!("{PREFIX}{name}");
-        self.add(format_args!("# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}"));
+        self.add_line(format_args!("# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}"));
     }
 
     fn sample(&mut self, labels: &Labels, value: Number) {
@@ -95,7 +95,7 @@ impl<W: Write> Format for Text<W> {
     }
 
     fn comment(&mut self, text: &str) {
-        self.add(format_args!("# {text}"));
+        self.add_line(format_args!("# {text}"));
     }
 }
 
