@@ -1,6 +1,7 @@
 //! Programs of others that are run within limits, with everything that they start.
 
 use crate::process::{User, copy, end_with};
+use crate::signals::mask;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -109,6 +110,7 @@ impl Runner {
 fn confine(parent: Pid, cage: Option<RawFd>, cpu_seconds: u64) -> io::Result<()> {
     setsid()?;
     end_with(parent)?;
+    mask(libc::SIG_SETMASK, []); // this process holds signals that programs may want to use
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     limit(Resource::Core, 0)?;
     limit(Resource::Cpu, cpu_seconds)?;

@@ -347,6 +347,14 @@ fn check_names_what_cannot_be_run() {
 }
 
 #[test]
+fn a_command_can_end_what_it_has_begun() {
+    let rig = Rig::new(1);
+    rig.script("check", "sleep 98782 &\nkill $!\nwait $!\n[ $? = 143 ]");
+    let _evenkeel = rig.start("command:@check", PATIENT);
+    rig.wait_for_health("healthy");
+}
+
+#[test]
 fn when_the_broker_fails_nobody_is_convicted() {
     let rig = Rig::new(1);
     // Each in a session of its own, so that they have to be found one after the other.
