@@ -25,6 +25,8 @@ import tempfile
 import threading
 import time
 
+from flood_network import ip, start
+
 NEAR, FAR = (f"evenkeel-rtt-{role}-{os.getpid()}" for role in ("near", "far"))
 ADDRESSES = {NEAR: "10.9.0.1", FAR: "10.9.0.2"}
 TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 1, 0x1000, 0x40000000
@@ -100,11 +102,11 @@ class Relay(threading.Thread):
 def network():
     try:
         for namespace in (NEAR, FAR):
-            subprocess.run(["ip", "netns", "add", namespace], check=True)
+            ip(f"netns add {namespace}")
         devices = [within(namespace, tun) for namespace in (NEAR, FAR)]
         for namespace, address in ADDRESSES.items():
             for words in (f"address add {address}/24 dev tun0", "link set tun0 up", "link set lo up"):
-                subprocess.run(["ip", "-n", namespace, *words.split()], check=True)
+                ip(f"-n {namespace} {words}")
         relay = Relay(devices)
         relay.start()
         yield relay
@@ -167,9 +169,7 @@ class Place:
         self.environment = {**os.environ, "EVENKEEL_RUNTIME_DIR": self.runtime.name}
         self.binary = binary
         words = [f"{ADDRESSES[NEAR]}:7000", f"{ADDRESSES[backend]}:7001", "--log-format", "json"]
-        self.process = subprocess.Popen(
-            ["ip", "netns", "exec", NEAR, binary, *words],
-            stderr=subprocess.PIPE, env=self.environment, text=True)
+        self.process = start(NEAR, binary, *words, stderr=subprocess.PIPE, env=self.environment, text=True)
         self.ended(lambda line: line["message"] == "admin socket")
 
     def ended(self, is_it=lambda line: line["message"] == "session ended"):

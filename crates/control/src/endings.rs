@@ -34,28 +34,15 @@ struct Ending {
 }
 
 impl Endings {
-    /// Remembers what has ended in a batch of events, as far as there is room.
-    pub fn note(&mut self, batch: &[Event], now: Instant) {
-        let ended = batch.iter().rev().filter_map(|event| match event {
-            Event::Ended(ended) => Some(ended),
-            _ => None,
-        });
-        let (mut problems, mut others) = (Vec::new(), Vec::new());
-        for ended in ended {
-            let (found, most) = match ended.is_problem() {
-                true => (&mut problems, PROBLEMS_MAX),
-                false => (&mut others, OTHERS_MAX),
-            };
-            if found.len() < most {
-                found.push(Ending::new(ended, now));
-            }
-        }
-        let kinds =
-            [(&mut self.problems, problems, PROBLEMS_MAX), (&mut self.others, others, OTHERS_MAX)];
-        for (all, found, most) in kinds {
-            found.into_iter().rev().for_each(|it| all.push_front(it));
-            all.truncate(most);
-        }
+    /// Remembers what has ended.
+    pub fn note_event(&mut self, event: &Event, now: Instant) {
+        let Event::Ended(ended) = event else { return };
+        let (all, most) = match ended.is_problem() {
+            true => (&mut self.problems, PROBLEMS_MAX),
+            false => (&mut self.others, OTHERS_MAX),
+        };
+        all.truncate(most - 1);
+        all.push_front(Ending::new(ended, now));
     }
 
     /// All that are remembered, the latest first. `name` names listeners.
@@ -84,7 +71,6 @@ impl Endings {
 
 impl Ending {
     fn new(ended: &Ended, at: Instant) -> Self {
-        let mut sides = [&ended.tls, &ended.backend_tls].into_iter().flatten();
         Self {
             at,
             session: ended.session,
@@ -93,7 +79,7 @@ impl Ending {
             // Not the backend itself: who has one keeps it from being forgotten once removed.
             backend: ended.backend.as_ref().map(|it| it.name.clone()),
             reason: ended.reason,
-            error: sides.find_map(|tls| tls.failure.clone()),
+            error: ended.tls_failure().map(str::to_owned),
             sent_bytes: ended.sent_bytes,
             received_bytes: ended.received_bytes,
             duration: ended.duration,
@@ -131,10 +117,10 @@ mod tests {
     fn a_flood_of_orderly_ends_leaves_problems_to_be_seen() {
         let mut endings = Endings::default();
         let at = Instant::from_millis;
-        let mut note = |now, batch: &[Event]| endings.note(batch, at(now));
-        note(1000, &[ended(1, CloseReason::IdleTimeout), ended(2, CloseReason::ClientFin)]);
-        let flood: Vec<_> = (3..1003).map(|it| ended(it, CloseReason::BackendFin)).collect();
-        flood.chunks(300).for_each(|batch| note(2000, batch));
+        let mut note = |now, session, reason| endings.note_event(&ended(session, reason), at(now));
+        note(1000, 1, CloseReason::IdleTimeout);
+        note(1000, 2, CloseReason::ClientFin);
+        (3..1003).for_each(|it| note(2000, it, CloseReason::BackendFin));
         let rows = endings.rows(at(4000), |_| "web");
         let sessions: Vec<_> = rows.iter().map(|it| it.session).collect();
         assert_eq!(sessions, [1002, 1001, 1000, 999, 998, 997, 996, 995, 994, 993, 1]);

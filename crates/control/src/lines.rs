@@ -172,8 +172,8 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
         fields.push(("source", Value::Text(source)));
     }
     fields.extend([("reason", Value::Text(&ended.reason))]);
-    let mut sides = [&ended.tls, &ended.backend_tls].into_iter().flatten();
-    if let Some(failure) = sides.find_map(|tls| tls.failure.as_ref()) {
+    let failure = ended.tls_failure();
+    if let Some(failure) = &failure {
         fields.push(("error", Value::Text(failure)));
     }
     fields.extend([

@@ -570,9 +570,11 @@ impl Owner {
 
     /// Reports a batch of events, and the number of those that were dropped before it.
     pub fn report(&mut self, batch: &[Event], dropped: usize) {
+        let now = sys::clock::now();
         for event in batch {
             self.instance.changes.note_event(event);
             self.counts.note_event(event);
+            self.endings.note_event(event, now);
             self.reporter.event(event, &self.instance);
             // Who follows the ends of sessions has all of them.
             if !self.followers.are_none() && !matches!(event, Event::Started(_)) {
@@ -582,7 +584,6 @@ impl Owner {
                 describe(event, &self.instance, &mut |line| followers.tell(kind, line));
             }
         }
-        self.endings.note(batch, sys::clock::now());
         if dropped > 0 {
             self.counts.lost_events += dropped as u64;
             self.reporter.dropped(dropped as u64);

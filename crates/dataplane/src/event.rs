@@ -123,6 +123,13 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// What was wrong with TLS, on either side, if anything was.
+    #[must_use]
+    pub fn tls_failure(&self) -> Option<&str> {
+        let mut sides = [&self.tls, &self.backend_tls].into_iter().flatten();
+        sides.find_map(|tls| tls.failure.as_deref())
+    }
+
     /// Whether something went wrong, from somebody's point of view. A UDP flow ends by being idle.
     #[must_use]
     pub fn is_problem(&self) -> bool {

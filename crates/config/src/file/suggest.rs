@@ -48,7 +48,7 @@ fn rate(typed: &str, known: &str) -> Option<Rating> {
 }
 
 /// As keys are written.
-fn plain(word: &str) -> String {
+pub(super) fn plain(word: &str) -> String {
     word.trim_start_matches('-').to_lowercase().replace(['_', ' '], "-")
 }
 

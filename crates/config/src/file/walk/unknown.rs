@@ -4,7 +4,7 @@ use super::{Path, Walk};
 use crate::file::Code;
 use crate::file::excerpt::quoted;
 use crate::file::report::Fault;
-use crate::file::suggest::nearest;
+use crate::file::suggest::{nearest, plain};
 use crate::file::tree::{Entry, Value};
 use crate::keys::{self, Key, NOT_IN_FILES, Place};
 
@@ -104,7 +104,7 @@ fn elsewhere(place: Place, entry: &Entry, pool: Option<&str>) -> Fault {
 
 /// The keys of which the word is a part, such as `probe-interval` for `interval`.
 fn longer(place: Place, word: &str) -> Vec<&'static str> {
-    let word = word.to_lowercase().replace('_', "-");
+    let word = plain(word);
     let names = place.keys().map(|key| key.name);
     names.filter(|name| name.split('-').any(|part| part == word)).collect()
 }
