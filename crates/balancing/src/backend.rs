@@ -494,6 +494,12 @@ impl BackendState {
     #[must_use]
     pub fn timings(&self) -> Timings {
         let mut sum = Timings::default();
+        self.add_timings_to(&mut sum);
+        sum
+    }
+
+    /// Adds how quickly it has answered to `sum`.
+    pub fn add_timings_to(&self, sum: &mut Timings) {
         let inherited = self.inherited.get().map(|it| &**it);
         let tallies = self.tallies.iter().chain(inherited);
         for timed in tallies.filter_map(|tally| tally.timings.get()) {
@@ -501,7 +507,6 @@ impl BackendState {
             timed.first_byte.add_to(&mut sum.first_byte);
             timed.round_trip.add_to(&mut sum.round_trip);
         }
-        sum
     }
 
     /// Sets what an earlier process has counted and timed, and when it last saw a failure. Only one

@@ -46,12 +46,10 @@ impl ListenerCount {
 }
 
 impl BackendCount {
-    /// Adds what has been counted, and what has been timed if that is wanted.
-    pub fn add(&mut self, state: &BackendState, with_timings: bool) {
+    /// Adds what has been counted and timed.
+    pub fn add(&mut self, state: &BackendState) {
         self.totals += state.totals();
-        if with_timings {
-            self.timings += state.timings();
-        }
+        state.add_timings_to(&mut self.timings);
     }
 }
 
@@ -71,7 +69,7 @@ impl Retired {
     /// A backend of this pool is forgotten.
     pub fn add_backend(&mut self, pool: &str, name: &str, state: &BackendState) {
         let mut count = BackendCount::default();
-        count.add(state, true);
+        count.add(state);
         if count.totals.attempts == 0 {
             return; // nothing to remember, as of thousands that were never needed
         }
@@ -90,11 +88,11 @@ impl Retired {
     }
 
     /// What backends of this name had counted.
-    pub fn backend(&self, pool: &str, name: &str) -> BackendCount {
+    pub fn backend(&self, pool: &str, name: &str) -> Option<BackendCount> {
         if self.backends.is_empty() {
-            return BackendCount::default();
+            return None;
         }
-        self.backends.get(&(pool.to_owned(), name.to_owned())).copied().unwrap_or_default()
+        self.backends.get(&(pool.to_owned(), name.to_owned())).copied()
     }
 }
 
@@ -123,9 +121,9 @@ mod tests {
         retired.add_backend("web", "a", &state);
         retired.add_backend("web", "a", &state);
         retired.add_backend("web", "b", &state);
-        assert_eq!(retired.backend("web", "a").totals.attempts, 2);
+        assert_eq!(retired.backend("web", "a").unwrap().totals.attempts, 2);
         assert_eq!(retired.pool("web").totals.all_failures(), 3);
-        assert_eq!(retired.backend("mail", "a").totals, Totals::default());
+        assert!(retired.backend("mail", "a").is_none());
         for number in 0..2 * NAMES_MAX {
             retired.add_backend("web", &number.to_string(), &state);
         }

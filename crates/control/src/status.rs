@@ -5,7 +5,7 @@ use crate::instance::{Instance, Listening};
 use crate::retired::{BackendCount, ListenerCount};
 use crate::shown::{EndOf, plain};
 use crate::snapshot::Departed;
-use balancing::{Backend, HealthLimits, Pool};
+use balancing::{Backend, HealthLimits, Pool, Totals};
 use config::Discovery;
 use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
@@ -90,10 +90,11 @@ impl Instance {
         let row = |it: &Departed| {
             let limits = HealthLimits::default();
             let mut counted = BackendCount::default();
-            counted.add(&it.backend.state, true);
-            let backend = self.backend_row(&it.config, &it.backend, &limits, now);
+            counted.add(&it.backend.state);
+            let (backend, totals) = (&it.backend, counted.totals);
+            let backend = self.backend_row(&it.config, backend, &limits, totals, now);
             let addresses = addresses(&it.backend);
-            let totals = TotalsRow::new(&counted.totals, Some(&counted.timings));
+            let totals = TotalsRow::new(&totals, Some(&counted.timings));
             DepartedRow {
                 pool: it.pool.clone(),
                 backend: BackendRow { addresses, totals, ..backend },
@@ -108,7 +109,7 @@ impl Instance {
         let mut sessions = 0;
         let removed = departed().map(|it| &it.backend);
         for backend in removed.chain(&pool.reject) {
-            sum.add(&backend.state, true);
+            sum.add(&backend.state);
             sessions += u64::from(backend.state.sessions());
         }
         let (mut states, mut tier_in_use) = (StatesRow::default(), None);
@@ -117,9 +118,9 @@ impl Instance {
             let shown = if view.backends { tier.backends.len() } else { 0 };
             let mut rows = Vec::with_capacity(shown);
             for (config_backend, it) in config_tier.backends.iter().zip(&*tier.backends) {
-                let mut counted = BackendCount::default();
-                counted.add(&it.state, true);
-                sum += counted;
+                let mut totals = it.state.totals();
+                sum.totals += totals;
+                it.state.add_timings_to(&mut sum.timings);
                 sessions += u64::from(it.state.sessions());
                 let is_up = health(it, &pool.health, now).is_up();
                 let is_enabled = it.state.is_in_service();
@@ -135,14 +136,19 @@ impl Instance {
                 if !view.backends {
                     continue;
                 }
-                let row = self.backend_row(config_backend, it, &pool.health, now);
+                let row = self.backend_row(config_backend, it, &pool.health, totals, now);
                 let addresses = if view.addresses { addresses(it) } else { Vec::new() };
                 let called = row.called();
-                counted += self.retired.backend(&config.name, called);
-                let others = departed().filter(|it| is_called(&it.config, &it.backend, called));
-                others.for_each(|it| counted.add(&it.backend.state, true));
-                let timings = Some(&counted.timings).filter(|_| view.timings);
-                let totals = TotalsRow::new(&counted.totals, timings);
+                let mut timings = view.timings.then(|| it.state.timings());
+                if let Some(count) = self.retired.backend(&config.name, called) {
+                    totals += count.totals;
+                    timings.iter_mut().for_each(|it| *it += count.timings);
+                }
+                for it in departed().filter(|it| is_called(&it.config, &it.backend, called)) {
+                    totals += it.backend.state.totals();
+                    timings.iter_mut().for_each(|sum| it.backend.state.add_timings_to(sum));
+                }
+                let totals = TotalsRow::new(&totals, timings.as_ref());
                 rows.push(BackendRow { addresses, totals, ..row });
             }
             tiers.push(TierRow {
@@ -165,17 +171,19 @@ impl Instance {
         }
     }
 
-    /// A backend, without its addresses, and without what has been counted for good.
+    /// A backend that has counted `totals`, without its addresses, and without what has been counted
+    /// for good.
     fn backend_row(
         &self,
         config: &config::Backend,
         backend: &Backend,
         limits: &HealthLimits,
+        totals: Totals,
         now: Instant,
     ) -> BackendRow {
         let state = &backend.state;
         let baseline = self.baselines.get(&backend.id).copied().unwrap_or_default();
-        let totals = state.totals().since(baseline);
+        let totals = totals.since(baseline);
         let probe = self.probes.row(backend.id, now);
         let agent = self.probes.agent_row(backend.id, now);
         BackendRow {
@@ -190,8 +198,8 @@ impl Instance {
                 }
                 (health, _) => health,
             },
-            probe,
-            agent,
+            probe: probe.map(Box::new),
+            agent: agent.map(Box::new),
             last_change: self.changes.row(backend.id, now),
             sessions: state.sessions().into(),
             sessions_max: state.sessions_max(),

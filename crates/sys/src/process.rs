@@ -567,7 +567,13 @@ pub fn usage() -> Usage {
     };
     let pages = read(Path::new("/proc/self/statm"), 1);
     let page = rustix::param::page_size() as u64;
-    let descriptors = std::fs::read_dir("/proc/self/fd").ok().map(|it| it.count() as u64);
+    let descriptors = Path::new("/proc/self/fd");
+    // Their number is the size, from Linux 6.2 on. To list them takes long where they are many.
+    let size = rustix::fs::stat(descriptors).map(|it| it.st_size).unwrap_or_default();
+    let descriptors = match u64::try_from(size) {
+        Ok(0) | Err(_) => descriptors.read_dir().ok().map(|it| it.count() as u64),
+        Ok(count) => Some(count),
+    };
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let threads = threads.filter_map(|thread| {
         let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;

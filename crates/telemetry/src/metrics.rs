@@ -14,6 +14,7 @@ use crate::status::{
 use balancing::{AdminState, Bounds, LATENCIES, LIFETIMES};
 use export::Export;
 use families::{Families, Labels};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use terms::CloseReason;
@@ -381,15 +382,17 @@ fn labelled(pool: &PoolRow) -> Vec<Labelled<'_>> {
     let mut all = Vec::new();
     for (tier, number) in pool.tiers.iter().zip(0_u32..) {
         let mut seen = BTreeSet::new();
-        for (row, index) in tier.backends.iter().zip(0_u32..) {
+        let names = tier.backends.iter().zip(0_u32..).map(|(row, index)| {
             let name = row.called();
-            let name = match seen.insert(name) {
-                true => name.to_owned(),
-                false => format!("{name}#{index}"),
-            };
-            let labels = Labels::of(&[("pool", &pool.name), ("tier", &number), ("backend", &name)]);
-            all.push(Labelled { labels, row });
-        }
+            match seen.insert(name) {
+                true => Cow::Borrowed(name),
+                false => Cow::Owned(format!("{name}#{index}")),
+            }
+        });
+        let labels = Labels::of(&[("pool", &pool.name), ("tier", &number)]);
+        let labels = labels.with_each("backend", names);
+        let rows = labels.into_iter().zip(&tier.backends);
+        all.extend(rows.map(|(labels, row)| Labelled { labels, row }));
     }
     all
 }

@@ -382,9 +382,9 @@ pub struct BackendRow {
     /// What connects and probes have shown.
     pub health: Health,
     /// What probes have shown, if the backend is probed.
-    pub probe: Option<ProbeRow>,
+    pub probe: Option<Box<ProbeRow>>,
     /// What its agent has said, if it has one.
-    pub agent: Option<AgentRow>,
+    pub agent: Option<Box<AgentRow>>,
     /// The last change of its state, if there was one since the start.
     pub last_change: Option<ChangeRow>,
     /// Open sessions and connects in progress.

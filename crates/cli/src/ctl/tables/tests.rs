@@ -69,7 +69,11 @@ fn why_a_backend_is_down_is_said_below_the_table() {
         last_error: Some("answered \"HTTP/1.1 503\"".to_owned()),
         last_error_seconds: Some(80),
     };
-    let down = BackendRow { probe: Some(probe), health: Health::Down, ..backend(0, Limit::None) };
+    let down = BackendRow {
+        probe: Some(Box::new(probe)),
+        health: Health::Down,
+        ..backend(0, Limit::None)
+    };
     let text = status_text(&status(vec![backend(0, Limit::None), down]), false);
     let last = text.lines().last().unwrap();
     assert_eq!(last, "0.1: probes have failed for 75s: answered \"HTTP/1.1 503\"");
@@ -95,7 +99,7 @@ fn what_agents_have_said_stands_below_the_table() {
         ..silent.clone()
     };
     let [silent, drains] = [silent, drains].map(|it| BackendRow {
-        agent: Some(it),
+        agent: Some(Box::new(it)),
         health: Health::Healthy,
         ..backend(0, Limit::None)
     });
