@@ -3,6 +3,7 @@
 use crate::hash::mix;
 use crate::model::{FailoverScope, Policy};
 use crate::tier::Tier;
+use std::net::Ipv4Addr;
 
 /// Who takes the next session, as places in a tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Slots {
     Random(Vec<u32>),
     /// The one in the client's [slot](crate::Client::slot).
     Networks(Vec<u32>),
+    /// The one in the client's [`byte_slot`].
+    Bytes(Vec<u32>),
 }
 
 impl Slots {
@@ -20,9 +23,18 @@ impl Slots {
     #[must_use]
     pub fn places(&self) -> &[u32] {
         match self {
-            Self::Turns(places) | Self::Random(places) | Self::Networks(places) => places,
+            Self::Turns(places) | Self::Random(places) => places,
+            Self::Networks(places) | Self::Bytes(places) => places,
         }
     }
+}
+
+/// The slot of a client among 256: all bytes of its address, and of its port if that is given, combined
+/// by exclusive or. Source: pen(1), direct server return.
+#[must_use]
+pub fn byte_slot(address: Ipv4Addr, port: Option<u16>) -> u8 {
+    let bytes = address.octets().into_iter().chain(port.unwrap_or(0).to_be_bytes());
+    bytes.fold(0, |slot, byte| slot ^ byte)
 }
 
 impl Policy {
@@ -66,6 +78,24 @@ impl Tier {
         (!slots.places().is_empty()).then_some(slots)
     }
 
+    /// The backends of all [`byte_slot`]s, as many as the weight of each says among those that are
+    /// usable, whatever the policy is; `None` if there are none. A backend without a weight has the
+    /// weight 1.
+    #[must_use]
+    pub fn byte_slots(&self, is_usable: impl Fn(usize) -> bool) -> Option<Slots> {
+        let usable: Vec<_> = (0..self.backends.len()).filter(|&place| is_usable(place)).collect();
+        let weight = |place: &usize| u64::from(self.backends[*place].weight.max(1));
+        let mut weight_left: u64 = usable.iter().map(weight).sum();
+        let mut order = (0..BYTE_SLOTS).map(|nth| nth * BYTE_STEP % BYTE_SLOTS);
+        let mut slots = vec![0; BYTE_SLOTS];
+        for place in &usable {
+            let share = order.len() as u64 * weight(place) / weight_left;
+            weight_left -= weight(place);
+            order.by_ref().take(share as usize).for_each(|slot| slots[slot] = *place as u32);
+        }
+        (!usable.is_empty()).then_some(Slots::Bytes(slots))
+    }
+
     /// The turns, each of them taken by the next backend that is usable.
     fn turns(&self, is_usable: impl Fn(usize) -> bool) -> Vec<u32> {
         let turns = &self.planned().table;
@@ -100,6 +130,10 @@ impl Tier {
             .collect()
     }
 }
+
+const BYTE_SLOTS: usize = 256;
+/// The slots are dealt out in this order: 0, 3, 6 and so on, beyond the last from the beginning.
+const BYTE_STEP: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +174,38 @@ mod tests {
         check(Policy::Priority, &[1, 1, 1], &[2], "b");
         check(Policy::LeastSessions, &[1, 1, 1], &[], "");
         check(Policy::Maglev, &[0, 1], &[1], "");
+    }
+
+    #[track_caller]
+    fn check_bytes(weights: &[u32], down: &[usize], first: &str, counts: &[usize]) {
+        let slots = tier(Policy::Rotation, weights).byte_slots(|place| !down.contains(&place));
+        let slots = slots.as_ref().map(Slots::places).unwrap_or_default();
+        let letters = slots.iter().map(|it| char::from(b'a' + *it as u8));
+        assert_eq!(letters.take(12).collect::<String>(), first, "{weights:?} without {down:?}");
+        let count = |place| slots.iter().filter(|it| **it == place).count();
+        let found: Vec<_> = (0..weights.len() as u32).map(count).collect();
+        assert_eq!(found, counts, "{weights:?} without {down:?}");
+    }
+
+    /// What pen 0.34.1 does.
+    #[test]
+    fn slots_by_bytes_are_dealt_out_in_threes() {
+        check_bytes(&[0, 0], &[], "abaabaabaaba", &[128, 128]);
+        check_bytes(&[1, 1, 1], &[], "acbacbacbacb", &[85, 85, 86]);
+        check_bytes(&[3, 1], &[], "aaaaaaaaaaaa", &[192, 64]);
+        check_bytes(&[3, 1, 4], &[0], "bccbccbccbcc", &[0, 51, 205]);
+        check_bytes(&[1; 300], &(1..300).collect::<Vec<_>>(), "aaaaaaaaaaaa", &{
+            let mut counts = [0; 300];
+            counts[0] = 256;
+            counts
+        });
+        check_bytes(&[1], &[0], "", &[0]);
+    }
+
+    #[test]
+    fn all_bytes_of_a_client_make_its_slot() {
+        assert_eq!(byte_slot([10, 1, 2, 3].into(), None), 10 ^ 1 ^ 2 ^ 3);
+        assert_eq!(byte_slot([10, 1, 2, 3].into(), Some(0x1234)), 10 ^ 1 ^ 2 ^ 3 ^ 0x12 ^ 0x34);
     }
 
     /// Recomputed by the kernel in `cli/tests/native/kernel.rs`.

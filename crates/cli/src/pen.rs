@@ -26,8 +26,10 @@ use classics::pen::{
     Names, PenArgs, PenError, PenSettings, PenTls, host_and_port, take_print_config,
 };
 use companion::PenCompanion;
-use config::{Bind, Host, PrintForm};
-use control::{Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path};
+use config::{Bind, Config, Family, Host, PrintForm, Segment};
+use control::{
+    Exit, Prepared, ServiceManager, Setup, Signals, StartError, admin_socket_path, can_forward,
+};
 use door::Door;
 use load::{Loaded, Stage};
 use messages::Messages;
@@ -115,11 +117,31 @@ fn run(argv0: &str, words: &[String], form: Option<PrintForm>) -> Result<u8, Fai
         let comments = only_pen_has(&settings)
             .into_iter()
             .map(|what| format!("# not expressible: {}\n", what.replace(char::is_control, "?")));
-        let config = settings.to_config().printed(form);
+        let config = nearest(&settings)?.printed(form);
         print(&format!("{}{config}", comments.collect::<String>()))?;
         return Ok(0);
     }
     serve(settings)
+}
+
+/// The configuration that comes nearest to what these settings mean.
+fn nearest(settings: &PenSettings) -> Result<Config, Failure> {
+    let mut config = settings.to_config();
+    for listener in &mut config.listeners {
+        let Some(segment) = listener.segment.take() else { continue };
+        let Segment { address, port, is_udp, .. } = segment;
+        let Some(port) = port else {
+            let what = "direct server return of all ports of an address, which a configuration \
+                        cannot say; give it one port";
+            return Err(Failure::Start(format!("dsr_if asks for {what}")));
+        };
+        let (host, family) = (Some(Host::Address(address.into())), Family::V4);
+        listener.binds.push(match is_udp {
+            true => Bind::Udp { host, port, family },
+            false => Bind::Tcp { host, port, family },
+        });
+    }
+    Ok(config)
 }
 
 /// Takes a running pen over, with the settings that it has by now.
@@ -145,6 +167,11 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
     }
     if let Some(path) = &settings.web_stats {
         all.push(format!("the status page {path}; see evenkeel status --html"));
+    }
+    if let Some(Segment { interface, address, .. }) = &settings.segment {
+        all.push(format!(
+            "dsr_if {interface}: this machine must have {address} itself, and the policy decides"
+        ));
     }
     if settings.dumps_data() {
         all.push("traffic is dumped to standard error".to_owned());
@@ -173,6 +200,9 @@ fn settle_tls(tls: &mut PenTls, messages: &Messages) {
 
 fn serve(mut settings: PenSettings) -> Result<u8, Failure> {
     let manager = ServiceManager::from_environment(!settings.foreground).map_err(in_old_words)?;
+    if settings.segment.is_some() {
+        can_forward().map_err(PenError::DirectReturn)?;
+    }
     let direct = Messages::direct(true);
     settle_tls(&mut settings.tls, &direct);
     if settings.debug > 0 {

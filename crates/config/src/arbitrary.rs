@@ -409,6 +409,7 @@ fn listener(number: u16) -> impl Strategy<Value = Listener> {
             id: None,
             name,
             binds,
+            segment: None,
             shared_port: flags[0],
             pool: String::new(),
             routes: limits.3.0,

@@ -15,6 +15,7 @@ pub use names::Names;
 
 #[cfg(doc)]
 use crate::Config;
+use crate::Segment;
 use crate::duration::Deadline;
 use crate::{
     AdminAccess, Affinity, Backend, Bind, Checks, Endpoint, Engine, Limits, Listener, LogFormat,
@@ -265,7 +266,7 @@ settings! {
 settings! {
     /// A setting of a listener.
     ListenerSetting of Listener as Listener {
-        id: _, name: _, binds: _, shared_port: _, pool: _, routes: _, hello_wait: _, starttls: _,
+        id: _, name: _, binds: _, segment: _, shared_port: _, pool: _, routes: _, hello_wait: _, starttls: _,
         sessions_max: _, connecting_max: _, rate_max: _, clients: _, timeouts: _, flows: _, source: _, accept_proxy: _, tls: _,
         forwarded_headers: _,
         dummy: _, splice: _, cut: _,
@@ -274,6 +275,8 @@ settings! {
     Name(String) is name, "name";
     /// [`Listener::binds`]
     Binds(Vec<Bind>) is binds, "bind";
+    /// [`Listener::segment`]
+    Segment(Option<Segment>) is segment, "dsr_if";
     /// [`Listener::shared_port`]
     SharedPort(bool) is shared_port, "share-port";
     /// [`Listener::pool`]

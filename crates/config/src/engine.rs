@@ -57,6 +57,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
         id: _,
         name: _,
         binds,
+        segment: _, // of which only the kernel can do anything
         shared_port,
         pool: _,
         routes,

@@ -48,8 +48,8 @@ pub use ids::Ids;
 pub use model::{
     AdminAccess, Affinity, Backend, Bind, Checks, ClientTls, Collector, Config, Endpoint, Engine,
     Family, Host, Limits, Listener, LogFormat, LogSessions, MetricsDetail, OnDown, OnUp,
-    PeriodicAgent, PeriodicProbe, Pool, PoolTls, Process, Protocol, Push, Route, StateDirectory,
-    TapAccess, Tier, Tls, TlsVersion,
+    PeriodicAgent, PeriodicProbe, Pool, PoolTls, Process, Protocol, Push, Route, Segment,
+    StateDirectory, TapAccess, Tier, Tls, TlsVersion,
 };
 pub use native::{ClientNetwork, EventQuery, SessionQuery, TapQuery};
 pub use passed::{PassedError, PassedNames, PassedVariables};

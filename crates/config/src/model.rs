@@ -9,7 +9,7 @@ use balancing::{
 use probing::{AgentCheck, Probe, Rules};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +41,9 @@ pub struct Listener {
     pub name: String,
     /// The addresses to bind.
     pub binds: Vec<Bind>,
+    /// An address whose packets only the kernel sends on to backends, with [`Engine::Direct`]. Nothing
+    /// is bound there. Default: none. Source: pen(1), `dsr_if`.
+    pub segment: Option<Segment>,
     /// Whether other processes may listen on the same port, so that the kernel distributes clients
     /// among them (`SO_REUSEPORT`, socket(7)). Default false; pen(1) always allows it.
     pub shared_port: bool,
@@ -85,6 +88,21 @@ pub struct Listener {
     pub splice: SpliceMode,
     /// What peers see when the balancer ends a session.
     pub cut: Cut,
+}
+
+/// An address of IPv4 that this machine has the network believe it has, although backends have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The interface through which clients come.
+    pub interface: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The port; all of them if there is none.
+    pub port: Option<u16>,
+    /// Whether datagrams are sent on, and not TCP.
+    pub is_udp: bool,
+    /// Whether the port of a client matters for which backend it gets, and not only its address.
+    pub by_port: bool,
 }
 
 /// Which TLS clients a pool serves.
@@ -699,7 +717,19 @@ impl Listener {
     /// The listening addresses as one text, for people.
     #[must_use]
     pub fn bound_to(&self) -> String {
-        self.binds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        let segment = self.segment.iter().map(ToString::to_string);
+        self.binds.iter().map(ToString::to_string).chain(segment).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, address, port, is_udp, by_port: _ } = self;
+        write!(f, "{address}")?;
+        if let Some(port) = port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{} at {interface}", if *is_udp { "/udp" } else { "" })
     }
 }
 

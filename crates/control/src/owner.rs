@@ -501,11 +501,14 @@ impl Owner {
                 None => self.note(Level::Info, "the kernel forwards", &fields),
                 Some(why) => {
                     fields.push(("why", Value::Text(why)));
-                    self.note(
-                        Level::Warn,
-                        "the kernel does not forward; this process serves",
-                        &fields,
-                    );
+                    let all = &self.instance.config.listeners;
+                    let is_segment =
+                        all.iter().any(|it| it.segment.is_some() && it.bound_to() == listener);
+                    let message = match is_segment {
+                        true => "the kernel does not forward; nobody serves",
+                        false => "the kernel does not forward; this process serves",
+                    };
+                    self.note(Level::Warn, message, &fields);
                 }
             }
         }

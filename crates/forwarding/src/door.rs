@@ -13,8 +13,9 @@ pub struct Door {
     pub address: Option<IpAddr>,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// The port.
-    pub port: u16,
+    /// The port; all of them if there is none, which only direct return can do, and only from one
+    /// address of IPv4.
+    pub port: Option<u16>,
 }
 
 /// An internet protocol.

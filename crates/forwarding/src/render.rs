@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::net::Ipv4Addr;
 
 /// The name of an instance's table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -129,6 +130,8 @@ pub fn change(table: &TableName, edits: &[Edit]) -> String {
             Edit::Unwatch(number) => {
                 writer.line(format_args!("delete chain netdev {table} in_{number}"));
             }
+            Edit::Host(address) => writer.element("add", "hosted4", address),
+            Edit::Unhost(address) => writer.element("delete", "hosted4", address),
         }
         text = writer.text;
     }
@@ -296,6 +299,9 @@ impl Writer<'_> {
 
     /// Puts the target that a client is remembered with, or else one of the slots, into `mark`.
     fn deal(&mut self, name: Name, service: &Service, mark: &str) {
+        if let Choice::Bytes { with_port } = service.choice {
+            return self.deal_by_bytes(name, with_port);
+        }
         let (ip, choice) = (Ip(service.family), choice(service));
         let Some(memory) = service.memory else {
             return self.line(format_args!("    {mark} set {choice} map @m_{name}"));
@@ -309,15 +315,41 @@ impl Writer<'_> {
         self.line(format_args!("    update @k_{memory} {{ {ip} saddr : {mark} }}"));
     }
 
+    /// Puts one of the 256 slots into the mark of a packet. Each bit of the slot's number is set if that
+    /// bit is set in an odd number of bytes.
+    fn deal_by_bytes(&mut self, name: Name, with_port: bool) {
+        self.line(format_args!("    meta mark set 0"));
+        let fields = [("ip saddr", 4), ("th sport", 2)];
+        for (field, bytes) in fields.into_iter().take(1 + usize::from(with_port)) {
+            for bit in 0..8 {
+                let spread = |pattern: u32| {
+                    let places = (0..bytes).filter(|place| pattern >> place & 1 == 1);
+                    places.map(|place| 1_u32 << (8 * place + bit)).sum::<u32>()
+                };
+                let odd = (0..1_u32 << bytes).filter(|pattern| pattern.count_ones() % 2 == 1);
+                let odd: Vec<_> = odd.map(|it| number(field, spread(it))).collect();
+                let (all, odd) = (number(field, spread(u32::MAX)), odd.join(", "));
+                self.line(format_args!(
+                    "    {field} & {all} {{ {odd} }} meta mark set meta mark ^ {:#x}",
+                    1 << bit
+                ));
+            }
+        }
+        self.line(format_args!("    meta mark set meta mark map @m_{name}"));
+    }
+
     /// What the chain of a service looks things up in. `mark` is where the mark of a packet is.
     fn tables(&mut self, name: Name, service: &Service, mark: &str) {
-        let Service { family, choice: _, slots, permitted, memory, adopts: _ } = service;
+        let Service { family, choice, slots, permitted, memory, adopts: _ } = service;
         let (four, len) = (Four(*family), slots.len());
         if len > 0 {
             let numbered =
                 slots.iter().enumerate().map(|(number, mark)| format!("{number} : {mark}"));
-            let head = format_args!("map m_{name} {{ typeof numgen inc mod {len} : meta mark");
-            self.filled(head, numbered);
+            let key = match choice {
+                Choice::Bytes { .. } => "meta mark".to_owned(),
+                Choice::Turn | Choice::Random | Choice::Network => format!("numgen inc mod {len}"),
+            };
+            self.filled(format_args!("map m_{name} {{ typeof {key} : meta mark"), numbered);
         }
         if let Some(ranges) = permitted {
             let ranges = ranges.iter().map(|(first, last)| match first == last {
@@ -334,10 +366,19 @@ impl Writer<'_> {
     }
 }
 
+/// A number that nft(8) compares with this field.
+fn number(field: &str, number: u32) -> String {
+    match field {
+        "ip saddr" => Ipv4Addr::from_bits(number).to_string(),
+        _ => number.to_string(),
+    }
+}
+
 /// The number of a slot.
 fn choice(Service { family, choice, slots, .. }: &Service) -> String {
     let len = slots.len();
     match (choice, family) {
+        (Choice::Bytes { .. }, _) => "meta mark".to_owned(), // where it is by then
         (Choice::Turn, _) => format!("numgen inc mod {len}"),
         (Choice::Random, _) => format!("numgen random mod {len}"),
         (Choice::Network, Family::V4) => {
@@ -356,7 +397,10 @@ fn door_key(door: &Door) -> (&'static str, String) {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     };
-    let port = door.port;
+    let Some(port) = door.port else {
+        let address = door.address.map(|it| it.to_string()).unwrap_or_default();
+        return ("whole4", format!("{address} . {protocol}"));
+    };
     match (door.family, door.address) {
         (Family::V4, None) => ("any4", format!("{protocol} . {port}")),
         (Family::V6, None) => ("any6", format!("{protocol} . {port}")),

@@ -4,7 +4,8 @@ use crate::direct::Path;
 use crate::door::Door;
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 /// All rules of one instance, for two tables. A part that is absent has no table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub struct Direct {
     pub rules: Rules<Option<Path>>,
     /// The interfaces through which clients come, by their numbers.
     pub interfaces: BTreeMap<u32, String>,
+    /// Addresses that are answered for (ARP), although no interface has them. Whatever comes for them
+    /// at other doors is lost.
+    pub hosted: BTreeSet<Ipv4Addr>,
 }
 
 /// What a table says about sessions, with `T` about each target.

@@ -60,6 +60,12 @@ pub enum Choice {
     Random,
     /// By the client's network; see [`balancing::Client::slot`].
     Network,
+    /// By the bytes of the client's address of IPv4, and of its port if that is wanted; see
+    /// [`balancing::byte_slot`]. There are 256 slots.
+    Bytes {
+        /// Whether the port matters.
+        with_port: bool,
+    },
 }
 
 /// The name of a service or a memory, which its contents decide.

@@ -6,6 +6,7 @@ use crate::ruleset::{Direct, Rules, Ruleset};
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 
 /// What makes another rule set of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,10 @@ pub enum Edit {
     Watch(u32, String),
     /// It is not looked at any more.
     Unwatch(u32),
+    /// This address is answered for.
+    Host(Ipv4Addr),
+    /// It is not answered for any more.
+    Unhost(Ipv4Addr),
 }
 
 impl Edit {
@@ -61,7 +66,9 @@ impl Edit {
             | Self::EndDirect
             | Self::Direct(_)
             | Self::Watch(..)
-            | Self::Unwatch(_) => Kind::Direct,
+            | Self::Unwatch(_)
+            | Self::Host(_)
+            | Self::Unhost(_) => Kind::Direct,
         }
     }
 }
@@ -133,9 +140,15 @@ impl Ruleset {
             [Edit::BeginDirect, Edit::EndDirect],
             Edit::Direct,
         );
+        let nothing = Direct::default();
+        let old = running.unwrap_or(&nothing);
+        let hosted = new.map_or(&nothing.hosted, |it| &it.hosted);
+        let gone = old.hosted.difference(hosted);
+        all.change.extend(gone.map(|address| Edit::Unhost(*address)));
+        let added = hosted.difference(&old.hosted);
+        all.change.extend(added.map(|address| Edit::Host(*address)));
         if let Some(new) = new {
-            let nothing = Direct::default();
-            let (old, new) = (&running.unwrap_or(&nothing).interfaces, &new.interfaces);
+            let (old, new) = (&old.interfaces, &new.interfaces);
             let is_same = |(number, name): &(&u32, &String)| new.get(number) == Some(name);
             let gone = old.iter().filter(|it| !is_same(it));
             all.change.extend(gone.map(|(number, _)| Edit::Unwatch(*number)));
@@ -170,6 +183,12 @@ impl Ruleset {
                 }),
                 Edit::Unwatch(number) => self.direct.iter_mut().for_each(|direct| {
                     direct.interfaces.remove(number);
+                }),
+                Edit::Host(address) => self.direct.iter_mut().for_each(|direct| {
+                    direct.hosted.insert(*address);
+                }),
+                Edit::Unhost(address) => self.direct.iter_mut().for_each(|direct| {
+                    direct.hosted.remove(address);
                 }),
             }
         }

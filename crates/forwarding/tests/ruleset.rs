@@ -24,7 +24,7 @@ fn door(address: &str) -> Door {
         family: Family::of(address.ip()),
         address: (!any).then_some(address.ip()),
         protocol: Protocol::Tcp,
-        port: address.port(),
+        port: Some(address.port()),
     }
 }
 
@@ -57,7 +57,7 @@ fn direct() -> Direct {
     let mut rules = Rules::default();
     rules.targets.extend([(mark(one), Some(path(one))), (mark(two), None)]);
     rules.open(door("192.0.2.1:80"), service(Choice::Turn, &[one]));
-    Direct { rules, interfaces: [(2, "eth0".to_owned())].into() }
+    Direct { rules, interfaces: [(2, "eth0".to_owned())].into(), hosted: Default::default() }
 }
 
 fn returned(direct: Direct) -> Ruleset {
@@ -127,6 +127,19 @@ fn direct_return_goes_on_for_those_who_have_begun() {
     let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits);
     let both = format!("{}# later\n{}", text(&step.change), text(&step.retire));
     assert_eq!(both, include_str!("drained.nft"));
+}
+
+#[test]
+fn an_address_may_be_hosted_with_all_of_its_ports() {
+    let mut direct = direct();
+    let bytes = |with_port| Choice::Bytes { with_port };
+    let service = |with_port| service(bytes(with_port), &["10.0.0.1:80", "10.0.0.20:80"]);
+    direct.rules.open(Door { port: None, ..door("192.0.2.2:1") }, service(false));
+    direct.rules.open(door("192.0.2.3:80"), service(true));
+    direct.hosted = [[192, 0, 2, 2].into(), [192, 0, 2, 3].into()].into();
+    let step = returned(self::direct()).diff(&returned(direct));
+    let text = change(&TableName::of("web-1"), &step.change);
+    assert_eq!(text, include_str!("hosted.nft"));
 }
 
 #[test]
@@ -223,7 +236,11 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
     let direct = rules(|address, sender| (sender == Sender::Client).then(|| path(address)));
     let names = prop_oneof![Just("eth0".to_owned()), Just("eth1".to_owned())];
     let interfaces = proptest::collection::btree_map(1u32..4, names, 0..3);
-    let direct = (direct, interfaces).prop_map(|(rules, interfaces)| Direct { rules, interfaces });
+    let hosted = proptest::collection::btree_set(1u8..4, 0..3);
+    let hosted = hosted.prop_map(|it| it.iter().map(|it| [192, 0, 2, *it].into()).collect());
+    let direct = (direct, interfaces, hosted);
+    let direct =
+        direct.prop_map(|(rules, interfaces, hosted)| Direct { rules, interfaces, hosted });
     let (translated, direct) = (proptest::option::of(translated), proptest::option::of(direct));
     (translated, direct).prop_map(|(translated, direct)| Ruleset { translated, direct })
 }

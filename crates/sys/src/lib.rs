@@ -26,6 +26,7 @@ pub mod pipe;
 pub mod process;
 pub mod programs;
 pub mod ready_interface;
+pub mod routes;
 pub mod signals;
 pub mod supervisor;
 pub mod tracking;

@@ -128,6 +128,7 @@ impl BalanceProxy {
             id: None,
             name: Listener::DEFAULT_NAME.to_owned(),
             binds: vec![bind],
+            segment: None,
             shared_port: false,
             pool: pool.name.clone(),
             sessions_max: None,

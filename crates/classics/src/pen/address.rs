@@ -4,7 +4,7 @@ use super::PenError;
 use super::settings::{PenServer, ServerAddress};
 use crate::classic::{address, leading_number};
 use config::operand::Services;
-use config::{Bind, Family, Host};
+use config::{Bind, Family, Host, Segment};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub struct Names<'a> {
 pub struct PenListen {
     /// The text, which the commands `listen` and `write` show.
     pub text: String,
-    /// What to bind.
+    /// What to bind. The port is 0 if direct server return is to send on all of them.
     pub bind: Bind,
 }
 
@@ -53,6 +53,39 @@ impl PenListen {
             Bind::Tcp { host, port, family }
         };
         Ok(Self { text: text.to_owned(), bind })
+    }
+
+    /// Reads `addr[:port]`, what direct server return has in its place: any text will do, until
+    /// [`Self::segment`] says what it means.
+    pub fn parse_whole(text: &str, names: Names<'_>) -> Self {
+        let unspecified = Bind::Tcp { host: None, port: 0, family: Family::V4 };
+        let bind = match Self::parse(text, names) {
+            Ok(Self { bind, .. }) if text.contains(':') => bind,
+            _ => unspecified,
+        };
+        let bind = match literal(text) {
+            Some(address) => {
+                Bind::Tcp { host: Some(Host::Address(address)), port: 0, family: Family::V4 }
+            }
+            None => bind,
+        };
+        Self { text: text.to_owned(), bind }
+    }
+
+    /// What it means for direct server return.
+    ///
+    /// # Errors
+    /// [`PenError::ServiceAddress`] if it is not an address of IPv4.
+    pub fn segment(&self, interface: &str, is_udp: bool) -> Result<Segment, PenError> {
+        match self.bind {
+            Bind::Tcp { host: Some(Host::Address(IpAddr::V4(address))), port, .. }
+                if !address.is_unspecified() =>
+            {
+                let (interface, port) = (interface.to_owned(), Some(port).filter(|it| *it > 0));
+                Ok(Segment { interface, address, port, is_udp, by_port: false })
+            }
+            _ => Err(PenError::ServiceAddress(self.text.clone())),
+        }
     }
 
     /// The name that must be looked up before [`Self::parse`] can answer.

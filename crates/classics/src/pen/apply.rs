@@ -98,7 +98,7 @@ impl PenSettings {
             PenCommand::Control => reply(optional_line(self.control.as_deref())),
             PenCommand::DsrIf(interface) => {
                 self.dsr_if.get_or_insert_with(|| interface.clone());
-                complaint(not_yet("dsr_if", "direct server return"))
+                Applied::default()
             }
             PenCommand::Tls(command) => match self.tls.apply(command) {
                 Some(text) => complaint(text.to_owned()),

@@ -37,7 +37,7 @@ pub enum PenCommand {
     Connection(i32),
     /// `control`
     Control,
-    /// `dsr_if IF`, which this version does not do.
+    /// `dsr_if IF`
     DsrIf(String),
     /// `exit`
     Exit,

@@ -112,8 +112,9 @@ pub const COMMANDS: [CommandRow; 55] = [
         "dsr_if",
         "IF",
         "",
-        "Direct server return through an interface. This version does not support it: the start \
-         is refused if it is among the options or in the file, and later it has no effect.",
+        "Direct server return: what comes in by this interface for the first operand, an address \
+         of IPv4 that this machine does not have, is sent on to servers that have it, too. Among \
+         the options or in the file only; later it has no effect.",
         |words| words.text().map_or(PenCommand::Nothing, PenCommand::DsrIf),
     ),
     nothing("dsr_ip", "IP", "Accepted without effect."),

@@ -4,9 +4,11 @@ use super::settings::FastClose;
 use super::{PenServer, PenSettings, ServerAddress};
 use balancing::{AdminState, FailoverScope, Policy};
 use config::{
-    Affinity, Backend, Bind, Checks, Config, Endpoint, Host, Limits, Listener, Pool, Process, Tier,
+    Affinity, Backend, Bind, Checks, Config, Endpoint, Engine, Host, Limits, Listener, Pool,
+    Process, Segment, Tier,
 };
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use terms::{Cut, FlowRules, Limit, Source, SpliceMode, Timeouts};
 
@@ -46,6 +48,7 @@ impl PenSettings {
             id: None,
             name: Listener::DEFAULT_NAME.to_owned(),
             binds: vec![self.listen.as_ref()?.bind.clone()],
+            segment: None,
             shared_port: true,
             pool: Pool::DEFAULT_NAME.to_owned(),
             sessions_max: Some(at_least_one(self.conn_max)),
@@ -65,7 +68,15 @@ impl PenSettings {
             splice: if self.looks_at_data() { SpliceMode::Never } else { SpliceMode::Auto },
             cut: Cut::Close,
         };
-        Some(if self.udp { for_datagrams(listener) } else { listener })
+        let listener = if self.udp { for_datagrams(listener) } else { listener };
+        Some(match &self.segment {
+            Some(segment) => Listener {
+                binds: Vec::new(),
+                segment: Some(Segment { by_port: self.roundrobin, ..segment.clone() }),
+                ..for_frames(listener)
+            },
+            None => listener,
+        })
     }
 
     /// Whether what clients send is logged or dumped.
@@ -91,7 +102,7 @@ impl PenSettings {
             let backends = vec![Backend { weight: 1, ..self.backend(server) }];
             tiers.push(Tier { policy, backends });
         }
-        Pool {
+        let pool = Pool {
             name: Pool::DEFAULT_NAME.to_owned(),
             tiers,
             load_bound: None,
@@ -116,11 +127,24 @@ impl PenSettings {
                 sticky: !self.roundrobin,
             }),
             fixed_places: true,
+        };
+        match self.segment {
+            Some(_) => Pool {
+                engine: Engine::Direct,
+                failover: FailoverScope::default(),
+                hash_failover: FailoverScope::default(),
+                reject: None,
+                affinity: None,
+                ..pool
+            },
+            None => pool,
         }
     }
 
     fn policy(&self) -> Policy {
         match self {
+            // Slots decide, whatever it is.
+            Self { segment: Some(_), .. } => Policy::Rotation,
             Self { prio: true, .. } => Policy::Priority,
             Self { weight: true, .. } => Policy::Weighted,
             Self { hash: true, roundrobin: true, .. } => Policy::AddressPortHash,
@@ -137,12 +161,15 @@ impl PenSettings {
             ServerAddress::Name(name) => tcp(Host::Name(name.clone())),
             ServerAddress::Unix(path) => Endpoint::Unix(PathBuf::from(path)),
         };
-        let limits = Limits {
-            sessions_max: Limit::from_number(server.max),
-            // A hard limit alone is ignored.
-            sessions_max_affine: match server.max {
-                0 => 0,
-                _ => u32::try_from(server.hard).unwrap_or(0),
+        let limits = match self.segment {
+            Some(_) => Limits::default(),
+            None => Limits {
+                sessions_max: Limit::from_number(server.max),
+                // A hard limit alone is ignored.
+                sessions_max_affine: match server.max {
+                    0 => 0,
+                    _ => u32::try_from(server.hard).unwrap_or(0),
+                },
             },
         };
         // Only where weights count is 0, which is pen's default, no share.
@@ -151,12 +178,23 @@ impl PenSettings {
         Backend {
             weight,
             priority: server.prio,
-            access: self.access_list(server.acl),
-            admin: match server.is_out_of_use() {
+            access: match self.segment {
+                Some(_) => Arc::default(),
+                None => self.access_list(server.acl),
+            },
+            admin: match self.is_out_of_use(server) {
                 true => AdminState::Disabled,
                 false => AdminState::Enabled,
             },
             ..Backend::new(endpoint, limits)
+        }
+    }
+
+    /// Whether a server never gets a client. Direct server return needs no port of it.
+    fn is_out_of_use(&self, server: &PenServer) -> bool {
+        match (&self.segment, &server.address) {
+            (Some(_), ServerAddress::Ip(address)) => address.is_unspecified(),
+            _ => server.is_out_of_use(),
         }
     }
 
@@ -180,6 +218,22 @@ impl PenSettings {
             first_byte: default.first_byte,
             shutdown: at_once,
         }
+    }
+}
+
+/// The listener of `dsr_if`. What is about connections and flows is left to clients and servers.
+fn for_frames(listener: Listener) -> Listener {
+    Listener {
+        shared_port: false,
+        sessions_max: None,
+        connecting_max: None,
+        timeouts: Timeouts { idle: None, ..listener.timeouts },
+        flows: FlowRules::default(),
+        source: Source::System,
+        tls: None,
+        forwarded_headers: false,
+        dummy: false,
+        ..listener
     }
 }
 

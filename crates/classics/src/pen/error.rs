@@ -52,6 +52,12 @@ pub enum PenError {
     /// The address to listen on is invalid.
     #[error("Can't convert address '{0}'")]
     BadListenAddress(String),
+    /// Direct server return needs an address of IPv4.
+    #[error("Address {0} is not valid\nCan't initialize direct server return")]
+    ServiceAddress(String),
+    /// The kernel cannot be asked for direct server return.
+    #[error("Can't initialize direct server return: {0}")]
+    DirectReturn(String),
     /// The address could not be bound.
     #[error("can't bind local address")]
     Bind,

@@ -6,7 +6,7 @@ use super::tls::PenTls;
 use super::{ACCESS_LISTS, PenArgs, PenError, PenOption};
 use crate::classic::leading_number;
 use balancing::AccessList;
-use config::Bind;
+use config::{Bind, Segment};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -89,8 +89,10 @@ pub struct PenSettings {
     pub tcp_fastclose: FastClose,
     /// `source`
     pub source: Option<IpAddr>,
-    /// `dsr_if`, with which this version does not start.
+    /// `dsr_if`, which counts at the start.
     pub dsr_if: Option<String>,
+    /// What has become of it.
+    pub segment: Option<Segment>,
     /// `-E` and what goes with it.
     pub tls: PenTls,
     /// `-e` as it was given.
@@ -186,6 +188,7 @@ impl Default for PenSettings {
             tcp_fastclose: FastClose::Off,
             source: None,
             dsr_if: None,
+            segment: None,
             tls: PenTls::default(),
             emergency_text: None,
             abuse_text: None,
@@ -255,8 +258,8 @@ impl PenSettings {
     /// first one is left out. Gives back the operands that are servers.
     ///
     /// # Errors
-    /// [`PenError::Usage`] when there is nothing to listen on, [`PenError::NotYet`], and what
-    /// [`PenListen::parse`] complains of.
+    /// [`PenError::Usage`] when there is nothing to listen on, [`PenError::NotYet`],
+    /// [`PenError::ServiceAddress`] with `dsr_if`, and what [`PenListen::parse`] complains of.
     pub fn take_listener<'a>(
         &mut self,
         operands: &'a [String],
@@ -268,11 +271,17 @@ impl PenSettings {
             (Some((_, rest)), Some(_)) => rest,
             (Some((first, rest)), None) => {
                 self.check_supported()?;
-                self.listen = Some(PenListen::parse(first, names)?);
+                self.listen = Some(match self.dsr_if {
+                    Some(_) => PenListen::parse_whole(first, names),
+                    None => PenListen::parse(first, names)?,
+                });
                 rest
             }
         };
         self.check_supported()?;
+        if let (Some(interface), Some(listen)) = (&self.dsr_if, &self.listen) {
+            self.segment = Some(listen.segment(interface, self.udp)?);
+        }
         Ok(servers)
     }
 
@@ -306,16 +315,11 @@ impl PenSettings {
     }
 
     fn check_supported(&self) -> Result<(), PenError> {
-        let refuse = |what, advice| Err(PenError::NotYet { what, advice });
         if self.listen.as_ref().is_some_and(|listen| self.cannot_listen(listen)) {
             return Err(unix_datagrams("-U with a path to listen on asks for Unix datagrams"));
         }
         if self.tls.certificate.is_some() {
             self.tls.allowed_ciphers().map_err(PenError::Ciphers)?;
-        }
-        if self.dsr_if.is_some() {
-            let advice = "keep pen for it, or let the servers see clients with transparent";
-            return refuse("dsr_if asks for direct server return", advice);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod ipv6;
 mod load;
 mod logs;
 mod printed;
+mod returning;
 mod shortage;
 mod start;
 mod transparent;

@@ -61,6 +61,7 @@ fn listener(id: u64, pool: &str, seed: u8) -> Listener {
         id: Some(ListenerId::new(id)),
         name: format!("l{id}"),
         binds: (0..u16::from(seed % 3)).map(|n| bind(80 + n + u16::from(bit(1)))).collect(),
+        segment: None,
         shared_port: bit(2),
         pool: pool.to_owned(),
         routes: (0..seed % 4).map(|n| route(&["a.x", "*.x", "b.y"][n as usize..], pool)).collect(),

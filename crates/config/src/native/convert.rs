@@ -132,6 +132,7 @@ impl NativeArgs {
             id: None,
             name: Listener::DEFAULT_NAME.to_owned(),
             binds,
+            segment: None,
             pool: pool.name.clone(),
             routes: Vec::new(),
             hello_wait: Listener::DEFAULT_HELLO_WAIT,

@@ -169,6 +169,7 @@ pub(crate) fn listener_options(to: &mut impl Options, listener: &Listener) {
         id: _,
         name: _,
         binds: _,
+        segment: _,
         pool: _,
         routes: _,
         hello_wait: _,

@@ -79,6 +79,11 @@ impl Around {
         Ok(Self { interfaces, ways })
     }
 
+    /// Whether there is an interface of this name.
+    pub fn has_interface(&self, name: &str) -> bool {
+        self.interfaces.values().any(|it| it == name)
+    }
+
     /// The way to an address; silent if nobody has asked for it yet.
     pub fn way(&self, address: IpAddr) -> Way {
         let found = self.ways.iter().find(|(it, _)| *it == address);

@@ -96,7 +96,8 @@ mod tests {
         let address: std::net::SocketAddr = "10.0.0.2:80".parse().unwrap();
         let mark = Mark::of("web", address, 0);
         let at = Some("10.0.0.1".parse().unwrap());
-        let door = Door { family: Family::V4, address: at, protocol: Protocol::Tcp, port: 80 };
+        let door =
+            Door { family: Family::V4, address: at, protocol: Protocol::Tcp, port: Some(80) };
         let mut kept = Kept::default();
         let begin = Instant::from_millis(1);
         kept.know(mark, "web", address.ip(), begin);

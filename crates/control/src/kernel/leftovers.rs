@@ -1,13 +1,14 @@
 //! The rules that instances have left in the kernel, and their removal.
 
 use super::claim::Claims;
-use super::helper::{list, listed, run};
+use super::helper::{hosted_by, list, listed, run};
 use super::nft;
 use forwarding::{Kind, TableName, clear};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// What instances have made in the kernel, in this network namespace.
@@ -23,6 +24,8 @@ pub struct KernelTable {
     kinds: Vec<Kind>,
     /// The marks of its connections.
     marks: BTreeSet<u32>,
+    /// The addresses that this machine answers for because of it.
+    hosted: Vec<Ipv4Addr>,
     /// The process that keeps it up to date, if one is alive.
     pub keeper: Option<u32>,
 }
@@ -45,7 +48,8 @@ impl KernelRules {
             // Without the set, somebody else has changed the table; it goes like any other.
             let begun = list(&nft, &name, Kind::Translated, "begun").unwrap_or_default();
             let (marks, keeper) = (marks(&begun), claims.holder(&name));
-            KernelTable { name, kinds, marks, keeper }
+            let hosted = hosted_by(&nft, &name);
+            KernelTable { name, kinds, marks, hosted, keeper }
         });
         let tables = tables.collect();
         Ok(Self { nft, tables })
@@ -68,6 +72,10 @@ impl KernelRules {
         }
         let text: String = doomed.iter().map(|it| clear(&it.name, &it.kinds)).collect();
         run(&self.nft, &text).map_err(RemoveError::Rules)?;
+        let mut hosted = doomed.iter().flat_map(|it| &it.hosted);
+        hosted
+            .try_for_each(|address| sys::routes::unhost(*address))
+            .map_err(RemoveError::Addresses)?;
         let is_doomed = |table: &&KernelTable| doomed.iter().any(|it| it.name == table.name);
         // Instances have the same marks for backends of pools with the same name.
         let kept: BTreeSet<_> =
@@ -104,6 +112,9 @@ pub enum RemoveError {
     /// Nothing has changed.
     #[error("the rules cannot be removed")]
     Rules(#[source] io::Error),
+    /// The rules are gone, but not all addresses.
+    #[error("the rules are removed, but this machine still answers for addresses of theirs")]
+    Addresses(#[source] io::Error),
     /// The rules are gone, but not all connections.
     #[error(
         "the rules are removed, but the kernel has not forgotten the connections that they have \
@@ -139,7 +150,7 @@ mod tests {
     fn check_called(instance: &str, word: &str, expected: bool) {
         let name = TableName::of(instance);
         let (kinds, marks) = (Vec::new(), BTreeSet::new());
-        let table = KernelTable { name, kinds, marks, keeper: None };
+        let table = KernelTable { name, kinds, marks, hosted: Vec::new(), keeper: None };
         assert_eq!(table.is_called(Path::new(word)), expected, "{instance}: {word}");
     }
 

@@ -5,7 +5,7 @@ use super::kept::Kept;
 use crate::instance::Instance;
 use balancing::{AccessList, Backend, BackendState, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
-use config::{Bind, Engine, Host};
+use config::{Bind, Engine, Host, Segment};
 use forwarding::{
     Choice, Direct, Door, Family, Mark, Memory, Name, Protocol, Rules, Ruleset, Sender, Service,
     Target,
@@ -111,7 +111,10 @@ impl Marks {
                     let is_quiet = is_alone && listening.listener.sessions() == 0;
                     let since = *quiet.get(&listener.name).unwrap_or(&now);
                     let adopts = is_quiet && now.since(since) >= QUIET;
-                    let done = self.send_on(rules, doors, (config, pool), around, adopts);
+                    let segment = listener.segment.as_ref();
+                    let hosted = segment.filter(|it| around.has_interface(&it.interface));
+                    direct.hosted.extend(hosted.map(|it| it.address));
+                    let done = self.send_on(rules, doors, (config, pool), segment, around, adopts);
                     if is_quiet && done.is_ok() {
                         self.quiet.insert(listener.name.clone(), since);
                     }
@@ -135,7 +138,12 @@ impl Marks {
         listener: &config::Listener,
         (config, pool): (&config::Pool, &Pool),
     ) -> Vec<Door> {
-        let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
+        let doors: Vec<_> = listener
+            .binds
+            .iter()
+            .flat_map(doors)
+            .chain(listener.segment.iter().map(door))
+            .collect();
         let now = sys::clock::now();
         let backends = pool.tiers.iter().flat_map(|tier| tier.backends.iter());
         for (door, backend) in backends.flat_map(|it| doors.iter().map(move |door| (door, it))) {
@@ -154,17 +162,30 @@ impl Marks {
         rules: &mut Rules<Option<forwarding::Path>>,
         doors: Vec<Door>,
         (config, pool): (&config::Pool, &Pool),
+        segment: Option<&Segment>,
         around: &Around,
         adopts: bool,
     ) -> Result<(), String> {
         let now = sys::clock::now();
+        if let Some(Segment { interface, .. }) = segment
+            && !around.has_interface(interface)
+        {
+            return Err(format!("there is no interface {interface} with an address"));
+        }
         let (tier, ignores_health) = tier_in_use(pool, now).ok_or(UNAVAILABLE)?;
         let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
         let slots = |door: &Door| {
             let reached = are_reached(door, tier, usable, around)?;
-            Ok(tier.slots(|place| reached.contains(&place)))
+            let is_reached = |place: usize| reached.contains(&place);
+            Ok(match segment {
+                Some(_) => tier.byte_slots(is_reached),
+                None => tier.slots(is_reached),
+            })
         };
-        let open = self.open(rules, doors, config, tier, slots, adopts)?;
+        let by_port = segment.is_some_and(|it| it.by_port);
+        // Nobody else has had sessions of a segment.
+        let adopts = adopts || segment.is_some();
+        let open = self.open(rules, doors, config, tier, slots, (by_port, adopts))?;
         open.into_iter().for_each(|door| self.kept.open(door, &config.name));
         Ok(())
     }
@@ -180,7 +201,7 @@ impl Marks {
         config: &config::Pool,
         tier: &Tier,
         slots: impl Fn(&Door) -> Result<Option<Slots>, String>,
-        adopts: bool,
+        (by_port, adopts): (bool, bool),
     ) -> Result<Vec<Door>, String> {
         let (mut open, mut why) = (Vec::new(), None);
         for door in doors {
@@ -188,8 +209,11 @@ impl Marks {
                 Ok(slots) => {
                     let slots = slots.ok_or(WEIGHTLESS)?;
                     let memory = memory(&mut rules.memories, config, door.family);
-                    let service = self.service(&door, tier, &slots, config, memory);
-                    let is_stable = service.choice == Choice::Network && memory.is_none();
+                    let service = self.service(&door, tier, (&slots, by_port), config, memory);
+                    let is_stable = match service.choice {
+                        Choice::Turn | Choice::Random => false,
+                        Choice::Network | Choice::Bytes { .. } => memory.is_none(),
+                    };
                     let adopts = adopts && is_stable && door.protocol == Protocol::Tcp;
                     rules.open(door, Service { adopts, ..service });
                     open.push(door);
@@ -205,7 +229,7 @@ impl Marks {
         &mut self,
         door: &Door,
         tier: &Tier,
-        slots: &Slots,
+        (slots, by_port): (&Slots, bool),
         config: &config::Pool,
         memory: Option<Name>,
     ) -> Service {
@@ -213,7 +237,7 @@ impl Marks {
         let marks: Vec<_> = tier.backends.iter().map(mark).collect();
         Service {
             family: door.family,
-            choice: choice(slots),
+            choice: choice(slots, by_port),
             slots: slots.places().iter().filter_map(|place| marks[*place as usize]).collect(),
             permitted: permitted(&config.access, door.family),
             memory,
@@ -252,7 +276,7 @@ impl Marks {
             Ok(tier.slots(usable))
         };
         let rules = plan.rules.translated.get_or_insert_default();
-        self.open(rules, doors, config, tier, slots, false).map(drop)
+        self.open(rules, doors, config, tier, slots, (false, false)).map(drop)
     }
 
     /// Has the sessions of a backend counted.
@@ -280,11 +304,12 @@ impl Marks {
 const UNAVAILABLE: &str = "no backend is available";
 const WEIGHTLESS: &str = "no backend has a weight";
 
-fn choice(slots: &Slots) -> Choice {
+fn choice(slots: &Slots, by_port: bool) -> Choice {
     match slots {
         Slots::Turns(_) => Choice::Turn,
         Slots::Random(_) => Choice::Random,
         Slots::Networks(_) => Choice::Network,
+        Slots::Bytes(_) => Choice::Bytes { with_port: by_port },
     }
 }
 
@@ -399,7 +424,7 @@ fn doors(bind: &Bind) -> Vec<Door> {
         Bind::Udp { host, port, family } => (Protocol::Udp, host, *port, *family),
         Bind::Unix(_) => return Vec::new(),
     };
-    let door = |family, address| Door { family, address, protocol, port };
+    let door = |family, address| Door { family, address, protocol, port: Some(port) };
     match host {
         Some(Host::Address(address)) => {
             let family = Family::of(*address);
@@ -409,4 +434,11 @@ fn doors(bind: &Bind) -> Vec<Door> {
         None if families == config::Family::V4 => vec![door(Family::V4, None)],
         None => vec![door(Family::V4, None), door(Family::V6, None)],
     }
+}
+
+/// Where the clients of a segment come in.
+fn door(Segment { address, port, is_udp, .. }: &Segment) -> Door {
+    let protocol = if *is_udp { Protocol::Udp } else { Protocol::Tcp };
+    let address = Some(IpAddr::V4(*address));
+    Door { family: Family::V4, address, protocol, port: *port }
 }

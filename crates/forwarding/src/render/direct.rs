@@ -62,7 +62,11 @@ const FLOWS_MAX: usize = 1 << 20;
 
 /// Sessions begun, and packets and bytes that have passed, by target; and the last step. A packet
 /// of a target that cannot be reached now is lost, so that it is sent again.
-const COMMON: &str = "  map own { type mark : ether_addr
+const COMMON: &str = "  map whole4 { typeof ip daddr . meta l4proto : verdict
+  }
+  set hosted4 { type ipv4_addr
+  }
+  map own { type mark : ether_addr
   }
   map its { type mark : ether_addr
   }
@@ -101,10 +105,10 @@ pub(super) fn empty(table: &TableName, edits: &[Edit], present: &[Part]) -> Stri
     // First what leads to chains, then these, then what their rules have looked things up in.
     for part in present {
         match part {
-            Part::Map(name) if is_base(name, &["at", "own", "its", "by"]) => {
+            Part::Map(name) if is_base(name, &["at", "whole", "own", "its", "by"]) => {
                 line(format_args!("flush map netdev {table} {name}"));
             }
-            Part::Set(name) if is_base(name, &["begun", "passed"]) => {
+            Part::Set(name) if is_base(name, &["begun", "passed", "hosted"]) => {
                 line(format_args!("flush set netdev {table} {name}"));
             }
             _ => {}
@@ -223,8 +227,11 @@ impl Writer<'_> {
         self.text.push_str(
             "    meta pkttype != host accept
     ether type vlan accept
+    ip frag-off & 0x3fff != 0 ip daddr @hosted4 drop
     ip frag-off & 0x3fff != 0 accept
     ip daddr . meta l4proto . th dport vmap @at4
+    ip daddr . meta l4proto vmap @whole4
+    ip daddr @hosted4 drop
     exthdr frag exists accept
     ip6 daddr . meta l4proto . th dport vmap @at6
 ",
