@@ -195,6 +195,30 @@ fn denied_clients_are_refused() {
 }
 
 #[test]
+fn an_upgrade_goes_on_sending() {
+    let Some(network) = network() else { return };
+    let place = Place::new();
+    let mut pen = start(&network, &place, "192.0.2.200 192.0.2.11 192.0.2.12");
+    let clients: Vec<_> = (0..10).map(client).collect();
+    let open: Vec<_> = clients.iter().map(|it| connect(&network, *it, 80).unwrap()).collect();
+    for (client, open) in clients.iter().zip(&open) {
+        open.expect(expected(*client, None, 128));
+    }
+    let said = network.within("balancer", || place.run("evenkeel", "upgrade")).check(0).stdout;
+    assert!(said.starts_with("upgraded: "), "{said}");
+    assert_eq!(pen.wait().code(), Some(0));
+    for (client, open) in clients.iter().zip(&open) {
+        open.send("still here");
+        open.expect("still here");
+        assert_eq!(ask(&network, *client, 81).0, expected(*client, None, 128));
+    }
+    network.within("balancer", || place.ctl("shutdown").check(0));
+    until("it to be gone", || balancer(&network, "nft", "list tables").is_empty());
+    let routes = balancer(&network, "ip", "route show table local");
+    assert!(!routes.contains("192.0.2.200"), "{routes}");
+}
+
+#[test]
 fn what_is_left_by_a_killed_process_goes_on_and_can_be_removed() {
     let Some(network) = network() else { return };
     let place = Place::new();
