@@ -103,6 +103,10 @@ pub struct Segment {
     pub is_udp: bool,
     /// Whether the port of a client matters for which backend it gets, and not only its address.
     pub by_port: bool,
+    /// Ranges of other addresses, in order, where every connection seems to begin and never goes on
+    /// (tarpit), except at those of backends. Default: none. Source: pen(1), `tarpit_acl`.
+    #[serde(default)]
+    pub pit: Vec<(Ipv4Addr, Ipv4Addr)>,
 }
 
 /// Which TLS clients a pool serves.
@@ -724,7 +728,7 @@ impl Listener {
 
 impl fmt::Display for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { interface, address, port, is_udp, by_port: _ } = self;
+        let Self { interface, address, port, is_udp, .. } = self;
         write!(f, "{address}")?;
         if let Some(port) = port {
             write!(f, ":{port}")?;

@@ -9,6 +9,7 @@ mod around;
 mod claim;
 mod courier;
 mod helper;
+mod hosting;
 mod kept;
 mod leftovers;
 mod plan;

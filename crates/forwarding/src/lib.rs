@@ -15,6 +15,7 @@
 
 mod direct;
 mod door;
+mod pit;
 mod render;
 mod ruleset;
 mod service;
@@ -23,6 +24,7 @@ mod transaction;
 
 pub use direct::{Mac, Path};
 pub use door::{Door, Family, Protocol};
+pub use pit::{Pit, networks};
 pub use render::{Part, TABLE_PREFIX, TableName, change, clear, install};
 pub use ruleset::{Direct, Rules, Ruleset};
 pub use service::{Choice, Memory, Name, Service};

@@ -7,6 +7,7 @@ mod direct;
 
 use crate::direct::Path;
 use crate::door::{Door, Family, Protocol};
+use crate::pit::Pit;
 use crate::service::{Choice, Memory, Name, Service};
 use crate::target::{Mark, Sender, Target};
 use crate::transaction::{Edit, Kind, Step};
@@ -70,6 +71,7 @@ impl Kind {
         match self {
             Self::Translated => "inet",
             Self::Direct => "netdev",
+            Self::Pit => "ip",
         }
     }
 }
@@ -90,7 +92,7 @@ pub enum Part {
 /// flows and clients stays.
 #[must_use]
 pub fn install(table: &TableName, edits: &[Edit], present: &[Part]) -> String {
-    let mut text = clear(table, &[Kind::Translated]);
+    let mut text = clear(table, &[Kind::Translated, Kind::Pit]);
     match edits.contains(&Edit::BeginDirect) {
         true => text.push_str(&direct::empty(table, edits, present)),
         false if !present.is_empty() => text.push_str(&clear(table, &[Kind::Direct])),
@@ -132,6 +134,8 @@ pub fn change(table: &TableName, edits: &[Edit]) -> String {
             }
             Edit::Host(address) => writer.element("add", "hosted4", address),
             Edit::Unhost(address) => writer.element("delete", "hosted4", address),
+            Edit::Dig(pit) => writer.dig(pit),
+            Edit::FillIn => writer.text.push_str(&clear(table, &[Kind::Pit])),
         }
         text = writer.text;
     }
@@ -235,6 +239,28 @@ impl Writer<'_> {
                 self.element("delete", map, key);
             }
         }
+    }
+
+    /// A connection is not tracked, and the answer to its first packet is the kernel's own
+    /// (nft(8), `synproxy`), which says that there is no room for data.
+    fn dig(&mut self, pit: &Pit) {
+        let table = self.table;
+        self.text.push_str(&clear(table, &[Kind::Pit]));
+        self.line(format_args!("table ip {table} {{"));
+        let ranges = pit.ranges().iter().map(|(first, last)| range(first, last));
+        self.filled(format_args!("set pit {{ type ipv4_addr; flags interval;"), ranges);
+        self.text.push_str(
+            "  chain raw { type filter hook prerouting priority raw;
+    ip daddr @pit tcp flags & (fin|syn|rst|ack) == syn notrack accept
+    ip daddr @pit drop
+  }
+  chain in { type filter hook input priority filter;
+    ip daddr @pit tcp flags & (fin|syn|rst|ack) == syn synproxy mss 1460
+    ip daddr @pit drop
+  }
+",
+        );
+        self.line(format_args!("}}"));
     }
 
     fn target(&mut self, verb: &str, mark: Mark, target: &Target) {
@@ -352,10 +378,7 @@ impl Writer<'_> {
             self.filled(format_args!("map m_{name} {{ typeof {key} : meta mark"), numbered);
         }
         if let Some(ranges) = permitted {
-            let ranges = ranges.iter().map(|(first, last)| match first == last {
-                true => first.to_string(),
-                false => format!("{first}-{last}"),
-            });
+            let ranges = ranges.iter().map(|(first, last)| range(first, last));
             let head = format_args!("set p_{name} {{ type ipv{four}_addr; flags interval;");
             self.filled(head, ranges);
         }
@@ -363,6 +386,14 @@ impl Writer<'_> {
             let usable: BTreeSet<_> = slots.iter().map(ToString::to_string).collect();
             self.filled(format_args!("set v_{name} {{ typeof {mark}"), usable.into_iter());
         }
+    }
+}
+
+/// A range of addresses.
+fn range<T: PartialEq + fmt::Display>(first: &T, last: &T) -> String {
+    match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
     }
 }
 

@@ -2,18 +2,21 @@
 
 use crate::direct::Path;
 use crate::door::Door;
+use crate::pit::Pit;
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-/// All rules of one instance, for two tables. A part that is absent has no table.
+/// All rules of one instance, for three tables. A part that is absent has no table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Address translation.
     pub translated: Option<Rules<Target>>,
     /// Direct return.
     pub direct: Option<Direct>,
+    /// The tarpit.
+    pub pit: Option<Pit>,
 }
 
 /// The rules for direct return.

@@ -2,6 +2,7 @@
 
 use crate::direct::Path;
 use crate::door::Door;
+use crate::pit::Pit;
 use crate::ruleset::{Direct, Rules, Ruleset};
 use crate::service::{Memory, Name, Service};
 use crate::target::{Mark, Target};
@@ -17,18 +18,20 @@ pub struct Transaction {
     pub retire: Vec<Edit>,
 }
 
-/// Which of an instance's two tables it is.
+/// Which of an instance's tables it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The one for address translation.
     Translated,
     /// The one for direct return.
     Direct,
+    /// The one for the tarpit.
+    Pit,
 }
 
 impl Kind {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Translated, Self::Direct];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Translated, Self::Direct, Self::Pit];
 }
 
 /// A change to one of the tables.
@@ -54,6 +57,10 @@ pub enum Edit {
     Host(Ipv4Addr),
     /// It is not answered for any more.
     Unhost(Ipv4Addr),
+    /// This is the table for the tarpit.
+    Dig(Pit),
+    /// There is none any more.
+    FillIn,
 }
 
 impl Edit {
@@ -69,6 +76,7 @@ impl Edit {
             | Self::Unwatch(_)
             | Self::Host(_)
             | Self::Unhost(_) => Kind::Direct,
+            Self::Dig(_) | Self::FillIn => Kind::Pit,
         }
     }
 }
@@ -140,6 +148,11 @@ impl Ruleset {
             [Edit::BeginDirect, Edit::EndDirect],
             Edit::Direct,
         );
+        match &next.pit {
+            pit if *pit == self.pit => {}
+            Some(pit) => all.change.push(Edit::Dig(pit.clone())),
+            None => all.change.push(Edit::FillIn),
+        }
         let nothing = Direct::default();
         let old = running.unwrap_or(&nothing);
         let hosted = new.map_or(&nothing.hosted, |it| &it.hosted);
@@ -184,6 +197,8 @@ impl Ruleset {
                 Edit::Unwatch(number) => self.direct.iter_mut().for_each(|direct| {
                     direct.interfaces.remove(number);
                 }),
+                Edit::Dig(pit) => self.pit = Some(pit.clone()),
+                Edit::FillIn => self.pit = None,
                 Edit::Host(address) => self.direct.iter_mut().for_each(|direct| {
                     direct.hosted.insert(*address);
                 }),

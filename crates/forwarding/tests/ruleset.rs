@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
 use forwarding::{
-    Choice, Direct, Door, Edit, Family, Kind, Mac, Mark, Memory, Part, Path, Protocol, Rules,
+    Choice, Direct, Door, Edit, Family, Kind, Mac, Mark, Memory, Part, Path, Pit, Protocol, Rules,
     Ruleset, Sender, Service, TableName, Target, change, clear, install,
 };
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ fn service(choice: Choice, slots: &[&str]) -> Service {
 }
 
 fn translated(rules: Rules<Target>) -> Ruleset {
-    Ruleset { translated: Some(rules), direct: None }
+    Ruleset { translated: Some(rules), ..Ruleset::default() }
 }
 
 fn two() -> Rules<Target> {
@@ -61,7 +61,7 @@ fn direct() -> Direct {
 }
 
 fn returned(direct: Direct) -> Ruleset {
-    Ruleset { translated: None, direct: Some(direct) }
+    Ruleset { direct: Some(direct), ..Ruleset::default() }
 }
 
 #[test]
@@ -106,7 +106,8 @@ fn flows_and_clients_are_known_to_the_next_table_of_direct_return() {
     assert_eq!(text, include_str!("direct.nft"));
     // Without direct return, there is nothing to know.
     let text = install(&table, &translated(two()).steps(), &present);
-    assert!(text.starts_with(&clear(&table, &Kind::ALL)), "{text}");
+    let all = [Kind::Translated, Kind::Pit, Kind::Direct];
+    assert!(text.starts_with(&clear(&table, &all)), "{text}");
 }
 
 #[test]
@@ -140,6 +141,19 @@ fn an_address_may_be_hosted_with_all_of_its_ports() {
     let step = returned(self::direct()).diff(&returned(direct));
     let text = change(&TableName::of("web-1"), &step.change);
     assert_eq!(text, include_str!("hosted.nft"));
+}
+
+#[test]
+fn a_tarpit_is_a_table_of_its_own() {
+    let ranges = [("10.9.0.0", "10.9.0.255"), ("10.9.2.1", "10.9.2.1")];
+    let ranges = ranges.map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()));
+    let pit = Pit::new(&ranges, &["10.9.0.7".parse().unwrap()]);
+    let with = Ruleset { pit, ..Ruleset::default() };
+    let text =
+        |from: &Ruleset, to: &Ruleset| change(&TableName::of("web-1"), &from.diff(to).change);
+    let none = Ruleset::default();
+    let both = format!("{}# none\n{}", text(&none, &with), text(&with, &none));
+    assert_eq!(both, include_str!("pit.nft"));
 }
 
 #[test]
@@ -242,7 +256,12 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
     let direct =
         direct.prop_map(|(rules, interfaces, hosted)| Direct { rules, interfaces, hosted });
     let (translated, direct) = (proptest::option::of(translated), proptest::option::of(direct));
-    (translated, direct).prop_map(|(translated, direct)| Ruleset { translated, direct })
+    let last = prop_oneof![Just(None), (1u8..4).prop_map(Some)];
+    (translated, direct, last).prop_map(|(translated, direct, last)| {
+        let range = |last| ([10, 9, 0, 1].into(), [10, 9, 0, last].into());
+        let pit = last.and_then(|last| Pit::new(&[range(last)], &[]));
+        Ruleset { translated, direct, pit }
+    })
 }
 
 fn services(rules: &Ruleset) -> Vec<forwarding::Name> {

@@ -6,12 +6,12 @@ use rustix::io::Errno;
 use std::io;
 use std::net::Ipv4Addr;
 
-/// Has this machine answer for an address.
+/// Has this machine answer for the addresses of a network, which has a prefix of this length.
 ///
 /// # Errors
 /// If that is not permitted.
-pub fn host(address: Ipv4Addr) -> io::Result<()> {
-    match Netlink::open(None)?.create(NEW_ROUTE, &message(address)) {
+pub fn host(network: (Ipv4Addr, u8)) -> io::Result<()> {
+    match Netlink::open(None)?.create(NEW_ROUTE, &message(network)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -21,18 +21,17 @@ pub fn host(address: Ipv4Addr) -> io::Result<()> {
 ///
 /// # Errors
 /// If that is not permitted.
-pub fn unhost(address: Ipv4Addr) -> io::Result<()> {
-    match Netlink::open(None)?.request(DELETE_ROUTE, &message(address)) {
+pub fn unhost(network: (Ipv4Addr, u8)) -> io::Result<()> {
+    match Netlink::open(None)?.request(DELETE_ROUTE, &message(network)) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// A `struct rtmsg`, and the attributes that belong to it.
-fn message(address: Ipv4Addr) -> Vec<u8> {
-    let whole = 32;
+fn message((address, len): (Ipv4Addr, u8)) -> Vec<u8> {
     let mut message =
-        vec![libc::AF_INET as u8, whole, 0, 0, TABLE_LOCAL, PROTOCOL, SCOPE_HOST, TYPE_LOCAL];
+        vec![libc::AF_INET as u8, len, 0, 0, TABLE_LOCAL, PROTOCOL, SCOPE_HOST, TYPE_LOCAL];
     message.extend([0; 4]);
     add_attribute(&mut message, DESTINATION, &address.octets());
     add_attribute(&mut message, INTERFACE, &LOOPBACK.to_ne_bytes());

@@ -82,7 +82,7 @@ impl PenListen {
                 if !address.is_unspecified() =>
             {
                 let (interface, port) = (interface.to_owned(), Some(port).filter(|it| *it > 0));
-                Ok(Segment { interface, address, port, is_udp, by_port: false })
+                Ok(Segment { interface, address, port, is_udp, by_port: false, pit: Vec::new() })
             }
             _ => Err(PenError::ServiceAddress(self.text.clone())),
         }

@@ -1,6 +1,7 @@
 //! What commands do to the settings, what they reply, and what is left to the caller.
 
 use super::address::{host_address, is_kept, port_number, server_address};
+use super::convert::PIT_MAX;
 use super::settings::{FastClose, optional_line};
 use super::{MAX_ENTRIES, MAX_SERVERS, Names, PenCommand, PenListen, PenSettings};
 use super::{PenServer, ServerAddress, ServerChange, Value};
@@ -195,10 +196,23 @@ impl PenSettings {
                 String::new()
             }
             Value::TarpitAcl => {
-                let diagnostics = number.iter().map(|_| not_yet("tarpit_acl", "a tarpit"));
-                let diagnostics = diagnostics.collect();
-                let reply = "tarpit_acl = -1".to_owned();
-                return Applied { reply, diagnostics, effects: Vec::new() };
+                if let Some(number) = number {
+                    let lists = -1..super::ACCESS_LISTS as i32;
+                    self.tarpit_acl = if lists.contains(&number) { number } else { 0 };
+                }
+                let reply = format!("tarpit_acl = {}", self.tarpit_acl);
+                if number.is_none() {
+                    return Applied { reply, ..Applied::default() };
+                }
+                let list = self.tarpit_acl;
+                let diagnostics = self.pit().is_none().then(|| {
+                    format!(
+                        "tarpit_acl: there is no tarpit, because list {list} permits more than \
+                         {PIT_MAX} addresses, or has countries or masks that are no prefixes"
+                    )
+                });
+                let diagnostics = diagnostics.into_iter().collect();
+                return Applied { reply, diagnostics, effects: vec![Effect::Reconfigure] };
             }
             Value::Timeout => plain(&mut self.timeout),
             Value::Tracking => plain(&mut self.tracking),
@@ -318,8 +332,4 @@ fn effect(effect: Effect) -> Applied {
 
 fn complaint(text: String) -> Applied {
     Applied { diagnostics: vec![text], ..Applied::default() }
-}
-
-fn not_yet(word: &str, what: &str) -> String {
-    format!("{word}: this version of Evenkeel does not do {what} yet; nothing was changed")
 }

@@ -301,8 +301,8 @@ pub const COMMANDS: [CommandRow; 55] = [
     row(
         "tarpit_acl",
         "[N]",
-        "`tarpit_acl = -1`",
-        "The access list of clients to trap. This version has no tarpit.",
+        "`tarpit_acl = N`",
+        "The access list of addresses to trap connections at, with direct server return; -1 for none.",
         |words| PenCommand::Value(Value::TarpitAcl, words.number()),
     ),
     row(

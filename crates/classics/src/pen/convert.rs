@@ -7,6 +7,7 @@ use config::{
     Affinity, Backend, Bind, Checks, Config, Endpoint, Engine, Host, Limits, Listener, Pool,
     Process, Segment, Tier,
 };
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,11 +73,33 @@ impl PenSettings {
         Some(match &self.segment {
             Some(segment) => Listener {
                 binds: Vec::new(),
-                segment: Some(Segment { by_port: self.roundrobin, ..segment.clone() }),
+                segment: Some(Segment {
+                    by_port: self.roundrobin,
+                    pit: self.pit().unwrap_or_default(),
+                    ..segment.clone()
+                }),
                 ..for_frames(listener)
             },
             None => listener,
         })
+    }
+
+    /// The ranges of addresses that the list of the tarpit permits; `None` if they are not to be
+    /// trapped, because they are most of all that there are.
+    pub(super) fn pit(&self) -> Option<Vec<(Ipv4Addr, Ipv4Addr)>> {
+        if self.tarpit_acl < 0 {
+            return Some(Vec::new());
+        }
+        let ranges = self.access_list(self.tarpit_acl).permitted(false)?;
+        let ranges = ranges.into_iter().filter_map(|range| match range {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Some((first, last)),
+            _ => None,
+        });
+        let ranges: Vec<_> = ranges.collect();
+        let len = |(first, last): &(Ipv4Addr, Ipv4Addr)| {
+            u64::from(last.to_bits()) - u64::from(first.to_bits()) + 1
+        };
+        (ranges.iter().map(len).sum::<u64>() <= PIT_MAX).then_some(ranges)
     }
 
     /// Whether what clients send is logged or dumped.
@@ -220,6 +243,9 @@ impl PenSettings {
         }
     }
 }
+
+/// As many addresses as 10.0.0.0/8 has.
+pub(super) const PIT_MAX: u64 = 1 << 24;
 
 /// The listener of `dsr_if`. What is about connections and flows is left to clients and servers.
 fn for_frames(listener: Listener) -> Listener {

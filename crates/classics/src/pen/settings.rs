@@ -93,6 +93,8 @@ pub struct PenSettings {
     pub dsr_if: Option<String>,
     /// What has become of it.
     pub segment: Option<Segment>,
+    /// `tarpit_acl`, the number of a list; none if it is negative.
+    pub tarpit_acl: i32,
     /// `-E` and what goes with it.
     pub tls: PenTls,
     /// `-e` as it was given.
@@ -189,6 +191,7 @@ impl Default for PenSettings {
             source: None,
             dsr_if: None,
             segment: None,
+            tarpit_acl: -1,
             tls: PenTls::default(),
             emergency_text: None,
             abuse_text: None,

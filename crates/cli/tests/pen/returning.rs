@@ -180,6 +180,56 @@ fn commands_count_for_new_clients_and_open_connections_go_on() {
     echo();
 }
 
+/// The answers of the original are damaged, and nobody is trapped (22.16).
+#[test]
+fn connections_to_a_tarpit_begin_and_never_go_on() {
+    let Some(network) = network() else { return };
+    let place = Place::new();
+    let control = place.file("control");
+    let words = format!("-u root -C {} 192.0.2.200:80 192.0.2.11", control.display());
+    let mut pen = start(&network, &place, &words);
+    let tell = |words: &str| {
+        place.run("penctl", &format!("{} {words}", control.display())).check(0).stdout
+    };
+    // All of the network but for the client, and what spares itself: .11, .200 and .254.
+    for words in ["acl 3 deny 192.0.2.1", "acl 3 permit 192.0.2.0 255.255.255.0"] {
+        tell(words);
+    }
+    assert_eq!(tell("tarpit_acl 3").trim_end(), "tarpit_acl = 3");
+    let pit = |last: u8, port: u16| {
+        let to = SocketAddr::from(([192, 0, 2, last], port));
+        network.within("client", || std::net::TcpStream::connect_timeout(&to, PATIENCE))
+    };
+    until("the tarpit to be there", || {
+        balancer(&network, "nft", "list ruleset").contains("synproxy")
+    });
+    let trapped: Vec<_> = [(2, 80), (77, 4444), (199, 22), (255 - 2, 1)]
+        .map(|(last, port)| pit(last, port).expect("a connection"))
+        .into();
+    for mut stream in &trapped {
+        stream.write_all(b"hello").unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+        assert!(stream.read(&mut [0]).is_err(), "it is answered");
+    }
+    let tracked = "/proc/sys/net/netfilter/nf_conntrack_count";
+    let tracked = network.within("balancer", || std::fs::read_to_string(tracked).unwrap());
+    assert_eq!(tracked.trim(), "0");
+    assert_eq!(ask(&network, client(0), 80).0, "one");
+    // The balancer itself says that nobody listens there.
+    assert_eq!(pit(254, 4444).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(tell("tarpit_acl -1").trim_end(), "tarpit_acl = -1");
+    until("it to be gone", || !balancer(&network, "nft", "list ruleset").contains("synproxy"));
+    tell("tarpit_acl 0");
+    pen.log.wait("there is no tarpit, because list 0 permits more than 16777216 addresses");
+    tell("tarpit_acl 3");
+    until("the tarpit to be back", || pit(78, 80).is_ok());
+    pen.signal(Signal::TERM);
+    pen.wait();
+    assert_eq!(balancer(&network, "nft", "list tables"), "");
+    let routes = balancer(&network, "ip", "route show table local");
+    assert!(!routes.contains("proto 75"), "{routes}");
+}
+
 /// In the original, they are served.
 #[test]
 fn denied_clients_are_refused() {

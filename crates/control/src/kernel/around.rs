@@ -5,7 +5,7 @@ use forwarding::{Mac, Path};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use sys::neighbours::{Interface, Neighbour, ask, interfaces, neighbours};
 
@@ -14,6 +14,8 @@ use sys::neighbours::{Interface, Neighbour, ask, interfaces, neighbours};
 pub(super) struct Around {
     /// The names of interfaces, by their numbers.
     pub interfaces: BTreeMap<u32, String>,
+    /// The addresses of IPv4 that these have.
+    pub own: Vec<Ipv4Addr>,
     /// The ways to the addresses that were asked for.
     ways: Vec<(IpAddr, Way)>,
 }
@@ -75,8 +77,13 @@ impl Around {
             },
         };
         let ways = addresses.iter().map(|address| (*address, way(*address))).collect();
+        let own = all.iter().flat_map(|it| &it.addresses).filter_map(|(own, _)| match own {
+            IpAddr::V4(own) => Some(*own),
+            IpAddr::V6(_) => None,
+        });
+        let own = own.collect();
         let interfaces = all.into_iter().map(|it| (it.index, it.name)).collect();
-        Ok(Self { interfaces, ways })
+        Ok(Self { interfaces, own, ways })
     }
 
     /// Whether there is an interface of this name.

@@ -3,12 +3,13 @@
 
 use super::around::Around;
 use super::claim::Claim;
+use super::hosting::Hosting;
 use forwarding::{Edit, Kind, Part, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -65,8 +66,7 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
     // Without it, it works as well.
     let _claim = Claim::new(table);
     let mut kinds = BTreeSet::new();
-    // Also those of a table that somebody else has removed.
-    let mut hosted = BTreeSet::new();
+    let mut hosting = Hosting::default();
     while let Ok(request) = receive(&mut stream) {
         let done =
             |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
@@ -74,41 +74,24 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
             Request::Install(edits) => {
                 kinds.clear();
                 note_kinds(&mut kinds, &edits);
-                hosted.extend(hosted_by(nft, table));
+                hosting.begin(nft, table);
+                hosting.want(&edits);
                 let text = parts(table).map(|parts| install(table, &edits, &parts));
-                let wanted = edits.iter().filter_map(|edit| match edit {
-                    Edit::Host(address) => Some(*address),
-                    _ => None,
-                });
-                let wanted: BTreeSet<_> = wanted.collect();
-                text.and_then(|text| done(&text)).and_then(|done| {
-                    host_only(&mut hosted, wanted)?;
-                    Ok(done)
-                })
+                text.and_then(|text| done(&text)).and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Change(edits) => {
                 note_kinds(&mut kinds, &edits);
-                let mut wanted = hosted.clone();
-                for edit in &edits {
-                    match edit {
-                        Edit::Host(address) => drop(wanted.insert(*address)),
-                        Edit::Unhost(address) => drop(wanted.remove(address)),
-                        _ => {}
-                    }
-                }
-                done(&change(table, &edits)).and_then(|done| {
-                    host_only(&mut hosted, wanted)?;
-                    Ok(done)
-                })
+                hosting.want(&edits);
+                done(&change(table, &edits)).and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Clear => {
-                let mut doomed = vec![Kind::Translated];
+                let mut doomed = vec![Kind::Translated, Kind::Pit];
                 if kinds.contains(&Kind::Direct) || parts(table).is_ok_and(|it| !it.is_empty()) {
                     doomed.push(Kind::Direct);
                 }
-                hosted.extend(hosted_by(nft, table));
-                let alone = host_only(&mut hosted, BTreeSet::new());
-                done(&clear(table, &doomed)).and_then(|done| alone.map(|()| done))
+                hosting.begin(nft, table);
+                let alone = hosting.carry_out();
+                done(&clear(table, &doomed)).and_then(|it| alone.map(|()| it))
             }
             Request::Count => count(nft, table, &kinds).map(Answer::Counted),
             Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
@@ -118,24 +101,6 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
             return;
         }
     }
-}
-
-/// Has this machine answer for the addresses that are wanted, and no longer for others.
-fn host_only(hosted: &mut BTreeSet<Ipv4Addr>, wanted: BTreeSet<Ipv4Addr>) -> io::Result<()> {
-    for address in &wanted {
-        // Also one that is known: somebody else may have removed it.
-        sys::routes::host(*address)?;
-    }
-    hosted.difference(&wanted).try_for_each(|address| sys::routes::unhost(*address))?;
-    *hosted = wanted;
-    Ok(())
-}
-
-/// The addresses that this machine answers for because of a table.
-pub(super) fn hosted_by(nft: &Path, table: &TableName) -> Vec<Ipv4Addr> {
-    // Without the table there are none, and one of an older version has no such set.
-    let elements = list(nft, table, Kind::Direct, "hosted4").unwrap_or_default();
-    elements.iter().filter_map(|it| it.as_str()?.parse().ok()).collect()
 }
 
 /// Which tables there are after these edits, or may be.

@@ -1,14 +1,14 @@
 //! The rules that instances have left in the kernel, and their removal.
 
 use super::claim::Claims;
-use super::helper::{hosted_by, list, listed, run};
+use super::helper::{list, listed, run};
+use super::hosting::{Network, hosted};
 use super::nft;
 use forwarding::{Kind, TableName, clear};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// What instances have made in the kernel, in this network namespace.
@@ -25,7 +25,7 @@ pub struct KernelTable {
     /// The marks of its connections.
     marks: BTreeSet<u32>,
     /// The addresses that this machine answers for because of it.
-    hosted: Vec<Ipv4Addr>,
+    hosted: Vec<Network>,
     /// The process that keeps it up to date, if one is alive.
     pub keeper: Option<u32>,
 }
@@ -48,7 +48,7 @@ impl KernelRules {
             // Without the set, somebody else has changed the table; it goes like any other.
             let begun = list(&nft, &name, Kind::Translated, "begun").unwrap_or_default();
             let (marks, keeper) = (marks(&begun), claims.holder(&name));
-            let hosted = hosted_by(&nft, &name);
+            let hosted = hosted(&nft, &name);
             KernelTable { name, kinds, marks, hosted, keeper }
         });
         let tables = tables.collect();
@@ -74,7 +74,7 @@ impl KernelRules {
         run(&self.nft, &text).map_err(RemoveError::Rules)?;
         let mut hosted = doomed.iter().flat_map(|it| &it.hosted);
         hosted
-            .try_for_each(|address| sys::routes::unhost(*address))
+            .try_for_each(|network| sys::routes::unhost(*network))
             .map_err(RemoveError::Addresses)?;
         let is_doomed = |table: &&KernelTable| doomed.iter().any(|it| it.name == table.name);
         // Instances have the same marks for backends of pools with the same name.
@@ -175,15 +175,18 @@ mod tests {
         let parts = [
             serde_json::json!({"metainfo": {"version": "1.0.6"}}),
             table("inet", "evenkeel_web"),
-            table("ip", "evenkeel_ip"),
+            table("ip6", "evenkeel_ip"),
+            table("ip", "evenkeel_web"),
             table("inet", "filter"),
             table("inet", "evenkeel"),
             table("inet", "evenkeel_a b"),
             table("netdev", "evenkeel_web"),
             table("netdev", "evenkeel_db"),
         ];
-        let expected =
-            [(TableName::of("db"), vec![Kind::Direct]), (TableName::of("web"), Kind::ALL.into())];
+        let expected = [
+            (TableName::of("db"), vec![Kind::Direct]),
+            (TableName::of("web"), vec![Kind::Translated, Kind::Pit, Kind::Direct]),
+        ];
         assert_eq!(names(&parts), expected);
     }
 }

@@ -7,8 +7,8 @@ use balancing::{AccessList, Backend, BackendState, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host, Segment};
 use forwarding::{
-    Choice, Direct, Door, Family, Mark, Memory, Name, Protocol, Rules, Ruleset, Sender, Service,
-    Target,
+    Choice, Direct, Door, Family, Mark, Memory, Name, Pit, Protocol, Rules, Ruleset, Sender,
+    Service, Target,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -114,6 +114,7 @@ impl Marks {
                     let segment = listener.segment.as_ref();
                     let hosted = segment.filter(|it| around.has_interface(&it.interface));
                     direct.hosted.extend(hosted.map(|it| it.address));
+                    plan.rules.pit = hosted.and_then(|it| pit(it, pool, around));
                     let done = self.send_on(rules, doors, (config, pool), segment, around, adopts);
                     if is_quiet && done.is_ok() {
                         self.quiet.insert(listener.name.clone(), since);
@@ -441,4 +442,17 @@ fn door(Segment { address, port, is_udp, .. }: &Segment) -> Door {
     let protocol = if *is_udp { Protocol::Udp } else { Protocol::Tcp };
     let address = Some(IpAddr::V4(*address));
     Door { family: Family::V4, address, protocol, port: *port }
+}
+
+/// The tarpit of a segment. The addresses of backends and this machine's own are not part of it.
+fn pit(Segment { address, pit, .. }: &Segment, pool: &Pool, around: &Around) -> Option<Pit> {
+    let of_backend = |backend: &Arc<Backend>| match self::address(backend, Family::V4)?.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    };
+    let backends = pool.tiers.iter().flat_map(|tier| tier.backends.iter());
+    let mut spared: Vec<_> = backends.filter_map(of_backend).collect();
+    spared.push(*address);
+    spared.extend_from_slice(&around.own);
+    Pit::new(pit, &spared)
 }

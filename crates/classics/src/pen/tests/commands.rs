@@ -51,7 +51,7 @@ fn getters_and_setters() {
     ask("source localhost", "");
     ask("source 1.2.3.400", "unable to set source address to '1.2.3.400'");
     ask("tarpit_acl", "tarpit_acl = -1");
-    ask("tarpit_acl 3", "tarpit_acl = -1");
+    ask("tarpit_acl 3", "tarpit_acl = 3");
     ask("tcp_fastclose", "do_cmd: ignoring tcp_fastclose without argument\n");
     ask("tcp_fastclose bogus", "");
 }
