@@ -172,6 +172,9 @@ fn only_pen_has(settings: &PenSettings) -> Vec<String> {
         all.push(format!(
             "dsr_if {interface}: this machine must have {address} itself, and the policy decides"
         ));
+        if settings.tarpit_acl >= 0 {
+            all.push(format!("tarpit_acl {}", settings.tarpit_acl));
+        }
     }
     if settings.dumps_data() {
         all.push("traffic is dumped to standard error".to_owned());
@@ -205,6 +208,9 @@ fn serve(mut settings: PenSettings) -> Result<u8, Failure> {
     }
     let direct = Messages::direct(true);
     settle_tls(&mut settings.tls, &direct);
+    if let Some(why) = settings.no_tarpit() {
+        direct.say(&why);
+    }
     if settings.debug > 0 {
         direct.say(concat!("pen ", env!("CARGO_PKG_VERSION"), " starting"));
         for line in server_table(&settings) {

@@ -1,7 +1,6 @@
 //! What commands do to the settings, what they reply, and what is left to the caller.
 
 use super::address::{host_address, is_kept, port_number, server_address};
-use super::convert::PIT_MAX;
 use super::settings::{FastClose, optional_line};
 use super::{MAX_ENTRIES, MAX_SERVERS, Names, PenCommand, PenListen, PenSettings};
 use super::{PenServer, ServerAddress, ServerChange, Value};
@@ -204,15 +203,8 @@ impl PenSettings {
                 if number.is_none() {
                     return Applied { reply, ..Applied::default() };
                 }
-                let list = self.tarpit_acl;
-                let diagnostics = self.pit().is_none().then(|| {
-                    format!(
-                        "tarpit_acl: there is no tarpit, because list {list} permits more than \
-                         {PIT_MAX} addresses, or has countries or masks that are no prefixes"
-                    )
-                });
-                let diagnostics = diagnostics.into_iter().collect();
-                return Applied { reply, diagnostics, effects: vec![Effect::Reconfigure] };
+                let effects = vec![Effect::Reconfigure];
+                return Applied { reply, effects, ..Applied::default() };
             }
             Value::Timeout => plain(&mut self.timeout),
             Value::Tracking => plain(&mut self.tracking),

@@ -84,9 +84,21 @@ impl PenSettings {
         })
     }
 
-    /// The ranges of addresses that the list of the tarpit permits; `None` if they are not to be
-    /// trapped, because they are most of all that there are.
-    pub(super) fn pit(&self) -> Option<Vec<(Ipv4Addr, Ipv4Addr)>> {
+    /// Why there is no tarpit, if one is asked for.
+    pub fn no_tarpit(&self) -> Option<String> {
+        let is_wanted = self.segment.is_some() && self.pit().is_none();
+        is_wanted.then(|| {
+            format!(
+                "tarpit_acl: there is no tarpit, because list {} permits more than {PIT_MAX} \
+                 addresses, or has countries or masks that are no prefixes",
+                self.tarpit_acl
+            )
+        })
+    }
+
+    /// The ranges of addresses that the list of the tarpit permits; `None` if that cannot be said, or
+    /// if they are too many.
+    fn pit(&self) -> Option<Vec<(Ipv4Addr, Ipv4Addr)>> {
         if self.tarpit_acl < 0 {
             return Some(Vec::new());
         }
@@ -245,7 +257,7 @@ impl PenSettings {
 }
 
 /// As many addresses as 10.0.0.0/8 has.
-pub(super) const PIT_MAX: u64 = 1 << 24;
+const PIT_MAX: u64 = 1 << 24;
 
 /// The listener of `dsr_if`. What is about connections and flows is left to clients and servers.
 fn for_frames(listener: Listener) -> Listener {

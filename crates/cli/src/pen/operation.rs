@@ -96,7 +96,12 @@ impl Operation {
             ran = run(&mut settings, loaded, &facts, &clock, false);
             self.publish(&settings).await;
         }
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
+        if let Some(why) = self.settings.no_tarpit()
+            && before.no_tarpit().is_none()
+        {
+            self.messages.say(&why);
+        }
         let log = match &ran.log {
             Some(Some(text)) => loaded.log(text).unwrap_or_default(),
             Some(None) => TrafficLog::Nowhere,

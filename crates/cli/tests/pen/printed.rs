@@ -274,3 +274,22 @@ fn an_output_that_is_full_or_closed_is_an_error() {
     let print = "pen --print-config 127.0.0.1:9 127.0.0.1:10";
     Done::check_unwritable(1, || place.command("evenkeel", print));
 }
+
+#[test]
+fn direct_server_return_is_printed_as_what_comes_nearest() {
+    let place = Place::new();
+    let start = ["-O", "dsr_if eth0", "-O", "tarpit_acl 3", "192.0.2.200:80", "192.0.2.11:80"];
+    let printed = print(&place, &start.map(str::to_owned));
+    let (comments, native) = parts(&printed);
+    let expected = [
+        "# not expressible: dsr_if eth0: this machine must have 192.0.2.200 itself, and the policy \
+         decides",
+        "# not expressible: tarpit_acl 3",
+    ];
+    assert_eq!(comments, expected);
+    assert!(native.contains("--engine direct"), "{native}");
+    assert!(native.ends_with(" 192.0.2.200:80 192.0.2.11:80"), "{native}");
+    let mut command = place.command("evenkeel", "pen --print-config -O");
+    let done = Done::run(command.args(["dsr_if eth0", "192.0.2.200", "192.0.2.11"]), "").check(1);
+    assert!(done.stderr.contains("all ports of an address"), "{}", done.stderr);
+}

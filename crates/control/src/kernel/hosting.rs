@@ -49,12 +49,15 @@ impl Hosting {
         let pit = self.pit.iter().flat_map(Pit::networks);
         let wanted: BTreeSet<_> = self.addresses.iter().map(|it| (*it, 32)).chain(pit).collect();
         // First what goes: it may overlap with what comes.
+        let failed = |(address, len): &Network, error: io::Error| {
+            io::Error::new(error.kind(), format!("the route of {address}/{len}: {error}"))
+        };
         for network in self.present.difference(&wanted) {
-            sys::routes::unhost(*network)?;
+            sys::routes::unhost(*network).map_err(|error| failed(network, error))?;
         }
         for network in &wanted {
             // Also one that is known: somebody else may have removed it.
-            sys::routes::host(*network)?;
+            sys::routes::host(*network).map_err(|error| failed(network, error))?;
         }
         self.present = wanted;
         Ok(())
