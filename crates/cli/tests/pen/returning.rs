@@ -84,6 +84,16 @@ fn ask(network: &Network, client: Ipv4Addr, port: u16) -> (String, u16) {
     (String::from_utf8_lossy(&name).into_owned(), client.0.local_addr().unwrap().port())
 }
 
+/// A connection of each client, with its server.
+fn opened(network: &Network, clients: &[Ipv4Addr]) -> Vec<Client> {
+    let open = clients.iter().map(|client| {
+        let open = connect(network, *client, 80).unwrap();
+        open.expect(expected(*client, None, 128));
+        open
+    });
+    open.collect()
+}
+
 fn client(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 1).to_bits() + number * 6)
 }
@@ -149,10 +159,7 @@ fn commands_count_for_new_clients_and_open_connections_go_on() {
         place.run("penctl", &format!("{} {words}", control.display())).check(0);
     };
     let clients: Vec<_> = (0..40).map(client).collect();
-    let open: Vec<_> = clients.iter().map(|it| connect(&network, *it, 80).unwrap()).collect();
-    for (client, open) in clients.iter().zip(&open) {
-        open.expect(expected(*client, None, 128));
-    }
+    let open = opened(&network, &clients);
     let echo = || {
         for open in &open {
             open.send("still here");
@@ -250,10 +257,7 @@ fn an_upgrade_goes_on_sending() {
     let place = Place::new();
     let mut pen = start(&network, &place, "192.0.2.200 192.0.2.11 192.0.2.12");
     let clients: Vec<_> = (0..10).map(client).collect();
-    let open: Vec<_> = clients.iter().map(|it| connect(&network, *it, 80).unwrap()).collect();
-    for (client, open) in clients.iter().zip(&open) {
-        open.expect(expected(*client, None, 128));
-    }
+    let open = opened(&network, &clients);
     let said = network.within("balancer", || place.run("evenkeel", "upgrade")).check(0).stdout;
     assert!(said.starts_with("upgraded: "), "{said}");
     assert_eq!(pen.wait().code(), Some(0));
