@@ -123,4 +123,5 @@ def main():
                 subprocess.run(["ip", "netns", "del", name])
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ mod helper;
 mod hosting;
 mod kept;
 mod leftovers;
+mod nft_calls;
 mod plan;
 
 use crate::instance::Instance;

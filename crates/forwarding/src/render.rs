@@ -48,6 +48,12 @@ impl TableName {
         is_ours.then(|| Self(name.to_owned()))
     }
 
+    /// The name of the table that is there as long as the helper is, and has nothing to do with rules.
+    #[must_use]
+    pub fn anchor(&self) -> String {
+        format!("anchor_{self}")
+    }
+
     /// A hash of its name, where that is too long. It is the same in every process.
     #[must_use]
     pub fn digest(&self) -> u64 {

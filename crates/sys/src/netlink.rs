@@ -65,16 +65,57 @@ impl Netlink {
         }
     }
 
+    /// Sends requests that create something, each with its kind, between one that begins a batch and
+    /// one that ends it. All of them are carried out, or none.
+    pub fn create_all(
+        &self,
+        [begin, end]: [(u16, &[u8]); 2],
+        requests: &[(u16, Vec<u8>)],
+    ) -> Result<(), Errno> {
+        let plain = libc::NLM_F_REQUEST as u16;
+        let creating = plain | (libc::NLM_F_ACK | libc::NLM_F_CREATE) as u16;
+        let mut batch = Vec::new();
+        add_request(&mut batch, begin.0, plain, begin.1);
+        for (kind, message) in requests {
+            add_request(&mut batch, *kind, creating, message);
+        }
+        add_request(&mut batch, end.0, plain, end.1);
+        sendto(&self.0, &batch, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        let mut answers = 0;
+        while answers < requests.len() {
+            let mut answer = vec![0; ANSWER_MAX];
+            let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
+            let mut rest = &answer[..length];
+            while let Some((_, part, after)) = first_part(rest) {
+                match i32::from_ne_bytes(*part.first_chunk().ok_or(Errno::PROTO)?) {
+                    0 => answers += 1,
+                    error => return Err(Errno::from_raw_os_error(-error)),
+                }
+                rest = after;
+            }
+            if length == 0 || !rest.is_empty() {
+                return Err(Errno::PROTO);
+            }
+        }
+        Ok(())
+    }
+
     fn send(&self, kind: u16, flags: u16, message: &[u8]) -> Result<(), Errno> {
         let mut request = Vec::with_capacity(HEADER + message.len());
-        request.extend(((HEADER + message.len()) as u32).to_ne_bytes());
-        request.extend(kind.to_ne_bytes());
-        request.extend(flags.to_ne_bytes());
-        request.extend([0; 8]); // number and sender, which nobody needs
-        request.extend(message);
+        add_request(&mut request, kind, flags, message);
         sendto(&self.0, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
         Ok(())
     }
+}
+
+/// Adds a message with its head to others.
+fn add_request(all: &mut Vec<u8>, kind: u16, flags: u16, message: &[u8]) {
+    all.extend(((HEADER + message.len()) as u32).to_ne_bytes());
+    all.extend(kind.to_ne_bytes());
+    all.extend(flags.to_ne_bytes());
+    all.extend([0; 8]); // number and sender, which nobody needs
+    all.extend(message);
+    all.resize(all.len().next_multiple_of(ALIGN), 0);
 }
 
 /// The kind and the body of the first part of an answer, and what comes after it.

@@ -78,9 +78,89 @@ impl Named {
     }
 }
 
+/// A table that nobody can remove as long as this lives, and that goes with it (`flags owner`, nft(8)).
+/// It has no rules that do anything, but as long as it is there, the kernel goes on translating the
+/// addresses of connections that rules of other tables have begun, when these are gone.
+pub struct Anchor {
+    _owner: Netlink,
+}
+
+impl Anchor {
+    /// Makes the table.
+    ///
+    /// # Errors
+    /// If that is not permitted, or there is one of this name, or this kernel has none of this kind
+    /// (before Linux 5.12).
+    pub fn new(name: &str) -> io::Result<Self> {
+        let owner = Netlink::open(Some(NETFILTER))?;
+        let head = |family: u8, subsystem: u16| {
+            let [high, low] = subsystem.to_be_bytes();
+            vec![family, 0, high, low] // a `struct nfgenmsg`
+        };
+        let text = |text: &str| [text.as_bytes(), &[0]].concat();
+        let kind = |kind: u16| NFTABLES << 8 | kind;
+        let mut table = head(NFPROTO_INET, 0);
+        add_attribute(&mut table, TABLE_NAME, &text(name));
+        add_attribute(&mut table, TABLE_FLAGS, &TABLE_OWNER.to_be_bytes());
+        let mut requests = vec![(kind(NEW_TABLE), table)];
+        // Beside those that translate, at each of the places where the kernel does.
+        for (chain, place, priority) in
+            [("pre", 0_u32, -101_i32), ("in", 1, 99), ("out", 3, -101), ("post", 4, 99)]
+        {
+            let mut hook = Vec::new();
+            add_attribute(&mut hook, HOOK_NUMBER, &place.to_be_bytes());
+            add_attribute(&mut hook, HOOK_PRIORITY, &priority.to_be_bytes());
+            let mut message = head(NFPROTO_INET, 0);
+            add_attribute(&mut message, CHAIN_TABLE, &text(name));
+            add_attribute(&mut message, CHAIN_NAME, &text(chain));
+            add_attribute(&mut message, NESTED | CHAIN_HOOK, &hook);
+            add_attribute(&mut message, CHAIN_TYPE, &text("nat"));
+            requests.push((kind(NEW_CHAIN), message));
+        }
+        // Connections are tracked only where a rule asks about them.
+        let (mut ct, mut expression, mut expressions) = (Vec::new(), Vec::new(), Vec::new());
+        add_attribute(&mut ct, CT_REGISTER, &1_u32.to_be_bytes());
+        add_attribute(&mut ct, CT_KEY, &CT_STATE.to_be_bytes());
+        add_attribute(&mut expression, EXPRESSION_NAME, &text("ct"));
+        add_attribute(&mut expression, NESTED | EXPRESSION_DATA, &ct);
+        add_attribute(&mut expressions, NESTED | LIST_ELEMENT, &expression);
+        let mut rule = head(NFPROTO_INET, 0);
+        add_attribute(&mut rule, RULE_TABLE, &text(name));
+        add_attribute(&mut rule, RULE_CHAIN, &text("pre"));
+        add_attribute(&mut rule, NESTED | RULE_EXPRESSIONS, &expressions);
+        requests.push((kind(NEW_RULE), rule));
+        let frame = head(0, NFTABLES);
+        owner.create_all([(BATCH_BEGIN, &frame), (BATCH_END, &frame)], &requests)?;
+        Ok(Self { _owner: owner })
+    }
+}
+
 /// From <linux/netfilter/nfnetlink.h>, <linux/netfilter.h> and <linux/netfilter/nf_tables.h>.
 const NFTABLES: u16 = 10;
 const NFPROTO_NETDEV: u8 = 5;
+const NFPROTO_INET: u8 = 1;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const NESTED: u16 = 0x8000;
+const LIST_ELEMENT: u16 = 1;
+const NEW_TABLE: u16 = 0;
+const TABLE_NAME: u16 = 1;
+const TABLE_FLAGS: u16 = 2;
+const TABLE_OWNER: u32 = 2;
+const NEW_CHAIN: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_TYPE: u16 = 7;
+const HOOK_NUMBER: u16 = 1;
+const HOOK_PRIORITY: u16 = 2;
+const NEW_RULE: u16 = 6;
+const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+const EXPRESSION_NAME: u16 = 1;
+const EXPRESSION_DATA: u16 = 2;
+const CT_REGISTER: u16 = 1;
+const CT_KEY: u16 = 2;
+const CT_STATE: u32 = 0;
 const GET_CHAIN: u16 = 4;
 const GET_SET: u16 = 10;
 const CHAIN_TABLE: u16 = 1;

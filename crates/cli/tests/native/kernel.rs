@@ -320,7 +320,8 @@ fn sessions_survive_the_process_and_the_next_one_takes_over() {
     let mut program = rig.start(&words);
     echoes(&old);
     assert_eq!(rig.spread(to, 4).len(), 2);
-    assert_eq!(rig.nft("list tables").lines().count(), 1);
+    let anchored = || rig.nft("list tables").lines().count() == 2;
+    until("one table, and what anchors it", anchored);
     // An orderly end leaves nothing.
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
@@ -351,7 +352,7 @@ fn only_the_helper_keeps_a_privilege() {
     assert_eq!(field(helper, "Uid:"), "65534");
     assert_eq!(field(helper, "NoNewPrivs:"), "1");
     let files = std::fs::read_dir(format!("/proc/{helper}/fd")).unwrap().count();
-    assert_eq!(files, 5, "three standard streams, the way to its parent, and its claim");
+    assert_eq!(files, 6, "three standard streams, the way to its parent, its claim and its anchor");
     assert_eq!(rig.ask("client", "192.0.2.254:8080").0, BACKENDS[0]);
 }
 
@@ -414,12 +415,17 @@ fn sessions_and_bytes_are_counted_and_missing_rules_come_back() {
     rig.spread(to, 200);
     until("all to be counted", || sum("attempts_total") == 200);
     assert!(sum("sent_bytes_total") > 200 * 100 && sum("received_bytes_total") > 200 * 100);
+    let open: Vec<_> = (0..4).map(|_| rig.connect("client", to)).collect();
+    open.iter().for_each(|client| drop(said(&client.0)));
+    until("these to be counted", || sum("attempts_total") == 204);
     rig.nft("flush ruleset");
+    open.iter().for_each(echoes);
     assert_eq!(rig.spread(to, 10).len(), 2, "this process serves meanwhile");
-    until("the rules to come back", || rig.nft("list tables").contains("evenkeel_"));
+    until("the rules to come back", || rig.nft("list tables").contains(" evenkeel_"));
+    open.iter().for_each(echoes);
     let own = program.log.with("session ended").len();
     rig.spread(to, 10);
-    until("these to be counted, too", || sum("attempts_total") == 220);
+    until("these to be counted, too", || sum("attempts_total") == 224);
     assert_eq!(program.log.with("session ended").len(), own);
 }
 

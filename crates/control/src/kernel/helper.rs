@@ -4,6 +4,7 @@
 use super::around::Around;
 use super::claim::Claim;
 use super::hosting::Hosting;
+use super::nft_calls::{list, run};
 use forwarding::{Edit, Kind, Part, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use sys::nftables::Anchor;
 
 /// What the helper is asked.
 #[derive(Serialize, Deserialize)]
@@ -67,6 +68,7 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
     let _claim = Claim::new(table);
     let mut kinds = BTreeSet::new();
     let mut hosting = Hosting::default();
+    let mut anchor = None;
     while let Ok(request) = receive(&mut stream) {
         let done =
             |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
@@ -89,12 +91,18 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
                 if kinds.contains(&Kind::Direct) || parts(table).is_ok_and(|it| !it.is_empty()) {
                     doomed.push(Kind::Direct);
                 }
+                kinds.clear();
                 hosting.begin(nft, table);
                 let alone = hosting.carry_out();
                 done(&clear(table, &doomed)).and_then(|it| alone.map(|()| it))
             }
             Request::Count => count(nft, table, &kinds).map(Answer::Counted),
             Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
+        };
+        // Without it, as before Linux 5.12, connections end if somebody else removes the table.
+        anchor = match kinds.contains(&Kind::Translated) {
+            true => anchor.or_else(|| Anchor::new(&table.anchor()).ok()),
+            false => None,
         };
         let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
         if send(&mut stream, &answer).is_err() {
@@ -155,52 +163,6 @@ fn count(nft: &Path, table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<Co
     };
     let (connections, connections_max) = (read("count"), read("max"));
     Ok(Counters { marks: marks.into_iter().collect(), connections, connections_max })
-}
-
-/// The elements of a set. Several cannot be listed at once: nft 1.0.6 does not find them then.
-pub(super) fn list(nft: &Path, table: &TableName, kind: Kind, set: &str) -> io::Result<Vec<Value>> {
-    let parts = listed(nft, &["set", kind.family(), &table.to_string(), set])?;
-    let elements = parts.iter().find_map(|part| part["set"]["elem"].as_array());
-    Ok(elements.cloned().unwrap_or_default())
-}
-
-/// What nft(8) says if it is asked to list this.
-pub(super) fn listed(nft: &Path, what: &[&str]) -> io::Result<Vec<Value>> {
-    let output = Command::new(nft)
-        .args(["-j", "list"])
-        .args(what)
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()?;
-    if !output.status.success() {
-        return Err(refusal(&output.stderr));
-    }
-    let mut all: Value = serde_json::from_slice(&output.stdout)?;
-    Ok(all["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default())
-}
-
-fn refusal(complaint: &[u8]) -> io::Error {
-    let complaint = String::from_utf8_lossy(complaint);
-    let first = complaint.lines().next().unwrap_or("no reason given");
-    io::Error::other(format!("nft: {first}"))
-}
-
-/// Has nft(8) read this text. All of it is done, or nothing.
-pub(super) fn run(nft: &Path, text: &str) -> io::Result<()> {
-    let mut child = Command::new(nft)
-        .args(["-f", "-"])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let input = child.stdin.take();
-    let written = input.map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return written;
-    }
-    Err(refusal(&output.stderr))
 }
 
 /// Sends one message.

@@ -1,6 +1,6 @@
 //! The addresses that this machine answers for because of the tables of an instance.
 
-use super::helper::list;
+use super::nft_calls::list;
 use forwarding::{Edit, Kind, Pit, TableName, networks};
 use serde_json::Value;
 use std::collections::BTreeSet;

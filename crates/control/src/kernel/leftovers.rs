@@ -1,9 +1,9 @@
 //! The rules that instances have left in the kernel, and their removal.
 
 use super::claim::Claims;
-use super::helper::{list, listed, run};
 use super::hosting::{Network, hosted};
 use super::nft;
+use super::nft_calls::{list, list_tables, run};
 use forwarding::{Kind, TableName, clear};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ impl KernelRules {
         }
         let nft = nft().map_err(io::Error::other)?;
         // In this order: a keeper makes its claim before it makes its table.
-        let names = names(&listed(&nft, &["tables"])?);
+        let names = names(&list_tables(&nft)?);
         let claims = Claims::read()?;
         let tables = names.into_iter().map(|(name, kinds)| {
             // Without the set, somebody else has changed the table; it goes like any other.
@@ -124,12 +124,12 @@ pub enum RemoveError {
 }
 
 /// The names of instances' tables in what nft(8) has listed.
-fn names(parts: &[Value]) -> Vec<(TableName, Vec<Kind>)> {
+fn names(listed: &str) -> Vec<(TableName, Vec<Kind>)> {
     let mut names: BTreeMap<_, (TableName, Vec<Kind>)> = BTreeMap::new();
-    for table in parts.iter().map(|part| &part["table"]) {
-        let kind = Kind::ALL.into_iter().find(|kind| table["family"] == kind.family());
-        let name = table["name"].as_str().and_then(TableName::listed);
-        if let (Some(kind), Some(name)) = (kind, name) {
+    for line in listed.lines() {
+        let ["table", family, name] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
+        let kind = Kind::ALL.into_iter().find(|kind| family == kind.family());
+        if let (Some(kind), Some(name)) = (kind, TableName::listed(name)) {
             names.entry(name.to_string()).or_insert((name, Vec::new())).1.push(kind);
         }
     }
@@ -171,22 +171,14 @@ mod tests {
 
     #[test]
     fn only_tables_of_instances_are_found() {
-        let table = |family, name| serde_json::json!({"table": {"family": family, "name": name}});
-        let parts = [
-            serde_json::json!({"metainfo": {"version": "1.0.6"}}),
-            table("inet", "evenkeel_web"),
-            table("ip6", "evenkeel_ip"),
-            table("ip", "evenkeel_web"),
-            table("inet", "filter"),
-            table("inet", "evenkeel"),
-            table("inet", "evenkeel_a b"),
-            table("netdev", "evenkeel_web"),
-            table("netdev", "evenkeel_db"),
-        ];
+        let listed = "table inet evenkeel_web\ntable ip6 evenkeel_ip\ntable ip evenkeel_web\n\
+                      table inet filter\ntable inet evenkeel\ntable inet evenkeel_a b\n\
+                      table inet anchor_evenkeel_web\ntable netdev evenkeel_web\n\
+                      table netdev evenkeel_db\n";
         let expected = [
             (TableName::of("db"), vec![Kind::Direct]),
             (TableName::of("web"), vec![Kind::Translated, Kind::Pit, Kind::Direct]),
         ];
-        assert_eq!(names(&parts), expected);
+        assert_eq!(names(listed), expected);
     }
 }

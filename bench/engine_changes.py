@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""engine_changes.py PROGRAM [FLAPS [RELOADS [SWITCHES]]]: whether anybody notices changes to the kernel's engine.
+
+In three network namespaces, with two backends: wrk makes short connections without a pause, 500 sessions of 100
+clients send a line every half second and expect it back, and four streams send random bytes that come back and are
+compared. Meanwhile backends fail and return FLAPS times (1000), the file is reloaded with other backends RELOADS times
+(200), and the engine is switched from `kernel` to `user` or back SWITCHES times (100), all in a random order. Then the
+rules are removed every two seconds for a minute (`nft flush ruleset`). Nobody may be refused, reset or sent a wrong
+byte. Needs root, nft, nginx and wrk.
+"""
+import asyncio
+import ctypes
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from engines import ROLES, lay, within
+from flood_network import ip
+
+SERVERS = ("198.51.100.1", "198.51.100.2")
+# <sched.h>
+CLONE_NEWNET = 0x40000000
+ECHO = """
+import asyncio
+async def serve(reader, writer):
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+async def main():
+    servers = [await asyncio.start_server(serve, at, 7, backlog=1000) for at in {servers}]
+    await asyncio.gather(*(it.serve_forever() for it in servers))
+asyncio.run(main())
+"""
+
+
+def enter(role):
+    descriptor = os.open(f"/var/run/netns/{ROLES[role]}", os.O_RDONLY)
+    if ctypes.CDLL(None).setns(descriptor, CLONE_NEWNET):
+        sys.exit("setns")
+    os.close(descriptor)
+
+
+class Clients:
+    """Sessions in a thread of their own, in the namespace of the client."""
+
+    def __init__(self, sessions, streams):
+        self.sessions, self.streams = sessions, streams
+        self.over, self.failed, self.longest, self.lines, self.bytes = False, [], 0, 0, 0
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        enter("client")
+        asyncio.run(self.main())
+
+    async def main(self):
+        pairs = []
+        for _ in range(self.sessions + self.streams):
+            pairs.append(await asyncio.open_connection("192.0.2.254", 7))
+        self.ready.set()
+        tasks = [self.talk(*pair) for pair in pairs[self.streams:]] + [self.stream(*pair) for pair in pairs[:self.streams]]
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if outcome is not None:
+                self.failed.append(repr(outcome))
+
+    async def talk(self, reader, writer):
+        await asyncio.sleep(random.random() / 2)
+        while not self.over:
+            line, begun = random.randbytes(20).hex().encode() + b"\n", time.monotonic()
+            writer.write(line)
+            answer = await asyncio.wait_for(reader.readline(), 30)
+            if answer != line:
+                raise ValueError(f"{answer!r} instead of {line!r}")
+            self.longest = max(self.longest, time.monotonic() - begun)
+            self.lines += 1
+            await asyncio.sleep(0.5)
+
+    async def stream(self, reader, writer):
+        while not self.over:
+            data = random.randbytes(1 << 18)
+            _, back = await asyncio.wait_for(asyncio.gather(self.send(writer, data), reader.readexactly(len(data))), 30)
+            if back != data:
+                raise ValueError("other bytes have come back")
+            self.bytes += len(data)
+            await asyncio.sleep(0.05)
+
+    async def send(self, writer, data):
+        writer.write(data)
+        await writer.drain()
+
+
+class Instance:
+    def __init__(self, program, folder):
+        self.program, self.folder, self.file = program, folder, f"{folder}/changes.toml"
+        self.engine, self.extra = "kernel", False
+        self.write()
+        self.process = within("balancer", program, "run", self.file, stdout=subprocess.DEVNULL,
+                              stderr=open(f"{folder}/log", "w"))
+
+    def write(self):
+        lines = [f"[process]\nadmin = '{self.folder}/admin.sock'\nlog-sessions = 'none'\n"]
+        for name, port in (("web", 80), ("echo", 7)):
+            # A third one that is the first by another name.
+            backends = [f"{at}:{port}" for at in (*SERVERS, *SERVERS[: int(self.extra)])]
+            lines.append(f"[listeners.{name}]\nbind = '192.0.2.254:{port}'\npool = '{name}'\n"
+                         f"[pools.{name}]\nengine = '{self.engine}'\nbackends = {json.dumps(backends)}\n")
+        with open(self.file, "w") as file:
+            file.writelines(lines)
+
+    def ctl(self, *words):
+        command = [self.program, "ctl", "--admin", f"{self.folder}/admin.sock", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"ctl {' '.join(words)}: {done.stderr}")
+
+    def flap(self):
+        pool, server = random.choice(("web", "echo")), random.randrange(2)
+        self.ctl("quarantine", f"{pool}/0.{server}", "60s")
+        time.sleep(random.random() / 50)
+        self.ctl("quarantine", f"{pool}/0.{server}", "0s")
+
+    def reload(self):
+        self.extra = not self.extra
+        self.write()
+        self.ctl("reload")
+
+    def switch(self):
+        self.engine = "user" if self.engine == "kernel" else "kernel"
+        self.write()
+        self.ctl("reload")
+
+
+def wrk(seconds):
+    command = ["wrk", "-t1", "-c20", f"-d{seconds}s", "--timeout", "30s", "-H", "Connection: close", "http://192.0.2.254/"]
+    return within("client", *command, stdout=subprocess.PIPE, text=True)
+
+
+def told(process):
+    text = process.communicate()[0]
+    count, seconds = re.search(r"(\d+) requests in ([\d.]+)(m?)", text).group(1, 2)
+    errors = re.search(r"Socket errors.*|Non-2xx.*", text)
+    return int(count), f"{count} short connections, {errors[0] if errors else 'no errors'}"
+
+
+def trial(name, change, instance):
+    clients = Clients(500, 4)
+    clients.thread.start()
+    clients.ready.wait()
+    short, begun = [], time.monotonic()
+    done = threading.Event()
+
+    def connect():
+        while not done.is_set():
+            short.append(told(wrk(5)))
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    changes = change(instance)
+    done.set()
+    thread.join()
+    clients.over = True
+    clients.thread.join()
+    seconds = time.monotonic() - begun
+    errors = [text for _, text in short if "no errors" not in text]
+    print(f"{name}: {changes} in {seconds:.0f} s; {sum(count for count, _ in short) / seconds:.0f} short connections a second, "
+          f"{len(errors)} of {len(short)} runs with errors {errors[:3]}; {clients.lines} lines of 500 sessions, longest "
+          f"{clients.longest * 1e3:.0f} ms, {len(clients.failed)} ended {clients.failed[:3]}; {clients.bytes >> 20} MB in four "
+          "streams", flush=True)
+    return errors or clients.failed
+
+
+def change_all(counts):
+    def run(instance):
+        steps = [step for step, count in zip((instance.flap, instance.reload, instance.switch), counts) for _ in range(count)]
+        random.shuffle(steps)
+        for step in steps:
+            step()
+        if instance.engine == "user":
+            instance.switch()
+        return "{} flaps, {} reloads, {} switches".format(*counts)
+    return run
+
+
+def flush(_):
+    for _ in range(30):
+        time.sleep(2)
+        within("balancer", "nft", "flush", "ruleset").wait()
+    return "30 flushes of all rules"
+
+
+def main():
+    program = os.path.abspath(sys.argv[1])
+    counts = [int(it) for it in sys.argv[2:5]]
+    counts += [1000, 200, 100][len(counts):]
+    started = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            lay()
+            ip(f"-n {ROLES['backend']} address add {SERVERS[1]}/24 dev eth0")
+            with open(f"{folder}/nginx.conf", "w") as conf:
+                conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
+                           "http { access_log off; server { listen 80 backlog=4096; location / { return 200 'hello'; } } }\n")
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
+            started.append(within("backend", sys.executable, "-c", ECHO.format(servers=list(SERVERS)), **quiet))
+            os.environ["EVENKEEL_RUNTIME_DIR"] = folder
+            instance = Instance(program, folder)
+            started.append(instance.process)
+            for _ in range(100):
+                with open(f"{folder}/log") as log:
+                    if log.read().count("the kernel forwards") == 2:
+                        break
+                time.sleep(0.1)
+            failed = trial("changes", change_all(counts), instance)
+            failed = trial("flushes", flush, instance) or failed
+            with open(f"{folder}/log") as log:
+                said = [line for line in log if "WARN" in line or "ERROR" in line]
+            print(f"warnings: {len(said)}", *{re.sub(r'^.*?(WARN|ERROR)', '', line).strip() for line in said[:200]}, sep="\n  ")
+            sys.exit(bool(failed))
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.wait()
+            for name in ROLES.values():
+                subprocess.run(["ip", "netns", "del", name])
+
+
+if __name__ == "__main__":
+    main()
