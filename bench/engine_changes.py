@@ -5,7 +5,8 @@ In three network namespaces, with two backends: wrk makes short connections with
 clients send a line every half second and expect it back, and four streams send random bytes that come back and are
 compared. Meanwhile backends fail and return FLAPS times (1000), the file is reloaded with other backends RELOADS times
 (200), and the engine is switched from `kernel` to `user` or back SWITCHES times (100), all in a random order. Then the
-rules are removed every two seconds for a minute (`nft flush ruleset`). Nobody may be refused, reset or sent a wrong
+rules are removed every two seconds for a minute (`nft flush ruleset`); then the process is killed and begun again ten
+times, every second time two seconds after its helper. Nobody may be refused, reset or sent a wrong
 byte. Needs root, nft, nginx and wrk.
 """
 import asyncio
@@ -14,6 +15,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,8 +103,29 @@ class Instance:
         self.program, self.folder, self.file = program, folder, f"{folder}/changes.toml"
         self.engine, self.extra = "kernel", False
         self.write()
-        self.process = within("balancer", program, "run", self.file, stdout=subprocess.DEVNULL,
-                              stderr=open(f"{folder}/log", "w"))
+        self.start()
+
+    def start(self):
+        """Begins the process, and waits until the kernel forwards."""
+        with open(f"{self.folder}/log", "w") as log:
+            self.process = within("balancer", self.program, "run", self.file, stdout=subprocess.DEVNULL, stderr=log)
+        for _ in range(200):
+            with open(f"{self.folder}/log") as log:
+                if log.read().count("the kernel forwards") == 2:
+                    return
+            time.sleep(0.05)
+        sys.exit("the kernel does not forward")
+
+    def kill_helper(self):
+        children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split()
+        for child in map(int, children):
+            with open(f"/proc/{child}/comm") as name:
+                if name.read().strip() == "evenkeel-kernel":
+                    os.kill(child, signal.SIGKILL)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
     def write(self):
         lines = [f"[process]\nadmin = '{self.folder}/admin.sock'\nlog-sessions = 'none'\n"]
@@ -188,6 +211,18 @@ def change_all(counts):
     return run
 
 
+def kill_all(instance):
+    for helper_first in (False, True) * 5:
+        if helper_first:
+            instance.kill_helper()
+            time.sleep(2)
+        instance.kill()
+        time.sleep(1)
+        instance.start()
+        time.sleep(2)
+    return "10 kills of the process, 5 of them after its helper"
+
+
 def flush(_):
     for _ in range(30):
         time.sleep(2)
@@ -212,18 +247,14 @@ def main():
             started.append(within("backend", sys.executable, "-c", ECHO.format(servers=list(SERVERS)), **quiet))
             os.environ["EVENKEEL_RUNTIME_DIR"] = folder
             instance = Instance(program, folder)
+            trials = {"changes": change_all(counts), "flushes": flush, "kills": kill_all}
+            failed = [name for name, change in trials.items() if trial(name, change, instance)]
             started.append(instance.process)
-            for _ in range(100):
-                with open(f"{folder}/log") as log:
-                    if log.read().count("the kernel forwards") == 2:
-                        break
-                time.sleep(0.1)
-            failed = trial("changes", change_all(counts), instance)
-            failed = trial("flushes", flush, instance) or failed
             with open(f"{folder}/log") as log:
-                said = [line for line in log if "WARN" in line or "ERROR" in line]
-            print(f"warnings: {len(said)}", *{re.sub(r'^.*?(WARN|ERROR)', '', line).strip() for line in said[:200]}, sep="\n  ")
-            sys.exit(bool(failed))
+                words = (line.split(" ", 2) for line in log)
+                said = [word[2].strip() for word in words if len(word) > 2 and word[1] in ("warn", "error")]
+            print(f"{len(said)} warnings", *sorted({line for line in said if "quarantined" not in line})[:20], sep="\n  ")
+            sys.exit(", ".join(failed) and f"failed: {', '.join(failed)}")
         finally:
             for process in started:
                 process.terminate()
