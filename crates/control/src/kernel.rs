@@ -59,8 +59,11 @@ impl Begun {
         };
         let name = instance.file_stem().unwrap_or_default().to_string_lossy();
         let table = TableName::of(&name);
-        match sys::helper::begin(Task::Network, user, |stream| helper::serve(stream, &nft, &table))
-        {
+        let work = |stream: UnixStream| {
+            // If there is no room for another process, nobody answers.
+            let _ = sys::programs::oversee(|| helper::serve(&stream, &nft, &table));
+        };
+        match sys::helper::begin(Task::Network, user, work) {
             Ok(stream) => Self::Running(stream),
             Err(error) => Self::Impossible(format!("no process can be started: {error}")),
         }

@@ -1,7 +1,7 @@
 //! What the kernel forwards by itself, in a network of namespaces with real rules.
 
 use crate::support::{Client, Network, Place, Program, or_skip, until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -328,12 +328,40 @@ fn sessions_survive_the_process_and_the_next_one_takes_over() {
     assert_eq!(rig.nft("list tables"), "");
 }
 
+/// The first child of a process.
+fn child(id: i32) -> Option<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    children.split_whitespace().next().map(|it| it.parse().unwrap())
+}
+
+#[test]
+fn a_killed_helper_has_a_successor() {
+    let Some(rig) = Rig::new() else { return };
+    let to = "192.0.2.254:8080";
+    let mut program = rig.start(&format!("{to} {} {} --engine kernel", BACKENDS[0], BACKENDS[1]));
+    let open = rig.connect("client", to);
+    said(&open.0);
+    let overseer = child(program.pid().as_raw_nonzero().get()).expect("a helper");
+    let helper = child(overseer).and_then(Pid::from_raw).expect("one that works");
+    kill_process(helper, Signal::KILL).unwrap();
+    rig.ctl("disable main/0.0");
+    until("the kernel to know", || {
+        let spread = rig.spread(to, 4);
+        spread.len() == 1 && spread.contains_key(BACKENDS[1])
+    });
+    echoes(&open);
+    assert_eq!(program.log.with("does not answer"), [""; 0]);
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    assert_eq!(rig.nft("list tables"), "");
+}
+
 #[test]
 fn only_the_helper_keeps_a_privilege() {
     let Some(rig) = Rig::new() else { return };
     let words = format!("192.0.2.254:8080 {} --engine kernel --user nobody", BACKENDS[0]);
     let program = rig.start(&words);
-    let id = program.pid().as_raw_nonzero();
+    let id = program.pid().as_raw_nonzero().get();
     let status = |id: &str| std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let field = |id: &str, name: &str| {
         let status = status(id);
@@ -342,17 +370,19 @@ fn only_the_helper_keeps_a_privilege() {
     };
     let none = "0000000000000000";
     assert_eq!(field(&id.to_string(), "CapPrm:"), none);
-    let children = format!("/proc/{id}/task/{id}/children");
-    let helper = std::fs::read_to_string(children).unwrap();
-    let helper = helper.split_whitespace().next().expect("a helper");
+    let overseer = child(id).expect("a helper").to_string();
+    let helper = child(overseer.parse().unwrap()).expect("one that works").to_string();
     let network = "0000000000001000"; // CAP_NET_ADMIN
-    for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
-        assert_eq!(field(helper, set), network, "{set}");
+    for helper in [&overseer, &helper] {
+        for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+            assert_eq!(field(helper, set), network, "{set}");
+        }
+        assert_eq!(field(helper, "Uid:"), "65534");
+        assert_eq!(field(helper, "NoNewPrivs:"), "1");
     }
-    assert_eq!(field(helper, "Uid:"), "65534");
-    assert_eq!(field(helper, "NoNewPrivs:"), "1");
-    let files = std::fs::read_dir(format!("/proc/{helper}/fd")).unwrap().count();
-    assert_eq!(files, 6, "three standard streams, the way to its parent, its claim and its anchor");
+    let files = |id: &str| std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    assert_eq!(files(&overseer), 4, "three standard streams and the way to its parent");
+    assert_eq!(files(&helper), 6, "these, its claim and its anchor");
     assert_eq!(rig.ask("client", "192.0.2.254:8080").0, BACKENDS[0]);
 }
 

@@ -4,7 +4,7 @@
 //! difference. What packets on their way may still need is removed a second later.
 
 use super::around::Around;
-use super::helper::{Answer, Counters, Request, receive, send};
+use super::helper::{Answer, Counters, Numbered, Request, receive, send};
 use forwarding::{Edit, Ruleset};
 use std::io;
 use std::net::IpAddr;
@@ -60,17 +60,22 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait after a refusal before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// How long an answer may take: one that was killed on the way gives none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 impl Courier {
     /// Begins the thread. It calls `notify` when there is news.
     ///
     /// # Errors
     /// If the system has no room for another thread.
     pub fn begin(helper: UnixStream, notify: Arc<Notify>) -> io::Result<Self> {
+        helper.set_read_timeout(Some(ANSWER_WITHIN))?;
         let (orders, received) = channel();
         let (end, ended) = channel();
         let found = Arc::default();
         let mut round = Round {
             helper,
+            number: 0,
             orders: received,
             found: Arc::clone(&found),
             notify,
@@ -116,6 +121,8 @@ impl Courier {
 
 struct Round {
     helper: UnixStream,
+    /// That of the last request.
+    number: u64,
     orders: Receiver<Order>,
     found: Arc<Mutex<Found>>,
     notify: Arc<Notify>,
@@ -269,13 +276,23 @@ impl Round {
             Ok(Answer::Counted(_) | Answer::Seen(_)) => {
                 Err("the helper has answered another question".to_owned())
             }
-            Err(error) => Err(format!("the helper does not answer: {error}")),
+            Err(error) => Err(format!(
+                "the helper does not answer, and the rules that are there stay as they are: {error}"
+            )),
         }
     }
 
     fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
-        send(&mut self.helper, request)?;
-        receive(&mut self.helper)
+        self.number += 1;
+        let mut stream = &self.helper;
+        send(&mut stream, &Numbered { number: self.number, content: request })?;
+        loop {
+            let Numbered { number, content } = receive(&mut stream)?;
+            // An earlier one may have come too late.
+            if number == self.number {
+                return Ok(content);
+            }
+        }
     }
 
     fn note(&self, done: Result<Option<[bool; 2]>, String>) {

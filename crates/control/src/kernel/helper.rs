@@ -30,6 +30,13 @@ pub(super) enum Request {
     Clear,
 }
 
+/// A request, or the answer to that of the same number.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Numbered<T> {
+    pub number: u64,
+    pub content: T,
+}
+
 /// What has been counted for a mark since the tables were made.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counted {
@@ -62,18 +69,24 @@ pub(super) enum Answer {
     Failed(String),
 }
 
-/// Carries out requests until there are no more.
-pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
+/// Carries out requests until there are no more. If it is killed, another one goes on
+/// ([`sys::programs::oversee`]), which knows nothing until it has made the tables anew.
+pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
     // Without it, it works as well.
     let _claim = Claim::new(table);
     let mut kinds = BTreeSet::new();
     let mut hosting = Hosting::default();
     let mut anchor = None;
-    while let Ok(request) = receive(&mut stream) {
+    let mut is_new = true;
+    while let Ok(Numbered { number, content: request }) = receive(&mut stream) {
         let done =
             |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
         let answer = match request {
+            Request::Change(_) | Request::Count if is_new => {
+                Err(io::Error::other("the helper has begun anew"))
+            }
             Request::Install(edits) => {
+                is_new = false;
                 kinds.clear();
                 note_kinds(&mut kinds, &edits);
                 hosting.begin(nft, table);
@@ -105,7 +118,7 @@ pub(super) fn serve(mut stream: UnixStream, nft: &Path, table: &TableName) {
             false => None,
         };
         let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
-        if send(&mut stream, &answer).is_err() {
+        if send(&mut stream, &Numbered { number, content: answer }).is_err() {
             return;
         }
     }
@@ -166,7 +179,7 @@ fn count(nft: &Path, table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<Co
 }
 
 /// Sends one message.
-pub(super) fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+pub(super) fn send(stream: &mut &UnixStream, message: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(message)?;
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;
     stream.write_all(&length.to_le_bytes())?;
@@ -174,7 +187,7 @@ pub(super) fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Res
 }
 
 /// Waits for one message.
-pub(super) fn receive<T: for<'de> Deserialize<'de>>(stream: &mut UnixStream) -> io::Result<T> {
+pub(super) fn receive<T: for<'de> Deserialize<'de>>(stream: &mut &UnixStream) -> io::Result<T> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length);
