@@ -28,6 +28,7 @@ from flood_network import ip
 SERVERS = ("198.51.100.1", "198.51.100.2")
 # <sched.h>
 CLONE_NEWNET = 0x40000000
+PAUSE = 0.05
 ECHO = """
 import asyncio
 async def serve(reader, writer):
@@ -205,6 +206,7 @@ def change_all(counts):
         random.shuffle(steps)
         for step in steps:
             step()
+            time.sleep(PAUSE)
         if instance.engine == "user":
             instance.switch()
         return "{} flaps, {} reloads, {} switches".format(*counts)

@@ -16,6 +16,32 @@ pub struct Parts {
     pub sets: Vec<String>,
 }
 
+/// Whether there are tables of these names, each with its family as nft(8) calls it.
+///
+/// # Errors
+/// If that is not permitted, or the kernel does not answer.
+pub fn has_tables(tables: &[(&str, &str)]) -> io::Result<bool> {
+    let socket = Netlink::open(Some(NETFILTER))?;
+    let any = [0; 4]; // a `struct nfgenmsg`, of all families
+    let present = socket.list(NFTABLES << 8 | GET_TABLE, &any)?;
+    let is_there = |(family, name): &(&str, &str)| {
+        present.iter().any(|table| {
+            let found = Named::read(table, 0, TABLE_NAME);
+            table.first().is_some_and(|it| family_name(*it) == *family) && found.name == *name
+        })
+    };
+    Ok(tables.iter().all(is_there))
+}
+
+fn family_name(number: u8) -> &'static str {
+    match number {
+        NFPROTO_INET => "inet",
+        NFPROTO_IPV4 => "ip",
+        NFPROTO_NETDEV => "netdev",
+        _ => "",
+    }
+}
+
 /// What a table of the family `netdev` has; nothing if there is none.
 ///
 /// # Errors
@@ -139,6 +165,8 @@ impl Anchor {
 const NFTABLES: u16 = 10;
 const NFPROTO_NETDEV: u8 = 5;
 const NFPROTO_INET: u8 = 1;
+const NFPROTO_IPV4: u8 = 2;
+const GET_TABLE: u16 = 1;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const NESTED: u16 = 0x8000;

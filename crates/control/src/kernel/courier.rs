@@ -55,8 +55,10 @@ enum Last {
 
 /// How long what is no longer needed stays.
 const RETIRE_AFTER: Duration = Duration::from_secs(1);
-/// How often to read the counters, and to see that the table is there.
+/// How often to read the counters.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How often to see that the tables are there.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait after a refusal before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -141,7 +143,9 @@ impl Round {
         let (mut retire_at, mut retry_at) = (None, None);
         let mut count_at = Instant::now() + COUNT_EVERY;
         loop {
-            let look_at = [retire_at, retry_at].into_iter().flatten().fold(count_at, Instant::min);
+            let check_at = Instant::now() + CHECK_EVERY;
+            let look_at = [retire_at, retry_at, Some(check_at)].into_iter().flatten();
+            let look_at = look_at.fold(count_at, Instant::min);
             match self.follow(look_at) {
                 Ok(()) => {}
                 Err(Last::Clear) => return drop(self.ask(&Request::Clear)),
@@ -158,6 +162,8 @@ impl Round {
                     self.count();
                 }
                 count_at = now + COUNT_EVERY;
+            } else if may_ask && check_at <= now {
+                self.check();
             }
             let Some(rules) = self.wanted.take() else { continue };
             if may_ask {
@@ -218,6 +224,13 @@ impl Round {
         }
     }
 
+    /// Sees whether the tables are there.
+    fn check(&mut self) {
+        if self.present.is_some() && !matches!(self.exchange(&Request::Check), Ok(Answer::There)) {
+            self.present = None;
+        }
+    }
+
     /// Reads the counters. If that fails, the table is gone.
     fn count(&mut self) {
         if self.present.is_none() {
@@ -273,7 +286,7 @@ impl Round {
         match self.exchange(request) {
             Ok(Answer::Done { forwards }) => Ok(forwards),
             Ok(Answer::Failed(why)) => Err(why),
-            Ok(Answer::Counted(_) | Answer::Seen(_)) => {
+            Ok(Answer::Counted(_) | Answer::Seen(_) | Answer::There) => {
                 Err("the helper has answered another question".to_owned())
             }
             Err(error) => Err(format!(

@@ -24,6 +24,8 @@ pub(super) enum Request {
     Change(Vec<Edit>),
     /// Say what has been counted in the tables.
     Count,
+    /// Say whether the tables are there.
+    Check,
     /// Say what is on the networks of this machine, and where these are.
     Look(Vec<IpAddr>),
     /// Remove the tables.
@@ -65,6 +67,8 @@ pub(super) enum Answer {
     Counted(Counters),
     /// It was seen.
     Seen(Around),
+    /// All tables are there.
+    There,
     /// Nothing has changed; why.
     Failed(String),
 }
@@ -82,7 +86,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
         let done =
             |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
         let answer = match request {
-            Request::Change(_) | Request::Count if is_new => {
+            Request::Change(_) | Request::Count | Request::Check if is_new => {
                 Err(io::Error::other("the helper has begun anew"))
             }
             Request::Install(edits) => {
@@ -109,6 +113,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                 let alone = hosting.carry_out();
                 done(&clear(table, &doomed)).and_then(|it| alone.map(|()| it))
             }
+            Request::Check => check(table, &kinds).map(|()| Answer::There),
             Request::Count => count(nft, table, &kinds).map(Answer::Counted),
             Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
         };
@@ -148,6 +153,17 @@ const FORWARDING: [&str; 2] =
 
 fn is_on(path: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+}
+
+/// # Errors
+/// If not all of these tables are there.
+fn check(table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<()> {
+    let name = table.to_string();
+    let tables: Vec<_> = kinds.iter().map(|kind| (kind.family(), &*name)).collect();
+    match sys::nftables::has_tables(&tables)? {
+        true => Ok(()),
+        false => Err(io::Error::other("somebody else has removed a table")),
+    }
 }
 
 /// Reads the counters of the tables.
