@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 
-from engines import ROLES, lay, within
+from engines import ROLES, network, within
 from flood_network import ip
 
 SERVERS = ("198.51.100.1", "198.51.100.2")
@@ -236,34 +236,26 @@ def main():
     program = os.path.abspath(sys.argv[1])
     counts = [int(it) for it in sys.argv[2:5]]
     counts += [1000, 200, 100][len(counts):]
-    started = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, network() as started:
+        ip(f"-n {ROLES['backend']} address add {SERVERS[1]}/24 dev eth0")
+        with open(f"{folder}/nginx.conf", "w") as conf:
+            conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
+                       "http { access_log off; server { listen 80 backlog=4096; location / { return 200 'hello'; } } }\n")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
+        started.append(within("backend", sys.executable, "-c", ECHO.format(servers=list(SERVERS)), **quiet))
+        os.environ["EVENKEEL_RUNTIME_DIR"] = folder
+        instance = Instance(program, folder)
+        trials = {"changes": change_all(counts), "flushes": flush, "kills": kill_all}
         try:
-            lay()
-            ip(f"-n {ROLES['backend']} address add {SERVERS[1]}/24 dev eth0")
-            with open(f"{folder}/nginx.conf", "w") as conf:
-                conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
-                           "http { access_log off; server { listen 80 backlog=4096; location / { return 200 'hello'; } } }\n")
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
-            started.append(within("backend", sys.executable, "-c", ECHO.format(servers=list(SERVERS)), **quiet))
-            os.environ["EVENKEEL_RUNTIME_DIR"] = folder
-            instance = Instance(program, folder)
-            trials = {"changes": change_all(counts), "flushes": flush, "kills": kill_all}
             failed = [name for name, change in trials.items() if trial(name, change, instance)]
-            started.append(instance.process)
-            with open(f"{folder}/log") as log:
-                words = (line.split(" ", 2) for line in log)
-                said = [word[2].strip() for word in words if len(word) > 2 and word[1] in ("warn", "error")]
-            print(f"{len(said)} warnings", *sorted({line for line in said if "quarantined" not in line})[:20], sep="\n  ")
-            sys.exit(", ".join(failed) and f"failed: {', '.join(failed)}")
         finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                process.wait()
-            for name in ROLES.values():
-                subprocess.run(["ip", "netns", "del", name])
+            started.append(instance.process)
+        with open(f"{folder}/log") as log:
+            words = (line.split(" ", 2) for line in log)
+            said = [word[2].strip() for word in words if len(word) > 2 and word[1] in ("warn", "error")]
+        print(f"{len(said)} warnings", *sorted({line for line in said if "quarantined" not in line})[:20], sep="\n  ")
+        sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ machine. Needs root, nft, nginx, wrk and iperf3.
     python3 bench/engines.py --program target/release/evenkeel --rounds 3
 """
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -41,6 +42,22 @@ def lay():
     # The connections of one way must not fill the table for the next.
     times = "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1"
     within("balancer", "sysctl", "-qw", "net.ipv4.ip_forward=1", times).wait()
+
+
+@contextlib.contextmanager
+def network():
+    """The namespaces, and a list of processes; all are gone at the end."""
+    started = []
+    try:
+        lay()
+        yield started
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
+        for name in ROLES.values():
+            subprocess.run(["ip", "netns", "del", name])
 
 
 def busy():
@@ -96,31 +113,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
     args = parser.parse_args()
-    started = []
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            lay()
-            with open(f"{folder}/nginx.conf", "w") as conf:
-                conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
-                           "http { access_log off; keepalive_requests 1000000000; server {\n"
-                           "listen 198.51.100.1:80 backlog=4096; location / { return 200 'hello'; } } }\n")
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
-            started.append(within("backend", "iperf3", "-s", **quiet))
-            os.environ["EVENKEEL_RUNTIME_DIR"] = folder
-            for engine, first in (("user", 8080), ("kernel", 9080)):
-                words = [f"192.0.2.254:{first}", "198.51.100.1:80", "--engine", engine, "--log-sessions", "problems",
-                         "--", f"192.0.2.254:{first + 1}", "198.51.100.1:5201", "--engine", engine]
-                started.append(within("balancer", os.path.abspath(args.program), *words, **quiet))
-            time.sleep(1)
-            measure(args.rounds, args.seconds)
-        finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                process.wait()
-            for name in ROLES.values():
-                subprocess.run(["ip", "netns", "del", name])
+    with tempfile.TemporaryDirectory() as folder, network() as started:
+        with open(f"{folder}/nginx.conf", "w") as conf:
+            conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
+                       "http { access_log off; keepalive_requests 1000000000; server {\n"
+                       "listen 198.51.100.1:80 backlog=4096; location / { return 200 'hello'; } } }\n")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
+        started.append(within("backend", "iperf3", "-s", **quiet))
+        os.environ["EVENKEEL_RUNTIME_DIR"] = folder
+        for engine, first in (("user", 8080), ("kernel", 9080)):
+            words = [f"192.0.2.254:{first}", "198.51.100.1:80", "--engine", engine, "--log-sessions", "problems",
+                     "--", f"192.0.2.254:{first + 1}", "198.51.100.1:5201", "--engine", engine]
+            started.append(within("balancer", os.path.abspath(args.program), *words, **quiet))
+        time.sleep(1)
+        measure(args.rounds, args.seconds)
 
 
 if __name__ == "__main__":
