@@ -60,8 +60,12 @@ class Clients:
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
-        enter("client")
-        asyncio.run(self.main())
+        try:
+            enter("client")
+            asyncio.run(self.main())
+        except BaseException as error:
+            self.failed.append(repr(error))
+        self.ready.set()
 
     async def main(self):
         pairs = []
@@ -244,6 +248,11 @@ def main():
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
         started.append(within("backend", sys.executable, "-c", ECHO.format(servers=list(SERVERS)), **quiet))
+        for _ in range(200):
+            listening = within("backend", "ss", "-ltnH", "( sport = 7 or sport = 80 )", stdout=subprocess.PIPE, text=True)
+            if len(listening.communicate()[0].splitlines()) == 3:
+                break
+            time.sleep(0.05)
         os.environ["EVENKEEL_RUNTIME_DIR"] = folder
         instance = Instance(program, folder)
         trials = {"changes": change_all(counts), "flushes": flush, "kills": kill_all}
