@@ -14,8 +14,13 @@ pub enum Slots {
     Random(Vec<u32>),
     /// The one in the client's [slot](crate::Client::slot).
     Networks(Vec<u32>),
-    /// The one in the client's [`byte_slot`].
-    Bytes(Vec<u32>),
+    /// The one in the client's [`byte_slot`], with its port or without.
+    Bytes {
+        /// The places.
+        places: Vec<u32>,
+        /// Whether the port matters.
+        with_port: bool,
+    },
 }
 
 impl Slots {
@@ -24,7 +29,7 @@ impl Slots {
     pub fn places(&self) -> &[u32] {
         match self {
             Self::Turns(places) | Self::Random(places) => places,
-            Self::Networks(places) | Self::Bytes(places) => places,
+            Self::Networks(places) | Self::Bytes { places, .. } => places,
         }
     }
 }
@@ -82,18 +87,18 @@ impl Tier {
     /// usable, whatever the policy is; `None` if there are none. A backend without a weight has the
     /// weight 1.
     #[must_use]
-    pub fn byte_slots(&self, is_usable: impl Fn(usize) -> bool) -> Option<Slots> {
+    pub fn byte_slots(&self, with_port: bool, is_usable: impl Fn(usize) -> bool) -> Option<Slots> {
         let usable: Vec<_> = (0..self.backends.len()).filter(|&place| is_usable(place)).collect();
         let weight = |place: &usize| u64::from(self.backends[*place].weight.max(1));
         let mut weight_left: u64 = usable.iter().map(weight).sum();
         let mut order = (0..BYTE_SLOTS).map(|nth| nth * BYTE_STEP % BYTE_SLOTS);
-        let mut slots = vec![0; BYTE_SLOTS];
+        let mut places = vec![0; BYTE_SLOTS];
         for place in &usable {
             let share = order.len() as u64 * weight(place) / weight_left;
             weight_left -= weight(place);
-            order.by_ref().take(share as usize).for_each(|slot| slots[slot] = *place as u32);
+            order.by_ref().take(share as usize).for_each(|slot| places[slot] = *place as u32);
         }
-        (!usable.is_empty()).then_some(Slots::Bytes(slots))
+        (!usable.is_empty()).then_some(Slots::Bytes { places, with_port })
     }
 
     /// The turns, each of them taken by the next backend that is usable.
@@ -178,7 +183,8 @@ mod tests {
 
     #[track_caller]
     fn check_bytes(weights: &[u32], down: &[usize], first: &str, counts: &[usize]) {
-        let slots = tier(Policy::Rotation, weights).byte_slots(|place| !down.contains(&place));
+        let slots =
+            tier(Policy::Rotation, weights).byte_slots(false, |place| !down.contains(&place));
         let slots = slots.as_ref().map(Slots::places).unwrap_or_default();
         let letters = slots.iter().map(|it| char::from(b'a' + *it as u8));
         assert_eq!(letters.take(12).collect::<String>(), first, "{weights:?} without {down:?}");

@@ -155,8 +155,10 @@ fn is_on(path: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
 }
 
+/// Checks that the tables of these kinds are there.
+///
 /// # Errors
-/// If not all of these tables are there.
+/// If one is missing, or the kernel does not say.
 fn check(table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<()> {
     let name = table.to_string();
     let tables: Vec<_> = kinds.iter().map(|kind| (kind.family(), &*name)).collect();

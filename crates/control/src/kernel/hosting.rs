@@ -11,7 +11,7 @@ use std::path::Path;
 /// A network, with the length of its prefix.
 pub(super) type Network = (Ipv4Addr, u8);
 
-/// What is wanted, and what there is.
+/// Which addresses this machine is to answer for, and which it answers for now.
 #[derive(Default)]
 pub(super) struct Hosting {
     /// The addresses of direct return.

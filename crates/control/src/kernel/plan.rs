@@ -179,14 +179,13 @@ impl Marks {
             let reached = are_reached(door, tier, usable, around)?;
             let is_reached = |place: usize| reached.contains(&place);
             Ok(match segment {
-                Some(_) => tier.byte_slots(is_reached),
+                Some(segment) => tier.byte_slots(segment.by_port, is_reached),
                 None => tier.slots(is_reached),
             })
         };
-        let by_port = segment.is_some_and(|it| it.by_port);
         // Nobody else has had sessions of a segment.
         let adopts = adopts || segment.is_some();
-        let open = self.open(rules, doors, config, tier, slots, (by_port, adopts))?;
+        let open = self.open(rules, doors, config, tier, slots, adopts)?;
         open.into_iter().for_each(|door| self.kept.open(door, &config.name));
         Ok(())
     }
@@ -202,7 +201,7 @@ impl Marks {
         config: &config::Pool,
         tier: &Tier,
         slots: impl Fn(&Door) -> Result<Option<Slots>, String>,
-        (by_port, adopts): (bool, bool),
+        adopts: bool,
     ) -> Result<Vec<Door>, String> {
         let (mut open, mut why) = (Vec::new(), None);
         for door in doors {
@@ -210,7 +209,7 @@ impl Marks {
                 Ok(slots) => {
                     let slots = slots.ok_or(WEIGHTLESS)?;
                     let memory = memory(&mut rules.memories, config, door.family);
-                    let service = self.service(&door, tier, (&slots, by_port), config, memory);
+                    let service = self.service(&door, tier, &slots, config, memory);
                     let is_stable = match service.choice {
                         Choice::Turn | Choice::Random => false,
                         Choice::Network | Choice::Bytes { .. } => memory.is_none(),
@@ -230,7 +229,7 @@ impl Marks {
         &mut self,
         door: &Door,
         tier: &Tier,
-        (slots, by_port): (&Slots, bool),
+        slots: &Slots,
         config: &config::Pool,
         memory: Option<Name>,
     ) -> Service {
@@ -238,7 +237,7 @@ impl Marks {
         let marks: Vec<_> = tier.backends.iter().map(mark).collect();
         Service {
             family: door.family,
-            choice: choice(slots, by_port),
+            choice: choice(slots),
             slots: slots.places().iter().filter_map(|place| marks[*place as usize]).collect(),
             permitted: permitted(&config.access, door.family),
             memory,
@@ -277,7 +276,7 @@ impl Marks {
             Ok(tier.slots(usable))
         };
         let rules = plan.rules.translated.get_or_insert_default();
-        self.open(rules, doors, config, tier, slots, (false, false)).map(drop)
+        self.open(rules, doors, config, tier, slots, false).map(drop)
     }
 
     /// Has the sessions of a backend counted.
@@ -305,12 +304,12 @@ impl Marks {
 const UNAVAILABLE: &str = "no backend is available";
 const WEIGHTLESS: &str = "no backend has a weight";
 
-fn choice(slots: &Slots, by_port: bool) -> Choice {
+fn choice(slots: &Slots) -> Choice {
     match slots {
         Slots::Turns(_) => Choice::Turn,
         Slots::Random(_) => Choice::Random,
         Slots::Networks(_) => Choice::Network,
-        Slots::Bytes(_) => Choice::Bytes { with_port: by_port },
+        Slots::Bytes { with_port, .. } => Choice::Bytes { with_port: *with_port },
     }
 }
 
