@@ -17,7 +17,7 @@ pub struct Backend {
     /// The backend's identity in the configuration, independent of its place.
     pub id: BackendId,
     /// The address as configured, such as `db1:5432`.
-    pub name: String,
+    pub name: Arc<str>,
     /// The resolved addresses, the preferred one first; a name may have several. Empty while a name
     /// cannot be resolved, which makes every attempt fail.
     pub addresses: Vec<Address>,
@@ -42,15 +42,18 @@ pub struct Backend {
 impl Backend {
     /// A backend of weight 1, without an id, a rank, an access list, a PROXY header or TLS.
     #[must_use]
-    pub fn new(name: String, addresses: Vec<Address>, state: Arc<BackendState>) -> Self {
-        let (id, access) = (BackendId::default(), AccessList::everyone());
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        addresses: Vec<Address>,
+        state: Arc<BackendState>,
+    ) -> Self {
         Self {
-            id,
-            name,
+            id: BackendId::default(),
+            name: name.into(),
             addresses,
             weight: 1,
             priority: 0,
-            access,
+            access: AccessList::everyone(),
             send_proxy: None,
             encryption: None,
             age_max: None,
@@ -64,7 +67,7 @@ impl Backend {
     pub fn with_addresses(&self, addresses: Vec<Address>) -> Self {
         Self {
             id: self.id,
-            name: self.name.clone(),
+            name: Arc::clone(&self.name),
             addresses,
             weight: self.weight,
             priority: self.priority,

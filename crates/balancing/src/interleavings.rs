@@ -12,7 +12,7 @@ use terms::{Instant, Limit};
 
 fn backend(limit: Limit) -> Arc<Backend> {
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, limit));
-    Arc::new(Backend::new("b".to_owned(), vec![], state))
+    Arc::new(Backend::new("b", vec![], state))
 }
 
 /// Runs `step` on each of several workers, and returns their results.

@@ -96,7 +96,7 @@ fn members(backends: &[Arc<Backend>]) -> Box<[Member]> {
     // Two backends of the same name have to differ.
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     let members = backends.iter().map(|backend| {
-        let (name, weight) = (backend.name.as_str(), backend.weight);
+        let (name, weight) = (&*backend.name, backend.weight);
         let nth = seen.entry(name).or_default();
         let hash = stable_hash(&[name.as_bytes(), &nth.to_le_bytes()]);
         *nth += 1;

@@ -166,7 +166,7 @@ fn where_there_are_probes_one_of_them_is_the_trial() {
     for seed in 0..50 {
         let mut attempt = Attempt::new(Client::default(), seed);
         let lease = pool.next_backend(&mut attempt, after(11)).unwrap();
-        assert_eq!(lease.backend().name, "1", "no client is the trial");
+        assert_eq!(&*lease.backend().name, "1", "no client is the trial");
     }
     assert_eq!(turn(&mut ejector, &pool, true, after(12)), ["0 on trial"], "asks again");
     state.judge(true, after(12));
@@ -195,7 +195,8 @@ fn operators_and_reloads_end_an_ejection() {
 /// Which backends ten sessions are offered.
 fn offered(pool: &Pool) -> Vec<String> {
     let lease = |seed| pool.next_backend(&mut Attempt::new(Client::default(), seed), after(1));
-    let mut names: Vec<_> = (0..10).filter_map(lease).map(|it| it.backend().name.clone()).collect();
+    let mut names: Vec<_> =
+        (0..10).filter_map(lease).map(|it| it.backend().name.to_string()).collect();
     names.sort();
     names.dedup();
     names

@@ -280,7 +280,7 @@ impl World {
 fn backend(server: &Server, lists: &[Vec<oracle::Entry>]) -> Backend {
     let state = BackendState::new(1, AdminState::Enabled, Limit::from_number(server.soft));
     state.set_sessions_max_affine(server.hard as u32);
-    let mut backend = Backend::new("backend".into(), vec![], Arc::new(state));
+    let mut backend = Backend::new("backend", vec![], Arc::new(state));
     backend.weight = server.weight;
     backend.priority = server.prio;
     backend.access = access(&lists[server.list]);

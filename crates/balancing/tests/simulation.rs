@@ -32,7 +32,7 @@ struct World {
     pool: Pool,
     now: Instant,
     open: Vec<Lease>,
-    is_down: BTreeMap<String, bool>,
+    is_down: BTreeMap<Arc<str>, bool>,
 }
 
 fn backend(name: String, limit: i32) -> Arc<Backend> {
@@ -118,10 +118,10 @@ impl World {
 
     fn connect(&mut self) {
         let mut attempt = Attempt::new(client(self.rng.draw() as u32), self.rng.draw());
-        let mut tried: Vec<String> = Vec::new();
+        let mut tried: Vec<Arc<str>> = Vec::new();
         loop {
-            let usable: Vec<String> = self.usable_untried(&tried, false);
-            let well: Vec<String> = self.usable_untried(&tried, true);
+            let usable: Vec<Arc<str>> = self.usable_untried(&tried, false);
+            let well: Vec<Arc<str>> = self.usable_untried(&tried, true);
             let Some(lease) = self.pool.next_backend(&mut attempt, self.now) else {
                 let whole =
                     self.pool.tiers.iter().all(|it| it.failover == FailoverScope::WholeTier);
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    fn usable_untried(&self, tried: &[String], well: bool) -> Vec<String> {
+    fn usable_untried(&self, tried: &[Arc<str>], well: bool) -> Vec<Arc<str>> {
         let all = self.pool.backends().map(|(_, _, backend)| backend);
         all.filter(|it| Self::is_usable(it) && !tried.contains(&it.name))
             .filter(|it| !well || !it.state.health().is_left_out(&self.pool.health, self.now))

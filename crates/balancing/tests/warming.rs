@@ -131,14 +131,14 @@ fn clients_of_a_hash_return_once() {
 #[test]
 fn who_was_down_warms_up_and_who_is_new_from_its_first_probe_on() {
     let share = |state: BackendState, seconds: u64| {
-        let other = Arc::new(Backend::new("b".to_owned(), vec![], Arc::new(healthy())));
-        let backend = Arc::new(Backend::new("a".to_owned(), vec![], Arc::new(state)));
+        let other = Arc::new(Backend::new("b", vec![], Arc::new(healthy())));
+        let backend = Arc::new(Backend::new("a", vec![], Arc::new(state)));
         let tier = Tier { warm_up: Some(LENGTH), ..Tier::default() };
         let tier = Tier { backends: [backend, other].into_iter().collect(), ..tier };
         let pool = Pool { tiers: vec![tier.prepare(None)], ..Pool::default() };
         let is_first = |seed: &u64| {
             let lease = pool.next_backend(&mut Attempt::new(client(1), *seed), at(seconds));
-            lease.is_some_and(|it| it.backend().name == "a")
+            lease.is_some_and(|it| &*it.backend().name == "a")
         };
         (0..1000).filter(is_first).count()
     };

@@ -217,8 +217,8 @@ fn find_backend<'a>(status: &'a Status, selector: &BackendSelector) -> Option<&'
     });
     let is_it = |(pool, tier, index, row): &(&PoolRow, usize, usize, &BackendRow)| {
         let is_called = |text: &str| {
-            let known = row.name.iter().chain([&row.endpoint]).chain(&row.addresses);
-            known.into_iter().any(|it| it == text)
+            let names = row.name.as_deref().into_iter().chain([&*row.endpoint]);
+            names.chain(row.addresses.iter().map(String::as_str)).any(|it| it == text)
         };
         selector.fits(&pool.name, *tier, *index, is_called)
     };

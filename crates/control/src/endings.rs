@@ -4,6 +4,7 @@ use crate::shown::EndOf;
 use dataplane::{Ended, Event};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use telemetry::EndedSessionRow;
 use terms::{CloseReason, Instant, ListenerId};
@@ -25,7 +26,7 @@ struct Ending {
     session: u64,
     listener: ListenerId,
     client: Option<SocketAddr>,
-    backend: Option<String>,
+    backend: Option<Arc<str>>,
     reason: CloseReason,
     error: Option<String>,
     sent_bytes: u64,
@@ -77,7 +78,7 @@ impl Ending {
             listener: ended.listener,
             client: ended.client,
             // Not the backend itself: who has one keeps it from being forgotten once removed.
-            backend: ended.backend.as_ref().map(|it| it.name.clone()),
+            backend: ended.backend.as_ref().map(|it| Arc::clone(&it.name)),
             reason: ended.reason,
             error: ended.tls_failure().map(str::to_owned),
             sent_bytes: ended.sent_bytes,

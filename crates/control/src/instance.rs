@@ -345,8 +345,8 @@ impl Instance {
     pub(crate) fn known_addresses(&self) -> HashMap<String, Vec<Address>> {
         let named: HashSet<_> = named_backends(&self.config).map(ToString::to_string).collect();
         let backends = self.pools.iter().flat_map(|pool| pool.all_backends());
-        let known = backends.filter(|it| !it.addresses.is_empty() && named.contains(&it.name));
-        known.map(|it| (it.name.clone(), it.addresses.clone())).collect()
+        let known = backends.filter(|it| !it.addresses.is_empty() && named.contains(&*it.name));
+        known.map(|it| (it.name.to_string(), it.addresses.clone())).collect()
     }
 
     /// What a reload need not look up.
@@ -363,7 +363,7 @@ impl Instance {
     pub(crate) fn set_addresses(&mut self, name: &str, addresses: &[Address]) -> bool {
         let mut changed = false;
         for running in &mut self.pools {
-            let is_other = |it: &Backend| it.name == name && !same_set(&it.addresses, addresses);
+            let is_other = |it: &Backend| &*it.name == name && !same_set(&it.addresses, addresses);
             if !running.all_backends().any(|it| is_other(it)) {
                 continue;
             }

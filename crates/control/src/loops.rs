@@ -18,7 +18,7 @@ pub(crate) fn refuse(bound: &Bound, pools: &[Pool]) -> Result<(), StartError> {
         for address in &backend.addresses {
             if let Some((bind, _)) = bound.iter().find(|it| is_served_by(address, *it, &own)) {
                 return Err(StartError::Loop {
-                    backend: backend.name.clone(),
+                    backend: backend.name.to_string(),
                     bind: bind.to_string(),
                 });
             }

@@ -17,6 +17,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 use std::io::{self, Write};
+use std::time::Duration;
 use telemetry::metrics::{MEDIA_TYPE, render};
 use telemetry::{ControlCounts, ProcessRow};
 use tokio::task::spawn_blocking;
@@ -92,12 +93,11 @@ fn page(figures: &Figures, is_zipped: bool) -> io::Result<Vec<u8>> {
 
 /// What metrics say of this process.
 pub(crate) fn process_row(counts: &ControlCounts, started: i64) -> ProcessRow {
-    let usage = sys::process::usage();
-    let workers = usage.threads.iter().filter(|(name, _)| name.starts_with("worker-"));
+    let usage = sys::process::usage("worker-");
     ProcessRow {
         started_seconds: started as f64 / 1e9,
         cpu_seconds: usage.processor.as_secs_f64(),
-        worker_cpu_seconds: workers.map(|(_, time)| time.as_secs_f64()).collect(),
+        worker_cpu_seconds: usage.threads.iter().map(Duration::as_secs_f64).collect(),
         resident_bytes: usage.resident_bytes,
         descriptors: usage.descriptors,
         descriptors_max: sys::process::descriptor_limit() as u64,

@@ -54,7 +54,7 @@ struct Probed {
 struct Watched {
     pool: String,
     tier: usize,
-    name: String,
+    name: Arc<str>,
     state: Arc<BackendState>,
     /// One for each of its addresses, in their order; none if it only has an agent.
     targets: Vec<Arc<Target>>,
@@ -186,7 +186,7 @@ impl Probes {
                 let mut watched = Watched {
                     pool: pool.name.clone(),
                     tier,
-                    name: backend.name.clone(),
+                    name: Arc::clone(&backend.name),
                     state: Arc::clone(&backend.state),
                     targets: Vec::new(),
                     agent,
@@ -394,7 +394,7 @@ impl Probes {
             Turn::Open => ProbeChange::Accepts,
         };
         let (why, pool) = (agent.says(), watched.pool.clone());
-        let (tier, name) = (watched.tier, watched.name.clone());
+        let (tier, name) = (watched.tier, watched.name.to_string());
         Some(ProbeFinding { id: Some(backend), change, pool, tier, backend: name, why })
     }
 
@@ -469,7 +469,7 @@ impl Probes {
             None => self.last_error(backend).filter(|_| is_down).map(|(error, _)| error.clone()),
         };
         let (id, pool, tier) = (Some(backend), watched.pool.clone(), watched.tier);
-        Some(ProbeFinding { id, change, pool, tier, backend: watched.name.clone(), why })
+        Some(ProbeFinding { id, change, pool, tier, backend: watched.name.to_string(), why })
     }
 
     fn last_error(&self, backend: BackendId) -> Option<&(String, Instant)> {

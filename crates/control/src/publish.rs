@@ -132,7 +132,7 @@ impl Instance {
             self.retired.add_listener(&config.name, &it.listener);
         }
         for it in self.departed_backends.extract_if(.., |it| !it.is_in_use()) {
-            let name = it.config.name.as_ref().unwrap_or(&it.backend.name);
+            let name = it.config.name.as_deref().unwrap_or(&it.backend.name);
             self.retired.add_backend(&it.pool, name, &it.backend.state);
         }
         // It may have had thousands.

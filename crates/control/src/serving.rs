@@ -425,7 +425,7 @@ impl Serving {
         let listeners: Vec<_> = listeners.map(|it| (it.bound_to(), called(it))).collect();
         for (listener, pool) in listeners {
             let names = |tier: &Tier| {
-                let names: Vec<_> = tier.backends.iter().map(|it| it.name.as_str()).collect();
+                let names: Vec<_> = tier.backends.iter().map(|it| &*it.name).collect();
                 names.join(" ")
             };
             let backends = pool.tiers.iter().map(names).collect::<Vec<_>>().join(" ! ");

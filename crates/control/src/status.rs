@@ -10,6 +10,7 @@ use config::Discovery;
 use dataplane::{SessionInfo, TcpPath};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use telemetry::{
     BackendRow, CertificateRow, DepartedRow, EndedRow, Health, InstanceRow, ListenerRow, NameRow,
     PoolRow, ProbeVerdict, RouteRow, SessionRow, Stance, StatesRow, Status, TierRow, TotalsRow,
@@ -92,7 +93,8 @@ impl Instance {
             let mut counted = BackendCount::default();
             counted.add(&it.backend.state);
             let (backend, totals) = (&it.backend, counted.totals);
-            let backend = self.backend_row(&it.config, backend, &limits, totals, now);
+            let health = health(backend, &limits, now);
+            let backend = self.backend_row(&it.config, backend, health, totals, now);
             let addresses = addresses(&it.backend);
             let totals = TotalsRow::new(&totals, Some(&counted.timings));
             DepartedRow {
@@ -122,7 +124,8 @@ impl Instance {
                 sum.totals += totals;
                 it.state.add_timings_to(&mut sum.timings);
                 sessions += u64::from(it.state.sessions());
-                let is_up = health(it, &pool.health, now).is_up();
+                let health = health_after(totals.attempts, it, &pool.health, now);
+                let is_up = health.is_up();
                 let is_enabled = it.state.is_in_service();
                 match (is_enabled, is_up) {
                     (false, _) => states.disabled += 1,
@@ -136,7 +139,7 @@ impl Instance {
                 if !view.backends {
                     continue;
                 }
-                let row = self.backend_row(config_backend, it, &pool.health, totals, now);
+                let row = self.backend_row(config_backend, it, health, totals, now);
                 let addresses = if view.addresses { addresses(it) } else { Vec::new() };
                 let called = row.called();
                 let mut timings = view.timings.then(|| it.state.timings());
@@ -171,13 +174,13 @@ impl Instance {
         }
     }
 
-    /// A backend that has counted `totals`, without its addresses, and without what has been counted
-    /// for good.
+    /// A backend of this health that has counted `totals`, without its addresses, and without what
+    /// has been counted for good.
     fn backend_row(
         &self,
         config: &config::Backend,
         backend: &Backend,
-        limits: &HealthLimits,
+        health: Health,
         totals: Totals,
         now: Instant,
     ) -> BackendRow {
@@ -191,7 +194,7 @@ impl Instance {
             endpoint: backend.name.clone(),
             addresses: Vec::new(),
             admin: state.admin(),
-            health: match (health(backend, limits, now), &probe) {
+            health: match (health, &probe) {
                 // No client has been there, but a probe has.
                 (Health::Unknown, Some(probe)) if probe.verdict == ProbeVerdict::Up => {
                     Health::Healthy
@@ -291,7 +294,7 @@ fn addresses(backend: &Backend) -> Vec<String> {
 
 /// Whether people call a backend so: by its name, or else its address.
 fn is_called(config: &config::Backend, backend: &Backend, name: &str) -> bool {
-    config.name.as_ref().unwrap_or(&backend.name) == name
+    config.name.as_deref().unwrap_or(&backend.name) == name
 }
 
 fn route_row(config::Route { rule, pool }: &config::Route) -> RouteRow {
@@ -316,7 +319,7 @@ pub(crate) fn session_rows(
         server_name: it.server_name.map(Into::into),
         tls: it.tls.map(Into::into),
         alpn: it.protocol.map(|it| String::from_utf8_lossy(&it).into_owned()),
-        backend: it.backend.map(|backend| backend.name.clone()),
+        backend: it.backend.map(|backend| Arc::clone(&backend.name)),
         backend_address: it.backend_address.map(|it| plain(it).to_string()),
         source: it.source.map(|it| plain(it).to_string()),
         phase: it.phase,
@@ -338,15 +341,18 @@ fn round_trip(path: TcpPath) -> Option<f64> {
 }
 
 pub(crate) fn health(backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {
+    health_after(backend.state.totals().attempts, backend, limits, now)
+}
+
+/// The health of a backend to which this many connects were begun.
+fn health_after(attempts: u64, backend: &Backend, limits: &HealthLimits, now: Instant) -> Health {
     let health = backend.state.health();
     match health {
         _ if backend.addresses.is_empty() => Health::Unresolved,
         balancing::Health::Unknown => Health::Unknown,
         balancing::Health::Down { .. } => Health::Down,
         balancing::Health::Ejected { .. } => Health::Ejected,
-        balancing::Health::Healthy { failures: 0 } if backend.state.totals().attempts == 0 => {
-            Health::Unknown
-        }
+        balancing::Health::Healthy { failures: 0 } if attempts == 0 => Health::Unknown,
         balancing::Health::Healthy { .. } => Health::Healthy,
         balancing::Health::Quarantined { .. } if health.is_left_out(limits, now) => {
             Health::Quarantined

@@ -272,8 +272,12 @@ impl App {
     pub(crate) fn sessions(&self) -> Vec<&Session> {
         let mut rows: Vec<_> = self.model.sessions.iter().collect();
         rows.retain(|Session { row, .. }| {
-            let optional = [&row.backend, &row.backend_address, &row.server_name];
-            let optional = optional.into_iter().flatten().map(String::as_str);
+            let optional = [
+                row.backend.as_deref(),
+                row.backend_address.as_deref(),
+                row.server_name.as_deref(),
+            ];
+            let optional = optional.into_iter().flatten();
             let all: Vec<_> =
                 [row.client.as_str(), &row.listener].into_iter().chain(optional).collect();
             self.passes(&all)

@@ -2,6 +2,7 @@
 
 use balancing::{AdminState, Distribution, Policy, Timings, Totals};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use terms::{CloseReason, FailureKind, Limit, Phase};
 
 /// An instance. Served as `GET /v1/status`.
@@ -59,7 +60,7 @@ pub struct EndedSessionRow {
     /// The client's address; `unix` for a client of a Unix socket.
     pub client: String,
     /// The backend that served it, or was tried last; absent if there was none.
-    pub backend: Option<String>,
+    pub backend: Option<Arc<str>>,
     /// Why it ended.
     pub reason: CloseReason,
     /// What was wrong with TLS; absent if nothing was.
@@ -374,7 +375,7 @@ pub struct BackendRow {
     /// The name, if it has one.
     pub name: Option<String>,
     /// The address as configured.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// The resolved addresses, the preferred one first.
     pub addresses: Vec<String>,
     /// What the operator decided.
@@ -545,7 +546,7 @@ pub struct SessionRow {
     #[serde(default)]
     pub alpn: Option<String>,
     /// The backend that serves it, or that is being connected to.
-    pub backend: Option<String>,
+    pub backend: Option<Arc<str>>,
     /// The backend's address and port that it is connected to; none before that, and for a Unix
     /// socket.
     pub backend_address: Option<String>,

@@ -44,7 +44,7 @@ fn server(word: &str) -> Backend {
     let mut number = || fields.next().map_or(0, |field| field.parse().unwrap());
     let state = BackendState::new(1, AdminState::Enabled, Limit::from_number(number()));
     state.set_sessions_max_affine(number() as u32);
-    let mut backend = Backend::new(name.into(), vec![], Arc::new(state));
+    let mut backend = Backend::new(name, vec![], Arc::new(state));
     (backend.weight, backend.priority) = (number() as u32, number());
     backend
 }
@@ -75,7 +75,7 @@ impl Pen {
     fn serve(&mut self, address: &str) -> (String, Option<Lease>) {
         let mut attempt = Attempt::new(client(address), 0);
         while let Some(lease) = self.pool.next_backend(&mut attempt, self.now) {
-            let name = lease.backend().name.clone();
+            let name = lease.backend().name.to_string();
             let refuses = name.chars().all(char::is_uppercase);
             let outcome = if refuses { Outcome::Failure } else { Outcome::Success };
             self.pool.report(&mut attempt, &lease, outcome, self.now);

@@ -30,7 +30,7 @@ fn backend(word: &str, id: BackendId) -> Arc<Backend> {
     let (name, max) = word.trim_start_matches('-').split_once(':').unwrap_or((word, "0"));
     let limit = Limit::from_number(max.parse().unwrap());
     let state = Arc::new(BackendState::new(1, admin, limit));
-    let name = name.trim_start_matches('-').into();
+    let name = name.trim_start_matches('-');
     Arc::new(Backend { id, ..Backend::new(name, vec![], state) })
 }
 
@@ -42,7 +42,7 @@ fn serve(pool: &Pool, clients: &[u32], stay: &mut Option<Vec<Lease>>) -> String 
         let mut attempt = Attempt::new(numbered(client), u64::from(client));
         let mut answer = ".".to_owned();
         while let Some(lease) = pool.next_backend(&mut attempt, Instant::ZERO) {
-            let name = lease.backend().name.clone();
+            let name = lease.backend().name.to_string();
             let refuses = name.chars().all(char::is_uppercase);
             let outcome = if refuses { Outcome::Failure } else { Outcome::Success };
             pool.report(&mut attempt, &lease, outcome, Instant::ZERO);
@@ -176,7 +176,7 @@ fn a_quarantined_backend_is_tried_only_when_nothing_else_is_left() {
     pool.tiers[1].backends[0].state.set_admin(AdminState::Disabled);
     let mut attempt = Attempt::new(Client::default(), 0);
     let lease = pool.next_backend(&mut attempt, Instant::ZERO).unwrap();
-    assert_eq!(lease.backend().name, "A");
+    assert_eq!(&*lease.backend().name, "A");
     pool.report(&mut attempt, &lease, Outcome::Failure, Instant::ZERO);
     assert!(pool.next_backend(&mut attempt, Instant::ZERO).is_none(), "not twice");
 }
@@ -229,7 +229,7 @@ fn the_list_of_the_reject_backend_may_ask_for_a_country_too() {
     };
     let access = Arc::new(AccessList::new(vec![country]));
     let state = Arc::new(BackendState::new(1, AdminState::Enabled, Limit::None));
-    pool.reject = Some(Arc::new(Backend { access, ..Backend::new("r".into(), vec![], state) }));
+    pool.reject = Some(Arc::new(Backend { access, ..Backend::new("r", vec![], state) }));
     assert!(pool.needs_country());
 }
 
@@ -266,5 +266,5 @@ fn a_client_that_moves_does_not_exceed_limits() {
         pool.next_backend(&mut attempt, Instant::ZERO).unwrap()
     };
     let open = moved();
-    assert_eq!((open.backend().name.as_str(), moved().backend().name.as_str()), ("b", "a"));
+    assert_eq!((&*open.backend().name, &*moved().backend().name), ("b", "a"));
 }

@@ -232,7 +232,7 @@ fn wide_row(place: String, policy: Policy, backend: &BackendRow) -> Vec<String> 
         place,
         match &backend.name {
             Some(name) => format!("{name} ({})", backend.endpoint),
-            None => backend.endpoint.clone(),
+            None => backend.endpoint.to_string(),
         },
         word(&policy),
         word(&backend.admin),
@@ -310,7 +310,7 @@ fn plain_session(session: &SessionRow) -> Vec<String> {
     vec![
         session.session.to_string(),
         session.client.clone(),
-        known(session.backend_address.as_ref().or(session.backend.as_ref())),
+        known(session.backend_address.as_deref().or(session.backend.as_deref())),
         word(&session.phase),
         short(session.sent_bytes),
         short(session.received_bytes),
@@ -346,10 +346,10 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         session.session.to_string(),
         session.listener.clone(),
         session.client.clone(),
-        known(session.peer.as_ref()),
-        known(session.source.as_ref()),
-        known(session.backend.as_ref()),
-        known(session.backend_address.as_ref()),
+        known(session.peer.as_deref()),
+        known(session.source.as_deref()),
+        known(session.backend.as_deref()),
+        known(session.backend_address.as_deref()),
         word(&session.phase),
         session.worker.to_string(),
         session.sent_bytes.to_string(),
@@ -360,9 +360,9 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         session.retransmits.map_or("-".to_owned(), |it| it.to_string()),
         millis(session.backend_rtt_seconds),
         session.backend_retransmits.map_or("-".to_owned(), |it| it.to_string()),
-        known(session.server_name.as_ref()),
-        known(session.tls.as_ref()),
-        known(session.alpn.as_ref()),
+        known(session.server_name.as_deref()),
+        known(session.tls.as_deref()),
+        known(session.alpn.as_deref()),
     ]
 }
 
@@ -378,8 +378,8 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
-fn known(text: Option<&String>) -> String {
-    text.cloned().unwrap_or_else(|| "-".to_owned())
+fn known(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
 }
 
 /// A count in at most five characters: `99999`, `1.2M`, `340G`.

@@ -91,7 +91,7 @@ fn what_clients_send_is_told() {
     assert_eq!(whole, data.len());
     assert_eq!(*bytes, data[..REQUEST_BYTES_MAX]);
     assert_eq!(from, client.local_addr().ok());
-    assert_eq!(to.name, address.to_string());
+    assert_eq!(*to.name, *address.to_string());
 }
 
 #[test]

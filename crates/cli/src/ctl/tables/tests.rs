@@ -43,7 +43,7 @@ fn counts_are_short() {
 fn backend(sessions: u64, sessions_max: Limit) -> BackendRow {
     BackendRow {
         name: None,
-        endpoint: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
+        endpoint: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".into(),
         addresses: Vec::new(),
         admin: AdminState::Enabled,
         health: Health::Quarantined,
@@ -167,7 +167,7 @@ fn the_largest_counters_fit_a_terminal() {
         server_name: None,
         tls: None,
         alpn: None,
-        backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
+        backend: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".into()),
         backend_address: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         source: Some("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned()),
         phase: Phase::Connecting,

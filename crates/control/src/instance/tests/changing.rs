@@ -67,7 +67,7 @@ fn states(instance: &Instance) -> HashMap<(String, String), Arc<BackendState>> {
     let mut states = HashMap::new();
     for (config, pool) in instance.config.pools.iter().zip(&instance.pools) {
         for (_, _, backend) in pool.backends() {
-            let key = (config.name.clone(), backend.name.clone());
+            let key = (config.name.clone(), backend.name.to_string());
             states.entry(key).or_insert_with(|| Arc::clone(&backend.state));
         }
     }
@@ -105,7 +105,7 @@ pub(super) fn assert_is(instance: &Instance, wanted: &Config) {
         let running: Vec<_> = pool
             .backends()
             .map(|(tier, index, it)| {
-                (tier, index, it.name.clone(), limits(it.state.sessions_max()))
+                (tier, index, it.name.to_string(), limits(it.state.sessions_max()))
             })
             .collect();
         let configured: Vec<_> = config
