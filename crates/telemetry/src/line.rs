@@ -103,10 +103,10 @@ impl Line<'_> {
 
     fn write_fields(&self, out: &mut String) {
         for (key, value) in self.fields {
-            let _ = write!(out, " {key}=");
+            out.extend([" ", key, "="]);
             match value {
                 Value::Text(text) => write_quoted(out, text),
-                Value::Count(count) => _ = write!(out, "{count}"),
+                Value::Count(count) => write_count(out, *count),
                 Value::Time(time) => write_time(out, *time),
             }
         }
@@ -118,10 +118,10 @@ impl Line<'_> {
         let _ = write!(out, "\",\"level\":\"{}\",\"message\":", self.level.name());
         write_json_text(out, &self.message);
         for (key, value) in self.fields {
-            let _ = write!(out, ",\"{key}\":");
+            out.extend([",\"", key, "\":"]);
             match value {
                 Value::Text(text) => write_json_text(out, text),
-                Value::Count(count) => _ = write!(out, "{count}"),
+                Value::Count(count) => write_count(out, *count),
                 Value::Time(time) => _ = write!(out, "{:.6}", time.as_secs_f64()),
             }
         }
@@ -160,15 +160,34 @@ fn is_deceptive(letter: char) -> bool {
         || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Three figures and a unit: `85us`, `1.25ms`, `2.5s`, `90s`.
+/// A unit, and two decimal places if there are thousands of a smaller one: `85us`, `12.35ms`,
+/// `2.50s`, `90s`.
 fn write_time(out: &mut String, time: Duration) {
-    let micros = time.as_micros();
-    let _ = match micros {
-        0..1000 => write!(out, "{micros}us"),
-        1000..1_000_000 => write!(out, "{:.2}ms", micros as f64 / 1e3),
-        1_000_000..60_000_000 => write!(out, "{:.2}s", micros as f64 / 1e6),
-        _ => write!(out, "{}s", time.as_secs()),
-    };
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    match micros {
+        0..1000 => write_count(out, micros),
+        1000..1_000_000 => write_hundredths(out, micros.saturating_add(5) / 10),
+        1_000_000..60_000_000 => write_hundredths(out, micros.saturating_add(5000) / 10_000),
+        _ => write_count(out, time.as_secs()),
+    }
+    out.push_str(match micros {
+        0..1000 => "us",
+        1000..1_000_000 => "ms",
+        _ => "s",
+    });
+}
+
+fn write_hundredths(out: &mut String, hundredths: u64) {
+    write_count(out, hundredths / 100);
+    out.push('.');
+    out.extend(
+        [b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8].map(char::from),
+    );
+}
+
+/// Formatting is too slow for what every session writes.
+fn write_count(out: &mut String, count: u64) {
+    out.push_str(itoa::Buffer::new().format(count));
 }
 
 impl fmt::Debug for Line<'_> {
@@ -246,8 +265,13 @@ mod tests {
 
     #[test]
     fn times_carry_their_unit() {
+        check_time(0, "0us");
         check_time(85, "85us");
+        check_time(1_000, "1.00ms");
         check_time(12_345, "12.35ms");
+        check_time(12_344, "12.34ms");
+        check_time(999_999, "1000.00ms");
+        check_time(1_000_000, "1.00s");
         check_time(2_500_000, "2.50s");
         check_time(5_400_000_000, "5400s");
     }
