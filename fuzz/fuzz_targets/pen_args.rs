@@ -37,7 +37,11 @@ fuzz_target!(|text: &str| {
     // Words that clap would take for options, and a path it would refuse, have no native form.
     let odd = |text: &&str| text.starts_with('-') || text.is_empty();
     let texts = [&settings.user, &settings.chroot, &settings.pid_file].into_iter().flatten();
-    if config.inexpressible().is_empty() && !texts.map(String::as_str).any(|text| odd(&text)) {
+    let files = config.listeners[0].tls.iter().flat_map(|tls| {
+        tls.certificates.iter().chain(&tls.keys).chain(&tls.client_authorities)
+    });
+    let mut words = texts.map(String::as_str).chain(files.filter_map(|file| file.to_str()));
+    if config.inexpressible().is_empty() && !words.any(|text| odd(&text)) {
         let access = Arc::clone(&config.pools[0].access);
         let tiers = &mut config.pools[0].tiers;
         for backend in tiers.iter_mut().flat_map(|tier| &mut tier.backends) {
