@@ -105,7 +105,7 @@ def network():
             ip(f"netns add {namespace}")
         devices = [within(namespace, tun) for namespace in (NEAR, FAR)]
         for namespace, address in ADDRESSES.items():
-            for words in (f"address add {address}/24 dev tun0", "link set tun0 up", "link set lo up"):
+            for words in (f"address add {address}/24 dev tun0", "link set tun0 txqueuelen 10000 up", "link set lo up"):
                 ip(f"-n {namespace} {words}")
         relay = Relay(devices)
         relay.start()
