@@ -90,7 +90,7 @@ def broken(text, replacement):
     return changed, changed.count("\n", 0, same) + 1
 
 
-def ask(program, command, text, name, folder):
+def ask(command, text, name, folder):
     file = folder / name
     file.write_text(text)
     answer = subprocess.run([*command, str(file)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -115,7 +115,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for kind, command, text, name in programs:
-            code, output = ask(kind, command, text, name, folder)
+            code, output = ask(command, text, name, folder)
             if code:
                 sys.exit(f"{kind} refuses the file without a fault:\n{output}")
         print("| Fault | " + " | ".join(kind for kind, *_ in programs) + " |\n" + "|---" * 4 + "|")
@@ -126,7 +126,7 @@ def main():
                     cells.append("-")
                     continue
                 changed, line = broken(text, replacement)
-                code, output = ask(kind, command, changed, name, folder)
+                code, output = ask(command, changed, name, folder)
                 if "--verbose" in sys.argv:
                     print(f"--- {fault}, line {line}: {kind}: {code}\n{output}", file=sys.stderr)
                 if code == 0:
@@ -152,7 +152,7 @@ def main():
                 if FAULTS[number][1 + place]:
                     text, line = broken(text, FAULTS[number][1 + place])
                     wanted.append(line)
-            code, output = ask(kind, command, text, name, folder)
+            code, output = ask(command, text, name, folder)
             if "--verbose" in sys.argv:
                 print(f"--- together, lines {wanted}: {kind}: {code}\n{output}", file=sys.stderr)
             found = {line for line, _ in lines_named(kind, output)} & set(wanted)

@@ -482,8 +482,9 @@ pub fn renounce_privileges() {
 
 /// Has the allocator return each large block to the system as soon as it is freed. Otherwise, after
 /// the first such block, the others come from the heap, and what is allocated meanwhile keeps it
-/// from shrinking again. Smaller blocks stay in the heap for the next use, up to a megabyte: to
-/// return and get them again would be a quarter of the work of a scrape of 1000 backends.
+/// from shrinking again. Smaller blocks stay in the heap of their thread for the next use, up to a
+/// megabyte: to return and get them again would be a quarter of the work of a scrape of 1000
+/// backends.
 pub fn return_large_blocks() {
     #[cfg(target_env = "gnu")]
     // SAFETY: plain numbers, which change only how later allocations are made.

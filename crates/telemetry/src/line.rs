@@ -166,8 +166,8 @@ fn write_time(out: &mut String, time: Duration) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     match micros {
         0..1000 => write_count(out, micros),
-        1000..1_000_000 => write_hundredths(out, micros.saturating_add(5) / 10),
-        1_000_000..60_000_000 => write_hundredths(out, micros.saturating_add(5000) / 10_000),
+        1000..1_000_000 => write_hundredths(out, (micros + 5) / 10),
+        1_000_000..60_000_000 => write_hundredths(out, (micros + 5000) / 10_000),
         _ => write_count(out, time.as_secs()),
     }
     out.push_str(match micros {
@@ -178,11 +178,10 @@ fn write_time(out: &mut String, time: Duration) {
 }
 
 fn write_hundredths(out: &mut String, hundredths: u64) {
+    let decimals = hundredths % 100;
     write_count(out, hundredths / 100);
-    out.push('.');
-    out.extend(
-        [b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8].map(char::from),
-    );
+    out.push_str(if decimals < 10 { ".0" } else { "." });
+    write_count(out, decimals);
 }
 
 /// Formatting is too slow for what every session writes.
@@ -270,6 +269,7 @@ mod tests {
         check_time(1_000, "1.00ms");
         check_time(12_345, "12.35ms");
         check_time(12_344, "12.34ms");
+        check_time(12_055, "12.06ms");
         check_time(999_999, "1000.00ms");
         check_time(1_000_000, "1.00s");
         check_time(2_500_000, "2.50s");

@@ -398,8 +398,7 @@ fn labelled(pool: &PoolRow) -> Vec<Labelled<'_>> {
     all
 }
 
-/// Whether each name is certain to differ from all others. Hashes tell, in a quarter of the time that
-/// a set of the names takes.
+/// Whether each name is certain to differ from all others. Hashes tell sooner than a set of the names.
 fn are_distinct<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     let hash = |name: &str| {
         let mut hasher = DefaultHasher::new();
