@@ -2,6 +2,7 @@
 //!
 //! `relay::Search` has the rules; this module carries its steps out.
 
+use crate::addresses::Addresses;
 use crate::announcing::announce;
 use crate::asking::ask;
 use crate::event::{Event, SourceFault, Trace};
@@ -89,6 +90,7 @@ fn connect(
     now: Instant,
 ) {
     let (number, listener) = (session.number, Arc::clone(&session.listener));
+    session.addresses.keep_source(None); // it was that of an earlier connection
     session.change(|state| {
         let State::Waiting { search, lease } = state else { return state };
         let searching = searches.get(&search);
@@ -232,7 +234,7 @@ pub(crate) fn handle_event(
     if ready.failed {
         let failure = net::take_failure(socket, address);
         rules.on_failed(incarnation, failure, &settings.timeouts, now);
-    } else if ready.writable && is_own_end(socket, address) {
+    } else if ready.writable && is_own_end(socket, address, &mut session.addresses) {
         rules.on_failed(incarnation, ConnectFailure::Refused, &settings.timeouts, now);
     } else if ready.writable || upstream.is_introduced {
         let took = now.since(rules.since());
@@ -343,8 +345,11 @@ fn introduce(
 
 /// Whether a socket is connected to itself. That happens if nobody listens on a local port, and the
 /// system chooses the same port for the connection (RFC 9293, "simultaneous open").
-fn is_own_end(socket: BorrowedFd<'_>, address: &Address) -> bool {
-    matches!(address, Address::Ip(address) if net::local_address(socket) == Some(*address))
+fn is_own_end(socket: BorrowedFd<'_>, address: &Address, addresses: &mut Addresses) -> bool {
+    let Address::Ip(address) = address else { return false };
+    let source = net::local_address(socket);
+    addresses.keep_source(source);
+    source == Some(*address)
 }
 
 /// Handles a timer that fired before the backend answered.

@@ -8,6 +8,8 @@ use terms::Instant;
 pub(crate) struct Outbox {
     pub events: Vec<Event>,
     since: Option<Instant>,
+    /// How many of the events are known to be ones that may wait.
+    patient: usize,
     sink: Box<dyn FnMut(Vec<Event>) + Send>,
 }
 
@@ -17,7 +19,7 @@ const AGE_MAX: Duration = Duration::from_millis(10);
 
 impl Outbox {
     pub fn new(sink: Box<dyn FnMut(Vec<Event>) + Send>) -> Self {
-        Self { events: Vec::new(), since: None, sink }
+        Self { events: Vec::new(), since: None, patient: 0, sink }
     }
 
     pub fn tell(&mut self, event: Event) {
@@ -37,7 +39,8 @@ impl Outbox {
         }
         let since = *self.since.get_or_insert(now);
         let may_wait = |event: &Event| matches!(event, Event::Started(_) | Event::Ended(_));
-        let is_urgent = !self.events.iter().all(may_wait);
+        let is_urgent = !self.events[self.patient..].iter().all(may_wait);
+        self.patient = self.events.len();
         if is_urgent || self.events.len() >= EVENTS_MAX || now.since(since) >= AGE_MAX {
             self.flush_now();
         }
@@ -45,8 +48,11 @@ impl Outbox {
 
     pub fn flush_now(&mut self) {
         self.since = None;
+        self.patient = 0;
         if !self.events.is_empty() {
-            let batch = std::mem::replace(&mut self.events, Vec::with_capacity(16));
+            // The next batch is likely to be as long as this one.
+            let next = Vec::with_capacity(self.events.len());
+            let batch = std::mem::replace(&mut self.events, next);
             (self.sink)(batch);
         }
     }

@@ -46,8 +46,11 @@ pub(crate) fn go_on(
     let settings = session.listener.settings();
     let is_tls = session.extras.as_ref().is_some_and(|extras| extras.tls.is_some());
     let before = session.link.bytes();
-    let pumped =
-        if is_tls { pump_tls(session, tools, now) } else { pump_plain(session, tools, now) };
+    let pumped = if is_tls {
+        pump_tls(session, settings.observe, tools, now)
+    } else {
+        pump_plain(session, settings.observe, tools, now)
+    };
     session.count_passed(before, tools.worker, now);
     if session.response.is_awaited() {
         session.note_response(before, tools.worker, now);
@@ -59,17 +62,19 @@ pub(crate) fn go_on(
     }
 }
 
-fn pump_plain(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
-    let Some((sockets, parts)) = split(session) else { return Pumped::Idle };
+fn pump_plain(session: &mut Session, observe: Observe, tools: &mut Tools, now: Instant) -> Pumped {
+    let Some((sockets, parts)) = split(session, observe) else { return Pumped::Idle };
     pump_over(sockets, parts, false, tools, now)
 }
 
 /// Moves what can be moved if at least one side speaks TLS.
-fn pump_tls(session: &mut Session, tools: &mut Tools, now: Instant) -> Pumped {
+fn pump_tls(session: &mut Session, observe: Observe, tools: &mut Tools, now: Instant) -> Pumped {
     let Some(mut tls) = session.extras.as_mut().and_then(|extras| extras.tls.take()) else {
         return Pumped::Idle;
     };
-    let Some(([downstream, upstream], parts)) = split(session) else { return Pumped::Idle };
+    let Some(([downstream, upstream], parts)) = split(session, observe) else {
+        return Pumped::Idle;
+    };
     let records = std::mem::take(&mut tools.records);
     let [down, up] = &mut *tls;
     let is_hung_up = |side| parts.link.is_hung_up(side);
@@ -96,7 +101,7 @@ struct Parts<'a> {
 
 /// The connections of a session that relays, and the rest of it.
 #[inline]
-fn split(session: &mut Session) -> Option<([Plain<'_>; 2], Parts<'_>)> {
+fn split(session: &mut Session, observe: Observe) -> Option<([Plain<'_>; 2], Parts<'_>)> {
     let client = session.client();
     let State::Relaying { lease, upstream, .. } = &mut session.state else { return None };
     let sockets = [
@@ -107,7 +112,7 @@ fn split(session: &mut Session) -> Option<([Plain<'_>; 2], Parts<'_>)> {
         link: &mut session.link,
         extras: &mut session.extras,
         end_reported: &mut session.end_reported,
-        observe: session.listener.settings().observe,
+        observe,
         backend: lease.backend(),
         client,
     };

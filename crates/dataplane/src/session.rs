@@ -1,5 +1,6 @@
 //! One session: what it holds in each state of its life.
 
+use crate::addresses::Addresses;
 use crate::announced::Announced;
 use crate::event::SessionInfo;
 use crate::listener::Listener;
@@ -13,7 +14,7 @@ use crate::tap::SessionTap;
 use crate::token::Token;
 use balancing::{Affinity, Lease, Pool};
 use relay::{Asking, Forwarded, Incarnation, Link, Upgrade};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +34,7 @@ pub(crate) struct Session {
     /// Whether the client's connection is a Unix socket.
     pub is_unix: bool,
     pub listener: Arc<Listener>,
-    /// Address and port: half as large as a `SocketAddr`.
-    client: Option<(IpAddr, u16)>,
+    pub addresses: Addresses,
     pub downstream: OwnedFd,
     pub link: Link,
     pub extras: Option<Box<Extras>>,
@@ -212,7 +212,7 @@ impl Session {
             marks: Marks::default(),
             is_unix: peer.is_none(),
             listener,
-            client: peer.map(address_and_port),
+            addresses: Addresses::new(peer),
             downstream: socket,
             link,
             extras,
@@ -230,7 +230,7 @@ impl Session {
     }
 
     pub fn client(&self) -> Option<SocketAddr> {
-        self.client.map(SocketAddr::from)
+        self.addresses.client()
     }
 
     /// The address at the other end of the client's connection: the client's, unless a proxy
@@ -293,7 +293,7 @@ impl Session {
 
     /// Makes it the session of a client that a proxy announced.
     pub fn announce(&mut self, client: Option<SocketAddr>, announced: Announced) {
-        self.client = client.map(address_and_port);
+        self.addresses = Addresses::new(client);
         let is_tls = self.listener.settings().tls.is_some();
         let extras = self.extras.get_or_insert_default();
         extras.announced = Some(Box::new(announced));
@@ -314,6 +314,12 @@ impl Session {
             State::Announcing | State::Routing(_) | State::Handshaking { .. } => None,
             State::Answering { .. } | State::Changing => None,
         }
+    }
+
+    /// The local address of the connection to the backend; `None` for a Unix socket.
+    pub fn source(&self) -> Option<SocketAddr> {
+        let upstream = self.upstream()?;
+        self.addresses.source().or_else(|| net::local_address(upstream.socket.as_fd()))
     }
 
     pub fn lease(&self) -> Option<&Lease> {
@@ -461,7 +467,7 @@ impl Session {
             marks: Marks(if state.kept_alive { Marks::KEPT_ALIVE } else { 0 }),
             is_unix: is_unix(&downstream),
             listener,
-            client: state.client.map(address_and_port),
+            addresses: Addresses::new(state.client),
             downstream,
             link,
             extras: has_extras.then(|| Box::new(extras)),
@@ -589,7 +595,7 @@ impl Session {
         let (sent_bytes, received_bytes) = self.link.bytes();
         let upstream = self.upstream();
         let backend_address = upstream.and_then(|it| net::peer_address(it.socket.as_fd()));
-        let source = upstream.and_then(|it| net::local_address(it.socket.as_fd()));
+        let source = self.source();
         let tls = self.tls(Side::Downstream).map(|it| &it.channel);
         SessionInfo {
             session: self.number,
@@ -652,8 +658,4 @@ impl Extras {
 
 fn forwarded(client: Option<SocketAddr>, is_tls: bool) -> Box<Forwarded> {
     Box::new(Forwarded::new(client.map(|client| client.ip()), is_tls))
-}
-
-fn address_and_port(address: SocketAddr) -> (IpAddr, u16) {
-    (address.ip(), address.port())
 }

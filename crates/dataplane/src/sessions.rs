@@ -20,7 +20,7 @@ use crate::{announcing, answering, connect, relaying, routing, securing};
 use balancing::Pool;
 use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::net;
@@ -678,7 +678,7 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         tls: summary(session.tls(Side::Downstream), reason != CloseReason::ClientFin),
         backend_tls: summary(session.tls(Side::Upstream), true),
         backend: session.lease().map(|lease| Arc::clone(lease.backend())),
-        source: session.upstream().and_then(|it| net::local_address(it.socket.as_fd())),
+        source: session.source(),
         reason,
         sent_bytes,
         received_bytes,

@@ -402,9 +402,10 @@ impl TcpPath {
 pub fn tcp_path(socket: BorrowedFd<'_>) -> Option<TcpPath> {
     // SAFETY: all fields are integers, for which zero is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut length = size_of_val(&info) as libc::socklen_t;
+    // The kernel copies no more than is asked for.
+    let mut length = TCP_PATH_BYTES as libc::socklen_t;
     // SAFETY: the descriptor is borrowed, so open for the whole call; pointer and length describe a
-    // local structure, of which the kernel writes at most `length` bytes before returning.
+    // part of a local structure, of which the kernel writes at most `length` bytes before returning.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -418,6 +419,10 @@ pub fn tcp_path(socket: BorrowedFd<'_>) -> Option<TcpPath> {
     let path = TcpPath { round_trip_micros: tcpi_rtt, retransmits: tcpi_total_retrans };
     (result == 0).then_some(path)
 }
+
+/// How much of `tcp_info` tells a [`TcpPath`].
+const TCP_PATH_BYTES: usize =
+    std::mem::offset_of!(libc::tcp_info, tcpi_total_retrans) + size_of::<u32>();
 
 /// The groups of the process at the other end of a Unix socket, besides its first one (unix(7),
 /// `SO_PEERGROUPS`).
