@@ -55,16 +55,34 @@ pub struct Reading {
     pub left_out: usize,
 }
 
+/// Reads the same files again and again. What it remembers is what sets of values mean.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    known: meaning::Known,
+}
+
 /// Reads a configuration from its files: the first, and those beside it in the order in which they
 /// are merged.
 pub fn read(sources: &[Source], environment: Environment<'_>, services: Services<'_>) -> Reading {
-    let mut reports = Reports::new(sources);
-    let files = (0..sources.len()).map(|number| syntax::parse(number, &mut reports)).collect();
-    let entries = merge::merge(files, &mut reports);
-    let file = walk::walk(entries, environment, &mut reports);
-    let parts = parts::parts(&file, &mut reports);
-    let config = meaning::meaning(&parts, services, &mut reports);
-    let config = Some(config).filter(|_| !reports.has_errors());
-    let (reports, left_out) = reports.finish();
-    Reading { config, reports, left_out }
+    Reader::default().read(sources, environment, services)
+}
+
+impl Reader {
+    /// Does the same as [`read`].
+    pub fn read(
+        &mut self,
+        sources: &[Source],
+        environment: Environment<'_>,
+        services: Services<'_>,
+    ) -> Reading {
+        let mut reports = Reports::new(sources);
+        let files = (0..sources.len()).map(|number| syntax::parse(number, &mut reports)).collect();
+        let entries = merge::merge(files, &mut reports);
+        let file = walk::walk(entries, environment, &mut reports);
+        let parts = parts::parts(&file, &mut reports);
+        let config = meaning::meaning(&parts, services, &mut self.known, &mut reports);
+        let config = Some(config).filter(|_| !reports.has_errors());
+        let (reports, left_out) = reports.finish();
+        Reading { config, reports, left_out }
+    }
 }

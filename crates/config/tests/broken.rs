@@ -3,7 +3,7 @@
 //! The first line of a file in `broken/` says what is expected: `# expect: E005 3:1, W001 5:2`, in
 //! the order of the file. `#--- NAME` begins another file, which is read beside the first.
 
-use config::file::{Report, Severity, Source, read};
+use config::file::{Reader, Report, Severity, Source, read};
 use std::path::{Path, PathBuf};
 
 fn environment(name: &str) -> Option<String> {
@@ -63,4 +63,30 @@ fn every_broken_file_is_reported_where_it_is_broken() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn what_a_reader_remembers_changes_nothing() {
+    let mut reader = Reader::default();
+    let wrong_weight = "[listeners.a]\nbind = '80'\npool = 'a'\n[pools.a]\nconnect-timeout = '2s'\n\
+                        policy = 'weighted'\n[[pools.a.backends]]\nto = 'x'\nweight = 70000\n";
+    let right = wrong_weight.replace("70000", "7");
+    let default_rejects = |port: u16| {
+        let rest = "[defaults]\nreject = 'jail'\n[listeners]\na = ";
+        format!("{rest}'{port} x'\n")
+    };
+    let texts = [wrong_weight.to_owned(), right, default_rejects(80), default_rejects(81)];
+    let texts = files().into_iter().map(|(_, text)| text).chain(texts).collect::<Vec<_>>();
+    // Each after itself, and each after all the others.
+    for text in texts.iter().flat_map(|text| [text, text]).chain(&texts) {
+        let sources = sources(text);
+        let [again, anew] = [
+            reader.read(&sources, &environment, &services),
+            read(&sources, &environment, &services),
+        ];
+        assert_eq!(again.config, anew.config, "{text}");
+        let [again, anew] =
+            [again, anew].map(|it| it.reports.iter().map(shown).collect::<Vec<_>>());
+        assert_eq!(again, anew, "{text}");
+    }
 }

@@ -2,13 +2,13 @@
 
 use crate::load::{LoadError, load};
 use config::Config;
-use config::file::{Environment, Report, Severity, Source};
+use config::file::{Environment, Reader, Report, Severity, Source};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use sys::errors::with_causes;
 
 /// A configuration file, and the environment for the variables in it. Both stay the same for as
@@ -17,6 +17,7 @@ use sys::errors::with_causes;
 pub struct Origin {
     path: Arc<Path>,
     variables: Arc<HashMap<String, String>>,
+    reader: Arc<Mutex<Reader>>,
 }
 
 /// What a configuration file and those beside it mean.
@@ -59,7 +60,7 @@ impl Origin {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let variables = std::env::vars_os().filter_map(text).collect();
-        Ok(Self { path: path.into(), variables: Arc::new(variables) })
+        Ok(Self { path: path.into(), variables: Arc::new(variables), reader: Arc::default() })
     }
 
     /// The path of the file.
@@ -77,7 +78,8 @@ impl Origin {
         let hash = ContentHash::of(&sources);
         let find = |name: &str| self.variables.get(name).cloned();
         let environment: Environment<'_> = &find;
-        let reading = config::file::read(&sources, environment, &sys::process::service_port);
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = reader.read(&sources, environment, &sys::process::service_port);
         let (reports, left_out) = (reading.reports, reading.left_out);
         match reading.config {
             Some(config) => Ok(Loaded { config, warnings: reports, hash }),

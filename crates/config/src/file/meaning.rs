@@ -19,6 +19,7 @@ use crate::operand::{Services, parse_listen};
 use crate::protocols::{misfit, unannounced};
 use crate::words::Choice;
 use crate::{Bind, Config, Family, Host, Listener, Pool, Process, Push};
+pub(super) use options::Known;
 use options::Options;
 use ports::{Port, Ports};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +27,14 @@ use std::fmt::Display;
 use tiers::Reading;
 
 /// The configuration that the parts mean. What is wrong with them is reported; the result is then
-/// of no use.
-pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Reports<'_>) -> Config {
-    let mut options = Options::new(&parts.defaults, services, reports);
+/// of no use. `known` is from an earlier reading, and is then what the next one can use.
+pub(super) fn meaning(
+    parts: &Parts,
+    services: Services<'_>,
+    known: &mut Known,
+    reports: &mut Reports<'_>,
+) -> Config {
+    let mut options = Options::new(&parts.defaults, services, std::mem::take(known), reports);
     let process = options.read(Place::Process, "process", &parts.process, None, reports);
     let process = process.map_or_else(Process::default, |config| config.process);
     let access = access::access(&parts.access, reports);
@@ -89,6 +95,7 @@ pub(super) fn meaning(parts: &Parts, services: Services<'_>, reports: &mut Repor
         check_use(parts, reports);
     }
     check_announcing(parts, &listeners, &pools, reports);
+    *known = options.finish();
     Config { listeners, pools, process }
 }
 

@@ -19,23 +19,26 @@ pub(super) struct Options<'p> {
     /// Those without faults.
     defaults: Vec<&'p Setting>,
     services: Services<'p>,
-    parser: SettingsParser,
-    known: BTreeMap<Vec<(&'static str, Option<String>)>, Config>,
+    /// Made when it is needed: making it costs more than a reading does.
+    parser: Option<SettingsParser>,
+    known: Known,
+    /// What is known from an earlier reading, and has not been needed so far.
+    before: Known,
 }
 
+/// What sets of values mean.
+pub(in super::super) type Known = BTreeMap<Vec<(&'static str, Option<String>)>, Config>;
+
 impl<'p> Options<'p> {
-    /// Reports what is wrong with the defaults by themselves.
+    /// Reports what is wrong with the defaults by themselves. `before` is from an earlier reading.
     pub(super) fn new(
         defaults: &'p [Setting],
         services: Services<'p>,
+        before: Known,
         reports: &mut Reports<'_>,
     ) -> Self {
-        let mut options = Self {
-            defaults: Vec::new(),
-            services,
-            parser: SettingsParser::default(),
-            known: BTreeMap::new(),
-        };
+        let (parser, known) = (None, Known::new());
+        let mut options = Self { defaults: Vec::new(), services, parser, known, before };
         let mut all: Vec<&Setting> = defaults.iter().filter(|it| it.is_set).collect();
         if let Err(faults) = options.config(&all, Some(ANY_PORT)) {
             let faults = faults.into_iter().filter(|it| !matches!(it.problem, Problem::Needs(_)));
@@ -115,12 +118,29 @@ impl<'p> Options<'p> {
         if let Some(known) = self.known.get(&values).filter(|_| !is_asked_port) {
             return Ok(known.clone());
         }
-        let words: Vec<_> = values.iter().map(|(name, text)| (*name, text.as_deref())).collect();
-        let config = self.parser.read(&words, port, self.services)?;
-        if self.known.len() < KNOWN_MAX {
+        let config = match self.before.remove(&values) {
+            Some(config) => config,
+            None => {
+                let words: Vec<_> =
+                    values.iter().map(|(name, text)| (*name, text.as_deref())).collect();
+                let parser = self.parser.get_or_insert_default();
+                parser.read(&words, port, self.services)?
+            }
+        };
+        if self.known.len() < KNOWN_MAX && !is_asked_port {
             self.known.insert(values, config.clone());
         }
         Ok(config)
+    }
+
+    /// What the next reading is likely to need, too, unless it is large.
+    pub(super) fn finish(self) -> Known {
+        let text = |(_, text): &(_, Option<String>)| text.as_ref().map_or(0, String::len);
+        let small = self.known.into_iter().filter(|(values, _)| {
+            values.len() <= KEPT_VALUES_MAX
+                && values.iter().map(text).sum::<usize>() <= KEPT_BYTES_MAX
+        });
+        small.take(KEPT_MAX).collect()
     }
 }
 
@@ -162,6 +182,11 @@ fn describe(setting: &Setting, problem: &Problem) -> Fault {
 
 /// The maximum number of sets of values that are remembered.
 const KNOWN_MAX: usize = 1000;
+/// The maximum number of them that are kept for the next reading.
+const KEPT_MAX: usize = 32;
+/// The maximum number of values in a set that is kept, and the maximum size of their text.
+const KEPT_VALUES_MAX: usize = 32;
+const KEPT_BYTES_MAX: usize = 1024;
 /// Stands for the port of a pool's listeners while no pool is known.
 const ANY_PORT: u16 = 1;
 
