@@ -19,8 +19,9 @@ pub(crate) struct Stream {
     residue: Option<Box<Residue>>,
     /// Bytes read into a pipe that the output did not take.
     pub in_pipe: u32,
-    /// Whether nothing is added to the pipe until some of it was written: it is full, or there is
-    /// nothing to add for now.
+    /// Whether nothing is added to the pipe until some of it was written. It was filled up once: more
+    /// would fit, as the kernel counts places and several pages can share one, but each further call
+    /// moves less, and a receiver that gets more at once made `down` a tenth dearer.
     pub pipe_full: bool,
     /// Events of the input have come that said nothing new.
     pub needless: bool,
@@ -79,9 +80,6 @@ pub(crate) struct StreamState {
 const READ_LOG2_MIN: u8 = 16;
 /// The largest read, and a pipe's capacity: 1 MB, as measured to be best for bulk.
 pub(crate) const READ_LOG2_MAX: u8 = 20;
-/// How far a pipe is filled while its output is blocked. The kernel takes more than the capacity,
-/// because it counts places, and several pages can share one.
-const PIPE_FULL: u32 = 4 << 20;
 /// Reads of at least this size are bulk; splicing breaks even at 32 to 64 kB per read.
 const BULK_BYTES: usize = 64 << 10;
 /// Reads of less than this are small. It is less than what makes a stream bulk, so that a stream
@@ -123,7 +121,7 @@ impl Stream {
 
     /// Whether more may be added to what the pipe holds.
     pub fn may_fill_up(&self) -> bool {
-        self.is_splicing() && self.in_pipe > 0 && self.in_pipe < PIPE_FULL && !self.pipe_full
+        self.is_splicing() && self.in_pipe > 0 && !self.pipe_full
     }
 
     pub fn read_size(&self) -> usize {
@@ -210,7 +208,7 @@ impl Stream {
         if self.in_pipe == 0 {
             self.learn_spliced(count, mode);
         } else {
-            self.pipe_full = count < BULK_BYTES; // not worth a call
+            self.pipe_full = true;
         }
         self.in_pipe += count as u32;
     }

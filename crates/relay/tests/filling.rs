@@ -1,4 +1,4 @@
-//! A pipe whose output is blocked goes on being filled, and what is found behind it keeps its
+//! A pipe whose output is blocked is filled up, and what is found behind it keeps its
 //! meaning.
 
 use relay::{Link, Ready, Step, Verdict};
@@ -27,16 +27,20 @@ fn flush(link: &mut Link) {
 }
 
 #[test]
-fn a_pipe_is_filled_up_while_its_output_is_blocked() {
+fn a_pipe_is_filled_up_once_while_its_output_is_blocked() {
     let mut link = backed_up();
-    let mut calls = 1;
-    while let Step::Splice(size) = link.next_step(Side::Upstream) {
-        assert!(link.in_pipe(Side::Upstream) < 5 * MEGABYTE, "there is no end to it");
-        link.on_spliced(Side::Upstream, size, Instant::ZERO);
-        calls += 1;
+    for _ in 0..2 {
+        let Step::Splice(size) = link.next_step(Side::Upstream) else {
+            panic!("nothing more is read");
+        };
+        link.on_spliced(Side::Upstream, size / 4, Instant::ZERO);
+        assert_eq!(link.next_step(Side::Upstream), Step::Wait);
+        // The client takes a part of it.
+        link.handle_ready(Side::Downstream, Ready { writable: true, ..Ready::default() });
+        assert_eq!(link.next_step(Side::Upstream), Step::FlushPipe);
+        link.on_pipe_written(Side::Upstream, size / 2, Instant::ZERO);
+        link.on_blocked(Side::Upstream);
     }
-    assert!(calls > 2, "nothing more was read");
-    assert_eq!(link.next_step(Side::Upstream), Step::Wait);
     flush(&mut link);
     assert!(matches!(link.next_step(Side::Upstream), Step::Splice(_)));
 }
