@@ -40,7 +40,16 @@ pub(crate) struct Sessions {
     handshakes: Handshakes,
 }
 
+/// Memory for this many sessions is asked for at once. The kernel lends each page when it is used. A
+/// list that began small would leave pieces of memory behind as it grows; one of this size is moved by
+/// the kernel instead.
+const RESERVED: usize = 4096;
+
 impl Sessions {
+    pub fn new() -> Self {
+        Self { slab: Slab::with_capacity(RESERVED), ..Self::default() }
+    }
+
     /// The number of sessions.
     pub fn len(&self) -> usize {
         self.slab.len()

@@ -51,7 +51,7 @@ impl Worker {
             orders,
             tools: Tools::new(index, shared, poller, Outbox::new(sink)),
             listening: Listening::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(),
             datagrams,
             chores: Chores::default(),
             spin: spin.map(Spin::new),
