@@ -12,7 +12,7 @@ use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 /// direction's [`Link::next_step`] until both wait, and then for the [`Link::verdict`]. Directions
 /// are named after the side the bytes come *from*.
 ///
-/// Rules (`DESIGN.md`, section 2): every byte once and in order; an end of file is passed on as a
+/// Rules: every byte once and in order; an end of file is passed on as a
 /// half-close after all bytes before it; a reset is passed on as a reset after all bytes before
 /// it; nothing is read while bytes are held back in memory, and no more than a pipe holds while they
 /// are held back there, so that a slow reader slows its sender.
