@@ -344,7 +344,8 @@ fn introduce(
 }
 
 /// Whether a socket is connected to itself. That happens if nobody listens on a local port, and the
-/// system chooses the same port for the connection (RFC 9293, "simultaneous open").
+/// system chooses the same port for the connection (RFC 9293, "simultaneous open"). The local address,
+/// which decides it, is kept in `addresses`.
 fn is_own_end(socket: BorrowedFd<'_>, address: &Address, addresses: &mut Addresses) -> bool {
     let Address::Ip(address) = address else { return false };
     let source = net::local_address(socket);

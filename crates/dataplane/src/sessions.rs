@@ -30,6 +30,8 @@ use terms::{CloseReason, Cut, Instant, ListenerId, Side};
 #[derive(Default)]
 pub(crate) struct Sessions {
     slab: Slab<Session>,
+    /// All keys that were ever used are below it. The slab's capacity is far above them at first.
+    keys_end: usize,
     searches: Searches,
     deadlines: Deadlines,
     retirements: Retirements,
@@ -40,14 +42,22 @@ pub(crate) struct Sessions {
     handshakes: Handshakes,
 }
 
-/// Memory for this many sessions is asked for at once. The kernel lends each page when it is used. A
-/// list that began small would leave pieces of memory behind as it grows; one of this size is moved by
-/// the kernel instead.
+/// Room for this many sessions is reserved at the start. It is a mapping of its own, so a page takes up
+/// memory once it is used, and the kernel moves the mapping when it has to grow. A smaller list would
+/// grow on the heap, and leave the places behind that it has outgrown
+/// ([`sys::process::return_large_blocks`]).
 const RESERVED: usize = 4096;
 
 impl Sessions {
     pub fn new() -> Self {
         Self { slab: Slab::with_capacity(RESERVED), ..Self::default() }
+    }
+
+    /// Keeps a session, and returns its key.
+    fn insert(&mut self, session: Session) -> usize {
+        let key = self.slab.insert(session);
+        self.keys_end = self.keys_end.max(key + 1);
+        key
     }
 
     /// The number of sessions.
@@ -94,7 +104,7 @@ impl Sessions {
         };
         let mut session = Session::new(number, state, listener, (socket, peer), now);
         session.marks.set(Marks::COUNTED, is_counted);
-        let key = self.slab.insert(session);
+        let key = self.insert(session);
         let session = &self.slab[key];
         if matches!(session.state, State::Seeking { .. }) {
             self.go_on(key, tools, now);
@@ -132,7 +142,7 @@ impl Sessions {
         let (mut sessions, mut staying) = (Vec::new(), Staying::default());
         let mut left = portion.bytes;
         let mut key = first_key;
-        let end = self.slab.capacity();
+        let end = self.keys_end;
         while key < end && sessions.len() < portion.sessions && left > 0 {
             if let Some(session) = self.slab.get(key) {
                 if session.extras.as_ref().is_some_and(|extras| extras.tls.is_some()) {
@@ -193,7 +203,7 @@ impl Sessions {
         let is_counted = session.listener.adopt(session.peer(), now);
         session.marks.set(Marks::COUNTED, is_counted);
         let number = session.number;
-        let key = self.slab.insert(session);
+        let key = self.insert(session);
         let session = &self.slab[key];
         let upstream = session.upstream().map(|upstream| {
             let token = Token::upstream(key, number, upstream.incarnation).to_number();
@@ -619,7 +629,7 @@ impl Sessions {
 
 impl Listed for Sessions {
     fn keys_end(&self) -> usize {
-        self.slab.capacity()
+        self.keys_end
     }
 
     fn list(&mut self, key: usize, before: u64, found: &mut Found, tools: &Tools, now: Instant) {
