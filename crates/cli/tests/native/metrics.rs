@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -248,10 +248,8 @@ fn counters_equal_the_log_and_never_go_back() {
                 let (web, mail) = (&web, &mail);
                 scope.spawn(move || {
                     for number in 0..share / 4 {
-                        session(
-                            if number % 8 == 7 && round % 2 == 1 { mail } else { web },
-                            number + worker,
-                        );
+                        let is_leaving = number % 8 == 7 && round % 2 == 1;
+                        session(if is_leaving { mail } else { web }, number + worker, is_leaving);
                     }
                 });
             }
@@ -313,22 +311,26 @@ fn counters_equal_the_log_and_never_go_back() {
     assert_eq!(samples["evenkeel_config_reloads_total{outcome=\"done\"}"], 1.0 + RELOADS as f64);
 }
 
-/// A session that ends in one of several ways. Its listener may just have been removed, before it was
-/// accepted or even before it was connected.
-fn session(port: &super::support::Port, number: usize) {
+/// A session that ends in one of several ways. If its listener is being removed, it may be refused, or
+/// reset before it was accepted.
+fn session(port: &super::support::Port, number: usize, is_leaving: bool) {
     let address = SocketAddr::from(([127, 0, 0, 1], port.to_string().parse().unwrap()));
-    let Ok(client) = Client::try_to(address) else { return };
+    let check = |done: io::Result<()>| assert!(is_leaving || done.is_ok(), "{done:?}");
+    let client = match Client::try_to(address) {
+        Ok(client) => client,
+        Err(error) => return check(Err(error)),
+    };
     let finish = || {
-        let _ = client.0.shutdown(Shutdown::Write);
+        check(client.0.shutdown(Shutdown::Write));
         client.rest();
     };
     match number % 4 {
         0 => {
-            let _ = (&client.0).write_all(&vec![b'x'; number % 3000]);
+            check((&client.0).write_all(&vec![b'x'; number % 3000]));
             finish();
         }
         1 => {
-            let _ = (&client.0).write_all(b"abc");
+            check((&client.0).write_all(b"abc"));
             client.reset();
         }
         2 => drop(client),
