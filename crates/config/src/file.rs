@@ -55,7 +55,8 @@ pub struct Reading {
     pub left_out: usize,
 }
 
-/// Reads the same files again and again. What it remembers is what sets of values mean.
+/// Reads a configuration again and again. It remembers what sets of values mean, so that they need not
+/// be parsed once more.
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
     known: meaning::Known,

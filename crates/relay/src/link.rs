@@ -12,10 +12,10 @@ use terms::{CloseReason, Instant, Side, SpliceMode, Timeouts};
 /// direction's [`Link::next_step`] until both wait, and then for the [`Link::verdict`]. Directions
 /// are named after the side the bytes come *from*.
 ///
-/// Rules: every byte once and in order; an end of file is passed on as a
-/// half-close after all bytes before it; a reset is passed on as a reset after all bytes before
-/// it; nothing is read while bytes are held back in memory, and no more than a pipe holds while they
-/// are held back there, so that a slow reader slows its sender.
+/// Rules: every byte once and in order; an end of file is passed on as a half-close after all bytes
+/// before it; a reset is passed on as a reset after all bytes before it; nothing is read while bytes are
+/// held back in memory, and no more than a pipe holds while they are held back there, so that a slow
+/// reader slows its sender.
 #[derive(Debug)]
 pub struct Link {
     /// What is known about the client's and the backend's connection.
@@ -281,7 +281,7 @@ impl Link {
     /// Nothing could be added to what the pipe holds: it is full, or the bytes have ended, or there
     /// are none for now. The next read into the empty pipe shows which.
     pub fn on_pipe_full(&mut self, from: Side) {
-        self.streams[from as usize].pipe_full = true;
+        self.streams[from as usize].filled_up = true;
     }
 
     /// Nothing could be added to what the pipe holds, because the connection has failed.

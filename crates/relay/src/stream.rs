@@ -19,10 +19,11 @@ pub(crate) struct Stream {
     residue: Option<Box<Residue>>,
     /// Bytes read into a pipe that the output did not take.
     pub in_pipe: u32,
-    /// Whether nothing is added to the pipe until some of it was written. It was filled up once: more
-    /// would fit, as the kernel counts places and several pages can share one, but each further call
-    /// moves less, and a receiver that gets more at once made `down` a tenth dearer.
-    pub pipe_full: bool,
+    /// Whether nothing may be added to the pipe until some of it was written: either it was filled up
+    /// once, or nothing could be added. A pipe would take more than its capacity, because the kernel
+    /// counts slots, and several pages can share one. But each further call moves less, and with a
+    /// fuller pipe, a download costs a tenth more CPU.
+    pub filled_up: bool,
     /// Events of the input have come that said nothing new.
     pub needless: bool,
     /// Only the end of the input is reported.
@@ -97,7 +98,7 @@ impl Stream {
             output: End::Open,
             residue: None,
             in_pipe: 0,
-            pipe_full: false,
+            filled_up: false,
             needless: false,
             is_muted: false,
             urgent_byte: None,
@@ -121,7 +122,7 @@ impl Stream {
 
     /// Whether more may be added to what the pipe holds.
     pub fn may_fill_up(&self) -> bool {
-        self.is_splicing() && self.in_pipe > 0 && !self.pipe_full
+        self.is_splicing() && self.in_pipe > 0 && !self.filled_up
     }
 
     pub fn read_size(&self) -> usize {
@@ -161,7 +162,7 @@ impl Stream {
         debug_assert_eq!(bytes.len(), self.in_pipe as usize, "bytes of the pipe are missing");
         let held = [self.residue(), bytes].concat();
         self.residue = None;
-        (self.in_pipe, self.pipe_full) = (0, false);
+        (self.in_pipe, self.filled_up) = (0, false);
         self.hold(&held);
     }
 
@@ -208,7 +209,7 @@ impl Stream {
         if self.in_pipe == 0 {
             self.learn_spliced(count, mode);
         } else {
-            self.pipe_full = true;
+            self.filled_up = true;
         }
         self.in_pipe += count as u32;
     }
@@ -217,7 +218,7 @@ impl Stream {
     pub fn take_from_pipe(&mut self, count: usize) {
         self.bytes += count as u64;
         self.in_pipe -= count as u32;
-        self.pipe_full = false;
+        self.filled_up = false;
     }
 
     /// Adapts to a read of `count` bytes into an empty pipe.

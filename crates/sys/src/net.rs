@@ -402,7 +402,7 @@ impl TcpPath {
 pub fn tcp_path(socket: BorrowedFd<'_>) -> Option<TcpPath> {
     // SAFETY: all fields are integers, for which zero is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    // The kernel copies no more than is asked for.
+    // The kernel fills in no more than this.
     let mut length = TCP_PATH_BYTES as libc::socklen_t;
     // SAFETY: the descriptor is borrowed, so open for the whole call; pointer and length describe a
     // part of a local structure, of which the kernel writes at most `length` bytes before returning.
@@ -420,7 +420,7 @@ pub fn tcp_path(socket: BorrowedFd<'_>) -> Option<TcpPath> {
     (result == 0).then_some(path)
 }
 
-/// How much of `tcp_info` tells a [`TcpPath`].
+/// The size of `tcp_info` up to the last field that a [`TcpPath`] needs.
 const TCP_PATH_BYTES: usize =
     std::mem::offset_of!(libc::tcp_info, tcpi_total_retrans) + size_of::<u32>();
 

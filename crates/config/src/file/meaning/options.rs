@@ -114,8 +114,7 @@ impl<'p> Options<'p> {
 
     fn config(&mut self, all: &[&Setting], port: Option<u16>) -> Result<Config, Vec<keys::Fault>> {
         let values: Vec<_> = all.iter().map(|it| (it.key.name, it.text.clone())).collect();
-        let is_asked_port = values.iter().any(|(name, _)| *name == "reject");
-        if let Some(known) = self.known.get(&values).filter(|_| !is_asked_port) {
+        if let Some(known) = self.known.get(&values) {
             return Ok(known.clone());
         }
         let config = match self.before.remove(&values) {
@@ -127,7 +126,8 @@ impl<'p> Options<'p> {
                 parser.read(&words, port, self.services)?
             }
         };
-        if self.known.len() < KNOWN_MAX && !is_asked_port {
+        let depends_on_port = values.iter().any(|(name, _)| *name == "reject");
+        if self.known.len() < KNOWN_MAX && !depends_on_port {
             self.known.insert(values, config.clone());
         }
         Ok(config)
@@ -180,7 +180,7 @@ fn describe(setting: &Setting, problem: &Problem) -> Fault {
     }
 }
 
-/// The maximum number of sets of values that are remembered.
+/// The maximum number of sets of values that are remembered during a reading.
 const KNOWN_MAX: usize = 1000;
 /// The maximum number of them that are kept for the next reading.
 const KEPT_MAX: usize = 32;
