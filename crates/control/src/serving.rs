@@ -294,7 +294,7 @@ impl Serving {
                     }
                     keeper.note_change();
                 }
-                names.look_up_due(owner.instance.named_backends());
+                names.look_up_due(|| owner.instance.named_backends());
             }
             () = probed.notified() => {
                 owner.use_probes();
