@@ -1,4 +1,5 @@
-//! Lists the rendered man pages and completions, which `evenkeel install` writes.
+//! Lists the rendered man pages and completions, which `evenkeel install` writes, and has the linker
+//! put the code of an idle process together.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,12 @@ use std::path::{Path, PathBuf};
 const FOLDERS: [&str; 2] = ["completions", "man"];
 
 fn main() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    list_documents(&here.join("../../docs"));
+    order_code(&here.join("idle.ld"));
+}
+
+fn list_documents(docs: &Path) {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in FOLDERS.map(|folder| docs.join(folder)) {
         println!("cargo::rerun-if-changed={}", folder.display());
@@ -22,4 +28,18 @@ fn main() {
     table.push_str("]\n");
     let out = std::env::var_os("OUT_DIR").expect("cargo sets it");
     std::fs::write(Path::new(&out).join("documents.rs"), table).expect("the list can be written");
+}
+
+/// Only memory depends on the order, so that it is left to a linker that was asked for by name: mold
+/// does not read such scripts.
+fn order_code(script: &Path) {
+    println!("cargo::rerun-if-changed={}", script.display());
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_asked_for = variable("CARGO_ENCODED_RUSTFLAGS").contains("fuse-ld");
+    if variable("PROFILE") == "release"
+        && variable("CARGO_CFG_TARGET_OS") == "linux"
+        && !is_asked_for
+    {
+        println!("cargo::rustc-link-arg-bin=evenkeel=-Wl,--script={}", script.display());
+    }
 }
