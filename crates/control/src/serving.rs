@@ -424,11 +424,7 @@ impl Serving {
         let listeners = owner.instance.config.listeners.iter();
         let listeners: Vec<_> = listeners.map(|it| (it.bound_to(), called(it))).collect();
         for (listener, pool) in listeners {
-            let names = |tier: &Tier| {
-                let names: Vec<_> = tier.backends.iter().map(|it| &*it.name).collect();
-                names.join(" ")
-            };
-            let backends = pool.tiers.iter().map(names).collect::<Vec<_>>().join(" ! ");
+            let backends = listed(&pool.tiers);
             let fields = [
                 ("listener", Value::Text(&listener)),
                 ("backends", Value::Text(&backends)),
@@ -566,6 +562,29 @@ async fn reached(time: Option<Instant>) {
     }
 }
 
+/// The backends as on a command line; of many only the first.
+fn listed(tiers: &[Tier]) -> String {
+    let mut listed = String::new();
+    let mut left = LISTED_MAX;
+    for (index, tier) in tiers.iter().enumerate() {
+        let shown = &tier.backends[..tier.backends.len().min(left)];
+        left -= shown.len();
+        if index > 0 && !shown.is_empty() {
+            listed += "! ";
+        }
+        for backend in shown {
+            listed += &backend.name;
+            listed.push(' ');
+        }
+    }
+    let all = tiers.iter().map(|tier| tier.backends.len()).sum::<usize>();
+    match all - (LISTED_MAX - left) {
+        0 => listed.truncate(listed.trim_end().len()),
+        more => listed += &format!("and {more} more"),
+    }
+    listed
+}
+
 /// Waits for the next tick; for ever, if there are none.
 async fn passed(ticks: &mut Option<Interval>) {
     match ticks {
@@ -592,6 +611,9 @@ const TICK: Duration = Duration::from_secs(3);
 
 /// How often the quality of sessions is looked at.
 const QUALITY_LOOK: Duration = Duration::from_millis(250);
+
+/// How many backends are named when a listener starts.
+const LISTED_MAX: usize = 16;
 
 /// How often to check whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -205,6 +205,20 @@ fn shutdown() {
 }
 
 #[test]
+fn of_many_backends_the_first_are_named_at_the_start() {
+    let (place, port) = (Place::new(), port());
+    let names = |range: std::ops::Range<u16>| {
+        range.map(|it| format!("127.0.0.1:{it}")).collect::<Vec<_>>().join(" ")
+    };
+    let (first, second, third) = (names(1..11), names(11..21), names(21..31));
+    let words = format!("127.0.0.1:{port} {first} ! {second} ! {third} --workers 1");
+    let evenkeel = place.native(&words);
+    let expected = format!("backends=\"{first} ! {} and 14 more\"", names(11..17));
+    let line = evenkeel.log.wait("listening");
+    assert!(line.contains(&expected), "{line}");
+}
+
+#[test]
 fn start_changes_and_end_are_told_in_words() {
     let (place, port) = (Place::new(), port());
     let (a, b) = (Backend::named("a"), Backend::named("b"));
