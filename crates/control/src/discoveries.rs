@@ -3,6 +3,7 @@
 use config::{Answer, Answers, Complete, Config, Discovery, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 use terms::Instant;
 
@@ -74,7 +75,8 @@ impl Discoveries {
 
     /// The names that stand for a backend with this address, as it is called.
     pub fn of_backend(&self, address: &str) -> impl Iterator<Item = &str> {
-        let has = move |it: &Answer| it.records.iter().any(|it| it.address.to_string() == address);
+        let address = address.parse::<SocketAddr>().ok();
+        let has = move |it: &Answer| it.records.iter().any(|it| Some(it.address) == address);
         self.answers.iter().filter(move |(_, it)| has(it)).map(|(name, _)| &**name)
     }
 
