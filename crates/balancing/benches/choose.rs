@@ -244,3 +244,21 @@ mod health {
         });
     }
 }
+
+/// Every backend refuses, and the session asks each of them.
+mod refusing {
+    use super::{Attempt, Bencher, Client, NOW, Outcome, Policy, black_box, pool};
+
+    #[divan::bench(args = [Policy::RoundRobin, Policy::LeastSessions, Policy::Rendezvous],
+                   sample_size = 1, sample_count = 3)]
+    fn all_of_1000(bencher: Bencher<'_, '_>, policy: Policy) {
+        let pool = pool(1, 1000, policy);
+        bencher.bench_local(|| {
+            let mut attempt = Attempt::new(Client::default(), 1);
+            while let Some(lease) = pool.next_backend(&mut attempt, NOW) {
+                pool.report(&mut attempt, &lease, Outcome::Failure, NOW);
+            }
+            black_box(attempt.tried_count())
+        });
+    }
+}

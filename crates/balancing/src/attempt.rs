@@ -8,7 +8,6 @@ use terms::BackendId;
 ///
 /// It is an owned value, because a connect takes many turns of the loop.
 #[derive(Debug)]
-#[expect(clippy::box_collection, reason = "the box is what keeps it small")]
 pub struct Attempt {
     pub(crate) client: Client,
     pub(crate) seed: u64,
@@ -31,7 +30,30 @@ pub struct Attempt {
     pub(crate) is_led: bool,
     /// Places in the whole pool that failed for this session. Boxed, because most never fail, and
     /// every search has this field.
-    pub(crate) tried: Option<Box<Vec<u32>>>,
+    pub(crate) tried: Option<Box<Tried>>,
+}
+
+/// A set of places. Each search of a session asks for each place of a tier whether it is there.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    count: usize,
+    /// A bit for each place, up to the last one that is there.
+    bits: Vec<u64>,
+}
+
+impl Tried {
+    pub fn insert(&mut self, ordinal: usize) {
+        let (word, bit) = (ordinal / 64, 1 << (ordinal % 64));
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        self.count += usize::from(self.bits[word] & bit == 0);
+        self.bits[word] |= bit;
+    }
+
+    pub fn contains(&self, ordinal: usize) -> bool {
+        self.bits.get(ordinal / 64).is_some_and(|word| word & (1 << (ordinal % 64)) != 0)
+    }
 }
 
 /// Which backends a search considers. It goes on to the next when nothing is left.
@@ -101,7 +123,7 @@ impl Attempt {
     /// How many backends have failed for this session.
     #[must_use]
     pub fn tried_count(&self) -> usize {
-        self.tried.as_ref().map_or(0, |tried| tried.len())
+        self.tried.as_ref().map_or(0, |tried| tried.count)
     }
 
     pub(crate) fn last_index(&self) -> Option<usize> {
@@ -109,8 +131,7 @@ impl Attempt {
     }
 
     pub(crate) fn has_tried(&self, ordinal: usize) -> bool {
-        let tried = self.tried.iter().flat_map(|tried| tried.iter());
-        tried.copied().any(|tried| tried as usize == ordinal)
+        self.tried.as_ref().is_some_and(|tried| tried.contains(ordinal))
     }
 
     /// Considers more backends, because none of the others is left; returns whether there are any.

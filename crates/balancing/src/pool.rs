@@ -129,7 +129,7 @@ impl Pool {
     pub fn pass_over(&self, attempt: &mut Attempt) {
         if let Some((tier, index)) = attempt.place() {
             let ordinal = self.first_ordinal(tier) + index;
-            attempt.tried.get_or_insert_default().push(ordinal as u32);
+            attempt.tried.get_or_insert_default().insert(ordinal);
         }
     }
 

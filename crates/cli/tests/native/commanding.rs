@@ -406,12 +406,12 @@ fn nothing_is_left_of_an_instance_that_was_killed() {
 fn few_commands_run_at_a_time_and_all_backends_have_their_turn() {
     let rig = Rig::new(80);
     rig.script("check", "echo >> @begun\nwhile [ ! -e @go ]; do sleep 0.1; done");
-    let _evenkeel = rig.start("command:@check", PATIENT);
+    let evenkeel = rig.start("command:@check", PATIENT);
     let begun = || fs::read(rig.place.file("begun")).unwrap_or_default().len();
     until("as many commands as may run", || begun() >= 32);
     // All others are due by now, and wait.
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(begun(), 32);
+    assert_eq!(begun(), 32, "{:?}", evenkeel.log.all());
     fs::write(rig.place.file("go"), "").unwrap();
     until("all backends to be up", || {
         (0..80).all(|index| rig.place.backend(0, index)["probe"]["verdict"] == "up")
