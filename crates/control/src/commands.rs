@@ -26,6 +26,19 @@ impl Instance {
         if self.shutting_down {
             return Err(CommandError::ShuttingDown);
         }
+        match command {
+            // These leave the configuration as it is, and a copy of it takes time.
+            Command::KillSession { .. }
+            | Command::Reload { .. }
+            | Command::Confirm {}
+            | Command::DrainAll { .. }
+            | Command::CancelDrainAll {} => return Ok(Reply::Done),
+            Command::Shutdown {} => {
+                self.stop_listening();
+                return Ok(Reply::Done);
+            }
+            _ => {}
+        }
         self.note_auto_disabled();
         let mut ids = self.ids.clone();
         let new_backend = ids.backend();
@@ -55,16 +68,7 @@ impl Instance {
                 }
                 return Ok(Reply::Done);
             }
-            Command::KillSession { .. }
-            | Command::Rebalance { .. }
-            | Command::Reload { .. }
-            | Command::Confirm {}
-            | Command::DrainAll { .. }
-            | Command::CancelDrainAll {} => return Ok(Reply::Done),
-            Command::Shutdown {} => {
-                self.stop_listening();
-                return Ok(Reply::Done);
-            }
+            Command::Rebalance { .. } => return Ok(Reply::Done),
             _ => {}
         }
         if next == self.config {
