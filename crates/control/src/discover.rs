@@ -6,7 +6,7 @@
 
 use crate::desk::{Desk, Request};
 use crate::discoveries::Discovered;
-use crate::lookup::{LOOKUP_TIMEOUT, TTL_MAX, TTL_MIN, hosts_file, in_hosts};
+use crate::lookup::{LOOKUP_TIMEOUT, TTL_MAX, TTL_MIN, in_hosts_file};
 use config::{Complete, Discovery, Record};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
@@ -104,7 +104,7 @@ impl Found<IpAddr> {
 
 /// The addresses of a host.
 async fn addresses(name: &str, resolver: Option<&TokioResolver>) -> Found<IpAddr> {
-    let listed = in_hosts(&hosts_file().await, name);
+    let listed = in_hosts_file(name).await;
     if !listed.is_empty() {
         let (complete, ttl) = (Complete::ALL, Some(HOSTS_TTL));
         return Found { records: listed, complete, ttl, error: None };

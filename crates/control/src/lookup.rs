@@ -58,7 +58,7 @@ pub(crate) async fn look_up(endpoint: &Endpoint, desk: &Desk) -> Answer {
 
 async fn look_up_name(name: &str, port: u16, desk: &Desk) -> Answer {
     let with_port = |ip| Address::Ip(SocketAddr::new(ip, port));
-    let found = in_hosts(&hosts_file().await, name);
+    let found = in_hosts_file(name).await;
     if !found.is_empty() {
         let addresses = found.into_iter().map(with_port).collect();
         return Answer { addresses, valid_for: UNKNOWN_TTL };
@@ -99,14 +99,19 @@ impl Dns {
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The text of `/etc/hosts`.
-pub(crate) async fn hosts_file() -> String {
-    let read = tokio::task::spawn_blocking(|| std::fs::read(HOSTS).unwrap_or_default());
-    String::from_utf8_lossy(&read.await.unwrap_or_default()).into_owned()
+/// The addresses that `/etc/hosts` gives a name. The file may be large: it is read and searched
+/// elsewhere.
+pub(crate) async fn in_hosts_file(name: &str) -> Vec<IpAddr> {
+    let name = name.to_owned();
+    let search = move || {
+        let hosts = std::fs::read(HOSTS).unwrap_or_default();
+        in_hosts(&String::from_utf8_lossy(&hosts), &name)
+    };
+    tokio::task::spawn_blocking(search).await.unwrap_or_default()
 }
 
 /// The addresses that hosts(5) gives a name, in the order of its lines.
-pub(crate) fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
+fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let name = name.trim_end_matches('.');
     let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
     let mut found = Vec::new();
