@@ -106,10 +106,14 @@ impl Instance {
     }
 
     fn pool_row(&self, config: &config::Pool, pool: &Pool, view: &View, now: Instant) -> PoolRow {
-        let departed = || self.departed_backends.iter().filter(|it| it.pool == config.name);
+        let departed = self.departed_backends.iter().filter(|it| it.pool == config.name);
+        let mut departed_by_name: HashMap<&str, Vec<&Backend>> = HashMap::new();
+        for it in departed.clone() {
+            departed_by_name.entry(called(&it.config, &it.backend)).or_default().push(&it.backend);
+        }
         let mut sum = self.retired.pool(&config.name);
         let mut sessions = 0;
-        let removed = departed().map(|it| &it.backend);
+        let removed = departed.map(|it| &it.backend);
         for backend in removed.chain(&pool.reject) {
             sum.add(&backend.state);
             sessions += u64::from(backend.state.sessions());
@@ -147,9 +151,9 @@ impl Instance {
                     totals += count.totals;
                     timings.iter_mut().for_each(|it| *it += count.timings);
                 }
-                for it in departed().filter(|it| is_called(&it.config, &it.backend, called)) {
-                    totals += it.backend.state.totals();
-                    timings.iter_mut().for_each(|sum| it.backend.state.add_timings_to(sum));
+                for it in departed_by_name.get(called).into_iter().flatten() {
+                    totals += it.state.totals();
+                    timings.iter_mut().for_each(|sum| it.state.add_timings_to(sum));
                 }
                 let totals = TotalsRow::new(&totals, timings.as_ref());
                 rows.push(BackendRow { addresses, totals, ..row });
@@ -292,9 +296,9 @@ fn addresses(backend: &Backend) -> Vec<String> {
     backend.addresses.iter().map(ToString::to_string).collect()
 }
 
-/// Whether people call a backend so: by its name, or else its address.
-fn is_called(config: &config::Backend, backend: &Backend, name: &str) -> bool {
-    config.name.as_deref().unwrap_or(&backend.name) == name
+/// What people call a backend: its name, or else its address.
+fn called<'a>(config: &'a config::Backend, backend: &'a Backend) -> &'a str {
+    config.name.as_deref().unwrap_or(&backend.name)
 }
 
 fn route_row(config::Route { rule, pool }: &config::Route) -> RouteRow {
