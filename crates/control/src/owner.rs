@@ -29,6 +29,7 @@ use crate::watch::Watch;
 use balancing::{Ejector, QualityChange};
 use config::{Command, CommandError, Drained, EventKind, MetricsDetail, Reply};
 use dataplane::{Event, SessionInfo, Tap, Victims};
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -360,6 +361,9 @@ impl Owner {
 
     /// Uses what the prober has found, and reports what that changes.
     pub fn use_probes(&mut self) {
+        // Thousands may change at once, and each cut or recall goes through all sessions.
+        let mut cut = HashSet::new();
+        let mut recalled: BTreeMap<String, usize> = BTreeMap::new();
         for found in self.instance.probes.take_news(sys::clock::now()) {
             let (level, message) = match found.change {
                 ProbeChange::Down => (Level::Warn, "backend down"),
@@ -377,19 +381,17 @@ impl Owner {
                 let what = format!("{}{}", word_for(&found.change), why.unwrap_or_default());
                 self.instance.changes.note(id, what);
             }
-            if let (ProbeChange::Down, Some(id)) = (&found.change, found.id)
-                && self.instance.ends_sessions_of_the_down(&found.pool)
-            {
-                // Each of them has a line in the log; nobody waits for their number.
-                drop(self.instance.cut(Victims::OfBackend(id), CloseReason::BackendDown));
-            }
-            if let (ProbeChange::Up | ProbeChange::Recovered, Some(over)) =
-                (&found.change, self.instance.returns_within(&found.pool))
-            {
-                let how = (over, CloseReason::BackendUp);
-                let recall = self.instance.recall(Some(&found.pool), found.tier + 1, None, how);
-                // As above.
-                drop(self.instance.recall_sessions(&recall));
+            match (&found.change, found.id) {
+                (ProbeChange::Down, Some(id))
+                    if self.instance.ends_sessions_of_the_down(&found.pool) =>
+                {
+                    cut.insert(id);
+                }
+                (ProbeChange::Up | ProbeChange::Recovered, _) => {
+                    let from = recalled.entry(found.pool.clone()).or_insert(found.tier + 1);
+                    *from = (found.tier + 1).min(*from);
+                }
+                _ => {}
             }
             let names = [("pool", &found.pool), ("backend", &found.backend)];
             let names = names.into_iter().filter(|(_, name)| !name.is_empty());
@@ -398,6 +400,18 @@ impl Owner {
                 fields.push((found.field(), Value::Text(why)));
             }
             self.note(level, message, &fields);
+        }
+        // Each session that ends has a line in the log; nobody waits for their number.
+        if !cut.is_empty() {
+            let whom = Victims::OfBackends(Arc::new(cut));
+            drop(self.instance.cut(whom, CloseReason::BackendDown));
+        }
+        for (pool, from) in recalled {
+            if let Some(over) = self.instance.returns_within(&pool) {
+                let how = (over, CloseReason::BackendUp);
+                let recall = self.instance.recall(Some(&pool), from, None, how);
+                drop(self.instance.recall_sessions(&recall));
+            }
         }
     }
 

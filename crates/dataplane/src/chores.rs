@@ -107,9 +107,9 @@ impl Chore {
         match self {
             Self::List { before, found, .. } => all.list(key, *before, found, tools, now),
             Self::Refresh { listener } => all.refresh(key, *listener, tools, now),
-            &mut Self::Cut { before, whom, reason, ref mut count, .. } => {
-                let is_meant = |it: Candidate<'_>| it.number < before && whom.include(it);
-                *count += usize::from(all.cut(key, is_meant, reason, tools, now));
+            Self::Cut { before, whom, reason, count, .. } => {
+                let is_meant = |it: Candidate<'_>| it.number < *before && whom.include(it);
+                *count += usize::from(all.cut(key, is_meant, *reason, tools, now));
             }
             Self::Tap { tap, is_watched, .. } => {
                 *is_watched = is_watched.or_else(|| all.tap(key, tap, tools, now));

@@ -158,14 +158,14 @@ impl Ord for Ranked {
 }
 
 /// Which sessions are to be ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Victims {
     /// All of them.
     All,
     /// The one of this number.
     Session(u64),
-    /// Those that have a place at this backend, whether or not it has answered.
-    OfBackend(BackendId),
+    /// Those that have a place at one of these backends, whether or not it has answered.
+    OfBackends(Arc<HashSet<BackendId>>),
     /// Those that relay, whose turn has come, and that are silent.
     Silent(Turns),
 }
@@ -213,11 +213,11 @@ impl Turns {
 
 impl Victims {
     /// Whether a session is one of them.
-    pub(crate) fn include(self, it: Candidate<'_>) -> bool {
+    pub(crate) fn include(&self, it: Candidate<'_>) -> bool {
         match self {
             Self::All => true,
-            Self::Session(only) => it.number == only,
-            Self::OfBackend(only) => it.backend == Some(only),
+            Self::Session(only) => it.number == *only,
+            Self::OfBackends(them) => it.backend.is_some_and(|it| them.contains(&it)),
             Self::Silent(turns) => {
                 turns.include(it.number) && it.idle >= SILENCE && (it.is_at_rest)()
             }

@@ -266,7 +266,7 @@ impl DataPlane {
         reply: impl FnOnce(usize) + Clone + Send + 'static,
     ) {
         for worker in &self.shared.workers {
-            worker.order(Order::Cut(whom, reason, Box::new(reply.clone())));
+            worker.order(Order::Cut(whom.clone(), reason, Box::new(reply.clone())));
         }
     }
 
