@@ -2,7 +2,7 @@
 
 use crate::clients::{ClientsMaterial, verifier};
 use crate::error::{MaterialError, at};
-use crate::identity::{IdentityError, PemFile, chain, identity, keys};
+use crate::identity::{IdentityError, Keys, PemFile, chain, identity};
 use crate::names::ByName;
 use crate::tickets::{Purpose, Tickets};
 use crate::validity::first_end;
@@ -61,9 +61,9 @@ impl Acceptor {
     /// See [`MaterialError`].
     pub fn new(material: &Material) -> Result<Self, MaterialError> {
         let mut names = ByName::default();
-        let (mut all_keys, mut expiries) = (Vec::new(), Vec::new());
+        let (mut all_keys, mut expiries) = (Keys::default(), Vec::new());
         for PemFile { path, text } in &material.keys {
-            let found = keys(text).map_err(at(path))?;
+            let found = Keys::read(text).map_err(at(path))?;
             if found.is_empty() {
                 return Err(at(path)(IdentityError::NoKey));
             }
@@ -73,9 +73,8 @@ impl Acceptor {
         {
             let chain = chain(text).map_err(at(path))?;
             expiries.extend(first_end(&chain).map(|end| (path.clone(), end)));
-            let own = keys(text).map_err(at(path))?;
-            let all = own.iter().chain(&all_keys);
-            let identity = identity(&chain, all, staple.clone()).map_err(at(path))?;
+            let own = Keys::read(text).map_err(at(path))?;
+            let identity = identity(chain, &own, &all_keys, staple.clone()).map_err(at(path))?;
             names.add(Arc::new(identity), name.as_deref()).map_err(at(path))?;
         }
         let mut provider = default_provider();

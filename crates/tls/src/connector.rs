@@ -1,7 +1,7 @@
 //! What connections to backends use TLS with.
 
 use crate::error::{MaterialError, at};
-use crate::identity::{IdentityError, PemFile, certificates, chain, identity, keys};
+use crate::identity::{IdentityError, Keys, PemFile, certificates, chain, identity};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ResolvesClientCert};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -62,15 +62,15 @@ impl Connector {
 fn own_identity(file: &PemFile, key: Option<&PemFile>) -> Result<CertifiedKey, MaterialError> {
     let PemFile { path, text } = file;
     let chain = chain(text).map_err(at(path))?;
-    let mut all = keys(text).map_err(at(path))?;
+    let own = Keys::read(text).map_err(at(path))?;
+    let mut others = Keys::default();
     if let Some(PemFile { path, text }) = key {
-        let found = keys(text).map_err(at(path))?;
-        if found.is_empty() {
+        others = Keys::read(text).map_err(at(path))?;
+        if others.is_empty() {
             return Err(at(path)(IdentityError::NoKey));
         }
-        all.extend(found);
     }
-    identity(&chain, all.iter(), None).map_err(at(path))
+    identity(chain, &own, &others, None).map_err(at(path))
 }
 
 /// The authorities whose certificates are in these files. Of a system's many, some may be of a kind
