@@ -265,8 +265,7 @@ impl Instance {
         let Some(tls) = &config.tls else { return Vec::new() };
         let Some(acceptor) = self.certificates.find(tls) else { return Vec::new() };
         let row = |path: &PathBuf| {
-            let expiries = acceptor.expiries().iter().filter(|(file, _)| file.starts_with(path));
-            let expires = expiries.map(|(_, expires)| *expires).min()?;
+            let expires = acceptor.first_expiry(path)?;
             Some(CertificateRow { path: path.display().to_string(), expires })
         };
         tls.certificates.iter().filter_map(row).collect()

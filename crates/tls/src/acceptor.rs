@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use terms::Ciphers;
 
@@ -21,6 +21,7 @@ pub struct Acceptor {
     /// What tickets are valid for.
     purpose: Purpose,
     has_shared_keys: bool,
+    /// When the first certificate of each file expires, in the order of the paths.
     expiries: Arc<[(PathBuf, u64)]>,
 }
 
@@ -90,6 +91,7 @@ impl Acceptor {
             Some(clients) => builder.with_client_cert_verifier(verifier(clients, &provider)?),
             None => builder.with_no_client_auth(),
         };
+        expiries.sort();
         let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols = material.protocols.iter().map(|it| it.clone().into()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -105,10 +107,14 @@ impl Acceptor {
         })
     }
 
-    /// When the first certificate of each chain expires, in seconds since 1970, with the chain's file.
+    /// When the first certificate in this file, or in the files of this directory, expires, in
+    /// seconds since 1970. Costs a binary search, and a look at each file found.
     #[must_use]
-    pub fn expiries(&self) -> &[(PathBuf, u64)] {
-        &self.expiries
+    pub fn first_expiry(&self, path: &Path) -> Option<u64> {
+        // In this order, whatever is below a path directly follows it.
+        let begin = self.expiries.partition_point(|(file, _)| file.as_path() < path);
+        let within = self.expiries[begin..].iter().take_while(|(file, _)| file.starts_with(path));
+        within.map(|(_, expires)| *expires).min()
     }
 
     /// The same, with these keys for resumption, unless it has some that are shared.
@@ -120,5 +126,54 @@ impl Acceptor {
         let mut config = ServerConfig::clone(&self.config);
         config.ticketer = tickets.with(self.purpose);
         Self { config: Arc::new(config), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    fn certificate(path: &str, last_year: i32) -> CertificateFile {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["a.test".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(last_year, 1, 1);
+        let text = params.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+        let file = PemFile { path: path.into(), text: text.into_bytes() };
+        CertificateFile { file, ..CertificateFile::default() }
+    }
+
+    #[test]
+    fn the_first_expiry_is_that_of_the_files_below_a_path() {
+        let files = [
+            ("/d/b.pem", 2031),
+            ("/d.pem", 2025),
+            ("/d/a.pem", 2032),
+            ("/d-e/a.pem", 2026),
+            ("/d/e/c.pem", 2030),
+            ("d/a.pem", 2027),
+            ("/d/a", 2029),
+            ("/d/b.pem", 2033), // a file that is listed twice
+            ("/c/a.pem", 2028),
+        ];
+        let certificates = files.map(|(path, year)| certificate(path, year)).into();
+        let acceptor = Acceptor::new(&Material { certificates, ..Material::default() }).unwrap();
+        let check = |path: &str, year: Option<i32>| {
+            let seconds = |year| date_time_ymd(year, 1, 1).unix_timestamp().try_into().unwrap();
+            assert_eq!(acceptor.first_expiry(Path::new(path)), year.map(seconds), "{path}");
+        };
+        check("/d", Some(2029));
+        check("/d/", Some(2029));
+        check("/d//a.pem", Some(2032));
+        check("/d/b.pem", Some(2031));
+        check("/d/e", Some(2030));
+        check("/d-e", Some(2026));
+        check("/d.pem", Some(2025));
+        check("/c", Some(2028));
+        check("d", Some(2027));
+        check("/", Some(2025));
+        check("/d/a.pe", None);
+        check("/b", None);
+        check("/z", None);
     }
 }
