@@ -23,7 +23,7 @@ use tls::{
 
 mod renewals;
 
-pub(crate) use renewals::{Renewal, Renewals};
+pub(crate) use renewals::{News, Renewal, Renewals};
 
 /// The longest file of certificates or keys.
 const FILE_BYTES_MAX: usize = 1 << 20;

@@ -4,7 +4,7 @@
 //! comes back as a task's result ([`Owner::next_cut`]).
 
 use crate::beacon::{Beacon, NotReady};
-use crate::certificates::{Renewal, Renewals};
+use crate::certificates::{News, Renewal, Renewals};
 use crate::counts::{Counts, Figures};
 use crate::desk::{Answer, Asked, Desk, Listing, Request};
 use crate::drain::Drain;
@@ -260,13 +260,19 @@ impl Owner {
 
     /// Uses the files of certificates that have changed.
     pub fn use_renewals(&mut self) {
-        while let Some(renewal) = self.renewals.next() {
-            self.renew(renewal);
+        while let Some(news) = self.renewals.next() {
+            match news {
+                News::Renewed(renewal) => _ = self.renew(*renewal),
+                News::LookOver => self.watch_certificates(),
+            }
         }
     }
 
     /// Uses what the files of certificates have become, for sessions that begin from now on. Returns
-    /// whether that is something new.
+    /// whether that is something new. After the last one, [`watch_certificates`] is due: it goes
+    /// through all that are in use.
+    ///
+    /// [`watch_certificates`]: Self::watch_certificates
     pub fn renew(&mut self, Renewal { way, contents }: Renewal) -> bool {
         let files = way.files();
         let renewed = self.instance.renew(&way, contents);
@@ -284,7 +290,6 @@ impl Owner {
                 self.note(Level::Error, message, &fields);
             }
         }
-        self.watch_certificates();
         is_new
     }
 
@@ -645,13 +650,13 @@ fn word_for(change: &ProbeChange) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::desk::Who;
     use crate::instance::tests::{config, start};
     use tokio::sync::oneshot;
 
-    struct Silent;
+    pub(crate) struct Silent;
 
     impl Reporter for Silent {
         fn event(&mut self, _: &Event, _: &Instance) {}

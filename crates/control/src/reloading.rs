@@ -136,6 +136,7 @@ impl Owner {
         for (way, contents) in found.certificates.clone() {
             has_news |= self.renew(Renewal { way, contents });
         }
+        self.watch_certificates();
         has_news
     }
 
@@ -388,4 +389,42 @@ fn without_privilege(replacement: &Replacement) -> Vec<String> {
         format!("listener {}: transparent {needs}: {WAY_OUT}", listener.name)
     };
     listeners.map(refuse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificates::read_all;
+    use crate::instance::tests::{config, start};
+    use crate::manager::Reports;
+    use crate::owner::tests::Silent;
+    use crate::socket::AdminSocket;
+    use terms::BackendTls;
+
+    #[tokio::test]
+    async fn what_a_reload_has_renewed_is_watched_as_it_is_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = AdminSocket::claim(&dir.path().join("admin"), None).unwrap();
+        let instance = start(config(&dir.path().join("l"), "127.0.0.1:1"));
+        let mut owner = Owner::new(instance, Box::new(Silent), socket, Reports::default(), None);
+        let config = &mut owner.instance.config;
+        config.pools = vec![config.pools[0].clone(); 3];
+        for (pool, number) in config.pools.iter_mut().zip(0..) {
+            pool.tls.mode = BackendTls::Insecure;
+            pool.tls.protocols = vec![format!("protocol {number}")];
+        }
+        let mut certificates = read_all(config);
+        owner.instance.certificates.take(&owner.instance.config, &certificates).unwrap();
+        owner.watch_certificates();
+        let ways = |owner: &Owner| owner.instance.certificates.ways(&owner.instance.config);
+        let before = ways(&owner);
+        assert_eq!((owner.renewals.watched(), before.len()), (Some(&before), 3));
+
+        certificates.values_mut().for_each(|it| it.hash += 1);
+        let found = Found { certificates, ..Found::default() };
+        assert!(owner.renew_all(&found));
+        assert!(ways(&owner).iter().all(|(way, hash)| *hash == before[way] + 1));
+        assert_eq!(owner.renewals.watched(), Some(&ways(&owner)));
+        assert!(!owner.renew_all(&found), "there is nothing new in that");
+    }
 }
