@@ -23,6 +23,8 @@ mod formatting;
 mod kernel;
 mod kernel_direct;
 mod kernel_leftovers;
+mod kernel_table;
+mod kernel_ways;
 mod limiting;
 mod log;
 mod log_sessions;
