@@ -3,8 +3,9 @@
 //!
 //! Where a way is not for the kernel, the process serves, and clients must see the same.
 
-use super::kernel_ways::{Session, Table, Way};
+use super::kernel_ways::{Kernel, Link, Process, Session, Table, Way};
 use crate::support::until;
+use serde_json::Value;
 
 /// One tier with both servers.
 fn both(way: &Way) -> String {
@@ -89,5 +90,114 @@ fn a_backend_that_is_disabled_or_drained_gets_nobody_new() {
         });
     }
     old.iter().for_each(Session::goes_on);
+    table.check_who_served();
+}
+
+/// The process does not know those that the kernel forwards, so that they can be neither.
+#[test]
+fn sessions_of_the_process_are_listed_and_can_be_ended() {
+    let Some(table) = Table::start(both) else { return };
+    table.each(|way| {
+        let session = table.open(way);
+        session.goes_on();
+        let listed = table.rig.place.ctl(&format!("sessions --json --pool {}", way.name)).check(0);
+        let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+        let listed = listed.as_array().unwrap();
+        assert_eq!(listed.len(), usize::from(way.who == Process));
+        for it in listed {
+            table.rig.ctl(&format!("kill {}", it["session"]));
+            until("no session", || table.listener(way)["sessions"] == 0);
+            assert!(way.is_udp() || session.link.is_over());
+        }
+        if way.who == Kernel {
+            session.goes_on();
+        }
+    });
+    table.check_who_served();
+}
+
+/// The process denies them, on all ways.
+#[test]
+fn denied_clients_get_nothing() {
+    let pool = |way: &Way| format!("access = ['deny {}']\n{}", way.from.1[1], both(way));
+    let Some(table) = Table::start(pool) else { return };
+    table.each(|way| assert_eq!(table.spread(way, 2), [1, 1]));
+    table.check_who_served();
+    table.each(|way| {
+        // It may be broken off before it is known to have succeeded.
+        let link = table.connect(way, 1);
+        if let Some(Link::Udp(socket)) = &link {
+            socket.send(b"who").unwrap();
+        }
+        until("the client to be denied", || {
+            let ended = table.listener(way)["ended_total"].clone();
+            ended.as_array().unwrap().iter().any(|it| it["reason"] == "denied")
+        });
+        match link {
+            Some(Link::Udp(socket)) => {
+                socket.set_nonblocking(true).unwrap();
+                assert!(socket.recv(&mut [0]).is_err(), "an answer");
+            }
+            Some(link) => assert!(link.is_over()),
+            None => assert!(!way.is_udp()),
+        }
+        assert_eq!(table.spread(way, 2), [1, 1]);
+    });
+}
+
+#[test]
+fn returning_clients_are_remembered() {
+    let pool = |way: &Way| format!("affinity = 100\n{}", both(way));
+    let Some(table) = Table::start(pool) else { return };
+    table.each(|way| {
+        let reached = |client| way.place(&table.try_open(way, client).expect("an answer").server);
+        let [mine, other] = [reached(0), reached(1)];
+        assert_ne!(mine, other);
+        // Not by turns, so that turns cannot look like it.
+        for client in [0, 0, 0, 1, 1, 1] {
+            assert_eq!(reached(client), [mine, other][client]);
+        }
+        table.rig.ctl(&format!("disable {}/0.{mine}", way.name));
+        until("the other one to serve both", || reached(0) == other && reached(1) == other);
+    });
+    table.check_who_served();
+}
+
+#[test]
+fn a_change_of_engine_cuts_nobody() {
+    let Some(table) = Table::start(both) else { return };
+    let mut old = table.open_all();
+    for (engine, who) in [("user", Process), ("kernel", Kernel), ("user", Process)] {
+        table.change_engine(engine);
+        table.each(|way| {
+            let expected = u64::from(who == Process || way.who == Process);
+            until("the engine to serve", || {
+                let before = table.own(way);
+                old.push(table.open(way));
+                table.own(way) - before == expected
+            });
+        });
+        old.iter().for_each(Session::goes_on);
+    }
+}
+
+/// Those of the process end with it.
+#[test]
+fn sessions_of_the_kernel_survive_the_process() {
+    let Some(mut table) = Table::start(both) else { return };
+    let old = table.open_all();
+    let (of_kernel, of_process): (Vec<_>, Vec<_>) = old.iter().partition(|it| it.way.who == Kernel);
+    let check = |table: &Table| {
+        for session in &of_kernel {
+            session.goes_on();
+            assert_eq!(table.spread(session.way, 4), [2, 2]);
+        }
+    };
+    table.program.kill();
+    check(&table);
+    assert!(of_process.iter().all(|it| it.link.is_over()));
+    table.start_again();
+    check(&table);
+    table.each(|way| assert_eq!(table.spread(way, 4), [2, 2]));
     table.check_who_served();
 }

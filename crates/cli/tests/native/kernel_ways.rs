@@ -5,7 +5,7 @@ use super::kernel::{PATIENCE, Rig, echoes, serve_tcp, serve_udp, split};
 use crate::support::{Client, Network, Program, until};
 use rustix::net::{Shutdown, shutdown};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
@@ -28,7 +28,7 @@ pub enum Who {
     Kernel,
     Process,
 }
-use Who::{Kernel, Process};
+pub use Who::{Kernel, Process};
 
 const CLIENT: (&str, [&str; 2]) = ("client", ["192.0.2.1", "192.0.2.7"]);
 const CLIENT_V6: (&str, [&str; 2]) = ("client", ["2001:db8:1::1", "2001:db8:1::7"]);
@@ -123,6 +123,20 @@ impl Session {
     }
 }
 
+impl Link {
+    /// Waits for its end, before which nothing may come.
+    pub fn is_over(&self) -> bool {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Tcp(client) => match (&client.0).read_to_end(&mut bytes) {
+                Ok(_) => bytes.is_empty(),
+                Err(error) => bytes.is_empty() && error.kind() == ErrorKind::ConnectionReset,
+            },
+            Self::Udp(socket) => asked(socket).is_none(),
+        }
+    }
+}
+
 /// Who says so first. Like all that reads here, it goes on after a signal.
 fn greeted(client: &Client) -> Option<String> {
     let mut line = String::new();
@@ -147,6 +161,8 @@ fn asked(socket: &UdpSocket) -> Option<String> {
 pub struct Table {
     pub rig: Rig,
     pub program: Program,
+    /// What the configuration says of a pool.
+    pool: fn(&Way) -> String,
     /// The first server of each pair.
     first: Vec<TcpListener>,
     /// Of the next client: one of UDP with the port of an earlier one would go on with its flow.
@@ -173,9 +189,9 @@ impl Table {
             serve(&rig, role, first)
         });
         let first = first.collect();
-        write(&rig, pool);
+        write(&rig, pool, "kernel");
         let program = start(&rig);
-        Some(Self { rig, program, first, next_port: AtomicU16::new(10_000) })
+        Some(Self { rig, program, pool, first, next_port: AtomicU16::new(10_000) })
     }
 
     /// Does this for each way, and says in the output of the test for which.
@@ -277,6 +293,18 @@ impl Table {
     pub fn start_first(&mut self) {
         self.first = SERVERS.iter().map(|(role, [it, _])| serve(&self.rig, role, it)).collect();
     }
+
+    /// Starts the instance that has been killed.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.program = start(&self.rig);
+    }
+
+    /// Has another engine serve all ways.
+    pub fn change_engine(&self, engine: &str) {
+        write(&self.rig, self.pool, engine);
+        self.rig.ctl("reload");
+    }
 }
 
 fn find(list: &Value, way: &Way) -> Value {
@@ -299,14 +327,14 @@ fn start(rig: &Rig) -> Program {
 }
 
 /// Writes the configuration, with an admin socket whose name is not that of all listeners.
-fn write(rig: &Rig, pool: fn(&Way) -> String) {
+fn write(rig: &Rig, pool: fn(&Way) -> String, engine: &str) {
     let mut text =
         format!("[process]\nadmin = '{}'\n", rig.place.runtime().join("table.sock").display());
     for way in &WAYS {
         let (name, protocol) = (way.name, if way.is_udp() { "/udp" } else { "" });
         text += &format!(
             "[listeners.{name}]\nbind = '{}{protocol}'\npool = '{name}'\n\
-             [pools.{name}]\nengine = 'kernel'\n{}\n",
+             [pools.{name}]\nengine = '{engine}'\n{}\n",
             way.bind,
             pool(way)
         );
