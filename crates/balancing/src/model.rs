@@ -84,8 +84,9 @@ impl Policy {
         }
     }
 
-    /// Whether a backend without a weight gets no sessions.
-    pub(crate) fn minds_weight(self) -> bool {
+    /// Whether weights count, so that a backend without one gets no sessions.
+    #[must_use]
+    pub fn minds_weight(self) -> bool {
         match self {
             Self::Weighted | Self::WeightedTurn | Self::LeastWeighted | Self::Two => true,
             Self::Fastest | Self::Maglev | Self::Rendezvous => true,

@@ -178,9 +178,12 @@ impl Reading<'_, '_> {
 
     /// Warns of the first weight and the first priority of a tier that its policy ignores.
     fn check_ignored(&self, policy: Policy, first: [Option<&At>; 2], reports: &mut Reports<'_>) {
-        let users = [("weight", Policy::Weighted), ("priority", Policy::Priority)];
-        for ((name, user), at) in users.into_iter().zip(first) {
-            let Some(at) = at.filter(|_| policy != user) else { continue };
+        let users = [
+            ("weight", Policy::Weighted, policy.minds_weight()),
+            ("priority", Policy::Priority, policy == Policy::Priority),
+        ];
+        for ((name, user, is_used), at) in users.into_iter().zip(first) {
+            let Some(at) = at.filter(|_| !is_used) else { continue };
             let message = format!("the policy `{}` ignores the {name}", policy.word());
             let fault = Fault::new(Code::Ignored, at, message).place(self.place);
             reports.add(fault.help(format!("use the policy `{}`, or remove it", user.word())));
