@@ -76,7 +76,7 @@ impl Client {
         let mut line = Vec::new();
         loop {
             let mut byte = [0];
-            match (&self.0).read(&mut byte).map_err(end_of) {
+            match self.read(&mut byte) {
                 Ok(0) => line.extend_from_slice(b"eof"),
                 Ok(_) if byte == *b"\n" => {}
                 Ok(_) => {
@@ -110,12 +110,22 @@ impl Client {
         );
     }
 
+    /// As the system's call, which a signal, or a stop of the whole machine, may interrupt.
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, End> {
+        loop {
+            match (&self.0).read(buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read.map_err(end_of),
+            }
+        }
+    }
+
     /// Everything that comes, and how it ends.
     pub fn rest(&self) -> (Vec<u8>, End) {
         let mut all = Vec::new();
         let mut buffer = vec![0; 1 << 16];
         loop {
-            match (&self.0).read(&mut buffer).map_err(end_of) {
+            match self.read(&mut buffer) {
                 Ok(0) => return (all, End::Eof),
                 Ok(count) => all.extend_from_slice(&buffer[..count]),
                 Err(end) => return (all, end),
