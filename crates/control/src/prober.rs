@@ -464,8 +464,9 @@ impl Worker {
     fn take_answer(&mut self, answer: Answer, now: Instant) {
         match answer {
             Answer::Begun => {
-                self.commands.give_up_all(now);
+                // What was asked for before the first one began waits for it.
                 if std::mem::replace(&mut self.commands.has_begun, true) {
+                    self.commands.give_up_all(now);
                     self.remark(Remark::BegunAgain);
                 }
             }
