@@ -26,6 +26,7 @@ impl Instance {
         if self.shutting_down {
             return Err(CommandError::ShuttingDown);
         }
+        self.note_auto_disabled();
         match command {
             // These leave the configuration as it is, and a copy of it takes time.
             Command::KillSession { .. }
@@ -39,7 +40,6 @@ impl Instance {
             }
             _ => {}
         }
-        self.note_auto_disabled();
         let mut ids = self.ids.clone();
         let new_backend = ids.backend();
         let next = self.knowing(new_backend, |known| self.config.apply(command, known))?;

@@ -6,6 +6,7 @@
 use crate::agents::{Advised, Turn};
 use crate::broker::{Begun, Broker};
 use crate::prober::{Definition, News, Order, Prober, Question, Remark, Target};
+use crate::shown::called;
 use crate::why::Said;
 use balancing::{BackendState, Health, Pool};
 use config::Config;
@@ -169,9 +170,9 @@ impl Probes {
             let mut definitions = HashMap::new();
             for ((_, _, given), (tier, _, backend)) in pool.backends().zip(running.backends()) {
                 let was = before.remove(&backend.id);
+                let called = called(given, backend);
                 let limit = given.limits.sessions_max;
                 let agent = pool.checks.agent.as_ref().and_then(|it| {
-                    let called = given.name.as_deref().unwrap_or(&backend.name);
                     let target = Advised::target(it, source, called, backend.addresses.first())?;
                     let known = was.as_ref().and_then(|it| it.agent.as_ref());
                     let advice = known.map(|it| it.advice().clone()).unwrap_or_default();
@@ -203,7 +204,6 @@ impl Probes {
                     let header = backend.send_proxy.or(running.send_proxy);
                     // What answers at a port of its own is spoken to in plain text.
                     let encryption = backend.encryption.clone().filter(|_| probe.port.is_none());
-                    let called = given.name.as_deref().unwrap_or(&backend.name);
                     // A command gets the backend's name, and makes its own connections.
                     let key = match probe.probe.command() {
                         Some(_) => (None, None, called),

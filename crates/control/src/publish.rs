@@ -6,6 +6,7 @@
 use crate::bind::{Sockets, StartError, StartErrors, listen_at_once};
 use crate::found::Found;
 use crate::instance::{Bound, Door, Instance, Listening, places};
+use crate::shown::called;
 use crate::snapshot::{Before, backend_ids};
 use config::{Bind, Config, Listener};
 use dataplane::DoorId;
@@ -132,7 +133,7 @@ impl Instance {
             self.retired.add_listener(&config.name, &it.listener);
         }
         for it in self.departed_backends.extract_if(.., |it| !it.is_in_use()) {
-            let name = it.config.name.as_deref().unwrap_or(&it.backend.name);
+            let name = called(&it.config, &it.backend);
             self.retired.add_backend(&it.pool, name, &it.backend.state);
         }
         // It may have had thousands.

@@ -1,5 +1,6 @@
-//! Addresses as people write them.
+//! Addresses and backends as people write them.
 
+use balancing::Backend;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 
@@ -18,4 +19,9 @@ impl Display for EndOf {
 /// An address as people write it: an IPv4 client of a dual-stack listener is an IPv4 client.
 pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// What people call a backend: its name, or else its address.
+pub(crate) fn called<'a>(config: &'a config::Backend, backend: &'a Backend) -> &'a str {
+    config.name.as_deref().unwrap_or(&backend.name)
 }

@@ -3,7 +3,7 @@
 use crate::discoveries::Seen;
 use crate::instance::{Instance, Listening};
 use crate::retired::{BackendCount, ListenerCount};
-use crate::shown::{EndOf, plain};
+use crate::shown::{EndOf, called, plain};
 use crate::snapshot::Departed;
 use balancing::{Backend, HealthLimits, Pool, Totals};
 use config::Discovery;
@@ -108,7 +108,7 @@ impl Instance {
     fn pool_row(&self, config: &config::Pool, pool: &Pool, view: &View, now: Instant) -> PoolRow {
         let departed = self.departed_backends.iter().filter(|it| it.pool == config.name);
         let mut departed_by_name: HashMap<&str, Vec<&Backend>> = HashMap::new();
-        for it in departed.clone() {
+        for it in departed.clone().filter(|_| view.backends) {
             departed_by_name.entry(called(&it.config, &it.backend)).or_default().push(&it.backend);
         }
         let mut sum = self.retired.pool(&config.name);
@@ -293,11 +293,6 @@ impl Default for View {
 
 fn addresses(backend: &Backend) -> Vec<String> {
     backend.addresses.iter().map(ToString::to_string).collect()
-}
-
-/// What people call a backend: its name, or else its address.
-fn called<'a>(config: &'a config::Backend, backend: &'a Backend) -> &'a str {
-    config.name.as_deref().unwrap_or(&backend.name)
 }
 
 fn route_row(config::Route { rule, pool }: &config::Route) -> RouteRow {
