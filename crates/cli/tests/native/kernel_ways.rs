@@ -2,10 +2,10 @@
 //! of them.
 
 use super::kernel::{PATIENCE, Rig, echoes, serve_tcp, serve_udp, split};
-use crate::support::{Client, Network, Program, until};
+use crate::support::{Client, End, Network, Program, until};
 use rustix::net::{Shutdown, shutdown};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
@@ -126,25 +126,23 @@ impl Session {
 impl Link {
     /// Waits for its end, before which nothing may come.
     pub fn is_over(&self) -> bool {
-        let mut bytes = Vec::new();
         match self {
-            Self::Tcp(client) => match (&client.0).read_to_end(&mut bytes) {
-                Ok(_) => bytes.is_empty(),
-                Err(error) => bytes.is_empty() && error.kind() == ErrorKind::ConnectionReset,
-            },
+            Self::Tcp(client) => {
+                let (bytes, end) = client.rest();
+                bytes.is_empty() && matches!(end, End::Eof | End::Reset)
+            }
             Self::Udp(socket) => asked(socket).is_none(),
         }
     }
 }
 
-/// Who says so first. Like all that reads here, it goes on after a signal.
+/// Who says so first.
 fn greeted(client: &Client) -> Option<String> {
-    let mut line = String::new();
-    BufReader::with_capacity(1, &client.0).read_line(&mut line).ok()?;
+    let line = client.line();
     line.contains(' ').then(|| split(&line).0)
 }
 
-/// Who answers.
+/// Who answers. A signal does not matter.
 fn asked(socket: &UdpSocket) -> Option<String> {
     socket.send(b"who").ok()?;
     let mut bytes = [0; 100];
