@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """blocked_log.py BINARY [SESSIONS [SECONDS]]: what a log that nobody reads costs the sessions.
 
-Each of SESSIONS (8,000) idle sessions is logged every 100 ms (--log-every), which makes 80,000 lines a second, while
-another session exchanges a byte again and again for SECONDS (10). A session takes two file descriptors here and two in
-the instance. Prints the round-trip times without these lines, with a log that is thrown away, and with one whose pipe
-nobody reads; and how many lines the instance reports as lost.
+Each of SESSIONS (10,500) idle sessions, half of them UDP flows, is logged every 100 ms (--log-every), which makes over
+100,000 lines a second, while another session exchanges a byte again and again for SECONDS (10). A session takes two file
+descriptors here and two in the instance, a flow one in each. The instance has CPU 0, clients and backend CPU 1, and
+neither ever idles: waking up would take longer where there is less to do. Prints the round-trip times without these
+lines, with a log that is thrown away, and with one whose pipe nobody reads; and how many lines are reported as lost.
 """
 import fcntl
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -55,6 +57,24 @@ def metrics(port):
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[0] != "#"}
 
 
+def send(port):
+    flow = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    flow.connect(("127.0.0.1", port))
+    flow.send(b"x")
+    return flow
+
+
+def keep_awake(cpu):
+    """Runs on a CPU whatever nobody else needs of it."""
+    child = os.fork()
+    if child == 0:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setaffinity(0, {cpu})
+        while True:
+            pass
+    return child
+
+
 def measure(*how):
     """In a process of its own, whose sockets go with it."""
     child = os.fork()
@@ -71,16 +91,21 @@ def measure_here(name, binary, words, log, sessions, seconds):
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(4096)
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(listener.getsockname())
     threading.Thread(target=echo, args=(listener,), daemon=True).start()
     port, its_metrics = free_port(), free_port()
     with tempfile.TemporaryDirectory() as runtime:
-        command = [binary, f"127.0.0.1:{port}", f"127.0.0.1:{listener.getsockname()[1]}"]
+        command = ["taskset", "-c", "0", binary, "--workers", "1", f"127.0.0.1:{port}/tcp+udp", f"127.0.0.1:{listener.getsockname()[1]}"]
         command += ["--metrics", str(its_metrics), *words]
         environment = {**os.environ, "EVENKEEL_RUNTIME_DIR": runtime}
         process = subprocess.Popen(command, stderr=log, env=environment)
         probe = connect(port)
         probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        idle = [connect(port) for _ in range(sessions)]
+        # The one that is answered is the first to arrive.
+        probe.send(b"x")
+        probe.recv(1)
+        idle = [each(port) for _ in range(sessions // 2) for each in (connect, send)]
         time.sleep(1)
         lost_before = metrics(its_metrics)['evenkeel_log_lines_lost_total{kind="lines"}']
         times, begun = [], time.monotonic()
@@ -106,15 +131,22 @@ def measure_here(name, binary, words, log, sessions, seconds):
 
 def main():
     binary = sys.argv[1]
-    sessions, seconds = (int(it) for it in (sys.argv[2:] + ["8000", "10"][len(sys.argv) - 2:])[:2])
+    sessions, seconds = (int(it) for it in (sys.argv[2:] + ["10500", "10"][len(sys.argv) - 2:])[:2])
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     busy = ["--log-every", "100ms"]
-    measure("no lines", binary, ["--log-sessions", "none"], subprocess.DEVNULL, sessions, seconds)
-    measure("read", binary, busy, subprocess.DEVNULL, sessions, seconds)
     unread, written = os.pipe()
     fcntl.fcntl(written, F_SETPIPE_SZ, 4096)
-    measure("blocked", binary, busy, written, sessions, seconds)
+    awake = [keep_awake(cpu) for cpu in (0, 1)]
+    os.sched_setaffinity(0, {1})
+    try:
+        measure("no lines", binary, ["--log-sessions", "none"], subprocess.DEVNULL, sessions, seconds)
+        measure("read", binary, busy, subprocess.DEVNULL, sessions, seconds)
+        measure("blocked", binary, busy, written, sessions, seconds)
+    finally:
+        for child in awake:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     os.close(unread)
 
 

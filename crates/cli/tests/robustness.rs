@@ -8,11 +8,14 @@ mod support;
 use fidelity::pattern::Pattern;
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Backend, Client, End, PATIENCE, Place, Program, ask_often, port, until};
+
+use support::{
+    Backend, Client, End, PATIENCE, Place, Program, UdpBackend, UdpClient, ask_often, port, until,
+};
 
 /// Starts it with so many descriptors at most.
 fn native_with_descriptors(place: &Place, limit: usize, words: &str) -> Program {
@@ -116,6 +119,20 @@ fn a_descriptor_limit_lowered_at_run_time_leaves_room_for_as_many_as_fit() {
         client.send("at last");
         client.expect("at last");
     }
+}
+
+/// A flow has one descriptor, and fills no room for two.
+#[test]
+fn with_256_descriptors_there_is_room_for_more_flows_than_half_of_that() {
+    const FLOWS: u64 = 150;
+    let (place, port, echo) = (Place::new(), port(), UdpBackend::echo(Ipv4Addr::LOCALHOST.into()));
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let words = format!("{port}/udp {} --workers 1", echo);
+    let evenkeel = native_with_descriptors(&place, 256, &words);
+    let clients: Vec<_> = (0..FLOWS).map(|_| UdpClient::to(address)).collect();
+    clients.iter().for_each(|client| assert_eq!(client.ask("here"), "here"));
+    assert_eq!(place.sessions(), FLOWS);
+    assert!(evenkeel.log.with("out of").is_empty());
 }
 
 #[test]

@@ -220,6 +220,11 @@ impl Instance {
         self.plane.sessions()
     }
 
+    /// The file descriptors that these have.
+    pub(crate) fn session_descriptors(&self) -> usize {
+        self.plane.descriptors()
+    }
+
     /// Has the workers list open sessions.
     pub(crate) fn list(&self, filter: &Arc<SessionFilter>) -> Answers<Vec<SessionInfo>> {
         let (reply, answers) = Answers::new();

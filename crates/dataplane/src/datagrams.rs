@@ -28,7 +28,6 @@ use relay::{Deadlines, FlowIds, FlowTable, Incarnation};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use sys::datagram::{BATCH, Batch, cookie, peer_failure};
 use sys::net;
 use terms::{Address, CloseReason, ConnectFailure, Instant, ListenerId, Side};
@@ -245,7 +244,7 @@ impl Datagrams {
         }
         let number = tools.next_number();
         tools.begun += 1;
-        tools.shared.workers[tools.worker].sessions.fetch_add(1, Relaxed);
+        tools.shared.workers[tools.worker].count_flow();
         listener.begin_session();
         let mut trying = Trying::new(&listener, key.client, number, tools);
         let moved_from = following::backend_of(&listener, hash_on, first, now);
@@ -484,7 +483,7 @@ impl Datagrams {
             listener.release(Some(at.client));
         }
         drop((lease, upstream));
-        tools.end_session(&listener, listener.pool().affinity.as_deref(), ended);
+        tools.end_flow(&listener, ended);
     }
 }
 

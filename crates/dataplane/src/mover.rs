@@ -70,7 +70,7 @@ impl Mover {
             match it.worker.or_else(|| self.shared.worker_with(it.state.door)) {
                 Some(worker) => {
                     let worker = &self.shared.workers[worker];
-                    worker.sessions.fetch_add(1, Relaxed);
+                    worker.count_flow();
                     worker.order(Order::ContinueFlow(Box::new(it)));
                 }
                 None => homeless.push(it),

@@ -147,6 +147,12 @@ impl DataPlane {
         self.shared.workers.iter().map(|worker| worker.sessions.load(Relaxed) as usize).sum()
     }
 
+    /// The file descriptors that these have.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.shared.descriptors() as usize
+    }
+
     /// Open sessions of each worker.
     #[must_use]
     pub fn sessions_by_worker(&self) -> Vec<usize> {

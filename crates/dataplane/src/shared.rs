@@ -24,8 +24,8 @@ use tls::Connectors;
 /// What workers share with each other.
 pub(crate) struct Shared {
     pub workers: Vec<Handle>,
-    /// The number of sessions that the descriptor limit allows, over all workers.
-    sessions_most: AtomicU32,
+    /// The number of file descriptors that sessions and flows may have, over all workers.
+    descriptors_most: AtomicU32,
     /// Pipes each worker may have.
     pub pipes_most: usize,
     /// A seed that makes random choices differ between processes.
@@ -57,8 +57,10 @@ struct Door {
 
 /// How to reach a worker.
 pub(crate) struct Handle {
-    /// Its sessions, the ones being handed to it included.
+    /// Its sessions and flows, the ones being handed to it included.
     pub sessions: AtomicU32,
+    /// How many of these are flows.
+    flows: AtomicU32,
     orders: Sender<Order>,
     /// Answered before the orders are taken, never after.
     call: Call,
@@ -153,7 +155,7 @@ impl Shared {
         seed: u64,
         connectors: Arc<Connectors>,
     ) -> Self {
-        let sessions_most = AtomicU32::new(0);
+        let descriptors_most = AtomicU32::new(0);
         let process_id = {
             let mut hasher = DefaultHasher::new(); // so that the id does not reveal the seed
             hasher.write_u64(seed);
@@ -162,7 +164,7 @@ impl Shared {
         let (doors, doors_opened) = (ArcSwap::default(), AtomicU64::new(0));
         let shared = Self {
             workers,
-            sessions_most,
+            descriptors_most,
             pipes_most,
             seed,
             process_id,
@@ -202,21 +204,25 @@ impl Shared {
         }
     }
 
-    /// Reads the file descriptor limit again, which may have changed, and works out how many
-    /// sessions it allows.
+    /// Reads the file descriptor limit again, which may have changed, and works out how much of it
+    /// is for sessions and flows.
     pub fn measure_descriptors(&self) {
         let limit = sys::process::descriptor_limit();
         // Pipes were counted out at the start; under a lower limit they must leave room, too.
         let pipes = (2 * self.pipes_most * self.workers.len()).min(limit / 4);
         let doors = self.doors.load().len().saturating_sub(RESERVED_FOR_DOORS);
-        let room = limit.saturating_sub(RESERVED_DESCRIPTORS + doors + pipes) / 2;
-        self.sessions_most.store(u32::try_from(room).unwrap_or(u32::MAX), Relaxed);
+        let room = limit.saturating_sub(RESERVED_DESCRIPTORS + doors + pipes);
+        self.descriptors_most.store(u32::try_from(room).unwrap_or(u32::MAX), Relaxed);
     }
 
-    /// Whether there are as many sessions as file descriptors allow.
+    /// The file descriptors of all sessions and flows.
+    pub fn descriptors(&self) -> u32 {
+        self.workers.iter().map(Handle::descriptors).sum()
+    }
+
+    /// Whether file descriptors do not allow another session.
     pub fn is_full(&self) -> bool {
-        let open: u32 = self.workers.iter().map(|worker| worker.sessions.load(Relaxed)).sum();
-        open >= self.sessions_most.load(Relaxed)
+        self.descriptors().saturating_add(2) > self.descriptors_most.load(Relaxed)
     }
 
     /// The id of a session or flow, which no other has, in this process or another.
@@ -283,7 +289,26 @@ impl Door {
 
 impl Handle {
     pub fn new(orders: Sender<Order>) -> io::Result<Self> {
-        Ok(Self { sessions: AtomicU32::new(0), orders, call: Call::new(), waker: Waker::new()? })
+        let (sessions, flows) = (AtomicU32::new(0), AtomicU32::new(0));
+        Ok(Self { sessions, flows, orders, call: Call::new(), waker: Waker::new()? })
+    }
+
+    /// A flow has begun, or will come here.
+    pub fn count_flow(&self) {
+        self.flows.fetch_add(1, Relaxed);
+        self.sessions.fetch_add(1, Relaxed);
+    }
+
+    /// A flow has ended, or continues elsewhere.
+    pub fn uncount_flow(&self) {
+        self.sessions.fetch_sub(1, Relaxed);
+        self.flows.fetch_sub(1, Relaxed);
+    }
+
+    /// The file descriptors that sessions and flows have: two for a session, one for a flow.
+    fn descriptors(&self) -> u32 {
+        let flows = self.flows.load(Relaxed);
+        self.sessions.load(Relaxed).saturating_mul(2).saturating_sub(flows)
     }
 
     pub fn waker(&self) -> &Waker {

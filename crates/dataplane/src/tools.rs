@@ -90,9 +90,20 @@ impl Tools {
         self.shortages.note(Trouble::Ports, &mut self.outbox, now);
     }
 
-    /// Gives back what a session or a flow took up, and reports its end. It has closed its sockets
-    /// and returned its place at the backend.
+    /// Gives back what a session took up, and reports its end. It has closed its sockets and
+    /// returned its place at the backend.
     pub fn end_session(&mut self, listener: &Listener, affinity: Option<&Affinity>, ended: Ended) {
+        self.shared.workers[self.worker].sessions.fetch_sub(1, Relaxed);
+        self.report_end(listener, affinity, ended);
+    }
+
+    /// Likewise for a flow.
+    pub fn end_flow(&mut self, listener: &Listener, ended: Ended) {
+        self.shared.workers[self.worker].uncount_flow();
+        self.report_end(listener, listener.pool().affinity.as_deref(), ended);
+    }
+
+    fn report_end(&mut self, listener: &Listener, affinity: Option<&Affinity>, ended: Ended) {
         if let Some(affinity) = affinity {
             let client = ended.client.map(|client| client.ip());
             affinity.add_bytes(client, ended.received_bytes, ended.sent_bytes);
@@ -101,7 +112,6 @@ impl Tools {
             backend.state.tally(self.worker).count_path(path.round_trip(), path.retransmits);
         }
         listener.ledger(self.worker).count_end(&ended);
-        self.shared.workers[self.worker].sessions.fetch_sub(1, Relaxed);
         listener.end_session();
         self.shared.made_room(listener);
         self.outbox.tell(Event::Ended(ended));

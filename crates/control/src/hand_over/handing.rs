@@ -110,7 +110,7 @@ impl Owner {
 
     fn begin_hand_over(&mut self, hello: &Hello) -> Result<Beginning, String> {
         let sessions = self.instance.session_count();
-        let wanted = 2 * sessions + DESCRIPTORS_RESERVED;
+        let wanted = self.instance.session_descriptors() + DESCRIPTORS_RESERVED;
         if self.instance.is_shutting_down() || self.is_handing_over {
             return Err("it is shutting down, or is being upgraded already".to_owned());
         }

@@ -8,7 +8,6 @@ use crate::token::Token;
 use crate::tools::Tools;
 use relay::{FlowIds, FlowKey, Incarnation};
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use sys::datagram::cookie;
 use sys::net;
@@ -47,7 +46,7 @@ impl Datagrams {
         if flow.is_counted {
             flow.listener.release(Some(client));
         }
-        tools.shared.workers[tools.worker].sessions.fetch_sub(1, Relaxed);
+        tools.shared.workers[tools.worker].uncount_flow();
         let door = self.doors.get(door).and_then(Option::as_ref);
         let Introduction { announced, header } = *flow.introduction.unwrap_or_default();
         let state = FlowState {
@@ -153,7 +152,7 @@ impl Datagrams {
         }
         let listener = flow.listener.clone();
         drop(flow);
-        tools.end_session(&listener, listener.pool().affinity.as_deref(), ended);
+        tools.end_flow(&listener, ended);
     }
 
     /// Receives nothing at sockets that are opened from now on: flows may come first.
