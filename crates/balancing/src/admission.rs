@@ -12,12 +12,13 @@ mod tests;
 
 pub use rate::{InvalidRate, Rate};
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::OnceLock;
 use terms::Instant;
 
 /// The limits of every client of a listener.
@@ -72,25 +73,39 @@ pub enum Refused {
 /// Which clients have how many sessions, and when they may begin others.
 #[derive(Debug)]
 pub struct Admission {
-    slots: Box<[Slot]>,
-    /// For each set of slots, whether somebody takes a place in it.
-    changing: Box<[AtomicU32]>,
+    places: Sets<Places>,
+    /// None before there is a rate.
+    times: OnceLock<Sets<Times>>,
+    sets: usize,
     prefixes: Prefixes,
     seed: u64,
 }
 
-/// A client's place.
+/// Something for each set of places. Where no client has been, it takes no memory.
 #[derive(Debug)]
-struct Slot {
-    /// The client's tag, and below it the number of its sessions; zero if nobody has had the place.
-    /// In one word, so that nobody counts for a client that has just lost its place.
-    owner: AtomicU64,
-    /// When the client would have used up what it has begun at its rate, in nanoseconds.
-    busy_until: AtomicU64,
+struct Sets<T>(Box<[OnceLock<Box<[T]>>]>);
+
+/// The places in which a client can be. A session of a client that was not here for long waits for
+/// two lines of the cache, which processors fetch as one.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Places {
+    /// Whether somebody takes a place.
+    is_changing: AtomicU64,
+    /// The clients' tags, and below each the number of its sessions; zero if nobody has had the
+    /// place. In one word, so that nobody counts for a client that has just lost its place.
+    owners: [AtomicU64; SET],
 }
 
-/// The places in which a client can be.
-const SET: usize = 16;
+/// For each place, when its client would have used up what it has begun at its rate, in nanoseconds.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Times([AtomicU64; SET]);
+
+/// The places of a set. With the mark, they fill the two lines.
+const SET: usize = 15;
+/// The sets that get memory together: 4 kB.
+const CHUNK: usize = 32;
 const COUNT_BITS: u32 = 24;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 
@@ -122,19 +137,14 @@ impl ClientLimits {
 }
 
 impl Admission {
-    /// An empty table for these limits. The seed must be one that nobody can guess. Takes 32 to 64
-    /// bytes for each client.
+    /// An empty table for these limits. The seed must be one that nobody can guess. Takes 16 to 32
+    /// bytes for each client, and twice as much once there is a rate.
     #[must_use]
     pub fn new(limits: &ClientLimits, seed: u64) -> Self {
         // Half full on average, so that hardly a set is ever full before the others.
-        let slots = (2 * limits.table as usize).next_power_of_two().max(SET);
-        let slot = || Slot { owner: AtomicU64::new(0), busy_until: AtomicU64::new(0) };
-        Self {
-            slots: (0..slots).map(|_| slot()).collect(),
-            changing: (0..slots / SET).map(|_| AtomicU32::new(0)).collect(),
-            prefixes: limits.prefixes,
-            seed,
-        }
+        let sets = (limits.table as usize).div_ceil(8).next_power_of_two();
+        let (places, times) = (Sets::new(sets), OnceLock::new());
+        Self { places, times, sets, prefixes: limits.prefixes, seed }
     }
 
     /// Counts a session of a client, if it may begin one at `now`. Returns whether it is counted:
@@ -149,15 +159,16 @@ impl Admission {
         now: Instant,
     ) -> Result<bool, Refused> {
         let most = limits.sessions.map_or(COUNT_MAX, |most| COUNT_MAX.min(most.into()));
-        let Some(slot) = self.enter(client, most, now)? else {
+        let (set, tag) = self.set_of(client);
+        let Some(at) = self.enter(set, tag, most, now)? else {
             return match limits.when_full {
                 WhenFull::Admit => Ok(false),
                 WhenFull::Refuse => Err(Refused::Table),
             };
         };
         // The session that was just counted keeps the place, and so the client's time.
-        if limits.rate.is_some_and(|rate| !rate.take(&slot.busy_until, now)) {
-            slot.leave(self.place(client).1);
+        if limits.rate.is_some_and(|rate| !rate.take(&self.times().of(set).0[at], now)) {
+            leave(&self.places.of(set).owners[at], tag);
             return Err(Refused::Rate);
         }
         Ok(true)
@@ -165,31 +176,39 @@ impl Admission {
 
     /// Counts the end of a session that was counted.
     pub fn release(&self, client: IpAddr) {
-        let (set, tag) = self.place(client);
-        self.slots_of(set).iter().any(|slot| slot.leave(tag));
+        let (set, tag) = self.set_of(client);
+        self.places.of(set).owners.iter().any(|owner| leave(owner, tag));
     }
 
     /// Counts a session that began elsewhere, whatever the limits. Returns whether it is counted.
     pub fn adopt(&self, client: IpAddr, now: Instant) -> bool {
-        matches!(self.enter(client, COUNT_MAX, now), Ok(Some(_)))
+        let (set, tag) = self.set_of(client);
+        matches!(self.enter(set, tag, COUNT_MAX, now), Ok(Some(_)))
     }
 
-    /// Counts a session at the client's place. `None` if there is none for it.
-    fn enter(&self, client: IpAddr, most: u64, now: Instant) -> Result<Option<&Slot>, Refused> {
-        let (set, tag) = self.place(client);
+    /// Counts a session at the client's place, and returns which one of the set that is. `None` if
+    /// there is none for it.
+    fn enter(
+        &self,
+        set: usize,
+        tag: u64,
+        most: u64,
+        now: Instant,
+    ) -> Result<Option<usize>, Refused> {
+        let is_changing = &self.places.of(set).is_changing;
         loop {
             if let Some(found) = self.find(set, tag, most) {
                 return found.map(Some);
             }
-            let changing = &self.changing[set];
-            while changing.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            while is_changing.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err()
+            {
                 crate::sync::spin_loop();
             }
             let taken = match self.find(set, tag, most) {
                 Some(found) => Some(found.map(Some)),
                 None => self.take(set, tag, most, now),
             };
-            changing.store(0, Ordering::Release);
+            is_changing.store(0, Ordering::Release);
             if let Some(taken) = taken {
                 return taken;
             }
@@ -197,8 +216,9 @@ impl Admission {
     }
 
     /// Counts a session of a client that has a place in the set.
-    fn find(&self, set: usize, tag: u64, most: u64) -> Option<Result<&Slot, Refused>> {
-        self.slots_of(set).iter().find_map(|slot| slot.enter(tag, most).map(|it| it.map(|()| slot)))
+    fn find(&self, set: usize, tag: u64, most: u64) -> Option<Result<usize, Refused>> {
+        let mut owners = self.places.of(set).owners.iter().enumerate();
+        owners.find_map(|(at, owner)| enter(owner, tag, most).map(|it| it.map(|()| at)))
     }
 
     /// Gives a client a place in the set, and counts its first session; `None` if somebody came back
@@ -209,73 +229,86 @@ impl Admission {
         tag: u64,
         most: u64,
         now: Instant,
-    ) -> Option<Result<Option<&Slot>, Refused>> {
+    ) -> Option<Result<Option<usize>, Refused>> {
         if most == 0 {
             return Some(Err(Refused::Sessions));
         }
-        let idle = self.slots_of(set).iter().filter_map(|slot| {
-            let owner = slot.owner.load(Ordering::Relaxed);
-            let busy_until = slot.busy_until.load(Ordering::Relaxed);
-            (owner & COUNT_MAX == 0).then_some((busy_until, owner, slot))
+        let times = self.times.get().map(|times| &times.of(set).0);
+        let owners = &self.places.of(set).owners;
+        let mut idle = owners.iter().enumerate().filter_map(|(at, owner)| {
+            let owner = owner.load(Ordering::Relaxed);
+            let busy_until = times.map_or(0, |times| times[at].load(Ordering::Relaxed));
+            (owner & COUNT_MAX == 0).then_some((busy_until, owner, at))
         });
-        let Some((busy_until, owner, slot)) = idle.min_by_key(|it| it.0) else {
+        // Without times, one is as good as another.
+        let found = if times.is_none() { idle.next() } else { idle.min_by_key(|it| it.0) };
+        let Some((busy_until, owner, at)) = found else {
             return Some(Ok(None));
         };
         let new = tag << COUNT_BITS | 1;
-        slot.owner.compare_exchange(owner, new, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-        if busy_until > now.as_nanos() {
-            slot.busy_until.store(0, Ordering::Relaxed); // of whoever had the place
+        owners[at].compare_exchange(owner, new, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        if let Some(times) = times.filter(|_| busy_until > now.as_nanos()) {
+            times[at].store(0, Ordering::Relaxed); // of whoever had the place
         }
-        Some(Ok(Some(slot)))
+        Some(Ok(Some(at)))
     }
 
-    fn slots_of(&self, set: usize) -> &[Slot] {
-        &self.slots[set * SET..][..SET]
+    fn times(&self) -> &Sets<Times> {
+        self.times.get_or_init(|| Sets::new(self.sets))
     }
 
     /// The client's set, and its tag, which is never zero.
-    fn place(&self, client: IpAddr) -> (usize, u64) {
+    fn set_of(&self, client: IpAddr) -> (usize, u64) {
         let mut hasher = SipHasher13::new_with_keys(self.seed, 0);
         match self.prefixes.of(client) {
             IpAddr::V4(address) => hasher.write_u32(address.to_bits()),
             IpAddr::V6(address) => hasher.write_u128(address.to_bits()),
         }
         let hash = hasher.finish();
-        let sets = self.changing.len() as u64; // a power of two
+        let sets = self.sets as u64; // a power of two
         let set = usize::try_from(hash & (sets - 1)).unwrap_or(0);
         (set, (hash >> COUNT_BITS).max(1))
     }
 }
 
-impl Slot {
-    /// Counts a session, if this is the client's place.
-    fn enter(&self, tag: u64, most: u64) -> Option<Result<(), Refused>> {
-        let mut owner = self.owner.load(Ordering::Relaxed);
-        while owner >> COUNT_BITS == tag {
-            if owner & COUNT_MAX >= most {
-                return Some(Err(Refused::Sessions));
-            }
-            let (relaxed, next) = (Ordering::Relaxed, owner + 1);
-            match self.owner.compare_exchange(owner, next, relaxed, relaxed) {
-                Ok(_) => return Some(Ok(())),
-                Err(now) => owner = now,
-            }
-        }
-        None
+impl<T: Default> Sets<T> {
+    fn new(sets: usize) -> Self {
+        Self((0..sets.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect())
     }
 
-    /// Counts the end of a session, if this is the client's place. Returns whether it is.
-    fn leave(&self, tag: u64) -> bool {
-        let mut owner = self.owner.load(Ordering::Relaxed);
-        while owner >> COUNT_BITS == tag && owner & COUNT_MAX > 0 {
-            let (relaxed, next) = (Ordering::Relaxed, owner - 1);
-            match self.owner.compare_exchange(owner, next, relaxed, relaxed) {
-                Ok(_) => return true,
-                Err(now) => owner = now,
-            }
-        }
-        false
+    fn of(&self, set: usize) -> &T {
+        let new = || (0..CHUNK).map(|_| T::default()).collect();
+        &self.0[set / CHUNK].get_or_init(new)[set % CHUNK]
     }
+}
+
+/// Counts a session, if this is the client's place.
+fn enter(word: &AtomicU64, tag: u64, most: u64) -> Option<Result<(), Refused>> {
+    let mut owner = word.load(Ordering::Relaxed);
+    while owner >> COUNT_BITS == tag {
+        if owner & COUNT_MAX >= most {
+            return Some(Err(Refused::Sessions));
+        }
+        let (relaxed, next) = (Ordering::Relaxed, owner + 1);
+        match word.compare_exchange(owner, next, relaxed, relaxed) {
+            Ok(_) => return Some(Ok(())),
+            Err(now) => owner = now,
+        }
+    }
+    None
+}
+
+/// Counts the end of a session, if this is the client's place. Returns whether it is.
+fn leave(word: &AtomicU64, tag: u64) -> bool {
+    let mut owner = word.load(Ordering::Relaxed);
+    while owner >> COUNT_BITS == tag && owner & COUNT_MAX > 0 {
+        let (relaxed, next) = (Ordering::Relaxed, owner - 1);
+        match word.compare_exchange(owner, next, relaxed, relaxed) {
+            Ok(_) => return true,
+            Err(now) => owner = now,
+        }
+    }
+    false
 }
 
 impl Default for Prefixes {

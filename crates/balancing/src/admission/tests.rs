@@ -110,7 +110,7 @@ fn a_limit_is_exact_for_all_threads_together() {
 fn whoever_has_no_sessions_gives_way() {
     let limits = limits(Some(1), Some("1/1m"), 1);
     let table = Admission::new(&limits, 3);
-    assert_eq!(table.slots.len(), SET);
+    assert_eq!(table.sets, 1);
     assert_eq!(table.admit(v4(1), &limits, NOW), Ok(true));
     for client in 2..10_000 {
         assert_eq!(table.admit(v4(client), &limits, NOW), Ok(true));
@@ -120,7 +120,7 @@ fn whoever_has_no_sessions_gives_way() {
     assert_eq!(table.admit(v4(1), &limits, NOW), Err(Refused::Sessions));
     table.release(v4(1));
     assert_eq!(table.admit(v4(1), &limits, NOW), Err(Refused::Rate));
-    for client in 10_000..10_016 {
+    for client in 10_000..10_015 {
         assert_eq!(table.admit(v4(client), &limits, NOW), Ok(true));
     }
     assert_eq!(table.admit(v4(1), &limits, NOW), Ok(false));
@@ -150,4 +150,18 @@ fn the_table_counts_as_a_map_does() {
             }
         }
     });
+}
+
+#[test]
+fn a_large_table_takes_no_memory_before_clients_come() {
+    let limits = limits(Some(1), Some("1/1m"), ClientLimits::TABLE_MAX);
+    let table = Admission::new(&limits, 5);
+    let allocated = || {
+        let times = table.times.get().into_iter().flat_map(|it| &it.0);
+        let times = times.filter(|it| it.get().is_some()).count();
+        table.places.0.iter().filter(|it| it.get().is_some()).count() + times
+    };
+    assert_eq!(allocated(), 0);
+    (0..100).for_each(|client| assert_eq!(table.admit(v4(client), &limits, NOW), Ok(true)));
+    assert!(allocated() <= 200, "{} pieces of 4 kB", allocated());
 }
