@@ -133,7 +133,7 @@ impl App {
                 let (since, why) = it.why();
                 let since = since.map(|it| format!(" for {}", span(it))).unwrap_or_default();
                 let why = why.map(|it| format!(": {it}")).unwrap_or_default();
-                format!("{} is {}{since}{why}", it.row.called(), it.state())
+                format!("{} is {}{since}{why}", it.row.described(), it.state())
             }),
             Pane::Sessions => self.selected_session().map(|it| {
                 let row = &it.row;

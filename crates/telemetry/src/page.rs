@@ -223,8 +223,11 @@ fn stance(tier: &Value) -> &'static str {
 }
 
 fn render_backend(page: &mut String, backend: &Value) {
-    let key = if backend.get("name").is_some_and(Value::is_string) { "name" } else { "endpoint" };
-    let _ = write!(page, "<tr><th scope=\"row\">{}</th>", text(backend, key));
+    let mut shown = text(backend, "endpoint"); // which is what sessions and the log say
+    if backend.get("name").is_some_and(Value::is_string) {
+        shown = format!("{} ({shown})", text(backend, "name"));
+    }
+    let _ = write!(page, "<tr><th scope=\"row\">{shown}</th>");
     for (_, column) in &COLUMNS[1..] {
         let cell = match column {
             Column::State => {

@@ -431,6 +431,15 @@ impl BackendRow {
     pub fn called(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.endpoint)
     }
+
+    /// Its name, if it has one, and its address, which is what sessions and the log say.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} ({})", self.endpoint),
+            None => self.endpoint.to_string(),
+        }
+    }
 }
 
 /// A change of a backend's state.

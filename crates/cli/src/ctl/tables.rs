@@ -230,10 +230,7 @@ const WIDE_STATUS: [&str; 11] = [
 fn wide_row(place: String, policy: Policy, backend: &BackendRow) -> Vec<String> {
     vec![
         place,
-        match &backend.name {
-            Some(name) => format!("{name} ({})", backend.endpoint),
-            None => backend.endpoint.to_string(),
-        },
+        backend.described(),
         word(&policy),
         word(&backend.admin),
         word(&backend.health),

@@ -88,7 +88,7 @@ fn backends(app: &App, frame: &mut Frame<'_>, area: Rect) {
         let (connects, bytes) = app.model.backend_rates(it);
         let cells = vec![
             text(&it.place()),
-            text(it.row.called()),
+            text(&it.row.described()),
             Span::styled(it.state(), app.state_style(it.state())),
             text(&it.why().0.map(span).unwrap_or_else(|| "-".to_owned())),
             text(&short(it.row.sessions)),
@@ -190,7 +190,7 @@ fn overview(app: &App, frame: &mut Frame<'_>, area: Rect) {
         let (since, why) = it.why();
         let state = Span::styled(it.state(), app.state_style(it.state()));
         let since = since.map(span).unwrap_or_else(|| "-".to_owned());
-        let name = format!("{} {}", it.place(), it.row.called());
+        let name = format!("{} {}", it.place(), it.row.described());
         row(&columns, vec![state, text(&name), text(&since), text(&why.unwrap_or_default())])
     });
     let mut rows: Vec<_> = rows.collect();
