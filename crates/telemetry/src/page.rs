@@ -225,7 +225,7 @@ fn stance(tier: &Value) -> &'static str {
 fn render_backend(page: &mut String, backend: &Value) {
     let mut shown = text(backend, "endpoint"); // which is what sessions and the log say
     if backend.get("name").is_some_and(Value::is_string) {
-        shown = format!("{} ({shown})", text(backend, "name"));
+        shown = format!("{} <small>{shown}</small>", text(backend, "name"));
     }
     let _ = write!(page, "<tr><th scope=\"row\">{shown}</th>");
     for (_, column) in &COLUMNS[1..] {
@@ -435,6 +435,7 @@ th, td { padding: .4rem .75rem; border-top: 1px solid var(--line); text-align: r
 th:first-child, td:nth-child(2), th:nth-child(2), .why { text-align: left; }
 td.why { white-space: normal; min-width: 11rem; }
 tbody th { font-weight: normal; font-family: ui-monospace, monospace; }
+small { display: block; color: var(--soft); }
 thead th { font-size: .85rem; color: var(--soft); }
 .good { color: var(--good); }
 .bad { color: var(--bad); font-weight: 600; }
