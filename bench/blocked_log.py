@@ -2,10 +2,11 @@
 """blocked_log.py BINARY [SESSIONS [SECONDS]]: what a log that nobody reads costs the sessions.
 
 Each of SESSIONS (10,500) idle sessions, half of them UDP flows, is logged every 100 ms (--log-every), which makes over
-100,000 lines a second, while another session exchanges a byte again and again for SECONDS (10). A session takes two file
-descriptors here and two in the instance, a flow one in each. The instance has CPU 0, clients and backend CPU 1, and
-neither ever idles: waking up would take longer where there is less to do. Prints the round-trip times without these
-lines, with a log that is thrown away, and with one whose pipe nobody reads; and how many lines are reported as lost.
+100,000 lines a second, while another session exchanges a byte again and again for SECONDS (10). A session takes two
+file descriptors here and two in the instance, a flow one in each. The instance runs on CPU 0, clients and backend on
+CPU 1. Both CPUs are kept busy, because an idle one takes longer to wake up, which would favour the runs with more to
+do. Prints the round-trip times without these lines, with a log that is thrown away, and with one whose pipe nobody
+reads; and how many lines are reported as lost.
 """
 import fcntl
 import os
@@ -65,7 +66,7 @@ def send(port):
 
 
 def keep_awake(cpu):
-    """Runs on a CPU whatever nobody else needs of it."""
+    """Keeps a CPU from idling, and leaves it to everything else that wants to run."""
     child = os.fork()
     if child == 0:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -92,17 +93,18 @@ def measure_here(name, binary, words, log, sessions, seconds):
     listener.bind(("127.0.0.1", 0))
     listener.listen(4096)
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind(listener.getsockname())
+    address = listener.getsockname()
+    datagrams.bind(address)
     threading.Thread(target=echo, args=(listener,), daemon=True).start()
     port, its_metrics = free_port(), free_port()
     with tempfile.TemporaryDirectory() as runtime:
-        command = ["taskset", "-c", "0", binary, "--workers", "1", f"127.0.0.1:{port}/tcp+udp", f"127.0.0.1:{listener.getsockname()[1]}"]
-        command += ["--metrics", str(its_metrics), *words]
+        command = ["taskset", "-c", "0", binary, f"127.0.0.1:{port}/tcp+udp", f"127.0.0.1:{address[1]}"]
+        command += ["--workers", "1", "--metrics", str(its_metrics), *words]
         environment = {**os.environ, "EVENKEEL_RUNTIME_DIR": runtime}
         process = subprocess.Popen(command, stderr=log, env=environment)
         probe = connect(port)
         probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The one that is answered is the first to arrive.
+        # The backend answers only the first connection that it accepts.
         probe.send(b"x")
         probe.recv(1)
         idle = [each(port) for _ in range(sessions // 2) for each in (connect, send)]

@@ -85,8 +85,8 @@ pub struct Admission {
 #[derive(Debug)]
 struct Sets<T>(Box<[OnceLock<Box<[T]>>]>);
 
-/// The places in which a client can be. A session of a client that was not here for long waits for
-/// two lines of the cache, which processors fetch as one.
+/// The places in which a client can be. They fill two neighbouring cache lines, which processors
+/// fetch as a pair: looking up a client that is not in the cache waits for memory once.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Places {
@@ -102,7 +102,7 @@ struct Places {
 #[repr(align(128))]
 struct Times([AtomicU64; SET]);
 
-/// The places of a set. With the mark, they fill the two lines.
+/// The places of a set. Together with `is_changing`, they take 128 bytes.
 const SET: usize = 15;
 /// The sets that get memory together: 4 kB.
 const CHUNK: usize = 32;
@@ -235,14 +235,12 @@ impl Admission {
         }
         let times = self.times.get().map(|times| &times.of(set).0);
         let owners = &self.places.of(set).owners;
-        let mut idle = owners.iter().enumerate().filter_map(|(at, owner)| {
+        let idle = owners.iter().enumerate().filter_map(|(at, owner)| {
             let owner = owner.load(Ordering::Relaxed);
             let busy_until = times.map_or(0, |times| times[at].load(Ordering::Relaxed));
             (owner & COUNT_MAX == 0).then_some((busy_until, owner, at))
         });
-        // Without times, one is as good as another.
-        let found = if times.is_none() { idle.next() } else { idle.min_by_key(|it| it.0) };
-        let Some((busy_until, owner, at)) = found else {
+        let Some((busy_until, owner, at)) = idle.min_by_key(|it| it.0) else {
             return Some(Ok(None));
         };
         let new = tag << COUNT_BITS | 1;

@@ -121,13 +121,13 @@ fn a_descriptor_limit_lowered_at_run_time_leaves_room_for_as_many_as_fit() {
     }
 }
 
-/// A flow has one descriptor, and fills no room for two.
+/// A flow needs one descriptor, and must not be counted as two.
 #[test]
 fn with_256_descriptors_there_is_room_for_more_flows_than_half_of_that() {
     const FLOWS: u64 = 150;
     let (place, port, echo) = (Place::new(), port(), UdpBackend::echo(Ipv4Addr::LOCALHOST.into()));
     let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
-    let words = format!("{port}/udp {} --workers 1", echo);
+    let words = format!("{port}/udp {echo} --workers 1");
     let evenkeel = native_with_descriptors(&place, 256, &words);
     let clients: Vec<_> = (0..FLOWS).map(|_| UdpClient::to(address)).collect();
     clients.iter().for_each(|client| assert_eq!(client.ask("here"), "here"));

@@ -223,7 +223,7 @@ fn stance(tier: &Value) -> &'static str {
 }
 
 fn render_backend(page: &mut String, backend: &Value) {
-    let mut shown = text(backend, "endpoint"); // which is what sessions and the log say
+    let mut shown = text(backend, "endpoint"); // by which sessions and the log refer to it
     if backend.get("name").is_some_and(Value::is_string) {
         shown = format!("{} <small>{shown}</small>", text(backend, "name"));
     }

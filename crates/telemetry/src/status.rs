@@ -432,7 +432,7 @@ impl BackendRow {
         self.name.as_deref().unwrap_or(&self.endpoint)
     }
 
-    /// Its name, if it has one, and its address, which is what sessions and the log say.
+    /// Its name, if it has one, and its address, by which sessions and the log refer to it.
     #[must_use]
     pub fn described(&self) -> String {
         match &self.name {
