@@ -85,6 +85,7 @@ impl Courier {
             wanted: None,
             addresses: Vec::new(),
             around: None,
+            retire_after: RETIRE_AFTER,
         };
         let run = move || {
             round.run();
@@ -136,6 +137,8 @@ struct Round {
     addresses: Vec<IpAddr>,
     /// What was seen at the last look.
     around: Option<Around>,
+    /// How long what is no longer needed stays.
+    retire_after: Duration,
 }
 
 impl Round {
@@ -143,6 +146,11 @@ impl Round {
         let (mut retire_at, mut retry_at) = (None, None);
         let mut count_at = Instant::now() + COUNT_EVERY;
         loop {
+            // Before the next orders: what the kernel has may need what these no longer need.
+            if retire_at.is_some_and(|at| Instant::now() >= at) {
+                self.retire();
+                retire_at = None;
+            }
             let check_at = Instant::now() + CHECK_EVERY;
             let look_at = [retire_at, retry_at, Some(check_at)].into_iter().flatten();
             let look_at = look_at.fold(count_at, Instant::min);
@@ -167,14 +175,11 @@ impl Round {
             }
             let Some(rules) = self.wanted.take() else { continue };
             if may_ask {
-                if retire_at.is_some_and(|at| now >= at) {
-                    self.retire(&rules);
-                }
                 let done = self.make(&rules);
                 retry_at = done.is_err().then(|| Instant::now() + RETRY_AFTER);
                 retire_at = match &self.present {
                     Some(present) if *present != rules => {
-                        retire_at.filter(|at| now < *at).or(Some(now + RETIRE_AFTER))
+                        retire_at.or(Some(now + self.retire_after))
                     }
                     _ => None,
                 };
@@ -247,9 +252,9 @@ impl Round {
         }
     }
 
-    /// Removes what is no longer needed.
-    fn retire(&mut self, rules: &Ruleset) {
-        if let Some(present) = &self.present {
+    /// Removes what is no longer needed, if the kernel has what is wanted.
+    fn retire(&mut self) {
+        if let (Some(present), Some(rules)) = (&self.present, &self.wanted) {
             let retired = self.carry_out(present.diff(rules).retire);
             self.note(retired);
         }
@@ -316,5 +321,83 @@ impl Round {
         };
         self.found.lock().unwrap_or_else(PoisonError::into_inner).news = Some(news);
         self.notify.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forwarding::{Choice, Door, Family, Mark, Protocol, Rules, Sender, Service, Step, Target};
+
+    /// One backend behind one door.
+    fn rules(backend: &str) -> Ruleset {
+        let address = backend.parse().unwrap();
+        let mark = Mark::of("web", address, 0);
+        let target = Target { address, sender: Sender::Machine };
+        let mut rules = Rules { targets: [(mark, target)].into(), ..Rules::default() };
+        let door = Door {
+            family: Family::V4,
+            address: Some([192, 0, 2, 1].into()),
+            protocol: Protocol::Tcp,
+            port: Some(80),
+        };
+        let service = Service {
+            family: Family::V4,
+            choice: Choice::Turn,
+            slots: vec![mark],
+            permitted: None,
+            memory: None,
+            adopts: false,
+        };
+        rules.open(door, service);
+        Ruleset { translated: Some(rules), ..Ruleset::default() }
+    }
+
+    /// What the kernel is to have is replaced while it is late with what it was to have before.
+    #[test]
+    fn what_the_kernel_still_uses_is_not_removed() {
+        let (ours, helper) = UnixStream::pair().unwrap();
+        let (orders, received) = channel();
+        let mut round = Round {
+            helper: ours,
+            number: 0,
+            orders: received,
+            found: Arc::default(),
+            notify: Arc::default(),
+            present: None,
+            wanted: None,
+            addresses: Vec::new(),
+            around: None,
+            retire_after: Duration::ZERO,
+        };
+        let thread = std::thread::spawn(move || round.run());
+        let want = |backend| orders.send(Order::Want(Box::new(rules(backend)))).unwrap();
+        let backends = ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"];
+        let (mut left, mut present, mut stream) = (backends.iter(), Ruleset::default(), &helper);
+        want("10.0.0.1:80");
+        while present != rules(backends[3]) {
+            let Numbered { number, content } = receive(&mut stream).unwrap();
+            let edits = match content {
+                Request::Install(edits) | Request::Change(edits) => edits,
+                _ => Vec::new(),
+            };
+            let used = present.translated.as_ref().map(|it| it.doors.clone()).unwrap_or_default();
+            present.apply(&edits);
+            let is_removed = |edit: &Edit| match edit {
+                Edit::Translated(Step::RemoveService(name, _)) => {
+                    used.values().any(|it| it == name)
+                }
+                _ => false,
+            };
+            assert!(!edits.iter().any(is_removed), "{edits:?}");
+            // The next orders are there before the answer.
+            if edits.iter().any(|it| matches!(it, Edit::Translated(Step::OpenDoor(..)))) {
+                left.next().into_iter().for_each(|backend| want(backend));
+            }
+            let answer = Answer::Done { forwards: [true; 2] };
+            send(&mut stream, &Numbered { number, content: answer }).unwrap();
+        }
+        orders.send(Order::End(Last::Leave)).unwrap();
+        thread.join().unwrap();
     }
 }
