@@ -95,16 +95,21 @@ pub enum Part {
 
 /// The tables after these steps, which begin with none, in the place of those that there may be.
 /// `present` is what the table for direct return has; nothing if there is none. What it knows of
-/// flows and clients stays.
+/// flows and clients stays. `connections_max` as for [`change`].
 #[must_use]
-pub fn install(table: &TableName, edits: &[Edit], present: &[Part]) -> String {
+pub fn install(
+    table: &TableName,
+    edits: &[Edit],
+    present: &[Part],
+    connections_max: u64,
+) -> String {
     let mut text = clear(table, &[Kind::Translated, Kind::Pit]);
     match edits.contains(&Edit::BeginDirect) {
         true => text.push_str(&direct::empty(table, edits, present)),
         false if !present.is_empty() => text.push_str(&clear(table, &[Kind::Direct])),
         false => {}
     }
-    text.push_str(&change(table, edits));
+    text.push_str(&change(table, edits, connections_max));
     text
 }
 
@@ -117,16 +122,17 @@ pub fn clear(table: &TableName, kinds: &[Kind]) -> String {
         .collect()
 }
 
-/// These edits.
+/// These edits. `connections_max` is how many connections the kernel can track
+/// (`net.netfilter.nf_conntrack_max`), 0 if that is not known.
 #[must_use]
-pub fn change(table: &TableName, edits: &[Edit]) -> String {
+pub fn change(table: &TableName, edits: &[Edit], connections_max: u64) -> String {
     let mut text = String::new();
     for edit in edits {
         let family = edit.kind().family();
         let mut writer = Writer { table, family, text };
         match edit {
             Edit::BeginTranslated => {
-                writer.line(format_args!("table inet {table} {{\n{}}}", base()));
+                writer.line(format_args!("table inet {table} {{\n{}}}", base(connections_max)));
             }
             Edit::BeginDirect => writer.text.push_str(&direct::base(table)),
             Edit::EndTranslated | Edit::EndDirect => {
@@ -323,6 +329,9 @@ impl Writer<'_> {
         self.line(format_args!("    ct mark @begun"));
         self.line(format_args!("    meta l4proto tcp ct timeout set \"tcp{four}\""));
         self.line(format_args!(
+            "    meta l4proto tcp limit name \"waits\" ct timeout set \"waits{four}\""
+        ));
+        self.line(format_args!(
             "    meta l4proto {{ tcp, udp }} dnat {ip} to ct mark map @to{four}"
         ));
         self.line(format_args!("  }}"));
@@ -447,16 +456,22 @@ fn door_key(door: &Door) -> (&'static str, String) {
 }
 
 /// What there is before any target, service or door.
-fn base() -> String {
-    let mut text = String::new();
+fn base(connections_max: u64) -> String {
+    let connections_max = if connections_max == 0 { CONNECTIONS_USUAL } else { connections_max };
+    let waits = (connections_max / WAITS_SHARE / TIME_WAIT).clamp(1, u32::MAX.into());
+    let mut text = format!("  limit waits {{ rate {waits}/second burst {waits} packets\n  }}\n");
     for family in Family::ALL {
         let (four, ip) = (Four(family), Ip(family));
         // A backend that does not answer is given up after a second, so that the client's next SYN is
-        // dealt anew; and finished connections do not fill the table.
+        // dealt anew; and finished connections do not fill the table. As long as there is room, their
+        // ports are not given to others before the backend would take these (RFC 9293, section
+        // 3.10.7.4, and RFC 7323, section 5).
         let _ = write!(
             text,
             "  ct timeout tcp{four} {{ protocol tcp; l3proto {ip}; \
              policy = {{ syn_sent : 1, time_wait : 1, close : 1 }}; }}
+  ct timeout waits{four} {{ protocol tcp; l3proto {ip}; \
+             policy = {{ syn_sent : 1, time_wait : {TIME_WAIT}, close : 1 }}; }}
   map to{four} {{ type mark : ipv{four}_addr . inet_service
   }}
   map from{four} {{ type mark : ipv{four}_addr
@@ -485,6 +500,13 @@ fn base() -> String {
     text.push_str(CHAINS);
     text
 }
+
+/// How long Linux does not let others use a port that it has closed, and a bit, in seconds.
+const TIME_WAIT: u64 = 62;
+/// One of this many places in the kernel's table of connections, at most, is for those that wait.
+const WAITS_SHARE: u64 = 8;
+/// How many places there are on a small machine.
+const CONNECTIONS_USUAL: u64 = 65_536;
 
 /// Connections begun, refusals, and packets and bytes that have passed, by target.
 const SETS: &str = "  set masked { typeof ct mark

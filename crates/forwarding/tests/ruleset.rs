@@ -67,7 +67,7 @@ fn returned(direct: Direct) -> Ruleset {
 #[test]
 fn a_rule_set_is_installed_in_the_place_of_an_earlier_one() {
     let table = TableName::of("web-1");
-    let text = install(&table, &translated(two()).steps(), &[]);
+    let text = install(&table, &translated(two()).steps(), &[], 262_144);
     assert_eq!(text, include_str!("install.nft"));
     assert!(text.starts_with(&clear(&table, &[Kind::Translated])));
 }
@@ -102,10 +102,10 @@ fn flows_and_clients_are_known_to_the_next_table_of_direct_return() {
         chain("in_2"),
     ];
     let edits = returned(direct).steps();
-    let text = install(&table, &edits, &present);
+    let text = install(&table, &edits, &present, 262_144);
     assert_eq!(text, include_str!("direct.nft"));
     // Without direct return, there is nothing to know.
-    let text = install(&table, &translated(two()).steps(), &present);
+    let text = install(&table, &translated(two()).steps(), &present, 262_144);
     let all = [Kind::Translated, Kind::Pit, Kind::Direct];
     assert!(text.starts_with(&clear(&table, &all)), "{text}");
 }
@@ -125,7 +125,7 @@ fn direct_return_goes_on_for_those_who_have_begun() {
     after.rules.open(door(v6), adopting);
     after.interfaces = [(3, "eth0".to_owned())].into();
     let step = returned(before).diff(&returned(after));
-    let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits);
+    let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits, 0);
     let both = format!("{}# later\n{}", text(&step.change), text(&step.retire));
     assert_eq!(both, include_str!("drained.nft"));
 }
@@ -139,7 +139,7 @@ fn an_address_may_be_hosted_with_all_of_its_ports() {
     direct.rules.open(door("192.0.2.3:80"), service(true));
     direct.hosted = [[192, 0, 2, 2].into(), [192, 0, 2, 3].into()].into();
     let step = returned(self::direct()).diff(&returned(direct));
-    let text = change(&TableName::of("web-1"), &step.change);
+    let text = change(&TableName::of("web-1"), &step.change, 0);
     assert_eq!(text, include_str!("hosted.nft"));
 }
 
@@ -150,7 +150,7 @@ fn a_tarpit_is_a_table_of_its_own() {
     let pit = Pit::new(&ranges, &["10.9.0.7".parse().unwrap()]);
     let with = Ruleset { pit, ..Ruleset::default() };
     let text =
-        |from: &Ruleset, to: &Ruleset| change(&TableName::of("web-1"), &from.diff(to).change);
+        |from: &Ruleset, to: &Ruleset| change(&TableName::of("web-1"), &from.diff(to).change, 0);
     let none = Ruleset::default();
     let both = format!("{}# none\n{}", text(&none, &with), text(&with, &none));
     assert_eq!(both, include_str!("pit.nft"));
@@ -164,7 +164,7 @@ fn a_backend_that_goes_down_is_a_new_chain_and_one_element() {
     after.open(door("192.0.2.1:8080"), service(Choice::Turn, &["10.0.0.1:80"]));
     let name = *before.services.keys().next().unwrap();
     let step = translated(before).diff(&translated(after));
-    let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits);
+    let text = |edits: &[Edit]| change(&TableName::of("web-1"), edits, 0);
     assert_eq!(text(&step.change), include_str!("down.nft"));
     assert_eq!(
         text(&step.retire),
@@ -197,7 +197,7 @@ fn every_kind_of_service_has_its_words() {
     let steps = translated(rules).steps();
     let (begin, steps) = steps.split_first().unwrap();
     assert_eq!(*begin, Edit::BeginTranslated);
-    let text = change(&TableName::of("web-1"), steps);
+    let text = change(&TableName::of("web-1"), steps, 0);
     assert_eq!(text, include_str!("kinds.nft"));
 }
 

@@ -95,13 +95,14 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                 note_kinds(&mut kinds, &edits);
                 hosting.begin(nft, table);
                 hosting.want(&edits);
-                let text = parts(table).map(|parts| install(table, &edits, &parts));
+                let text = parts(table).map(|parts| install(table, &edits, &parts, tracked("max")));
                 text.and_then(|text| done(&text)).and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Change(edits) => {
                 note_kinds(&mut kinds, &edits);
                 hosting.want(&edits);
-                done(&change(table, &edits)).and_then(|it| hosting.carry_out().map(|()| it))
+                done(&change(table, &edits, tracked("max")))
+                    .and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Clear => {
                 let mut doomed = vec![Kind::Translated, Kind::Pit];
@@ -188,12 +189,14 @@ fn count(nft: &Path, table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<Co
             }
         }
     }
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
-        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-    };
-    let (connections, connections_max) = (read("count"), read("max"));
+    let (connections, connections_max) = (tracked("count"), tracked("max"));
     Ok(Counters { marks: marks.into_iter().collect(), connections, connections_max })
+}
+
+/// A number of the kernel's table of connections (`net.netfilter.nf_conntrack_...`); 0 if there is none.
+fn tracked(name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Sends one message.
