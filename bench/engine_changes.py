@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 
-from engines import ROLES, network, within
+from engines import ROLES, lay_two, network, within
 from flood_network import ip
 
 SERVERS = ("198.51.100.1", "198.51.100.2")
@@ -90,8 +90,10 @@ class Clients:
             await asyncio.sleep(0.5)
 
     async def stream(self, reader, writer):
+        text = random.randbytes(1 << 19)
         while not self.over:
-            data = random.randbytes(1 << 18)
+            begin = random.randrange(1 << 18)
+            data = text[begin:begin + (1 << 18)]
             _, back = await asyncio.wait_for(asyncio.gather(self.send(writer, data), reader.readexactly(len(data))), 30)
             if back != data:
                 raise ValueError("other bytes have come back")
@@ -240,8 +242,8 @@ def main():
     program = os.path.abspath(sys.argv[1])
     counts = [int(it) for it in sys.argv[2:5]]
     counts += [1000, 200, 100][len(counts):]
-    with tempfile.TemporaryDirectory() as folder, network() as started:
-        ip(f"-n {ROLES['backend']} address add {SERVERS[1]}/24 dev eth0")
+    with tempfile.TemporaryDirectory() as folder, network(lay_two) as started:
+        ip(f"-n {ROLES['backend']} address add {SERVERS[1]}/24 dev balancer")
         with open(f"{folder}/nginx.conf", "w") as conf:
             conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
                        "http { access_log off; server { listen 80 backlog=4096; location / { return 200 'hello'; } } }\n")

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Compares plain routing, our user engine and the kernel's engine on the same path, in interleaved rounds.
+"""Compares plain routing, our user engine and the kernel's two engines on the same path, in interleaved rounds.
 
-Three network namespaces: a client, a balancer that forwards, and a backend. `rr` is requests on kept connections and
-`crr` one connection for each request, both by wrk before nginx; `bulk` is iperf3. The cost is the busy time of the whole
-machine. Needs root, nft, nginx, wrk and iperf3.
+A client, a balancer, a plain router and a backend, each in a network namespace: for `--engine kernel`, the balancer and
+the router are between the networks of client and backend, for `--engine direct` all are on one network, and answers pass
+neither. `rr` is requests on kept connections and `crr` one connection for each request, both by wrk before nginx; `up`
+and `down` are four streams of iperf3. The cost is the busy time of the whole machine, of which two CPUs are used. Needs
+root, nft, nginx, wrk and iperf3.
 
     python3 bench/engines.py --program target/release/evenkeel --rounds 3
 """
@@ -19,37 +21,72 @@ import time
 
 from flood_network import ip, start
 
-ROLES = {role: f"evenkeel-engines-{role}-{os.getpid()}" for role in ("client", "balancer", "backend")}
-WAYS = {"routed": ("198.51.100.1", 80, 5201), "user": ("192.0.2.254", 8080, 8081),
-        "kernel": ("192.0.2.254", 9080, 9081)}
+ROLES = {role: f"evenkeel-engines-{role}-{os.getpid()}"
+         for role in ("client", "balancer", "router", "backend", "switch")}
+# The backend's address for the balancer, and the address that the client asks, by way. A way has ports of its own: 80N of
+# nginx and 520N of iperf3, with its number as N. Otherwise a source port that the backend has just closed for one way
+# would make a connection of the next one wait for a second.
+NETWORKS = {
+    "kernel": ("198.51.100.1", {"routed": "198.18.0.1", "user": "192.0.2.254", "kernel": "192.0.2.254"}),
+    "direct": ("192.0.2.11", {"routed": "198.18.0.1", "user": "192.0.2.100", "direct": "192.0.2.100"}),
+}
 
 
 def within(role, *command, **options):
     return start(ROLES[role], *command, **options)
 
 
-def lay():
-    for name in ROLES.values():
-        ip(f"netns add {name}")
-        ip(f"-n {name} link set lo up")
-    for role, net in (("client", "192.0.2"), ("backend", "198.51.100")):
-        far = ROLES["balancer"]
-        ip(f"-n {ROLES[role]} link add eth0 type veth peer name {role} netns {far}")
-        for name, device, host in ((ROLES[role], "eth0", 1), (far, role, 254)):
-            ip(f"-n {name} address add {net}.{host}/24 dev {device}")
-            ip(f"-n {name} link set {device} up")
-        ip(f"-n {ROLES[role]} route add default via {net}.254")
-    # The connections of one way must not fill the table for the next.
-    times = "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1"
-    within("balancer", "sysctl", "-qw", "net.ipv4.ip_forward=1", times).wait()
+def pinned(role, *command, **options):
+    """Clients and backends share CPU 1, which also forwards; a process that balances has CPU 0."""
+    return within(role, "taskset", "-c", "0" if role == "balancer" else "1", *command, **options)
+
+
+def run(role, command):
+    within(role, *command.split()).wait()
+
+
+def lay_two():
+    """The networks of client and backend, with the balancer between two of them and the router between two others."""
+    for far, client, backend in (("balancer", "192.0.2", "198.51.100"), ("router", "203.0.113", "198.18.0")):
+        for role, net in (("client", client), ("backend", backend)):
+            ip(f"-n {ROLES[role]} link add {far} type veth peer name {role} netns {ROLES[far]}")
+            for name, device, host in ((ROLES[role], far, 1), (ROLES[far], role, 254)):
+                ip(f"-n {name} address add {net}.{host}/24 dev {device}")
+                ip(f"-n {name} link set {device} up")
+        ip(f"-n {ROLES['client']} route add {backend}.0/24 via {client}.254")
+        ip(f"-n {ROLES['backend']} route add {client}.0/24 via {backend}.254")
+
+
+def lay_one():
+    """One network. The backend has the address that is balanced by `--engine direct`, too, and one to be routed to."""
+    ip(f"-n {ROLES['switch']} link add bridge type bridge")
+    ip(f"-n {ROLES['switch']} link set bridge up")
+    for role, host in (("client", 1), ("backend", 11), ("router", 253), ("balancer", 254)):
+        ip(f"-n {ROLES[role]} link add eth0 type veth peer name {role} netns {ROLES['switch']}")
+        ip(f"-n {ROLES[role]} address add 192.0.2.{host}/24 dev eth0")
+        ip(f"-n {ROLES[role]} link set eth0 up")
+        ip(f"-n {ROLES['switch']} link set dev {role} master bridge up")
+    run("backend", "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2")
+    for address in ("198.18.0.1", "192.0.2.100"):
+        ip(f"-n {ROLES['backend']} address add {address}/32 dev lo")
+    ip(f"-n {ROLES['balancer']} address add 192.0.2.100/32 dev eth0")
+    ip(f"-n {ROLES['client']} route add 198.18.0.1 via 192.0.2.253")
+    ip(f"-n {ROLES['router']} route add 198.18.0.1 via 192.0.2.11")
+    # The router must not tell the client that there is a shorter way.
+    run("router", "sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0")
 
 
 @contextlib.contextmanager
-def network():
+def network(lay):
     """The namespaces, and a list of processes; all are gone at the end."""
     started = []
     try:
+        for name in ROLES.values():
+            ip(f"netns add {name}")
+            ip(f"-n {name} link set lo up")
         lay()
+        for role in ("balancer", "router"):
+            run(role, "sysctl -qw net.ipv4.ip_forward=1")
         yield started
     finally:
         for process in started:
@@ -67,44 +104,46 @@ def busy():
     return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
 
 
-def wrk(address, port, seconds, *headers):
-    command = ["wrk", "-t1", "-c50", f"-d{seconds}s", *headers, f"http://{address}:{port}/"]
-    text = within("client", *command, stdout=subprocess.PIPE, text=True).communicate()[0]
+def wrk(address, number, seconds, *headers):
+    command = ["wrk", "-t1", "-c50", f"-d{seconds}s", *headers, f"http://{address}:80{number}/"]
+    text = pinned("client", *command, stdout=subprocess.PIPE, text=True).communicate()[0]
     errors = re.search(r"Socket errors.*|Non-2xx.*", text)
     if errors:
         print("   ", errors[0])
     return int(re.search(r"(\d+) requests in", text)[1])
 
 
-def iperf(address, port, seconds):
-    command = ["iperf3", "-J", "-P4", "-c", address, "-p", str(port), "-t", str(seconds)]
-    text = within("client", *command, stdout=subprocess.PIPE, text=True).communicate()[0]
+def iperf(address, number, seconds, *options):
+    command = ["iperf3", "-J", "-P4", "-c", address, "-p", f"520{number}", "-t", str(seconds), *options]
+    text = pinned("client", *command, stdout=subprocess.PIPE, text=True).communicate()[0]
     return json.loads(text)["end"]["sum_received"]["bytes"] / 1e6
 
 
 TESTS = {
-    "rr": lambda way, seconds: wrk(*way[:2], seconds),
-    "crr": lambda way, seconds: wrk(*way[:2], seconds, "-H", "Connection: close"),
-    "bulk": lambda way, seconds: iperf(way[0], way[2], seconds),
+    "rr": wrk,
+    "crr": lambda *way: wrk(*way, "-H", "Connection: close"),
+    "up": iperf,
+    "down": lambda *way: iperf(*way, "-R"),
 }
 
 
-def measure(rounds, seconds):
+def measure(ways, tests, rounds, seconds):
     found = {}
     for _ in range(rounds):
-        for test, run in TESTS.items():
-            for name, way in WAYS.items():
+        for test in tests:
+            for number, (name, address) in enumerate(ways.items()):
                 before, began = busy(), time.monotonic()
-                done = run(way, seconds)
+                done = TESTS[test](address, number, seconds)
                 took, spent = time.monotonic() - began, busy() - before
                 found.setdefault((test, name), []).append((done / took, spent / done * 1e6))
     print(f"{'':14}{'per second':>12}{'of routed':>11}{'machine us':>12}{'of user':>9}")
     for (test, name), values in found.items():
         rate, cost = (statistics.median(column) for column in zip(*values))
-        routed = statistics.median(rate for rate, _ in found[test, "routed"])
-        user = statistics.median(cost for _, cost in found[test, "user"])
-        unit = "MB" if test == "bulk" else "ops"
-        print(f"{test + ' ' + name:14}{rate:>9.0f} {unit:3}{rate / routed:>10.2f}{cost:>12.2f}{cost / user:>9.2f}")
+        # Of each round, and then the median.
+        of_routed = statistics.median(mine[0] / its[0] for mine, its in zip(values, found[test, "routed"]))
+        of_user = statistics.median(mine[1] / its[1] for mine, its in zip(values, found[test, "user"]))
+        unit = "ops" if "rr" in test else "MB"
+        print(f"{test + ' ' + name:14}{rate:>9.0f} {unit:3}{of_routed:>10.2f}{cost:>12.2f}{of_user:>9.2f}", flush=True)
 
 
 def main():
@@ -112,22 +151,32 @@ def main():
     parser.add_argument("--program", required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--engine", choices=NETWORKS, action="append", help="default: both")
+    parser.add_argument("--tests", nargs="+", choices=TESTS, default=list(TESTS))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, network() as started:
-        with open(f"{folder}/nginx.conf", "w") as conf:
-            conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
-                       "http { access_log off; keepalive_requests 1000000000; server {\n"
-                       "listen 198.51.100.1:80 backlog=4096; location / { return 200 'hello'; } } }\n")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
-        started.append(within("backend", "iperf3", "-s", **quiet))
-        os.environ["EVENKEEL_RUNTIME_DIR"] = folder
-        for engine, first in (("user", 8080), ("kernel", 9080)):
-            words = [f"192.0.2.254:{first}", "198.51.100.1:80", "--engine", engine, "--log-sessions", "problems",
-                     "--", f"192.0.2.254:{first + 1}", "198.51.100.1:5201", "--engine", engine]
-            started.append(within("balancer", os.path.abspath(args.program), *words, **quiet))
-        time.sleep(1)
-        measure(args.rounds, args.seconds)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for engine in args.engine or NETWORKS:
+        backend, ways = NETWORKS[engine]
+        lay = {"kernel": lay_two, "direct": lay_one}[engine]
+        with tempfile.TemporaryDirectory() as folder, network(lay) as started:
+            listens = " ".join(f"listen 80{number} backlog=4096;" for number in range(len(ways)))
+            with open(f"{folder}/nginx.conf", "w") as conf:
+                conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
+                           "http { access_log off; keepalive_requests 1000000000; server {\n"
+                           f"{listens} location / {{ return 200 'hello'; }} }} }}\n")
+            started.append(pinned("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
+            for number in range(len(ways)):
+                started.append(pinned("backend", "iperf3", "-s", "-p", f"520{number}", **quiet))
+            os.environ["EVENKEEL_RUNTIME_DIR"] = folder
+            for number, (name, address) in enumerate(ways.items()):
+                if name == "routed":
+                    continue
+                words = ["--log-sessions", "problems"]
+                for port in (f"80{number}", f"520{number}"):
+                    words += ["--", f"{address}:{port}", f"{backend}:{port}", "--engine", name]
+                started.append(pinned("balancer", os.path.abspath(args.program), *words[3:], *words[:2], **quiet))
+            time.sleep(1)
+            measure(ways, args.tests, args.rounds, args.seconds)
 
 
 if __name__ == "__main__":
