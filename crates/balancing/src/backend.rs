@@ -97,6 +97,8 @@ impl Backend {
 pub struct BackendState {
     /// Open sessions and connects in progress: exactly the number of [`Lease`]s.
     sessions: AtomicU32,
+    /// Open sessions that the kernel forwards by itself, when they were last counted.
+    forwarded: AtomicU32,
     /// [`NO_LIMIT`] for [`Limit::None`].
     sessions_max: AtomicU32,
     /// The limit for clients that are remembered with this backend, if it is higher.
@@ -248,6 +250,7 @@ impl BackendState {
     pub fn new(workers: usize, admin: AdminState, sessions_max: Limit) -> Self {
         Self {
             sessions: AtomicU32::new(0),
+            forwarded: AtomicU32::new(0),
             sessions_max: AtomicU32::new(count(sessions_max)),
             sessions_max_affine: AtomicU32::new(0),
             word: AtomicU64::new(admin_bits(admin)),
@@ -265,6 +268,7 @@ impl BackendState {
     pub(crate) fn copy(other: &Self) -> Self {
         Self {
             sessions: AtomicU32::new(other.sessions.load(Relaxed)),
+            forwarded: AtomicU32::new(other.forwarded.load(Relaxed)),
             sessions_max: AtomicU32::new(other.sessions_max.load(Relaxed)),
             sessions_max_affine: AtomicU32::new(other.sessions_max_affine.load(Relaxed)),
             word: AtomicU64::new(other.word.load(Relaxed)),
@@ -278,10 +282,21 @@ impl BackendState {
         }
     }
 
-    /// Open sessions and connects in progress.
+    /// Open sessions and connects in progress of this process, which are those that count for limits.
     #[must_use]
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)
+    }
+
+    /// All open sessions and connects in progress, with those that the kernel forwards by itself.
+    #[must_use]
+    pub fn all_sessions(&self) -> u32 {
+        self.sessions().saturating_add(self.forwarded.load(Relaxed))
+    }
+
+    /// Notes how many sessions the kernel forwards by itself. Returns how many it did.
+    pub fn set_forwarded(&self, sessions: u32) -> u32 {
+        self.forwarded.swap(sessions, Relaxed)
     }
 
     /// The maximum number of sessions.

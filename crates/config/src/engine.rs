@@ -118,7 +118,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         hash_failover: _, // only of `hash`, which this process carries out
         last_resort: _,   // then this process serves
         essential: _,
-        engine: _,
+        engine,
         access,
         reject: _, // denied clients are left to this process
         send_proxy,
@@ -132,7 +132,7 @@ fn of_pool(pool: &Pool) -> Vec<String> {
     let mut needs = words(&[
         (load_bound.is_some(), "load-bound"),
         (*failover != Default::default(), "failover"),
-        (*on_down != OnDown::Keep, "on-down"),
+        (*on_down != OnDown::Keep && *engine == Engine::Direct, "on-down"),
         (*on_up != OnUp::Keep, "on-up"),
         (warm_up.is_some(), "warm-up"),
         (age_max.is_some(), "max-age"),

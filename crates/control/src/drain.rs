@@ -93,6 +93,14 @@ impl Drain {
         self.stage = Stage::Emptying { since: now, sessions, look: Some(now) };
     }
 
+    /// When the last clients were accepted, if none is any more.
+    pub fn emptying_since(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Announced { .. } => None,
+            Stage::Emptying { since, .. } => Some(since),
+        }
+    }
+
     /// Whether the drain is over, given the number of open sessions.
     pub fn is_over(&self, now: Instant, sessions: usize) -> bool {
         let is_emptying = matches!(self.stage, Stage::Emptying { .. });

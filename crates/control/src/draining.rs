@@ -1,6 +1,7 @@
 //! The owner's part of draining the instance.
 
 use crate::drain::{Drain, Step};
+use crate::kernel::Kernel;
 use crate::owner::Owner;
 use config::{CommandError, Reply};
 use dataplane::Victims;
@@ -46,6 +47,7 @@ impl Owner {
                 let message = "no more clients accepted; sessions end as they fall silent";
                 self.note(Level::Info, message, &fields);
                 self.engage();
+                self.kernel.iter().for_each(Kernel::count_open);
                 self.report_status();
             }
         }
@@ -53,8 +55,16 @@ impl Owner {
 
     /// Whether the drain is over, so that the process is to end.
     pub fn is_drained(&self) -> bool {
-        let sessions = self.instance.session_count();
-        self.drain.as_ref().is_some_and(|drain| drain.is_over(Instant::now(), sessions))
+        let Some(drain) = &self.drain else { return false };
+        let is_counted = |since: Instant| {
+            let mut kernel = self.kernel.iter();
+            kernel.all(|kernel| kernel.has_counted_open_since(since.into_std()))
+        };
+        let sessions = match drain.emptying_since().is_some_and(is_counted) {
+            true => self.instance.session_count(),
+            false => 1, // of which nobody knows yet
+        };
+        drain.is_over(Instant::now(), sessions)
     }
 
     /// After how many seconds the drain is over at the latest.

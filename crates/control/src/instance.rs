@@ -69,6 +69,8 @@ pub struct Instance {
     pub(crate) is_leaving: bool,
     /// Whether no clients are accepted at present.
     pub(crate) is_paused: bool,
+    /// How many sessions the kernel forwards by itself, when they were last counted.
+    pub(crate) forwarded: usize,
     /// The sockets of the doors at which this process does not accept for one of these reasons.
     pub(crate) left_doors: Vec<(DoorId, OwnedFd)>,
 }
@@ -128,6 +130,7 @@ impl Instance {
             discoveries: Discoveries::default(),
             is_leaving: false,
             is_paused: false,
+            forwarded: 0,
             left_doors: Vec::new(),
         };
         for listener in instance.config.listeners.clone() {
@@ -215,9 +218,9 @@ impl Instance {
         Routing { routes, pools: pools.collect() }
     }
 
-    /// The number of open sessions.
+    /// The number of open sessions, with those that the kernel forwards by itself.
     pub(crate) fn session_count(&self) -> usize {
-        self.plane.sessions()
+        self.plane.sessions() + self.forwarded
     }
 
     /// The file descriptors that these have.

@@ -18,23 +18,24 @@ mod plan;
 use crate::instance::Instance;
 use around::Around;
 pub use around::is_on_a_network;
-use balancing::BackendState;
+use balancing::AdminState;
 use config::{Config, Engine};
 pub(crate) use courier::News;
-use courier::{Courier, Found};
+use courier::{Courier, Found, Open};
 use forwarding::{Mark, Ruleset, TableName};
 use helper::{Counted, Counters};
 pub use leftovers::{KernelRules, KernelTable, RemoveError};
-use plan::{Marks, Means};
-use std::collections::{BTreeMap, HashMap};
+use plan::{Marks, Means, Owner};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sys::helper::Task;
 use sys::process::User;
+use terms::BackendId;
 use tokio::sync::Notify;
 
 /// The helper, begun while this process may still do so.
@@ -42,7 +43,7 @@ pub(crate) enum Begun {
     /// No pool asks for it.
     Unwanted,
     /// It waits for requests.
-    Running(UnixStream),
+    Running(UnixStream, TableName),
     /// Why there is none.
     Impossible(String),
 }
@@ -64,7 +65,7 @@ impl Begun {
             let _ = sys::programs::oversee(|| helper::serve(&stream, &nft, &table));
         };
         match sys::helper::begin(Task::Network, user, work) {
-            Ok(stream) => Self::Running(stream),
+            Ok(stream) => Self::Running(stream, table),
             Err(error) => Self::Impossible(format!("no process can be started: {error}")),
         }
     }
@@ -107,9 +108,14 @@ pub(crate) struct Kernel {
     /// Whose ways are looked for.
     looked_for: Vec<IpAddr>,
     /// Whose sessions each mark counts for.
-    owners: HashMap<Mark, Arc<BackendState>>,
+    owners: HashMap<Mark, Owner>,
     /// What has been counted so far.
     counted: HashMap<Mark, Counted>,
+    /// How many sessions were open at the last count, and when that began.
+    open: usize,
+    open_at: Option<Instant>,
+    /// Backends that have lost their last session.
+    drained: Vec<Arc<str>>,
 }
 
 /// A listener that the kernel serves now, or serves no longer.
@@ -124,10 +130,10 @@ impl Kernel {
     ///
     /// # Errors
     /// If the system has no room for another thread.
-    pub fn new(helper: UnixStream, notify: Arc<Notify>) -> io::Result<Self> {
+    pub fn new(helper: UnixStream, table: TableName, notify: Arc<Notify>) -> io::Result<Self> {
         Ok(Self {
             courier: Courier::begin(helper, notify)?,
-            marks: Marks::default(),
+            marks: Marks::new(table),
             wanted: Ruleset::default(),
             reported: BTreeMap::new(),
             trouble: None,
@@ -137,6 +143,9 @@ impl Kernel {
             looked_for: Vec::new(),
             owners: HashMap::new(),
             counted: HashMap::new(),
+            open: 0,
+            open_at: None,
+            drained: Vec::new(),
         })
     }
 
@@ -150,7 +159,12 @@ impl Kernel {
             is_alone,
         };
         let plan = self.marks.plan(instance, means);
-        self.owners = plan.owners;
+        for (mark, owner) in std::mem::replace(&mut self.owners, plan.owners) {
+            // It may have been given to another backend since then.
+            if self.owners.get(&mark).is_none_or(|it| it.id != owner.id) {
+                owner.state.set_forwarded(0);
+            }
+        }
         if plan.look_for != self.looked_for {
             self.courier.look_for(plan.look_for.clone());
             self.looked_for = plan.look_for;
@@ -176,10 +190,24 @@ impl Kernel {
         turns
     }
 
+    /// Ends the sessions of backends that the kernel forwards. Their clients are told when they send
+    /// something next.
+    pub fn end_sessions(&self, backends: &HashSet<BackendId>) {
+        let doomed = self.owners.iter().filter(|(_, owner)| backends.contains(&owner.id));
+        let marks: Vec<_> = doomed.map(|(mark, _)| mark.bits()).collect();
+        if !marks.is_empty() {
+            self.courier.forget(marks);
+        }
+    }
+
     /// Uses what the courier has to say. `worker` is the number of the tally for the kernel's sessions.
     /// Returns whether that makes a difference to what is wanted.
     pub fn use_news(&mut self, worker: usize) -> bool {
-        let Found { news, counters, around } = self.courier.take_news();
+        let Found { news, counters, open, around } = self.courier.take_news();
+        if let Some(Open { at, by_mark }) = open {
+            self.note_open(&by_mark);
+            self.open_at = Some(at);
+        }
         let was_crowded = self.is_crowded;
         let is_moved = around.is_some();
         self.around = around.or(self.around.take());
@@ -198,13 +226,58 @@ impl Kernel {
         true
     }
 
+    /// Has open sessions counted, after what is wanted has been done.
+    pub fn count_open(&self) {
+        self.courier.count_open();
+    }
+
+    /// Whether open sessions have been counted since then.
+    pub fn has_counted_open_since(&self, then: Instant) -> bool {
+        self.open_at.is_some_and(|at| at >= then)
+    }
+
+    /// Backends that are being drained and have lost their last session since this was last asked.
+    pub fn take_drained(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.drained)
+    }
+
+    /// How many sessions the kernel forwards for this instance, when they were last counted.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    fn note_open(&mut self, open: &[(u32, u64)]) {
+        let mut sums: HashMap<BackendId, u32> = HashMap::new();
+        self.open = 0;
+        for (bits, sessions) in open {
+            let Some(mark) = Mark::from_bits(*bits).filter(|it| self.marks.is_known(*it)) else {
+                continue; // of another instance
+            };
+            let sessions = u32::try_from(*sessions).unwrap_or(u32::MAX);
+            self.open += sessions as usize;
+            // It may have been removed.
+            if let Some(owner) = self.owners.get(&mark) {
+                let sum = sums.entry(owner.id).or_default();
+                *sum = sum.saturating_add(sessions);
+            }
+        }
+        for Owner { id, name, state } in self.owners.values() {
+            let now = sums.get(id).copied().unwrap_or_default();
+            let before = state.set_forwarded(now);
+            let is_empty = before > 0 && state.all_sessions() == 0;
+            if is_empty && state.admin() == AdminState::Draining {
+                self.drained.push(Arc::clone(name));
+            }
+        }
+    }
+
     fn count(&mut self, bits: u32, now: Counted, worker: usize) {
         let Some(mark) = Mark::from_bits(bits) else { return };
         let before = self.counted.insert(mark, now).unwrap_or_default();
         if before != now {
             self.marks.kept.note_passed(mark, sys::clock::now());
         }
-        let Some(state) = self.owners.get(&mark) else { return };
+        let Some(Owner { state, .. }) = self.owners.get(&mark) else { return };
         // Another table has begun to count anew.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         state.tally(worker).count_forwarded(

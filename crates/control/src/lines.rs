@@ -10,6 +10,8 @@ use telemetry::{Level, Line, Value};
 const SESSION_STARTED: &str = "session started";
 const SESSION_OPEN: &str = "session open";
 const SESSION_ENDED: &str = "session ended";
+/// The message of a backend that gets no sessions any more, and has lost its last one.
+pub(crate) const BACKEND_DRAINED: &str = "backend drained";
 
 /// Whether a line is about one session.
 pub(crate) fn is_about_session(line: &Line<'_>) -> bool {
@@ -191,9 +193,9 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
     out(&Line { level: Level::Info, message: SESSION_ENDED, fields: &fields });
     if let Some(backend) = &ended.backend
         && backend.state.admin() == AdminState::Draining
-        && backend.state.sessions() == 0
+        && backend.state.all_sessions() == 0
     {
         let fields = [("backend", Value::Text(&backend.name))];
-        out(&Line { level: Level::Info, message: "backend drained", fields: &fields });
+        out(&Line { level: Level::Info, message: BACKEND_DRAINED, fields: &fields });
     }
 }

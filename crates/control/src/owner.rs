@@ -13,6 +13,7 @@ use crate::events::Followers;
 use crate::hand_over::Places;
 use crate::instance::Instance;
 use crate::kernel::{Begun, Kernel, Turn};
+use crate::lines::BACKEND_DRAINED;
 use crate::lines::describe;
 use crate::lookup::Dns;
 use crate::manager::Reports;
@@ -408,6 +409,9 @@ impl Owner {
         }
         // Each session that ends has a line in the log; nobody waits for their number.
         if !cut.is_empty() {
+            // First they get no more: a client that is told begins again at once.
+            self.engage();
+            self.kernel.iter().for_each(|kernel| kernel.end_sessions(&cut));
             let whom = Victims::OfBackends(Arc::new(cut));
             drop(self.instance.cut(whom, CloseReason::BackendDown));
         }
@@ -497,10 +501,12 @@ impl Owner {
         match helper {
             Begun::Unwanted => {}
             Begun::Impossible(why) => self.no_kernel = Some(why),
-            Begun::Running(stream) => match Kernel::new(stream, Arc::clone(&self.kernel_news)) {
-                Ok(kernel) => self.kernel = Some(kernel),
-                Err(error) => self.no_kernel = Some(error.to_string()),
-            },
+            Begun::Running(stream, table) => {
+                match Kernel::new(stream, table, Arc::clone(&self.kernel_news)) {
+                    Ok(kernel) => self.kernel = Some(kernel),
+                    Err(error) => self.no_kernel = Some(error.to_string()),
+                }
+            }
         }
     }
 
@@ -536,7 +542,15 @@ impl Owner {
     /// Uses what the helper has answered.
     pub fn use_kernel_news(&mut self) {
         let workers = self.instance.plane.workers();
-        if self.kernel.as_mut().is_some_and(|kernel| kernel.use_news(workers)) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let is_different = kernel.use_news(workers);
+        let drained = kernel.take_drained();
+        // What has been left to another process is none of its own.
+        self.instance.forwarded = if self.has_left { 0 } else { kernel.open() };
+        for backend in drained {
+            self.note(Level::Info, BACKEND_DRAINED, &[("backend", Value::Text(&backend))]);
+        }
+        if is_different {
             self.engage();
         }
     }

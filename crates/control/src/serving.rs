@@ -360,6 +360,7 @@ impl Serving {
     async fn drain(&mut self) {
         let limit = self.owner.instance.config.shutdown_limit().filter(|_| !self.owner.is_retired);
         let deadline = limit.map(|limit| Instant::now() + limit);
+        self.count_forwarded().await;
         let sessions = self.owner.instance.session_count();
         if sessions > 0 {
             let path = self.owner.socket.path().display().to_string();
@@ -380,6 +381,23 @@ impl Serving {
         }
     }
 
+    /// Has the kernel take no new sessions, and waits until those are counted that it forwards.
+    async fn count_forwarded(&mut self) {
+        self.owner.engage();
+        let Some(kernel) = &self.owner.kernel else { return };
+        let begin = std::time::Instant::now();
+        kernel.count_open();
+        let mut wait = pin!(sleep(COUNT_WITHIN));
+        while let Some(kernel) = &self.owner.kernel
+            && !kernel.has_counted_open_since(begin)
+        {
+            tokio::select! {
+                () = &mut wait => return,
+                _ = self.turn() => {}
+            }
+        }
+    }
+
     /// Ends all sessions, and returns how many there were.
     async fn cut(&mut self) -> usize {
         self.report_waiting();
@@ -390,7 +408,8 @@ impl Serving {
                 _ = self.turn() => {}
             }
         };
-        let count = counts.into_iter().sum::<usize>();
+        // With the rules, those end that the kernel forwards.
+        let count = counts.into_iter().sum::<usize>() + self.owner.instance.forwarded;
         if count > 0 || self.owner.drain.is_none() {
             let fields = [("sessions", Value::Count(count as u64))];
             self.owner.note(Level::Warn, "shutdown cut sessions that were still open", &fields);
@@ -614,6 +633,9 @@ const QUALITY_LOOK: Duration = Duration::from_millis(250);
 
 /// How many backends are named when a listener starts.
 const LISTED_MAX: usize = 16;
+
+/// How long the count of the sessions that the kernel forwards may take at the end.
+const COUNT_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often to check whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -240,7 +240,7 @@ impl Departed {
     /// Whether it has a session, or may still be given one: by a search that began before it was
     /// removed.
     pub fn is_in_use(&self) -> bool {
-        self.backend.state.sessions() > 0 || Arc::strong_count(&self.backend) > 1
+        self.backend.state.all_sessions() > 0 || Arc::strong_count(&self.backend) > 1
     }
 }
 

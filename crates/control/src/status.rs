@@ -87,7 +87,7 @@ impl Instance {
 
     fn departed_backends(&self, now: Instant) -> Vec<DepartedRow> {
         let departed = self.departed_backends.iter();
-        let departed = departed.filter(|it| it.backend.state.sessions() > 0);
+        let departed = departed.filter(|it| it.backend.state.all_sessions() > 0);
         let row = |it: &Departed| {
             let limits = HealthLimits::default();
             let mut counted = BackendCount::default();
@@ -116,7 +116,7 @@ impl Instance {
         let removed = departed.map(|it| &it.backend);
         for backend in removed.chain(&pool.reject) {
             sum.add(&backend.state);
-            sessions += u64::from(backend.state.sessions());
+            sessions += u64::from(backend.state.all_sessions());
         }
         let (mut states, mut tier_in_use) = (StatesRow::default(), None);
         let mut tiers = Vec::new();
@@ -127,7 +127,7 @@ impl Instance {
                 let mut totals = it.state.totals();
                 sum.totals += totals;
                 it.state.add_timings_to(&mut sum.timings);
-                sessions += u64::from(it.state.sessions());
+                sessions += u64::from(it.state.all_sessions());
                 let health = health_after(totals.attempts, it, &pool.health, now);
                 let is_up = health.is_up();
                 let is_enabled = it.state.is_in_service();
@@ -208,7 +208,7 @@ impl Instance {
             probe: probe.map(Box::new),
             agent: agent.map(Box::new),
             last_change: self.changes.row(backend.id, now),
-            sessions: state.sessions().into(),
+            sessions: state.all_sessions().into(),
             sessions_max: state.sessions_max(),
             attempts_total: totals.attempts,
             failures_total: totals.all_failures(),

@@ -19,14 +19,16 @@ mod pit;
 mod render;
 mod ruleset;
 mod service;
+mod table_name;
 mod target;
 mod transaction;
 
 pub use direct::{Mac, Path};
 pub use door::{Door, Family, Protocol};
 pub use pit::{Pit, networks};
-pub use render::{Part, TABLE_PREFIX, TableName, change, clear, install};
+pub use render::{Part, change, clear, install};
 pub use ruleset::{Direct, Rules, Ruleset};
 pub use service::{Choice, Memory, Name, Service};
+pub use table_name::{TABLE_PREFIX, TableName};
 pub use target::{Mark, Sender, Target};
 pub use transaction::{Edit, Kind, Step, Transaction};

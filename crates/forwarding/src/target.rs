@@ -1,6 +1,7 @@
 //! Where connections are sent.
 
 use crate::door::Family;
+use crate::table_name::TableName;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::fmt;
@@ -33,19 +34,25 @@ pub enum Sender {
 }
 
 impl Mark {
-    /// The mark for a backend of a pool, the same in every process: it can be told whose connections
-    /// another process has begun. `nth` is zero, or one more for each mark that was taken already.
+    /// The first four bits are the same in all marks, and tell them from those of other programs.
+    pub const PREFIX: u32 = 0xe000_0000;
+    /// The places of these bits.
+    pub const PREFIX_BITS: u32 = 0xf000_0000;
+
+    /// The mark for a backend of a pool of the instance with this table, the same in every process: it
+    /// can be told whose connections another process has begun. `nth` is zero, or one more for each
+    /// mark that was taken already.
     #[must_use]
-    pub fn of(pool: &str, address: SocketAddr, nth: u32) -> Self {
+    pub fn of(table: &TableName, pool: &str, address: SocketAddr, nth: u32) -> Self {
         let mut hasher = SipHasher13::new();
-        (pool, address, nth).hash(&mut hasher);
-        Self(PREFIX | hasher.finish() as u32 & !PREFIX_BITS)
+        (table, pool, address, nth).hash(&mut hasher);
+        Self(Self::PREFIX | hasher.finish() as u32 & !Self::PREFIX_BITS)
     }
 
     /// The mark of a connection, if it is one of these.
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Self> {
-        (bits & PREFIX_BITS == PREFIX).then_some(Self(bits))
+        (bits & Self::PREFIX_BITS == Self::PREFIX).then_some(Self(bits))
     }
 
     /// As the kernel has it.
@@ -60,10 +67,6 @@ impl fmt::Display for Mark {
         write!(f, "{:#010x}", self.0)
     }
 }
-
-/// The first four bits are the same in all marks, and tell them from those of other programs.
-const PREFIX: u32 = 0xe000_0000;
-const PREFIX_BITS: u32 = 0xf000_0000;
 
 impl Target {
     /// Its internet protocol.

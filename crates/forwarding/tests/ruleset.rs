@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::net::SocketAddr;
 
 fn mark(address: &str) -> Mark {
-    Mark::of("web", address.parse().unwrap(), 0)
+    Mark::of(&TableName::of("web-1"), "web", address.parse().unwrap(), 0)
 }
 
 fn target(address: &str, sender: Sender) -> (Mark, Target) {
@@ -206,9 +206,10 @@ fn marks_are_told_from_those_of_others_and_stay_the_same() {
     let one = mark("10.0.0.1:80");
     assert_eq!(Mark::from_bits(one.bits()), Some(one));
     assert_eq!(Mark::from_bits(0x4000), None);
-    assert_eq!(one.to_string(), "0xe9c8945c");
-    assert_ne!(Mark::of("web", "10.0.0.1:80".parse().unwrap(), 1), one);
-    assert_ne!(Mark::of("db", "10.0.0.1:80".parse().unwrap(), 0), one);
+    assert_eq!(one.to_string(), "0xede26eb0");
+    assert_ne!(Mark::of(&TableName::of("web-1"), "web", "10.0.0.1:80".parse().unwrap(), 1), one);
+    assert_ne!(Mark::of(&TableName::of("web-2"), "web", "10.0.0.1:80".parse().unwrap(), 0), one);
+    assert_ne!(Mark::of(&TableName::of("web-1"), "db", "10.0.0.1:80".parse().unwrap(), 0), one);
 }
 
 fn address() -> impl Strategy<Value = String> {

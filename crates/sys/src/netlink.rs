@@ -42,20 +42,31 @@ impl Netlink {
 
     /// Sends a request for a list, and returns its parts, each without its head.
     pub fn list(&self, kind: u16, message: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
-        self.send(kind, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, message)?;
         let mut parts = Vec::new();
+        self.read_list(kind, message, |part| parts.push(part.to_vec()))?;
+        Ok(parts)
+    }
+
+    /// Sends a request for a list, and passes its parts on, each without its head.
+    pub fn read_list(
+        &self,
+        kind: u16,
+        message: &[u8],
+        mut read: impl FnMut(&[u8]),
+    ) -> Result<(), Errno> {
+        self.send(kind, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, message)?;
         let mut answer = vec![0; ANSWER_MAX];
         loop {
             let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
             let mut rest = &answer[..length];
             while let Some((kind, part, after)) = first_part(rest) {
                 match i32::from(kind) {
-                    libc::NLMSG_DONE => return Ok(parts),
+                    libc::NLMSG_DONE => return Ok(()),
                     libc::NLMSG_ERROR => {
                         let error = part.first_chunk().ok_or(Errno::PROTO)?;
                         return Err(Errno::from_raw_os_error(-i32::from_ne_bytes(*error)));
                     }
-                    _ => parts.push(part.to_vec()),
+                    _ => read(part),
                 }
                 rest = after;
             }

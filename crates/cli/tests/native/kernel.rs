@@ -323,6 +323,7 @@ fn sessions_survive_the_process_and_the_next_one_takes_over() {
     let anchored = || rig.nft("list tables").lines().count() == 2;
     until("one table, and what anchors it", anchored);
     // An orderly end leaves nothing.
+    drop(old);
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
     assert_eq!(rig.nft("list tables"), "");
@@ -351,6 +352,7 @@ fn a_killed_helper_has_a_successor() {
     });
     echoes(&open);
     assert_eq!(program.log.with("does not answer"), [""; 0]);
+    drop(open);
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
     assert_eq!(rig.nft("list tables"), "");

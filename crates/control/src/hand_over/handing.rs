@@ -72,6 +72,7 @@ impl Owner {
                 }
                 self.instance.shutting_down = true;
                 self.has_left = true;
+                self.instance.forwarded = 0;
                 let _ = answer.send(());
             }
             HandOver::Arrive(batch, sockets, tail, answer) => {
@@ -252,6 +253,7 @@ impl Owner {
         self.socket.pause();
         self.instance.shutting_down = true;
         (self.has_left, self.is_retired) = (true, true);
+        self.instance.forwarded = 0;
         if let Some(file) = self.pid_file.take() {
             file.leave();
         }

@@ -34,14 +34,26 @@ pub(crate) enum News {
 pub(super) struct Found {
     pub news: Option<News>,
     pub counters: Option<Counters>,
+    pub open: Option<Open>,
     /// What is on the networks of this machine.
     pub around: Option<Around>,
+}
+
+/// The sessions that were open.
+pub(super) struct Open {
+    /// When they began to be counted.
+    pub at: Instant,
+    pub by_mark: Vec<(u32, u64)>,
 }
 
 enum Order {
     Want(Box<Ruleset>),
     /// See where these are, from now on.
     LookFor(Vec<IpAddr>),
+    /// End the sessions with these marks.
+    Forget(Vec<u32>),
+    /// Count open sessions, after all that was wanted before.
+    CountOpen,
     End(Last),
 }
 
@@ -57,6 +69,9 @@ enum Last {
 const RETIRE_AFTER: Duration = Duration::from_secs(1);
 /// How often to read the counters.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How much longer than a count of open sessions takes to wait before the next one: they take up to a
+/// hundredth of a CPU.
+const COUNT_OPEN_SHARE: u32 = 100;
 /// How often to see that the tables are there.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait after a refusal before the next attempt.
@@ -86,6 +101,8 @@ impl Courier {
             addresses: Vec::new(),
             around: None,
             retire_after: RETIRE_AFTER,
+            doomed: Vec::new(),
+            must_count_open: false,
         };
         let run = move || {
             round.run();
@@ -103,6 +120,16 @@ impl Courier {
     /// Has the networks looked at for these addresses, once now and then again and again.
     pub fn look_for(&self, addresses: Vec<IpAddr>) {
         let _ = self.orders.send(Order::LookFor(addresses)); // the helper may have ended
+    }
+
+    /// Ends the sessions with these marks, as soon as what is wanted has been done.
+    pub fn forget(&self, marks: Vec<u32>) {
+        let _ = self.orders.send(Order::Forget(marks)); // the helper may have ended
+    }
+
+    /// Has open sessions counted, as soon as what is wanted has been done.
+    pub fn count_open(&self) {
+        let _ = self.orders.send(Order::CountOpen); // the helper may have ended
     }
 
     /// What is new.
@@ -139,17 +166,31 @@ struct Round {
     around: Option<Around>,
     /// How long what is no longer needed stays.
     retire_after: Duration,
+    /// The marks of sessions that are to end.
+    doomed: Vec<u32>,
+    /// Whether there is an order to count open sessions.
+    must_count_open: bool,
 }
 
 impl Round {
     fn run(&mut self) {
         let (mut retire_at, mut retry_at) = (None, None);
         let mut count_at = Instant::now() + COUNT_EVERY;
+        let mut count_open_at = count_at;
         loop {
             // Before the next orders: what the kernel has may need what these no longer need.
             if retire_at.is_some_and(|at| Instant::now() >= at) {
                 self.retire();
                 retire_at = None;
+            }
+            if !self.doomed.is_empty() {
+                let doomed = std::mem::take(&mut self.doomed);
+                if let Ok(Answer::Failed(why)) = self.exchange(&Request::Forget(doomed)) {
+                    self.note(Err(why));
+                }
+            }
+            if std::mem::take(&mut self.must_count_open) {
+                self.count_open();
             }
             let check_at = Instant::now() + CHECK_EVERY;
             let look_at = [retire_at, retry_at, Some(check_at)].into_iter().flatten();
@@ -168,6 +209,10 @@ impl Round {
                 }
                 if may_ask {
                     self.count();
+                }
+                if may_ask && count_open_at <= now {
+                    self.count_open();
+                    count_open_at = now + now.elapsed() * COUNT_OPEN_SHARE;
                 }
                 count_at = now + COUNT_EVERY;
             } else if may_ask && check_at <= now {
@@ -206,6 +251,8 @@ impl Round {
                     self.addresses = addresses;
                     self.look();
                 }
+                Order::Forget(marks) => self.doomed.extend(marks),
+                Order::CountOpen => self.must_count_open = true,
                 Order::End(last) => return Err(last),
             }
             match self.orders.try_recv() {
@@ -252,6 +299,23 @@ impl Round {
         }
     }
 
+    /// Counts open sessions. Of those of direct return, the kernel does not know whether they are.
+    fn count_open(&mut self) {
+        let at = Instant::now();
+        let is_translated = |it: &Ruleset| it.translated.is_some();
+        let by_mark =
+            match self.present.as_ref().or(self.wanted.as_ref()).is_some_and(is_translated) {
+                true => match self.exchange(&Request::CountOpen) {
+                    Ok(Answer::Open(by_mark)) => by_mark,
+                    _ => return,
+                },
+                false => Vec::new(),
+            };
+        let open = Some(Open { at, by_mark });
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).open = open;
+        self.notify.notify_one();
+    }
+
     /// Removes what is no longer needed, if the kernel has what is wanted.
     fn retire(&mut self) {
         if let (Some(present), Some(rules)) = (&self.present, &self.wanted) {
@@ -291,9 +355,7 @@ impl Round {
         match self.exchange(request) {
             Ok(Answer::Done { forwards }) => Ok(forwards),
             Ok(Answer::Failed(why)) => Err(why),
-            Ok(Answer::Counted(_) | Answer::Seen(_) | Answer::There) => {
-                Err("the helper has answered another question".to_owned())
-            }
+            Ok(_) => Err("the helper has answered another question".to_owned()),
             Err(error) => Err(format!(
                 "the helper does not answer, and the rules that are there stay as they are: {error}"
             )),
@@ -327,12 +389,14 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forwarding::{Choice, Door, Family, Mark, Protocol, Rules, Sender, Service, Step, Target};
+    use forwarding::{
+        Choice, Door, Family, Mark, Protocol, Rules, Sender, Service, Step, TableName, Target,
+    };
 
     /// One backend behind one door.
     fn rules(backend: &str) -> Ruleset {
         let address = backend.parse().unwrap();
-        let mark = Mark::of("web", address, 0);
+        let mark = Mark::of(&TableName::of("test"), "web", address, 0);
         let target = Target { address, sender: Sender::Machine };
         let mut rules = Rules { targets: [(mark, target)].into(), ..Rules::default() };
         let door = Door {
@@ -369,6 +433,8 @@ mod tests {
             addresses: Vec::new(),
             around: None,
             retire_after: Duration::ZERO,
+            doomed: Vec::new(),
+            must_count_open: false,
         };
         let thread = std::thread::spawn(move || round.run());
         let want = |backend| orders.send(Order::Want(Box::new(rules(backend)))).unwrap();

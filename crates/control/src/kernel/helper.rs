@@ -5,7 +5,7 @@ use super::around::Around;
 use super::claim::Claim;
 use super::hosting::Hosting;
 use super::nft_calls::{list, run};
-use forwarding::{Edit, Kind, Part, TableName, change, clear, install};
+use forwarding::{Edit, Kind, Mark, Part, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use sys::nftables::Anchor;
+use sys::tracking::{count_open, forget_marked};
 
 /// What the helper is asked.
 #[derive(Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub(super) enum Request {
     Change(Vec<Edit>),
     /// Say what has been counted in the tables.
     Count,
+    /// Say how many sessions are open.
+    CountOpen,
+    /// End the sessions with these marks.
+    Forget(Vec<u32>),
     /// Say whether the tables are there.
     Check,
     /// Say what is on the networks of this machine, and where these are.
@@ -65,10 +70,14 @@ pub(super) enum Answer {
     },
     /// It was counted.
     Counted(Counters),
+    /// The open sessions, by mark.
+    Open(Vec<(u32, u64)>),
     /// It was seen.
     Seen(Around),
     /// All tables are there.
     There,
+    /// They have ended.
+    Forgotten,
     /// Nothing has changed; why.
     Failed(String),
 }
@@ -116,6 +125,9 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
             }
             Request::Check => check(table, &kinds).map(|()| Answer::There),
             Request::Count => count(nft, table, &kinds).map(Answer::Counted),
+            Request::CountOpen => count_open(Mark::PREFIX, Mark::PREFIX_BITS)
+                .map(|open| Answer::Open(open.into_iter().collect())),
+            Request::Forget(marks) => forget_marked(marks).map(|()| Answer::Forgotten),
             Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
         };
         // Without it, as before Linux 5.12, connections end if somebody else removes the table.

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn what_has_flows_is_kept_until_they_must_have_ended() {
         let address: std::net::SocketAddr = "10.0.0.2:80".parse().unwrap();
-        let mark = Mark::of("web", address, 0);
+        let mark = Mark::of(&forwarding::TableName::of("test"), "web", address, 0);
         let at = Some("10.0.0.1".parse().unwrap());
         let door =
             Door { family: Family::V4, address: at, protocol: Protocol::Tcp, port: Some(80) };

@@ -76,13 +76,8 @@ impl KernelRules {
         hosted
             .try_for_each(|network| sys::routes::unhost(*network))
             .map_err(RemoveError::Addresses)?;
-        let is_doomed = |table: &&KernelTable| doomed.iter().any(|it| it.name == table.name);
-        // Instances have the same marks for backends of pools with the same name.
-        let kept: BTreeSet<_> =
-            self.tables.iter().filter(|it| !is_doomed(it)).flat_map(|it| &it.marks).collect();
-        let gone: BTreeSet<_> = doomed.iter().flat_map(|it| &it.marks).collect();
-        sys::tracking::forget_marked(gone.difference(&kept).map(|mark| **mark))
-            .map_err(RemoveError::Connections)
+        let marks = doomed.iter().flat_map(|it| it.marks.iter().copied());
+        sys::tracking::forget_marked(marks).map_err(RemoveError::Connections)
     }
 }
 

@@ -3,22 +3,24 @@
 use super::around::{Around, Way};
 use super::kept::Kept;
 use crate::instance::Instance;
+use crate::snapshot::Departed;
 use balancing::{AccessList, Backend, BackendState, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host, Segment};
 use forwarding::{
     Choice, Direct, Door, Family, Mark, Memory, Name, Pit, Protocol, Rules, Ruleset, Sender,
-    Service, Target,
+    Service, TableName, Target,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, Instant, Source};
+use terms::{Address, BackendId, Instant, Source};
 
 /// The marks that backends have, for as long as this process lives.
-#[derive(Default)]
 pub(super) struct Marks {
+    /// Of this instance.
+    table: TableName,
     by_backend: BTreeMap<(String, SocketAddr), Mark>,
     taken: HashSet<Mark>,
     /// Whether there has been address translation, and direct return. It goes on for open sessions.
@@ -39,11 +41,26 @@ pub(super) struct Plan {
     /// Each listener whose pool wants the kernel, and why it cannot have it.
     pub listeners: Vec<(String, Option<String>)>,
     /// Whose sessions each mark counts for.
-    pub owners: HashMap<Mark, Arc<BackendState>>,
+    pub owners: HashMap<Mark, Owner>,
     /// Whose ways are to be looked for.
     pub look_for: Vec<IpAddr>,
     /// Whether rules are wanted for which the ways are not known yet.
     pub is_blind: bool,
+}
+
+/// A backend, without keeping it from being forgotten.
+#[derive(Clone)]
+pub(super) struct Owner {
+    pub id: BackendId,
+    pub name: Arc<str>,
+    pub state: Arc<BackendState>,
+}
+
+impl Owner {
+    fn of(backend: &Backend) -> Self {
+        let Backend { id, name, state, .. } = backend;
+        Self { id: *id, name: Arc::clone(name), state: Arc::clone(state) }
+    }
 }
 
 /// What the kernel can do at present.
@@ -60,14 +77,31 @@ pub(super) struct Means<'a> {
 }
 
 impl Marks {
+    /// None so far.
+    pub fn new(table: TableName) -> Self {
+        Self {
+            table,
+            by_backend: BTreeMap::new(),
+            taken: HashSet::new(),
+            used: [false; 2],
+            kept: Kept::default(),
+            quiet: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this process has had a backend with this mark.
+    pub fn is_known(&self, mark: Mark) -> bool {
+        self.taken.contains(&mark)
+    }
+
     fn mark(&mut self, pool: &str, address: SocketAddr) -> Mark {
         let key = (pool.to_owned(), address);
         if let Some(mark) = self.by_backend.get(&key) {
             return *mark;
         }
-        let mut marks = (0..).map(|nth| Mark::of(pool, address, nth));
+        let mut marks = (0..).map(|nth| Mark::of(&self.table, pool, address, nth));
         let free = marks.find(|mark| !self.taken.contains(mark));
-        let mark = free.unwrap_or_else(|| Mark::of(pool, address, 0)); // there is always one
+        let mark = free.unwrap_or_else(|| Mark::of(&self.table, pool, address, 0)); // there is always one
         self.taken.insert(mark);
         self.by_backend.insert(key, mark);
         mark
@@ -93,10 +127,17 @@ impl Marks {
         let was_replaced = instance.departed.iter().any(|(_, it)| it.listener.sessions() > 0);
         let is_alone = means.is_alone && !was_replaced;
         let listeners = instance.config.listeners.iter().zip(&instance.listeners);
-        for (listener, listening) in listeners.filter(|_| !is_over) {
+        self.know_departed(&mut plan.owners, instance);
+        for (listener, listening) in listeners {
             let Some(&place) = instance.places.get(&listener.pool) else { continue };
             let (config, pool) = (&instance.config.pools[place], &instance.pools[place]);
             if config.engine == Engine::User {
+                continue;
+            }
+            if is_over {
+                if config.engine == Engine::Kernel {
+                    self.know_targets(&mut plan, listener, (config, pool));
+                }
                 continue;
             }
             let needs = needs_user(listener, config);
@@ -135,7 +176,7 @@ impl Marks {
     /// Has direct return know the backends of a listener. Returns where clients come in.
     fn know_all(
         &mut self,
-        owners: &mut HashMap<Mark, Arc<BackendState>>,
+        owners: &mut HashMap<Mark, Owner>,
         listener: &config::Listener,
         (config, pool): (&config::Pool, &Pool),
     ) -> Vec<Door> {
@@ -151,7 +192,7 @@ impl Marks {
             if let Some(address) = address(backend, door.family) {
                 let mark = self.mark(&config.name, address);
                 self.kept.know(mark, &config.name, address.ip(), now);
-                owners.insert(mark, Arc::clone(&backend.state));
+                owners.insert(mark, Owner::of(backend));
             }
         }
         doors
@@ -253,15 +294,7 @@ impl Marks {
         (config, pool): (&config::Pool, &Pool),
         means: Means<'_>,
     ) -> Result<(), String> {
-        let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
-        // Also those that get no sessions now: they may have some.
-        for (door, tier) in
-            doors.iter().flat_map(|door| pool.tiers.iter().map(move |it| (door, it)))
-        {
-            for backend in tier.backends.iter() {
-                self.know(plan, door, listener.source, &config.name, backend);
-            }
-        }
+        let doors = self.know_targets(plan, listener, (config, pool));
         if means.is_crowded {
             return Err("the kernel's table of connections is nearly full".to_owned());
         }
@@ -277,6 +310,36 @@ impl Marks {
         };
         let rules = plan.rules.translated.get_or_insert_default();
         self.open(rules, doors, config, tier, slots, false).map(drop)
+    }
+
+    /// Has the sessions of all backends of a listener counted, also of those that get none now: they may
+    /// have some. Returns where clients come in.
+    fn know_targets(
+        &mut self,
+        plan: &mut Plan,
+        listener: &config::Listener,
+        (config, pool): (&config::Pool, &Pool),
+    ) -> Vec<Door> {
+        let doors: Vec<_> = listener.binds.iter().flat_map(doors).collect();
+        let tiers = doors.iter().flat_map(|door| pool.tiers.iter().map(move |it| (door, it)));
+        for (door, tier) in tiers {
+            for backend in tier.backends.iter() {
+                self.know(plan, door, listener.source, &config.name, backend);
+            }
+        }
+        doors
+    }
+
+    /// Has the open sessions of removed backends counted.
+    fn know_departed(&self, owners: &mut HashMap<Mark, Owner>, instance: &Instance) {
+        for Departed { pool, backend, .. } in &instance.departed_backends {
+            for address in &backend.addresses {
+                let Address::Ip(address) = address else { continue };
+                if let Some(mark) = self.by_backend.get(&(pool.clone(), *address)) {
+                    owners.insert(*mark, Owner::of(backend));
+                }
+            }
+        }
     }
 
     /// Has the sessions of a backend counted.
@@ -297,7 +360,7 @@ impl Marks {
         let mark = self.mark(pool, address);
         let rules = plan.rules.translated.get_or_insert_default();
         rules.targets.insert(mark, Target { address, sender });
-        plan.owners.insert(mark, Arc::clone(&backend.state));
+        plan.owners.insert(mark, Owner::of(backend));
     }
 }
 
