@@ -629,9 +629,16 @@ fn count(limit: Limit) -> u32 {
 }
 
 impl Tally {
-    /// Counts sessions that the kernel has begun, and their bytes.
-    pub fn count_forwarded(&self, sessions: u64, sent_bytes: u64, received_bytes: u64) {
+    /// Counts sessions that the kernel has begun, those of them that the backend has refused, and the
+    /// bytes from clients and to them.
+    pub fn count_forwarded(
+        &self,
+        sessions: u64,
+        refusals: u64,
+        [sent_bytes, received_bytes]: [u64; 2],
+    ) {
         bump(&self.attempts, sessions);
+        bump(&self.failures[FailureKind::Refused as usize], refusals);
         bump(&self.sent_bytes, sent_bytes);
         bump(&self.received_bytes, received_bytes);
     }

@@ -149,6 +149,16 @@ impl Pool {
         state.is_in_service() && !state.health().is_left_out(&self.health, now)
     }
 
+    /// Notes what has become of sessions that others have sent to a backend.
+    pub fn note_outcome(
+        &self,
+        backend: &Backend,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<BackendChange> {
+        backend.state.observe(outcome, &self.health, self.auto_disable, now)
+    }
+
     /// All backends, with the number of the tier and the place in it.
     pub fn backends(&self) -> impl Iterator<Item = (usize, usize, &Arc<Backend>)> {
         self.tiers.iter().enumerate().flat_map(|(tier_index, tier)| {

@@ -16,18 +16,18 @@ use crate::probes::Probes;
 use crate::reload::named_backends;
 use crate::retired::Retired;
 use crate::snapshot::{Departed, settings, termination};
-use balancing::{Backend, Pool, Routes, Totals};
+use balancing::{Backend, Outcome, Pool, Routes, Totals};
 use config::{Bind, Config, Endpoint, Ids, OnDown, OnUp};
 use dataplane::{
-    DataPlane, DoorId, Listener, Observe, Recall, Routing, SessionFilter, SessionInfo, Settings,
-    Victims,
+    DataPlane, DoorId, Event, Listener, Observe, Recall, Routing, SessionFilter, SessionInfo,
+    Settings, Victims,
 };
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::files::OwnFile;
-use terms::{Address, BackendId, CloseReason, Instant, Limit, ListenerId};
+use terms::{Address, BackendId, CloseReason, ConnectFailure, Instant, Limit, ListenerId};
 
 /// The running listeners and backends, as the control plane holds them.
 pub struct Instance {
@@ -233,6 +233,30 @@ impl Instance {
         let (reply, answers) = Answers::new();
         self.plane.list(filter, reply);
         answers
+    }
+
+    /// Notes what has become of sessions that the kernel has sent to a backend.
+    pub(crate) fn note_outcome(
+        &self,
+        id: BackendId,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<Event> {
+        let mut pools = self.config.pools.iter().zip(&self.pools);
+        let (config, pool, (tier, index, backend)) = pools.find_map(|(config, pool)| {
+            let found = pool.backends().find(|(_, _, backend)| backend.id == id)?;
+            Some((config, pool, found))
+        })?;
+        let change = pool.note_outcome(backend, outcome, now)?;
+        let mut listeners = self.config.listeners.iter().zip(&self.listeners);
+        let (_, listening) = listeners.find(|(listener, _)| listener.pool == config.name)?;
+        Some(Event::Backend {
+            listener: listening.listener.id(),
+            backend: Arc::clone(backend),
+            place: (tier, index),
+            change,
+            failure: (outcome == Outcome::Failure).then_some(ConnectFailure::Refused),
+        })
     }
 
     /// Whether sessions of a backend end that goes down in this pool.

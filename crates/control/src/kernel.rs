@@ -18,7 +18,7 @@ mod plan;
 use crate::instance::Instance;
 use around::Around;
 pub use around::is_on_a_network;
-use balancing::AdminState;
+use balancing::{AdminState, Health, Outcome};
 use config::{Config, Engine};
 pub(crate) use courier::News;
 use courier::{Courier, Found, Open};
@@ -116,6 +116,8 @@ pub(crate) struct Kernel {
     open_at: Option<Instant>,
     /// Backends that have lost their last session.
     drained: Vec<Arc<str>>,
+    /// Backends that have refused or taken sessions.
+    outcomes: Vec<(BackendId, Outcome)>,
 }
 
 /// A listener that the kernel serves now, or serves no longer.
@@ -146,6 +148,7 @@ impl Kernel {
             open: 0,
             open_at: None,
             drained: Vec::new(),
+            outcomes: Vec::new(),
         })
     }
 
@@ -241,6 +244,12 @@ impl Kernel {
         std::mem::take(&mut self.drained)
     }
 
+    /// Backends that have refused sessions since this was last asked, and such that have taken some in
+    /// quarantine.
+    pub fn take_outcomes(&mut self) -> Vec<(BackendId, Outcome)> {
+        std::mem::take(&mut self.outcomes)
+    }
+
     /// How many sessions the kernel forwards for this instance, when they were last counted.
     pub fn open(&self) -> usize {
         self.open
@@ -277,14 +286,22 @@ impl Kernel {
         if before != now {
             self.marks.kept.note_passed(mark, sys::clock::now());
         }
-        let Some(Owner { state, .. }) = self.owners.get(&mark) else { return };
+        let Some(Owner { id, state, .. }) = self.owners.get(&mark) else { return };
         // Another table has begun to count anew.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
-        state.tally(worker).count_forwarded(
-            since(now.sessions, before.sessions),
-            since(now.bytes[0], before.bytes[0]),
-            since(now.bytes[1], before.bytes[1]),
-        );
+        let refusals = since(now.refusals, before.refusals);
+        let bytes = [0, 1].map(|way: usize| since(now.bytes[way], before.bytes[way]));
+        let sessions = since(now.sessions, before.sessions);
+        state.tally(worker).count_forwarded(sessions, refusals, bytes);
+        // A backend answers with more than refusals, if it does.
+        let is_left_out = matches!(state.health(), Health::Quarantined { .. });
+        match (refusals, bytes) {
+            (1.., _) => self.outcomes.push((*id, Outcome::Failure)),
+            (0, [_, received]) if is_left_out && sessions > 0 && received > 0 => {
+                self.outcomes.push((*id, Outcome::Success));
+            }
+            _ => {}
+        }
     }
 
     /// Removes all rules, and waits a while for that.

@@ -540,11 +540,12 @@ impl Owner {
     }
 
     /// Uses what the helper has answered.
-    pub fn use_kernel_news(&mut self) {
+    /// Returns what has become of backends.
+    pub fn use_kernel_news(&mut self) -> Vec<Event> {
         let workers = self.instance.plane.workers();
-        let Some(kernel) = &mut self.kernel else { return };
+        let Some(kernel) = &mut self.kernel else { return Vec::new() };
         let is_different = kernel.use_news(workers);
-        let drained = kernel.take_drained();
+        let (drained, outcomes) = (kernel.take_drained(), kernel.take_outcomes());
         // What has been left to another process is none of its own.
         self.instance.forwarded = if self.has_left { 0 } else { kernel.open() };
         for backend in drained {
@@ -553,6 +554,9 @@ impl Owner {
         if is_different {
             self.engage();
         }
+        let now = sys::clock::now();
+        let events = outcomes.into_iter();
+        events.filter_map(|(id, outcome)| self.instance.note_outcome(id, outcome, now)).collect()
     }
 
     /// Removes the kernel's rules, or leaves them to the process that takes over.

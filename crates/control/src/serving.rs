@@ -324,7 +324,12 @@ impl Serving {
             },
             () = passed(ready_looks) => {}
             () = passed(kernel_looks) => owner.engage(),
-            () = kernel_news.notified() => owner.use_kernel_news(),
+            () = kernel_news.notified() => {
+                let events = owner.use_kernel_news();
+                if !events.is_empty() {
+                    self.report(&events);
+                }
+            }
             Some((found, ageing)) = aged(ageing) => match found {
                 Some(sessions) => owner.report_aged(&sessions),
                 None => ageing.look(&owner.instance),

@@ -133,3 +133,23 @@ fn sessions_of_a_backend_that_is_down_end() {
         until("all flows to go to the other one", || ask(flow) == BACKENDS[1]);
     }
 }
+
+#[test]
+fn a_backend_that_refuses_is_in_quarantine_until_it_answers() {
+    let Some(rig) = Rig::new() else { return };
+    let dead = "198.51.100.2:99";
+    let words = format!("{TO} {} {dead} --engine kernel --quarantine 1s", BACKENDS[0]);
+    let program = rig.start(&words);
+    let ask = || rig.network.within("client", || Client::try_to(TO.parse().unwrap()));
+    until("a client to be refused", || ask().is_err());
+    let line = program.log.wait("backend quarantined");
+    assert!(line.contains("198.51.100.2:99 error=\"connection refused\""), "{line}");
+    until("the other one to serve alone", || (0..10).all(|_| ask().is_ok()));
+    let row = || rig.place.status()["pools"][0]["tiers"][0]["backends"][1].clone();
+    assert_ne!(row()["failures_total"].as_u64(), Some(0));
+    rig.serve("backend", dead);
+    until("it to be seen well", || {
+        let _ = ask();
+        program.log.with("backend recovered").len() == 1
+    });
+}

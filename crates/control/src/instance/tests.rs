@@ -117,7 +117,7 @@ fn a_backend_that_failed_and_was_disabled_is_so_for_commands() {
     let mut attempt = Attempt::new(Client::default(), 0);
     let now = sys::clock::now();
     let lease = pool.next_backend(&mut attempt, now).unwrap();
-    pool.report(&mut attempt, &lease, balancing::Outcome::Failure, now);
+    pool.report(&mut attempt, &lease, Outcome::Failure, now);
     assert_eq!(admin(&instance, 0), AdminState::Disabled);
     assert_eq!(instance.apply(&set_admin(1, AdminState::Draining), &[]), Ok(Reply::Done));
     assert_eq!(admin(&instance, 0), AdminState::Disabled);

@@ -291,7 +291,10 @@ impl Round {
         match self.exchange(&Request::Count) {
             Ok(Answer::Counted(counters)) => {
                 let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-                found.counters = Some(counters);
+                // What nobody has taken yet is not said again.
+                let earlier = found.counters.take().map(|it| it.marks).unwrap_or_default();
+                let marks = earlier.into_iter().chain(counters.marks).collect();
+                found.counters = Some(Counters { marks, ..counters });
                 drop(found);
                 self.notify.notify_one();
             }

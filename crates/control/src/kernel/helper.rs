@@ -4,16 +4,15 @@
 use super::around::Around;
 use super::claim::Claim;
 use super::hosting::Hosting;
-use super::nft_calls::{list, run};
+use super::nft_calls::run;
 use forwarding::{Edit, Kind, Mark, Part, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use sys::nftables::Anchor;
+use sys::nftables::{Anchor, Counter, read_counters};
 use sys::tracking::{count_open, forget_marked};
 
 /// What the helper is asked.
@@ -48,11 +47,13 @@ pub(super) struct Numbered<T> {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counted {
     pub sessions: u64,
+    /// Those that the target has refused, as far as it is known.
+    pub refusals: u64,
     /// Bytes of packets, from clients and to them.
     pub bytes: [u64; 2],
 }
 
-/// The counters, and how full the kernel's table of connections is.
+/// The counters that have changed since they were last read, and how full the kernel's table of connections is.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Counters {
     pub marks: Vec<(u32, Counted)>,
@@ -90,6 +91,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
     let mut kinds = BTreeSet::new();
     let mut hosting = Hosting::default();
     let mut anchor = None;
+    let mut counted = BTreeMap::new();
     let mut is_new = true;
     while let Ok(Numbered { number, content: request }) = receive(&mut stream) {
         let done =
@@ -124,7 +126,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                 done(&clear(table, &doomed)).and_then(|it| alone.map(|()| it))
             }
             Request::Check => check(table, &kinds).map(|()| Answer::There),
-            Request::Count => count(nft, table, &kinds).map(Answer::Counted),
+            Request::Count => count(table, &kinds, &mut counted).map(Answer::Counted),
             Request::CountOpen => count_open(Mark::PREFIX, Mark::PREFIX_BITS)
                 .map(|open| Answer::Open(open.into_iter().collect())),
             Request::Forget(marks) => forget_marked(marks).map(|()| Answer::Forgotten),
@@ -181,28 +183,42 @@ fn check(table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<()> {
     }
 }
 
-/// Reads the counters of the tables.
-fn count(nft: &Path, table: &TableName, kinds: &BTreeSet<Kind>) -> io::Result<Counters> {
+/// Reads the counters of the tables. `before` has what they were, and is brought up to date.
+fn count(
+    table: &TableName,
+    kinds: &BTreeSet<Kind>,
+    before: &mut BTreeMap<u32, Counted>,
+) -> io::Result<Counters> {
     let mut marks: BTreeMap<u32, Counted> = BTreeMap::new();
-    for (kind, set) in kinds.iter().flat_map(|kind| ["begun", "passed"].map(|set| (*kind, set))) {
-        for element in list(nft, table, kind, set)? {
-            let (value, counter) = (&element["elem"]["val"], &element["elem"]["counter"]);
-            let number = |value: &Value| value.as_u64().unwrap_or(0);
-            let (mark, direction) = match value["concat"].as_array().map(Vec::as_slice) {
-                Some([mark, direction]) => (number(mark), direction.as_str()),
-                _ => (number(value), None),
-            };
-            let counted = marks.entry(mark as u32).or_default();
-            match (direction, set) {
-                (None, "begun") => counted.sessions += number(&counter["packets"]),
-                // What comes back does not pass here.
-                (None | Some("original"), _) => counted.bytes[0] += number(&counter["bytes"]),
-                (Some(_), _) => counted.bytes[1] += number(&counter["bytes"]),
+    let table = table.to_string();
+    for kind in kinds {
+        let mut read = |set: &str, add: fn(&mut Counted, bool, Counter)| {
+            read_counters((kind.family(), &table), set, |key, counter| {
+                let mut words = key.chunks_exact(4);
+                let Some(mark) = words.next().and_then(|it| it.first_chunk()) else { return };
+                // What comes back does not pass here if there is no direction.
+                let is_reply = words.next().is_some_and(|it| it[0] != 0);
+                add(marks.entry(u32::from_ne_bytes(*mark)).or_default(), is_reply, counter);
+            })
+        };
+        match kind {
+            Kind::Translated | Kind::Direct => {
+                read("begun", |counted, _, counter| counted.sessions += counter.packets)?;
+                read("passed", |counted, is_reply, counter| {
+                    counted.bytes[usize::from(is_reply)] += counter.bytes;
+                })?;
             }
+            Kind::Pit => {}
+        }
+        if *kind == Kind::Translated {
+            read("refused", |counted, _, counter| counted.refusals += counter.packets)?;
         }
     }
     let (connections, connections_max) = (tracked("count"), tracked("max"));
-    Ok(Counters { marks: marks.into_iter().collect(), connections, connections_max })
+    let is_news = |(mark, now): &(&u32, &Counted)| before.get(mark) != Some(now);
+    let news = marks.iter().filter(is_news).map(|(mark, now)| (*mark, *now)).collect();
+    *before = marks;
+    Ok(Counters { marks: news, connections, connections_max })
 }
 
 /// A number of the kernel's table of connections (`net.netfilter.nf_conntrack_...`); 0 if there is none.
