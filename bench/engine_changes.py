@@ -238,23 +238,30 @@ def flush(_):
     return "30 flushes of all rules"
 
 
+def serve(servers, folder):
+    """Web servers and echo servers at these addresses, the first of which the backend has."""
+    for at in servers[1:]:
+        ip(f"-n {ROLES['backend']} address add {at}/24 dev balancer")
+    with open(f"{folder}/nginx.conf", "w") as conf:
+        conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
+                   "http { access_log off; server { listen 80 backlog=4096; location / { return 200 'hello'; } } }\n")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = [within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet),
+               within("backend", sys.executable, "-c", ECHO.format(servers=list(servers)), **quiet)]
+    for _ in range(200):
+        listening = within("backend", "ss", "-ltnH", "( sport = 7 or sport = 80 )", stdout=subprocess.PIPE, text=True)
+        if len(listening.communicate()[0].splitlines()) == len(servers) + 1:
+            break
+        time.sleep(0.05)
+    return started
+
+
 def main():
     program = os.path.abspath(sys.argv[1])
     counts = [int(it) for it in sys.argv[2:5]]
     counts += [1000, 200, 100][len(counts):]
     with tempfile.TemporaryDirectory() as folder, network(lay_two) as started:
-        ip(f"-n {ROLES['backend']} address add {SERVERS[1]}/24 dev balancer")
-        with open(f"{folder}/nginx.conf", "w") as conf:
-            conf.write(f"daemon off; pid {folder}/pid; error_log /dev/null; worker_processes 1; events {{}}\n"
-                       "http { access_log off; server { listen 80 backlog=4096; location / { return 200 'hello'; } } }\n")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started.append(within("backend", "nginx", "-c", f"{folder}/nginx.conf", **quiet))
-        started.append(within("backend", sys.executable, "-c", ECHO.format(servers=list(SERVERS)), **quiet))
-        for _ in range(200):
-            listening = within("backend", "ss", "-ltnH", "( sport = 7 or sport = 80 )", stdout=subprocess.PIPE, text=True)
-            if len(listening.communicate()[0].splitlines()) == 3:
-                break
-            time.sleep(0.05)
+        started += serve(SERVERS, folder)
         os.environ["EVENKEEL_RUNTIME_DIR"] = folder
         instance = Instance(program, folder)
         trials = {"changes": change_all(counts), "flushes": flush, "kills": kill_all}

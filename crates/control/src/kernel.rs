@@ -111,6 +111,8 @@ pub(crate) struct Kernel {
     owners: HashMap<Mark, Owner>,
     /// What has been counted so far.
     counted: HashMap<Mark, Counted>,
+    /// Whether what is counted first is known already.
+    is_inherited: bool,
     /// How many sessions were open at the last count, and when that began.
     open: usize,
     open_at: Option<Instant>,
@@ -128,11 +130,17 @@ pub(crate) struct Turn {
 }
 
 impl Kernel {
-    /// Begins the thread that asks the helper.
+    /// Begins the thread that asks the helper. If what has been counted before `is_inherited`, it is not
+    /// counted again; otherwise, another process may have died before it could say it.
     ///
     /// # Errors
     /// If the system has no room for another thread.
-    pub fn new(helper: UnixStream, table: TableName, notify: Arc<Notify>) -> io::Result<Self> {
+    pub fn new(
+        helper: UnixStream,
+        table: TableName,
+        notify: Arc<Notify>,
+        is_inherited: bool,
+    ) -> io::Result<Self> {
         Ok(Self {
             courier: Courier::begin(helper, notify)?,
             marks: Marks::new(table),
@@ -145,6 +153,7 @@ impl Kernel {
             looked_for: Vec::new(),
             owners: HashMap::new(),
             counted: HashMap::new(),
+            is_inherited,
             open: 0,
             open_at: None,
             drained: Vec::new(),
@@ -216,6 +225,11 @@ impl Kernel {
         self.around = around.or(self.around.take());
         if let Some(counters) = counters {
             self.is_crowded = is_crowded(&counters, was_crowded);
+            if std::mem::take(&mut self.is_inherited) {
+                let known = counters.marks.iter();
+                let known = known.filter_map(|(bits, now)| Some((Mark::from_bits(*bits)?, *now)));
+                self.counted.extend(known);
+            }
             counters.marks.iter().for_each(|(bits, now)| self.count(*bits, *now, worker));
         }
         match news {

@@ -496,13 +496,15 @@ impl Owner {
         }
     }
 
-    /// Uses the helper that was begun before privileges were given up.
-    pub fn use_helper(&mut self, helper: Begun) {
+    /// Uses the helper that was begun before privileges were given up. What the kernel has counted so
+    /// far `is_inherited` if another process hands its own counters over.
+    pub fn use_helper(&mut self, helper: Begun, is_inherited: bool) {
         match helper {
             Begun::Unwanted => {}
             Begun::Impossible(why) => self.no_kernel = Some(why),
             Begun::Running(stream, table) => {
-                match Kernel::new(stream, table, Arc::clone(&self.kernel_news)) {
+                let notify = Arc::clone(&self.kernel_news);
+                match Kernel::new(stream, table, notify, is_inherited) {
                     Ok(kernel) => self.kernel = Some(kernel),
                     Err(error) => self.no_kernel = Some(error.to_string()),
                 }

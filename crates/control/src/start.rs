@@ -337,7 +337,7 @@ impl Prepared {
             Owner::new(instance, self.reporter, self.admin, self.manager.reports, revisions);
         owner.beacon = self.beacon;
         owner.pid_file = pid_file.map(|(file, _)| file);
-        owner.use_helper(helper);
+        owner.use_helper(helper, switched.is_some());
         if let Some(standing) = &switched {
             owner.inherit(&standing.counts);
             owner.predecessor = self.predecessor.as_ref().map(Predecessor::row);

@@ -3,7 +3,10 @@
 //! Only forms that nft 1.0.6 reads and lists: keys of slot maps are declared by `typeof numgen`,
 //! because it fails to list those declared by `typeof jhash`.
 
+mod adoption;
 mod direct;
+
+pub use adoption::Part;
 
 use crate::direct::Path;
 use crate::door::{Door, Family, Protocol};
@@ -13,7 +16,7 @@ use crate::table_name::TableName;
 use crate::target::{Mark, Sender, Target};
 use crate::transaction::{Edit, Kind, Step};
 use balancing::KERNEL_SEED;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::net::Ipv4Addr;
 
@@ -29,32 +32,27 @@ impl Kind {
     }
 }
 
-/// Something that a table has, with its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Rules
-    Chain(String),
-    /// Elements with a value
-    Map(String),
-    /// Elements
-    Set(String),
-}
-
 /// The tables after these steps, which begin with none, in the place of those that there may be.
-/// `present` is what the table for direct return has; nothing if there is none. What it knows of
-/// flows and clients stays. `connections_max` as for [`change`].
+/// `present` is what there is to be taken over, by kind. What is known of flows and clients stays, and
+/// what has been counted for targets. `connections_max` as for [`change`].
 #[must_use]
 pub fn install(
     table: &TableName,
     edits: &[Edit],
-    present: &[Part],
+    present: &BTreeMap<Kind, Vec<Part>>,
     connections_max: u64,
 ) -> String {
-    let mut text = clear(table, &[Kind::Translated, Kind::Pit]);
-    match edits.contains(&Edit::BeginDirect) {
-        true => text.push_str(&direct::empty(table, edits, present)),
-        false if !present.is_empty() => text.push_str(&clear(table, &[Kind::Direct])),
-        false => {}
+    let mut text = clear(table, &[Kind::Pit]);
+    for (kind, begin) in
+        [(Kind::Translated, Edit::BeginTranslated), (Kind::Direct, Edit::BeginDirect)]
+    {
+        match present.get(&kind) {
+            Some(parts) if edits.contains(&begin) => {
+                text.push_str(&adoption::empty(table, kind, edits, parts));
+            }
+            Some(_) => text.push_str(&clear(table, &[kind])),
+            None => {}
+        }
     }
     text.push_str(&change(table, edits, connections_max));
     text
@@ -233,9 +231,13 @@ impl Writer<'_> {
             }
             Sender::Client => {}
         }
-        self.element(verb, "begun", mark);
-        self.element(verb, "refused", mark);
-        self.element(verb, "passed", format_args!("{mark} . original, {mark} . reply"));
+        self.counters(verb, Kind::Translated, mark);
+    }
+
+    fn counters(&mut self, verb: &str, kind: Kind, mark: Mark) {
+        for (set, element) in adoption::counters(kind, mark) {
+            self.element(verb, set, element);
+        }
     }
 
     fn memory(&mut self, name: Name, Memory { family, clients_max, seconds }: &Memory) {

@@ -7,6 +7,7 @@ use forwarding::{
     Ruleset, Sender, Service, TableName, Target, change, clear, install,
 };
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 fn mark(address: &str) -> Mark {
@@ -67,9 +68,9 @@ fn returned(direct: Direct) -> Ruleset {
 #[test]
 fn a_rule_set_is_installed_in_the_place_of_an_earlier_one() {
     let table = TableName::of("web-1");
-    let text = install(&table, &translated(two()).steps(), &[], 262_144);
+    let text = install(&table, &translated(two()).steps(), &BTreeMap::new(), 262_144);
     assert_eq!(text, include_str!("install.nft"));
-    assert!(text.starts_with(&clear(&table, &[Kind::Translated])));
+    assert!(text.starts_with(&clear(&table, &[Kind::Pit])));
 }
 
 #[test]
@@ -88,7 +89,10 @@ fn flows_and_clients_are_known_to_the_next_table_of_direct_return() {
         [|name: &str| Part::Map(name.to_owned()), |name: &str| Part::Set(name.to_owned())];
     let chain = |name: &str| Part::Chain(name.to_owned());
     let kept = format!("k_{name}");
-    let present = [
+    let gone = mark("10.0.0.99:80");
+    let present = vec![
+        Part::Target(gone),
+        Part::Target(mark("10.0.0.1:80")),
         map("tcp4"),
         map("at4"),
         map("its"),
@@ -101,13 +105,47 @@ fn flows_and_clients_are_known_to_the_next_table_of_direct_return() {
         chain("s_1"),
         chain("in_2"),
     ];
+    let present = BTreeMap::from([(Kind::Direct, present)]);
     let edits = returned(direct).steps();
     let text = install(&table, &edits, &present, 262_144);
     assert_eq!(text, include_str!("direct.nft"));
     // Without direct return, there is nothing to know.
     let text = install(&table, &translated(two()).steps(), &present, 262_144);
-    let all = [Kind::Translated, Kind::Pit, Kind::Direct];
+    let all = [Kind::Pit, Kind::Direct];
     assert!(text.starts_with(&clear(&table, &all)), "{text}");
+}
+
+#[test]
+fn clients_and_counters_are_known_to_the_next_table_of_translation() {
+    let table = TableName::of("web-1");
+    let mut rules = two();
+    let memory = Memory { family: Family::V4, clients_max: 500, seconds: None };
+    let name = memory.name("web");
+    rules.memories.insert(name, memory);
+    let [map, set, chain] = [
+        |name: &str| Part::Map(name.to_owned()),
+        |name: &str| Part::Set(name.to_owned()),
+        |name: &str| Part::Chain(name.to_owned()),
+    ];
+    let present = vec![
+        Part::Target(mark("10.0.0.99:80")),
+        Part::Target(mark("10.0.0.1:80")),
+        map("at4"),
+        map("to6"),
+        map("m_1"),
+        map("k_1"),
+        map(&format!("k_{name}")),
+        set("masked"),
+        set("begun"),
+        set("v_1"),
+        chain("pre"),
+        chain("s_1"),
+    ];
+    let edits = translated(rules).steps();
+    let text = install(&table, &edits, &[(Kind::Translated, present)].into(), 262_144);
+    let adopted = text.split("table inet evenkeel_web_2d1 {").next().unwrap();
+    assert_eq!(adopted, include_str!("adopted.nft"));
+    assert!(text.ends_with(&change(&table, &edits, 262_144)));
 }
 
 #[test]

@@ -42,6 +42,11 @@ fn family_name(number: u8) -> &'static str {
     }
 }
 
+fn family_number(name: &str) -> u8 {
+    let all = [NFPROTO_INET, NFPROTO_IPV4, NFPROTO_NETDEV];
+    all.into_iter().find(|it| family_name(*it) == name).unwrap_or_default()
+}
+
 /// What an element of a set has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
@@ -61,9 +66,7 @@ pub fn read_counters(
     set: &str,
     mut read: impl FnMut(&[u8], Counter),
 ) -> io::Result<()> {
-    let number = [NFPROTO_INET, NFPROTO_IPV4, NFPROTO_NETDEV];
-    let number = number.into_iter().find(|it| family_name(*it) == family).unwrap_or_default();
-    let mut message = vec![number, 0, 0, 0]; // a `struct nfgenmsg`
+    let mut message = vec![family_number(family), 0, 0, 0]; // a `struct nfgenmsg`
     for (kind, name) in [(ELEMENTS_TABLE, table), (ELEMENTS_SET, set)] {
         add_attribute(&mut message, kind, &[name.as_bytes(), &[0]].concat());
     }
@@ -95,14 +98,14 @@ fn first(part: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(part).find(|it| it.0 == kind).map(|it| it.1)
 }
 
-/// What a table of the family `netdev` has; nothing if there is none.
+/// What a table has; nothing if there is none. Its family is given as nft(8) calls it.
 ///
 /// # Errors
 /// If that is not permitted, or the kernel does not answer.
-pub fn netdev_parts(table: &str) -> io::Result<Parts> {
+pub fn parts((family, table): (&str, &str)) -> io::Result<Parts> {
     let socket = Netlink::open(Some(NETFILTER))?;
     let list = |kind: u16, attribute: u16| {
-        let mut message = vec![NFPROTO_NETDEV, 0, 0, 0]; // a `struct nfgenmsg`
+        let mut message = vec![family_number(family), 0, 0, 0]; // a `struct nfgenmsg`
         let mut name = table.as_bytes().to_vec();
         name.push(0);
         add_attribute(&mut message, attribute, &name);
@@ -120,6 +123,9 @@ pub fn netdev_parts(table: &str) -> io::Result<Parts> {
     }
     for set in list(GET_SET, SET_TABLE)? {
         let named = Named::read(&set, SET_TABLE, SET_NAME);
+        if named.set_flags & SET_IS_ANONYMOUS != 0 {
+            continue; // a part of its rule
+        }
         let is_map = named.set_flags & SET_IS_MAP != 0;
         let names = if is_map { &mut parts.maps } else { &mut parts.sets };
         names.extend(named.of(table));
@@ -258,4 +264,5 @@ const CHAIN_NAME: u16 = 3;
 const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
 const SET_FLAGS: u16 = 3;
+const SET_IS_ANONYMOUS: u32 = 1;
 const SET_IS_MAP: u32 = 8;

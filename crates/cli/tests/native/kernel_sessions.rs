@@ -153,3 +153,24 @@ fn a_backend_that_refuses_is_in_quarantine_until_it_answers() {
         program.log.with("backend recovered").len() == 1
     });
 }
+
+/// The kernel goes on counting while there is no process. `EVENKEEL_SESSIONS` says how many there are;
+/// by default 300.
+#[test]
+fn counters_and_clients_are_known_to_the_next_process() {
+    let Some(rig) = Rig::new() else { return };
+    let sessions = std::env::var("EVENKEEL_SESSIONS").map_or(300, |text| text.parse().unwrap());
+    let words = format!("{TO} {} {} --engine kernel --affinity 100", BACKENDS[0], BACKENDS[1]);
+    let mut program = rig.start(&words);
+    let (own, other) = rig.ask("client", TO);
+    assert_eq!(other, "198.51.100.254");
+    let third = sessions / 3;
+    rig.spread(TO, third);
+    program.kill();
+    rig.spread(TO, third);
+    let program = rig.start(&words);
+    let spread = rig.spread(TO, sessions - 1 - 2 * third);
+    assert_eq!(spread.into_keys().collect::<Vec<_>>(), [own]);
+    until("all to be counted", || rig.sum("attempts_total") == sessions as u64);
+    assert_eq!(program.log.with("session ended"), [""; 0]);
+}

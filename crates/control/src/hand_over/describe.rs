@@ -75,7 +75,7 @@ impl Instance {
             passed,
             started: self.started.as_nanos(),
             revision,
-            sessions: self.session_count(),
+            sessions: self.plane.sessions(),
             companion: None,
             ticket_keys: self.certificates.ticket_keys(),
             standing: Standing {

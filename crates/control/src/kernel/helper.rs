@@ -106,8 +106,16 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                 note_kinds(&mut kinds, &edits);
                 hosting.begin(nft, table);
                 hosting.want(&edits);
-                let text = parts(table).map(|parts| install(table, &edits, &parts, tracked("max")));
-                text.and_then(|text| done(&text)).and_then(|it| hosting.carry_out().map(|()| it))
+                let begin = |found: &_| done(&install(table, &edits, found, tracked("max")));
+                let begun = present(table).and_then(|found| {
+                    begin(&found).or_else(|error| {
+                        // What cannot be taken over, such as that of another version, is replaced.
+                        let doomed: Vec<_> = found.into_keys().collect();
+                        run(nft, &clear(table, &doomed))?;
+                        if doomed.is_empty() { Err(error) } else { begin(&BTreeMap::new()) }
+                    })
+                });
+                begun.and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Change(edits) => {
                 note_kinds(&mut kinds, &edits);
@@ -117,7 +125,8 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
             }
             Request::Clear => {
                 let mut doomed = vec![Kind::Translated, Kind::Pit];
-                if kinds.contains(&Kind::Direct) || parts(table).is_ok_and(|it| !it.is_empty()) {
+                let is_there = present(table).is_ok_and(|it| it.contains_key(&Kind::Direct));
+                if kinds.contains(&Kind::Direct) || is_there {
                     doomed.push(Kind::Direct);
                 }
                 kinds.clear();
@@ -155,13 +164,32 @@ fn note_kinds(kinds: &mut BTreeSet<Kind>, edits: &[Edit]) {
     }
 }
 
-/// What the table for direct return has, if there is one.
-fn parts(table: &TableName) -> io::Result<Vec<Part>> {
-    let parts = sys::nftables::netdev_parts(&table.to_string())?;
-    let chains = parts.chains.into_iter().map(Part::Chain);
-    let maps = parts.maps.into_iter().map(Part::Map);
-    Ok(chains.chain(maps).chain(parts.sets.into_iter().map(Part::Set)).collect())
+/// What there is to be taken over, by kind.
+fn present(table: &TableName) -> io::Result<BTreeMap<Kind, Vec<Part>>> {
+    let mut present = BTreeMap::new();
+    let name = table.to_string();
+    for kind in [Kind::Translated, Kind::Direct] {
+        let at = (kind.family(), &*name);
+        let parts = sys::nftables::parts(at)?;
+        let mut all = Vec::new();
+        if parts.sets.iter().any(|it| it == COUNTED) {
+            read_counters(at, COUNTED, |key, _| {
+                let bits = key.first_chunk().map(|it| u32::from_ne_bytes(*it));
+                all.extend(bits.and_then(Mark::from_bits).map(Part::Target));
+            })?;
+        }
+        all.extend(parts.chains.into_iter().map(Part::Chain));
+        all.extend(parts.maps.into_iter().map(Part::Map));
+        all.extend(parts.sets.into_iter().map(Part::Set));
+        if !all.is_empty() {
+            present.insert(kind, all);
+        }
+    }
+    Ok(present)
 }
+
+/// The set with an element for each target whose sessions are counted.
+const COUNTED: &str = "begun";
 
 const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];

@@ -3,12 +3,12 @@
 //! Flows have a map for each protocol, because their keys would be too long with it: nft 1.0.6
 //! aborts on an update with a key of more than 16 bytes.
 
-use super::{Four, Ip, Part, TableName, Writer};
+use super::{Four, Ip, TableName, Writer};
 use crate::direct::Path;
 use crate::door::Family;
 use crate::service::{Name, Service};
 use crate::target::Mark;
-use crate::transaction::{Edit, Step};
+use crate::transaction::Kind;
 use std::fmt::{self, Write};
 
 /// What there is before any target, service, door or interface. What there is already stays.
@@ -85,60 +85,6 @@ const COMMON: &str = "  map whole4 { typeof ip daddr . meta l4proto : verdict
   }
 ";
 
-/// Takes from the table what edits do not bring, and keeps what is known of flows and clients.
-pub(super) fn empty(table: &TableName, edits: &[Edit], present: &[Part]) -> String {
-    let mut text = String::new();
-    let mut line = |line: fmt::Arguments<'_>| {
-        let _ = writeln!(text, "{line}"); // a string takes everything
-    };
-    if present.is_empty() {
-        return text;
-    }
-    line(format_args!("flush table netdev {table}"));
-    let kept: Vec<_> = edits
-        .iter()
-        .filter_map(|edit| match edit {
-            Edit::Direct(Step::AddMemory(name, _)) => Some(format!("k_{name}")),
-            _ => None,
-        })
-        .collect();
-    // First what leads to chains, then these, then what their rules have looked things up in.
-    for part in present {
-        match part {
-            Part::Map(name) if is_base(name, &["at", "whole", "own", "its", "by"]) => {
-                line(format_args!("flush map netdev {table} {name}"));
-            }
-            Part::Set(name) if is_base(name, &["begun", "passed", "hosted"]) => {
-                line(format_args!("flush set netdev {table} {name}"));
-            }
-            _ => {}
-        }
-    }
-    for part in present {
-        if let Part::Chain(name) = part
-            && name.contains('_')
-        {
-            line(format_args!("delete chain netdev {table} {name}"));
-        }
-    }
-    for part in present {
-        match part {
-            Part::Map(name) if name.contains('_') && !kept.contains(name) => {
-                line(format_args!("delete map netdev {table} {name}"));
-            }
-            Part::Set(name) if name.contains('_') => {
-                line(format_args!("delete set netdev {table} {name}"));
-            }
-            _ => {}
-        }
-    }
-    text
-}
-
-fn is_base(name: &str, all: &[&str]) -> bool {
-    all.contains(&name.trim_end_matches(['4', '6']))
-}
-
 impl Writer<'_> {
     pub(super) fn path(&mut self, verb: &str, mark: Mark, path: Option<&Path>) {
         if let Some(Path { interface, own, its }) = path {
@@ -146,8 +92,7 @@ impl Writer<'_> {
             self.element(verb, "its", format_args!("{mark} : {its}"));
             self.element(verb, "by", format_args!("{mark} : {interface}"));
         }
-        self.element(verb, "begun", mark);
-        self.element(verb, "passed", mark);
+        self.counters(verb, Kind::Direct, mark);
     }
 
     pub(super) fn returning(&mut self, name: Name, service: &Service) {
