@@ -7,7 +7,6 @@ their pool: seven backends with three different weights, `--policy maglev`. The 
 by the PROXY header of the user engine, and otherwise by the address that they see. Needs root and nft.
 """
 import array
-import ctypes
 import ipaddress
 import os
 import selectors
@@ -17,12 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 from engine_changes import enter
 from engines import ROLES, lay_two, network, run, within
 from flood_network import ip
 
-# Their ports say for which way they are: 80 and its number.
 BACKENDS = [f"198.51.100.{host}" for host in range(1, 8)]
 WEIGHTS = [1, 2, 5, 1, 2, 5, 1]
 WAYS = {"user": "192.0.2.254", "kernel": "192.0.2.254", "another machine": "203.0.113.254"}
@@ -30,10 +29,18 @@ FIRST = int(ipaddress.ip_address("10.0.0.0"))
 # The keys are spread over 10.0.0.0/8: the step shares no factor with its size.
 STEP, ALL = 0x9e3779 | 1, 1 << 24
 SECONDS = 600
+# Of the backends, and of the first way. Others have the next ones.
+PORT = 8000
+# <linux/in.h>, <asm-generic/socket.h>
+IP_PKTINFO, SO_RCVBUFFORCE = 8, 33
 
 
 def address(key):
     return FIRST + key * STEP % ALL
+
+
+def mark(way):
+    return str(list(WAYS).index(way)).encode()
 
 
 def hear(keys, way, pipe):
@@ -44,9 +51,9 @@ def hear(keys, way, pipe):
     selector = selectors.DefaultSelector()
     for number, backend in enumerate(BACKENDS):
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        receiver.setsockopt(socket.SOL_SOCKET, 33, 1 << 27)  # SO_RCVBUFFORCE
+        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 27)
         receiver.setblocking(False)
-        receiver.bind((backend, 8000 + list(WAYS).index(way)))
+        receiver.bind((backend, PORT))
         selector.register(receiver, selectors.EVENT_READ, number)
     os.write(pipe, b"r")
     end = time.monotonic() + SECONDS
@@ -57,6 +64,8 @@ def hear(keys, way, pipe):
                     data, (seen, _) = event.fileobj.recvfrom(100)
                 except BlockingIOError:
                     break
+                if data[-1:] != mark(way):
+                    continue  # from the way before
                 client = struct.unpack_from("!I", data, 16)[0] if way == "user" else int(ipaddress.ip_address(seen))
                 key = numbers[client]
                 if heard[key] < 0:
@@ -74,7 +83,7 @@ def send(keys, way):
     """Sends a datagram from each key, from a process of its own; again and again, because some may be lost."""
     enter("client")
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    to = (WAYS[way], 8000 + list(WAYS).index(way))
+    to = (WAYS[way], PORT + list(WAYS).index(way))
     begun = time.monotonic()
     sent = 0
     while True:
@@ -82,7 +91,7 @@ def send(keys, way):
             # A `struct in_pktinfo` (ip(7)).
             info = struct.pack("=iII", 0, socket.htonl(address(key)), 0)
             try:
-                sender.sendmsg([b"key"], [(socket.IPPROTO_IP, socket.IP_PKTINFO, info)], 0, to)
+                sender.sendmsg([mark(way)], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, to)
             except OSError:
                 pass
             sent += 1
@@ -95,6 +104,8 @@ def fork(what):
     if child == 0:
         try:
             what()
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(1)
     return child
@@ -136,10 +147,10 @@ def main():
         for number, (way, at) in enumerate(WAYS.items()):
             os.environ["EVENKEEL_RUNTIME_DIR"] = f"{folder}/{number}"
             os.mkdir(f"{folder}/{number}")
-            backends = [f"{backend}:{8000 + number}:0:0:{weight}" for backend, weight in zip(BACKENDS, WEIGHTS)]
+            backends = [f"{backend}:{PORT}:0:0:{weight}" for backend, weight in zip(BACKENDS, WEIGHTS)]
             how = ["--send-proxy", "v2", "--requests", "1", "--flow-timeout", "1s"] if way == "user" else \
                 ["--engine", "kernel", "--transparent"]
-            words = [f"{at}:{8000 + number}/udp", *backends, "--policy", "maglev", "--log-sessions", "none", *how]
+            words = [f"{at}:{PORT + number}/udp", *backends, "--policy", "maglev", "--log-sessions", "none", *how]
             role = "router" if way == "another machine" else "balancer"
             started.append(within(role, program, *words, **quiet))
         time.sleep(2)

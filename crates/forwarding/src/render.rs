@@ -71,15 +71,15 @@ pub fn clear(table: &TableName, kinds: &[Kind]) -> String {
 /// (`net.netfilter.nf_conntrack_max`), 0 if that is not known.
 #[must_use]
 pub fn change(table: &TableName, edits: &[Edit], connections_max: u64) -> String {
-    let mut text = String::new();
+    let mut writer = Writer::new(table);
     for edit in edits {
         let family = edit.kind().family();
-        let mut writer = Writer { table, family, text };
+        writer.turn_to(family);
         match edit {
             Edit::BeginTranslated => {
                 writer.line(format_args!("table inet {table} {{\n{}}}", base(connections_max)));
             }
-            Edit::BeginDirect => writer.text.push_str(&direct::base(table)),
+            Edit::BeginDirect => writer.text(&direct::base(table)),
             Edit::EndTranslated | Edit::EndDirect => {
                 writer.line(format_args!("delete table {family} {table}"));
             }
@@ -92,11 +92,10 @@ pub fn change(table: &TableName, edits: &[Edit], connections_max: u64) -> String
             Edit::Host(address) => writer.element("add", "hosted4", address),
             Edit::Unhost(address) => writer.element("delete", "hosted4", address),
             Edit::Dig(pit) => writer.dig(pit),
-            Edit::FillIn => writer.text.push_str(&clear(table, &[Kind::Pit])),
+            Edit::FillIn => writer.text(&clear(table, &[Kind::Pit])),
         }
-        text = writer.text;
     }
-    text
+    writer.finish()
 }
 
 /// What is said of the target of a session, and of a service that chooses one.
@@ -151,16 +150,55 @@ struct Writer<'a> {
     /// Of the table (nft(8)).
     family: &'static str,
     text: String,
+    /// What is to be done with elements, by set or map: one command for many of them takes nft(8) half
+    /// as long.
+    verb: String,
+    elements: BTreeMap<String, Vec<String>>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(table: &'a TableName) -> Self {
+        let (text, verb, elements) = Default::default();
+        Self { table, family: "", text, verb, elements }
+    }
+
+    /// Goes on with the table of this family.
+    fn turn_to(&mut self, family: &'static str) {
+        if self.family != family {
+            self.end_elements();
+            self.family = family;
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.end_elements();
+        self.text
+    }
+
+    fn text(&mut self, text: &str) {
+        self.end_elements();
+        self.text.push_str(text);
+    }
+
     fn line(&mut self, line: fmt::Arguments<'_>) {
+        self.end_elements();
         let _ = writeln!(self.text, "{line}"); // a string takes everything
     }
 
     fn element(&mut self, verb: &str, set: &str, element: impl fmt::Display) {
-        let (family, table) = (self.family, self.table);
-        self.line(format_args!("{verb} element {family} {table} {set} {{ {element} }}"));
+        if self.verb != verb {
+            self.end_elements();
+            verb.clone_into(&mut self.verb);
+        }
+        self.elements.entry(set.to_owned()).or_default().push(element.to_string());
+    }
+
+    fn end_elements(&mut self) {
+        let (family, table, verb) = (self.family, self.table, &self.verb);
+        for (set, elements) in std::mem::take(&mut self.elements) {
+            let elements = elements.join(", ");
+            let _ = writeln!(self.text, "{verb} element {family} {table} {set} {{ {elements} }}");
+        }
     }
 
     fn step<T: Written>(&mut self, step: &Step<T>) {
@@ -202,11 +240,11 @@ impl Writer<'_> {
     /// (nft(8), `synproxy`), which says that there is no room for data.
     fn dig(&mut self, pit: &Pit) {
         let table = self.table;
-        self.text.push_str(&clear(table, &[Kind::Pit]));
+        self.text(&clear(table, &[Kind::Pit]));
         self.line(format_args!("table ip {table} {{"));
         let ranges = pit.ranges().iter().map(|(first, last)| range(first, last));
         self.filled(format_args!("set pit {{ type ipv4_addr; flags interval;"), ranges);
-        self.text.push_str(
+        self.text(
             "  chain raw { type filter hook prerouting priority raw;
     ip daddr @pit tcp flags & (fin|syn|rst|ack) == syn notrack accept
     ip daddr @pit drop

@@ -169,7 +169,7 @@ impl Writer<'_> {
             "  chain in_{number} {{ type filter hook ingress device \"{name}\" priority 0;"
         ));
         // Those of other VLANs are looked at where their tag is gone.
-        self.text.push_str(
+        self.text(
             "    meta pkttype != host accept
     ether type vlan accept
     ip frag-off & 0x3fff != 0 ip daddr @hosted4 drop
