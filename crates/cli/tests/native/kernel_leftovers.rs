@@ -81,6 +81,23 @@ fn nothing_is_left_of_an_instance_that_is_gone() {
 }
 
 #[test]
+fn what_cannot_be_taken_over_is_replaced() {
+    let Some(rig) = Rig::new() else { return };
+    let words = format!("{TO} {} {} --engine kernel", BACKENDS[0], BACKENDS[1]);
+    let mut gone = rig.start(&words);
+    let table = &only_table(&rig);
+    kill(&rig, &mut gone, table);
+    // As if another version had counted otherwise.
+    rig.nft(&format!("delete table inet {table}"));
+    rig.nft(&format!("add table inet {table}"));
+    rig.nft(&format!("add set inet {table} passed {{ type ipv4_addr; }}"));
+    let program = rig.start(&words);
+    assert_eq!(rig.spread(TO, 4).len(), 2);
+    until("the kernel to have served all", || rig.sum("attempts_total") == 4);
+    assert_eq!(program.log.with("session ended"), [""; 0]);
+}
+
+#[test]
 fn instances_that_are_running_are_spared() {
     let Some(rig) = Rig::new() else { return };
     let backends = format!("{} {} --engine kernel", BACKENDS[0], BACKENDS[1]);

@@ -106,14 +106,14 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                 note_kinds(&mut kinds, &edits);
                 hosting.begin(nft, table);
                 hosting.want(&edits);
-                let begin = |found: &_| done(&install(table, &edits, found, tracked("max")));
-                let begun = present(table).and_then(|found| {
-                    begin(&found).or_else(|error| {
-                        // What cannot be taken over, such as that of another version, is replaced.
+                let text = |found: &_| install(table, &edits, found, tracked("max"));
+                let begun = present(table).and_then(|found| match done(&text(&found)) {
+                    // What cannot be taken over, such as that of another version, is replaced.
+                    Err(_) if !found.is_empty() => {
                         let doomed: Vec<_> = found.into_keys().collect();
-                        run(nft, &clear(table, &doomed))?;
-                        if doomed.is_empty() { Err(error) } else { begin(&BTreeMap::new()) }
-                    })
+                        done(&(clear(table, &doomed) + &text(&BTreeMap::new())))
+                    }
+                    begun => begun,
                 });
                 begun.and_then(|it| hosting.carry_out().map(|()| it))
             }
