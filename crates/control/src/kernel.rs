@@ -202,8 +202,8 @@ impl Kernel {
         turns
     }
 
-    /// Ends the sessions of backends that the kernel forwards. Their clients are told when they send
-    /// something next.
+    /// Ends the sessions that the kernel forwards to these backends. Each client gets a reset in answer
+    /// to what it sends next.
     pub fn end_sessions(&self, backends: &HashSet<BackendId>) {
         let doomed = self.owners.iter().filter(|(_, owner)| backends.contains(&owner.id));
         let marks: Vec<_> = doomed.map(|(mark, _)| mark.bits()).collect();

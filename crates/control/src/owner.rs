@@ -409,7 +409,7 @@ impl Owner {
         }
         // Each session that ends has a line in the log; nobody waits for their number.
         if !cut.is_empty() {
-            // First they get no more: a client that is told begins again at once.
+            // New sessions must go elsewhere first, because a client may reconnect at once.
             self.engage();
             self.kernel.iter().for_each(|kernel| kernel.end_sessions(&cut));
             let whom = Victims::OfBackends(Arc::new(cut));

@@ -33,8 +33,8 @@ impl Kind {
 }
 
 /// The tables after these steps, which begin with none, in the place of those that there may be.
-/// `present` is what there is to be taken over, by kind. What is known of flows and clients stays, and
-/// what has been counted for targets. `connections_max` as for [`change`].
+/// `present` lists what an earlier process has left, by kind of table. Known flows and clients and the
+/// counters of targets are kept. `connections_max` as for [`change`].
 #[must_use]
 pub fn install(
     table: &TableName,

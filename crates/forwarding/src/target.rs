@@ -39,9 +39,9 @@ impl Mark {
     /// The places of these bits.
     pub const PREFIX_BITS: u32 = 0xf000_0000;
 
-    /// The mark for a backend of a pool of the instance with this table, the same in every process: it
-    /// can be told whose connections another process has begun. `nth` is zero, or one more for each
-    /// mark that was taken already.
+    /// The mark for a backend of a pool of the instance with this table. It is the same in every process,
+    /// so that a process knows the connections that an earlier one has begun. `nth` is zero, or one more
+    /// for each mark that was taken already.
     #[must_use]
     pub fn of(table: &TableName, pool: &str, address: SocketAddr, nth: u32) -> Self {
         let mut hasher = SipHasher13::new();

@@ -1,4 +1,5 @@
-//! Open sessions that the kernel forwards: who is told of them, and who ends them.
+//! Open sessions that the kernel forwards: where they are shown, what waits for them, and what ends
+//! them.
 
 use super::kernel::{BACKENDS, PATIENCE, Rig, echoes, said, split};
 use crate::support::{Client, until};
@@ -121,7 +122,7 @@ fn sessions_of_a_backend_that_is_down_end() {
     drop(one);
     program.log.wait("backend down");
     for client in of_one {
-        until("the client to be told", || {
+        until("the client's session to be reset", || {
             let mut bytes = [0; 4];
             let said =
                 (&client.0).write_all(b"ping").and_then(|()| (&client.0).read_exact(&mut bytes));
