@@ -148,6 +148,11 @@ pub(crate) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> 
     })
 }
 
+/// The value of the first attribute of this kind.
+pub(crate) fn first(part: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(part).find(|it| it.0 == kind).map(|it| it.1)
+}
+
 /// Adds an attribute to a message.
 pub(crate) fn add_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend((4 + value.len() as u16).to_ne_bytes());

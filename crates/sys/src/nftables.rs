@@ -1,6 +1,6 @@
 //! The names of what a table of nftables has. nft(8) would read all elements of its sets, too.
 
-use crate::netlink::{Netlink, add_attribute, attributes, text};
+use crate::netlink::{Netlink, add_attribute, attributes, first, text};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 use std::io;
@@ -91,11 +91,6 @@ impl Counter {
         };
         Self { packets: number(COUNTER_PACKETS), bytes: number(COUNTER_BYTES) }
     }
-}
-
-/// The value of the first attribute of this kind.
-fn first(part: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(part).find(|it| it.0 == kind).map(|it| it.1)
 }
 
 /// What a table has; nothing if there is none. Its family is given as nft(8) calls it.

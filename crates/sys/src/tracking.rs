@@ -1,6 +1,6 @@
 //! The connections that the kernel tracks (nf_conntrack).
 
-use crate::netlink::{Netlink, add_attribute, attributes};
+use crate::netlink::{Netlink, add_attribute, first};
 use rustix::net::netlink::NETFILTER;
 use std::collections::BTreeMap;
 use std::io;
@@ -33,14 +33,10 @@ pub fn count_open(bits: u32, mask: u32) -> io::Result<BTreeMap<u32, u64>> {
     let socket = Netlink::open(Some(NETFILTER))?;
     let mut open = BTreeMap::new();
     socket.read_list(CT_GET, &marked(bits, mask), |connection| {
-        let (mut mark, mut is_over) = (0, false);
-        for (kind, value) in attributes(connection.get(FRAME..).unwrap_or_default()) {
-            match (kind, value.first_chunk()) {
-                (CTA_MARK, Some(bits)) => mark = u32::from_be_bytes(*bits),
-                (CTA_PROTOINFO, _) => is_over = tcp_state(value).is_some_and(is_final),
-                _ => {}
-            }
-        }
+        let connection = connection.get(FRAME..).unwrap_or_default();
+        let mark = first(connection, CTA_MARK).and_then(|it| it.first_chunk());
+        let mark = mark.map_or(0, |bits| u32::from_be_bytes(*bits));
+        let is_over = tcp_state(connection).is_some_and(is_final);
         // Before Linux 2.6.33, the kernel lists all.
         if mark & mask == bits && !is_over {
             *open.entry(mark).or_default() += 1;
@@ -49,10 +45,9 @@ pub fn count_open(bits: u32, mask: u32) -> io::Result<BTreeMap<u32, u64>> {
     Ok(open)
 }
 
-fn tcp_state(info: &[u8]) -> Option<u8> {
-    let (_, tcp) = attributes(info).find(|(kind, _)| *kind == CTA_PROTOINFO_TCP)?;
-    let (_, state) = attributes(tcp).find(|(kind, _)| *kind == CTA_PROTOINFO_TCP_STATE)?;
-    state.first().copied()
+fn tcp_state(connection: &[u8]) -> Option<u8> {
+    let tcp = first(first(connection, CTA_PROTOINFO)?, CTA_PROTOINFO_TCP)?;
+    first(tcp, CTA_PROTOINFO_TCP_STATE)?.first().copied()
 }
 
 fn is_final(state: u8) -> bool {

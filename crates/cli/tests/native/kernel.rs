@@ -78,15 +78,17 @@ impl Rig {
     /// Likewise for UDP.
     #[track_caller]
     pub fn ask_udp(&self, role: &str, address: &str) -> (String, String) {
+        answered(&self.flow(role, address))
+    }
+
+    /// A client of UDP, with a port of its own.
+    pub fn flow(&self, role: &str, address: &str) -> UdpSocket {
         self.network.within(role, || {
             let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
             let socket = UdpSocket::bind(any).unwrap();
             socket.connect(address).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
-            socket.send(b"who").unwrap();
-            let mut bytes = [0; 100];
-            let count = socket.recv(&mut bytes).expect("an answer");
-            split(std::str::from_utf8(&bytes[..count]).unwrap())
+            socket
         })
     }
 
@@ -139,6 +141,15 @@ pub fn serve_udp(udp: UdpSocket, name: &'static str) {
             let _ = udp.send_to(format!("{name} {}", client.ip()).as_bytes(), client);
         }
     });
+}
+
+/// Whom a datagram of a flow reaches, and whom the backend sees.
+#[track_caller]
+pub fn answered(flow: &UdpSocket) -> (String, String) {
+    flow.send(b"who").unwrap();
+    let mut bytes = [0; 100];
+    let count = flow.recv(&mut bytes).expect("an answer");
+    split(std::str::from_utf8(&bytes[..count]).unwrap())
 }
 
 /// The line that a backend says first.

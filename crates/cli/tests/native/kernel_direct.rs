@@ -1,7 +1,7 @@
 //! Direct return: what the kernel sends on to backends that answer clients themselves, on a bridge of
 //! namespaces with real rules.
 
-use super::kernel::{PATIENCE, Rig, echoes, said, serve_tcp, serve_udp, split};
+use super::kernel::{Rig, answered, echoes, said, serve_tcp, serve_udp};
 use crate::support::{Client, Network, Place, until};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
@@ -175,15 +175,8 @@ fn flows_survive_the_process_and_the_next_one_knows_them() {
     let mut program = rig.start(&words);
     let old: Vec<_> = (0..20).map(|_| rig.connect("client", TO)).collect();
     old.iter().for_each(|client| drop(said(&client.0)));
-    let flow = rig.network.within("client", || UdpSocket::bind("192.0.2.1:0").unwrap());
-    flow.connect(TO).unwrap();
-    flow.set_read_timeout(Some(PATIENCE)).unwrap();
-    let ask = || {
-        flow.send(b"who").unwrap();
-        let mut bytes = [0; 100];
-        let count = flow.recv(&mut bytes).expect("an answer");
-        split(std::str::from_utf8(&bytes[..count]).unwrap())
-    };
+    let flow = rig.flow("client", TO);
+    let ask = || answered(&flow);
     let (backend, _) = ask();
     program.kill();
     old.iter().for_each(echoes);

@@ -1,9 +1,8 @@
 //! What the kernel's engine leaves behind when the process dies, and `evenkeel engine-clear`, which
 //! removes it.
 
-use super::kernel::{BACKENDS, PATIENCE, Rig, echoes, said};
+use super::kernel::{BACKENDS, Rig, answered, echoes, said};
 use crate::support::{Done, Place, Program, until};
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 
 const TO: &str = "192.0.2.254:8080";
@@ -29,23 +28,6 @@ fn only_table(rig: &Rig) -> String {
     tables.remove(0)
 }
 
-/// A client of UDP, from one port.
-fn flow(rig: &Rig) -> UdpSocket {
-    let socket = rig.network.within("client", || UdpSocket::bind("192.0.2.1:0").unwrap());
-    socket.connect(TO).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
-#[track_caller]
-fn ask(flow: &UdpSocket) -> String {
-    flow.send(b"who").unwrap();
-    let mut bytes = [0; 100];
-    let count = flow.recv(&mut bytes).expect("an answer");
-    let answer = std::str::from_utf8(&bytes[..count]).unwrap();
-    answer.split_once(' ').expect("a backend and a client").0.to_owned()
-}
-
 /// Kills the instance with this table, and waits until its helper has noticed.
 fn kill(rig: &Rig, program: &mut Program, table: &str) {
     program.kill();
@@ -64,18 +46,18 @@ fn nothing_is_left_of_an_instance_that_is_gone() {
     rig.nft("add table ip other");
     rig.nft("add chain ip other pre { type nat hook prerouting priority 0 ; }");
     rig.nft("add rule ip other pre ct state established counter");
-    let flow = flow(&rig);
-    let backend = ask(&flow);
+    let flow = rig.flow("client", TO);
+    let backend = answered(&flow).0;
     assert!(BACKENDS.contains(&&*backend), "{backend}");
     let table = &only_table(&rig);
     kill(&rig, &mut program, table);
     assert_eq!(clear(&rig, "--dry-run").check(0).stdout, format!("would remove {table}\n"));
-    assert_eq!(ask(&flow), backend, "the rules are still there");
+    assert_eq!(answered(&flow).0, backend, "the rules are still there");
     assert_eq!(clear(&rig, &admin).check(0).stdout, format!("removed {table}\n"));
     assert_eq!(rig.nft("list tables"), "table ip other\n");
     // The same client reaches whoever listens there now.
     rig.serve("balancer", TO);
-    assert_eq!(ask(&flow), TO);
+    assert_eq!(answered(&flow).0, TO);
     let done = clear(&rig, &admin).check(1);
     assert!(done.stderr.contains("neither has any other instance"), "{done:?}");
 }

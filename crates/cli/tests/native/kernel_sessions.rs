@@ -1,7 +1,7 @@
 //! Open sessions that the kernel forwards: where they are shown, what waits for them, and what ends
 //! them.
 
-use super::kernel::{BACKENDS, PATIENCE, Rig, echoes, said, split};
+use super::kernel::{BACKENDS, PATIENCE, Rig, answered, echoes, said};
 use crate::support::{Client, until};
 use rustix::process::Signal;
 use std::io::{ErrorKind, Read, Write};
@@ -104,20 +104,8 @@ fn sessions_of_a_backend_that_is_down_end() {
     let (of_one, of_two): (Vec<_>, Vec<_>) =
         clients.into_iter().partition(|client| said(&client.0).0 == BACKENDS[0]);
     assert!(!of_one.is_empty() && !of_two.is_empty(), "{} and {}", of_one.len(), of_two.len());
-    let flows: Vec<_> = (0..2)
-        .map(|_| {
-            let flow = rig.network.within("client", || UdpSocket::bind("0.0.0.0:0").unwrap());
-            flow.connect(TO).unwrap();
-            flow.set_read_timeout(Some(PATIENCE)).unwrap();
-            flow
-        })
-        .collect();
-    let ask = |flow: &UdpSocket| {
-        flow.send(b"who").unwrap();
-        let mut bytes = [0; 100];
-        let count = flow.recv(&mut bytes).expect("an answer");
-        split(std::str::from_utf8(&bytes[..count]).unwrap()).0
-    };
+    let flows: Vec<_> = (0..2).map(|_| rig.flow("client", TO)).collect();
+    let ask = |flow: &UdpSocket| answered(flow).0;
     assert!(flows.iter().any(|flow| ask(flow) == BACKENDS[0]));
     drop(one);
     program.log.wait("backend down");

@@ -173,10 +173,7 @@ fn present(table: &TableName) -> io::Result<BTreeMap<Kind, Vec<Part>>> {
         let parts = sys::nftables::parts(at)?;
         let mut all = Vec::new();
         if parts.sets.iter().any(|it| it == COUNTED) {
-            read_counters(at, COUNTED, |key, _| {
-                let bits = key.first_chunk().map(|it| u32::from_ne_bytes(*it));
-                all.extend(bits.and_then(Mark::from_bits).map(Part::Target));
-            })?;
+            all.extend(marks(kind, table)?.into_iter().map(Part::Target));
         }
         all.extend(parts.chains.into_iter().map(Part::Chain));
         all.extend(parts.maps.into_iter().map(Part::Map));
@@ -186,6 +183,19 @@ fn present(table: &TableName) -> io::Result<BTreeMap<Kind, Vec<Part>>> {
         }
     }
     Ok(present)
+}
+
+/// The marks of a table's targets.
+///
+/// # Errors
+/// If the table has no such set, or the kernel does not say.
+pub(super) fn marks(kind: Kind, table: &TableName) -> io::Result<Vec<Mark>> {
+    let mut marks = Vec::new();
+    read_counters((kind.family(), &table.to_string()), COUNTED, |key, _| {
+        let bits = key.first_chunk().map(|it| u32::from_ne_bytes(*it));
+        marks.extend(bits.and_then(Mark::from_bits));
+    })?;
+    Ok(marks)
 }
 
 /// The set with an element for each target whose sessions are counted.
@@ -231,7 +241,7 @@ fn count(
         };
         match kind {
             Kind::Translated | Kind::Direct => {
-                read("begun", |counted, _, counter| counted.sessions += counter.packets)?;
+                read(COUNTED, |counted, _, counter| counted.sessions += counter.packets)?;
                 read("passed", |counted, is_reply, counter| {
                     counted.bytes[usize::from(is_reply)] += counter.bytes;
                 })?;

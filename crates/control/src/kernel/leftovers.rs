@@ -1,12 +1,12 @@
 //! The rules that instances have left in the kernel, and their removal.
 
 use super::claim::Claims;
+use super::helper::marks;
 use super::hosting::{Network, hosted};
 use super::nft;
-use super::nft_calls::{list, list_tables, run};
-use forwarding::{Kind, TableName, clear};
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use super::nft_calls::{list_tables, run};
+use forwarding::{Kind, Mark, TableName, clear};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct KernelTable {
     /// Which of its tables there are.
     kinds: Vec<Kind>,
     /// The marks of its connections.
-    marks: BTreeSet<u32>,
+    marks: Vec<Mark>,
     /// The addresses that this machine answers for because of it.
     hosted: Vec<Network>,
     /// The process that keeps it up to date, if one is alive.
@@ -46,8 +46,8 @@ impl KernelRules {
         let claims = Claims::read()?;
         let tables = names.into_iter().map(|(name, kinds)| {
             // Without the set, somebody else has changed the table; it goes like any other.
-            let begun = list(&nft, &name, Kind::Translated, "begun").unwrap_or_default();
-            let (marks, keeper) = (marks(&begun), claims.holder(&name));
+            let marks = marks(Kind::Translated, &name).unwrap_or_default();
+            let keeper = claims.holder(&name);
             let hosted = hosted(&nft, &name);
             KernelTable { name, kinds, marks, hosted, keeper }
         });
@@ -76,7 +76,7 @@ impl KernelRules {
         hosted
             .try_for_each(|network| sys::routes::unhost(*network))
             .map_err(RemoveError::Addresses)?;
-        let marks = doomed.iter().flat_map(|it| it.marks.iter().copied());
+        let marks = doomed.iter().flat_map(|it| it.marks.iter().map(|it| it.bits()));
         sys::tracking::forget_marked(marks).map_err(RemoveError::Connections)
     }
 }
@@ -131,12 +131,6 @@ fn names(listed: &str) -> Vec<(TableName, Vec<Kind>)> {
     names.into_values().collect()
 }
 
-/// The marks in what was listed of a set of them.
-fn marks(elements: &[Value]) -> BTreeSet<u32> {
-    let marks = elements.iter().map(|it| &it["elem"]["val"]);
-    marks.filter_map(|mark| u32::try_from(mark.as_u64()?).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +138,7 @@ mod tests {
     #[track_caller]
     fn check_called(instance: &str, word: &str, expected: bool) {
         let name = TableName::of(instance);
-        let (kinds, marks) = (Vec::new(), BTreeSet::new());
+        let (kinds, marks) = (Vec::new(), Vec::new());
         let table = KernelTable { name, kinds, marks, hosted: Vec::new(), keeper: None };
         assert_eq!(table.is_called(Path::new(word)), expected, "{instance}: {word}");
     }
