@@ -25,9 +25,12 @@ impl Desk {
     ) -> Result<Option<(Vec<SessionInfo>, HashMap<ListenerId, String>)>, CommandError> {
         let ask = |answer| Request::Sessions(Box::new(query), answer);
         let Some(listing) = self.ask(ask).await else { return Ok(None) };
-        let Listing { filter, sessions, listeners } = listing?;
-        let sessions = sessions.all().await.into_iter().flatten().collect();
-        Ok(Some((filter.merge(sessions), listeners)))
+        let Listing { filter, sessions, forwarded, listeners } = listing?;
+        let mut all: Vec<_> = sessions.all().await.into_iter().flatten().collect();
+        if let Some(forwarded) = forwarded {
+            all.extend(forwarded.await.unwrap_or_default());
+        }
+        Ok(Some((filter.merge(all), listeners)))
     }
 
     /// Where a client would be sent, and why.

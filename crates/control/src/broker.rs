@@ -41,7 +41,7 @@ impl Begun {
         }
         let work = |stream: UnixStream| {
             // A failure cannot be reported from here; this process sees that the stream has ended.
-            let _ = sys::programs::oversee(|| runs::serve(&stream, &programs));
+            let _ = sys::programs::oversee(|_| runs::serve(&stream, &programs));
         };
         let stream = sys::helper::begin(Task::Programs, user, work);
         let broker = stream.and_then(|stream| {

@@ -127,6 +127,8 @@ pub(crate) struct Known {
 pub(crate) struct Listing {
     pub filter: Arc<SessionFilter>,
     pub sessions: Answers<Vec<SessionInfo>>,
+    /// Those that the kernel forwards, if it can.
+    pub forwarded: Option<oneshot::Receiver<Vec<SessionInfo>>>,
     pub listeners: HashMap<ListenerId, String>,
 }
 

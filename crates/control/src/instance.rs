@@ -19,8 +19,8 @@ use crate::snapshot::{Departed, settings, termination};
 use balancing::{Backend, Outcome, Pool, Routes, Totals};
 use config::{Bind, Config, Endpoint, Ids, OnDown, OnUp};
 use dataplane::{
-    DataPlane, DoorId, Event, Listener, Observe, Recall, Routing, SessionFilter, SessionInfo,
-    Settings, Victims,
+    DataPlane, DoorId, Ended, Event, Listener, Observe, Recall, Routing, SessionFilter,
+    SessionInfo, Settings, Victims,
 };
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -341,6 +341,14 @@ impl Instance {
     pub fn listener_name(&self, listener: ListenerId) -> &str {
         let mut all = self.all_listeners();
         all.find(|it| it.listener.id() == listener).map_or("", |it| &it.name)
+    }
+
+    /// Counts a session that has ended and that the kernel forwarded.
+    pub(crate) fn count_forwarded(&self, ended: &Ended) {
+        let mut all = self.all_listeners();
+        if let Some(listening) = all.find(|it| it.listener.id() == ended.listener) {
+            listening.listener.count_forwarded(ended);
+        }
     }
 
     /// What all listeners are bound to, as configured, those with sessions left included.

@@ -8,24 +8,29 @@
 mod around;
 mod claim;
 mod courier;
+mod endings;
 mod helper;
 mod hosting;
 mod kept;
 mod leftovers;
 mod nft_calls;
 mod plan;
+mod sessions;
 
 use crate::instance::Instance;
 use around::Around;
 pub use around::is_on_a_network;
 use balancing::{AdminState, Health, Outcome};
-use config::{Config, Engine};
+use config::{Config, Engine, SessionQuery};
 pub(crate) use courier::News;
 use courier::{Courier, Found, Open};
+use dataplane::{Ended, SessionInfo};
+use endings::{Endings, Reported};
 use forwarding::{Mark, Ruleset, TableName};
 use helper::{Counted, Counters};
 pub use leftovers::{KernelRules, KernelTable, RemoveError};
-use plan::{Marks, Means, Owner};
+use plan::{Marks, Means};
+use sessions::{Known, Owner, Wanted, connection_id};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
@@ -35,15 +40,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sys::helper::Task;
 use sys::process::User;
+use sys::tracking::Removals;
 use terms::BackendId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// The helper, begun while this process may still do so.
 pub(crate) enum Begun {
     /// No pool asks for it.
     Unwanted,
     /// It waits for requests.
-    Running(UnixStream, TableName),
+    Running(UnixStream, TableName, Option<Removals>),
     /// Why there is none.
     Impossible(String),
 }
@@ -62,10 +68,12 @@ impl Begun {
         let table = TableName::of(&name);
         let work = |stream: UnixStream| {
             // If there is no room for another process, nobody answers.
-            let _ = sys::programs::oversee(|| helper::serve(&stream, &nft, &table));
+            let _ =
+                sys::programs::oversee(|is_again| helper::serve(&stream, &nft, &table, is_again));
         };
         match sys::helper::begin(Task::Network, user, work) {
-            Ok(stream) => Self::Running(stream, table),
+            // Without them, it is seen later that sessions have ended, if at all.
+            Ok(stream) => Self::Running(stream, table, Removals::follow().ok()),
             Err(error) => Self::Impossible(format!("no process can be started: {error}")),
         }
     }
@@ -96,7 +104,7 @@ pub(crate) struct Kernel {
     marks: Marks,
     wanted: Ruleset,
     /// What was reported of each listener: why the kernel does not serve it, or `None` if it does.
-    reported: BTreeMap<String, Option<String>>,
+    told: BTreeMap<String, Option<String>>,
     /// Why none can be, for as long as that is so.
     trouble: Option<String>,
     /// Which protocols the kernel forwards to other machines (`ip_forward`), once it is known.
@@ -107,8 +115,14 @@ pub(crate) struct Kernel {
     around: Option<Around>,
     /// Whose ways are looked for.
     looked_for: Vec<IpAddr>,
-    /// Whose sessions each mark counts for.
-    owners: HashMap<Mark, Owner>,
+    /// Whose sessions it forwards.
+    known: Arc<Known>,
+    /// The marks of sessions that were ended because their backends were down, and when that was.
+    cut: HashMap<Mark, Instant>,
+    /// What has been said about sessions that have ended.
+    reported: Reported,
+    ended: Vec<Ended>,
+    lost: usize,
     /// What has been counted so far.
     counted: HashMap<Mark, Counted>,
     /// Whether what is counted first is known already.
@@ -136,22 +150,25 @@ impl Kernel {
     /// # Errors
     /// If the system has no room for another thread.
     pub fn new(
-        helper: UnixStream,
-        table: TableName,
+        (helper, table, removals): (UnixStream, TableName, Option<Removals>),
         notify: Arc<Notify>,
         is_inherited: bool,
     ) -> io::Result<Self> {
         Ok(Self {
-            courier: Courier::begin(helper, notify)?,
+            courier: Courier::begin(helper, removals, notify)?,
             marks: Marks::new(table),
             wanted: Ruleset::default(),
-            reported: BTreeMap::new(),
+            told: BTreeMap::new(),
             trouble: None,
             forwards: None,
             is_crowded: false,
             around: None,
             looked_for: Vec::new(),
-            owners: HashMap::new(),
+            known: Arc::default(),
+            cut: HashMap::new(),
+            reported: Reported::default(),
+            ended: Vec::new(),
+            lost: 0,
             counted: HashMap::new(),
             is_inherited,
             open: 0,
@@ -171,9 +188,10 @@ impl Kernel {
             is_alone,
         };
         let plan = self.marks.plan(instance, means);
-        for (mark, owner) in std::mem::replace(&mut self.owners, plan.owners) {
+        let before = std::mem::replace(&mut self.known, Arc::new(plan.known));
+        for (mark, owner) in &before.owners {
             // It may have been given to another backend since then.
-            if self.owners.get(&mark).is_none_or(|it| it.id != owner.id) {
+            if self.known.owners.get(mark).is_none_or(|it| it.id != owner.id) {
                 owner.state.set_forwarded(0);
             }
         }
@@ -188,34 +206,72 @@ impl Kernel {
         }
         let is_known = self.forwards.is_some() || self.trouble.is_some();
         let mut turns = Vec::new();
-        let mut reported = BTreeMap::new();
+        let mut told = BTreeMap::new();
         for (listener, why) in
             plan.listeners.into_iter().filter(|(_, why)| is_known || why.is_some())
         {
             let why = self.trouble.clone().or(why);
-            if self.reported.get(&listener) != Some(&why) {
+            if self.told.get(&listener) != Some(&why) {
                 turns.push(Turn { listener: listener.clone(), why: why.clone() });
             }
-            reported.insert(listener, why);
+            told.insert(listener, why);
         }
-        self.reported = reported;
+        self.told = told;
         turns
     }
 
     /// Ends the sessions that the kernel forwards to these backends. Each client gets a reset in answer
     /// to what it sends next.
-    pub fn end_sessions(&self, backends: &HashSet<BackendId>) {
-        let doomed = self.owners.iter().filter(|(_, owner)| backends.contains(&owner.id));
-        let marks: Vec<_> = doomed.map(|(mark, _)| mark.bits()).collect();
+    pub fn end_sessions(&mut self, backends: &HashSet<BackendId>) {
+        let doomed = self.known.owners.iter().filter(|(_, owner)| backends.contains(&owner.id));
+        let marks: Vec<_> = doomed.map(|(mark, _)| *mark).collect();
         if !marks.is_empty() {
-            self.courier.forget(marks);
+            let now = Instant::now();
+            self.cut.retain(|_, at| now.duration_since(*at) < CUT_IS_SEEN_WITHIN);
+            self.cut.extend(marks.iter().map(|mark| (*mark, now)));
+            self.courier.forget(marks.iter().map(|mark| mark.bits()).collect());
         }
+    }
+
+    /// Ends the session of this number, and says whether there is one; nothing, if that cannot be a
+    /// session that the kernel forwards.
+    pub fn end_session(&self, session: u64) -> Option<oneshot::Receiver<bool>> {
+        let connection = connection_id(session)?;
+        let (answer, answered) = oneshot::channel();
+        let ended = move |is_there| _ = answer.send(is_there); // who asked may have gone
+        self.courier.forget_one(connection, self.marks_of(None), Box::new(ended));
+        Some(answered)
+    }
+
+    /// Lists open sessions with these backends, or with all.
+    pub fn list(
+        &self,
+        backends: Option<&HashSet<BackendId>>,
+        query: SessionQuery,
+    ) -> oneshot::Receiver<Vec<SessionInfo>> {
+        let (answer, answered) = oneshot::channel();
+        let (known, order) = (Arc::clone(&self.known), query.sort);
+        let listed = move |sessions: Vec<_>| {
+            let sessions = sessions.into_iter().map(|it| known.session(it, order)).collect();
+            drop(answer.send(sessions)); // who asked may have gone
+        };
+        let marks = self.marks_of(backends);
+        self.courier.list(Wanted { marks, query }, Box::new(listed));
+        answered
+    }
+
+    /// The marks of sessions with these backends, or with all.
+    fn marks_of(&self, backends: Option<&HashSet<BackendId>>) -> Vec<u32> {
+        let is_meant = |owner: &Owner| backends.is_none_or(|it| it.contains(&owner.id));
+        let owners = self.known.owners.iter().filter(|(_, owner)| is_meant(owner));
+        owners.map(|(mark, _)| mark.bits()).collect()
     }
 
     /// Uses what the courier has to say. `worker` is the number of the tally for the kernel's sessions.
     /// Returns whether that makes a difference to what is wanted.
     pub fn use_news(&mut self, worker: usize) -> bool {
         let Found { news, counters, open, around } = self.courier.take_news();
+        self.note_endings(self.courier.take_endings(), open.is_some());
         if let Some(Open { at, by_mark }) = open {
             self.note_open(&by_mark);
             self.open_at = Some(at);
@@ -264,6 +320,25 @@ impl Kernel {
         std::mem::take(&mut self.outcomes)
     }
 
+    /// Sessions that have ended since this was last asked, and how many times some were lost, at least.
+    pub fn take_ended(&mut self) -> (Vec<Ended>, usize) {
+        (std::mem::take(&mut self.ended), std::mem::take(&mut self.lost))
+    }
+
+    fn note_endings(&mut self, endings: Endings, has_looked: bool) {
+        self.lost += endings.lost;
+        let (now, wall) = (Instant::now(), sys::clock::wall_nanos());
+        for connection in self.reported.sift(endings, has_looked) {
+            let Some(mark) = Mark::from_bits(connection.mark).filter(|it| self.marks.is_known(*it))
+            else {
+                continue; // of another instance
+            };
+            let cut_at = self.cut.get(&mark);
+            let was_down = cut_at.is_some_and(|at| now.duration_since(*at) < CUT_IS_SEEN_WITHIN);
+            self.ended.push(self.known.ended(&connection, was_down, wall));
+        }
+    }
+
     /// How many sessions the kernel forwards for this instance, when they were last counted.
     pub fn open(&self) -> usize {
         self.open
@@ -279,12 +354,12 @@ impl Kernel {
             let sessions = u32::try_from(*sessions).unwrap_or(u32::MAX);
             self.open += sessions as usize;
             // It may have been removed.
-            if let Some(owner) = self.owners.get(&mark) {
+            if let Some(owner) = self.known.owners.get(&mark) {
                 let sum = sums.entry(owner.id).or_default();
                 *sum = sum.saturating_add(sessions);
             }
         }
-        for Owner { id, name, state } in self.owners.values() {
+        for Owner { id, name, state, .. } in self.known.owners.values() {
             let now = sums.get(id).copied().unwrap_or_default();
             let before = state.set_forwarded(now);
             let is_empty = before > 0 && state.all_sessions() == 0;
@@ -300,7 +375,7 @@ impl Kernel {
         if before != now {
             self.marks.kept.note_passed(mark, sys::clock::now());
         }
-        let Some(Owner { id, state, .. }) = self.owners.get(&mark) else { return };
+        let Some(Owner { id, state, .. }) = self.known.owners.get(&mark) else { return };
         // Another table has begun to count anew.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let refusals = since(now.refusals, before.refusals);
@@ -329,6 +404,8 @@ impl Kernel {
     }
 }
 
+/// How long it may take until it is seen that the sessions of a backend that is down have ended.
+const CUT_IS_SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long the removal of the rules may take.
 const END_LIMIT: Duration = Duration::from_secs(2);
 

@@ -191,7 +191,9 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
     fields.push(("duration", Value::Time(ended.duration)));
     add_paths(&mut fields, ended.client_path, ended.backend_path);
     out(&Line { level: Level::Info, message: SESSION_ENDED, fields: &fields });
+    // Of those that the kernel forwards, several may end before they are counted again.
     if let Some(backend) = &ended.backend
+        && !ended.was_forwarded()
         && backend.state.admin() == AdminState::Draining
         && backend.state.all_sessions() == 0
     {

@@ -172,9 +172,12 @@ impl Owner {
             }
             Request::Sessions(query, answer) => {
                 let listing = self.instance.session_filter(&query).map(|filter| {
+                    let backends = filter.backends.as_ref();
+                    let forwarded = self.kernel.as_ref().map(|it| it.list(backends, *query));
                     let filter = Arc::new(filter);
                     let sessions = self.instance.list(&filter);
-                    Listing { filter, sessions, listeners: self.instance.listener_names() }
+                    let listeners = self.instance.listener_names();
+                    Listing { filter, sessions, forwarded, listeners }
                 });
                 drop(answer.send(listing));
             }
@@ -304,13 +307,15 @@ impl Owner {
         match (&result, &asked.command) {
             (Ok(_), Command::KillSession { session }) => {
                 let session = *session;
+                let forwarded = self.kernel.as_ref().and_then(|it| it.end_session(session));
                 let counts = self.instance.cut(Victims::Session(session), CloseReason::Admin);
                 self.cuts.spawn(async move {
-                    let result = match counts.all().await.into_iter().sum() {
-                        0_usize => Err(CommandError::UnknownSession(session)),
-                        _ => Ok(Reply::Done),
+                    let is_there = match forwarded {
+                        Some(ended) => ended.await.unwrap_or(false),
+                        None => counts.all().await.into_iter().sum::<usize>() > 0,
                     };
-                    (asked, result)
+                    let unknown = CommandError::UnknownSession(session);
+                    (asked, if is_there { Ok(Reply::Done) } else { Err(unknown) })
                 });
             }
             (Ok(_), Command::Rebalance { pool, share_percent, seconds }) => {
@@ -411,7 +416,7 @@ impl Owner {
         if !cut.is_empty() {
             // New sessions must go elsewhere first, because a client may reconnect at once.
             self.engage();
-            self.kernel.iter().for_each(|kernel| kernel.end_sessions(&cut));
+            self.kernel.iter_mut().for_each(|kernel| kernel.end_sessions(&cut));
             let whom = Victims::OfBackends(Arc::new(cut));
             drop(self.instance.cut(whom, CloseReason::BackendDown));
         }
@@ -502,9 +507,9 @@ impl Owner {
         match helper {
             Begun::Unwanted => {}
             Begun::Impossible(why) => self.no_kernel = Some(why),
-            Begun::Running(stream, table) => {
+            Begun::Running(stream, table, removals) => {
                 let notify = Arc::clone(&self.kernel_news);
-                match Kernel::new(stream, table, notify, is_inherited) {
+                match Kernel::new((stream, table, removals), notify, is_inherited) {
                     Ok(kernel) => self.kernel = Some(kernel),
                     Err(error) => self.no_kernel = Some(error.to_string()),
                 }
@@ -541,13 +546,14 @@ impl Owner {
         }
     }
 
-    /// Uses what the helper has answered.
-    /// Returns what has become of backends.
+    /// Uses what the helper has answered, and what the kernel has said.
+    /// Returns what has become of backends and sessions.
     pub fn use_kernel_news(&mut self) -> Vec<Event> {
         let workers = self.instance.plane.workers();
         let Some(kernel) = &mut self.kernel else { return Vec::new() };
         let is_different = kernel.use_news(workers);
         let (drained, outcomes) = (kernel.take_drained(), kernel.take_outcomes());
+        let (ended, lost) = kernel.take_ended();
         // What has been left to another process is none of its own.
         self.instance.forwarded = if self.has_left { 0 } else { kernel.open() };
         for backend in drained {
@@ -557,8 +563,18 @@ impl Owner {
             self.engage();
         }
         let now = sys::clock::now();
-        let events = outcomes.into_iter();
-        events.filter_map(|(id, outcome)| self.instance.note_outcome(id, outcome, now)).collect()
+        let outcomes = outcomes.into_iter();
+        let outcomes =
+            outcomes.filter_map(|(id, outcome)| self.instance.note_outcome(id, outcome, now));
+        let mut events: Vec<_> = outcomes.collect();
+        if !self.has_left {
+            if lost > 0 {
+                self.report(&[], lost);
+            }
+            ended.iter().for_each(|it| self.instance.count_forwarded(it));
+            events.extend(ended.into_iter().map(Event::Ended));
+        }
+        events
     }
 
     /// Removes the kernel's rules, or leaves them to the process that takes over.

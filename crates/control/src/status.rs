@@ -247,6 +247,7 @@ impl Instance {
             connecting: listener.connecting().into(),
             paused: listener.is_paused(),
             sessions_total: accepted,
+            forwarded_total: totals.forwarded,
             ended_total: ended.map(|(reason, sessions)| EndedRow { reason, sessions }).collect(),
             dropped_datagrams_total: dropped,
             refused_sessions_total: refused[0],

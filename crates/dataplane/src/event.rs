@@ -122,7 +122,16 @@ pub struct Ended {
     pub duration: Duration,
 }
 
+/// The number of the first session that the kernel forwards, more than any worker will come to.
+pub const FORWARDED: u64 = 1 << 48;
+
 impl Ended {
+    /// Whether the kernel forwarded it.
+    #[must_use]
+    pub const fn was_forwarded(&self) -> bool {
+        self.session >= FORWARDED
+    }
+
     /// What was wrong with TLS, on either side, if anything was.
     #[must_use]
     pub fn tls_failure(&self) -> Option<&str> {
@@ -234,8 +243,8 @@ pub enum Trace {
 pub struct SessionInfo {
     /// Its number.
     pub session: u64,
-    /// The worker that has it.
-    pub worker: usize,
+    /// The worker that has it; `None` if the kernel forwards it.
+    pub worker: Option<usize>,
     /// The listener that accepted it.
     pub listener: ListenerId,
     /// The client's address; `None` for a Unix socket.

@@ -12,6 +12,7 @@ pub(crate) struct Ledger {
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     retransmits: AtomicU64,
+    forwarded: AtomicU64,
     /// By [`CloseReason`].
     ended: [AtomicU64; REASONS],
     lifetime: Histogram,
@@ -27,6 +28,8 @@ pub struct ListenerTotals {
     pub received_bytes: u64,
     /// Segments that were sent to clients again, in sessions that have ended.
     pub retransmits: u64,
+    /// Sessions that have ended and that the kernel forwarded.
+    pub forwarded: u64,
     /// Sessions that have ended, by [`CloseReason`].
     pub ended: [u64; REASONS],
     /// How long these sessions lasted.
@@ -50,11 +53,17 @@ impl Ledger {
         self.sent_bytes.store(totals.sent_bytes, Relaxed);
         self.received_bytes.store(totals.received_bytes, Relaxed);
         self.retransmits.store(totals.retransmits, Relaxed);
+        self.forwarded.store(totals.forwarded, Relaxed);
         for (counter, count) in self.ended.iter().zip(totals.ended) {
             counter.store(count, Relaxed);
         }
         self.lifetime.set(&totals.lifetime);
         self.round_trip.set(&totals.round_trip);
+    }
+
+    /// Counts a session that the kernel forwarded.
+    pub fn count_forwarded(&self) {
+        add(&self.forwarded, 1);
     }
 
     /// Counts a session that has ended.
@@ -84,6 +93,7 @@ impl ListenerTotals {
             sum.sent_bytes += ledger.sent_bytes.load(Relaxed);
             sum.received_bytes += ledger.received_bytes.load(Relaxed);
             sum.retransmits += ledger.retransmits.load(Relaxed);
+            sum.forwarded += ledger.forwarded.load(Relaxed);
             for (sum, count) in sum.ended.iter_mut().zip(&ledger.ended) {
                 *sum += count.load(Relaxed);
             }
@@ -99,6 +109,7 @@ impl std::ops::AddAssign<&Self> for ListenerTotals {
         self.sent_bytes += other.sent_bytes;
         self.received_bytes += other.received_bytes;
         self.retransmits += other.retransmits;
+        self.forwarded += other.forwarded;
         for (sum, count) in self.ended.iter_mut().zip(other.ended) {
             *sum += count;
         }

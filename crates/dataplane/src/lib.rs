@@ -52,11 +52,12 @@ mod wire;
 mod worker;
 
 pub use event::{
-    Ended, Event, REQUEST_BYTES_MAX, SessionInfo, SourceFault, TcpPath, TlsSummary, Trace, Trouble,
+    Ended, Event, FORWARDED, REQUEST_BYTES_MAX, SessionInfo, SourceFault, TcpPath, TlsSummary,
+    Trace, Trouble,
 };
 pub use ledger::ListenerTotals;
 pub use listener::{Countries, Listener, Observe, Routing, Settings, Termination};
-pub use listing::{Aged, ClientFilter, SessionFilter, Turns, Victims};
+pub use listing::{Aged, ClientFilter, Figures, SessionFilter, Turns, Victims};
 pub use mover::Mover;
 pub use moving::{
     FlowState, Freezing, FreezingFlows, Moving, MovingFlow, Portion, Selection, SessionState,

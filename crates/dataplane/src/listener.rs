@@ -1,6 +1,6 @@
 //! A listener and its pool, as all workers see them.
 
-use crate::event::SourceFault;
+use crate::event::{Ended, SourceFault};
 use crate::ledger::{Ledger, ListenerTotals};
 use crate::room::{Room, RoomLimits};
 use crate::sync::AtomicU64;
@@ -43,7 +43,7 @@ pub struct Listener {
     busy_until: AtomicU64,
     /// One bit for each kind of [`crate::SourceFault`] that was reported under these settings.
     source_faults_told: AtomicU8,
-    /// One for each worker that has had sessions.
+    /// One for each worker that has had sessions, and one for the kernel if it has.
     ledgers: Box<[OnceLock<Box<Ledger>>]>,
     /// What an earlier process has counted, if there was one.
     inherited: OnceLock<Box<Ledger>>,
@@ -389,7 +389,16 @@ impl Listener {
         self.ledgers[worker].get_or_init(Box::default)
     }
 
-    /// What all workers have counted.
+    /// Counts a session that has ended and that no worker has had, because the kernel forwarded it.
+    /// There must be one caller.
+    pub fn count_forwarded(&self, ended: &Ended) {
+        let ledger = self.ledger(self.ledgers.len() - 1);
+        ledger.count_passed(ended.sent_bytes, ended.received_bytes);
+        ledger.count_forwarded();
+        ledger.count_end(ended);
+    }
+
+    /// What all workers have counted, and the kernel.
     #[must_use]
     pub fn totals(&self) -> ListenerTotals {
         let all = self.ledgers.iter().chain([&self.inherited]);
@@ -413,7 +422,7 @@ impl Listener {
             busy_until: Default::default(),
             source_faults_told: AtomicU8::new(0),
             inherited: OnceLock::new(),
-            ledgers: (0..workers).map(|_| OnceLock::new()).collect(),
+            ledgers: (0..=workers).map(|_| OnceLock::new()).collect(),
         }
     }
 }

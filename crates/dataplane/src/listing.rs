@@ -47,13 +47,27 @@ impl Aged {
 pub type ClientFilter = Arc<dyn Fn(Option<SocketAddr>) -> bool + Send + Sync>;
 
 /// What decides about a session's place in a list.
-pub(crate) struct Figures {
+pub struct Figures {
+    /// Its backend, if it has one.
     pub backend: Option<BackendId>,
+    /// Its client; `None` for one of a Unix socket.
     pub client: Option<SocketAddr>,
+    /// When it began.
     pub started: Instant,
+    /// How long ago that was.
     pub age: Duration,
+    /// How long nothing has passed.
     pub idle: Duration,
+    /// How many bytes have, both ways.
     pub bytes: u64,
+}
+
+impl Figures {
+    /// Its rank in a list of this order, if it has no round-trip time: the highest comes first.
+    #[must_use]
+    pub fn rank(&self, order: SessionOrder) -> u128 {
+        order.rank(self, || None)
+    }
 }
 
 /// The sessions found so far: of all that were offered, the first ones.

@@ -599,7 +599,7 @@ impl Session {
         let tls = self.tls(Side::Downstream).map(|it| &it.channel);
         SessionInfo {
             session: self.number,
-            worker,
+            worker: Some(worker),
             listener: self.listener.id(),
             client: self.client(),
             peer: self.peer(),

@@ -2,8 +2,9 @@
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto,
     socket_with,
 };
 use std::io;
@@ -17,6 +18,40 @@ impl Netlink {
     pub fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
         Ok(Self(socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?))
+    }
+
+    /// Has what the kernel says to these groups kept for [`Self::read_news`], as far as it fits into
+    /// this many bytes.
+    pub fn follow(protocol: Protocol, groups: u32, room: usize) -> io::Result<Self> {
+        let socket = Self::open(Some(protocol))?;
+        set_socket_recv_buffer_size_force(&socket.0, room)?;
+        bind(&socket.0, &SocketAddrNetlink::new(0, groups))?;
+        Ok(socket)
+    }
+
+    /// Waits for news, and passes on all that there is, each part without its head. Returns whether
+    /// there was no room for some.
+    pub fn read_news(&self, mut read: impl FnMut(&[u8])) -> Result<bool, Errno> {
+        let mut news = vec![0; ANSWER_MAX];
+        let (mut flags, mut has_lost) = (RecvFlags::empty(), false);
+        loop {
+            let length = match recv(&self.0, &mut news, flags) {
+                Ok((length, _)) => length,
+                Err(Errno::NOBUFS) => {
+                    has_lost = true;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Ok(has_lost),
+                Err(error) => return Err(error),
+            };
+            let mut rest = &news[..length];
+            while let Some((_, part, after)) = first_part(rest) {
+                read(part);
+                rest = after;
+            }
+            flags = RecvFlags::DONTWAIT;
+        }
     }
 
     /// Sends a request, and returns the kernel's answer.

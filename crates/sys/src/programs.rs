@@ -220,20 +220,20 @@ fn end_strays(leaders: &[Pid]) -> bool {
 }
 
 /// Does `work` in a process of its own, and again if that ends otherwise than by returning, once what
-/// it has left behind is gone. `work` ends with this process.
+/// it has left behind is gone. `work` ends with this process, and is told whether it is done again.
 ///
 /// # Errors
 /// If the system has no room for another process.
 ///
 /// # Panics
 /// If this process has more than one thread: the copy would be without the others.
-pub fn oversee(work: impl Fn()) -> io::Result<()> {
+pub fn oversee(work: impl Fn(bool)) -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
-    loop {
+    for is_again in std::iter::once(false).chain(std::iter::repeat(true)) {
         let parent = getpid();
         let child = copy(|| {
             if end_with(parent).is_ok() {
-                work();
+                work(is_again);
             }
             true
         })?;
@@ -242,10 +242,11 @@ pub fn oversee(work: impl Fn()) -> io::Result<()> {
             std::thread::sleep(STRAYS_PAUSE);
         }
         if status.is_some_and(|(_, status)| status.exit_status() == Some(0)) {
-            return Ok(());
+            break;
         }
         std::thread::sleep(AGAIN_AFTER);
     }
+    Ok(())
 }
 
 /// Time between two looks at processes that are being killed.

@@ -218,6 +218,11 @@ fn of_listeners(to: &mut Families<'_>, status: &Status) {
         all(|it| it.paused.into()),
     );
     to.counter("listener_accepted_total", "Sessions begun", all(|it| it.sessions_total));
+    to.counter(
+        "listener_forwarded_total",
+        "Sessions that the kernel forwarded and that have ended; they are not among those begun",
+        all(|it| it.forwarded_total),
+    );
     let ended = rows.iter().flat_map(|(labels, row)| {
         let ended = row.ended_total.iter();
         ended.map(|it| (labels.with("reason", &it.reason), it.sessions))

@@ -179,6 +179,9 @@ pub struct ListenerRow {
     pub paused: bool,
     /// Sessions accepted since the start.
     pub sessions_total: u64,
+    /// Sessions that the kernel forwarded, as far as they have ended; `sessions_total` is without them.
+    #[serde(default)]
+    pub forwarded_total: u64,
     /// Sessions that have ended, by reason.
     pub ended_total: Vec<EndedRow>,
     /// Datagrams of clients that were dropped.
@@ -537,8 +540,8 @@ impl Health {
 pub struct SessionRow {
     /// The session's number.
     pub session: u64,
-    /// The worker that has it.
-    pub worker: usize,
+    /// The worker that has it; `None` if the kernel forwards it.
+    pub worker: Option<usize>,
     /// The listener that accepted it.
     pub listener: String,
     /// The client's address; `unix` for a client of a Unix socket.

@@ -17,7 +17,7 @@ pub enum SpliceMode {
 }
 
 /// One of a session's two connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The client's.
     Downstream,
@@ -120,6 +120,10 @@ pub enum CloseReason {
     Complete,
     /// A UDP flow made room for another, since there was none left.
     Evicted,
+    /// The kernel forwarded it, and both sides finished; nobody saw which was first.
+    Closed,
+    /// The kernel forwarded it, and one side reset it.
+    Reset,
 }
 
 /// What peers see when the balancer ends a session.
@@ -134,7 +138,7 @@ pub enum Cut {
 
 impl CloseReason {
     /// All reasons, in the order of the documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::ClientFin,
         Self::ClientReset,
         Self::BackendFin,
@@ -164,6 +168,8 @@ impl CloseReason {
         Self::Shutdown,
         Self::Complete,
         Self::Evicted,
+        Self::Closed,
+        Self::Reset,
     ];
 
     /// What it means, for people who see it for the first time.
@@ -200,13 +206,18 @@ impl CloseReason {
             Self::Shutdown => "the balancer was shut down",
             Self::Complete => "each datagram had its answers",
             Self::Evicted => "it made room for other flows",
+            Self::Closed => "both sides closed, in order",
+            Self::Reset => "one side reset the connection",
         }
     }
 
     /// Whether both sides got all they were sent, and neither was cut off.
     #[must_use]
     pub const fn is_orderly(self) -> bool {
-        matches!(self, Self::ClientFin | Self::BackendFin | Self::Answered | Self::Complete)
+        matches!(
+            self,
+            Self::ClientFin | Self::BackendFin | Self::Closed | Self::Answered | Self::Complete
+        )
     }
 
     /// The word, such as `client-fin`.
@@ -242,6 +253,8 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::Complete => "complete",
             Self::Evicted => "evicted",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
         }
     }
 }

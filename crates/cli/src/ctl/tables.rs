@@ -348,7 +348,7 @@ fn wide_session(session: &SessionRow) -> Vec<String> {
         known(session.backend.as_deref()),
         known(session.backend_address.as_deref()),
         word(&session.phase),
-        session.worker.to_string(),
+        session.worker.map_or("-".to_owned(), |it| it.to_string()),
         session.sent_bytes.to_string(),
         session.received_bytes.to_string(),
         format!("{:.1}s", session.age_seconds),

@@ -144,6 +144,7 @@ fn status_and_sessions_as_json() {
             "connecting": 0,
             "paused": false,
             "sessions_total": 1,
+            "forwarded_total": 0,
             "ended_total": [],
             "dropped_datagrams_total": 0,
             "sent_bytes_total": 0,

@@ -2,8 +2,9 @@
 //! them.
 
 use super::kernel::{BACKENDS, PATIENCE, Rig, answered, echoes, said};
-use crate::support::{Client, until};
+use crate::support::{Client, http, until};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 
@@ -157,9 +158,113 @@ fn counters_and_clients_are_known_to_the_next_process() {
     rig.spread(TO, third);
     program.kill();
     rig.spread(TO, third);
-    let program = rig.start(&words);
+    let _program = rig.start(&words);
     let spread = rig.spread(TO, sessions - 1 - 2 * third);
     assert_eq!(spread.into_keys().collect::<Vec<_>>(), [own]);
     until("all to be counted", || rig.sum("attempts_total") == sessions as u64);
-    assert_eq!(program.log.with("session ended"), [""; 0]);
+    assert_eq!(rig.own(), 0);
+}
+
+/// The open sessions of an instance.
+fn listed(rig: &Rig, query: &str) -> Vec<Value> {
+    let path = format!("/v1/sessions{query}");
+    let http = http(&rig.place.socket(), "GET", &path, "").expect("an answer");
+    assert_eq!(http.status, 200, "{:?}", http.body);
+    http.body.as_array().unwrap().clone()
+}
+
+#[test]
+fn open_sessions_are_listed_and_an_operator_can_end_one() {
+    let Some(rig) = Rig::new() else { return };
+    let words = format!("{TO}/tcp+udp {} {} --engine kernel", BACKENDS[0], BACKENDS[1]);
+    let program = rig.start(&words);
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let client = rig.connect("client", TO);
+            (said(&client.0).0, client)
+        })
+        .collect();
+    let flow = rig.flow("client", TO);
+    answered(&flow);
+    let all = listed(&rig, "");
+    assert_eq!(all.len(), 4, "{all:#?}");
+    let port_of = |client: &Client| client.0.local_addr().unwrap().to_string();
+    for (backend, client) in &clients {
+        let row = all.iter().find(|it| it["client"] == port_of(client)).expect("a row");
+        let told = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!((told("backend"), told("backend_address")), (backend.clone(), backend.clone()));
+        assert_eq!((&row["worker"], told("phase")), (&Value::Null, "open".to_owned()));
+        assert!(told("listener").contains(TO), "{row:#?}");
+        assert!(told("source").starts_with("198.51.100.254:"), "{row:#?}");
+        let received = row["received_bytes"].as_u64().unwrap();
+        assert!((100..1000).contains(&received), "{row:#?}");
+        let [age, idle] = ["age_seconds", "idle_seconds"].map(|it| row[it].as_f64().unwrap());
+        assert!(0.0 < age && age < 60.0 && idle <= age, "{row:#?}");
+    }
+    assert_eq!(listed(&rig, "?limit=2&sort=bytes").len(), 2);
+    assert_eq!(listed(&rig, "?client=192.0.2.0/24").len(), 4);
+    assert_eq!(listed(&rig, "?client=203.0.113.0/24").len(), 0);
+    let of_first = clients.iter().filter(|(backend, _)| backend == BACKENDS[0]).count();
+    let rows = listed(&rig, &format!("?backend={}", BACKENDS[0]));
+    let tcp = rows.iter().filter(|it| it["client"] != flow.local_addr().unwrap().to_string());
+    assert_eq!(tcp.count(), of_first);
+
+    let [(_, first), ..] = &clients[..] else { panic!() };
+    let row = all.iter().find(|it| it["client"] == port_of(first)).unwrap();
+    rig.ctl(&format!("kill {}", row["session"]));
+    let line = program.log.wait("session ended");
+    assert!(line.contains(&port_of(first)) && line.contains("reason=admin"), "{line}");
+    first.0.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = (&first.0).write_all(b"ping");
+    let read = (&first.0).read(&mut [0]);
+    assert_eq!(read.map_err(|it| it.kind()), Err(ErrorKind::ConnectionReset));
+    clients[1..].iter().for_each(|(_, client)| echoes(client));
+    let again = format!(r#"{{"command":"kill-session","session":{}}}"#, row["session"]);
+    assert_eq!(rig.place.order(&again).status, 404);
+}
+
+/// Also of those that ended while the kernel still remembers them, and each once.
+#[test]
+fn ended_sessions_are_reported_with_their_reasons() {
+    let Some(rig) = Rig::new() else { return };
+    let dead = "198.51.100.1:99";
+    let words = format!("{TO} {} --engine kernel", BACKENDS[0]);
+    let program = rig.start(&words);
+    let one = rig.connect("client", TO);
+    said(&one.0);
+    (&one.0).write_all(&[0; 5000]).unwrap();
+    (&one.0).read_exact(&mut [0; 5000]).unwrap();
+    let client = one.0.local_addr().unwrap();
+    until("it to be counted", || rig.sum("sessions") == 1);
+    drop(one);
+    let line = program.log.wait("session ended");
+    for part in [&format!("client={client}"), &format!("backend={}", BACKENDS[0])] {
+        assert!(line.contains(part.as_str()), "{part} in {line}");
+    }
+    assert!(line.contains("listener=") && line.contains("reason=client-fin"), "{line}");
+    let count = |key: &str| {
+        let value = line.split(' ').find_map(|it| it.strip_prefix(key));
+        value.unwrap().parse::<u64>().unwrap()
+    };
+    assert!((5000..6000).contains(&count("sent=")), "{line}");
+    assert!((5000..6500).contains(&count("received=")), "{line}");
+    // One that a client resets, and one that a backend refuses.
+    let two = rig.connect("client", TO);
+    said(&two.0);
+    two.reset();
+    program.log.wait("reason=reset");
+    rig.ctl(&format!("add main/0 {dead}"));
+    rig.ctl("enable main/0.1");
+    until("a client to be refused", || {
+        rig.network.within("client", || Client::try_to(TO.parse().unwrap())).is_err()
+    });
+    let line = program.log.wait("reason=connect-refused");
+    assert!(line.contains(dead), "{line}");
+    let listener = || rig.place.status()["listeners"][0].clone();
+    let ended = program.log.with("session ended").len() as u64;
+    until("all to be counted", || listener()["forwarded_total"].as_u64() >= Some(ended));
+    assert_eq!(listener()["sessions_total"], 0);
+    assert_eq!(program.log.with(&format!("client={client}")).len(), 1);
+    let rows = rig.place.status()["ended_sessions"].as_array().unwrap().clone();
+    assert!(rows.iter().any(|it| it["reason"] == "client-fin"), "{rows:#?}");
 }

@@ -6,6 +6,7 @@
 use super::kernel_ways::{Kernel, Link, Process, Session, Table, Way};
 use crate::support::until;
 use serde_json::Value;
+use std::io::Write;
 
 /// One tier with both servers.
 fn both(way: &Way) -> String {
@@ -93,24 +94,28 @@ fn a_backend_that_is_disabled_or_drained_gets_nobody_new() {
     table.check_who_served();
 }
 
-/// The process does not know those that the kernel forwards, so that they can be neither.
+/// Whoever serves them.
 #[test]
-fn sessions_of_the_process_are_listed_and_can_be_ended() {
+fn sessions_are_listed_and_can_be_ended() {
     let Some(table) = Table::start(both) else { return };
     table.each(|way| {
         let session = table.open(way);
         session.goes_on();
-        let listed = table.rig.place.ctl(&format!("sessions --json --pool {}", way.name)).check(0);
-        let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
-        let listed = listed.as_array().unwrap();
-        assert_eq!(listed.len(), usize::from(way.who == Process));
-        for it in listed {
-            table.rig.ctl(&format!("kill {}", it["session"]));
-            until("no session", || table.listener(way)["sessions"] == 0);
-            assert!(way.is_udp() || session.link.is_over());
-        }
-        if way.who == Kernel {
-            session.goes_on();
+        let listed = || {
+            let words = format!("sessions --json --pool {}", way.name);
+            let listed = table.rig.place.ctl(&words).check(0);
+            let listed: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
+            listed
+        };
+        let [row] = &listed()[..] else { panic!("{:#?}", listed()) };
+        assert_eq!(row["worker"].is_null(), way.who == Kernel, "{row:#?}");
+        assert_eq!(row["backend"], session.server);
+        table.rig.ctl(&format!("kill {}", row["session"]));
+        until("no session", || listed().is_empty());
+        if let Link::Tcp(client) = &session.link {
+            // The kernel says nothing until it is asked.
+            let _ = (&client.0).write_all(b"ping");
+            assert!(session.link.is_over(), "{row:#?}");
         }
     });
     table.check_who_served();

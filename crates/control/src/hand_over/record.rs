@@ -167,6 +167,8 @@ pub(crate) struct ListenerTotalsRecord {
     pub sent: u64,
     pub received: u64,
     pub retransmits: u64,
+    /// Sessions that have ended and that the kernel forwarded.
+    pub forwarded: u64,
     /// Sessions that have ended, by the words of the reasons.
     pub ended: BTreeMap<String, u64>,
     pub lifetime: TimesRecord,

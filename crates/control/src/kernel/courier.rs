@@ -4,7 +4,9 @@
 //! difference. What packets on their way may still need is removed a second later.
 
 use super::around::Around;
+use super::endings::{Endings, follow};
 use super::helper::{Answer, Counters, Numbered, Request, receive, send};
+use super::sessions::{self, Wanted};
 use forwarding::{Edit, Ruleset};
 use std::io;
 use std::net::IpAddr;
@@ -12,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use sys::tracking::Removals;
 use tokio::sync::Notify;
 
 /// The way to the thread.
@@ -19,6 +22,7 @@ pub(super) struct Courier {
     orders: Sender<Order>,
     ended: Receiver<()>,
     found: Arc<Mutex<Found>>,
+    endings: Arc<Mutex<Endings>>,
 }
 
 /// What has become of the last change.
@@ -39,6 +43,10 @@ pub(super) struct Found {
     pub around: Option<Around>,
 }
 
+/// What becomes of an order to list sessions, and of one to end one.
+pub(super) type Listed = Box<dyn FnOnce(Vec<sessions::Open>) + Send>;
+pub(super) type Ended = Box<dyn FnOnce(bool) + Send>;
+
 /// The sessions that were open.
 pub(super) struct Open {
     /// When they began to be counted.
@@ -52,8 +60,12 @@ enum Order {
     LookFor(Vec<IpAddr>),
     /// End the sessions with these marks.
     Forget(Vec<u32>),
+    /// End the one of this connection, if it has one of these marks.
+    ForgetOne(u32, Vec<u32>, Ended),
     /// Count open sessions, after all that was wanted before.
     CountOpen,
+    /// List open sessions.
+    List(Wanted, Listed),
     End(Last),
 }
 
@@ -77,24 +89,35 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait after a refusal before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How long an answer may take: one that was killed on the way gives none.
+/// How often to ask a helper that begins anew instead of answering.
+const ATTEMPTS: usize = 3;
+/// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 impl Courier {
-    /// Begins the thread. It calls `notify` when there is news.
+    /// Begins the thread, and one for removals if they are heard of. They call `notify` when there is
+    /// news.
     ///
     /// # Errors
     /// If the system has no room for another thread.
-    pub fn begin(helper: UnixStream, notify: Arc<Notify>) -> io::Result<Self> {
+    pub fn begin(
+        helper: UnixStream,
+        removals: Option<Removals>,
+        notify: Arc<Notify>,
+    ) -> io::Result<Self> {
         helper.set_read_timeout(Some(ANSWER_WITHIN))?;
         let (orders, received) = channel();
         let (end, ended) = channel();
-        let found = Arc::default();
+        let (found, endings) = (Arc::default(), Arc::default());
+        if let Some(removals) = removals {
+            follow(removals, &endings, Arc::clone(&notify))?;
+        }
         let mut round = Round {
             helper,
             number: 0,
             orders: received,
             found: Arc::clone(&found),
+            endings: Arc::clone(&endings),
             notify,
             present: None,
             wanted: None,
@@ -109,7 +132,7 @@ impl Courier {
             let _ = end.send(()); // nobody may be waiting
         };
         std::thread::Builder::new().name("kernel".to_owned()).spawn(run)?;
-        Ok(Self { orders, ended, found })
+        Ok(Self { orders, ended, found, endings })
     }
 
     /// Has the kernel do this. What was wanted before may be skipped.
@@ -132,9 +155,24 @@ impl Courier {
         let _ = self.orders.send(Order::CountOpen); // the helper may have ended
     }
 
+    /// Ends the session of a connection if it has one of these marks, and says whether there is one.
+    pub fn forget_one(&self, connection: u32, marks: Vec<u32>, ended: Ended) {
+        let _ = self.orders.send(Order::ForgetOne(connection, marks, ended)); // the helper may have ended
+    }
+
+    /// Has open sessions listed: none, if that fails.
+    pub fn list(&self, wanted: Wanted, listed: Listed) {
+        let _ = self.orders.send(Order::List(wanted, listed)); // the helper may have ended
+    }
+
     /// What is new.
     pub fn take_news(&self) -> Found {
         std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which sessions have ended.
+    pub fn take_endings(&self) -> Endings {
+        std::mem::take(&mut self.endings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Removes all rules, and waits for that.
@@ -155,6 +193,7 @@ struct Round {
     number: u64,
     orders: Receiver<Order>,
     found: Arc<Mutex<Found>>,
+    endings: Arc<Mutex<Endings>>,
     notify: Arc<Notify>,
     /// What the kernel has, with what is to be removed; `None` if that is unknown.
     present: Option<Ruleset>,
@@ -252,7 +291,17 @@ impl Round {
                     self.look();
                 }
                 Order::Forget(marks) => self.doomed.extend(marks),
+                Order::ForgetOne(connection, marks, ended) => {
+                    let done = self.exchange(&Request::ForgetOne(connection, marks));
+                    ended(matches!(done, Ok(Answer::Forgotten { is_there: true })));
+                }
                 Order::CountOpen => self.must_count_open = true,
+                Order::List(wanted, listed) => {
+                    listed(match self.exchange(&Request::List(wanted)) {
+                        Ok(Answer::Listed(sessions)) => sessions,
+                        _ => Vec::new(),
+                    });
+                }
                 Order::End(last) => return Err(last),
             }
             match self.orders.try_recv() {
@@ -306,14 +355,15 @@ impl Round {
     fn count_open(&mut self) {
         let at = Instant::now();
         let is_translated = |it: &Ruleset| it.translated.is_some();
-        let by_mark =
+        let (by_mark, mut over) =
             match self.present.as_ref().or(self.wanted.as_ref()).is_some_and(is_translated) {
                 true => match self.exchange(&Request::CountOpen) {
-                    Ok(Answer::Open(by_mark)) => by_mark,
+                    Ok(Answer::Open { by_mark, over }) => (by_mark, over),
                     _ => return,
                 },
-                false => Vec::new(),
+                false => Default::default(),
             };
+        self.endings.lock().unwrap_or_else(PoisonError::into_inner).over.append(&mut over);
         let open = Some(Open { at, by_mark });
         self.found.lock().unwrap_or_else(PoisonError::into_inner).open = open;
         self.notify.notify_one();
@@ -338,6 +388,7 @@ impl Round {
         }
         let done = self.ask(&Request::Install(rules.steps()));
         self.present = done.is_ok().then(|| rules.clone());
+        self.must_count_open |= done.is_ok();
         done.map(Some)
     }
 
@@ -366,16 +417,19 @@ impl Round {
     }
 
     fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
-        self.number += 1;
         let mut stream = &self.helper;
-        send(&mut stream, &Numbered { number: self.number, content: request })?;
-        loop {
-            let Numbered { number, content } = receive(&mut stream)?;
-            // An earlier one may have come too late.
-            if number == self.number {
-                return Ok(content);
+        for _ in 0..ATTEMPTS {
+            self.number += 1;
+            send(&mut stream, &Numbered { number: self.number, content: request })?;
+            loop {
+                match receive(&mut stream)? {
+                    Numbered { content: Answer::Begun, .. } => break, // it may not have heard that
+                    Numbered { number, content } if number == self.number => return Ok(content),
+                    Numbered { .. } => {} // an earlier one has come too late
+                }
             }
         }
+        Err(io::Error::other("it ends again and again"))
     }
 
     fn note(&self, done: Result<Option<[bool; 2]>, String>) {
@@ -430,6 +484,7 @@ mod tests {
             number: 0,
             orders: received,
             found: Arc::default(),
+            endings: Arc::default(),
             notify: Arc::default(),
             present: None,
             wanted: None,
@@ -440,6 +495,8 @@ mod tests {
             must_count_open: false,
         };
         let thread = std::thread::spawn(move || round.run());
+        // What comes of nothing is not the answer to anything.
+        send(&mut &helper, &Numbered { number: 0, content: Answer::Begun }).unwrap();
         let want = |backend| orders.send(Order::Want(Box::new(rules(backend)))).unwrap();
         let backends = ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"];
         let (mut left, mut present, mut stream) = (backends.iter(), Ruleset::default(), &helper);

@@ -5,6 +5,7 @@ use super::around::Around;
 use super::claim::Claim;
 use super::hosting::Hosting;
 use super::nft_calls::run;
+use super::sessions::{MARKED, Open, Wanted};
 use forwarding::{Edit, Kind, Mark, Part, TableName, change, clear, install};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use sys::nftables::{Anchor, Counter, read_counters};
-use sys::tracking::{count_open, forget_marked};
+use sys::tracking::{Connection, Noting, forget, forget_marked, list, note, setting};
 
 /// What the helper is asked.
 #[derive(Serialize, Deserialize)]
@@ -26,8 +27,12 @@ pub(super) enum Request {
     Count,
     /// Say how many sessions are open.
     CountOpen,
+    /// List open sessions.
+    List(Wanted),
     /// End the sessions with these marks.
     Forget(Vec<u32>),
+    /// End the one of the connection of this number, if it has one of these marks.
+    ForgetOne(u32, Vec<u32>),
     /// Say whether the tables are there.
     Check,
     /// Say what is on the networks of this machine, and where these are.
@@ -64,6 +69,8 @@ pub(super) struct Counters {
 /// What it answers.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
+    /// It has begun in place of one that was killed, which may have left a request without an answer.
+    Begun,
     /// It is done.
     Done {
         /// Whether the kernel forwards packets of IPv4 and IPv6 to other machines.
@@ -71,27 +78,42 @@ pub(super) enum Answer {
     },
     /// It was counted.
     Counted(Counters),
-    /// The open sessions, by mark.
-    Open(Vec<(u32, u64)>),
+    /// It was counted.
+    Open {
+        /// The open sessions, by mark.
+        by_mark: Vec<(u32, u64)>,
+        /// Those that have ended since then.
+        over: Vec<Connection>,
+    },
+    /// They are open.
+    Listed(Vec<Open>),
     /// It was seen.
     Seen(Around),
     /// All tables are there.
     There,
     /// They have ended.
-    Forgotten,
+    Forgotten {
+        /// Whether there were any, as far as it is known.
+        is_there: bool,
+    },
     /// Nothing has changed; why.
     Failed(String),
 }
 
 /// Carries out requests until there are no more. If it is killed, another one goes on
 /// ([`sys::programs::oversee`]), which knows nothing until it has made the tables anew.
-pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
+pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_again: bool) {
+    let begun = Numbered { number: 0, content: Answer::Begun };
+    if is_again && send(&mut stream, &begun).is_err() {
+        return;
+    }
     // Without it, it works as well.
     let _claim = Claim::new(table);
     let mut kinds = BTreeSet::new();
     let mut hosting = Hosting::default();
     let mut anchor = None;
     let mut counted = BTreeMap::new();
+    let mut over = BTreeSet::new();
     let mut is_new = true;
     while let Ok(Numbered { number, content: request }) = receive(&mut stream) {
         let done =
@@ -106,7 +128,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                 note_kinds(&mut kinds, &edits);
                 hosting.begin(nft, table);
                 hosting.want(&edits);
-                let text = |found: &_| install(table, &edits, found, tracked("max"));
+                let text = |found: &_| install(table, &edits, found, setting("max"));
                 let begun = present(table).and_then(|found| match done(&text(&found)) {
                     // What cannot be taken over, such as that of another version, is replaced.
                     Err(_) if !found.is_empty() => {
@@ -115,12 +137,16 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
                     }
                     begun => begun,
                 });
+                // Without it, listed and reported sessions have no bytes and times.
+                for noting in [Noting::Counts, Noting::Times] {
+                    let _ = note(noting);
+                }
                 begun.and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Change(edits) => {
                 note_kinds(&mut kinds, &edits);
                 hosting.want(&edits);
-                done(&change(table, &edits, tracked("max")))
+                done(&change(table, &edits, setting("max")))
                     .and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Clear => {
@@ -136,9 +162,15 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName) {
             }
             Request::Check => check(table, &kinds).map(|()| Answer::There),
             Request::Count => count(table, &kinds, &mut counted).map(Answer::Counted),
-            Request::CountOpen => count_open(Mark::PREFIX, Mark::PREFIX_BITS)
-                .map(|open| Answer::Open(open.into_iter().collect())),
-            Request::Forget(marks) => forget_marked(marks).map(|()| Answer::Forgotten),
+            Request::CountOpen => count_open(&mut over),
+            Request::List(wanted) => wanted.find().map(Answer::Listed),
+            Request::Forget(marks) => {
+                forget_marked(marks).map(|()| Answer::Forgotten { is_there: true })
+            }
+            Request::ForgetOne(connection, marks) => {
+                forget(connection, |it| marks.contains(&it), MARKED)
+                    .map(|is_there| Answer::Forgotten { is_there })
+            }
             Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
         };
         // Without it, as before Linux 5.12, connections end if somebody else removes the table.
@@ -252,17 +284,28 @@ fn count(
             read("refused", |counted, _, counter| counted.refusals += counter.packets)?;
         }
     }
-    let (connections, connections_max) = (tracked("count"), tracked("max"));
+    let (connections, connections_max) = (setting("count"), setting("max"));
     let is_news = |(mark, now): &(&u32, &Counted)| before.get(mark) != Some(now);
     let news = marks.iter().filter(is_news).map(|(mark, now)| (*mark, *now)).collect();
     *before = marks;
     Ok(Counters { marks: news, connections, connections_max })
 }
 
-/// A number of the kernel's table of connections (`net.netfilter.nf_conntrack_...`); 0 if there is none.
-fn tracked(name: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
-    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+/// Counts open sessions, and tells which have ended. `told` has the connections of those of which it
+/// has told before, and is brought up to date.
+fn count_open(told: &mut BTreeSet<u32>) -> io::Result<Answer> {
+    let (mut open, mut over, mut all_over) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+    list(MARKED, |connection| match connection.is_over() {
+        true => {
+            all_over.insert(connection.id);
+            if !told.contains(&connection.id) {
+                over.push(connection);
+            }
+        }
+        false => *open.entry(connection.mark).or_default() += 1,
+    })?;
+    *told = all_over;
+    Ok(Answer::Open { by_mark: open.into_iter().collect(), over })
 }
 
 /// Sends one message.

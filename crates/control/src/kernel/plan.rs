@@ -2,9 +2,10 @@
 
 use super::around::{Around, Way};
 use super::kept::Kept;
+use super::sessions::{Known, Owner};
 use crate::instance::Instance;
 use crate::snapshot::Departed;
-use balancing::{AccessList, Backend, BackendState, Pool, Slots, Stance, Tier};
+use balancing::{AccessList, Backend, Pool, Slots, Stance, Tier};
 use config::engine::needs_user;
 use config::{Bind, Engine, Host, Segment};
 use forwarding::{
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, BackendId, Instant, Source};
+use terms::{Address, Instant, ListenerId, Source};
 
 /// The marks that backends have, for as long as this process lives.
 pub(super) struct Marks {
@@ -40,27 +41,12 @@ pub(super) struct Plan {
     pub rules: Ruleset,
     /// Each listener whose pool wants the kernel, and why it cannot have it.
     pub listeners: Vec<(String, Option<String>)>,
-    /// Whose sessions each mark counts for.
-    pub owners: HashMap<Mark, Owner>,
+    /// Whose sessions the kernel forwards.
+    pub known: Known,
     /// Whose ways are to be looked for.
     pub look_for: Vec<IpAddr>,
     /// Whether rules are wanted for which the ways are not known yet.
     pub is_blind: bool,
-}
-
-/// A backend, without keeping it from being forgotten.
-#[derive(Clone)]
-pub(super) struct Owner {
-    pub id: BackendId,
-    pub name: Arc<str>,
-    pub state: Arc<BackendState>,
-}
-
-impl Owner {
-    fn of(backend: &Backend) -> Self {
-        let Backend { id, name, state, .. } = backend;
-        Self { id: *id, name: Arc::clone(name), state: Arc::clone(state) }
-    }
 }
 
 /// What the kernel can do at present.
@@ -112,7 +98,7 @@ impl Marks {
         let mut plan = Plan {
             rules: Ruleset::default(),
             listeners: Vec::new(),
-            owners: HashMap::new(),
+            known: Known::default(),
             look_for: Vec::new(),
             is_blind: false,
         };
@@ -127,7 +113,8 @@ impl Marks {
         let was_replaced = instance.departed.iter().any(|(_, it)| it.listener.sessions() > 0);
         let is_alone = means.is_alone && !was_replaced;
         let listeners = instance.config.listeners.iter().zip(&instance.listeners);
-        self.know_departed(&mut plan.owners, instance);
+        self.know_departed(&mut plan.known.owners, instance);
+        plan.known.doors = all_doors(instance);
         for (listener, listening) in listeners {
             let Some(&place) = instance.places.get(&listener.pool) else { continue };
             let (config, pool) = (&instance.config.pools[place], &instance.pools[place]);
@@ -144,7 +131,7 @@ impl Marks {
             let why = match (needs.is_empty(), config.engine) {
                 (false, _) => Some(format!("the kernel cannot do this: {}", needs.join(", "))),
                 (_, Engine::Direct) => {
-                    let doors = self.know_all(&mut plan.owners, listener, (config, pool));
+                    let doors = self.know_all(&mut plan.known.owners, listener, (config, pool));
                     if means.around.is_none() && !self.kept.addresses().is_empty() {
                         continue; // it will be known soon
                     }
@@ -349,7 +336,7 @@ impl Marks {
         door: &Door,
         source: Source,
         pool: &str,
-        backend: &Backend,
+        backend: &Arc<Backend>,
     ) {
         let Some(address) = address(backend, door.family) else { return };
         let sender = match source {
@@ -360,7 +347,7 @@ impl Marks {
         let mark = self.mark(pool, address);
         let rules = plan.rules.translated.get_or_insert_default();
         rules.targets.insert(mark, Target { address, sender });
-        plan.owners.insert(mark, Owner::of(backend));
+        plan.known.owners.insert(mark, Owner::of(backend));
     }
 }
 
@@ -478,6 +465,17 @@ fn address(backend: &Backend, family: Family) -> Option<SocketAddr> {
         Address::Ip(address) => Some(*address),
         Address::Unix(_) => None,
     }
+}
+
+/// Where clients of all listeners come in, also of those that are gone except for their sessions.
+fn all_doors(instance: &Instance) -> HashMap<Door, ListenerId> {
+    let departed = instance.departed.iter().map(|(config, listening)| (config, listening));
+    let present = instance.config.listeners.iter().zip(&instance.listeners);
+    let all = departed.chain(present).flat_map(|(config, listening)| {
+        let id = listening.listener.id();
+        config.binds.iter().flat_map(doors).map(move |door| (door, id))
+    });
+    all.collect()
 }
 
 /// Where the clients of a listening address come in.

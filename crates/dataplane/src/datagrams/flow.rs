@@ -146,7 +146,7 @@ impl Flow {
         let upstream = self.upstream.as_ref();
         SessionInfo {
             session: self.number,
-            worker,
+            worker: Some(worker),
             listener: self.listener.id(),
             client: Some(key.client),
             peer: Some(key.peer()),

@@ -160,7 +160,7 @@ fn the_largest_counters_fit_a_terminal() {
     fits(&status_text(&status(vec![backend(1_000_000, Limit::AtMost(u32::MAX))]), false));
     let session = SessionRow {
         session: 99_999_999,
-        worker: 1023,
+        worker: Some(1023),
         listener: "*:65535".to_owned(),
         client: "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned(),
         peer: None,
