@@ -166,7 +166,11 @@ impl Kernel {
             looked_for: Vec::new(),
             known: Arc::default(),
             cut: HashMap::new(),
-            reported: Reported::default(),
+            reported: Reported::since(if is_inherited {
+                i64::MAX
+            } else {
+                sys::clock::wall_nanos()
+            }),
             ended: Vec::new(),
             lost: 0,
             counted: HashMap::new(),

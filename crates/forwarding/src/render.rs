@@ -314,6 +314,7 @@ impl<'a> Writer<'a> {
         }
         self.deal(name, service, "ct mark");
         self.line(format_args!("    ct mark @begun"));
+        self.line(format_args!("    ct event set destroy"));
         self.line(format_args!("    meta l4proto tcp ct timeout set \"tcp{four}\""));
         self.line(format_args!(
             "    meta l4proto tcp limit name \"waits\" ct timeout set \"waits{four}\""

@@ -5,6 +5,7 @@ use super::kernel::{BACKENDS, PATIENCE, Rig, answered, echoes, said};
 use crate::support::{Client, http, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 
@@ -267,4 +268,21 @@ fn ended_sessions_are_reported_with_their_reasons() {
     assert_eq!(program.log.with(&format!("client={client}")).len(), 1);
     let rows = rig.place.status()["ended_sessions"].as_array().unwrap().clone();
     assert!(rows.iter().any(|it| it["reason"] == "client-fin"), "{rows:#?}");
+}
+
+/// `EVENKEEL_SESSIONS` says how many; by default 300.
+#[test]
+fn each_of_many_sessions_has_one_line() {
+    let Some(rig) = Rig::new() else { return };
+    let sessions = std::env::var("EVENKEEL_SESSIONS").map_or(300, |text| text.parse().unwrap());
+    let words = format!("{TO} {} {} --engine kernel", BACKENDS[0], BACKENDS[1]);
+    let program = rig.start(&words);
+    rig.spread(TO, sessions);
+    until("all to be counted", || rig.sum("attempts_total") == sessions as u64);
+    let ended = || program.log.with("session ended");
+    until("all to have a line", || ended().len() >= sessions);
+    let number =
+        |line: &String| line.split(' ').find(|it| it.starts_with("session=")).map(str::to_owned);
+    let numbers: BTreeSet<_> = ended().iter().map(number).collect();
+    assert_eq!((ended().len(), numbers.len()), (sessions, sessions));
 }
