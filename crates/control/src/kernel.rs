@@ -30,7 +30,7 @@ use forwarding::{Mark, Ruleset, TableName};
 use helper::{Counted, Counters};
 pub use leftovers::{KernelRules, KernelTable, RemoveError};
 use plan::{Marks, Means};
-use sessions::{Known, Owner, Wanted, connection_id};
+use sessions::{Known, Owner, Wanted, connection_id, is_nobody};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
@@ -123,6 +123,7 @@ pub(crate) struct Kernel {
     reported: Reported,
     ended: Vec<Ended>,
     lost: usize,
+    attempts: Allowance,
     /// What has been counted so far.
     counted: HashMap<Mark, Counted>,
     /// Whether what is counted first is known already.
@@ -134,6 +135,27 @@ pub(crate) struct Kernel {
     drained: Vec<Arc<str>>,
     /// Backends that have refused or taken sessions.
     outcomes: Vec<(BackendId, Outcome)>,
+}
+
+/// How many more attempts without an answer are reported within a second. Whoever sends packets with
+/// the addresses of others begins many.
+struct Allowance {
+    since: Instant,
+    left: usize,
+}
+
+const ATTEMPTS_MAX: usize = 1000;
+
+impl Allowance {
+    /// Whether one more is reported.
+    fn take(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Self { since: now, left: ATTEMPTS_MAX };
+        }
+        let is_left = self.left > 0;
+        self.left -= usize::from(is_left);
+        is_left
+    }
 }
 
 /// A listener that the kernel serves now, or serves no longer.
@@ -154,6 +176,7 @@ impl Kernel {
         notify: Arc<Notify>,
         is_inherited: bool,
     ) -> io::Result<Self> {
+        let begins = if is_inherited { i64::MAX } else { sys::clock::wall_nanos() };
         Ok(Self {
             courier: Courier::begin(helper, removals, notify)?,
             marks: Marks::new(table),
@@ -166,13 +189,10 @@ impl Kernel {
             looked_for: Vec::new(),
             known: Arc::default(),
             cut: HashMap::new(),
-            reported: Reported::since(if is_inherited {
-                i64::MAX
-            } else {
-                sys::clock::wall_nanos()
-            }),
+            reported: Reported::since(begins),
             ended: Vec::new(),
             lost: 0,
+            attempts: Allowance { since: Instant::now(), left: ATTEMPTS_MAX },
             counted: HashMap::new(),
             is_inherited,
             open: 0,
@@ -337,6 +357,13 @@ impl Kernel {
             else {
                 continue; // of another instance
             };
+            if is_nobody(&connection) {
+                continue;
+            }
+            if !connection.is_answered && !self.attempts.take(now) {
+                self.lost += 1;
+                continue;
+            }
             let cut_at = self.cut.get(&mark);
             let was_down = cut_at.is_some_and(|at| now.duration_since(*at) < CUT_IS_SEEN_WITHIN);
             self.ended.push(self.known.ended(&connection, was_down, wall));
@@ -429,6 +456,16 @@ mod tests {
     fn check(connections: u64, connections_max: u64, was: bool, expected: bool) {
         let counters = Counters { connections, connections_max, ..Counters::default() };
         assert_eq!(is_crowded(&counters, was), expected, "{connections} of {connections_max}");
+    }
+
+    #[test]
+    fn attempts_are_reported_up_to_a_number_per_second() {
+        let now = Instant::now();
+        let mut allowance = Allowance { since: now, left: 2 };
+        assert_eq!([(); 3].map(|()| allowance.take(now)), [true, true, false]);
+        let later = now + Duration::from_secs(1);
+        let reported = (0..2 * ATTEMPTS_MAX).filter(|_| allowance.take(later)).count();
+        assert_eq!(reported, ATTEMPTS_MAX);
     }
 
     #[test]

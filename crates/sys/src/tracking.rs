@@ -28,6 +28,8 @@ pub struct Connection {
     pub state: Option<TcpState>,
     /// Whose end came first, if that is known.
     pub closed_by: Option<Side>,
+    /// Whether a packet has come back.
+    pub is_answered: bool,
     /// Whether it is more than an attempt: packets have come from both sides, and again from the
     /// client.
     pub is_assured: bool,
@@ -245,6 +247,7 @@ impl Connection {
             source: answers.to,
             state: tcp(CTA_PROTOINFO_TCP_STATE).and_then(TcpState::read),
             closed_by,
+            is_answered: word(CTA_STATUS).unwrap_or(0) & IPS_SEEN_REPLY != 0,
             is_assured: word(CTA_STATUS).unwrap_or(0) & IPS_ASSURED != 0,
             bytes: [CTA_COUNTERS_ORIG, CTA_COUNTERS_REPLY].map(|it| bytes(it).unwrap_or(0)),
             started: time(CTA_TIMESTAMP_START),
@@ -341,4 +344,5 @@ const CTA_PROTOINFO_TCP_FLAGS_REPLY: u16 = 5;
 /// From <linux/netfilter/nf_conntrack_tcp.h>: who has sent the first FIN.
 const IP_CT_TCP_FLAG_CLOSE_INIT: u8 = 4;
 /// From <linux/netfilter/nf_conntrack_common.h>.
+const IPS_SEEN_REPLY: u32 = 2;
 const IPS_ASSURED: u32 = 4;

@@ -86,6 +86,7 @@ impl Reported {
     pub fn sift(&mut self, endings: Endings, has_looked: bool) -> Vec<Connection> {
         let Endings { mut over, mut removed, .. } = endings;
         let now = Instant::now();
+        let is_full = self.at.len() >= REMEMBERED_MAX;
         let mut is_new =
             |it: &Connection, is_removed: bool| match self.at.entry((it.id, it.started)) {
                 Entry::Occupied(mut known) => {
@@ -93,7 +94,10 @@ impl Reported {
                     false
                 }
                 Entry::Vacant(unknown) => {
-                    unknown.insert(Report { at: now, is_removed });
+                    // Of the others, nobody tells a second time.
+                    if it.is_over() && !is_full {
+                        unknown.insert(Report { at: now, is_removed });
+                    }
                     true
                 }
             };
@@ -117,6 +121,8 @@ impl Reported {
     }
 }
 
+/// How many are remembered: more than end while the helper tells of them.
+const REMEMBERED_MAX: usize = 500_000;
 /// How often to forget what is known no longer.
 const FORGOTTEN_EVERY: Duration = Duration::from_secs(1);
 /// How long the helper may take to tell what it has seen.

@@ -291,14 +291,19 @@ fn count(
     Ok(Counters { marks: news, connections, connections_max })
 }
 
+/// How many ends of sessions to tell of at once; they must fit into one message.
+const OVER_MAX: usize = 50_000;
+
 /// Counts open sessions, and tells which have ended. `told` has the connections of those of which it
 /// has told before, and is brought up to date.
 fn count_open(told: &mut BTreeSet<u32>) -> io::Result<Answer> {
     let (mut open, mut over, mut all_over) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
     list(MARKED, |connection| match connection.is_over() {
         true => {
-            all_over.insert(connection.id);
-            if !told.contains(&connection.id) {
+            if told.contains(&connection.id) {
+                all_over.insert(connection.id);
+            } else if over.len() < OVER_MAX {
+                all_over.insert(connection.id);
                 over.push(connection);
             }
         }

@@ -65,7 +65,7 @@ impl Wanted {
         let mut marks = self.marks.clone();
         marks.sort_unstable();
         let SessionQuery { client, sort, limit, .. } = &self.query;
-        let limit = if *limit == 0 { usize::MAX } else { *limit };
+        let limit = if *limit == 0 { LISTED_MAX } else { LISTED_MAX.min(*limit) };
         let now = sys::clock::wall_nanos();
         let mut found: Vec<Open> = Vec::new();
         let first_ones = |found: &mut Vec<Open>| {
@@ -83,7 +83,7 @@ impl Wanted {
                 found.push(Open { connection, age, idle });
             }
             // Not all need to be remembered to find the first ones.
-            if found.len() >= limit.saturating_mul(2).saturating_add(1000) {
+            if found.len() >= 2 * limit + 1000 {
                 first_ones(&mut found);
             }
         })?;
@@ -91,6 +91,9 @@ impl Wanted {
         Ok(found)
     }
 }
+
+/// The largest list; it must fit into one message.
+const LISTED_MAX: usize = 100_000;
 
 /// How long nothing has passed: the kernel begins to wait with each packet.
 fn idle(connection: &Connection) -> Duration {
@@ -255,6 +258,12 @@ fn reason(connection: &Connection, was_down: bool) -> CloseReason {
     }
 }
 
+/// Whether a client has never been there: the target has agreed, and nobody has answered that. Such a
+/// client may have sent its packets with the address of somebody else.
+pub(super) fn is_nobody(connection: &Connection) -> bool {
+    connection.state == Some(TcpState::SynReceived) && !connection.is_assured
+}
+
 /// Whether the target has answered the first packet with a reset, which has no options; an agreement
 /// has some.
 fn was_refused(connection: &Connection) -> bool {
@@ -281,6 +290,7 @@ pub(super) mod tests {
             source: address,
             state,
             closed_by: None,
+            is_answered: true,
             is_assured: true,
             bytes: [1000; 2],
             started: None,
