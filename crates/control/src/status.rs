@@ -46,6 +46,7 @@ impl Instance {
             file_hash: None,
             unconfirmed_seconds: None,
             workers: workers.into_iter().map(|it| WorkerRow { sessions: it as u64 }).collect(),
+            forwarded_sessions: self.forwarded as u64,
             listeners: listeners.map(|(config, it)| self.listener_row(config, it, true)).collect(),
             pools: pools.map(|(config, it)| self.pool_row(config, it, view, now)).collect(),
             names: self.name_rows(now),

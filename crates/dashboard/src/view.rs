@@ -71,13 +71,12 @@ impl App {
     fn head(&self) -> Paragraph<'_> {
         let mut spans = vec![Span::styled(" evenkeel", Modifier::BOLD)];
         if let Some(status) = &self.model.status {
-            let sessions: u64 = status.workers.iter().map(|it| it.sessions).sum();
             let mut text = format!(
                 " {}  pid {}  up {}  {} open  {}",
                 status.version,
                 status.pid,
                 span(status.uptime_seconds),
-                crate::words::counted(sessions, "session"),
+                crate::words::counted(status.sessions(), "session"),
                 availability(&self.model),
             );
             if status.shutting_down {

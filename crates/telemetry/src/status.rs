@@ -32,6 +32,9 @@ pub struct Status {
     pub unconfirmed_seconds: Option<u64>,
     /// The data-plane threads.
     pub workers: Vec<WorkerRow>,
+    /// Open sessions that the kernel forwards and no worker has.
+    #[serde(default)]
+    pub forwarded_sessions: u64,
     /// The listeners.
     pub listeners: Vec<ListenerRow>,
     /// The pools.
@@ -46,6 +49,14 @@ pub struct Status {
     /// most.
     #[serde(default)]
     pub ended_sessions: Vec<EndedSessionRow>,
+}
+
+impl Status {
+    /// Open sessions, whoever has them.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.workers.iter().map(|it| it.sessions).sum::<u64>() + self.forwarded_sessions
+    }
 }
 
 /// A session that has ended.

@@ -16,7 +16,10 @@ const WIDTH: usize = 80;
 
 /// A running instance: a head, and for each pool its listeners and a table of its backends.
 pub fn status_text(status: &Status, is_wide: bool) -> String {
-    let workers: Vec<_> = status.workers.iter().map(|it| it.sessions.to_string()).collect();
+    let workers = status.workers.iter().map(|it| it.sessions.to_string());
+    let forwarded = Some(status.forwarded_sessions).filter(|it| *it > 0);
+    let kernel = forwarded.map(|it| format!("and {it} by the kernel"));
+    let sessions: Vec<_> = workers.chain(kernel).collect();
     let state = match (status.shutting_down, status.drain_seconds) {
         (true, _) => ", shutting down".to_owned(),
         (false, Some(seconds)) => format!(", draining for {seconds} s at most"),
@@ -27,7 +30,7 @@ pub fn status_text(status: &Status, is_wide: bool) -> String {
         status.version,
         status.pid,
         status.uptime_seconds,
-        workers.join(" ")
+        sessions.join(" ")
     );
     if let Some(file) = &status.file {
         text += &format!("{file}, revision {}", status.revision);

@@ -119,6 +119,7 @@ fn status_and_sessions_as_json() {
     assert!(status["uptime_seconds"].is_u64());
     status["uptime_seconds"] = json!(0);
     assert_eq!(status.as_object_mut().unwrap().remove("ended_sessions"), Some(json!([])));
+    assert_eq!(status.as_object_mut().unwrap().remove("forwarded_sessions"), Some(json!(0)));
     let expected = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": evenkeel.pid().as_raw_nonzero().get(),

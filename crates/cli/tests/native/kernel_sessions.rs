@@ -189,6 +189,9 @@ fn open_sessions_are_listed_and_an_operator_can_end_one() {
     answered(&flow);
     let all = listed(&rig, "");
     assert_eq!(all.len(), 4, "{all:#?}");
+    until("four to be counted", || rig.place.status()["forwarded_sessions"] == 4);
+    let text = rig.place.ctl("status").check(0).stdout;
+    assert!(text.contains("sessions by worker: 0 0 and 4 by the kernel"), "{text}");
     let port_of = |client: &Client| client.0.local_addr().unwrap().to_string();
     for (backend, client) in &clients {
         let row = all.iter().find(|it| it["client"] == port_of(client)).expect("a row");

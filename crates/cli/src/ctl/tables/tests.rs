@@ -118,6 +118,7 @@ fn status(backends: Vec<BackendRow>) -> Status {
         uptime_seconds: 1,
         shutting_down: false,
         workers: vec![WorkerRow { sessions: 1 }],
+        forwarded_sessions: 3,
         listeners: vec![ListenerRow {
             name: "main".to_owned(),
             binds: vec!["*:65535".to_owned()],
