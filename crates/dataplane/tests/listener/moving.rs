@@ -118,6 +118,7 @@ fn a_session_goes_on_in_both_directions_and_reports_its_whole_life() {
     expect(&mut client, b"answer");
     assert_eq!(two.new.listener.sessions(), 1);
     drop(client);
+    assert_eq!(served.read(&mut [0]).unwrap(), 0, "the client is seen to be first");
     drop(served);
     let ended = two.new.await_end();
     assert_eq!((ended.session, ended.sent_bytes, ended.received_bytes), (1, 11, 6));
