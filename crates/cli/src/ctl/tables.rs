@@ -179,8 +179,12 @@ fn whole_age(seconds: u64) -> String {
 
 /// What a listener is bound to, and its sessions.
 fn head(listener: &ListenerRow) -> String {
-    let open = sessions(listener.sessions);
-    format!("{}: {open} open, {} since start", listener.binds.join(", "), listener.sessions_total)
+    let (binds, open) = (listener.binds.join(", "), sessions(listener.sessions));
+    let text = format!("{binds}: {open} open, {} since start", listener.sessions_total);
+    match listener.forwarded_total {
+        0 => text,
+        forwarded => format!("{text} and {forwarded} by the kernel"),
+    }
 }
 
 fn sessions(count: u64) -> String {

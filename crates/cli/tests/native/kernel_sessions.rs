@@ -268,6 +268,8 @@ fn ended_sessions_are_reported_with_their_reasons() {
     let ended = program.log.with("session ended").len() as u64;
     until("all to be counted", || listener()["forwarded_total"].as_u64() >= Some(ended));
     assert_eq!(listener()["sessions_total"], 0);
+    let text = rig.place.ctl("status").check(0).stdout;
+    assert!(text.contains(" 0 since start and ") && text.contains(" by the kernel"), "{text}");
     assert_eq!(program.log.with(&format!("client={client}")).len(), 1);
     let rows = rig.place.status()["ended_sessions"].as_array().unwrap().clone();
     assert!(rows.iter().any(|it| it["reason"] == "client-fin"), "{rows:#?}");
