@@ -104,7 +104,7 @@ pub(crate) struct Kernel {
     marks: Marks,
     wanted: Ruleset,
     /// What was reported of each listener: why the kernel does not serve it, or `None` if it does.
-    told: BTreeMap<String, Option<String>>,
+    reported: BTreeMap<String, Option<String>>,
     /// Why none can be, for as long as that is so.
     trouble: Option<String>,
     /// Which protocols the kernel forwards to other machines (`ip_forward`), once it is known.
@@ -119,8 +119,8 @@ pub(crate) struct Kernel {
     known: Arc<Known>,
     /// The marks of sessions that were ended because their backends were down, and when that was.
     cut: HashMap<Mark, Instant>,
-    /// What has been said about sessions that have ended.
-    reported: Reported,
+    /// Which ends of sessions have been reported.
+    reported_ends: Reported,
     ended: Vec<Ended>,
     lost: usize,
     attempts: Allowance,
@@ -181,7 +181,7 @@ impl Kernel {
             courier: Courier::begin(helper, removals, notify)?,
             marks: Marks::new(table),
             wanted: Ruleset::default(),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
             trouble: None,
             forwards: None,
             is_crowded: false,
@@ -189,7 +189,7 @@ impl Kernel {
             looked_for: Vec::new(),
             known: Arc::default(),
             cut: HashMap::new(),
-            reported: Reported::since(begins),
+            reported_ends: Reported::since(begins),
             ended: Vec::new(),
             lost: 0,
             attempts: Allowance { since: Instant::now(), left: ATTEMPTS_MAX },
@@ -230,17 +230,17 @@ impl Kernel {
         }
         let is_known = self.forwards.is_some() || self.trouble.is_some();
         let mut turns = Vec::new();
-        let mut told = BTreeMap::new();
+        let mut reported = BTreeMap::new();
         for (listener, why) in
             plan.listeners.into_iter().filter(|(_, why)| is_known || why.is_some())
         {
             let why = self.trouble.clone().or(why);
-            if self.told.get(&listener) != Some(&why) {
+            if self.reported.get(&listener) != Some(&why) {
                 turns.push(Turn { listener: listener.clone(), why: why.clone() });
             }
-            told.insert(listener, why);
+            reported.insert(listener, why);
         }
-        self.told = told;
+        self.reported = reported;
         turns
     }
 
@@ -276,7 +276,8 @@ impl Kernel {
         let (answer, answered) = oneshot::channel();
         let (known, order) = (Arc::clone(&self.known), query.sort);
         let listed = move |sessions: Vec<_>| {
-            let sessions = sessions.into_iter().map(|it| known.session(it, order)).collect();
+            let now = sys::clock::now();
+            let sessions = sessions.into_iter().map(|it| known.session(it, order, now)).collect();
             drop(answer.send(sessions)); // who asked may have gone
         };
         let marks = self.marks_of(backends);
@@ -352,7 +353,7 @@ impl Kernel {
     fn note_endings(&mut self, endings: Endings, has_looked: bool) {
         self.lost += endings.lost;
         let (now, wall) = (Instant::now(), sys::clock::wall_nanos());
-        for connection in self.reported.sift(endings, has_looked) {
+        for connection in self.reported_ends.sift(endings, has_looked) {
             let Some(mark) = Mark::from_bits(connection.mark).filter(|it| self.marks.is_known(*it))
             else {
                 continue; // of another instance

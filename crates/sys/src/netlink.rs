@@ -211,6 +211,8 @@ impl AsFd for Netlink {
 /// The length of a message's head.
 const HEADER: usize = 16;
 const ALIGN: usize = 4;
+/// Says that an attribute consists of others.
+pub(crate) const NESTED: u16 = 0x8000;
 /// Without the flags for nesting and byte order.
 const KIND_MASK: u16 = 0x3fff;
 /// As much as the kernel sends at once (netlink(7)).

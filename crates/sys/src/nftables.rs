@@ -1,6 +1,6 @@
 //! The names of what a table of nftables has. nft(8) would read all elements of its sets, too.
 
-use crate::netlink::{Netlink, add_attribute, attributes, first, text};
+use crate::netlink::{NESTED, Netlink, add_attribute, attributes, first, text};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 use std::io;
@@ -223,7 +223,6 @@ const NFPROTO_IPV4: u8 = 2;
 const GET_TABLE: u16 = 1;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-const NESTED: u16 = 0x8000;
 const LIST_ELEMENT: u16 = 1;
 const NEW_TABLE: u16 = 0;
 const TABLE_NAME: u16 = 1;

@@ -1,6 +1,6 @@
 //! The connections that the kernel tracks (nf_conntrack).
 
-use crate::netlink::{Netlink, add_attribute, first};
+use crate::netlink::{NESTED, Netlink, add_attribute, first};
 use rustix::net::netlink::NETFILTER;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -14,8 +14,6 @@ pub struct Connection {
     pub id: u32,
     /// Its mark.
     pub mark: u32,
-    /// The number of its protocol, such as 6 for TCP.
-    pub protocol: u8,
     /// Who has sent the first packet.
     pub client: SocketAddr,
     /// Where that was sent to.
@@ -64,25 +62,16 @@ pub enum TcpState {
     Close,
 }
 
-/// What the kernel notes about connections that begin from now on, beside what it always does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noting {
-    /// Packets and bytes.
-    Counts,
-    /// When they begin and end.
-    Times,
-}
-
-/// Has the kernel note this, in this network namespace.
+/// Has the kernel count the bytes of connections that begin from now on in this network namespace, and
+/// note when they begin and end.
 ///
 /// # Errors
 /// If that is not permitted, or the kernel cannot do it.
-pub fn note(noting: Noting) -> io::Result<()> {
-    let name = match noting {
-        Noting::Counts => "acct",
-        Noting::Times => "timestamp",
-    };
-    std::fs::write(format!("{SETTINGS}{name}"), "1")
+pub fn count_and_time() -> io::Result<()> {
+    for name in ["acct", "timestamp"] {
+        std::fs::write(format!("{SETTINGS}{name}"), "1")?;
+    }
+    Ok(())
 }
 
 /// A number of the kernel's table of connections (`net.netfilter.nf_conntrack_...`); 0 if there is none.
@@ -230,25 +219,25 @@ impl Connection {
         };
         let tcp = first(part, CTA_PROTOINFO).and_then(|it| first(it, CTA_PROTOINFO_TCP));
         let tcp = |kind| first(tcp?, kind)?.first().copied();
-        let has_closed_first =
-            |kind| tcp(kind).is_some_and(|flags| flags & IP_CT_TCP_FLAG_CLOSE_INIT != 0);
-        let closed_by = match () {
-            () if has_closed_first(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL) => Some(Side::Downstream),
-            () if has_closed_first(CTA_PROTOINFO_TCP_FLAGS_REPLY) => Some(Side::Upstream),
-            () => None,
-        };
+        let mut ends = [
+            (Side::Downstream, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL),
+            (Side::Upstream, CTA_PROTOINFO_TCP_FLAGS_REPLY),
+        ]
+        .into_iter();
+        let was_first = |kind| tcp(kind).is_some_and(|it| it & IP_CT_TCP_FLAG_CLOSE_INIT != 0);
+        let closed_by = ends.find(|(_, kind)| was_first(*kind)).map(|(side, _)| side);
+        let status = word(CTA_STATUS).unwrap_or(0);
         Some(Self {
             id: word(CTA_ID)?,
             mark: word(CTA_MARK).unwrap_or(0),
-            protocol: begun.protocol,
             client: begun.from,
             asked: begun.to,
             target: answers.from,
             source: answers.to,
             state: tcp(CTA_PROTOINFO_TCP_STATE).and_then(TcpState::read),
             closed_by,
-            is_answered: word(CTA_STATUS).unwrap_or(0) & IPS_SEEN_REPLY != 0,
-            is_assured: word(CTA_STATUS).unwrap_or(0) & IPS_ASSURED != 0,
+            is_answered: status & IPS_SEEN_REPLY != 0,
+            is_assured: status & IPS_ASSURED != 0,
             bytes: [CTA_COUNTERS_ORIG, CTA_COUNTERS_REPLY].map(|it| bytes(it).unwrap_or(0)),
             started: time(CTA_TIMESTAMP_START),
             removed: time(CTA_TIMESTAMP_STOP),
@@ -276,7 +265,6 @@ impl TcpState {
 
 /// One way of a connection.
 struct Tuple {
-    protocol: u8,
     from: SocketAddr,
     to: SocketAddr,
 }
@@ -296,7 +284,6 @@ impl Tuple {
             bytes.map_or(0, |it| u16::from_be_bytes(*it))
         };
         Some(Self {
-            protocol: *first(protocol, CTA_PROTO_NUM)?.first()?,
             from: (address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)).into(),
             to: (address(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)).into(),
         })
@@ -307,7 +294,6 @@ impl Tuple {
 const ROOM: usize = 16 << 20;
 /// The length of a `struct nfgenmsg`.
 const FRAME: usize = 4;
-const NESTED: u16 = 0x8000;
 /// From <linux/netfilter/nfnetlink_compat.h>: NF_NETLINK_CONNTRACK_DESTROY.
 const REMOVALS: u32 = 4;
 /// From <linux/netfilter/nfnetlink_conntrack.h>: NFNL_SUBSYS_CTNETLINK with its messages.
@@ -331,7 +317,6 @@ const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
 const CTA_IP_V6_DST: u16 = 4;
-const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_COUNTERS_BYTES: u16 = 2;

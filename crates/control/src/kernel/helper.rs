@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use sys::nftables::{Anchor, Counter, read_counters};
-use sys::tracking::{Connection, Noting, forget, forget_marked, list, note, setting};
+use sys::tracking::{Connection, count_and_time, forget, forget_marked, list, setting};
 
 /// What the helper is asked.
 #[derive(Serialize, Deserialize)]
@@ -138,9 +138,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
                     begun => begun,
                 });
                 // Without it, listed and reported sessions have no bytes and times.
-                for noting in [Noting::Counts, Noting::Times] {
-                    let _ = note(noting);
-                }
+                let _ = count_and_time();
                 begun.and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Change(edits) => {

@@ -5,11 +5,11 @@ use config::SessionQuery;
 use dataplane::{Ended, FORWARDED, Figures, SessionInfo};
 use forwarding::{Door, Family, Mark, Protocol};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use sys::tracking::{Connection, Marked, TcpState, list, setting};
-use terms::{BackendId, CloseReason, ListenerId, Phase, SessionOrder, Side};
+use terms::{BackendId, CloseReason, Instant, ListenerId, Phase, SessionOrder, Side};
 
 /// The connections that this program's rules have marked, also those of other instances.
 pub(super) const MARKED: Marked = Marked { bits: Mark::PREFIX, mask: Mark::PREFIX_BITS };
@@ -42,9 +42,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    fn figures(&self) -> Figures {
+    fn figures(&self, now: Instant) -> Figures {
         let Self { connection, age, idle } = self;
-        let now = sys::clock::now();
         Figures {
             backend: None,
             client: Some(connection.client),
@@ -66,10 +65,12 @@ impl Wanted {
         marks.sort_unstable();
         let SessionQuery { client, sort, limit, .. } = &self.query;
         let limit = if *limit == 0 { LISTED_MAX } else { LISTED_MAX.min(*limit) };
-        let now = sys::clock::wall_nanos();
+        let (now, wall) = (sys::clock::now(), sys::clock::wall_nanos());
+        let mut settings = BTreeMap::new();
+        let mut setting = |name| *settings.entry(name).or_insert_with(|| setting(name));
         let mut found: Vec<Open> = Vec::new();
         let first_ones = |found: &mut Vec<Open>| {
-            found.sort_by_cached_key(|it| std::cmp::Reverse(it.figures().rank(*sort)));
+            found.sort_by_cached_key(|it| std::cmp::Reverse(it.figures(now).rank(*sort)));
             found.truncate(limit);
         };
         list(MARKED, |connection| {
@@ -77,9 +78,9 @@ impl Wanted {
                 && !connection.is_over()
                 && client.as_ref().is_none_or(|it| it.contains(Some(connection.client)));
             if is_meant {
-                let age = connection.started.map_or(0, |started| now - started);
+                let age = connection.started.map_or(0, |started| wall - started);
                 let age = Duration::from_nanos(age.max(0).unsigned_abs());
-                let idle = idle(&connection).min(age);
+                let idle = idle(&connection, &mut setting).min(age);
                 found.push(Open { connection, age, idle });
             }
             // Not all need to be remembered to find the first ones.
@@ -96,7 +97,7 @@ impl Wanted {
 const LISTED_MAX: usize = 100_000;
 
 /// How long nothing has passed: the kernel begins to wait with each packet.
-fn idle(connection: &Connection) -> Duration {
+fn idle(connection: &Connection, mut setting: impl FnMut(&'static str) -> u64) -> Duration {
     let name = match connection.state {
         None if connection.is_assured => "udp_timeout_stream",
         None => "udp_timeout",
@@ -167,8 +168,8 @@ impl Known {
     }
 
     /// An open session, as it is listed.
-    pub fn session(&self, open: Open, order: SessionOrder) -> SessionInfo {
-        let rank = open.figures().rank(order);
+    pub fn session(&self, open: Open, order: SessionOrder, now: Instant) -> SessionInfo {
+        let rank = open.figures(now).rank(order);
         let Open { connection, age, idle } = open;
         let [sent_bytes, received_bytes] = connection.bytes;
         SessionInfo {
@@ -283,7 +284,6 @@ pub(super) mod tests {
         Connection {
             id: 7,
             mark: 0,
-            protocol: 6,
             client: address,
             asked: address,
             target: address,
