@@ -195,11 +195,11 @@ fn open_sessions_are_listed_and_an_operator_can_end_one() {
     let port_of = |client: &Client| client.0.local_addr().unwrap().to_string();
     for (backend, client) in &clients {
         let row = all.iter().find(|it| it["client"] == port_of(client)).expect("a row");
-        let told = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        assert_eq!((told("backend"), told("backend_address")), (backend.clone(), backend.clone()));
-        assert_eq!((&row["worker"], told("phase")), (&Value::Null, "open".to_owned()));
-        assert!(told("listener").contains(TO), "{row:#?}");
-        assert!(told("source").starts_with("198.51.100.254:"), "{row:#?}");
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!((text("backend"), text("backend_address")), (backend.clone(), backend.clone()));
+        assert_eq!((&row["worker"], text("phase")), (&Value::Null, "open".to_owned()));
+        assert!(text("listener").contains(TO), "{row:#?}");
+        assert!(text("source").starts_with("198.51.100.254:"), "{row:#?}");
         let received = row["received_bytes"].as_u64().unwrap();
         assert!((100..1000).contains(&received), "{row:#?}");
         let [age, idle] = ["age_seconds", "idle_seconds"].map(|it| row[it].as_f64().unwrap());

@@ -58,7 +58,7 @@ fn check_outage(pool: fn(&Way) -> String, usual: [usize; 2]) {
     table.start_first();
     table.each(|way| table.wait_for(way, usual));
     old.iter().for_each(Session::goes_on);
-    table.check_who_served();
+    table.check_who_served_beside_changes();
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_backend_that_is_disabled_or_drained_gets_nobody_new() {
         });
     }
     old.iter().for_each(Session::goes_on);
-    table.check_who_served();
+    table.check_who_served_beside_changes();
 }
 
 /// Whoever serves them.
@@ -165,7 +165,7 @@ fn returning_clients_are_remembered() {
         table.rig.ctl(&format!("disable {}/0.{mine}", way.name));
         until("the other one to serve both", || reached(0) == other && reached(1) == other);
     });
-    table.check_who_served();
+    table.check_who_served_beside_changes();
 }
 
 #[test]
