@@ -101,6 +101,8 @@ struct Pair {
 
 const MACHINES: [&str; 2] = ["a", "b"];
 
+const INTERFACE: &str = "--ready-interface ekready";
+
 impl Pair {
     /// `None` where there can be none; says why.
     #[track_caller]
@@ -122,9 +124,8 @@ impl Pair {
     }
 
     fn start(&self, machine: usize, options: &str) -> Program {
-        let words = format!(
-            "80 127.0.0.1:9000 --ready-interface ekready --log-sessions none --shutdown-timeout 1s {options}"
-        );
+        let words =
+            format!("80 127.0.0.1:9000 --log-sessions none --shutdown-timeout 1s {options}");
         self.segment.within(MACHINES[machine], || self.places[machine].native(&words))
     }
 
@@ -220,14 +221,13 @@ fn recipe(text: &str, machine: usize) -> String {
     text.replace("first", "192.0.2.3").replace("priority 110", "priority 100")
 }
 
-#[test]
-fn keepalived_follows_the_interface() {
-    let Some(pair) = Pair::new(&["keepalived"]) else { return };
-    let text = include_str!("../../../../contrib/keepalived/keepalived.conf");
-    let mut instances: Vec<_> = (0..2).map(|machine| Some(pair.start(machine, ""))).collect();
+/// One instance is killed, the other one told to shut down. keepalived is configured by these texts.
+#[track_caller]
+fn check_keepalived(pair: &Pair, texts: [String; 2], options: &str) {
+    let mut instances: Vec<_> = (0..2).map(|machine| Some(pair.start(machine, options))).collect();
     let keep = |machine: usize| {
         let file = |name: &str| pair.places[machine].file(name);
-        std::fs::write(file("keepalived.conf"), recipe(text, machine)).unwrap();
+        std::fs::write(file("keepalived.conf"), recipe(&texts[machine], machine)).unwrap();
         let mut command = Command::new("keepalived");
         command.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]);
         command.arg(file("keepalived.conf"));
@@ -238,14 +238,38 @@ fn keepalived_follows_the_interface() {
     pair.wait_for("a");
     let second = keep(1);
     second.log.wait("Startup complete");
-    let busy = Busy::start(&pair);
+    let busy = Busy::start(pair);
     drop(instances[0].take()); // killed
     pair.wait_for("b");
     println!("killed: {:?}", busy.stop());
-    instances[0] = Some(pair.start(0, ""));
+    instances[0] = Some(pair.start(0, options));
     until("the first to be ready again", || ready(&pair.places[0]).0 == 0);
     assert_eq!(pair.who().as_deref(), Some("b"), "who has the address keeps it");
     pair.check_planned_stop(instances[1].as_mut().unwrap());
+}
+
+#[test]
+fn keepalived_follows_the_interface() {
+    let Some(pair) = Pair::new(&["keepalived"]) else { return };
+    let text = include_str!("../../../../contrib/keepalived/keepalived.conf");
+    check_keepalived(&pair, [text, text].map(str::to_owned), INTERFACE);
+}
+
+#[test]
+fn keepalived_follows_its_script() {
+    let Some(pair) = Pair::new(&["keepalived"]) else { return };
+    let text = include_str!("../../../../contrib/keepalived/keepalived-script.conf");
+    let texts = [0, 1].map(|machine| {
+        let command = pair.places[machine].command("evenkeel", "ready");
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let variables =
+            variables.map(|(name, value)| format!("{}={} ", name.display(), value.display()));
+        let (variables, program) = (variables.collect::<String>(), command.get_program().display());
+        // The program that is tested may be where others may write.
+        text.replace("/usr/bin/evenkeel", &format!("/usr/bin/env {variables}{program}"))
+            .replace("    enable_script_security\n", "")
+    });
+    check_keepalived(&pair, texts, "--pre-stop 3s");
 }
 
 #[test]
@@ -262,7 +286,8 @@ fn bird_follows_the_interface() {
     for machine in MACHINES {
         pair.segment.ip(machine, &format!("address add {SHARED}/32 dev lo")).unwrap();
     }
-    let mut instances: Vec<_> = (0..2).map(|machine| Some(pair.start(machine, ""))).collect();
+    let mut instances: Vec<_> =
+        (0..2).map(|machine| Some(pair.start(machine, INTERFACE))).collect();
     let router = Place::new();
     let _daemons = [
         bird("client", &router, ROUTER),
@@ -280,7 +305,7 @@ fn bird_follows_the_interface() {
     until("the dead one's route to go", || !routes().contains(&path(0)));
     pair.wait_for("b");
     println!("killed: {:?}", busy.stop());
-    instances[0] = Some(pair.start(0, ""));
+    instances[0] = Some(pair.start(0, INTERFACE));
     until("it to be announced again", || routes().contains(&path(0)));
     pair.check_planned_stop(instances[1].as_mut().unwrap());
 }
@@ -288,7 +313,7 @@ fn bird_follows_the_interface() {
 #[test]
 fn an_upgrade_keeps_the_interface() {
     let Some(pair) = Pair::new(&[]) else { return };
-    let _old = pair.start(0, "");
+    let _old = pair.start(0, INTERFACE);
     let shown = || {
         let show = || Command::new("ip").args(["-o", "link", "show", "ekready"]).output().unwrap();
         let text = String::from_utf8(pair.segment.within("a", show).stdout).unwrap();
