@@ -1,8 +1,9 @@
 //! The rules by which the kernel forwards sessions: rule sets for nftables, and the changes from one
 //! to another.
 //!
-//! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, and `render` writes both as
-//! text for `nft -f` (nft(8)). Who decides what the kernel is to do, and who tells it, is elsewhere.
+//! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, `render` writes both as text for
+//! `nft -f` (nft(8)), and `netlink` writes what changes often as messages to the kernel. Who decides
+//! what the kernel is to do, and who tells it, is elsewhere.
 //!
 //! The rules divert only the first packet of a connection, and only to a [`Door`] that is open. What
 //! they do not divert reaches the socket that listens there, as if there were no rules.
@@ -15,6 +16,7 @@
 
 mod direct;
 mod door;
+mod netlink;
 mod pit;
 mod render;
 mod ruleset;
@@ -25,6 +27,7 @@ mod transaction;
 
 pub use direct::{Mac, Path};
 pub use door::{Door, Family, Protocol};
+pub use netlink::{Message, anchor, batches};
 pub use pit::{Pit, networks};
 pub use render::{Part, change, clear, install};
 pub use ruleset::{Direct, Rules, Ruleset};

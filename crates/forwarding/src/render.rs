@@ -7,6 +7,7 @@ mod adoption;
 mod direct;
 
 pub use adoption::Part;
+pub(crate) use adoption::counting_sets;
 
 use crate::direct::Path;
 use crate::door::{Door, Family, Protocol};
@@ -226,12 +227,11 @@ impl<'a> Writer<'a> {
                 self.line(format_args!("delete map {at} {table} k_{name}"));
             }
             Step::OpenDoor(door, name) => {
-                let ((map, key), chain) = (door_key(door), T::first_chain(door.protocol));
-                self.element("add", map, format_args!("{key} : goto {chain}_{name}"));
+                let (key, chain) = (door_key(door), T::first_chain(door.protocol));
+                self.element("add", door_map(door), format_args!("{key} : goto {chain}_{name}"));
             }
             Step::CloseDoor(door) => {
-                let (map, key) = door_key(door);
-                self.element("delete", map, key);
+                self.element("delete", door_map(door), door_key(door));
             }
         }
     }
@@ -313,15 +313,7 @@ impl<'a> Writer<'a> {
             self.line(format_args!("    {ip} saddr != @p_{name} return"));
         }
         self.deal(name, service, "ct mark");
-        self.line(format_args!("    ct mark @begun"));
-        self.line(format_args!("    ct event set destroy"));
-        self.line(format_args!("    meta l4proto tcp ct timeout set \"tcp{four}\""));
-        self.line(format_args!(
-            "    meta l4proto tcp limit name \"waits\" ct timeout set \"waits{four}\""
-        ));
-        self.line(format_args!(
-            "    meta l4proto {{ tcp, udp }} dnat {ip} to ct mark map @to{four}"
-        ));
+        self.line(format_args!("    goto begin{four}"));
         self.line(format_args!("  }}"));
         self.line(format_args!("}}"));
     }
@@ -378,7 +370,9 @@ impl<'a> Writer<'a> {
                 Choice::Bytes { .. } => "meta mark".to_owned(),
                 Choice::Turn | Choice::Random | Choice::Network => format!("numgen inc mod {len}"),
             };
-            self.filled(format_args!("map m_{name} {{ typeof {key} : meta mark"), numbered);
+            // With a size, it is made as large at once, and its keys are found a bit faster.
+            let head = format_args!("map m_{name} {{ typeof {key} : meta mark; size {len};");
+            self.filled(head, numbered);
         }
         if let Some(ranges) = permitted {
             let ranges = ranges.iter().map(|(first, last)| range(first, last));
@@ -425,22 +419,27 @@ fn choice(Service { family, choice, slots, .. }: &Service) -> String {
     }
 }
 
-/// The map of a door, and its key there.
-fn door_key(door: &Door) -> (&'static str, String) {
+/// The map of a door.
+pub(crate) fn door_map(door: &Door) -> &'static str {
+    match (door.port, door.family, door.address) {
+        (None, ..) => "whole4",
+        (_, Family::V4, None) => "any4",
+        (_, Family::V6, None) => "any6",
+        (_, Family::V4, Some(_)) => "at4",
+        (_, Family::V6, Some(_)) => "at6",
+    }
+}
+
+/// The key of a door in its map.
+fn door_key(door: &Door) -> String {
     let protocol = match door.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     };
-    let Some(port) = door.port else {
-        let address = door.address.map(|it| it.to_string()).unwrap_or_default();
-        return ("whole4", format!("{address} . {protocol}"));
-    };
-    match (door.family, door.address) {
-        (Family::V4, None) => ("any4", format!("{protocol} . {port}")),
-        (Family::V6, None) => ("any6", format!("{protocol} . {port}")),
-        (Family::V4, Some(address)) => ("at4", format!("{address} . {protocol} . {port}")),
-        (Family::V6, Some(address)) => ("at6", format!("{address} . {protocol} . {port}")),
-    }
+    let address = door.address.map(|it| it.to_string());
+    let port = door.port.map(|it| it.to_string());
+    let parts = [address, Some(protocol.to_owned()), port];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" . ")
 }
 
 /// What there is before any target, service or door.
@@ -472,6 +471,21 @@ fn base(connections_max: u64) -> String {
         );
     }
     text.push_str(SETS);
+    for family in Family::ALL {
+        let (four, ip) = (Four(family), Ip(family));
+        // Where a session goes on when its target is known.
+        let _ = write!(
+            text,
+            "  chain begin{four} {{
+    ct mark @begun
+    ct event set destroy
+    meta l4proto tcp ct timeout set \"tcp{four}\"
+    meta l4proto tcp limit name \"waits\" ct timeout set \"waits{four}\"
+    meta l4proto {{ tcp, udp }} dnat {ip} to ct mark map @to{four}
+  }}
+"
+        );
+    }
     for (chain, hook) in [("pre", "prerouting priority dstnat"), ("out", "output priority -100")] {
         let _ = writeln!(text, "  chain {chain} {{ type nat hook {hook};");
         for first in ["tcp flags & (fin|syn|rst|ack) == syn", "meta l4proto udp"] {
@@ -527,7 +541,7 @@ const CHAINS: &str = "  chain post { type nat hook postrouting priority srcnat;
 ";
 
 /// `4` or `6`.
-struct Four(Family);
+pub(crate) struct Four(pub Family);
 
 impl fmt::Display for Four {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

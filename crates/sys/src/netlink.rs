@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto,
     socket_with,
@@ -66,6 +66,11 @@ impl Netlink {
 
     fn exchange(&self, kind: u16, flags: i32, message: &[u8]) -> Result<(), Errno> {
         self.send(kind, (libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16, message)?;
+        self.read_result()
+    }
+
+    /// What the kernel says first about what it was asked.
+    fn read_result(&self) -> Result<(), Errno> {
         let mut answer = [0; 512];
         let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
         let error = answer[..length].get(HEADER..HEADER + 4).ok_or(Errno::PROTO)?;
@@ -111,39 +116,25 @@ impl Netlink {
         }
     }
 
-    /// Sends requests that create something, each with its kind, between one that begins a batch and
-    /// one that ends it. All of them are carried out, or none.
-    pub fn create_all(
+    /// Sends requests between one that begins a batch and one that ends it, each with its kind and
+    /// flags. All of them are carried out, or none.
+    pub fn batch<'a>(
         &self,
         [begin, end]: [(u16, &[u8]); 2],
-        requests: &[(u16, Vec<u8>)],
+        requests: impl Iterator<Item = (u16, u16, &'a [u8])>,
     ) -> Result<(), Errno> {
-        let plain = libc::NLM_F_REQUEST as u16;
-        let creating = plain | (libc::NLM_F_ACK | libc::NLM_F_CREATE) as u16;
         let mut batch = Vec::new();
-        add_request(&mut batch, begin.0, plain, begin.1);
-        for (kind, message) in requests {
-            add_request(&mut batch, *kind, creating, message);
+        add_request(&mut batch, begin.0, libc::NLM_F_REQUEST as u16, begin.1);
+        let mut requests = requests.peekable();
+        while let Some((kind, flags, body)) = requests.next() {
+            // Errors are always told. One answer is enough to know that there are none.
+            let ack = if requests.peek().is_none() { libc::NLM_F_ACK } else { 0 };
+            add_request(&mut batch, kind, (libc::NLM_F_REQUEST | ack) as u16 | flags, body);
         }
-        add_request(&mut batch, end.0, plain, end.1);
+        add_request(&mut batch, end.0, libc::NLM_F_REQUEST as u16, end.1);
+        set_socket_send_buffer_size_force(&self.0, batch.len())?;
         sendto(&self.0, &batch, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        let mut answers = 0;
-        while answers < requests.len() {
-            let mut answer = vec![0; ANSWER_MAX];
-            let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
-            let mut rest = &answer[..length];
-            while let Some((_, part, after)) = first_part(rest) {
-                match i32::from_ne_bytes(*part.first_chunk().ok_or(Errno::PROTO)?) {
-                    0 => answers += 1,
-                    error => return Err(Errno::from_raw_os_error(-error)),
-                }
-                rest = after;
-            }
-            if length == 0 || !rest.is_empty() {
-                return Err(Errno::PROTO);
-            }
-        }
-        Ok(())
+        self.read_result()
     }
 
     fn send(&self, kind: u16, flags: u16, message: &[u8]) -> Result<(), Errno> {

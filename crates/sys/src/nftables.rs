@@ -1,6 +1,7 @@
-//! The names of what a table of nftables has. nft(8) would read all elements of its sets, too.
+//! Requests to nf_tables, and the names of what a table has: nft(8) would read all elements of its sets,
+//! too.
 
-use crate::netlink::{NESTED, Netlink, add_attribute, attributes, first, text};
+use crate::netlink::{Netlink, add_attribute, attributes, first, text};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 use std::io;
@@ -166,53 +167,37 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// Makes the table.
+    /// Makes the table by these requests, as for [`carry_out`].
     ///
     /// # Errors
     /// If that is not permitted, or there is one of this name, or this kernel has none of this kind
     /// (before Linux 5.12).
-    pub fn new(name: &str) -> io::Result<Self> {
+    pub fn new<'a>(requests: impl Iterator<Item = (u16, u16, &'a [u8])>) -> io::Result<Self> {
         let owner = Netlink::open(Some(NETFILTER))?;
-        let head = |family: u8, subsystem: u16| {
-            let [high, low] = subsystem.to_be_bytes();
-            vec![family, 0, high, low] // a `struct nfgenmsg`
-        };
-        let text = |text: &str| [text.as_bytes(), &[0]].concat();
-        let kind = |kind: u16| NFTABLES << 8 | kind;
-        let mut table = head(NFPROTO_INET, 0);
-        add_attribute(&mut table, TABLE_NAME, &text(name));
-        add_attribute(&mut table, TABLE_FLAGS, &TABLE_OWNER.to_be_bytes());
-        let mut requests = vec![(kind(NEW_TABLE), table)];
-        // Beside those that translate, at each of the places where the kernel does.
-        for (chain, place, priority) in
-            [("pre", 0_u32, -101_i32), ("in", 1, 99), ("out", 3, -101), ("post", 4, 99)]
-        {
-            let mut hook = Vec::new();
-            add_attribute(&mut hook, HOOK_NUMBER, &place.to_be_bytes());
-            add_attribute(&mut hook, HOOK_PRIORITY, &priority.to_be_bytes());
-            let mut message = head(NFPROTO_INET, 0);
-            add_attribute(&mut message, CHAIN_TABLE, &text(name));
-            add_attribute(&mut message, CHAIN_NAME, &text(chain));
-            add_attribute(&mut message, NESTED | CHAIN_HOOK, &hook);
-            add_attribute(&mut message, CHAIN_TYPE, &text("nat"));
-            requests.push((kind(NEW_CHAIN), message));
-        }
-        // Connections are tracked only where a rule asks about them.
-        let (mut ct, mut expression, mut expressions) = (Vec::new(), Vec::new(), Vec::new());
-        add_attribute(&mut ct, CT_REGISTER, &1_u32.to_be_bytes());
-        add_attribute(&mut ct, CT_KEY, &CT_STATE.to_be_bytes());
-        add_attribute(&mut expression, EXPRESSION_NAME, &text("ct"));
-        add_attribute(&mut expression, NESTED | EXPRESSION_DATA, &ct);
-        add_attribute(&mut expressions, NESTED | LIST_ELEMENT, &expression);
-        let mut rule = head(NFPROTO_INET, 0);
-        add_attribute(&mut rule, RULE_TABLE, &text(name));
-        add_attribute(&mut rule, RULE_CHAIN, &text("pre"));
-        add_attribute(&mut rule, NESTED | RULE_EXPRESSIONS, &expressions);
-        requests.push((kind(NEW_RULE), rule));
-        let frame = head(0, NFTABLES);
-        owner.create_all([(BATCH_BEGIN, &frame), (BATCH_END, &frame)], &requests)?;
+        batch(&owner, requests)?;
         Ok(Self { _owner: owner })
     }
+}
+
+/// Carries out requests to nf_tables, all of them or none: each has its kind, its flags and its body.
+///
+/// # Errors
+/// If that is not permitted, or the kernel refuses one of them.
+pub fn carry_out<'a>(requests: impl Iterator<Item = (u16, u16, &'a [u8])>) -> io::Result<()> {
+    batch(&Netlink::open(Some(NETFILTER))?, requests)
+}
+
+fn batch<'a>(
+    socket: &Netlink,
+    requests: impl Iterator<Item = (u16, u16, &'a [u8])>,
+) -> io::Result<()> {
+    let [high, low] = NFTABLES.to_be_bytes();
+    let frame = [0, 0, high, low]; // a `struct nfgenmsg`
+    let requests = requests.map(|(kind, flags, body)| (NFTABLES << 8 | kind, flags, body));
+    let ends = [(BATCH_BEGIN, &frame[..]), (BATCH_END, &frame)];
+    socket.batch(ends, requests).map_err(|error| {
+        io::Error::new(error.kind(), format!("nf_tables: {}", io::Error::from(error)))
+    })
 }
 
 /// From <linux/netfilter/nfnetlink.h>, <linux/netfilter.h> and <linux/netfilter/nf_tables.h>.
@@ -223,25 +208,8 @@ const NFPROTO_IPV4: u8 = 2;
 const GET_TABLE: u16 = 1;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-const LIST_ELEMENT: u16 = 1;
-const NEW_TABLE: u16 = 0;
 const TABLE_NAME: u16 = 1;
-const TABLE_FLAGS: u16 = 2;
-const TABLE_OWNER: u32 = 2;
-const NEW_CHAIN: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_TYPE: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_PRIORITY: u16 = 2;
-const NEW_RULE: u16 = 6;
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
-const EXPRESSION_NAME: u16 = 1;
 const EXPRESSION_DATA: u16 = 2;
-const CT_REGISTER: u16 = 1;
-const CT_KEY: u16 = 2;
-const CT_STATE: u32 = 0;
 const GET_CHAIN: u16 = 4;
 const GET_ELEMENTS: u16 = 13;
 const ELEMENTS_TABLE: u16 = 1;

@@ -23,6 +23,7 @@ mod formatting;
 mod kernel;
 mod kernel_direct;
 mod kernel_leftovers;
+mod kernel_rules;
 mod kernel_sessions;
 mod kernel_table;
 mod kernel_ways;

@@ -6,14 +6,14 @@ use super::claim::Claim;
 use super::hosting::Hosting;
 use super::nft_calls::run;
 use super::sessions::{MARKED, Open, Wanted};
-use forwarding::{Edit, Kind, Mark, Part, TableName, change, clear, install};
+use forwarding::{Edit, Kind, Mark, Message, Part, TableName, batches, change, clear, install};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use sys::nftables::{Anchor, Counter, read_counters};
+use sys::nftables::{Anchor, Counter, carry_out, read_counters};
 use sys::tracking::{Connection, count_and_time, forget, forget_marked, list, setting};
 
 /// What the helper is asked.
@@ -144,8 +144,14 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
             Request::Change(edits) => {
                 note_kinds(&mut kinds, &edits);
                 hosting.want(&edits);
-                done(&change(table, &edits, setting("max")))
-                    .and_then(|it| hosting.carry_out().map(|()| it))
+                let changed = match batches(table, &edits) {
+                    Some(batches) => batches
+                        .iter()
+                        .try_for_each(|batch| carry_out(requests(batch)))
+                        .map(|()| Answer::Done { forwards: FORWARDING.map(is_on) }),
+                    None => done(&change(table, &edits, setting("max"))),
+                };
+                changed.and_then(|it| hosting.carry_out().map(|()| it))
             }
             Request::Clear => {
                 let mut doomed = vec![Kind::Translated, Kind::Pit];
@@ -173,7 +179,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
         };
         // Without it, as before Linux 5.12, connections end if somebody else removes the table.
         anchor = match kinds.contains(&Kind::Translated) {
-            true => anchor.or_else(|| Anchor::new(&table.anchor()).ok()),
+            true => anchor.or_else(|| Anchor::new(requests(&forwarding::anchor(table))).ok()),
             false => None,
         };
         let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
@@ -181,6 +187,11 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
             return;
         }
     }
+}
+
+/// As the kernel is told them.
+fn requests(messages: &[Message]) -> impl Iterator<Item = (u16, u16, &[u8])> {
+    messages.iter().map(|it| (it.kind, it.flags, &*it.body))
 }
 
 /// Which tables there are after these edits, or may be.

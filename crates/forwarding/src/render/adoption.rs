@@ -77,15 +77,19 @@ pub(super) fn empty(table: &TableName, kind: Kind, edits: &[Edit], present: &[Pa
     text
 }
 
-/// The elements that count for a target, each with its set.
-pub(super) fn counters(kind: Kind, mark: Mark) -> Vec<(&'static str, String)> {
+/// The sets with an element that counts for each target, and whether they have one for each direction.
+pub(crate) fn counting_sets(kind: Kind) -> &'static [(&'static str, bool)] {
     match kind {
-        Kind::Translated => vec![
-            ("begun", mark.to_string()),
-            ("refused", mark.to_string()),
-            ("passed", format!("{mark} . original, {mark} . reply")),
-        ],
-        Kind::Direct => vec![("begun", mark.to_string()), ("passed", mark.to_string())],
-        Kind::Pit => Vec::new(),
+        Kind::Translated => &[("begun", false), ("refused", false), ("passed", true)],
+        Kind::Direct => &[("begun", false), ("passed", false)],
+        Kind::Pit => &[],
     }
+}
+
+/// The elements that count for a target, each with its set.
+pub(super) fn counters(kind: Kind, mark: Mark) -> impl Iterator<Item = (&'static str, String)> {
+    counting_sets(kind).iter().map(move |(set, has_direction)| match has_direction {
+        true => (*set, format!("{mark} . original, {mark} . reply")),
+        false => (*set, mark.to_string()),
+    })
 }
