@@ -159,45 +159,36 @@ impl Named {
     }
 }
 
-/// A table that nobody can remove as long as this lives, and that goes with it (`flags owner`, nft(8)).
-/// It has no rules that do anything, but as long as it is there, the kernel goes on translating the
-/// addresses of connections that rules of other tables have begun, when these are gone.
-pub struct Anchor {
-    _owner: Netlink,
-}
+/// A socket for requests. A table that is made through it with `flags owner` (nft(8)) cannot be removed
+/// by anybody else, and goes with it.
+pub struct Socket(Netlink);
 
-impl Anchor {
-    /// Makes the table by these requests, as for [`carry_out`].
+impl Socket {
+    /// Opens one.
     ///
     /// # Errors
-    /// If that is not permitted, or there is one of this name, or this kernel has none of this kind
-    /// (before Linux 5.12).
-    pub fn new<'a>(requests: impl Iterator<Item = (u16, u16, &'a [u8])>) -> io::Result<Self> {
-        let owner = Netlink::open(Some(NETFILTER))?;
-        batch(&owner, requests)?;
-        Ok(Self { _owner: owner })
+    /// If the system has no room for it, or no nf_tables.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Netlink::open(Some(NETFILTER))?))
     }
-}
 
-/// Carries out requests to nf_tables, all of them or none: each has its kind, its flags and its body.
-///
-/// # Errors
-/// If that is not permitted, or the kernel refuses one of them.
-pub fn carry_out<'a>(requests: impl Iterator<Item = (u16, u16, &'a [u8])>) -> io::Result<()> {
-    batch(&Netlink::open(Some(NETFILTER))?, requests)
-}
-
-fn batch<'a>(
-    socket: &Netlink,
-    requests: impl Iterator<Item = (u16, u16, &'a [u8])>,
-) -> io::Result<()> {
-    let [high, low] = NFTABLES.to_be_bytes();
-    let frame = [0, 0, high, low]; // a `struct nfgenmsg`
-    let requests = requests.map(|(kind, flags, body)| (NFTABLES << 8 | kind, flags, body));
-    let ends = [(BATCH_BEGIN, &frame[..]), (BATCH_END, &frame)];
-    socket.batch(ends, requests).map_err(|error| {
-        io::Error::new(error.kind(), format!("nf_tables: {}", io::Error::from(error)))
-    })
+    /// Carries out requests, all of them or none: each has its kind, its flags and its body. After an
+    /// error, this is of no further use: there may be more answers.
+    ///
+    /// # Errors
+    /// If that is not permitted, or the kernel refuses one of them.
+    pub fn carry_out<'a>(
+        &self,
+        requests: impl Iterator<Item = (u16, u16, &'a [u8])>,
+    ) -> io::Result<()> {
+        let [high, low] = NFTABLES.to_be_bytes();
+        let frame = [0, 0, high, low]; // a `struct nfgenmsg`
+        let requests = requests.map(|(kind, flags, body)| (NFTABLES << 8 | kind, flags, body));
+        let ends = [(BATCH_BEGIN, &frame[..]), (BATCH_END, &frame)];
+        self.0.batch(ends, requests).map_err(|error| {
+            io::Error::new(error.kind(), format!("nf_tables: {}", io::Error::from(error)))
+        })
+    }
 }
 
 /// From <linux/netfilter/nfnetlink.h>, <linux/netfilter.h> and <linux/netfilter/nf_tables.h>.

@@ -39,7 +39,7 @@ fn rules_that_have_changed_are_those_that_the_next_start_makes() {
         ("random", "8081", "policy = 'random'"),
         ("network", "192.0.2.254:8082", "policy = 'maglev'"),
         ("known", "192.0.2.254:8083", "affinity = 100"),
-        ("fixed", "192.0.2.254:8084", "policy = 'weighted-turn'"),
+        ("fixed", "192.0.2.254:8084", "access = ['allow 192.0.2.0/24', 'allow 10.0.0.0/8']"),
         ("turn6", "[2001:db8:1::fe]:8080", "access = ['deny 2001:db8:9::/48']"),
         ("network6", "[2001:db8:1::fe]:8082", "policy = 'maglev'"),
         ("known6", "[2001:db8:1::fe]:8083", "affinity = 100"),

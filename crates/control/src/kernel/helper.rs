@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use sys::nftables::{Anchor, Counter, carry_out, read_counters};
+use sys::nftables::{Counter, Socket, read_counters};
 use sys::tracking::{Connection, count_and_time, forget, forget_marked, list, setting};
 
 /// What the helper is asked.
@@ -111,7 +111,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
     let _claim = Claim::new(table);
     let mut kinds = BTreeSet::new();
     let mut hosting = Hosting::default();
-    let mut anchor = None;
+    let (mut anchor, mut socket) = (None, None);
     let mut counted = BTreeMap::new();
     let mut over = BTreeSet::new();
     let mut is_new = true;
@@ -145,9 +145,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
                 note_kinds(&mut kinds, &edits);
                 hosting.want(&edits);
                 let changed = match batches(table, &edits) {
-                    Some(batches) => batches
-                        .iter()
-                        .try_for_each(|batch| carry_out(requests(batch)))
+                    Some(batches) => carry_out(&mut socket, &batches)
                         .map(|()| Answer::Done { forwards: FORWARDING.map(is_on) }),
                     None => done(&change(table, &edits, setting("max"))),
                 };
@@ -178,10 +176,13 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
             Request::Look(addresses) => Around::look(&addresses).map(Answer::Seen),
         };
         // Without it, as before Linux 5.12, connections end if somebody else removes the table.
-        anchor = match kinds.contains(&Kind::Translated) {
-            true => anchor.or_else(|| Anchor::new(requests(&forwarding::anchor(table))).ok()),
-            false => None,
-        };
+        match kinds.contains(&Kind::Translated) {
+            true if anchor.is_none() => {
+                let _ = carry_out(&mut anchor, &[forwarding::anchor(table)]);
+            }
+            true => {}
+            false => anchor = None,
+        }
         let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
         if send(&mut stream, &Numbered { number, content: answer }).is_err() {
             return;
@@ -189,9 +190,18 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
     }
 }
 
-/// As the kernel is told them.
-fn requests(messages: &[Message]) -> impl Iterator<Item = (u16, u16, &[u8])> {
-    messages.iter().map(|it| (it.kind, it.flags, &*it.body))
+/// Carries out batches through this socket, which is opened if there is none, and stays open if all goes
+/// well: to close it takes the kernel some milliseconds.
+fn carry_out(socket: &mut Option<Socket>, batches: &[Vec<Message>]) -> io::Result<()> {
+    let open = match socket.take() {
+        Some(open) => open,
+        None => Socket::new()?,
+    };
+    for batch in batches {
+        open.carry_out(batch.iter().map(|it| (it.kind, it.flags, &*it.body)))?;
+    }
+    *socket = Some(open);
+    Ok(())
 }
 
 /// Which tables there are after these edits, or may be.
