@@ -2,8 +2,8 @@
 //! to another.
 //!
 //! Pure: a [`Ruleset`] is plain data, [`Ruleset::diff`] compares two, `render` writes both as text for
-//! `nft -f` (nft(8)), and `netlink` writes what changes often as messages to the kernel. Who decides
-//! what the kernel is to do, and who tells it, is elsewhere.
+//! `nft -f` (nft(8)), and `netlink` writes what changes often as messages to the kernel. Other
+//! crates decide what the kernel should do, and tell it.
 //!
 //! The rules divert only the first packet of a connection, and only to a [`Door`] that is open. What
 //! they do not divert reaches the socket that listens there, as if there were no rules.

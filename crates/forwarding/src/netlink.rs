@@ -1,8 +1,8 @@
 //! Changes of rules as messages to the kernel (netlink(7), nf_tables).
 //!
-//! nft(8) takes some milliseconds to begin, and 4 us for each element. So what changes again and
-//! again, which is services, doors and targets of address translation, can do without it; everything
-//! else is text. Both make the same rules. The numbers are those of <linux/netfilter/nf_tables.h>.
+//! nft(8) takes some milliseconds to start, and 4 us for each element. Services, doors and targets of
+//! address translation change often, so the kernel is told of them directly; everything else is text.
+//! Both ways make the same rules. The numbers are those of <linux/netfilter/nf_tables.h>.
 
 mod attributes;
 mod expression;
@@ -34,8 +34,8 @@ pub struct Message {
 /// These edits, in batches that are carried out one after the other, each of them wholly or not at
 /// all; `None` if there are some that only text can say.
 ///
-/// A packet meets the rules of the batch after which it began its way, and the elements of the present
-/// one. So doors come last: where they lead to, there are rules already.
+/// A packet sees chains as they were when it came in, but elements as they are now. So doors come last:
+/// the chains that they lead to have their rules by then.
 #[must_use]
 pub fn batches(table: &TableName, edits: &[Edit]) -> Option<Vec<Vec<Message>>> {
     let table = table.to_string();

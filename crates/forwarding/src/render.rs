@@ -370,7 +370,7 @@ impl<'a> Writer<'a> {
                 Choice::Bytes { .. } => "meta mark".to_owned(),
                 Choice::Turn | Choice::Random | Choice::Network => format!("numgen inc mod {len}"),
             };
-            // With a size, it is made as large at once, and its keys are found a bit faster.
+            // With a size, the kernel makes it as large at once, and does not let it grow.
             let head = format_args!("map m_{name} {{ typeof {key} : meta mark; size {len};");
             self.filled(head, numbered);
         }
@@ -473,7 +473,7 @@ fn base(connections_max: u64) -> String {
     text.push_str(SETS);
     for family in Family::ALL {
         let (four, ip) = (Four(family), Ip(family));
-        // Where a session goes on when its target is known.
+        // Sessions come here once their target is chosen.
         let _ = write!(
             text,
             "  chain begin{four} {{

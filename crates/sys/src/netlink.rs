@@ -127,7 +127,7 @@ impl Netlink {
         add_request(&mut batch, begin.0, libc::NLM_F_REQUEST as u16, begin.1);
         let mut requests = requests.peekable();
         while let Some((kind, flags, body)) = requests.next() {
-            // Errors are always told. One answer is enough to know that there are none.
+            // The kernel reports errors in any case; one acknowledgement says that there were none.
             let ack = if requests.peek().is_none() { libc::NLM_F_ACK } else { 0 };
             add_request(&mut batch, kind, (libc::NLM_F_REQUEST | ack) as u16 | flags, body);
         }

@@ -159,8 +159,8 @@ impl Named {
     }
 }
 
-/// A socket for requests. A table that is made through it with `flags owner` (nft(8)) cannot be removed
-/// by anybody else, and goes with it.
+/// A socket for requests. A table created through it with `flags owner` (nft(8)) can be removed by nobody
+/// else, and disappears when the socket is closed.
 pub struct Socket(Netlink);
 
 impl Socket {

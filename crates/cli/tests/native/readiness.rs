@@ -221,7 +221,8 @@ fn recipe(text: &str, machine: usize) -> String {
     text.replace("first", "192.0.2.3").replace("priority 110", "priority 100")
 }
 
-/// One instance is killed, the other one told to shut down. keepalived is configured by these texts.
+/// Kills one instance and then shuts down the other, while a client connects. Each machine has one of
+/// these configurations of keepalived.
 #[track_caller]
 fn check_keepalived(pair: &Pair, texts: [String; 2], options: &str) {
     let mut instances: Vec<_> = (0..2).map(|machine| Some(pair.start(machine, options))).collect();

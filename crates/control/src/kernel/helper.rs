@@ -190,8 +190,8 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
     }
 }
 
-/// Carries out batches through this socket, which is opened if there is none, and stays open if all goes
-/// well: to close it takes the kernel some milliseconds.
+/// Carries out batches through this socket, and opens one if there is none. It stays open unless a batch
+/// fails: closing it takes the kernel some milliseconds.
 fn carry_out(socket: &mut Option<Socket>, batches: &[Vec<Message>]) -> io::Result<()> {
     let open = match socket.take() {
         Some(open) => open,

@@ -3,8 +3,8 @@
 use super::attributes::{Attributes, Verdict};
 use crate::door::Family;
 
-/// A step of a rule. It works on the first register and leaves there what it finds, if it names no
-/// other. A rule ends at the first step that finds nothing.
+/// A step of a rule. It reads and writes the first register unless it says otherwise. The rule stops at
+/// the first step that does not match.
 pub(super) enum Expression<'a> {
     /// The number of the internet protocol.
     Protocol,
@@ -18,23 +18,23 @@ pub(super) enum Expression<'a> {
     Mark(Register),
     /// Marks the connection.
     SetMark,
-    /// Whether it is this.
+    /// Whether it equals this value.
     Equals(&'a [u8]),
-    /// This.
+    /// A constant.
     Value([u8; 4]),
-    /// One after the other of this many numbers.
+    /// The numbers below this one, in turn.
     Turn(u32),
-    /// One of this many numbers.
+    /// A random number below this one.
     Random(u32),
-    /// One of so many numbers, by a hash of the first bytes of the second register.
+    /// A hash of the second register's first `bytes`, reduced to a number below `modulus`.
     Hash { bytes: u32, modulus: u32, seed: u32 },
-    /// Whether a set does not have it.
+    /// Whether it is missing from this set.
     Misses(&'a str),
-    /// What a map has for it.
+    /// Its value in this map.
     Find(&'a str),
-    /// Has a map remember it with what is in the second register.
+    /// Stores it in this map, with the second register as its value.
     Update(&'a str),
-    /// Has a map forget it with what is in the second register.
+    /// Deletes it from this map, if its value is that of the second register.
     Delete(&'a str),
     /// Where the packet goes on.
     Leave(Verdict<'a>),
