@@ -65,6 +65,6 @@ pub use plan::Plan;
 pub use pool::{Pool, Thin};
 pub use proxy_peers::ProxyPeers;
 pub use routes::{InvalidServerName, RouteRule, Routes, ServerName};
-pub use slots::{Slots, byte_slot};
+pub use slots::{Arrivals, Slots, byte_slot};
 pub use subset::{InvalidSubset, Subset};
 pub use tier::{Cursor, Stance, Tier};

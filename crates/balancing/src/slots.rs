@@ -3,6 +3,8 @@
 use crate::hash::mix;
 use crate::model::{FailoverScope, Policy};
 use crate::tier::Tier;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
 
 /// Who takes the next session, as places in a tier.
@@ -54,6 +56,21 @@ impl Policy {
             Self::Fastest => false,
         }
     }
+
+    /// Whether [`Tier::turns_by_sessions`] can write down about what it chooses.
+    #[must_use]
+    pub fn has_turns_by_sessions(self) -> bool {
+        matches!(self, Self::LeastSessions | Self::LeastWeighted | Self::Two)
+    }
+}
+
+/// New sessions of a tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// How many there have been so far.
+    pub begun: u64,
+    /// How many there will be until open ones are counted again.
+    pub expected: u64,
 }
 
 impl Tier {
@@ -81,6 +98,44 @@ impl Tier {
             _ => return None,
         };
         (!slots.places().is_empty()).then_some(slots)
+    }
+
+    /// The backends of the next sessions, if no open one ends before: each time the one of those that
+    /// are usable, given as their places, that has the fewest sessions for its weight, one more
+    /// included; equals take turns. `None` if there are none with a weight. There are turns for twice as
+    /// many sessions as are expected, because afterwards the same turns come again.
+    #[must_use]
+    pub fn turns_by_sessions(
+        &self,
+        is_usable: impl Fn(usize) -> bool,
+        Arrivals { begun, expected }: Arrivals,
+    ) -> Option<Slots> {
+        let len = self.backends.len();
+        let weight = |place: usize| match self.policy.minds_weight() {
+            true => u64::from(self.backends[place].weight),
+            false => 1,
+        };
+        let able = (0..len).filter(|&place| weight(place) > 0 && is_usable(place));
+        let first = (begun % len.max(1) as u64) as usize;
+        // Positive floating-point numbers are in the same order as their bits.
+        let load = |place, sessions: u64| ((sessions + 1) as f64 / weight(place) as f64).to_bits();
+        let next = |place, sessions| {
+            let order = (place + len - first) % len;
+            Reverse((load(place, sessions), order, place, sessions))
+        };
+        let sessions = |place: usize| u64::from(self.backends[place].state.all_sessions());
+        let mut heap: BinaryHeap<_> = able.map(|place| next(place, sessions(place))).collect();
+        let weights: u64 = heap.iter().map(|Reverse((_, _, place, _))| weight(*place)).sum();
+        let wanted = weights.max(expected.saturating_mul(2));
+        let turns = wanted.clamp(heap.len() as u64, TURNS_MAX.max(heap.len() as u64));
+        let at_once = wanted.div_ceil(turns.max(1));
+        let mut places = Vec::new();
+        for _ in 0..turns {
+            let Reverse((_, _, place, sessions)) = heap.pop()?;
+            places.push(place as u32);
+            heap.push(next(place, sessions + at_once));
+        }
+        (!places.is_empty()).then_some(Slots::Turns(places))
     }
 
     /// The backends of all [`byte_slot`]s, as many as the weight of each says among those that are
@@ -136,6 +191,8 @@ impl Tier {
     }
 }
 
+/// How many turns by sessions there are, unless there are more backends.
+const TURNS_MAX: u64 = 1024;
 const BYTE_SLOTS: usize = 256;
 /// The slots are dealt out in this order: 0, 3, 6 and so on, beyond the last from the beginning.
 const BYTE_STEP: usize = 3;
@@ -179,6 +236,57 @@ mod tests {
         check(Policy::Priority, &[1, 1, 1], &[2], "b");
         check(Policy::LeastSessions, &[1, 1, 1], &[], "");
         check(Policy::Maglev, &[0, 1], &[1], "");
+    }
+
+    #[track_caller]
+    fn check_sessions(
+        (policy, weights): (Policy, &[u32]),
+        open: &[u32],
+        arrivals: [u64; 2],
+        expected: &str,
+    ) {
+        let tier = tier(policy, weights);
+        for (backend, sessions) in tier.backends.iter().zip(open) {
+            backend.state.set_forwarded(*sessions);
+        }
+        let [begun, number] = arrivals;
+        let arrivals = Arrivals { begun, expected: number };
+        let slots = tier.turns_by_sessions(|place| open[place] < 99, arrivals);
+        let letters = slots.iter().flat_map(|it| it.places().to_vec());
+        let letters: String = letters.map(|it| char::from(b'a' + it as u8)).collect();
+        assert_eq!(letters, expected, "{policy:?} {weights:?} with {open:?}, {arrivals:?}");
+    }
+
+    /// 99 sessions mean that the backend is down.
+    #[test]
+    fn those_with_the_fewest_sessions_have_the_next_turns() {
+        let least = (Policy::LeastSessions, &[1, 9, 0][..]);
+        check_sessions(least, &[0, 0, 0], [0, 0], "abc");
+        check_sessions(least, &[0, 0, 0], [4, 0], "bca");
+        check_sessions(least, &[2, 0, 1], [0, 0], "bbc");
+        check_sessions(least, &[2, 0, 1], [0, 3], "bbcabc");
+        check_sessions(least, &[2, 99, 1], [0, 2], "caca");
+        check_sessions(least, &[99, 99, 99], [0, 2], "");
+        let weighted = (Policy::LeastWeighted, &[1, 3, 0][..]);
+        check_sessions(weighted, &[0, 0, 0], [0, 0], "bbab");
+        check_sessions(weighted, &[0, 9, 0], [0, 3], "aaabba");
+        check_sessions(weighted, &[99, 99, 0], [0, 2], "");
+        check_sessions((Policy::Two, &[1, 1]), &[1, 0], [0, 1], "ba");
+        check_sessions((Policy::Two, &[]), &[], [1, 1], "");
+    }
+
+    /// A table stands for more sessions than it has turns.
+    #[test]
+    fn many_new_sessions_make_all_backends_equal() {
+        let tier = tier(Policy::LeastSessions, &[1; 3]);
+        tier.backends[0].state.set_forwarded(30_000);
+        let arrivals = Arrivals { begun: 0, expected: 50_000 };
+        let Some(slots) = tier.turns_by_sessions(|_| true, arrivals) else { panic!("all can") };
+        assert_eq!(slots.places().len() as u64, TURNS_MAX);
+        let at_once = (2 * arrivals.expected).div_ceil(TURNS_MAX);
+        let count = |place| slots.places().iter().filter(|it| **it == place).count() as u64;
+        let sums = [30_000 + count(0) * at_once, count(1) * at_once, count(2) * at_once];
+        assert!(sums.iter().all(|sum| sum.abs_diff(sums[0]) <= 2 * at_once), "{sums:?}");
     }
 
     #[track_caller]

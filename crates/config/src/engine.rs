@@ -1,4 +1,4 @@
-//! What the kernel's forwarding cannot do for a listener and its pool.
+//! What the kernel's forwarding cannot do for a listener and its pool, and what it does only about.
 //!
 //! Each field is named here, so that a new one must be decided about. What depends on addresses or
 //! on the present state of backends is not; the control plane sees to that.
@@ -20,6 +20,23 @@ pub fn needs_user(listener: &Listener, pool: &Pool) -> Vec<String> {
         needs.extend(of_direct(listener, pool));
     }
     needs
+}
+
+/// The options of a pool that the kernel follows only about, as their words: open sessions are counted
+/// once a second.
+#[must_use]
+pub fn approximations(pool: &Pool) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    if pool.engine == Engine::Kernel {
+        let policies = pool.tiers.iter().map(|tier| tier.policy);
+        for policy in policies.filter(|it| it.has_turns_by_sessions()) {
+            let word = format!("policy {}", policy_word(policy));
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+    }
+    words
 }
 
 /// What direct return cannot do: frames are sent on as they are.
@@ -144,7 +161,9 @@ fn of_pool(pool: &Pool) -> Vec<String> {
         (only_counts, "affinity-count-only"),
     ]);
     for Tier { policy, backends } in tiers {
-        if !policy.has_slots() {
+        // Of direct return, nobody knows how many sessions are open.
+        let is_counted = *engine != Engine::Direct;
+        if !(policy.has_slots() || is_counted && policy.has_turns_by_sessions()) {
             needs.push(format!("policy {}", policy_word(*policy)));
         }
         for word in backends.iter().flat_map(of_backend) {
@@ -185,14 +204,20 @@ fn words(all: &[(bool, &str)]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
     use crate::native::{Typed, parse};
     use std::ffi::OsString;
 
     #[track_caller]
-    fn check(line: &str, expected: &[&str]) {
+    fn config(line: &str) -> Config {
         let words: Vec<OsString> = line.split(" ").map(OsString::from).collect();
         let Ok(Typed::Start(typed)) = parse(&words) else { panic!("{line} is a start") };
-        let config = typed.to_config(&|_| None).unwrap();
+        typed.to_config(&|_| None).unwrap()
+    }
+
+    #[track_caller]
+    fn check(line: &str, expected: &[&str]) {
+        let config = config(line);
         assert_eq!(needs_user(&config.listeners[0], &config.pools[0]), expected, "{line}");
     }
 
@@ -202,9 +227,11 @@ mod tests {
         check("80 a ! b --policy maglev --source 192.0.2.1 --quarantine 1s", &[]);
         check("unix:/a a:1", &["unix"]);
         check(
-            "80 a --policy two --send-proxy v2 --tls-cert c",
-            &["tls-cert", "send-proxy", "policy two"],
+            "80 a --policy fastest --send-proxy v2 --tls-cert c",
+            &["tls-cert", "send-proxy", "policy fastest"],
         );
+        check("80 a --policy two --engine kernel", &[]);
+        check("192.0.2.1:80 a --policy two --engine direct", &["policy two"]);
         check("80 a::5 b::6", &["max-sessions"]);
         check("80 a b %", &["policy hash"]);
         check("443/udp a --hash-on quic-cid:8 --policy maglev", &["hash-on"]);
@@ -235,5 +262,14 @@ mod tests {
                 "affinity-count-only",
             ],
         );
+    }
+    #[test]
+    fn policies_by_sessions_are_approximate() {
+        let check = |line, expected: &[&str]| {
+            assert_eq!(approximations(&config(line).pools[0]), expected, "{line}");
+        };
+        check("80 a ! b --policy least-sessions --engine kernel", &["policy least-sessions"]);
+        check("80 a --policy least-sessions", &[]);
+        check("80 a --policy maglev --engine kernel", &[]);
     }
 }

@@ -103,8 +103,8 @@ pub(crate) struct Kernel {
     courier: Courier,
     marks: Marks,
     wanted: Ruleset,
-    /// What was reported of each listener: why the kernel does not serve it, or `None` if it does.
-    reported: BTreeMap<String, Option<String>>,
+    /// What was reported of each listener, as in a [`Turn`].
+    reported: BTreeMap<String, Result<String, String>>,
     /// Why none can be, for as long as that is so.
     trouble: Option<String>,
     /// Which protocols the kernel forwards to other machines (`ip_forward`), once it is known.
@@ -128,6 +128,8 @@ pub(crate) struct Kernel {
     counted: HashMap<Mark, Counted>,
     /// Whether what is counted first is known already.
     is_inherited: bool,
+    /// Whether what is wanted depends on how many sessions are open.
+    minds_sessions: bool,
     /// How many sessions were open at the last count, and when that began.
     open: usize,
     open_at: Option<Instant>,
@@ -161,8 +163,8 @@ impl Allowance {
 /// A listener that the kernel serves now, or serves no longer.
 pub(crate) struct Turn {
     pub listener: String,
-    /// Why this process serves instead.
-    pub why: Option<String>,
+    /// What the kernel does only approximately, or why this process serves instead.
+    pub done: Result<String, String>,
 }
 
 impl Kernel {
@@ -195,6 +197,7 @@ impl Kernel {
             attempts: Allowance { since: Instant::now(), left: ATTEMPTS_MAX },
             counted: HashMap::new(),
             is_inherited,
+            minds_sessions: false,
             open: 0,
             open_at: None,
             drained: Vec::new(),
@@ -210,6 +213,7 @@ impl Kernel {
             is_crowded: self.is_crowded,
             around: self.around.as_ref(),
             is_alone,
+            counted_at: self.open_at,
         };
         let plan = self.marks.plan(instance, means);
         let before = std::mem::replace(&mut self.known, Arc::new(plan.known));
@@ -228,17 +232,18 @@ impl Kernel {
             self.courier.want(plan.rules.clone());
             self.wanted = plan.rules;
         }
+        self.minds_sessions = plan.minds_sessions;
         let is_known = self.forwards.is_some() || self.trouble.is_some();
         let mut turns = Vec::new();
         let mut reported = BTreeMap::new();
-        for (listener, why) in
-            plan.listeners.into_iter().filter(|(_, why)| is_known || why.is_some())
+        for (listener, done) in
+            plan.listeners.into_iter().filter(|(_, done)| is_known || done.is_err())
         {
-            let why = self.trouble.clone().or(why);
-            if self.reported.get(&listener) != Some(&why) {
-                turns.push(Turn { listener: listener.clone(), why: why.clone() });
+            let done = self.trouble.clone().map_or(done, Err);
+            if self.reported.get(&listener) != Some(&done) {
+                turns.push(Turn { listener: listener.clone(), done: done.clone() });
             }
-            reported.insert(listener, why);
+            reported.insert(listener, done);
         }
         self.reported = reported;
         turns
@@ -296,6 +301,7 @@ impl Kernel {
     /// Returns whether that makes a difference to what is wanted.
     pub fn use_news(&mut self, worker: usize) -> bool {
         let Found { news, counters, open, around } = self.courier.take_news();
+        let is_counted_anew = open.is_some() && self.minds_sessions;
         self.note_endings(self.courier.take_endings(), open.is_some());
         if let Some(Open { at, by_mark }) = open {
             self.note_open(&by_mark);
@@ -319,7 +325,7 @@ impl Kernel {
                 self.trouble = None;
             }
             Some(News::Failed(why)) => self.trouble = Some(why),
-            None => return is_moved || self.is_crowded != was_crowded,
+            None => return is_moved || is_counted_anew || self.is_crowded != was_crowded,
         }
         true
     }

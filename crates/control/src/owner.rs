@@ -527,11 +527,16 @@ impl Owner {
         if self.is_handing_over || self.instance.is_leaving {
             return; // another process has it now
         }
-        for Turn { listener, why } in kernel.engage(&self.instance, self.predecessor.is_none()) {
+        for Turn { listener, done } in kernel.engage(&self.instance, self.predecessor.is_none()) {
             let mut fields = vec![("listener", Value::Text(&listener))];
-            match &why {
-                None => self.note(Level::Info, "the kernel forwards", &fields),
-                Some(why) => {
+            match &done {
+                Ok(approximate) => {
+                    if !approximate.is_empty() {
+                        fields.push(("approximate", Value::Text(approximate)));
+                    }
+                    self.note(Level::Info, "the kernel forwards", &fields);
+                }
+                Err(why) => {
                     fields.push(("why", Value::Text(why)));
                     let all = &self.instance.config.listeners;
                     let is_segment =

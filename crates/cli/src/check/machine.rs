@@ -2,7 +2,7 @@
 //! addresses.
 
 use super::bounded::each;
-use config::engine::needs_user;
+use config::engine::{approximations, needs_user};
 use config::file::{Code, Part, Places};
 use config::{Bind, Config, Endpoint, Engine, Host, Pool, Process};
 use control::{
@@ -91,6 +91,12 @@ fn engines(config: &Config, places: &mut Places<'_>) {
                 let help = "give the backend an address there, or write `engine = \"kernel\"`";
                 places.report(Code::NoEffect, part, &message, help);
             }
+        }
+        let approximations = approximations(pool).join(", ");
+        if !approximations.is_empty() {
+            let message = format!("the kernel follows this only approximately: {approximations}");
+            let help = "nothing, if that is enough, or write `engine = \"user\"`";
+            places.report(Code::Approximate, part, &message, help);
         }
         for listener in config.listeners.iter().filter(|it| it.pool == pool.name) {
             let needs = needs_user(listener, pool);

@@ -145,6 +145,14 @@ fn certificates_that_clients_may_refuse_are_warned_of() {
 }
 
 #[test]
+fn a_policy_that_the_kernel_follows_only_approximately_is_a_warning() {
+    let text = "[listeners]\nweb = \"--engine kernel --policy two 127.0.0.1:1 127.0.0.1:2\"\n";
+    let done = check(&Place::new(), text, "").check(0);
+    let expected = "warning[W010]: the kernel follows this only approximately: policy two\n";
+    assert!(done.stdout.contains(expected), "{}", done.stdout);
+}
+
+#[test]
 fn an_address_in_use_is_a_warning_unless_an_instance_of_ours_has_it() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

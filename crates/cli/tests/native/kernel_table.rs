@@ -45,6 +45,30 @@ fn weights_are_obeyed() {
     table.check_who_served();
 }
 
+#[test]
+fn the_backend_with_fewer_sessions_gets_the_next_ones() {
+    let pool = |way: &Way| format!("{}\npolicy = 'least-sessions'", both(way));
+    let Some(table) = Table::start(pool) else { return };
+    table.each(|way| {
+        table.rig.ctl(&format!("disable {}/0.1", way.name));
+        table.wait_for(way, [1, 0]);
+        let old: Vec<_> = (0..6).map(|_| table.open(way)).collect();
+        until("all to be counted", || table.counted(way, "sessions")[0] >= 6);
+        table.rig.ctl(&format!("enable {}/0.1", way.name));
+        let mut new = vec![];
+        let is_second = |it: &Session| way.place(&it.server) == 1;
+        until("the second one", || {
+            new.push(table.open(way));
+            new.last().is_some_and(is_second)
+        });
+        new.extend((0..4).map(|_| table.open(way)));
+        let reached: Vec<_> = new.iter().map(|it| way.place(&it.server)).collect();
+        assert!(reached.ends_with(&[1; 5]), "{reached:?}");
+        old.iter().for_each(Session::goes_on);
+    });
+    table.check_who_served_beside_changes();
+}
+
 const PROBE: &str = "probe = 'tcp'\nprobe-interval = '100ms'\nfall = 1\nrise = 1";
 
 /// The first backend of each way goes down and comes back.

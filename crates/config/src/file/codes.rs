@@ -75,6 +75,8 @@ pub enum Code {
     Empty,
     /// Clients may refuse a certificate. Only `check` looks.
     Certificate,
+    /// The kernel follows a policy only about. Only `check` looks.
+    Approximate,
 }
 
 /// A row of the table of codes.
@@ -91,7 +93,7 @@ pub struct CodeRow {
 }
 
 /// All codes, errors before warnings.
-pub const CODES: [CodeRow; 35] = [
+pub const CODES: [CodeRow; 36] = [
     row(
         Code::Syntax,
         "E001",
@@ -286,6 +288,12 @@ pub const CODES: [CodeRow; 35] = [
         "W009",
         "Clients may refuse a certificate: its dates, its names, or the order of the chain.",
         "Renew the certificate, or put it first in the file, and that of each issuer after it.",
+    ),
+    row(
+        Code::Approximate,
+        "W010",
+        "The kernel follows the policy only approximately: it goes by counts that are taken once a second.",
+        "Nothing, if that is enough; `engine = \"user\"` is exact.",
     ),
 ];
 

@@ -5,8 +5,8 @@ use super::kept::Kept;
 use super::sessions::{Known, Owner};
 use crate::instance::Instance;
 use crate::snapshot::Departed;
-use balancing::{AccessList, Backend, Pool, Slots, Stance, Tier};
-use config::engine::needs_user;
+use balancing::{AccessList, Arrivals, Backend, Pool, Slots, Stance, Tier};
+use config::engine::{approximations, needs_user};
 use config::{Bind, Engine, Host, Segment};
 use forwarding::{
     Choice, Direct, Door, Family, Mark, Memory, Name, Pit, Protocol, Rules, Ruleset, Sender,
@@ -30,6 +30,19 @@ pub(super) struct Marks {
     pub kept: Kept,
     /// Listeners of direct return of which this process has no session, and since when.
     quiet: BTreeMap<String, Instant>,
+    /// The pace of each pool in which open sessions decide.
+    paces: BTreeMap<String, Pace>,
+}
+
+/// How fast sessions begin.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// When open sessions were counted last.
+    counted_at: Option<std::time::Instant>,
+    /// How many had begun by then.
+    begun: u64,
+    /// How many of them since the count before.
+    between: u64,
 }
 
 /// How long this process has had no session of a listener when direct return sends on what it does
@@ -39,14 +52,17 @@ const QUIET: Duration = Duration::from_secs(5);
 /// What the kernel is to do.
 pub(super) struct Plan {
     pub rules: Ruleset,
-    /// Each listener whose pool wants the kernel, and why it cannot have it.
-    pub listeners: Vec<(String, Option<String>)>,
+    /// Each listener whose pool wants the kernel, with what is only approximate, or why it cannot have
+    /// it.
+    pub listeners: Vec<(String, Result<String, String>)>,
     /// Whose sessions the kernel forwards.
     pub known: Known,
     /// Whose ways are to be looked for.
     pub look_for: Vec<IpAddr>,
     /// Whether rules are wanted for which the ways are not known yet.
     pub is_blind: bool,
+    /// Whether they depend on how many sessions are open.
+    pub minds_sessions: bool,
 }
 
 /// What the kernel can do at present.
@@ -60,6 +76,8 @@ pub(super) struct Means<'a> {
     pub around: Option<&'a Around>,
     /// Whether no other process has sessions of this instance.
     pub is_alone: bool,
+    /// When open sessions were counted last.
+    pub counted_at: Option<std::time::Instant>,
 }
 
 impl Marks {
@@ -72,6 +90,7 @@ impl Marks {
             used: [false; 2],
             kept: Kept::default(),
             quiet: BTreeMap::new(),
+            paces: BTreeMap::new(),
         }
     }
 
@@ -101,7 +120,10 @@ impl Marks {
             known: Known::default(),
             look_for: Vec::new(),
             is_blind: false,
+            minds_sessions: false,
         };
+        let is_there = |pool: &str| instance.places.contains_key(pool);
+        self.paces.retain(|pool, _| is_there(pool));
         for (kind, engine) in [Engine::Kernel, Engine::Direct].into_iter().enumerate() {
             self.used[kind] |= instance.config.pools.iter().any(|pool| pool.engine == engine);
         }
@@ -128,8 +150,8 @@ impl Marks {
                 continue;
             }
             let needs = needs_user(listener, config);
-            let why = match (needs.is_empty(), config.engine) {
-                (false, _) => Some(format!("the kernel cannot do this: {}", needs.join(", "))),
+            let done = match (needs.is_empty(), config.engine) {
+                (false, _) => Err(format!("the kernel cannot do this: {}", needs.join(", "))),
                 (_, Engine::Direct) => {
                     let doors = self.know_all(&mut plan.known.owners, listener, (config, pool));
                     if means.around.is_none() && !self.kept.addresses().is_empty() {
@@ -147,11 +169,12 @@ impl Marks {
                     if is_quiet && done.is_ok() {
                         self.quiet.insert(listener.name.clone(), since);
                     }
-                    done.err()
+                    done
                 }
-                _ => self.serve(&mut plan, listener, (config, pool), means).err(),
+                _ => self.serve(&mut plan, listener, (config, pool), means),
             };
-            plan.listeners.push((listener.bound_to(), why));
+            let done = done.map(|()| approximations(config).join(", "));
+            plan.listeners.push((listener.bound_to(), done));
         }
         plan.look_for = self.kept.addresses();
         plan.is_blind = means.around.is_none() && !plan.look_for.is_empty();
@@ -291,12 +314,37 @@ impl Marks {
             return Err("it listens on a name".to_owned());
         }
         let usable = |place: usize| is_usable(&tier.backends[place], pool, ignores_health, now);
+        let arrivals = tier.policy.has_turns_by_sessions().then(|| {
+            plan.minds_sessions = true;
+            self.arrivals(&config.name, tier, means.counted_at)
+        });
         let slots = |door: &Door| {
             fit(door, tier, usable, means.forwards)?;
-            Ok(tier.slots(usable))
+            Ok(match arrivals {
+                Some(arrivals) => tier.turns_by_sessions(usable, arrivals),
+                None => tier.slots(usable),
+            })
         };
         let rules = plan.rules.translated.get_or_insert_default();
         self.open(rules, doors, config, tier, slots, false).map(drop)
+    }
+
+    /// The sessions of the tier in use. As many are expected until the next count as came before the
+    /// last one.
+    fn arrivals(
+        &mut self,
+        pool: &str,
+        tier: &Tier,
+        counted_at: Option<std::time::Instant>,
+    ) -> Arrivals {
+        let begun = tier.backends.iter().map(|it| it.state.totals().attempts).sum();
+        let first = Pace { counted_at, begun, between: 0 };
+        let pace = self.paces.entry(pool.to_owned()).or_insert(first);
+        if pace.counted_at != counted_at {
+            let between = begun.saturating_sub(pace.begun);
+            *pace = Pace { counted_at, begun, between };
+        }
+        Arrivals { begun: pace.begun, expected: pace.between }
     }
 
     /// Has the sessions of all backends of a listener counted, also of those that get none now: they may
