@@ -102,8 +102,10 @@ impl Tier {
 
     /// The backends of the next sessions, if no open one ends before: each time the one of those that
     /// are usable, given as their places, that has the fewest sessions for its weight, one more
-    /// included; equals take turns. `None` if there are none with a weight. There are turns for twice as
-    /// many sessions as are expected, because afterwards the same turns come again.
+    /// included; equals take turns. `None` if there are none with a weight.
+    ///
+    /// After the last turn, the same turns come again, so that whoever has had few sessions gets too many
+    /// of them. So there are turns for twice as many sessions as are expected, and not few.
     #[must_use]
     pub fn turns_by_sessions(
         &self,
@@ -125,10 +127,10 @@ impl Tier {
         };
         let sessions = |place: usize| u64::from(self.backends[place].state.all_sessions());
         let mut heap: BinaryHeap<_> = able.map(|place| next(place, sessions(place))).collect();
-        let weights: u64 = heap.iter().map(|Reverse((_, _, place, _))| weight(*place)).sum();
-        let wanted = weights.max(expected.saturating_mul(2));
-        let turns = wanted.clamp(heap.len() as u64, TURNS_MAX.max(heap.len() as u64));
-        let at_once = wanted.div_ceil(turns.max(1));
+        let backends = heap.len() as u64;
+        let wanted = expected.saturating_mul(2).max(TURNS_MIN).max(backends);
+        let turns = wanted.min(TURNS_MAX.max(backends));
+        let at_once = wanted.div_ceil(turns);
         let mut places = Vec::new();
         for _ in 0..turns {
             let Reverse((_, _, place, sessions)) = heap.pop()?;
@@ -192,6 +194,7 @@ impl Tier {
 }
 
 /// How many turns by sessions there are, unless there are more backends.
+const TURNS_MIN: u64 = 256;
 const TURNS_MAX: u64 = 1024;
 const BYTE_SLOTS: usize = 256;
 /// The slots are dealt out in this order: 0, 3, 6 and so on, beyond the last from the beginning.
@@ -242,37 +245,40 @@ mod tests {
     fn check_sessions(
         (policy, weights): (Policy, &[u32]),
         open: &[u32],
-        arrivals: [u64; 2],
-        expected: &str,
+        begun: u64,
+        first: &str,
+        counts: &[usize],
     ) {
         let tier = tier(policy, weights);
         for (backend, sessions) in tier.backends.iter().zip(open) {
             backend.state.set_forwarded(*sessions);
         }
-        let [begun, number] = arrivals;
-        let arrivals = Arrivals { begun, expected: number };
-        let slots = tier.turns_by_sessions(|place| open[place] < 99, arrivals);
-        let letters = slots.iter().flat_map(|it| it.places().to_vec());
-        let letters: String = letters.map(|it| char::from(b'a' + it as u8)).collect();
-        assert_eq!(letters, expected, "{policy:?} {weights:?} with {open:?}, {arrivals:?}");
+        let arrivals = Arrivals { begun, expected: 0 };
+        let slots = tier.turns_by_sessions(|place| open[place] < 9000, arrivals);
+        let slots = slots.as_ref().map(Slots::places).unwrap_or_default();
+        let letters = slots.iter().take(first.len()).map(|it| char::from(b'a' + *it as u8));
+        assert_eq!(letters.collect::<String>(), first, "{policy:?} {weights:?} with {open:?}");
+        let count = |place| slots.iter().filter(|it| **it == place).count();
+        let found: Vec<_> = (0..weights.len() as u32).map(count).collect();
+        assert_eq!(found, counts, "{policy:?} {weights:?} with {open:?}");
     }
 
-    /// 99 sessions mean that the backend is down.
+    /// 9000 sessions mean that the backend is down.
     #[test]
     fn those_with_the_fewest_sessions_have_the_next_turns() {
         let least = (Policy::LeastSessions, &[1, 9, 0][..]);
-        check_sessions(least, &[0, 0, 0], [0, 0], "abc");
-        check_sessions(least, &[0, 0, 0], [4, 0], "bca");
-        check_sessions(least, &[2, 0, 1], [0, 0], "bbc");
-        check_sessions(least, &[2, 0, 1], [0, 3], "bbcabc");
-        check_sessions(least, &[2, 99, 1], [0, 2], "caca");
-        check_sessions(least, &[99, 99, 99], [0, 2], "");
+        check_sessions(least, &[0, 0, 0], 0, "abcabc", &[86, 85, 85]);
+        check_sessions(least, &[0, 0, 0], 4, "bcabca", &[85, 86, 85]);
+        check_sessions(least, &[2, 0, 1], 0, "bbcabcabc", &[85, 86, 85]);
+        check_sessions(least, &[1000, 0, 900], 0, "bbbbbbbbb", &[0, 256, 0]);
+        check_sessions(least, &[2, 9000, 1], 2, "ccaca", &[127, 0, 129]);
+        check_sessions(least, &[9000, 9000, 9000], 0, "", &[0, 0, 0]);
         let weighted = (Policy::LeastWeighted, &[1, 3, 0][..]);
-        check_sessions(weighted, &[0, 0, 0], [0, 0], "bbab");
-        check_sessions(weighted, &[0, 9, 0], [0, 3], "aaabba");
-        check_sessions(weighted, &[99, 99, 0], [0, 2], "");
-        check_sessions((Policy::Two, &[1, 1]), &[1, 0], [0, 1], "ba");
-        check_sessions((Policy::Two, &[]), &[], [1, 1], "");
+        check_sessions(weighted, &[0, 0, 0], 0, "bbabbbabbba", &[64, 192, 0]);
+        check_sessions(weighted, &[0, 9, 0], 0, "aaabbabbba", &[66, 190, 0]);
+        check_sessions(weighted, &[9000, 9000, 0], 0, "", &[0, 0, 0]);
+        check_sessions((Policy::Two, &[1, 1]), &[1, 0], 0, "bab", &[128, 128]);
+        check_sessions((Policy::Two, &[]), &[], 0, "", &[]);
     }
 
     /// A table stands for more sessions than it has turns.

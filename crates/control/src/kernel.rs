@@ -229,7 +229,7 @@ impl Kernel {
         }
         // Without knowing the ways, it would break what an earlier process has begun.
         if plan.rules != self.wanted && !plan.is_blind {
-            self.courier.want(plan.rules.clone());
+            self.courier.want(plan.rules.clone(), plan.minds_sessions);
             self.wanted = plan.rules;
         }
         self.minds_sessions = plan.minds_sessions;

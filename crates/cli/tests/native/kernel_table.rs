@@ -51,7 +51,7 @@ fn the_backend_with_fewer_sessions_gets_the_next_ones() {
     let Some(table) = Table::start(pool) else { return };
     table.each(|way| {
         table.rig.ctl(&format!("disable {}/0.1", way.name));
-        table.wait_for(way, [1, 0]);
+        table.wait_for(way, [4, 0]);
         let old: Vec<_> = (0..6).map(|_| table.open(way)).collect();
         until("all to be counted", || table.counted(way, "sessions")[0] >= 6);
         table.rig.ctl(&format!("enable {}/0.1", way.name));

@@ -55,7 +55,8 @@ pub(super) struct Open {
 }
 
 enum Order {
-    Want(Box<Ruleset>),
+    /// Have the kernel do this, which open sessions decide or do not.
+    Want(Box<Ruleset>, bool),
     /// See where these are, from now on.
     LookFor(Vec<IpAddr>),
     /// End the sessions with these marks.
@@ -82,8 +83,8 @@ const RETIRE_AFTER: Duration = Duration::from_secs(1);
 /// How often to read the counters.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How much longer than a count of open sessions takes to wait before the next one: they take up to a
-/// hundredth of a CPU.
-const COUNT_OPEN_SHARE: u32 = 100;
+/// hundredth of a CPU, and a twentieth where rules are made of them.
+const COUNT_OPEN_SHARES: [u32; 2] = [100, 20];
 /// How often to see that the tables are there.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait after a refusal before the next attempt.
@@ -126,6 +127,7 @@ impl Courier {
             retire_after: RETIRE_AFTER,
             doomed: Vec::new(),
             must_count_open: false,
+            minds_sessions: false,
         };
         let run = move || {
             round.run();
@@ -135,9 +137,10 @@ impl Courier {
         Ok(Self { orders, ended, found, endings })
     }
 
-    /// Has the kernel do this. What was wanted before may be skipped.
-    pub fn want(&self, rules: Ruleset) {
-        let _ = self.orders.send(Order::Want(Box::new(rules))); // the helper may have ended
+    /// Has the kernel do this, which may be so because of open sessions. What was wanted before may be
+    /// skipped.
+    pub fn want(&self, rules: Ruleset, minds_sessions: bool) {
+        let _ = self.orders.send(Order::Want(Box::new(rules), minds_sessions)); // the helper may have ended
     }
 
     /// Has the networks looked at for these addresses, once now and then again and again.
@@ -209,6 +212,8 @@ struct Round {
     doomed: Vec<u32>,
     /// Whether there is an order to count open sessions.
     must_count_open: bool,
+    /// Whether the kernel is to do this because of open sessions.
+    minds_sessions: bool,
 }
 
 impl Round {
@@ -251,7 +256,8 @@ impl Round {
                 }
                 if may_ask && count_open_at <= now {
                     self.count_open();
-                    count_open_at = now + now.elapsed() * COUNT_OPEN_SHARE;
+                    let share = COUNT_OPEN_SHARES[usize::from(self.minds_sessions)];
+                    count_open_at = now + now.elapsed() * share;
                 }
                 count_at = now + COUNT_EVERY;
             } else if may_ask && check_at <= now {
@@ -285,7 +291,10 @@ impl Round {
         };
         loop {
             match order {
-                Order::Want(rules) => self.wanted = Some(*rules),
+                Order::Want(rules, minds_sessions) => {
+                    self.wanted = Some(*rules);
+                    self.minds_sessions = minds_sessions;
+                }
                 Order::LookFor(addresses) => {
                     self.addresses = addresses;
                     self.look();
@@ -493,11 +502,12 @@ mod tests {
             retire_after: Duration::ZERO,
             doomed: Vec::new(),
             must_count_open: false,
+            minds_sessions: false,
         };
         let thread = std::thread::spawn(move || round.run());
         // What comes of nothing is not the answer to anything.
         send(&mut &helper, &Numbered { number: 0, content: Answer::Begun }).unwrap();
-        let want = |backend| orders.send(Order::Want(Box::new(rules(backend)))).unwrap();
+        let want = |backend| orders.send(Order::Want(Box::new(rules(backend)), false)).unwrap();
         let backends = ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"];
         let (mut left, mut present, mut stream) = (backends.iter(), Ruleset::default(), &helper);
         want("10.0.0.1:80");
