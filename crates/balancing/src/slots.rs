@@ -57,7 +57,7 @@ impl Policy {
         }
     }
 
-    /// Whether [`Tier::turns_by_sessions`] can write down about what it chooses.
+    /// Whether [`Tier::turns_by_sessions`] approximates what it chooses.
     #[must_use]
     pub fn has_turns_by_sessions(self) -> bool {
         matches!(self, Self::LeastSessions | Self::LeastWeighted | Self::Two)
@@ -104,8 +104,8 @@ impl Tier {
     /// are usable, given as their places, that has the fewest sessions for its weight, one more
     /// included; equals take turns. `None` if there are none with a weight.
     ///
-    /// After the last turn, the same turns come again, so that whoever has had few sessions gets too many
-    /// of them. So there are turns for twice as many sessions as are expected, and not few.
+    /// After the last turn, the same turns come again, and would give a backend that had few sessions too
+    /// many. So there are turns for twice as many sessions as are expected, and at least 256.
     #[must_use]
     pub fn turns_by_sessions(
         &self,

@@ -1,4 +1,5 @@
-//! What the kernel's forwarding cannot do for a listener and its pool, and what it does only about.
+//! What the kernel's forwarding cannot do for a listener and its pool, and what it does only
+//! approximately.
 //!
 //! Each field is named here, so that a new one must be decided about. What depends on addresses or
 //! on the present state of backends is not; the control plane sees to that.
@@ -22,8 +23,8 @@ pub fn needs_user(listener: &Listener, pool: &Pool) -> Vec<String> {
     needs
 }
 
-/// The options of a pool that the kernel follows only about, as their words: open sessions are counted
-/// once a second.
+/// The options of a pool that the kernel follows only approximately, as their words: open sessions are
+/// counted once a second.
 #[must_use]
 pub fn approximations(pool: &Pool) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();

@@ -75,7 +75,7 @@ pub enum Code {
     Empty,
     /// Clients may refuse a certificate. Only `check` looks.
     Certificate,
-    /// The kernel follows a policy only about. Only `check` looks.
+    /// The kernel follows a policy only approximately. Only `check` looks.
     Approximate,
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Open {
 }
 
 enum Order {
-    /// Have the kernel do this, which open sessions decide or do not.
+    /// Have the kernel do this, and whether that depends on how many sessions are open.
     Want(Box<Ruleset>, bool),
     /// See where these are, from now on.
     LookFor(Vec<IpAddr>),
@@ -137,8 +137,8 @@ impl Courier {
         Ok(Self { orders, ended, found, endings })
     }
 
-    /// Has the kernel do this, which may be so because of open sessions. What was wanted before may be
-    /// skipped.
+    /// Has the kernel do this, which may depend on how many sessions are open. What was wanted before may
+    /// be skipped.
     pub fn want(&self, rules: Ruleset, minds_sessions: bool) {
         let _ = self.orders.send(Order::Want(Box::new(rules), minds_sessions)); // the helper may have ended
     }
@@ -212,7 +212,7 @@ struct Round {
     doomed: Vec<u32>,
     /// Whether there is an order to count open sessions.
     must_count_open: bool,
-    /// Whether the kernel is to do this because of open sessions.
+    /// Whether what it is to have depends on how many sessions are open.
     minds_sessions: bool,
 }
 
