@@ -153,7 +153,7 @@ impl View<'_> {
 
     /// The backend's weight, where the policy minds weights.
     fn weight(&self, index: usize) -> u32 {
-        if self.tier.policy.minds_weight() { self.tier.backends[index].weight } else { 1 }
+        self.tier.weight(index)
     }
 
     /// The part of its share that a backend gets at present.

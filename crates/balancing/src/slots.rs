@@ -113,17 +113,13 @@ impl Tier {
         Arrivals { begun, expected }: Arrivals,
     ) -> Option<Slots> {
         let len = self.backends.len();
-        let weight = |place: usize| match self.policy.minds_weight() {
-            true => u64::from(self.backends[place].weight),
-            false => 1,
-        };
-        let able = (0..len).filter(|&place| weight(place) > 0 && is_usable(place));
+        let able = (0..len).filter(|&place| self.weight(place) > 0 && is_usable(place));
         let first = (begun % len.max(1) as u64) as usize;
         // Positive floating-point numbers are in the same order as their bits.
-        let load = |place, sessions: u64| ((sessions + 1) as f64 / weight(place) as f64).to_bits();
+        let load = |place, sessions| (sessions + 1) as f64 / f64::from(self.weight(place));
         let next = |place, sessions| {
             let order = (place + len - first) % len;
-            Reverse((load(place, sessions), order, place, sessions))
+            Reverse((load(place, sessions).to_bits(), order, place, sessions))
         };
         let sessions = |place: usize| u64::from(self.backends[place].state.all_sessions());
         let mut heap: BinaryHeap<_> = able.map(|place| next(place, sessions(place))).collect();

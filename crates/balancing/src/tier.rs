@@ -89,6 +89,11 @@ impl Tier {
         self.plan.get(self.policy, &self.backends)
     }
 
+    /// A backend's weight, where the policy minds weights.
+    pub(crate) fn weight(&self, place: usize) -> u32 {
+        if self.policy.minds_weight() { self.backends[place].weight } else { 1 }
+    }
+
     /// The sessions that count for [`Self::load_bound`].
     pub(crate) fn crowd(&self) -> u32 {
         self.cursor.crowd.sessions()

@@ -264,6 +264,7 @@ mod tests {
             ],
         );
     }
+
     #[test]
     fn policies_by_sessions_are_approximate() {
         let check = |line, expected: &[&str]| {

@@ -1,7 +1,7 @@
 //! Changes of rules as messages to the kernel (netlink(7), nf_tables).
 //!
 //! nft(8) takes some milliseconds to start, and 4 us for each element. Services, doors and targets of
-//! address translation change often, so the kernel is told of them directly; everything else is text.
+//! address translation change often, so their changes bypass it; everything else is text for nft(8).
 //! Both ways make the same rules. The numbers are those of <linux/netfilter/nf_tables.h>.
 
 mod attributes;

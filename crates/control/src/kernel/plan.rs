@@ -35,14 +35,11 @@ pub(super) struct Marks {
 }
 
 /// How fast sessions begin.
-#[derive(Clone, Copy)]
 struct Pace {
     /// When open sessions were counted last.
     counted_at: Option<std::time::Instant>,
-    /// How many had begun by then.
-    begun: u64,
-    /// How many of them since the count before.
-    between: u64,
+    /// What was known then.
+    arrivals: Arrivals,
 }
 
 /// How long this process has had no session of a listener when direct return sends on what it does
@@ -337,14 +334,15 @@ impl Marks {
         tier: &Tier,
         counted_at: Option<std::time::Instant>,
     ) -> Arrivals {
-        let begun = tier.backends.iter().map(|it| it.state.totals().attempts).sum();
-        let first = Pace { counted_at, begun, between: 0 };
-        let pace = self.paces.entry(pool.to_owned()).or_insert(first);
-        if pace.counted_at != counted_at {
-            let between = begun.saturating_sub(pace.begun);
-            *pace = Pace { counted_at, begun, between };
+        let before = self.paces.get(pool);
+        if let Some(pace) = before.filter(|it| it.counted_at == counted_at) {
+            return pace.arrivals;
         }
-        Arrivals { begun: pace.begun, expected: pace.between }
+        let begun = tier.backends.iter().map(|it| it.state.totals().attempts).sum::<u64>();
+        let expected = before.map_or(0, |it| begun.saturating_sub(it.arrivals.begun));
+        let arrivals = Arrivals { begun, expected };
+        self.paces.insert(pool.to_owned(), Pace { counted_at, arrivals });
+        arrivals
     }
 
     /// Has the sessions of all backends of a listener counted, also of those that get none now: they may
