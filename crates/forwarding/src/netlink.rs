@@ -1,8 +1,9 @@
 //! Changes of rules as messages to the kernel (netlink(7), nf_tables).
 //!
-//! nft(8) takes some milliseconds to start, and 4 us for each element. Services, doors and targets of
-//! address translation change often, so their changes bypass it; everything else is text for nft(8).
-//! Both ways make the same rules. The numbers are those of <linux/netfilter/nf_tables.h>.
+//! nft(8) takes some milliseconds to start, and some microseconds for each element. Services, doors and
+//! targets of address translation are many and change often, so they bypass it, except where a table is
+//! taken over, which has to be done in one step; everything else is text for nft(8). Both ways make the
+//! same rules. The numbers are those of <linux/netfilter/nf_tables.h>.
 
 mod attributes;
 mod expression;
@@ -17,7 +18,7 @@ use attributes::{Attributes, Verdict};
 use balancing::KERNEL_SEED;
 use expression::Register::{First, Second};
 use expression::{Expression, Register};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A request to nf_tables.
@@ -32,29 +33,36 @@ pub struct Message {
 }
 
 /// These edits, in batches that are carried out one after the other, each of them wholly or not at
-/// all; `None` if there are some that only text can say.
+/// all, and those that only text can say.
 ///
 /// A packet sees chains as they were when it came in, but elements as they are now. So doors come last:
 /// the chains that they lead to have their rules by then.
 #[must_use]
-pub fn batches(table: &TableName, edits: &[Edit]) -> Option<Vec<Vec<Message>>> {
+pub fn batches(table: &TableName, edits: &[Edit]) -> (Vec<Vec<Message>>, Vec<Edit>) {
     let table = table.to_string();
-    let [mut inner, mut doors] = [0, 1].map(|_| Writer { table: &table, messages: Vec::new() });
+    let [mut inner, mut doors] = [0, 1].map(|_| Writer::new(&table));
+    let mut others = Vec::new();
     for edit in edits {
-        let Edit::Translated(step) = edit else { return None };
+        let Edit::Translated(step) = edit else {
+            others.push(edit.clone());
+            continue;
+        };
         match step {
             Step::AddTarget(mark, target) => inner.target(NEW, *mark, target),
             Step::RemoveTarget(mark, target) => inner.target(DELETE, *mark, target),
-            Step::AddService(name, service) => inner.add_service(*name, service)?,
+            Step::AddService(_, Service { choice: Choice::Bytes { .. }, .. }) => {
+                others.push(edit.clone())
+            }
+            Step::AddService(name, service) => inner.add_service(*name, service),
             Step::RemoveService(name, service) => inner.remove_service(*name, service),
-            Step::AddMemory(..) => return None,
+            Step::AddMemory(..) => others.push(edit.clone()),
             Step::RemoveMemory(name) => inner.delete_set(&format!("k_{name}")),
             Step::OpenDoor(door, name) => doors.door(NEW, door, Some(*name)),
             Step::CloseDoor(door) => doors.door(DELETE, door, None),
         }
     }
-    let all = [inner, doors].map(|it| it.messages);
-    Some(all.into_iter().filter(|it| !it.is_empty()).collect())
+    let all = [inner, doors].map(Writer::finish);
+    (all.into_iter().filter(|it| !it.is_empty()).collect(), others)
 }
 
 /// The table that has an owner (`flags owner`, nft(8)): nobody can remove it as long as the socket
@@ -64,7 +72,7 @@ pub fn batches(table: &TableName, edits: &[Edit]) -> Option<Vec<Vec<Message>>> {
 #[must_use]
 pub fn anchor(table: &TableName) -> Vec<Message> {
     let name = table.anchor();
-    let mut writer = Writer { table: &name, messages: Vec::new() };
+    let mut writer = Writer::new(&name);
     writer.add(NEW_TABLE, CREATE, Attributes::default().text(1, &name).number(2, OWNED));
     // Beside those that translate, at each of the places where the kernel does.
     for (chain, place, priority) in
@@ -76,16 +84,34 @@ pub fn anchor(table: &TableName) -> Vec<Message> {
     }
     // Connections are tracked only where a rule asks about them.
     writer.rule("pre", &[Expression::State]);
-    writer.messages
+    writer.finish()
 }
 
 struct Writer<'a> {
     table: &'a str,
     messages: Vec<Message>,
+    /// What is to be done with elements, by set or map: many of them go into one message.
+    change: Change,
+    elements: BTreeMap<String, Vec<Attributes>>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(table: &'a str) -> Self {
+        let (messages, elements) = Default::default();
+        Self { table, messages, change: NEW, elements }
+    }
+
+    fn finish(mut self) -> Vec<Message> {
+        self.end_elements();
+        self.messages
+    }
+
     fn add(&mut self, kind: u16, flags: u16, attributes: Attributes) {
+        self.end_elements();
+        self.push(kind, flags, attributes);
+    }
+
+    fn push(&mut self, kind: u16, flags: u16, attributes: Attributes) {
         let family = [INET, 0, 0, 0]; // a `struct nfgenmsg`
         let body = [&family[..], &attributes.into_bytes()].concat();
         self.messages.push(Message { kind, flags, body });
@@ -138,7 +164,7 @@ impl Writer<'_> {
         self.element(change, door_map(door), element);
     }
 
-    fn add_service(&mut self, name: Name, service: &Service) -> Option<()> {
+    fn add_service(&mut self, name: Name, service: &Service) {
         let Service { family, slots, permitted, memory, .. } = service;
         let len = slots.len() as u32;
         let [map, usable, permitting] = ["m", "v", "p"].map(|it| format!("{it}_{name}"));
@@ -165,11 +191,11 @@ impl Writer<'_> {
         }
         let chain = format!("s_{name}");
         self.add(NEW_CHAIN, CREATE, self.named(3, &chain));
-        self.rules(&chain, name, service)
+        self.rules(&chain, name, service);
     }
 
     /// The rules of a service's chain.
-    fn rules(&mut self, chain: &str, name: Name, service: &Service) -> Option<()> {
+    fn rules(&mut self, chain: &str, name: Name, service: &Service) {
         use Expression as Do;
         let Service { family, choice, slots, permitted, memory, adopts: _ } = service;
         let (family, modulus, seed) = (*family, slots.len() as u32, KERNEL_SEED);
@@ -192,7 +218,7 @@ impl Writer<'_> {
             deal.extend([Do::Mark(First), Do::Equals(&[0; 4])]);
         }
         match (choice, family) {
-            (Choice::Bytes { .. }, _) => return None, // only direct return has it
+            (Choice::Bytes { .. }, _) => {} // only with direct return, and by text
             (Choice::Turn, _) => deal.push(Do::Turn(modulus)),
             (Choice::Random, _) => deal.push(Do::Random(modulus)),
             (Choice::Network, Family::V4) => {
@@ -210,7 +236,6 @@ impl Writer<'_> {
         }
         let begin = format!("begin{}", Four(family));
         self.rule(chain, &[Do::Leave(Verdict::Goto(&begin))]);
-        Some(())
     }
 
     fn remove_service(&mut self, name: Name, service: &Service) {
@@ -251,17 +276,24 @@ impl Writer<'_> {
         self.elements(change, set, [element].into_iter());
     }
 
-    fn elements(
-        &mut self,
-        Change { kind, flags }: Change,
-        set: &str,
-        elements: impl Iterator<Item = Attributes>,
-    ) {
-        let mut elements = elements.peekable();
-        while elements.peek().is_some() {
-            let some = elements.by_ref().take(ELEMENTS_MAX);
-            let list = some.fold(Attributes::default(), |all, it| all.nest(1, &it));
-            self.add(kind, flags, self.named(2, set).nest(3, &list));
+    fn elements(&mut self, change: Change, set: &str, elements: impl Iterator<Item = Attributes>) {
+        if self.change != change {
+            self.end_elements();
+            self.change = change;
+        }
+        match self.elements.get_mut(set) {
+            Some(all) => all.extend(elements),
+            None => drop(self.elements.insert(set.to_owned(), elements.collect())),
+        }
+    }
+
+    fn end_elements(&mut self) {
+        let Change { kind, flags } = self.change;
+        for (set, elements) in std::mem::take(&mut self.elements) {
+            for some in elements.chunks(ELEMENTS_MAX) {
+                let list = some.iter().fold(Attributes::default(), |all, it| all.nest(1, it));
+                self.push(kind, flags, self.named(2, &set).nest(3, &list));
+            }
         }
     }
 }
@@ -282,7 +314,7 @@ fn with_source<'a>(family: Family, last: [Expression<'a>; 2]) -> Vec<Expression<
 }
 
 /// What is done with elements.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Change {
     kind: u16,
     flags: u16,

@@ -398,7 +398,9 @@ fn only_the_helper_keeps_a_privilege() {
     let files = |id: &str| std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
     assert_eq!(files(&overseer), 4, "three standard streams and the way to its parent");
     // Now and then, it has one more with which it asks the kernel.
-    until("the helper to have these, its claim and its anchor", || files(&helper) == 6);
+    until("the helper to have these, its claim, its anchor and a socket for changes", || {
+        files(&helper) == 7
+    });
     assert_eq!(rig.ask("client", "192.0.2.254:8080").0, BACKENDS[0]);
 }
 

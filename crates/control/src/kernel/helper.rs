@@ -116,8 +116,6 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
     let mut over = BTreeSet::new();
     let mut is_new = true;
     while let Ok(Numbered { number, content: request }) = receive(&mut stream) {
-        let done =
-            |text: &str| run(nft, text).map(|()| Answer::Done { forwards: FORWARDING.map(is_on) });
         let answer = match request {
             Request::Change(_) | Request::Count | Request::Check if is_new => {
                 Err(io::Error::other("the helper has begun anew"))
@@ -128,28 +126,23 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
                 note_kinds(&mut kinds, &edits);
                 hosting.begin(nft, table);
                 hosting.want(&edits);
-                let text = |found: &_| install(table, &edits, found, setting("max"));
-                let begun = present(table).and_then(|found| match done(&text(&found)) {
-                    // What cannot be taken over, such as that of another version, is replaced.
-                    Err(_) if !found.is_empty() => {
-                        let doomed: Vec<_> = found.into_keys().collect();
-                        done(&(clear(table, &doomed) + &text(&BTreeMap::new())))
-                    }
-                    begun => begun,
+                let installed = present(table).and_then(|found| match found.is_empty() {
+                    true => begin(nft, table, &edits, &mut socket),
+                    false => take_over(nft, table, &edits, &found),
                 });
                 // Without it, listed and reported sessions have no bytes and times.
                 let _ = count_and_time();
-                begun.and_then(|it| hosting.carry_out().map(|()| it))
+                installed.and_then(|()| hosting.carry_out()).map(|()| Answer::done())
             }
             Request::Change(edits) => {
                 note_kinds(&mut kinds, &edits);
                 hosting.want(&edits);
-                let changed = match batches(table, &edits) {
-                    Some(batches) => carry_out(&mut socket, &batches)
-                        .map(|()| Answer::Done { forwards: FORWARDING.map(is_on) }),
-                    None => done(&change(table, &edits, setting("max"))),
+                let (batches, others) = batches(table, &edits);
+                let changed = match others.is_empty() {
+                    true => carry_out(&mut socket, &batches),
+                    false => run(nft, &change(table, &edits, setting("max"))),
                 };
-                changed.and_then(|it| hosting.carry_out().map(|()| it))
+                changed.and_then(|()| hosting.carry_out()).map(|()| Answer::done())
             }
             Request::Clear => {
                 let mut doomed = vec![Kind::Translated, Kind::Pit];
@@ -160,7 +153,7 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
                 kinds.clear();
                 hosting.begin(nft, table);
                 let alone = hosting.carry_out();
-                done(&clear(table, &doomed)).and_then(|it| alone.map(|()| it))
+                run(nft, &clear(table, &doomed)).and(alone).map(|()| Answer::done())
             }
             Request::Check => check(table, &kinds).map(|()| Answer::There),
             Request::Count => count(table, &kinds, &mut counted).map(Answer::Counted),
@@ -188,6 +181,40 @@ pub(super) fn serve(mut stream: &UnixStream, nft: &Path, table: &TableName, is_a
             return;
         }
     }
+}
+
+impl Answer {
+    fn done() -> Self {
+        Self::Done { forwards: FORWARDING.map(is_on) }
+    }
+}
+
+/// Makes the tables where there are none: what can be said to the kernel itself does not go by nft(8),
+/// which takes its time for each element.
+fn begin(
+    nft: &Path,
+    table: &TableName,
+    edits: &[Edit],
+    socket: &mut Option<Socket>,
+) -> io::Result<()> {
+    let (batches, others) = batches(table, edits);
+    run(nft, &install(table, &others, &BTreeMap::new(), setting("max")))?;
+    carry_out(socket, &batches)
+}
+
+/// Makes the tables of those that were found, in one go.
+fn take_over(
+    nft: &Path,
+    table: &TableName,
+    edits: &[Edit],
+    found: &BTreeMap<Kind, Vec<Part>>,
+) -> io::Result<()> {
+    let text = |found: &_| install(table, edits, found, setting("max"));
+    // What cannot be taken over, such as that of another version, is replaced.
+    run(nft, &text(found)).or_else(|_| {
+        let doomed: Vec<_> = found.keys().copied().collect();
+        run(nft, &(clear(table, &doomed) + &text(&BTreeMap::new())))
+    })
 }
 
 /// Carries out batches through this socket, and opens one if there is none. It stays open unless a batch

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use sys::nftables::has_tables;
 
 /// A network, with the length of its prefix.
 pub(super) type Network = (Ipv4Addr, u8);
@@ -67,8 +68,12 @@ impl Hosting {
 /// What this machine answers for because of these tables.
 pub(super) fn hosted(nft: &Path, table: &TableName) -> Vec<Network> {
     let sets = [(Kind::Direct, "hosted4"), (Kind::Pit, "pit")];
-    // Without a table there is nothing, and one of an older version has no such set.
-    let elements = |(kind, set)| list(nft, table, kind, set).unwrap_or_default();
+    let name = table.to_string();
+    let elements = |(kind, set): (Kind, _)| match has_tables(&[(kind.family(), &name)]) {
+        Ok(false) => Vec::new(),
+        // A table of an older version has no such set.
+        _ => list(nft, table, kind, set).unwrap_or_default(),
+    };
     sets.into_iter().flat_map(elements).flat_map(|it| element(&it)).collect()
 }
 
