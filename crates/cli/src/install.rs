@@ -4,9 +4,10 @@
 use crate::PERSONALITIES;
 use crate::output::{complain, print};
 use anyhow::{Context, bail};
+use flate2::read::ZlibDecoder;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,10 @@ use std::path::{Path, PathBuf};
 /// with it are ever replaced.
 pub const MARK: &str = "This file belongs to Evenkeel and is replaced by `evenkeel install`.";
 
-/// The rendered man pages and completions, by file name.
-const DOCUMENTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/documents.rs"));
+/// The rendered man pages and completions: the name and length of each file, and all texts one after the
+/// other, compressed.
+const DOCUMENTS: &[(&str, u64)] = include!(concat!(env!("OUT_DIR"), "/documents.rs"));
+const TEXTS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/documents.zlib"));
 
 /// The unit for systemd. It names the program as `/usr/bin/evenkeel`.
 const UNIT: &str = include_str!("../../../contrib/systemd/evenkeel.service");
@@ -43,13 +46,24 @@ pub fn install(prefix: &Path) -> anyhow::Result<()> {
         let link = bin.join(personality.name);
         report.add(&link, put_link(&link, Path::new("evenkeel"))?)?;
     }
-    for (name, text) in DOCUMENTS {
+    for (name, text) in documents()? {
         let path = prefix.join(place(name));
         report.add(&path, put(&path, text.as_bytes(), 0o644)?)?;
     }
     let unit = prefix.join("lib/systemd/system/evenkeel.service");
     report.add(&unit, put(&unit, unit_for(&target).as_bytes(), 0o644)?)?;
     report.finish()
+}
+
+/// The names and texts of the man pages and completions.
+fn documents() -> io::Result<Vec<(&'static str, String)>> {
+    let mut texts = ZlibDecoder::new(TEXTS);
+    let read = |(name, length): &(&'static str, u64)| {
+        let mut text = String::new();
+        texts.by_ref().take(*length).read_to_string(&mut text)?;
+        Ok((*name, text))
+    };
+    DOCUMENTS.iter().map(read).collect()
 }
 
 /// Creates links to this program in `dir`, under the names of its personalities.
@@ -198,7 +212,7 @@ mod tests {
     #[test]
     fn every_document_has_the_mark_and_a_place() {
         assert!(DOCUMENTS.len() > 2 * PERSONALITIES.len());
-        for (name, text) in DOCUMENTS {
+        for (name, text) in documents().unwrap() {
             assert!(text.contains(MARK), "{name} lacks the mark; run `cargo xtask docs`");
         }
         for (name, expected) in [
