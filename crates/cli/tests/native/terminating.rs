@@ -346,6 +346,30 @@ fn curl_and_openssl_are_served_and_resume() {
 }
 
 #[test]
+fn a_client_in_python_is_served_and_gets_the_protocol_that_both_know() {
+    if skip_unless(has("python3"), "this needs python3") {
+        return;
+    }
+    let (place, _) = certified();
+    let (backend, port) = (Backend::named("here"), port());
+    let _evenkeel = start(&place, &port, &backend, "--tls-alpn h2,http/1.1");
+    let mut python = Command::new("python3");
+    python.args(["-c", PYTHON, &port.to_string()]).arg(place.file("ca.pem"));
+    assert_eq!(Done::run(&mut python, "").check(0).stdout, "TLSv1.3 http/1.1 here\n");
+}
+
+/// Takes a port and the authority's file.
+const PYTHON: &str = r#"
+import socket, ssl, sys
+port, authority = sys.argv[1:]
+trust = ssl.create_default_context(cafile=authority)
+trust.set_alpn_protocols(["xmpp-client", "http/1.1"])
+plain = socket.create_connection(("127.0.0.1", int(port)))
+with trust.wrap_socket(plain, server_hostname="a.test") as client:
+    print(client.version(), client.selected_alpn_protocol(), client.recv(100).decode(), end="")
+"#;
+
+#[test]
 fn files_that_cannot_be_used_fail_the_start() {
     let (place, authority) = certified();
     let other = authority.issue(&["other.test"]);
