@@ -1,5 +1,5 @@
-//! Packs the rendered man pages and completions, which `evenkeel install` writes, and tells the linker
-//! how a release is laid out.
+//! Compresses the man pages and completions that `evenkeel install` writes, and gives the linker the
+//! script for a release.
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -14,7 +14,7 @@ fn main() {
     lay_out(&here.join("release.ld"));
 }
 
-/// Writes their names and lengths, and their texts one after the other.
+/// Writes a table of their names and lengths, and a file with all texts, one after the other.
 fn pack_documents(docs: &Path) {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in FOLDERS.map(|folder| docs.join(folder)) {
