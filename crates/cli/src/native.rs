@@ -10,9 +10,9 @@ use crate::{
 use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
-use logtools::options::distance;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use strsim::osa_distance;
 use sys::process::service_port;
 
 /// Runs `evenkeel` with these words.
@@ -76,20 +76,27 @@ fn explain(error: &clap::Error, first: Option<&str>) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage.code()))
 }
 
-/// The message if the first word is nearly a verb and is not a listening address.
+/// The message if the first word is nearly a verb, or one of `evenkeel ctl`, and is not a listening
+/// address.
 fn misspelt_verb(word: &str) -> Option<String> {
     let is_bare = word.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '-');
     if !is_bare || word.starts_with('-') || service_port(word).is_some() {
         return None;
     }
     let tree = tree();
-    let verbs = tree.get_subcommands().map(clap::Command::get_name);
-    let near = verbs.map(|verb| (distance(word, verb), verb)).min()?;
-    let is_near = near.0 > 0 && near.0 <= word.len().min(near.1.len()) / 3;
-    is_near.then(|| {
+    let verbs = tree.get_subcommands().map(|verb| ("", verb));
+    let of_ctl = tree.find_subcommand("ctl").into_iter().flat_map(clap::Command::get_subcommands);
+    let near = verbs.chain(of_ctl.map(|verb| ("ctl ", verb))).map(|(prefix, verb)| {
+        let name = verb.get_name();
+        (osa_distance(word, name), prefix, name)
+    });
+    let (edits, prefix, verb) = near.min()?;
+    let is_verb = edits == 0 && prefix.is_empty();
+    let is_near = edits <= word.len().min(verb.len()) / 3;
+    (is_near && !is_verb).then(|| {
         format!(
-            "evenkeel: there is no verb '{word}'; did you mean '{}'? See `evenkeel help`.",
-            near.1
+            "evenkeel: there is no verb '{word}'; did you mean '{prefix}{verb}'? \
+             See `evenkeel help`."
         )
     })
 }

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
+use strsim::osa_distance;
 
 use crate::output::{complain, print};
 
@@ -174,7 +175,7 @@ impl Tool {
     fn unknown(&self, name: &str) -> UsageError {
         let near = self
             .known()
-            .map(|o| (distance(name, o.long), o.long))
+            .map(|o| (osa_distance(name, o.long), o.long))
             .filter(|&(d, long)| d <= 2.max(long.len() / 3))
             .min();
         UsageError(match near {
@@ -331,22 +332,6 @@ fn paragraphs(page: &mut String, text: &str) {
 fn roff(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
-}
-
-/// How many letters two words differ by (Levenshtein), for "did you mean".
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -61,6 +61,11 @@ fn a_misspelt_verb_is_recognised() {
         ("hel", "help"),
         ("balnce", "balance"),
         ("mergelog", "mergelogs"),
+        ("chekc evenkeel.toml", "check"),
+        ("sessions", "ctl sessions"),
+        ("session", "ctl sessions"),
+        ("disable db1", "ctl disable"),
+        ("drian db1", "ctl drain"),
     ] {
         let done = place.run("evenkeel", words).check(2);
         assert!(done.stderr.contains(&format!("did you mean '{verb}'")), "{words}: {done:?}");
