@@ -11,6 +11,7 @@ use config::ExitStatus;
 use config::native::{Start, Typed, Verb, command_tree, parse};
 use control::ServiceManager;
 use std::ffi::OsString;
+use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 use strsim::osa_distance;
 use sys::process::service_port;
@@ -21,6 +22,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     let first = rest.next().and_then(|word| word.to_str());
     if let Some(personality) = first.and_then(Personality::find) {
         return personality.run(personality.name, rest.as_slice(), true);
+    }
+    if first == Some("ctl") && rest.as_slice().first().is_some_and(|word| word == "help") {
+        return help([&words[..1], &words[2..]].concat());
     }
     let verb = match parse(&words) {
         Ok(Typed::Start(typed)) => return start(typed, first),
@@ -37,7 +41,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         }
     };
     match verb {
-        Verb::Help { words } => main(words.into_iter().chain(["--help".into()]).collect()),
+        Verb::Help { words } => help(words),
         Verb::Version => main(vec!["--version".into()]),
         Verb::Ctl(args) => ctl::main(&args),
         Verb::Status(args) => ctl::status_page(&args),
@@ -66,6 +70,24 @@ pub fn tree() -> clap::Command {
     command_tree().subcommands(PERSONALITIES.iter().map(Personality::command))
 }
 
+/// Prints the help of a verb, also of one of `ctl`'s without that word, or of all of them.
+fn help(mut words: Vec<OsString>) -> ExitCode {
+    let first = words.first().map(|word| word.to_string_lossy().into_owned());
+    if let Some(word) = first.filter(|word| !word.starts_with('-')) {
+        match nearest_verb(&word) {
+            Some(verb) if verb.edits == 0 && verb.is_of_ctl => words.insert(0, "ctl".into()),
+            Some(verb) if verb.edits == 0 => {}
+            near => {
+                let near = near.filter(|verb| verb.is_near(&word));
+                complain(&no_verb(&word, near.as_ref()));
+                return ExitStatus::Usage.code().into();
+            }
+        }
+    }
+    words.push("--help".into());
+    main(words)
+}
+
 /// Prints help, the version or what is wrong with the command line, and returns the exit code.
 fn explain(error: &clap::Error, first: Option<&str>) -> ExitCode {
     if let Some(message) = first.and_then(misspelt_verb).filter(|_| error.use_stderr()) {
@@ -76,29 +98,53 @@ fn explain(error: &clap::Error, first: Option<&str>) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage.code()))
 }
 
-/// The message if the first word is nearly a verb, or one of `evenkeel ctl`, and is not a listening
-/// address.
+/// The message if the first word is nearly a verb, or one of `ctl`, and is not a listening address.
 fn misspelt_verb(word: &str) -> Option<String> {
     let is_bare = word.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '-');
     if !is_bare || word.starts_with('-') || service_port(word).is_some() {
         return None;
     }
+    let near = nearest_verb(word)?;
+    let is_verb = near.edits == 0 && !near.is_of_ctl;
+    (near.is_near(word) && !is_verb).then(|| no_verb(word, Some(&near)))
+}
+
+fn no_verb(word: &str, near: Option<&NearVerb>) -> String {
+    let cure = near.map_or_else(|| ".".into(), |verb| format!("; did you mean '{verb}'?"));
+    format!("evenkeel: there is no verb '{word}'{cure} See `evenkeel help`.")
+}
+
+/// A verb that a word may have meant. The best one is the least.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct NearVerb {
+    edits: usize,
+    is_of_ctl: bool,
+    name: String,
+}
+
+impl NearVerb {
+    fn is_near(&self, word: &str) -> bool {
+        self.edits <= word.len().min(self.name.len()) / 3
+    }
+}
+
+impl Display for NearVerb {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let prefix = if self.is_of_ctl { "ctl " } else { "" };
+        write!(f, "{prefix}{}", self.name)
+    }
+}
+
+/// The verb, or verb of `ctl`, that is most like a word.
+fn nearest_verb(word: &str) -> Option<NearVerb> {
     let tree = tree();
-    let verbs = tree.get_subcommands().map(|verb| ("", verb));
     let of_ctl = tree.find_subcommand("ctl").into_iter().flat_map(clap::Command::get_subcommands);
-    let near = verbs.chain(of_ctl.map(|verb| ("ctl ", verb))).map(|(prefix, verb)| {
+    let verbs = tree.get_subcommands().map(|verb| (false, verb));
+    let rated = verbs.chain(of_ctl.map(|verb| (true, verb))).map(|(is_of_ctl, verb)| {
         let name = verb.get_name();
-        (osa_distance(word, name), prefix, name)
+        NearVerb { edits: osa_distance(word, name), is_of_ctl, name: name.to_owned() }
     });
-    let (edits, prefix, verb) = near.min()?;
-    let is_verb = edits == 0 && prefix.is_empty();
-    let is_near = edits <= word.len().min(verb.len()) / 3;
-    (is_near && !is_verb).then(|| {
-        format!(
-            "evenkeel: there is no verb '{word}'; did you mean '{prefix}{verb}'? \
-             See `evenkeel help`."
-        )
-    })
+    rated.min()
 }
 
 fn start(typed: Start, first: Option<&str>) -> ExitCode {

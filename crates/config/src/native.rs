@@ -449,7 +449,7 @@ pub enum Verb {
     #[command(disable_help_flag = true)]
     Help {
         /// The verb
-        #[arg(trailing_var_arg = true, value_name = "VERB")]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
         words: Vec<OsString>,
     },
     /// Print the version

@@ -81,8 +81,13 @@ fn help_and_version_are_words() {
     let place = Place::new();
     for (word, option) in [
         ("help", "--help"),
+        ("help help", "--help"),
+        ("help --help", "--help"),
         ("help ctl", "ctl --help"),
         ("help ctl drain", "ctl drain --help"),
+        ("help drain", "ctl drain --help"),
+        ("ctl help", "ctl --help"),
+        ("ctl help drain", "ctl drain --help"),
         ("help mergelogs", "mergelogs --help"),
         ("help pen", "pen --help"),
         ("version", "--version"),
@@ -91,6 +96,11 @@ fn help_and_version_are_words() {
         assert_eq!(asked.stdout, place.run("evenkeel", option).stdout, "{word}");
         assert!(!asked.stdout.is_empty());
     }
+    let done = place.run("evenkeel", "help drian").check(2);
+    assert!(done.stderr.contains("no verb 'drian'; did you mean 'ctl drain'?"), "{done:?}");
+    let done = place.run("evenkeel", "help 5432").check(2);
+    assert!(done.stderr.contains("no verb '5432'. See"), "{done:?}");
+    assert_eq!(done.stdout, "");
 }
 
 #[test]
