@@ -153,7 +153,13 @@ pub fn serve_udp(udp: UdpSocket, name: &'static str) {
 /// Whom a datagram of a flow reaches, and whom the backend sees.
 #[track_caller]
 pub fn answered(flow: &UdpSocket) -> (String, String) {
-    flow.send(b"who").unwrap();
+    answered_to(flow, b"who")
+}
+
+/// Likewise with a datagram of one's own.
+#[track_caller]
+pub fn answered_to(flow: &UdpSocket, question: &[u8]) -> (String, String) {
+    flow.send(question).unwrap();
     let mut bytes = [0; 100];
     let count = flow.recv(&mut bytes).expect("an answer");
     split(std::str::from_utf8(&bytes[..count]).unwrap())

@@ -1,7 +1,7 @@
 //! Direct return: what the kernel sends on to backends that answer clients themselves, on a bridge of
 //! namespaces with real rules.
 
-use super::kernel::{Rig, answered, echoes, said, serve_tcp, serve_udp};
+use super::kernel::{Rig, answered, answered_to, echoes, said, serve_tcp, serve_udp};
 use crate::support::{Client, Network, Place, until};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
@@ -19,6 +19,7 @@ const CLIENT: &str = "192.0.2.1";
 const CLIENT_V6: &str = "2001:db8:1::1";
 /// Whom backends see if the process serves.
 const PROCESS: &str = "192.0.2.254";
+const PROCESS_V6: &str = "2001:db8:1::fe";
 
 /// With servers at the addresses of both backends.
 #[track_caller]
@@ -94,6 +95,18 @@ fn clients_are_answered_by_backends_themselves() {
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
     assert_eq!(rig.nft("list tables"), "");
+}
+
+#[test]
+fn datagrams_in_fragments_are_served_by_the_process() {
+    let Some(rig) = rig() else { return };
+    let program = rig.start(&format!(
+        "{TO}/udp {BACKENDS} --engine direct -- {TO_V6}/udp {BACKENDS_V6} --engine direct"
+    ));
+    until("both listeners to be served", || program.log.with("the kernel forwards").len() == 2);
+    for (to, process) in [(TO, PROCESS), (TO_V6, PROCESS_V6)] {
+        assert_eq!(answered_to(&rig.flow("client", to), &[0; 3000]).1, process);
+    }
 }
 
 #[test]
@@ -289,7 +302,7 @@ fn clients_are_denied_and_remembered_as_ever_and_missing_rules_come_back() {
     until("both to be served", || program.log.with("the kernel forwards").len() == 2);
     let (first, _) = rig.ask("client", TO);
     assert_eq!(rig.spread(TO, 4), only(&first, 4));
-    assert_eq!(rig.ask("client", TO_V6), ("two".to_owned(), "2001:db8:1::fe".to_owned()));
+    assert_eq!(rig.ask("client", TO_V6), ("two".to_owned(), PROCESS_V6.to_owned()));
     rig.nft("flush ruleset");
     assert_eq!(rig.spread(TO, 4).values().sum::<usize>(), 4, "the process serves meanwhile");
     until("the rules to come back", || rig.nft("list tables").contains("evenkeel_"));
