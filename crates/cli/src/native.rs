@@ -74,11 +74,10 @@ pub fn tree() -> clap::Command {
 fn help(mut words: Vec<OsString>) -> ExitCode {
     let first = words.first().map(|word| word.to_string_lossy().into_owned());
     if let Some(word) = first.filter(|word| !word.starts_with('-')) {
-        match nearest_verb(&word) {
+        match near_verb(&word) {
             Some(verb) if verb.edits == 0 && verb.is_of_ctl => words.insert(0, "ctl".into()),
             Some(verb) if verb.edits == 0 => {}
             near => {
-                let near = near.filter(|verb| verb.is_near(&word));
                 complain(&no_verb(&word, near.as_ref()));
                 return ExitStatus::Usage.code().into();
             }
@@ -104,9 +103,8 @@ fn misspelt_verb(word: &str) -> Option<String> {
     if !is_bare || word.starts_with('-') || service_port(word).is_some() {
         return None;
     }
-    let near = nearest_verb(word)?;
-    let is_verb = near.edits == 0 && !near.is_of_ctl;
-    (near.is_near(word) && !is_verb).then(|| no_verb(word, Some(&near)))
+    let near = near_verb(word).filter(|verb| verb.edits > 0 || verb.is_of_ctl)?;
+    Some(no_verb(word, Some(&near)))
 }
 
 fn no_verb(word: &str, near: Option<&NearVerb>) -> String {
@@ -122,12 +120,6 @@ struct NearVerb {
     name: String,
 }
 
-impl NearVerb {
-    fn is_near(&self, word: &str) -> bool {
-        self.edits <= word.len().min(self.name.len()) / 3
-    }
-}
-
 impl Display for NearVerb {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let prefix = if self.is_of_ctl { "ctl " } else { "" };
@@ -135,8 +127,8 @@ impl Display for NearVerb {
     }
 }
 
-/// The verb, or verb of `ctl`, that is most like a word.
-fn nearest_verb(word: &str) -> Option<NearVerb> {
+/// The verb, or verb of `ctl`, that is most like a word, if they differ in few letters.
+fn near_verb(word: &str) -> Option<NearVerb> {
     let tree = tree();
     let of_ctl = tree.find_subcommand("ctl").into_iter().flat_map(clap::Command::get_subcommands);
     let verbs = tree.get_subcommands().map(|verb| (false, verb));
@@ -144,7 +136,7 @@ fn nearest_verb(word: &str) -> Option<NearVerb> {
         let name = verb.get_name();
         NearVerb { edits: osa_distance(word, name), is_of_ctl, name: name.to_owned() }
     });
-    rated.min()
+    rated.min().filter(|verb| verb.edits <= word.len().min(verb.name.len()) / 3)
 }
 
 fn start(typed: Start, first: Option<&str>) -> ExitCode {
