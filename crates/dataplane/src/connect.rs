@@ -19,7 +19,7 @@ use relay::{Fault, Incarnation, Link, Ready, SearchStep};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use sys::net;
+use sys::net::{self, Acknowledge};
 use terms::{
     Address, ConnectFailure, Encryption, Instant, SendProxy, Side, Source, SpliceMode, TlsFault,
 };
@@ -135,7 +135,7 @@ fn open(
     if tools.portless.contains(address, source, now) {
         return Err(ConnectFailure::NoPort);
     }
-    let (socket, refused) = net::start_connect(address, source)?;
+    let (socket, refused) = net::start_connect(address, source, Acknowledge::WithData)?;
     let watched = tools.poller.add_stream(&socket, token.to_number());
     watched.map_err(|_| ConnectFailure::NoSocket)?;
     *fault = fault.take().or(refused.map(|error| SourceFault::Refused(error.into())));
@@ -341,6 +341,12 @@ fn introduce(
         Some(asking) => ask(upstream.socket.as_fd(), asking, tools),
         None => Ok(true),
     }
+}
+
+/// Whether a backend that is connected may not know so, since nothing has been sent to it yet.
+pub(crate) fn is_to_be_acknowledged(session: &Session) -> bool {
+    let is_silent = |it: &Upstream| it.is_introduced && it.writes == 0 && !it.is_unix;
+    session.upstream().is_some_and(is_silent)
 }
 
 /// Whether a socket is connected to itself. That happens if nobody listens on a local port, and the

@@ -20,7 +20,7 @@ use crate::{announcing, answering, connect, relaying, routing, securing};
 use balancing::Pool;
 use relay::{Deadlines, Incarnation, Ready};
 use slab::Slab;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use sys::net;
@@ -40,6 +40,8 @@ pub(crate) struct Sessions {
     resting: Vec<usize>,
     fired: Vec<usize>,
     handshakes: Handshakes,
+    /// Those that were connected in this turn without sending anything.
+    unacknowledged: Vec<usize>,
 }
 
 /// Room for this many sessions is reserved at the start. It is a mapping of its own, so a page takes up
@@ -285,6 +287,9 @@ impl Sessions {
                 let heard =
                     connect::handle_event(session, incarnation, ready, searches, tools, now);
                 self.handle_heard(key, heard, tools, now);
+                if self.slab.get(key).is_some_and(connect::is_to_be_acknowledged) {
+                    self.unacknowledged.push(key);
+                }
             }
             State::Relaying { upstream, .. } if upstream.incarnation == incarnation => {
                 session.link.handle_ready(Side::Upstream, ready);
@@ -462,6 +467,16 @@ impl Sessions {
         if !session.queued {
             session.queued = true;
             self.again.push(key);
+        }
+    }
+
+    /// Lets backends know that they are connected, if no bytes have said so during this turn.
+    pub fn acknowledge_connects(&mut self) {
+        for key in self.unacknowledged.drain(..) {
+            let session = self.slab.get(key).filter(|it| connect::is_to_be_acknowledged(it));
+            if let Some(upstream) = session.and_then(Session::upstream) {
+                net::acknowledge(upstream.socket.as_fd());
+            }
         }
     }
 

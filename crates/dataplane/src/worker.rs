@@ -93,6 +93,7 @@ impl Worker {
                 }
             }
         }
+        self.sessions.acknowledge_connects();
         self.accept_clients(now);
         self.sessions.take_turns(&mut self.tools, now);
         self.sessions.shake_hands(&mut self.tools, now);

@@ -123,6 +123,17 @@ pub fn is_lost_client(error: Errno) -> bool {
     )
 }
 
+/// When a TCP peer that has accepted a connect learns that its answer has come, which is the last
+/// packet of the handshake (RFC 9293, section 3.5). Until then, its program sees no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// At once.
+    AtOnce,
+    /// With the first bytes that are sent, which saves a packet; or by [`acknowledge`]. If neither
+    /// comes, the kernel does it after 200 ms (tcp(7), `TCP_QUICKACK`).
+    WithData,
+}
+
 /// Starts a connect. The descriptor becomes writable, or fails, when the result is known.
 ///
 /// Beside the socket: why the system chose its local address although `source` is
@@ -133,11 +144,22 @@ pub fn is_lost_client(error: Errno) -> bool {
 pub fn start_connect(
     address: &Address,
     source: Source,
+    when: Acknowledge,
 ) -> Result<(OwnedFd, Option<Errno>), ConnectFailure> {
-    open_connection(address, source).map_err(|error| connect_failure(error, address))
+    open_connection(address, source, when).map_err(|error| connect_failure(error, address))
 }
 
-fn open_connection(address: &Address, source: Source) -> Result<(OwnedFd, Option<Errno>), Errno> {
+/// Acknowledges the peer's answer to a connect, unless that has been done
+/// ([`Acknowledge::WithData`]).
+pub fn acknowledge(socket: BorrowedFd<'_>) {
+    let _ = sockopt::set_tcp_quickack(socket, true);
+}
+
+fn open_connection(
+    address: &Address,
+    source: Source,
+    when: Acknowledge,
+) -> Result<(OwnedFd, Option<Errno>), Errno> {
     let mut refused = None;
     let socket = match address {
         Address::Ip(address) => {
@@ -150,6 +172,9 @@ fn open_connection(address: &Address, source: Source) -> Result<(OwnedFd, Option
                     refused = bind_foreign(socket.as_fd(), source).err();
                 }
                 Source::System | Source::Own(_) | Source::Foreign(_) => {}
+            }
+            if when == Acknowledge::WithData {
+                let _ = sockopt::set_tcp_quickack(&socket, false); // it works without, too
             }
             connect_result(connect(&socket, address))?;
             socket

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
-use sys::net::Source;
+use sys::net::{Acknowledge, Source};
 use sys::process::{Keep, User};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -55,7 +55,8 @@ fn give_up(root: &Path) -> Result<(), Box<dyn Error>> {
 
     let nobodys = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)); // reserved for documents
     let address = terms::Address::Ip(backend.local_addr()?);
-    let (socket, refused) = sys::net::start_connect(&address, Source::Foreign(nobodys))?;
+    let (socket, refused) =
+        sys::net::start_connect(&address, Source::Foreign(nobodys), Acknowledge::AtOnce)?;
     assert_eq!(refused, None);
     let local = sys::net::local_address(socket.as_fd()).map(|local| local.ip());
     assert_eq!(local, Some(nobodys));

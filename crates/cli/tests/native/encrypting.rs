@@ -189,7 +189,11 @@ fn a_backend_that_cannot_be_trusted_is_passed_over_and_the_log_says_why() {
         "TLS failed: its certificate is for another name",
     );
     check(&Backend::named("plain"), "TLS failed: the backend does not speak TLS");
-    check(&Backend::new(drop), "TLS failed: the backend closed the connection");
+    let ending = |client: Client| {
+        client.finish();
+        client.rest();
+    };
+    check(&Backend::new(ending), "TLS failed: the backend closed the connection");
     check(&Backend::refusing(), "connection refused");
     let strict =
         Arc::new(authority.serve_with(&["127.0.0.1"], &[&TLS12], authority.verified_clients()));

@@ -105,6 +105,20 @@ fn wait_until_taken(local: std::net::SocketAddr, peer: std::net::SocketAddr) {
 }
 
 #[test]
+fn backends_that_speak_first_see_silent_clients_at_once() {
+    const CLIENTS: u32 = 40;
+    let backend = Backend::new(|client| client.send("220 ready"));
+    let (place, port) = (Place::new(), port());
+    let _evenkeel = place.native(&format!("{port} {backend}"));
+    let start = std::time::Instant::now();
+    for _ in 0..CLIENTS {
+        assert_eq!(Client::connect(&port).rest(), (b"220 ready".to_vec(), End::Eof));
+    }
+    // The system itself would let a backend know after 200 ms.
+    assert!(start.elapsed() < CLIENTS * Duration::from_millis(100), "{:?}", start.elapsed());
+}
+
+#[test]
 fn both_directions_at_once() {
     const LEN: usize = 20 << 20;
     let backend = Backend::echo();

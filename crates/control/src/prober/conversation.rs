@@ -9,7 +9,7 @@ use relay::{Details, Origin, datagram_header, write_header};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::datagram;
 use sys::epoll::Event;
-use sys::net::{self, Source};
+use sys::net::{self, Acknowledge, Source};
 use terms::{Address, ConnectFailure, TlsFault};
 use tls::Connectors;
 
@@ -64,7 +64,7 @@ impl Conversation {
         let tls = definition.encryption.as_ref().map(encrypt).transpose();
         let tls = tls.map_err(ConnectFailure::Tls)?;
         let source = definition.source.map_or(Source::System, Source::Own);
-        let (socket, _) = net::start_connect(&target.address, source)?;
+        let (socket, _) = net::start_connect(&target.address, source, Acknowledge::AtOnce)?;
         let host = match &target.address {
             Address::Ip(address) => address.to_string(),
             Address::Unix(_) => "localhost".to_owned(),
