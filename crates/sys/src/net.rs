@@ -378,8 +378,19 @@ pub fn transmit_first(
 /// Sends as many of the `bytes` as the socket takes.
 #[inline]
 pub fn transmit(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    transmit_with(socket, bytes, SendFlags::empty())
+}
+
+/// Sends as [`transmit`] does. The end of file, which is to follow at once, can go in the same packet
+/// (send(2), `MSG_MORE`).
+pub fn transmit_last(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    transmit_with(socket, bytes, SendFlags::MORE)
+}
+
+#[inline]
+fn transmit_with(socket: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> Result<usize, Errno> {
     loop {
-        match send(socket, bytes, SendFlags::NOSIGNAL) {
+        match send(socket, bytes, SendFlags::NOSIGNAL | flags) {
             Err(Errno::INTR) => {}
             result => return result,
         }

@@ -1,7 +1,7 @@
 //! When a peer that has accepted a connect learns that its answer has come.
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::net::{self, Acknowledge, Source};
@@ -42,5 +42,19 @@ fn programs_see_a_connect_with_its_first_bytes_or_when_it_is_acknowledged() -> T
     assert_eq!(seen(Acknowledge::WithData, |_| {})?, [false, false]);
     assert_eq!(seen(Acknowledge::WithData, acknowledge)?, [false, true]);
     assert_eq!(seen(Acknowledge::WithData, send)?, [false, true]);
+    Ok(())
+}
+
+#[test]
+fn the_last_bytes_arrive_with_the_end_of_file() -> Tested {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = Address::Ip(listener.local_addr()?);
+    let (socket, _) = net::start_connect(&address, Source::System, Acknowledge::AtOnce)?;
+    let (mut peer, _) = listener.accept()?;
+    assert_eq!(net::transmit_last(socket.as_fd(), b"bye"), Ok(3));
+    net::finish(socket.as_fd());
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard)?;
+    assert_eq!(heard, b"bye");
     Ok(())
 }

@@ -29,6 +29,12 @@ impl<'a> Plain<'a> {
         Self { socket, is_unix, writes: Some(writes) }
     }
 
+    /// Writes the last bytes: [`finish`](Transport::finish) or the socket's end follows at once.
+    pub fn transmit_last(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        self.before_write();
+        net::transmit_last(self.socket, bytes).map_err(fault)
+    }
+
     #[inline]
     fn before_write(&mut self) {
         if let Some(writes) = &mut self.writes

@@ -36,7 +36,7 @@ struct Fetched {
     is_all: bool,
 }
 
-impl Secured<'_> {
+impl<'a> Secured<'a> {
     /// Reads up to `size` bytes of records after those held.
     fn fetch(&mut self, scratch: &mut Vec<u8>, size: usize) -> Result<Fetched, Fault> {
         if scratch.is_empty() {
@@ -132,10 +132,17 @@ impl Secured<'_> {
     /// Sends the records that the socket did not take before. [`Fault::WouldBlock`] if some are
     /// left.
     pub fn flush(&mut self) -> Result<(), Fault> {
+        self.send_unsent(Plain::transmit)
+    }
+
+    fn send_unsent(
+        &mut self,
+        transmit: impl FnOnce(&mut Plain<'a>, &[u8]) -> Result<usize, Fault>,
+    ) -> Result<(), Fault> {
         if self.tls.unsent.is_empty() {
             return Ok(());
         }
-        match self.socket.transmit(&self.tls.unsent) {
+        match transmit(&mut self.socket, &self.tls.unsent) {
             Ok(sent) if sent == self.tls.unsent.len() => {
                 self.tls.unsent = Vec::new();
                 Ok(())
@@ -149,10 +156,15 @@ impl Secured<'_> {
         }
     }
 
-    /// Sends the close_notify, unless that was done. Returns whether nothing is left to be sent.
+    /// Sends the close_notify, unless that was done. Returns whether nothing is left to be sent: the
+    /// socket is to be closed then.
     pub fn close(&mut self) -> bool {
+        self.send_last() != Err(Fault::WouldBlock)
+    }
+
+    fn send_last(&mut self) -> Result<(), Fault> {
         self.tls.close();
-        self.flush() != Err(Fault::WouldBlock)
+        self.send_unsent(Plain::transmit_last)
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -247,8 +259,7 @@ impl Transport for Secured<'_> {
 
     fn finish(&mut self) -> Result<(), Fault> {
         self.check()?;
-        self.tls.close();
-        self.flush()?;
+        self.send_last()?;
         self.socket.finish()
     }
 }
