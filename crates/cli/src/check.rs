@@ -4,9 +4,9 @@ mod bounded;
 mod machine;
 mod online;
 
-use crate::config_file::default_path;
+use crate::config_file::{INPUT, default_path, is_input, read_input};
 use crate::output::finish;
-use config::file::{Code, Places, Report, Severity, read};
+use config::file::{Code, Places, Report, Severity, Source, read};
 use config::native::{CheckArgs, CheckFormat};
 use config::{Config, ExitStatus};
 use std::path::Path;
@@ -18,12 +18,13 @@ use sys::process::service_port;
 /// or if there are warnings and they count.
 pub fn check(args: &CheckArgs) -> ExitCode {
     let path = args.file.clone().unwrap_or_else(default_path);
-    let checked = Checked::new(&path, args);
+    let name = if is_input(&path) { INPUT.to_owned() } else { path.display().to_string() };
+    let checked = Checked::new(&path, &name, args);
     let is_at_fault = |report: &Report| args.strict || report.severity() == Severity::Error;
     let is_fine = checked.config.is_some() && !checked.reports.iter().any(is_at_fault);
     let status = if is_fine { ExitStatus::Success } else { ExitStatus::Failure };
     let text = match args.format {
-        CheckFormat::Text => checked.text(&path),
+        CheckFormat::Text => checked.text(&name),
         CheckFormat::Json => checked.json(),
     };
     finish("evenkeel", &text, status)
@@ -36,12 +37,11 @@ struct Checked {
 }
 
 impl Checked {
-    fn new(path: &Path, args: &CheckArgs) -> Self {
-        let sources = match control::load(path) {
+    fn new(path: &Path, name: &str, args: &CheckArgs) -> Self {
+        let sources = match sources(path) {
             Ok(sources) => sources,
-            Err(error) => {
-                let message = with_causes(&error);
-                let report = Report::about(Code::File, &path.display().to_string(), &message);
+            Err(message) => {
+                let report = Report::about(Code::File, name, &message);
                 return Self { config: None, reports: vec![report], left_out: 0 };
             }
         };
@@ -61,7 +61,7 @@ impl Checked {
     }
 
     /// The reports as text, and a line that sums up.
-    fn text(&self, path: &Path) -> String {
+    fn text(&self, name: &str) -> String {
         let mut text: String = self.reports.iter().map(ToString::to_string).collect();
         let count = |severity| self.reports.iter().filter(|it| it.severity() == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -79,7 +79,7 @@ impl Checked {
             let listeners = counted(config.listeners.len(), "listener");
             parts.push(format!("valid ({listeners}, {})", counted(config.pools.len(), "pool")));
         }
-        text.push_str(&format!("{}: {}\n", path.display(), parts.join(", ")));
+        text.push_str(&format!("{name}: {}\n", parts.join(", ")));
         text
     }
 
@@ -91,6 +91,14 @@ impl Checked {
         }
         text
     }
+}
+
+/// The file, and those in `conf.d` beside it; or standard input.
+fn sources(path: &Path) -> Result<Vec<Source>, String> {
+    if is_input(path) {
+        return read_input().map(|text| vec![Source { name: INPUT.to_owned(), text }]);
+    }
+    control::load(path).map_err(|error| with_causes(&error))
 }
 
 fn counted(count: usize, what: &str) -> String {

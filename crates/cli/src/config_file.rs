@@ -1,4 +1,6 @@
 //! Where the configuration file is, and `evenkeel fmt`, which writes it anew.
+//!
+//! Where a file is only looked at, `-` is standard input.
 
 use crate::output::{complain, print};
 use config::ExitStatus;
@@ -25,27 +27,35 @@ pub fn default_path() -> PathBuf {
 /// Formats a file, or with `--check` reports whether that would change it.
 pub fn format(args: &FmtArgs) -> ExitCode {
     let path = args.file.clone().unwrap_or_else(default_path);
-    let done = if path == Path::new("-") {
-        format_input(args.check)
-    } else {
-        format_file(&path, args.check)
-    };
+    let done =
+        if is_input(&path) { format_input(args.check) } else { format_file(&path, args.check) };
     done.unwrap_or_else(|message| {
         complain(&format!("evenkeel: {message}"));
         ExitStatus::Failure.into()
     })
 }
 
-fn format_input(only_check: bool) -> Result<ExitCode, String> {
+/// Whether the path means standard input.
+pub fn is_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The text of standard input.
+pub fn read_input() -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| format!("cannot read standard input: {}", reason(&error)))?;
+    read.map_err(|error| format!("cannot read {INPUT}: {}", reason(&error)))?;
     if bytes.len() > BYTES_MAX {
-        return Err("standard input has more than 16 MiB".to_owned());
+        return Err(format!("{INPUT} has more than 16 MiB"));
     }
-    let (text, formatted) = formatted(bytes, "standard input")?;
+    to_text(bytes, INPUT)
+}
+
+fn format_input(only_check: bool) -> Result<ExitCode, String> {
+    let text = read_input()?;
+    let formatted = formatted(&text, INPUT)?;
     if only_check {
-        return Ok(verdict("standard input", text == formatted));
+        return Ok(verdict(INPUT, text == formatted));
     }
     Ok(print(&formatted)
         .map_or_else(|error| error.report("evenkeel"), |()| ExitStatus::Success)
@@ -56,7 +66,8 @@ fn format_file(path: &Path, only_check: bool) -> Result<ExitCode, String> {
     let name = path.display();
     let read = sys::bounded_files::read(path, BYTES_MAX, None);
     let bytes = read.map_err(|error| format!("cannot read {name}: {}", reason(&error)))?;
-    let (text, formatted) = formatted(bytes, &name.to_string())?;
+    let text = to_text(bytes, &name.to_string())?;
+    let formatted = formatted(&text, &name.to_string())?;
     if only_check {
         return Ok(verdict(&name.to_string(), text == formatted));
     }
@@ -67,10 +78,12 @@ fn format_file(path: &Path, only_check: bool) -> Result<ExitCode, String> {
     Ok(ExitStatus::Success.into())
 }
 
-fn formatted(bytes: Vec<u8>, name: &str) -> Result<(String, String), String> {
-    let text = String::from_utf8(bytes).map_err(|_| format!("{name}: not a text file (UTF-8)"))?;
-    let formatted = config::format(&text).map_err(|error| format!("{name}: {error}"))?;
-    Ok((text, formatted))
+fn to_text(bytes: Vec<u8>, name: &str) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|_| format!("{name}: not a text file (UTF-8)"))
+}
+
+fn formatted(text: &str, name: &str) -> Result<String, String> {
+    config::format(text).map_err(|error| format!("{name}: {error}"))
 }
 
 fn verdict(name: &str, is_formatted: bool) -> ExitCode {
@@ -82,5 +95,7 @@ fn verdict(name: &str, is_formatted: bool) -> ExitCode {
 }
 
 const NAME: &str = "evenkeel/evenkeel.toml";
+/// What messages call standard input.
+pub const INPUT: &str = "standard input";
 /// The maximum size of a file.
 const BYTES_MAX: usize = 16 << 20;

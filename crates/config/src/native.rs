@@ -553,7 +553,8 @@ fn seconds(time: Span) -> u32 {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = CHECK_AFTER_HELP, max_term_width = 100)]
 pub struct CheckArgs {
-    /// The file; those in conf.d beside it belong to it [default: /etc/evenkeel/evenkeel.toml]
+    /// The file; those in conf.d beside it belong to it, and - is standard input [default:
+    /// /etc/evenkeel/evenkeel.toml]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Check the text only; otherwise also users, directories, and whether the listening addresses

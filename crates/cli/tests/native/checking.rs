@@ -55,6 +55,20 @@ a.toml: 2 errors
 }
 
 #[test]
+fn standard_input_is_checked_as_a_file() {
+    let place = Place::new();
+    let check = |text: &[u8]| Done::run(&mut place.command("evenkeel", "check - --offline"), text);
+    let line = place.run("evenkeel", "--print-config=toml 80 app1:80 app2:80").check(0);
+    let done = check(line.stdout.as_bytes()).check(0);
+    assert_eq!(done.stdout, "standard input: valid (1 listener, 1 pool)\n");
+    let done = check(b"[listeners]\nweb = \"80 app1 --polcy hash\"\n").check(1);
+    assert!(done.stdout.contains("\n --> standard input:2:16\n"), "{done:?}");
+    let done = check(b"\xff").check(1);
+    let expected = "standard input: not a text file (UTF-8)";
+    assert!(done.stdout.starts_with(&format!("error[E025]: {expected}\n")), "{done:?}");
+}
+
+#[test]
 fn warnings_fail_only_if_that_is_wanted() {
     let place = Place::new();
     let text = "[listeners]\nweb = \"80 app1\"\n[pools.old]\nbackends = [\"app2:80\"]\n";

@@ -234,9 +234,9 @@ impl Done {
     /// Runs `command` to its end, and until nobody holds its output any more: a daemon that kept
     /// its caller's output open would be noticed.
     #[track_caller]
-    pub fn run(command: &mut Command, input: &str) -> Self {
+    pub fn run(command: &mut Command, input: impl AsRef<[u8]>) -> Self {
         let mut file = tempfile::tempfile().unwrap();
-        std::io::Write::write_all(&mut file, input.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut file, input.as_ref()).unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let mut program = Program::spawn(command.stdin(file));
         let status = program.wait_for_output();
