@@ -362,16 +362,11 @@ pub fn transmit_first(
     is_more_coming: bool,
 ) -> Result<(), ConnectFailure> {
     let more = if is_more_coming { SendFlags::MORE } else { SendFlags::empty() };
-    loop {
-        match send(socket, bytes, SendFlags::NOSIGNAL | more) {
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET | Errno::PIPE) => return Err(ConnectFailure::Reset),
-            Ok(count) if count == bytes.len() => return Ok(()),
-            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => {
-                return Err(ConnectFailure::NoSocket);
-            }
-            Err(error) => return Err(ConnectFailure::Other(error.raw_os_error())),
-        }
+    match transmit_with(socket, bytes, more) {
+        Err(Errno::CONNRESET | Errno::PIPE) => Err(ConnectFailure::Reset),
+        Ok(count) if count == bytes.len() => Ok(()),
+        Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Err(ConnectFailure::NoSocket),
+        Err(error) => Err(ConnectFailure::Other(error.raw_os_error())),
     }
 }
 
