@@ -1,6 +1,6 @@
 //! Where the configuration file is, and `evenkeel fmt`, which writes it anew.
 //!
-//! Where a file is only looked at, `-` is standard input.
+//! `evenkeel fmt` and `evenkeel check` take `-` for standard input.
 
 use crate::output::{complain, print};
 use config::ExitStatus;
@@ -63,13 +63,13 @@ fn format_input(only_check: bool) -> Result<ExitCode, String> {
 }
 
 fn format_file(path: &Path, only_check: bool) -> Result<ExitCode, String> {
-    let name = path.display();
+    let name = &path.display().to_string();
     let read = sys::bounded_files::read(path, BYTES_MAX, None);
     let bytes = read.map_err(|error| format!("cannot read {name}: {}", reason(&error)))?;
-    let text = to_text(bytes, &name.to_string())?;
-    let formatted = formatted(&text, &name.to_string())?;
+    let text = to_text(bytes, name)?;
+    let formatted = formatted(&text, name)?;
     if only_check {
-        return Ok(verdict(&name.to_string(), text == formatted));
+        return Ok(verdict(name, text == formatted));
     }
     if text != formatted {
         let written = sys::bounded_files::write(path, formatted.as_bytes());
