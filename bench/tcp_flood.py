@@ -6,6 +6,9 @@ its own, connect to a listener of BINARY and reset the connection, while another
 that was there before. Prints the round-trip times on that session, the most memory that the process had, and what the
 listener has counted: without clients, with COUNT/2 that connect to another instance (which takes the machine as much
 time), with COUNT/2, and with COUNT and --client-limits.
+
+BINARY has the last CPU for itself, with one worker. The others, on the first one, stand for other machines: the client
+and the backend of the session do not wait there for the flood's clients.
 """
 import json
 import os
@@ -20,6 +23,10 @@ import time
 from flood_network import BALANCER, CLIENT, ip, network, resident, start
 
 FLOODERS = 2
+AGE = 3  # seconds that the session is there before the flood
+FIRST, LAST = (["taskset", "-c", str(it)] for it in (0, max(os.sched_getaffinity(0))))
+AT_ONCE = ["chrt", "--fifo", "20"]
+PYTHON = [sys.executable, "-c"]
 
 BACKEND = """
 import ctypes, os, socket
@@ -91,32 +98,42 @@ def refused(runtime):
 def measure(binary, count, options, title, port=5300):
     running, runtime, times = [], tempfile.TemporaryDirectory(), []
     try:
-        running.append(start(BALANCER, sys.executable, "-c", BACKEND))
+        running.append(start(BALANCER, *FIRST, *AT_ONCE, *PYTHON, BACKEND))
         time.sleep(0.5)
         environment = dict(os.environ, EVENKEEL_RUNTIME_DIR=runtime.name)
-        command = [binary, "0.0.0.0:5300", "127.0.0.1:5301", "--log-sessions", "none", *options]
-        evenkeel = start(BALANCER, *command, env=environment, stderr=subprocess.DEVNULL)
-        running.append(evenkeel)
-        other = [binary, "0.0.0.0:5310", "127.0.0.1:5301", "--log-sessions", "none", "--admin", runtime.name + "/other"]
-        running.append(start(BALANCER, *other, env=environment, stderr=subprocess.DEVNULL))
+
+        def balance(*words):
+            command = [*LAST, binary, *words, "127.0.0.1:5301", "--workers", "1", "--log-sessions", "none"]
+            running.append(start(BALANCER, *command, env=environment, stderr=subprocess.DEVNULL))
+            return running[-1]
+
+        evenkeel = balance("0.0.0.0:5300", *options)
+        balance("0.0.0.0:5310", "--admin", runtime.name + "/other")
         time.sleep(1.5)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        established = start(CLIENT, sys.executable, "-c", ESTABLISHED, **pipes)
+        established = start(CLIENT, *FIRST, *AT_ONCE, *PYTHON, ESTABLISHED, **pipes)
         running.append(established)
         established.stdout.readline()
+
+        def exchange(seconds):
+            print(seconds, file=established.stdin, flush=True)
+            return [int(it) for it in re.findall(r"p[0-9]+ ([0-9]+) us", established.stdout.readline())]
+
+        exchange(AGE)
         before = most = resident(evenkeel.pid)
         share = count // FLOODERS
         flood = [
-            start(CLIENT, sys.executable, "-c", FLOOD, str(it * share), str(share), str(port))
+            start(CLIENT, *FIRST, *PYTHON, FLOOD, str(it * share), str(share), str(port))
             for it in range(FLOODERS) if share
         ]
         running += flood
         while True:
-            print("3" if flood else "5", file=established.stdin, flush=True)
-            line = established.stdout.readline().strip()
+            time_of_one = exchange(1 if flood else 5)
             most = max(most, resident(evenkeel.pid))
-            times.append([int(it) for it in re.findall(r"p[0-9]+ ([0-9]+) us", line)])
-            if all(it.poll() is not None for it in flood):
+            if any(it.poll() is not None for it in flood):
+                break
+            times.append(time_of_one)
+            if not flood:
                 break
         middle, last = (statistics.median(it) for it in zip(*times))
         print(f"{title}: exchanges p50 {middle:.0f} us, p99 {last:.0f} us (medians of {len(times)} times)")

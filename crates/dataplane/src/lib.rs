@@ -17,6 +17,7 @@ mod call;
 mod chores;
 mod connect;
 mod datagrams;
+mod established;
 mod event;
 mod handshaking;
 #[cfg(all(loom, test))]

@@ -2,6 +2,7 @@
 
 use crate::chores::Listed;
 use crate::connect::Heard;
+use crate::established::Established;
 use crate::event::{Ended, Event, TlsSummary, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
@@ -42,6 +43,7 @@ pub(crate) struct Sessions {
     handshakes: Handshakes,
     /// Those that were connected in this turn without sending anything.
     unacknowledged: Vec<usize>,
+    pub established: Established,
 }
 
 /// Room for this many sessions is reserved at the start. It is a mapping of its own, so a page takes up
@@ -237,6 +239,7 @@ impl Sessions {
         if !is_number_of(number, session.number) {
             return;
         }
+        self.established.on_event(session.number);
         let ready = Ready {
             readable: event.is_readable(),
             writable: event.is_writable(),

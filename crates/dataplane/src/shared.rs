@@ -24,6 +24,8 @@ use tls::Connectors;
 /// What workers share with each other.
 pub(crate) struct Shared {
     pub workers: Vec<Handle>,
+    /// The number of workers with established sessions in use.
+    established_in_use: AtomicU32,
     /// The number of file descriptors that sessions and flows may have, over all workers.
     descriptors_most: AtomicU32,
     /// Pipes each worker may have.
@@ -164,6 +166,7 @@ impl Shared {
         let (doors, doors_opened) = (ArcSwap::default(), AtomicU64::new(0));
         let shared = Self {
             workers,
+            established_in_use: AtomicU32::new(0),
             descriptors_most,
             pipes_most,
             seed,
@@ -185,6 +188,19 @@ impl Shared {
             others.fold(own, |best, index| if load(index) < load(best) { index } else { best });
         self.workers[least].sessions.fetch_add(1, Relaxed);
         least
+    }
+
+    /// Notes that a worker has established sessions in use from now on, or no longer.
+    pub fn note_established(&self, are_in_use: bool) {
+        match are_in_use {
+            true => self.established_in_use.fetch_add(1, Relaxed),
+            false => self.established_in_use.fetch_sub(1, Relaxed),
+        };
+    }
+
+    /// Whether any worker has some.
+    pub fn are_established_in_use(&self) -> bool {
+        self.established_in_use.load(Relaxed) > 0
     }
 
     /// The worker that accepts for a listener.
