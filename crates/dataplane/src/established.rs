@@ -3,7 +3,8 @@
 use std::time::Duration;
 use terms::Instant;
 
-/// Notes the events of sessions that are at least a second old, which new clients are not to hold up.
+/// Notes the events of a worker's sessions that are at least a second old, which new clients are not
+/// to hold up.
 ///
 /// A worker numbers its sessions in order, so a number tells whether a session is old enough.
 #[derive(Debug, Default)]
@@ -14,33 +15,37 @@ pub(crate) struct Established {
     next_below: u64,
     /// When this period ends.
     ends: Instant,
-    /// Whether one of them had an event in this period, and in the one before.
-    now: bool,
-    before: bool,
+    /// Whether one of them has had an event since the last turn.
+    has_event: bool,
+    /// When the last one was reported.
+    reported: Option<Instant>,
 }
 
 /// How old they are at least, and how long they count as in use after an event.
-const PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+/// How often their events are reported at most.
+const REPORTS_APART: Duration = Duration::from_millis(100);
 
 impl Established {
     /// Notes an event of a session.
     #[inline]
     pub fn on_event(&mut self, number: u64) {
-        self.now |= number < self.below;
+        self.has_event |= number < self.below;
     }
 
-    /// Notes that time has passed. The next session will have this number.
-    pub fn on_turn(&mut self, next_number: u64, now: Instant) {
+    /// Notes that time has passed, and that the next session will have this number. Returns whether
+    /// to report an event.
+    pub fn on_turn(&mut self, next_number: u64, now: Instant) -> bool {
         if now >= self.ends {
             (self.below, self.next_below) = (self.next_below, next_number);
-            (self.before, self.now) = (self.now, false);
             self.ends = now + PERIOD;
         }
-    }
-
-    /// Whether one of them had an event lately.
-    pub fn are_in_use(&self) -> bool {
-        self.now || self.before
+        let has_event = std::mem::take(&mut self.has_event);
+        let is_due = self.reported.is_none_or(|at| now.since(at) >= REPORTS_APART);
+        if has_event && is_due {
+            self.reported = Some(now);
+        }
+        has_event && is_due
     }
 }
 
@@ -48,34 +53,34 @@ impl Established {
 mod tests {
     use super::*;
 
-    #[test]
-    fn sessions_count_from_their_second_second_on() {
-        let mut established = Established::default();
-        established.on_turn(1, Instant::from_millis(10_000));
-        // Session 1 begins now, session 2 a second later.
-        established.on_turn(2, Instant::from_millis(10_999));
-        established.on_event(1);
-        established.on_turn(2, Instant::from_millis(11_000));
-        established.on_event(1);
-        established.on_turn(3, Instant::from_millis(11_999));
-        assert!(!established.are_in_use(), "it began in the period before");
-        established.on_turn(3, Instant::from_millis(12_000));
-        established.on_event(2);
-        assert!(!established.are_in_use());
-        established.on_event(1);
-        assert!(established.are_in_use());
+    /// A turn in which a session has an event, and after which the next one gets the number `next`.
+    fn turn(established: &mut Established, next: u64, session: u64, millis: u64) -> bool {
+        established.on_event(session);
+        established.on_turn(next, Instant::from_millis(millis))
     }
 
     #[test]
-    fn they_are_in_use_for_a_second_after_an_event() {
-        let mut established = Established::default();
-        (0..3).for_each(|second| established.on_turn(2, Instant::from_millis(second * 1000)));
-        established.on_event(1);
-        established.on_turn(2, Instant::from_millis(3000));
-        assert!(established.are_in_use());
-        established.on_turn(2, Instant::from_millis(3999));
-        assert!(established.are_in_use());
-        established.on_turn(2, Instant::from_millis(4000));
-        assert!(!established.are_in_use());
+    fn sessions_count_from_their_second_second_on() {
+        let established = &mut Established::default();
+        established.on_turn(1, Instant::from_millis(10_000));
+        // Session 1 begins now, session 2 a second later.
+        assert!(!turn(established, 2, 1, 10_999));
+        assert!(!turn(established, 2, 1, 11_000));
+        assert!(!turn(established, 3, 1, 11_999), "it began in the period before");
+        assert!(!turn(established, 3, 2, 12_000));
+        assert!(!turn(established, 3, 2, 12_001));
+        assert!(turn(established, 3, 1, 12_002));
+    }
+
+    #[test]
+    fn they_are_reported_again_after_a_while() {
+        let established = &mut Established::default();
+        for second in 0..3 {
+            assert!(!established.on_turn(2, Instant::from_millis(second * 1000)));
+        }
+        assert!(turn(established, 2, 1, 2500));
+        assert!(!turn(established, 2, 1, 2599));
+        assert!(turn(established, 2, 1, 2600));
+        assert!(!established.on_turn(2, Instant::from_millis(2900)), "it had none");
     }
 }

@@ -1,6 +1,7 @@
 //! What workers share with each other, and the orders they take.
 
 use crate::call::Call;
+use crate::established::PERIOD;
 use crate::event::SessionInfo;
 use crate::listener::{Connecting, Listener};
 use crate::listing::{SessionFilter, Victims};
@@ -18,14 +19,14 @@ use std::sync::mpsc::{Receiver, Sender};
 use sys::datagram::{cookie, is_datagram};
 use sys::epoll::Waker;
 use sys::net;
-use terms::{Address, CloseReason, ListenerId};
+use terms::{Address, CloseReason, Instant, ListenerId};
 use tls::Connectors;
 
 /// What workers share with each other.
 pub(crate) struct Shared {
     pub workers: Vec<Handle>,
-    /// The number of workers with established sessions in use.
-    established_in_use: AtomicU32,
+    /// When an established session was last in use, in nanoseconds.
+    established_used: AtomicU64,
     /// The number of file descriptors that sessions and flows may have, over all workers.
     descriptors_most: AtomicU32,
     /// Pipes each worker may have.
@@ -166,7 +167,7 @@ impl Shared {
         let (doors, doors_opened) = (ArcSwap::default(), AtomicU64::new(0));
         let shared = Self {
             workers,
-            established_in_use: AtomicU32::new(0),
+            established_used: AtomicU64::new(0),
             descriptors_most,
             pipes_most,
             seed,
@@ -190,17 +191,15 @@ impl Shared {
         least
     }
 
-    /// Notes that a worker has established sessions in use from now on, or no longer.
-    pub fn note_established(&self, are_in_use: bool) {
-        match are_in_use {
-            true => self.established_in_use.fetch_add(1, Relaxed),
-            false => self.established_in_use.fetch_sub(1, Relaxed),
-        };
+    /// Notes that an established session is in use.
+    pub fn note_established(&self, now: Instant) {
+        self.established_used.store(now.as_nanos(), Relaxed);
     }
 
-    /// Whether any worker has some.
-    pub fn are_established_in_use(&self) -> bool {
-        self.established_in_use.load(Relaxed) > 0
+    /// Whether one has been in use lately, on any worker.
+    pub fn are_established_in_use(&self, now: Instant) -> bool {
+        let used = Instant::from_nanos(self.established_used.load(Relaxed));
+        used > Instant::ZERO && now < used + PERIOD
     }
 
     /// The worker that accepts for a listener.

@@ -31,7 +31,6 @@ pub(crate) struct Worker {
     spin: Option<Spin>,
     /// Turns in a row in which timers were held back.
     turns_held: usize,
-    were_established_in_use: bool,
 }
 
 /// Events taken in one turn.
@@ -57,7 +56,6 @@ impl Worker {
             chores: Chores::default(),
             spin: spin.map(Spin::new),
             turns_held: 0,
-            were_established_in_use: false,
         })
     }
 
@@ -96,7 +94,9 @@ impl Worker {
             }
         }
         self.sessions.acknowledge_connects();
-        self.note_established(now);
+        if self.sessions.established.on_turn(self.tools.next_number(), now) {
+            self.tools.shared.note_established(now);
+        }
         self.accept_clients(now);
         self.sessions.take_turns(&mut self.tools, now);
         self.sessions.shake_hands(&mut self.tools, now);
@@ -152,22 +152,12 @@ impl Worker {
         self.tools.poller.len() >= EVENTS_MAX
     }
 
-    /// Notes whether established sessions are in use, also for the workers that accept clients.
-    fn note_established(&mut self, now: Instant) {
-        let established = &mut self.sessions.established;
-        established.on_turn(self.tools.next_number(), now);
-        if established.are_in_use() != self.were_established_in_use {
-            self.were_established_in_use = established.are_in_use();
-            self.tools.shared.note_established(self.were_established_in_use);
-        }
-    }
-
     /// Accepts clients wherever some may be waiting.
     fn accept_clients(&mut self, now: Instant) {
         if !self.is_batch_full() {
             self.listening.arrivals.on_all_events_seen();
         }
-        let are_others_in_use = self.tools.shared.are_established_in_use();
+        let are_others_in_use = self.tools.shared.are_established_in_use(now);
         let mut place = 0;
         while let Some((index, share)) = self.listening.arrivals.at(place, are_others_in_use) {
             let accepted = (0..share).take_while(|_| self.accept(index, now)).count();
