@@ -24,7 +24,8 @@ from flood_network import BALANCER, CLIENT, ip, network, resident, start
 
 FLOODERS = 2
 AGE = 3  # seconds that the session is there before the flood
-FIRST, LAST = (["taskset", "-c", str(it)] for it in (0, max(os.sched_getaffinity(0))))
+CPUS = os.sched_getaffinity(0)
+FIRST, LAST = (["taskset", "-c", str(it)] for it in (min(CPUS), max(CPUS)))
 AT_ONCE = ["chrt", "--fifo", "20"]
 PYTHON = [sys.executable, "-c"]
 
@@ -127,14 +128,14 @@ def measure(binary, count, options, title, port=5300):
             for it in range(FLOODERS) if share
         ]
         running += flood
-        while True:
-            time_of_one = exchange(1 if flood else 5)
+        while flood or not times:
+            second = exchange(1 if flood else 5)
             most = max(most, resident(evenkeel.pid))
             if any(it.poll() is not None for it in flood):
                 break
-            times.append(time_of_one)
-            if not flood:
-                break
+            times.append(second)
+        if not times:
+            sys.exit(f"{title}: over within a second, give a larger COUNT")
         middle, last = (statistics.median(it) for it in zip(*times))
         print(f"{title}: exchanges p50 {middle:.0f} us, p99 {last:.0f} us (medians of {len(times)} times)")
         print(f"{title}: resident kB {before} before, {most} at most; {refused(runtime.name)}", flush=True)

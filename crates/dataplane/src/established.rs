@@ -6,7 +6,7 @@ use terms::Instant;
 /// Notes the events of a worker's sessions that are at least a second old, which new clients are not
 /// to hold up.
 ///
-/// A worker numbers its sessions in order, so a number tells whether a session is old enough.
+/// Sessions are numbered in the order in which they begin, so comparing numbers shows which are old.
 #[derive(Debug, Default)]
 pub(crate) struct Established {
     /// Sessions below this number began before the period before this one.
@@ -18,7 +18,7 @@ pub(crate) struct Established {
     /// Whether one of them has had an event since the last turn.
     has_event: bool,
     /// When the last one was reported.
-    reported: Option<Instant>,
+    reported: Instant,
 }
 
 /// How old they are at least, and how long they count as in use after an event.
@@ -41,11 +41,11 @@ impl Established {
             self.ends = now + PERIOD;
         }
         let has_event = std::mem::take(&mut self.has_event);
-        let is_due = self.reported.is_none_or(|at| now.since(at) >= REPORTS_APART);
-        if has_event && is_due {
-            self.reported = Some(now);
+        let is_to_be_reported = has_event && now.since(self.reported) >= REPORTS_APART;
+        if is_to_be_reported {
+            self.reported = now;
         }
-        has_event && is_due
+        is_to_be_reported
     }
 }
 

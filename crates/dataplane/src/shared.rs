@@ -199,7 +199,7 @@ impl Shared {
     /// Whether one has been in use lately, on any worker.
     pub fn are_established_in_use(&self, now: Instant) -> bool {
         let used = Instant::from_nanos(self.established_used.load(Relaxed));
-        used > Instant::ZERO && now < used + PERIOD
+        now < used + PERIOD
     }
 
     /// The worker that accepts for a listener.
