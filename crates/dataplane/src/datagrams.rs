@@ -496,7 +496,7 @@ impl Listed for Datagrams {
         let Some(flow) = self.flows.get(key).filter(|flow| flow.number < before) else { return };
         let Some(at) = self.flows.key(key) else { return };
         let Some(Some(door)) = self.doors.get(at.door) else { return };
-        let info = |rank| flow.info(rank, at, tools.worker, door.socket.as_raw_fd(), now);
+        let info = |rank| flow.info(rank, &at, tools.worker, door.socket.as_raw_fd(), now);
         found.offer(&flow.figures(at.client, now), || None, info);
     }
 

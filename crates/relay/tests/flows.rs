@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
 use relay::{Flow, FlowKey, FlowTable};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use terms::{CloseReason, FlowRules, Instant};
@@ -84,8 +84,20 @@ impl World {
 
     fn request(&mut self) {
         let door = self.doors[self.rng.below(self.doors.len())];
-        let client = (Ipv4Addr::new(192, 0, 2, self.rng.below(20) as u8), 1000).into();
-        let local = self.rng.one_in(3).then(|| Ipv4Addr::LOCALHOST.into());
+        let client = Ipv4Addr::new(192, 0, 2, self.rng.below(20) as u8);
+        let scope = self.rng.below(2) as u32;
+        let client = match self.rng.below(4) {
+            0 => (client, 1000).into(),
+            1 => (client.to_ipv6_mapped(), 1000).into(),
+            2 => (client.to_ipv6_compatible(), 1000).into(),
+            _ => SocketAddrV6::new(client.to_ipv6_mapped(), 1000, 0, scope).into(),
+        };
+        let local = match self.rng.below(4) {
+            0 => Some(Ipv4Addr::LOCALHOST.into()),
+            1 => Some(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()),
+            2 => Some(Ipv6Addr::LOCALHOST.into()),
+            _ => None,
+        };
         let proxy = self.rng.one_in(3).then(|| (Ipv4Addr::LOCALHOST, 53).into());
         let key = FlowKey { door, client, proxy, local };
         let expected = self.known.iter().find(|it| it.key == key && it.bound).map(|it| it.number);

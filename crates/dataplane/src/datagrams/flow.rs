@@ -48,6 +48,8 @@ pub(super) struct Flow {
     pub introduction: Option<Box<Introduction>>,
 }
 
+const _: () = assert!(size_of::<Flow>() <= 120);
+
 /// A socket connected to a backend.
 pub(super) struct Upstream {
     pub socket: OwnedFd,

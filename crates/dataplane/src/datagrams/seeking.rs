@@ -60,7 +60,7 @@ impl Datagrams {
 
     /// Opens a socket towards an address of the backend, and sends what was kept.
     fn connect(&mut self, key: usize, address: usize, tools: &mut Tools, now: Instant) {
-        let Some(&at) = self.flows.key(key) else { return };
+        let Some(at) = self.flows.key(key) else { return };
         let door = self.doors.get(at.door).and_then(Option::as_ref);
         let own_address = door.and_then(|door| door.destination(at.local));
         let Some(flow) = self.flows.get_mut(key) else { return };
@@ -157,7 +157,7 @@ impl Datagrams {
         now: Instant,
     ) -> bool {
         let room = self.room_to_keep();
-        let Some(&at) = self.flows.key(key) else { return false };
+        let Some(at) = self.flows.key(key) else { return false };
         let Some(flow) = self.flows.get_mut(key) else { return false };
         let timeouts = timeouts(&flow.listener.settings().flows);
         flow.upstream = None;
@@ -218,7 +218,7 @@ impl Datagrams {
             && flow.listener.settings().observe.starts
             && let Some(Some(door)) = self.doors.get(at.door)
         {
-            let info = flow.info(0, at, tools.worker, door.socket.as_raw_fd(), now);
+            let info = flow.info(0, &at, tools.worker, door.socket.as_raw_fd(), now);
             tools.outbox.tell(Event::Started(Box::new(info)));
         }
     }

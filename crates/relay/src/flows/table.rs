@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use slab::Slab;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// What a flow's datagrams have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,8 @@ pub struct FlowTable<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    key: FlowKey,
+    door: u32,
+    addresses: Addresses,
     /// Whether the key leads here.
     is_bound: bool,
     is_proven: bool,
@@ -51,6 +52,16 @@ struct Entry<T> {
     flow: T,
 }
 
+/// The addresses of a key. Most clients are of IPv4, also at sockets of IPv6, which see them at
+/// addresses like `::ffff:192.0.2.1`. They take up a fifth of the space.
+#[derive(Debug)]
+enum Addresses {
+    V4 { client: SocketAddrV4, local: Option<Ipv4Addr>, is_mapped: bool },
+    Other(Box<(SocketAddr, Option<SocketAddr>, Option<IpAddr>)>),
+}
+
+const _: () = assert!(size_of::<Addresses>() <= 16);
+
 /// The ends of a list in order of use.
 #[derive(Clone, Copy, Debug)]
 struct Order {
@@ -58,6 +69,9 @@ struct Order {
     newest: u32,
 }
 
+/// Room for this many flows is reserved with the first one. It is a mapping of its own, so a page takes
+/// up memory once it is used, and the kernel moves the mapping when it has to grow.
+const RESERVED: usize = 4096;
 const NONE: u32 = u32::MAX;
 const EMPTY: Order = Order { oldest: NONE, newest: NONE };
 
@@ -103,7 +117,7 @@ impl<T> FlowTable<T> {
     /// The number of the flow with this key.
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<usize> {
-        let same = |&number: &u32| self.flows[number as usize].key == *key;
+        let same = |&number: &u32| self.flows[number as usize].key() == *key;
         self.index.find(hash(key, self.seed), same).map(|&number| number as usize)
     }
 
@@ -120,14 +134,18 @@ impl<T> FlowTable<T> {
 
     /// The key of the flow of this number.
     #[must_use]
-    pub fn key(&self, number: usize) -> Option<&FlowKey> {
-        Some(&self.flows.get(number)?.key)
+    pub fn key(&self, number: usize) -> Option<FlowKey> {
+        Some(self.flows.get(number)?.key())
     }
 
     /// Adds a flow to which its key does not lead, and returns its number. Its door must be open.
     pub fn insert_unbound(&mut self, key: FlowKey, flow: T) -> usize {
-        let entry =
-            Entry { key, is_bound: false, is_proven: false, older: NONE, newer: NONE, flow };
+        if self.flows.capacity() == 0 {
+            self.flows.reserve(RESERVED);
+        }
+        let (door, addresses) = (key.door as u32, Addresses::of(&key));
+        let (is_bound, is_proven, older, newer) = (false, false, NONE, NONE);
+        let entry = Entry { door, addresses, is_bound, is_proven, older, newer, flow };
         let number = self.flows.insert(entry);
         self.append(number as u32);
         number
@@ -139,7 +157,7 @@ impl<T> FlowTable<T> {
         let number = self.insert_unbound(key, flow);
         self.flows[number].is_bound = true;
         let Self { flows, index, seed, .. } = self;
-        let rehash = |&number: &u32| hash(&flows[number as usize].key, *seed);
+        let rehash = |&number: &u32| hash(&flows[number as usize].key(), *seed);
         index.insert_unique(hash(&key, *seed), number as u32, rehash);
         number
     }
@@ -154,7 +172,7 @@ impl<T> FlowTable<T> {
     pub fn unbind(&mut self, number: usize) {
         let Some(entry) = self.flows.get_mut(number).filter(|entry| entry.is_bound) else { return };
         entry.is_bound = false;
-        let hash = hash(&entry.key, self.seed);
+        let hash = hash(&entry.key(), self.seed);
         if let Ok(found) = self.index.find_entry(hash, |&it| it as usize == number) {
             found.remove();
         }
@@ -168,11 +186,11 @@ impl<T> FlowTable<T> {
         }
         self.take_out(number as u32);
         let entry = self.flows.remove(number);
-        if self.flows.is_empty() {
+        if self.flows.is_empty() && self.flows.capacity() > RESERVED {
             self.flows = Slab::new();
             self.index = HashTable::new();
         }
-        Some((entry.key, entry.flow))
+        Some((entry.key(), entry.flow))
     }
 
     /// Makes a flow the one of its door that was used last.
@@ -197,7 +215,7 @@ impl<T> FlowTable<T> {
 
     fn append(&mut self, number: u32) {
         let entry = &mut self.flows[number as usize];
-        let order = &mut self.orders[entry.key.door][usize::from(entry.is_proven)];
+        let order = &mut self.orders[entry.door as usize][usize::from(entry.is_proven)];
         let before = std::mem::replace(&mut order.newest, number);
         (entry.older, entry.newer) = (before, NONE);
         match before {
@@ -207,8 +225,8 @@ impl<T> FlowTable<T> {
     }
 
     fn take_out(&mut self, number: u32) {
-        let Entry { older, newer, is_proven, key, .. } = self.flows[number as usize];
-        let order = &mut self.orders[key.door][usize::from(is_proven)];
+        let Entry { older, newer, is_proven, door, .. } = self.flows[number as usize];
+        let order = &mut self.orders[door as usize][usize::from(is_proven)];
         match older {
             NONE => order.oldest = newer,
             older => self.flows[older as usize].newer = newer,
@@ -217,6 +235,51 @@ impl<T> FlowTable<T> {
             NONE => order.newest = older,
             newer => self.flows[newer as usize].older = older,
         }
+    }
+}
+
+impl<T> Entry<T> {
+    fn key(&self) -> FlowKey {
+        let door = self.door as usize;
+        match &self.addresses {
+            &Addresses::V4 { client, local, is_mapped } => {
+                let whole = |ip: Ipv4Addr| match is_mapped {
+                    true => IpAddr::V6(ip.to_ipv6_mapped()),
+                    false => IpAddr::V4(ip),
+                };
+                let client = SocketAddr::new(whole(*client.ip()), client.port());
+                FlowKey { door, client, proxy: None, local: local.map(whole) }
+            }
+            Addresses::Other(all) => {
+                let (client, proxy, local) = **all;
+                FlowKey { door, client, proxy, local }
+            }
+        }
+    }
+}
+
+impl Addresses {
+    fn of(key: &FlowKey) -> Self {
+        Self::of_v4(key)
+            .unwrap_or_else(|| Self::Other(Box::new((key.client, key.proxy, key.local))))
+    }
+
+    fn of_v4(key: &FlowKey) -> Option<Self> {
+        let is_mapped = key.client.is_ipv6();
+        let short = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => (!is_mapped).then_some(ip),
+            IpAddr::V6(ip) => ip.to_ipv4_mapped().filter(|_| is_mapped),
+        };
+        let client = SocketAddrV4::new(short(key.client.ip())?, key.client.port());
+        let is_plain = match key.client {
+            SocketAddr::V4(_) => true,
+            SocketAddr::V6(it) => it.flowinfo() == 0 && it.scope_id() == 0,
+        };
+        let local = match key.local {
+            Some(local) => Some(short(local)?),
+            None => None,
+        };
+        (is_plain && key.proxy.is_none()).then_some(Self::V4 { client, local, is_mapped })
     }
 }
 
