@@ -2,10 +2,11 @@
 """Compares plain routing, our user engine and the kernel's two engines on the same path, in interleaved rounds.
 
 A client, a balancer, a plain router and a backend, each in a network namespace: for `--engine kernel`, the balancer and
-the router are between the networks of client and backend, for `--engine direct` all are on one network, and answers pass
-neither. `rr` is requests on kept connections and `crr` one connection for each request, both by wrk before nginx; `up`
-and `down` are four streams of iperf3. The cost is the busy time of the whole machine, of which two CPUs are used. Needs
-root, nft, nginx, wrk and iperf3.
+the router are between the networks of client and backend, for `--engine direct` all are on one network, and answers
+pass neither. Beside `--engine kernel`, another namespace, `bare`, translates addresses by two rules and does nothing
+else: that is what the kernel itself takes for it. `rr` is requests on kept connections and `crr` one connection for
+each request, both by wrk before nginx; `up` and `down` are four streams of iperf3. The cost is the busy time of the
+whole machine, of which two CPUs are used. Needs root, nft, nginx, wrk and iperf3.
 
     python3 bench/engines.py --program target/release/evenkeel --rounds 3
 """
@@ -22,14 +23,28 @@ import time
 from flood_network import ip, start
 
 ROLES = {role: f"evenkeel-engines-{role}-{os.getpid()}"
-         for role in ("client", "balancer", "router", "backend", "switch")}
-# The backend's address for the balancer, and the address that the client asks, by way. A way has ports of its own: 80N of
-# nginx and 520N of iperf3, with its number as N. Otherwise a source port that the backend has just closed for one way
-# would make a connection of the next one wait for a second.
+         for role in ("client", "balancer", "router", "bare", "backend", "switch")}
+# The backend's address for the balancer, and the address that the client asks, by way. A way has ports of its own: 80N
+# of nginx and 520N of iperf3, with its number as N. Otherwise a source port that the backend has just closed for one
+# way would make a connection of the next one wait for a second.
 NETWORKS = {
-    "kernel": ("198.51.100.1", {"routed": "198.18.0.1", "user": "192.0.2.254", "kernel": "192.0.2.254"}),
+    "kernel": ("198.51.100.1", {"routed": "198.18.0.1", "user": "192.0.2.254", "kernel": "192.0.2.254",
+                                "bare": "198.18.1.254"}),
     "direct": ("192.0.2.11", {"routed": "198.18.0.1", "user": "192.0.2.100", "direct": "192.0.2.100"}),
 }
+
+# One backend, connections that are forgotten a second after their end, and the kernel's own accounting, as with ours.
+BARE = """
+table ip bare {
+  ct timeout short { protocol tcp; l3proto ip; policy = { time_wait : 1, close : 1 }; }
+  chain pre { type nat hook prerouting priority dstnat;
+    ip daddr 198.18.1.254 meta l4proto tcp ct timeout set "short" dnat to 198.19.0.1
+  }
+  chain post { type nat hook postrouting priority srcnat;
+    ip daddr 198.19.0.1 masquerade
+  }
+}
+"""
 
 
 def within(role, *command, **options):
@@ -46,8 +61,9 @@ def run(role, command):
 
 
 def lay_two():
-    """The networks of client and backend, with the balancer between two of them and the router between two others."""
-    for far, client, backend in (("balancer", "192.0.2", "198.51.100"), ("router", "203.0.113", "198.18.0")):
+    """The networks of client and backend: two for each of those between them."""
+    for far, client, backend in (("balancer", "192.0.2", "198.51.100"), ("router", "203.0.113", "198.18.0"),
+                                 ("bare", "198.18.1", "198.19.0")):
         for role, net in (("client", client), ("backend", backend)):
             ip(f"-n {ROLES[role]} link add {far} type veth peer name {role} netns {ROLES[far]}")
             for name, device, host in ((ROLES[role], far, 1), (ROLES[far], role, 254)):
@@ -55,6 +71,8 @@ def lay_two():
                 ip(f"-n {name} link set {device} up")
         ip(f"-n {ROLES['client']} route add {backend}.0/24 via {client}.254")
         ip(f"-n {ROLES['backend']} route add {client}.0/24 via {backend}.254")
+    run("bare", "sysctl -qw net.netfilter.nf_conntrack_acct=1 net.netfilter.nf_conntrack_timestamp=1")
+    subprocess.run(["ip", "netns", "exec", ROLES["bare"], "nft", "-f", "-"], input=BARE, text=True, check=True)
 
 
 def lay_one():
@@ -85,7 +103,7 @@ def network(lay):
             ip(f"netns add {name}")
             ip(f"-n {name} link set lo up")
         lay()
-        for role in ("balancer", "router"):
+        for role in ("balancer", "router", "bare"):
             run(role, "sysctl -qw net.ipv4.ip_forward=1")
         yield started
     finally:
@@ -136,14 +154,19 @@ def measure(ways, tests, rounds, seconds):
                 done = TESTS[test](address, number, seconds)
                 took, spent = time.monotonic() - began, busy() - before
                 found.setdefault((test, name), []).append((done / took, spent / done * 1e6))
-    print(f"{'':14}{'per second':>12}{'of routed':>11}{'machine us':>12}{'of user':>9}")
+    last = ["of bare"] if "bare" in ways else []
+    print(f"{'':14}{'per second':>12}{'of routed':>11}{'machine us':>12}{'of user':>9}", *last)
     for (test, name), values in found.items():
         rate, cost = (statistics.median(column) for column in zip(*values))
-        # Of each round, and then the median.
-        of_routed = statistics.median(mine[0] / its[0] for mine, its in zip(values, found[test, "routed"]))
-        of_user = statistics.median(mine[1] / its[1] for mine, its in zip(values, found[test, "user"]))
+
+        def ratio(other, column):
+            """Of each round, and then the median."""
+            return statistics.median(mine[column] / its[column] for mine, its in zip(values, found[test, other]))
+
         unit = "ops" if "rr" in test else "MB"
-        print(f"{test + ' ' + name:14}{rate:>9.0f} {unit:3}{of_routed:>10.2f}{cost:>12.2f}{of_user:>9.2f}", flush=True)
+        of_routed, of_user, of_bare = ratio("routed", 0), ratio("user", 1), [ratio("bare", 0) for _ in last]
+        print(f"{test + ' ' + name:14}{rate:>9.0f} {unit:3}{of_routed:>10.2f}{cost:>12.2f}{of_user:>9.2f}",
+              *(f"{it:7.2f}" for it in of_bare), flush=True)
 
 
 def main():
@@ -169,7 +192,7 @@ def main():
                 started.append(pinned("backend", "iperf3", "-s", "-p", f"520{number}", **quiet))
             os.environ["EVENKEEL_RUNTIME_DIR"] = folder
             for number, (name, address) in enumerate(ways.items()):
-                if name == "routed":
+                if name in ("routed", "bare"):
                     continue
                 words = ["--log-sessions", "problems"]
                 for port in (f"80{number}", f"520{number}"):
