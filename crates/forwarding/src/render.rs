@@ -105,6 +105,8 @@ trait Written {
     fn write(&self, writer: &mut Writer<'_>, verb: &str, mark: Mark);
     /// Adds a service.
     fn serve(writer: &mut Writer<'_>, name: Name, service: &Service);
+    /// Whether a service has a set of its targets, for those of sessions or clients that it remembers.
+    fn recalls(service: &Service) -> bool;
     /// The chain that clients of this protocol meet first.
     fn first_chain(protocol: Protocol) -> &'static str;
     /// All chains of a service, those first that lead to others.
@@ -118,6 +120,10 @@ impl Written for Target {
 
     fn serve(writer: &mut Writer<'_>, name: Name, service: &Service) {
         writer.service(name, service);
+    }
+
+    fn recalls(service: &Service) -> bool {
+        service.memory.is_some()
     }
 
     fn first_chain(_: Protocol) -> &'static str {
@@ -134,6 +140,10 @@ impl Written for Option<Path> {
 
     fn serve(writer: &mut Writer<'_>, name: Name, service: &Service) {
         writer.returning(name, service);
+    }
+
+    fn recalls(_: &Service) -> bool {
+        true
     }
 
     fn first_chain(protocol: Protocol) -> &'static str {
@@ -218,7 +228,7 @@ impl<'a> Writer<'a> {
                 if service.permitted.is_some() {
                     self.line(format_args!("delete set {at} {table} p_{name}"));
                 }
-                if service.memory.is_some() {
+                if T::recalls(service) {
                     self.line(format_args!("delete set {at} {table} v_{name}"));
                 }
             }
@@ -307,7 +317,7 @@ impl<'a> Writer<'a> {
     fn service(&mut self, name: Name, service: &Service) {
         let (table, four, ip) = (self.table, Four(service.family), Ip(service.family));
         self.line(format_args!("table inet {table} {{"));
-        self.tables(name, service, "ct mark");
+        self.tables::<Target>(name, service, "ct mark");
         self.line(format_args!("  chain s_{name} {{"));
         if service.permitted.is_some() {
             self.line(format_args!("    {ip} saddr != @p_{name} return"));
@@ -360,8 +370,8 @@ impl<'a> Writer<'a> {
     }
 
     /// What the chain of a service looks things up in. `mark` is where the mark of a packet is.
-    fn tables(&mut self, name: Name, service: &Service, mark: &str) {
-        let Service { family, choice, slots, permitted, memory, adopts: _ } = service;
+    fn tables<T: Written>(&mut self, name: Name, service: &Service, mark: &str) {
+        let Service { family, choice, slots, permitted, memory: _, adopts: _ } = service;
         let (four, len) = (Four(*family), slots.len());
         if len > 0 {
             let numbered =
@@ -379,7 +389,7 @@ impl<'a> Writer<'a> {
             let head = format_args!("set p_{name} {{ type ipv{four}_addr; flags interval;");
             self.filled(head, ranges);
         }
-        if memory.is_some() {
+        if T::recalls(service) {
             let usable: BTreeSet<_> = slots.iter().map(ToString::to_string).collect();
             self.filled(format_args!("set v_{name} {{ typeof {mark}"), usable.into_iter());
         }

@@ -3,10 +3,10 @@
 
 use super::kernel::{Rig, answered, answered_to, echoes, said, serve_tcp, serve_udp};
 use crate::support::{Client, Network, Place, until};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -144,6 +144,39 @@ fn a_half_closed_session_goes_on_and_a_port_is_used_again() {
     said(&again.0);
     echoes(&again);
     assert_eq!(flows("tcp4"), 1);
+}
+
+#[test]
+fn a_forged_syn_ends_no_session() {
+    let Some(rig) = rig() else { return };
+    let _program = rig.start(&format!("{TO} {BACKENDS} --engine direct"));
+    let client = rig.connect("client", TO);
+    said(&client.0);
+    let Ok(SocketAddr::V4(own)) = client.0.local_addr() else { panic!("a client of IPv4") };
+    let Ok(SocketAddr::V4(to)) = TO.parse() else { panic!("an address of IPv4") };
+    rig.network.within("client", || {
+        let kind = SocketType::RAW;
+        let socket = rustix::net::socket(AddressFamily::INET, kind, Some(ipproto::TCP)).unwrap();
+        for _ in 0..2 {
+            rustix::net::sendto(&socket, &syn(own, to), SendFlags::empty(), &to).unwrap();
+        }
+    });
+    echoes(&client);
+    returns_bulk(&client);
+}
+
+/// A SYN (RFC 9293, section 3.1).
+fn syn(from: SocketAddrV4, to: SocketAddrV4) -> [u8; 20] {
+    let mut segment = [0; 20];
+    segment[..2].copy_from_slice(&from.port().to_be_bytes());
+    segment[2..4].copy_from_slice(&to.port().to_be_bytes());
+    segment[12..14].copy_from_slice(&[5 << 4, 2]); // length, SYN
+    let pseudo = [&from.ip().octets()[..], &to.ip().octets(), &[0, 6, 0, 20]].concat();
+    let words = [&pseudo[..], &segment].concat();
+    let sum: u32 = words.chunks(2).map(|it| u32::from(u16::from_be_bytes([it[0], it[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    segment[16..18].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    segment
 }
 
 #[test]

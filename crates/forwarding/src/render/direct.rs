@@ -16,7 +16,7 @@ pub(super) fn base(table: &TableName) -> String {
     let mut text = format!("table netdev {table} {{\n");
     for family in Family::ALL {
         let (four, ip, key) = (Four(family), Ip(family), Key(family));
-        for (map, time) in [("tcp", TCP), ("udp", "5m"), ("ended", "1m"), ("asked", "2s")] {
+        for (map, time) in [("tcp", TCP), ("udp", "5m"), ("ended", "1m")] {
             let types = KeyTypes(family);
             let _ = write!(
                 text,
@@ -57,6 +57,10 @@ pub(super) fn base(table: &TableName) -> String {
 /// How long a silent connection is known: longer than the two hours after which TCP's keep-alive
 /// asks by default (tcp(7)).
 const TCP: &str = "3h";
+/// How long a connection is known until the client answers. Systems repeat their SYN a second after the
+/// first one, when the answer may be on the way, and three seconds after it (RFC 6298, section 2), when
+/// it may as well go elsewhere.
+const BEGINNING: &str = "2900ms";
 /// How many flows are known of each kind; others are left to the socket that listens.
 const FLOWS_MAX: usize = 1 << 20;
 
@@ -98,11 +102,11 @@ impl Writer<'_> {
     pub(super) fn returning(&mut self, name: Name, service: &Service) {
         let (table, four, key) = (self.table, Four(service.family), Key(service.family));
         self.line(format_args!("table netdev {table} {{"));
-        self.tables(name, service, "meta mark");
+        self.tables::<Option<Path>>(name, service, "meta mark");
         self.line(format_args!("  chain n_{name} {{"));
-        // A SYN that is sent again soon goes to the same target: its answer may be on the way.
+        // Anybody can send one in the name of a client, so it does not end a connection.
         self.line(format_args!(
-            "    meta mark set {key} map @asked{four} update @tcp{four} {{ {key} timeout 1m : meta mark }} goto send"
+            "    meta mark set {key} map @tcp{four} meta mark @v_{name} goto send"
         ));
         self.line(format_args!(
             "    delete @tcp{four} {{ {key} : meta mark }} delete @ended{four} {{ {key} : meta mark }}"
@@ -110,15 +114,14 @@ impl Writer<'_> {
         self.choose(service, name);
         if !service.slots.is_empty() {
             self.line(format_args!(
-                "    update @tcp{four} {{ {key} timeout 1m : meta mark }} \
-                 update @asked{four} {{ {key} : meta mark }} meta mark @begun goto send"
+                "    update @tcp{four} {{ {key} timeout {BEGINNING} : meta mark }} meta mark @begun goto send"
             ));
-            self.line(match service.adopts {
+            if service.adopts {
                 // Without room for the flow, its other packets are adopted.
-                true => format_args!("    meta mark @begun goto send"),
-                false => format_args!("    meta mark set 0"),
-            });
+                self.line(format_args!("    meta mark @begun goto send"));
+            }
         }
+        self.line(format_args!("    meta mark set 0"));
         self.line(format_args!("  }}"));
         self.line(format_args!("  chain s_{name} {{"));
         self.line(format_args!("    tcp flags & (fin|syn|rst|ack) == syn goto n_{name}"));
@@ -127,7 +130,7 @@ impl Writer<'_> {
         }
         if service.adopts {
             self.choose(service, name);
-            // For as long as after a SYN, until another packet comes: anybody can send one.
+            // For a shorter time, until another packet comes: anybody can send one.
             self.line(format_args!(
                 "    tcp flags & (fin|rst) == 0 update @tcp{four} {{ {key} timeout 1m : meta mark }} goto send"
             ));
