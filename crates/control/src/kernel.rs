@@ -285,8 +285,8 @@ impl Kernel {
             let sessions = sessions.into_iter().map(|it| known.session(it, order, now)).collect();
             drop(answer.send(sessions)); // who asked may have gone
         };
-        let marks = self.marks_of(backends);
-        self.courier.list(Wanted { marks, query }, Box::new(listed));
+        let (marks, flow_seconds) = (self.marks_of(backends), self.known.flow_seconds.clone());
+        self.courier.list(Wanted { marks, query, flow_seconds }, Box::new(listed));
         answered
     }
 

@@ -9,7 +9,7 @@ mod attributes;
 mod expression;
 
 use crate::door::{Door, Family, Protocol};
-use crate::render::{Four, counting_sets, door_map};
+use crate::render::{FlowTimeout, Four, counting_sets, door_map};
 use crate::service::{Choice, Name, Service};
 use crate::table_name::TableName;
 use crate::target::{Mark, Sender, Target};
@@ -151,7 +151,7 @@ impl<'a> Writer<'a> {
     fn door(&mut self, change: Change, door: &Door, service: Option<Name>) {
         let protocol = match door.protocol {
             Protocol::Tcp => 6,
-            Protocol::Udp => 17,
+            Protocol::Udp => UDP,
         };
         let [high, low] = door.port.unwrap_or_default().to_be_bytes();
         let rest = [protocol, 0, 0, 0, high, low, 0, 0];
@@ -189,15 +189,30 @@ impl<'a> Writer<'a> {
             let marks = marks.into_iter().map(|it| element(&it.bits().to_ne_bytes()));
             self.elements(NEW, &usable, marks);
         }
+        if let Some(seconds) = service.flow_seconds {
+            self.add_flow_timeout(*family, seconds);
+        }
         let chain = format!("s_{name}");
         self.add(NEW_CHAIN, CREATE, self.named(3, &chain));
         self.rules(&chain, name, service);
     }
 
+    fn add_flow_timeout(&mut self, family: Family, seconds: u32) {
+        let internet = match family {
+            Family::V4 => IPV4,
+            Family::V6 => IPV6,
+        };
+        let times = Attributes::default().number(1, seconds).number(2, seconds);
+        let protocols = Attributes::default().bytes(1, &[0, internet]).bytes(2, &[UDP]);
+        let data = protocols.nest(3, &times);
+        let object = self.named(2, &FlowTimeout(family, seconds).to_string());
+        self.add(NEW_OBJECT, CREATE, object.number(3, FLOW_TIMEOUT).nest(4, &data));
+    }
+
     /// The rules of a service's chain.
     fn rules(&mut self, chain: &str, name: Name, service: &Service) {
         use Expression as Do;
-        let Service { family, choice, slots, permitted, memory, adopts: _ } = service;
+        let Service { family, choice, slots, permitted, memory, flow_seconds, adopts: _ } = service;
         let (family, modulus, seed) = (*family, slots.len() as u32, KERNEL_SEED);
         let [map, usable, permitting] = ["m", "v", "p"].map(|it| format!("{it}_{name}"));
         if permitted.is_some() {
@@ -233,6 +248,13 @@ impl<'a> Writer<'a> {
         self.rule(chain, &deal);
         if let Some(known) = &known {
             self.rule(chain, &with_source(family, [Do::Mark(Second), Do::Update(known)]));
+        }
+        if let Some(seconds) = flow_seconds {
+            let timeout = FlowTimeout(family, *seconds).to_string();
+            self.rule(
+                chain,
+                &[Do::Transport, Do::Equals(&[UDP]), Do::Object(FLOW_TIMEOUT, &timeout)],
+            );
         }
         let begin = format!("begin{}", Four(family));
         self.rule(chain, &[Do::Leave(Verdict::Goto(&begin))]);
@@ -301,8 +323,8 @@ impl<'a> Writer<'a> {
 /// The client's address, if the packet is of this internet protocol.
 fn source<'a>(family: Family, register: Register) -> [Expression<'a>; 3] {
     let number: &[u8] = match family {
-        Family::V4 => &[2],
-        Family::V6 => &[10],
+        Family::V4 => &[IPV4],
+        Family::V6 => &[IPV6],
     };
     let address = Expression::Source(family, register);
     [Expression::Protocol, Expression::Equals(number), address]
@@ -360,6 +382,10 @@ fn bounds(ranges: &[(IpAddr, IpAddr)]) -> Vec<Attributes> {
 }
 
 const INET: u8 = 1;
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+/// The number of the protocol.
+const UDP: u8 = 17;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 const NEW_TABLE: u16 = 0;
@@ -368,6 +394,9 @@ const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
 const NEW_SET: u16 = 9;
 const DELETE_SET: u16 = 11;
+const NEW_OBJECT: u16 = 18;
+/// The type of objects that say how long connections may be silent.
+const FLOW_TIMEOUT: u32 = 7;
 /// The flag of a table with an owner.
 const OWNED: u32 = 2;
 /// The flags of sets.

@@ -317,12 +317,23 @@ impl<'a> Writer<'a> {
     fn service(&mut self, name: Name, service: &Service) {
         let (table, four, ip) = (self.table, Four(service.family), Ip(service.family));
         self.line(format_args!("table inet {table} {{"));
+        if let Some(seconds) = service.flow_seconds {
+            let object = FlowTimeout(service.family, seconds);
+            self.line(format_args!(
+                "  ct timeout {object} {{ protocol udp; l3proto {ip}; \
+                 policy = {{ unreplied : {seconds}, replied : {seconds} }}; }}"
+            ));
+        }
         self.tables::<Target>(name, service, "ct mark");
         self.line(format_args!("  chain s_{name} {{"));
         if service.permitted.is_some() {
             self.line(format_args!("    {ip} saddr != @p_{name} return"));
         }
         self.deal(name, service, "ct mark");
+        if let Some(seconds) = service.flow_seconds {
+            let object = FlowTimeout(service.family, seconds);
+            self.line(format_args!("    meta l4proto udp ct timeout set \"{object}\""));
+        }
         self.line(format_args!("    goto begin{four}"));
         self.line(format_args!("  }}"));
         self.line(format_args!("}}"));
@@ -371,7 +382,7 @@ impl<'a> Writer<'a> {
 
     /// What the chain of a service looks things up in. `mark` is where the mark of a packet is.
     fn tables<T: Written>(&mut self, name: Name, service: &Service, mark: &str) {
-        let Service { family, choice, slots, permitted, memory: _, adopts: _ } = service;
+        let Service { family, choice, slots, permitted, .. } = service;
         let (four, len) = (Four(*family), slots.len());
         if len > 0 {
             let numbered =
@@ -556,6 +567,16 @@ pub(crate) struct Four(pub Family);
 impl fmt::Display for Four {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0 == Family::V4 { "4" } else { "6" })
+    }
+}
+
+/// The name of how long a flow may be silent. It stays when services change, because flows without it
+/// would fall back to what is usual.
+pub(crate) struct FlowTimeout(pub Family, pub u32);
+
+impl fmt::Display for FlowTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flows{}_{}", Four(self.0), self.1)
     }
 }
 

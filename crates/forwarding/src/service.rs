@@ -23,6 +23,8 @@ pub struct Service {
     pub permitted: Option<Vec<(IpAddr, IpAddr)>>,
     /// Where it is remembered which target a client had, if that is.
     pub memory: Option<Name>,
+    /// How long a flow of UDP may be silent, in seconds; as by default in the kernel if absent.
+    pub flow_seconds: Option<u32>,
     /// Whether direct return sends on packets of TCP sessions that it does not know, too, as of a
     /// machine that had the address before. All have to choose alike: by the client's network, and
     /// without a memory.

@@ -32,7 +32,8 @@ fn door(address: &str) -> Door {
 fn service(choice: Choice, slots: &[&str]) -> Service {
     let family = Family::of(slots[0].parse::<SocketAddr>().unwrap().ip());
     let slots = slots.iter().map(|it| mark(it)).collect();
-    Service { family, choice, slots, permitted: None, memory: None, adopts: false }
+    let (permitted, memory, flow_seconds) = Default::default();
+    Service { family, choice, slots, permitted, memory, flow_seconds, adopts: false }
 }
 
 fn translated(rules: Rules<Target>) -> Ruleset {
@@ -83,7 +84,7 @@ fn flows_and_clients_are_known_to_the_next_table_of_direct_return() {
     let service = service(Choice::Network, &["10.0.0.1:80"]);
     direct.rules.open(
         Door { protocol: Protocol::Udp, ..door("192.0.2.1:53") },
-        Service { memory: Some(name), ..service },
+        Service { memory: Some(name), flow_seconds: Some(300), ..service },
     );
     let [map, set] =
         [|name: &str| Part::Map(name.to_owned()), |name: &str| Part::Set(name.to_owned())];
@@ -224,7 +225,7 @@ fn every_kind_of_service_has_its_words() {
     rules.open(door("[::]:80"), service(Choice::Network, &[v6]));
     rules.open(door("127.0.0.1:80"), service(Choice::Network, &[v4]));
     let udp = Door { protocol: Protocol::Udp, ..door("[2001:db8::5]:53") };
-    rules.open(udp, service(Choice::Turn, &[v6]));
+    rules.open(udp, Service { flow_seconds: Some(90), ..service(Choice::Turn, &[v6]) });
     let memory = Memory { family: Family::V6, clients_max: 500, seconds: Some(60) };
     let name = memory.name("web");
     rules.memories.insert(name, memory);

@@ -110,6 +110,24 @@ fn datagrams_in_fragments_are_served_by_the_process() {
 }
 
 #[test]
+fn a_flow_is_known_for_as_long_as_it_may_be_silent() {
+    let Some(rig) = rig() else { return };
+    let program = rig.start(&format!(
+        "{TO}/udp {BACKENDS} --engine direct --flow-timeout 1h \
+         -- {TO_V6}/udp {BACKENDS_V6} --engine direct --flow-timeout 10s"
+    ));
+    until("both listeners to be served", || program.log.with("the kernel forwards").len() == 2);
+    // Answers are not seen, so it is five minutes at least.
+    for (to, map, left) in [(TO, "udp4", "expires 59m"), (TO_V6, "udp6", "expires 4m")] {
+        rig.ask_udp("client", to);
+        let table = rig.nft("list tables");
+        let table = table.trim().strip_prefix("table ").expect("a table");
+        let listed = rig.nft(&format!("list map {table} {map}"));
+        assert!(listed.contains(left), "{listed}");
+    }
+}
+
+#[test]
 fn a_half_closed_session_goes_on_and_a_port_is_used_again() {
     let Some(rig) = rig() else { return };
     let _program = rig.start(&format!("{TO} {BACKENDS} --engine direct"));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, UdpSocket};
+use sys::tracking::{Marked, list};
 
 const TO: &str = "192.0.2.254:8080";
 
@@ -225,6 +226,39 @@ fn open_sessions_are_listed_and_an_operator_can_end_one() {
     clients[1..].iter().for_each(|(_, client)| echoes(client));
     let again = format!(r#"{{"command":"kill-session","session":{}}}"#, row["session"]);
     assert_eq!(rig.place.order(&again).status, 404);
+}
+
+/// Also after a change of backends, which makes new rules for new flows.
+#[test]
+fn a_flow_is_known_for_as_long_as_it_may_be_silent() {
+    let Some(rig) = Rig::new() else { return };
+    let [to, to_v6] = ["192.0.2.254:8080", "[2001:db8:1::fe]:8080"];
+    let [a, b, a_v6, b_v6] = BACKENDS;
+    let program = rig.start(&format!(
+        "{to}/udp {a} {b} --engine kernel --flow-timeout 1h \
+         -- {to_v6}/udp {a_v6} {b_v6} --engine kernel --flow-timeout 90500ms"
+    ));
+    // What the kernel will still wait, in seconds.
+    let left = || {
+        let mut all = Vec::new();
+        let marked = Marked { bits: 0xe000_0000, mask: 0xf000_0000 };
+        rig.network.within("balancer", || list(marked, |it| all.push(it.seconds_left))).unwrap();
+        all.sort_unstable();
+        all
+    };
+    let is_in_time = |all: &[u32]| {
+        let [v6, first, second] = all[..] else { panic!("{all:?}") };
+        (61..=91).contains(&v6) && (3000..=3600).contains(&first) && second <= 3600
+    };
+    until("both to be forwarded", || program.log.with("the kernel forwards").len() == 2);
+    let flows = [to, to, to_v6].map(|it| rig.flow("client", it));
+    flows.iter().for_each(|it| drop(answered(it)));
+    assert!(is_in_time(&left()), "{:?}", left());
+    rig.ctl("disable 192.0.2.254:8080/udp/0.0");
+    flows.iter().for_each(|it| drop(answered(it)));
+    assert!(is_in_time(&left()), "{:?}", left());
+    let rows = listed(&rig, "");
+    assert!(rows.iter().all(|it| it["idle_seconds"].as_f64().unwrap() < 60.0), "{rows:#?}");
 }
 
 /// Also of those that ended while the kernel still remembers them, and each once.

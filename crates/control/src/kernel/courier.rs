@@ -477,6 +477,7 @@ mod tests {
             slots: vec![mark],
             permitted: None,
             memory: None,
+            flow_seconds: None,
             adopts: false,
         };
         rules.open(door, service);

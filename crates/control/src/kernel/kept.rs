@@ -75,6 +75,7 @@ impl Kept {
                     slots,
                     permitted: None,
                     memory: None,
+                    flow_seconds: None,
                     adopts: false,
                 };
                 direct.rules.open(*door, service);

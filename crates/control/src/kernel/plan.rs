@@ -134,6 +134,7 @@ impl Marks {
         let listeners = instance.config.listeners.iter().zip(&instance.listeners);
         self.know_departed(&mut plan.known.owners, instance);
         plan.known.doors = all_doors(instance);
+        plan.known.flow_seconds = all_flow_seconds(instance);
         for (listener, listening) in listeners {
             let Some(&place) = instance.places.get(&listener.pool) else { continue };
             let (config, pool) = (&instance.config.pools[place], &instance.pools[place]);
@@ -162,7 +163,7 @@ impl Marks {
                     let hosted = segment.filter(|it| around.has_interface(&it.interface));
                     direct.hosted.extend(hosted.map(|it| it.address));
                     plan.rules.pit = hosted.and_then(|it| pit(it, pool, around));
-                    let done = self.send_on(rules, doors, (config, pool), segment, around, adopts);
+                    let done = self.send_on(rules, doors, listener, (config, pool), around, adopts);
                     if is_quiet && done.is_ok() {
                         self.quiet.insert(listener.name.clone(), since);
                     }
@@ -210,12 +211,12 @@ impl Marks {
         &mut self,
         rules: &mut Rules<Option<forwarding::Path>>,
         doors: Vec<Door>,
+        listener: &config::Listener,
         (config, pool): (&config::Pool, &Pool),
-        segment: Option<&Segment>,
         around: &Around,
         adopts: bool,
     ) -> Result<(), String> {
-        let now = sys::clock::now();
+        let (segment, now) = (listener.segment.as_ref(), sys::clock::now());
         if let Some(Segment { interface, .. }) = segment
             && !around.has_interface(interface)
         {
@@ -233,7 +234,9 @@ impl Marks {
         };
         // Nobody else has had sessions of a segment.
         let adopts = adopts || segment.is_some();
-        let open = self.open(rules, doors, config, tier, slots, adopts)?;
+        // It sees clients only, and answers may go on for long.
+        let flow_seconds = flow_seconds(listener).max(FLOW_SECONDS_DIRECT);
+        let open = self.open(rules, doors, (config, tier), slots, flow_seconds, adopts)?;
         open.into_iter().for_each(|door| self.kept.open(door, &config.name));
         Ok(())
     }
@@ -246,9 +249,9 @@ impl Marks {
         &mut self,
         rules: &mut Rules<T>,
         doors: Vec<Door>,
-        config: &config::Pool,
-        tier: &Tier,
+        (config, tier): (&config::Pool, &Tier),
         slots: impl Fn(&Door) -> Result<Option<Slots>, String>,
+        flow_seconds: u32,
         adopts: bool,
     ) -> Result<Vec<Door>, String> {
         let (mut open, mut why) = (Vec::new(), None);
@@ -263,7 +266,9 @@ impl Marks {
                         Choice::Network | Choice::Bytes { .. } => memory.is_none(),
                     };
                     let adopts = adopts && is_stable && door.protocol == Protocol::Tcp;
-                    rules.open(door, Service { adopts, ..service });
+                    let is_udp = door.protocol == Protocol::Udp;
+                    let flow_seconds = is_udp.then_some(flow_seconds);
+                    rules.open(door, Service { adopts, flow_seconds, ..service });
                     open.push(door);
                 }
                 Err(error) => why = Some(error),
@@ -289,6 +294,7 @@ impl Marks {
             slots: slots.places().iter().filter_map(|place| marks[*place as usize]).collect(),
             permitted: permitted(&config.access, door.family),
             memory,
+            flow_seconds: None,
             adopts: false,
         }
     }
@@ -323,7 +329,8 @@ impl Marks {
             })
         };
         let rules = plan.rules.translated.get_or_insert_default();
-        self.open(rules, doors, config, tier, slots, false).map(drop)
+        let flow_seconds = flow_seconds(listener);
+        self.open(rules, doors, (config, tier), slots, flow_seconds, false).map(drop)
     }
 
     /// The sessions of the tier in use. As many are expected until the next count as came before the
@@ -511,6 +518,26 @@ fn address(backend: &Backend, family: Family) -> Option<SocketAddr> {
         Address::Ip(address) => Some(*address),
         Address::Unix(_) => None,
     }
+}
+
+/// How long a flow of UDP may be silent, in seconds.
+fn flow_seconds(listener: &config::Listener) -> u32 {
+    let timeout = listener.flows.timeout;
+    let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).clamp(1, FLOW_SECONDS_MAX)
+}
+
+/// The least with direct return.
+const FLOW_SECONDS_DIRECT: u32 = 300;
+/// The kernel counts in ticks, of which there may be 1000 a second, with 31 bits.
+const FLOW_SECONDS_MAX: u32 = i32::MAX as u32 / 1000;
+
+/// How long flows may be silent, by where they come in.
+fn all_flow_seconds(instance: &Instance) -> Vec<(Door, u32)> {
+    let listeners = instance.config.listeners.iter();
+    let each = listeners.map(|it| (it.binds.iter().flat_map(doors), flow_seconds(it)));
+    let all = each.flat_map(|(doors, seconds)| doors.map(move |door| (door, seconds)));
+    all.filter(|(door, _)| door.protocol == Protocol::Udp).collect()
 }
 
 /// Where clients of all listeners come in, also of those that are gone except for their sessions.

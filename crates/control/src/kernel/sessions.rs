@@ -31,6 +31,8 @@ pub(super) struct Wanted {
     pub marks: Vec<u32>,
     /// Whose, in which order, and how many.
     pub query: SessionQuery,
+    /// How long flows of UDP may be silent, in seconds, by where they come in.
+    pub flow_seconds: Vec<(Door, u32)>,
 }
 
 /// An open session.
@@ -66,6 +68,7 @@ impl Wanted {
         let SessionQuery { client, sort, limit, .. } = &self.query;
         let limit = if *limit == 0 { LISTED_MAX } else { LISTED_MAX.min(*limit) };
         let (now, wall) = (sys::clock::now(), sys::clock::wall_nanos());
+        let flows: HashMap<Door, u32> = self.flow_seconds.iter().copied().collect();
         let mut settings = BTreeMap::new();
         let mut setting = |name| *settings.entry(name).or_insert_with(|| setting(name));
         let mut found: Vec<Open> = Vec::new();
@@ -80,7 +83,12 @@ impl Wanted {
             if is_meant {
                 let age = connection.started.map_or(0, |started| wall - started);
                 let age = Duration::from_nanos(age.max(0).unsigned_abs());
-                let idle = idle(&connection, &mut setting).min(age);
+                let whole = match connection.state {
+                    Some(state) => tcp_seconds(state, &connection, &mut setting),
+                    None => find_door(&flows, &connection).copied().map_or(0, u64::from),
+                };
+                let idle = whole.saturating_sub(connection.seconds_left.into());
+                let idle = Duration::from_secs(idle).min(age);
                 found.push(Open { connection, age, idle });
             }
             // Not all need to be remembered to find the first ones.
@@ -96,26 +104,39 @@ impl Wanted {
 /// The largest list; it must fit into one message.
 const LISTED_MAX: usize = 100_000;
 
-/// How long nothing has passed: the kernel begins to wait with each packet.
-fn idle(connection: &Connection, mut setting: impl FnMut(&'static str) -> u64) -> Duration {
-    let name = match connection.state {
-        None if connection.is_assured => "udp_timeout_stream",
-        None => "udp_timeout",
-        Some(TcpState::Established) => "tcp_timeout_established",
-        Some(TcpState::FinWait) => "tcp_timeout_fin_wait",
-        Some(TcpState::CloseWait) => "tcp_timeout_close_wait",
-        Some(TcpState::LastAck) => "tcp_timeout_last_ack",
-        Some(TcpState::SynReceived) => "tcp_timeout_syn_recv",
-        Some(TcpState::SynSent | TcpState::TimeWait | TcpState::Close) => return Duration::ZERO,
+/// How long the kernel waits after each packet of a connection of TCP. With less than that left, nothing
+/// has passed for the difference.
+fn tcp_seconds(
+    state: TcpState,
+    connection: &Connection,
+    mut setting: impl FnMut(&'static str) -> u64,
+) -> u64 {
+    let name = match state {
+        TcpState::Established => "tcp_timeout_established",
+        TcpState::FinWait => "tcp_timeout_fin_wait",
+        TcpState::CloseWait => "tcp_timeout_close_wait",
+        TcpState::LastAck => "tcp_timeout_last_ack",
+        TcpState::SynReceived => "tcp_timeout_syn_recv",
+        TcpState::SynSent | TcpState::TimeWait | TcpState::Close => return 0,
     };
-    let left = u64::from(connection.seconds_left);
     // It waits less long for what has been sent to be acknowledged.
     let unacknowledged = setting("tcp_timeout_unacknowledged");
-    let whole = match connection.state {
-        Some(_) if left <= unacknowledged => setting(name).min(unacknowledged),
-        _ => setting(name),
+    match u64::from(connection.seconds_left) <= unacknowledged {
+        true => setting(name).min(unacknowledged),
+        false => setting(name),
+    }
+}
+
+/// What is known about where a connection has come in.
+fn find_door<'a, T>(doors: &'a HashMap<Door, T>, connection: &Connection) -> Option<&'a T> {
+    let protocol = match connection.state {
+        Some(_) => Protocol::Tcp,
+        None => Protocol::Udp,
     };
-    Duration::from_secs(whole.saturating_sub(left))
+    let (address, port) = (connection.asked.ip(), Some(connection.asked.port()));
+    let family = Family::of(address);
+    let find = |address| doors.get(&Door { family, address, protocol, port });
+    find(Some(address)).or_else(|| find(None))
 }
 
 /// A backend, without keeping it from being forgotten.
@@ -146,6 +167,8 @@ pub(super) struct Known {
     pub owners: HashMap<Mark, Owner>,
     /// Where clients come in.
     pub doors: HashMap<Door, ListenerId>,
+    /// How long flows of UDP may be silent, in seconds, by where they come in.
+    pub flow_seconds: Vec<(Door, u32)>,
 }
 
 impl Known {
@@ -155,16 +178,7 @@ impl Known {
 
     /// Its listener; one that there is not, if that is gone.
     fn listener(&self, connection: &Connection) -> ListenerId {
-        let protocol = match connection.state {
-            Some(_) => Protocol::Tcp,
-            None => Protocol::Udp,
-        };
-        let (address, port) = (connection.asked.ip(), Some(connection.asked.port()));
-        let family = Family::of(address);
-        let mut doors = [Some(address), None]
-            .into_iter()
-            .map(|address| self.doors.get(&Door { family, address, protocol, port }));
-        doors.find_map(|it| it).copied().unwrap_or(ListenerId::new(u64::MAX))
+        find_door(&self.doors, connection).copied().unwrap_or(ListenerId::new(u64::MAX))
     }
 
     /// An open session, as it is listed.

@@ -8,6 +8,8 @@ use crate::door::Family;
 pub(super) enum Expression<'a> {
     /// The number of the internet protocol.
     Protocol,
+    /// The number of the protocol above it.
+    Transport,
     /// The client's address.
     Source(Family, Register),
     /// The first half of the client's address, in the second register.
@@ -36,6 +38,8 @@ pub(super) enum Expression<'a> {
     Update(&'a str),
     /// Deletes it from this map, if its value is that of the second register.
     Delete(&'a str),
+    /// Applies the object of this type and name.
+    Object(u32, &'a str),
     /// Where the packet goes on.
     Leave(Verdict<'a>),
 }
@@ -62,6 +66,7 @@ impl Expression<'_> {
         let (verdict, none) = (0, Attributes::default());
         match self {
             Self::Protocol => ("meta", none.number(2, 15).number(1, first)),
+            Self::Transport => ("meta", none.number(2, 16).number(1, first)),
             Self::Source(Family::V4, register) => load(12, 4, *register),
             Self::Source(Family::V6, register) => load(8, 16, *register),
             Self::SourceNetwork => load(8, 8, Register::Second),
@@ -80,6 +85,7 @@ impl Expression<'_> {
             Self::Find(map) => ("lookup", none.text(1, map).number(2, first).number(3, first)),
             Self::Update(map) => remember(map, 1),
             Self::Delete(map) => remember(map, 2),
+            Self::Object(kind, name) => ("objref", none.number(1, *kind).text(2, name)),
             Self::Leave(to) => ("immediate", none.number(1, verdict).verdict(2, *to)),
         }
     }

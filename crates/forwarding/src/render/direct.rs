@@ -42,10 +42,6 @@ pub(super) fn base(table: &TableName) -> String {
     update @ended{four} {{ {key} : meta mark }}
     goto send
   }}
-  chain udp{four} {{
-    update @udp{four} {{ {key} : meta mark }}
-    goto send
-  }}
 "
         );
     }
@@ -138,12 +134,12 @@ impl Writer<'_> {
         }
         self.line(format_args!("  }}"));
         self.line(format_args!("  chain d_{name} {{"));
-        self.line(format_args!("    meta mark set {key} map @udp{four} goto udp{four}"));
+        let time = service.flow_seconds.map(|it| format!(" timeout {it}s")).unwrap_or_default();
+        let update = format!("update @udp{four} {{ {key}{time} : meta mark }}");
+        self.line(format_args!("    meta mark set {key} map @udp{four} {update} goto send"));
         self.choose(service, name);
         if !service.slots.is_empty() {
-            self.line(format_args!(
-                "    update @udp{four} {{ {key} : meta mark }} meta mark @begun goto send"
-            ));
+            self.line(format_args!("    {update} meta mark @begun goto send"));
             self.line(format_args!("    meta mark set 0"));
         }
         self.line(format_args!("  }}"));
