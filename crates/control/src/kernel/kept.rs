@@ -26,7 +26,7 @@ struct Target {
 }
 
 /// The kernel forgets a silent flow by then.
-const SILENCE: Duration = Duration::from_hours(3);
+pub(super) const SILENCE: Duration = Duration::from_hours(3);
 
 impl Kept {
     /// A backend of a pool may get sessions.

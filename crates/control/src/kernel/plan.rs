@@ -1,7 +1,7 @@
 //! What the kernel is to do in the present state of an instance.
 
 use super::around::{Around, Way};
-use super::kept::Kept;
+use super::kept::{Kept, SILENCE};
 use super::sessions::{Known, Owner};
 use crate::instance::Instance;
 use crate::snapshot::Departed;
@@ -235,7 +235,8 @@ impl Marks {
         // Nobody else has had sessions of a segment.
         let adopts = adopts || segment.is_some();
         // It sees clients only, and answers may go on for long.
-        let flow_seconds = flow_seconds(listener).max(FLOW_SECONDS_DIRECT);
+        let flow_seconds =
+            flow_seconds(listener).clamp(FLOW_SECONDS_DIRECT, SILENCE.as_secs() as u32);
         let open = self.open(rules, doors, (config, tier), slots, flow_seconds, adopts)?;
         open.into_iter().for_each(|door| self.kept.open(door, &config.name));
         Ok(())
@@ -522,8 +523,7 @@ fn address(backend: &Backend, family: Family) -> Option<SocketAddr> {
 
 /// How long a flow of UDP may be silent, in seconds.
 fn flow_seconds(listener: &config::Listener) -> u32 {
-    let timeout = listener.flows.timeout;
-    let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+    let seconds = listener.flows.timeout.as_millis().div_ceil(1000);
     u32::try_from(seconds).unwrap_or(u32::MAX).clamp(1, FLOW_SECONDS_MAX)
 }
 
