@@ -198,12 +198,8 @@ impl<'a> Writer<'a> {
     }
 
     fn add_flow_timeout(&mut self, family: Family, seconds: u32) {
-        let internet = match family {
-            Family::V4 => IPV4,
-            Family::V6 => IPV6,
-        };
         let times = Attributes::default().number(1, seconds).number(2, seconds);
-        let protocols = Attributes::default().bytes(1, &[0, internet]).bytes(2, &[UDP]);
+        let protocols = Attributes::default().bytes(1, &[0, number(family)[0]]).bytes(2, &[UDP]);
         let data = protocols.nest(3, &times);
         let object = self.named(2, &FlowTimeout(family, seconds).to_string());
         self.add(NEW_OBJECT, CREATE, object.number(3, FLOW_TIMEOUT).nest(4, &data));
@@ -320,14 +316,18 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The number of an internet protocol.
+fn number(family: Family) -> &'static [u8; 1] {
+    match family {
+        Family::V4 => &[2],
+        Family::V6 => &[10],
+    }
+}
+
 /// The client's address, if the packet is of this internet protocol.
 fn source<'a>(family: Family, register: Register) -> [Expression<'a>; 3] {
-    let number: &[u8] = match family {
-        Family::V4 => &[IPV4],
-        Family::V6 => &[IPV6],
-    };
     let address = Expression::Source(family, register);
-    [Expression::Protocol, Expression::Equals(number), address]
+    [Expression::Protocol, Expression::Equals(number(family)), address]
 }
 
 /// The same, and then these.
@@ -382,9 +382,7 @@ fn bounds(ranges: &[(IpAddr, IpAddr)]) -> Vec<Attributes> {
 }
 
 const INET: u8 = 1;
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
-/// The number of the protocol.
+/// The number of this protocol.
 const UDP: u8 = 17;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;

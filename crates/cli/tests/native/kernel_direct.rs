@@ -49,6 +49,14 @@ fn only(name: &str, count: usize) -> std::collections::BTreeMap<String, usize> {
     [(name.to_owned(), count)].into()
 }
 
+/// The flows in this map.
+#[track_caller]
+fn known(rig: &Rig, map: &str) -> String {
+    let table = rig.nft("list tables");
+    let table = table.trim().strip_prefix("table ").expect("a table");
+    rig.nft(&format!("list map {table} {map}"))
+}
+
 #[track_caller]
 fn returns_bulk(client: &Client) {
     let sent: Vec<u8> = (0..1 << 20).map(|it: u32| (it % 251) as u8).collect();
@@ -120,9 +128,7 @@ fn a_flow_is_known_for_as_long_as_it_may_be_silent() {
     // Answers are not seen, so it is five minutes at least.
     for (to, map, left) in [(TO, "udp4", "expires 59m"), (TO_V6, "udp6", "expires 4m")] {
         rig.ask_udp("client", to);
-        let table = rig.nft("list tables");
-        let table = table.trim().strip_prefix("table ").expect("a table");
-        let listed = rig.nft(&format!("list map {table} {map}"));
+        let listed = known(&rig, map);
         assert!(listed.contains(left), "{listed}");
     }
 }
@@ -131,11 +137,7 @@ fn a_flow_is_known_for_as_long_as_it_may_be_silent() {
 fn a_half_closed_session_goes_on_and_a_port_is_used_again() {
     let Some(rig) = rig() else { return };
     let _program = rig.start(&format!("{TO} {BACKENDS} --engine direct"));
-    let flows = |map: &str| {
-        let table = rig.nft("list tables");
-        let table = table.trim().strip_prefix("table ").expect("a table");
-        rig.nft(&format!("list map {table} {map}")).matches(" expires ").count()
-    };
+    let flows = |map: &str| known(&rig, map).matches(" expires ").count();
     let client = rig.connect("client", TO);
     said(&client.0);
     assert_eq!((flows("tcp4"), flows("ended4")), (1, 0));

@@ -240,9 +240,29 @@ impl<T> FlowTable<T> {
 
 impl<T> Entry<T> {
     fn key(&self) -> FlowKey {
-        let door = self.door as usize;
-        match &self.addresses {
-            &Addresses::V4 { client, local, is_mapped } => {
+        self.addresses.with_door(self.door as usize)
+    }
+}
+
+impl Addresses {
+    /// Those of a key, in little space if they can be read back from there.
+    fn of(key: &FlowKey) -> Self {
+        let short = |ip: IpAddr| match ip.to_canonical() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        };
+        let packed = short(key.client.ip()).map(|ip| Self::V4 {
+            client: SocketAddrV4::new(ip, key.client.port()),
+            local: key.local.and_then(short),
+            is_mapped: key.client.is_ipv6(),
+        });
+        let same = packed.filter(|it| it.with_door(key.door) == *key);
+        same.unwrap_or_else(|| Self::Other(Box::new((key.client, key.proxy, key.local))))
+    }
+
+    fn with_door(&self, door: usize) -> FlowKey {
+        match self {
+            &Self::V4 { client, local, is_mapped } => {
                 let whole = |ip: Ipv4Addr| match is_mapped {
                     true => IpAddr::V6(ip.to_ipv6_mapped()),
                     false => IpAddr::V4(ip),
@@ -250,36 +270,11 @@ impl<T> Entry<T> {
                 let client = SocketAddr::new(whole(*client.ip()), client.port());
                 FlowKey { door, client, proxy: None, local: local.map(whole) }
             }
-            Addresses::Other(all) => {
+            Self::Other(all) => {
                 let (client, proxy, local) = **all;
                 FlowKey { door, client, proxy, local }
             }
         }
-    }
-}
-
-impl Addresses {
-    fn of(key: &FlowKey) -> Self {
-        Self::of_v4(key)
-            .unwrap_or_else(|| Self::Other(Box::new((key.client, key.proxy, key.local))))
-    }
-
-    fn of_v4(key: &FlowKey) -> Option<Self> {
-        let is_mapped = key.client.is_ipv6();
-        let short = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => (!is_mapped).then_some(ip),
-            IpAddr::V6(ip) => ip.to_ipv4_mapped().filter(|_| is_mapped),
-        };
-        let client = SocketAddrV4::new(short(key.client.ip())?, key.client.port());
-        let is_plain = match key.client {
-            SocketAddr::V4(_) => true,
-            SocketAddr::V6(it) => it.flowinfo() == 0 && it.scope_id() == 0,
-        };
-        let local = match key.local {
-            Some(local) => Some(short(local)?),
-            None => None,
-        };
-        (is_plain && key.proxy.is_none()).then_some(Self::V4 { client, local, is_mapped })
     }
 }
 
