@@ -4,14 +4,14 @@ use crate::instance::{Instance, Listening};
 use crate::why::{Circumstances, WhyQuery};
 use balancing::{Client, Routes};
 use config::native::ListenName;
-use config::{Bind, CommandError, Family};
+use config::{Bind, CommandError, Family, Host};
 use std::net::{IpAddr, SocketAddr};
 
 impl Instance {
     /// Gathers what is needed to answer.
     pub(crate) fn circumstances(&self, query: &WhyQuery) -> Result<Circumstances, CommandError> {
         let (config, listening) = self.listener_for(query.listener.as_deref())?;
-        let mut client = parse_client(&query.client, &config.binds)?;
+        let mut client = client(&query.client, config, query.listener.as_deref())?;
         let offers = query.alpn.as_deref().unwrap_or_default();
         let offers = |protocol: &str| offers.split(',').any(|offer| offer == protocol);
         let routes = Routes::new(config.routes.iter().map(|route| &route.rule));
@@ -102,22 +102,89 @@ fn pool_because(config: &config::Listener, route: Option<usize>, query: &WhyQuer
     }
 }
 
-/// The client as the listener sees it: a dual-stack socket sees IPv4 clients as IPv6 ones, which
-/// matters to balance's hash.
-fn parse_client(text: &str, binds: &[Bind]) -> Result<Client, CommandError> {
+/// The client as the listener sees it, at the address that is wanted, or else at its first one.
+fn client(
+    text: &str,
+    listener: &config::Listener,
+    wanted: Option<&str>,
+) -> Result<Client, CommandError> {
     if text == "unix" {
         return Ok(Client::default());
     }
     let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 0));
     let address = address.or_else(|_| text.parse::<SocketAddr>());
-    let address = address.map_err(|_| CommandError::InvalidClient(text.to_owned()))?;
-    let is_any = |bind: &Bind| {
-        matches!(bind, Bind::Tcp { host: None, family: Family::Any, .. })
-            || matches!(bind, Bind::Udp { host: None, family: Family::Any, .. })
+    let mut address = address.map_err(|_| CommandError::InvalidClient(text.to_owned()))?;
+    // A proxy announces an address in one form or the other.
+    if listener.accept_proxy.is_none() {
+        address.set_ip(as_seen(address.ip(), &listener.binds, wanted));
+    }
+    Ok(Client::new(Some(address)))
+}
+
+/// The address of a client as a socket sees it: one of both protocols sees an IPv4 client as an IPv6
+/// one, which matters to balance's hash.
+fn as_seen(client: IpAddr, binds: &[Bind], wanted: Option<&str>) -> IpAddr {
+    let IpAddr::V4(v4) = client.to_canonical() else { return client };
+    let wanted = wanted.and_then(|it| it.parse::<ListenName>().ok());
+    let is_wanted = |it: &&Bind| wanted.as_ref().is_some_and(|name| name.fits(&it.to_string()));
+    let mut reached = binds.iter().filter(is_wanted).chain(binds).filter_map(takes_v4);
+    match reached.next() {
+        Some(Seen::Mapped) => IpAddr::V6(v4.to_ipv6_mapped()),
+        Some(Seen::Plain) | None => IpAddr::V4(v4),
+    }
+}
+
+/// How IPv4 clients are seen.
+enum Seen {
+    /// As what they are.
+    Plain,
+    /// As IPv6 clients.
+    Mapped,
+}
+
+/// How a socket with this address sees them, if it takes them.
+fn takes_v4(bind: &Bind) -> Option<Seen> {
+    let (Bind::Tcp { host, family, .. } | Bind::Udp { host, family, .. }) = bind else {
+        return None;
     };
-    let ip = match address.ip().to_canonical() {
-        IpAddr::V4(ip) if binds.iter().any(is_any) => IpAddr::V6(ip.to_ipv6_mapped()),
-        ip => ip,
-    };
-    Ok(Client::new(Some(SocketAddr::new(ip, address.port()))))
+    match (host, family) {
+        (None, Family::V4) | (Some(Host::Address(IpAddr::V4(_)) | Host::Name(_)), _) => {
+            Some(Seen::Plain)
+        }
+        (None, Family::Any | Family::V6) => Some(Seen::Mapped),
+        (Some(Host::Address(IpAddr::V6(v6))), _) => v6.to_ipv4_mapped().map(|_| Seen::Mapped),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_the_form_that_the_socket_sees() {
+        let bind = |host: Option<&str>, port, family| Bind::Tcp {
+            host: host.map(|it| Host::Address(it.parse().unwrap())),
+            port,
+            family,
+        };
+        let seen = |client: &str, binds: &[Bind], wanted| {
+            as_seen(client.parse().unwrap(), binds, wanted).to_string()
+        };
+        let all = bind(None, 80, Family::Any);
+        let one = bind(Some("127.0.0.1"), 81, Family::Any);
+        let (v4, mapped) = ("10.0.0.2", "::ffff:10.0.0.2");
+        for client in [v4, mapped] {
+            assert_eq!(seen(client, std::slice::from_ref(&all), None), mapped);
+            assert_eq!(seen(client, &[bind(None, 80, Family::V6)], None), mapped);
+            assert_eq!(seen(client, &[bind(None, 80, Family::V4)], None), v4);
+            assert_eq!(seen(client, std::slice::from_ref(&one), None), v4);
+            let v6 = bind(Some("::1"), 80, Family::Any);
+            assert_eq!(seen(client, &[v6, all.clone()], None), mapped);
+            let both = [one.clone(), all.clone()];
+            assert_eq!(seen(client, &both, None), v4);
+            assert_eq!(seen(client, &both, Some("127.0.0.1:81")), v4);
+            assert_eq!(seen(client, &both, Some("80")), mapped);
+        }
+        assert_eq!(seen("fd00::1", &[all], None), "fd00::1");
+    }
 }
