@@ -95,7 +95,7 @@ impl Owner {
         let after = &self.instance.config;
         let Replaced { changes, overruled, .. } = &replaced;
         let shown = changes.iter().take(CHANGES_SHOWN).chain(overruled.iter().take(CHANGES_SHOWN));
-        let names = Names::new(replaced.before.running(), after, shown);
+        let names = Names::new(replaced.before.names(after), shown);
         let deadline = confirm.map(|time| Instant::now() + time);
         revisions.unconfirmed = match revisions.unconfirmed.take() {
             // What is taken back is all that was not confirmed.
@@ -249,7 +249,7 @@ impl Owner {
             Ok(None) => {}
             Ok(Some(Replaced { changes, before, .. })) => {
                 let shown = changes.iter().take(CHANGES_SHOWN);
-                let names = Names::new(before.running(), &self.instance.config, shown.clone());
+                let names = Names::new(before.names(&self.instance.config), shown.clone());
                 for what in shown.map(|change| names.describe(change)) {
                     let fields = [("change", Value::Text(&what))];
                     self.note(Level::Info, "backends of a name changed", &fields);
@@ -344,7 +344,7 @@ impl Instance {
         };
         let changes = replacement.changes.iter().filter(needs_a_restart);
         let describe = |change| {
-            let what = Names::new(&self.given, &replacement.wanted, [change]).describe(change);
+            let what = Names::new([&self.given, &replacement.wanted], [change]).describe(change);
             format!("{what} cannot change while the balancer runs: {WAY_OUT}")
         };
         let commands = self.unknown_commands(&replacement.wanted);

@@ -143,6 +143,12 @@ impl Fallback {
         &self.running
     }
 
+    /// Where everything has its name that changes to `after` are about: also what a command has
+    /// removed.
+    pub fn names<'a>(&'a self, after: &'a Config) -> [&'a Config; 3] {
+        [&self.given, &self.running, after]
+    }
+
     /// The state to return to after a further replacement, if commands have changed `after` to
     /// `now` in the meantime.
     pub fn with_changes(mut self, after: &Config, now: &Config) -> Self {

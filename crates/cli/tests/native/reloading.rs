@@ -350,3 +350,13 @@ fn ten_thousand_removed_backends_leave_the_memory_again() {
     // All of them take 12 MB. What is left is pages that others share with them.
     until("memory of removed backends to be released", || used() < before + 7000);
 }
+
+#[test]
+fn the_log_names_what_a_command_had_removed() {
+    let (port, a, b) = (port(), Backend::named("a"), Backend::named("b"));
+    let running = Running::start(&web(&port, &[&a, &b]));
+    running.place.ctl(&format!("remove {a}")).check(0);
+    running.reload(&web(&port, &[&b]));
+    running.program.log.wait(&format!("backend web/{a}: removed"));
+    assert_eq!(ask_times(&port, 2), "b b");
+}

@@ -12,16 +12,15 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names before and after `changes`; the latter take precedence.
+    /// The names in configurations before and after `changes`; later ones take precedence.
     #[must_use]
-    pub fn new<'a>(
-        before: &Config,
-        after: &Config,
+    pub fn new<'a, const N: usize>(
+        configs: [&Config; N],
         changes: impl IntoIterator<Item = &'a Change>,
     ) -> Self {
         let wanted: BTreeSet<_> = changes.into_iter().filter_map(backend_id).collect();
         let (mut listeners, mut backends) = (BTreeMap::new(), BTreeMap::new());
-        for config in [before, after] {
+        for config in configs {
             let named = config.listeners.iter();
             listeners.extend(named.filter_map(|it| Some((it.id?, it.name.clone()))));
             for pool in &config.pools {
