@@ -42,6 +42,17 @@ pub(crate) fn go_on(
     tools: &mut Tools,
     now: Instant,
 ) -> Result<Arc<Pool>, Next> {
+    let pool = find(session, tools, now)?;
+    // From now on, each byte counts.
+    if let State::Routing(greeting) = &session.state
+        && greeting.low_water > 0
+    {
+        net::set_low_water(session.downstream(), 1);
+    }
+    Ok(pool)
+}
+
+fn find(session: &mut Session, tools: &mut Tools, now: Instant) -> Result<Arc<Pool>, Next> {
     let wait = wait(session);
     let is_hung_up = session.link.is_hung_up(Side::Downstream);
     let own = Arc::clone(&session.listener.pool());
@@ -66,7 +77,7 @@ pub(crate) fn go_on(
             Err(Errno::AGAIN) => return Ok(own),
             Err(_) => return Err(session.cut(CloseReason::ClientReset)),
         };
-        let pool = match greeting.upgrade.next_step(&mut buffer[..count]) {
+        match greeting.upgrade.next_step(&mut buffer[..count]) {
             UpgradeStep::Answer(count, answer) => {
                 // So little always fits into the queue of a new connection.
                 if net::discard(socket, count) && net::transmit(socket, &answer).is_ok() {
@@ -86,18 +97,12 @@ pub(crate) fn go_on(
                 return Err(session.cut(CloseReason::TlsFailed));
             }
             UpgradeStep::Refuse => return Err(session.cut(CloseReason::TlsFailed)),
-            UpgradeStep::Wait(_) | UpgradeStep::Plain => own,
+            UpgradeStep::Wait(_) | UpgradeStep::Plain => return Ok(own),
             UpgradeStep::Hello(hello) => {
                 let asked = greeting.upgrade.granted();
-                choose(session, hello, asked)
+                return Ok(choose(session, hello, asked));
             }
-        };
-        if let State::Routing(greeting) = &session.state
-            && greeting.low_water > 0
-        {
-            net::set_low_water(session.downstream(), 1);
         }
-        return Ok(pool);
     }
 }
 

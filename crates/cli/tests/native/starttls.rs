@@ -2,9 +2,12 @@
 //! encrypted again, and passed through by name, with real clients and servers.
 
 use crate::probing_servers::{Server, find, is_root};
-use crate::support::{Client, Done, End, Place, Port, certified, port, skip_unless};
+use crate::support::{
+    Backend, Client, Done, End, Place, Port, certified, port, skip_unless, until,
+};
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 const PROTOCOLS: [&str; 4] = ["smtp", "imap", "pop3", "ldap"];
 
@@ -244,4 +247,26 @@ fn whoever_slips_plain_text_in_before_tls_is_cut() {
         assert!(matches!(end, End::Eof | End::Reset));
         evenkeel.log.wait("reason=tls-handshake-failed");
     }
+}
+
+/// PostgreSQL's request for encryption by GSSAPI is eight bytes, which are waited for together.
+#[test]
+fn a_session_whose_request_was_declined_gets_every_byte_at_once() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let text = format!(
+        "[listeners.db]\nbind = '127.0.0.1:{port}'\npool = 'db'\nstarttls = 'postgresql'\n\
+         hello-wait = '100ms'\nroutes = [{{ sni = 'two.example.org', pool = 'db' }}]\n\
+         [pools.db]\nbackends = ['{echo}']\n"
+    );
+    fs::write(place.file("lb.toml"), text).unwrap();
+    let _evenkeel = place.native("run lb.toml");
+    let client = Client::connect(&port);
+    let request = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x30];
+    client.send(&request[..4]);
+    assert!(client.is_silent_for(Duration::from_millis(50)));
+    client.send(&request[4..]);
+    client.expect("N");
+    until("the wait for a hello to be over", || echo.accepted() == 1);
+    client.send("sync\n");
+    client.expect("sync\n");
 }
