@@ -8,11 +8,10 @@ use crate::unserved::{Unserved, Warning};
 use config::LogSessions;
 use config::environment::JOURNAL_STREAM;
 use dataplane::{Ended, Event, SessionInfo};
-use std::fs::{File, OpenOptions};
-use std::io;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+use sys::bounded_files::open_log;
 use sys::process::{Facility, Priority, open_syslog};
 use telemetry::{Level, Line, LineFormat, Stamp, Value};
 use terms::{CloseReason, Instant};
@@ -151,10 +150,6 @@ fn prefix(level: Level, is_journal: bool) -> &'static str {
         Level::Warn => "<4>",
         Level::Info => "<6>",
     }
-}
-
-fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 impl LogReporter {

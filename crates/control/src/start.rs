@@ -48,6 +48,7 @@ use sys::process::{Background, Directory, Keep, Parting, Stream, User};
 use sys::signals::HeldSignals;
 use telemetry::Level;
 use terms::{Instant, Timeouts};
+use tokio::signal::unix::SignalKind;
 
 /// What a personality requires besides its configuration.
 pub struct Setup {
@@ -119,8 +120,10 @@ impl Prepared {
     /// See [`StartError`]. Nothing is left behind.
     pub fn new(setup: Setup) -> Result<Self, StartError> {
         let Setup { config: mut given, reporter, observe, signals, directory, .. } = setup;
-        let ignored = signals.ignored.iter();
-        let held = HeldSignals::new(ignored.map(|(kind, _)| kind.as_raw_value()));
+        // By default, they would end the process. Those that shut down may do so yet.
+        let ignored = signals.ignored.iter().map(|(kind, _)| kind);
+        let harmless = ignored.chain(&signals.reload).chain(&signals.reopen);
+        let held = HeldSignals::new(harmless.map(SignalKind::as_raw_value));
         sys::process::raise_descriptor_limit();
         sys::process::return_large_blocks();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

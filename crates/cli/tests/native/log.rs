@@ -419,6 +419,29 @@ fn a_log_file_is_opened_again_at_usr1() {
 }
 
 #[test]
+fn a_log_file_that_is_a_fifo_without_a_reader_holds_nothing_up() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let path = place.file("its.log");
+    let mkfifo = || rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+    mkfifo();
+    let words = format!("{port} {a} --log-file its.log");
+    let mut evenkeel = Program::spawn(&mut place.command("evenkeel", &words));
+    until("it to listen", || !place.sockets().is_empty());
+    assert_eq!(ask(&port), "a");
+    std::fs::remove_file(&path).unwrap();
+    mkfifo();
+    evenkeel.signal(Signal::USR1);
+    assert_eq!(ask(&port), "a");
+    std::fs::remove_file(&path).unwrap();
+    evenkeel.signal(Signal::USR1);
+    until("a new file", || {
+        std::fs::read_to_string(&path).is_ok_and(|log| log.contains("log opened again"))
+    });
+    evenkeel.signal(Signal::TERM);
+    evenkeel.wait();
+}
+
+#[test]
 fn lines_for_the_journal_begin_with_their_priority() {
     let (place, port, down) = (Place::new(), port(), Backend::refusing());
     let file = std::fs::File::create(place.file("journal")).unwrap();
