@@ -76,7 +76,8 @@ impl Guests {
         let (stay, sent_away) = channel();
         self.open.push_back(stay);
         let idle = self.limits.idle;
-        Visitor { stream, who, idle, deadline: Box::pin(sleep(idle)), sent_away }
+        let deadline = Box::pin(sleep(idle));
+        Visitor { stream, who, idle, deadline, sent_away, has_asked: false, has_answered: false }
     }
 }
 
@@ -123,6 +124,10 @@ pub(crate) struct Visitor<S, W> {
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     sent_away: Receiver<()>,
+    /// Whether something was received to which nothing has been answered yet.
+    has_asked: bool,
+    /// Whether something was sent since the last flush.
+    has_answered: bool,
 }
 
 impl<S, W> Visitor<S, W> {
@@ -150,7 +155,16 @@ impl<S: AsyncRead + Unpin, W: Unpin> AsyncRead for Visitor<S, W> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let before = buffer.filled().len();
+        let mut read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Poll::Ready(Ok(())) = read {
+            match buffer.filled().len() > before {
+                true => self.has_asked = true,
+                // Many end what they send with their request. hyper would give up the answer.
+                false if self.has_asked => read = Poll::Pending,
+                false => {}
+            }
+        }
         self.limit(context, read)
     }
 }
@@ -162,10 +176,16 @@ impl<S: AsyncWrite + Unpin, W: Unpin> AsyncWrite for Visitor<S, W> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.has_answered |= matches!(written, Poll::Ready(Ok(1..)));
         self.limit(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // All that hyper has at present was written by now.
+        if std::mem::take(&mut self.has_answered) && std::mem::take(&mut self.has_asked) {
+            // There may be an end that was kept back.
+            context.waker().wake_by_ref();
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

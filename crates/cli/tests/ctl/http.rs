@@ -8,6 +8,21 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 #[test]
+fn a_client_that_ends_with_its_request_is_answered() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let _evenkeel = place.native(&format!("{port} {a}"));
+    for path in ["/v1/status", "/v1/sessions", "/livez", "/v1/config"].repeat(5) {
+        let mut stream = UnixStream::connect(place.socket()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+    }
+}
+
+#[test]
 fn what_is_not_there_says_so_in_json() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let _evenkeel = place.native(&format!("{port} {a}"));
