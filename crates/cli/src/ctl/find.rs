@@ -7,7 +7,12 @@ use config::native::WhichInstance;
 use control::{Client, ClientError, ROOT_RUNTIME_DIR, admin_sockets, runtime_dir};
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 use telemetry::InstanceRow;
+
+/// How long others have to answer if one has.
+const OTHERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The selected instance.
 ///
@@ -27,16 +32,34 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
             _ => format!("cannot look for instances in {}: {error}", dir.display()),
         },
     })?;
+    let (said, heard) = channel();
+    for path in paths {
+        let (client, said) = (connect(&path)?, said.clone());
+        std::thread::spawn(move || {
+            let answer = client.instance();
+            let _ = said.send((client, answer)); // this one has stopped listening
+        });
+    }
+    drop(said);
+    let begun = Instant::now();
     let mut running = Vec::new();
     let mut draining = Vec::new();
-    let mut foreign = None;
-    for path in paths {
-        let client = connect(&path)?;
-        match client.instance() {
+    let (mut foreign, mut mute) = (None, None);
+    loop {
+        // One that hangs holds nobody up for long, if there is another.
+        let patience = match running.is_empty() {
+            true => Duration::MAX,
+            false => OTHERS_WITHIN.saturating_sub(begun.elapsed()),
+        };
+        let Ok((client, answer)) = heard.recv_timeout(patience) else { break };
+        match answer {
             // On its way out: only meant if it is named.
-            Ok(it) if it.shutting_down => draining.push((path, it)),
+            Ok(it) if it.shutting_down => draining.push((client, it)),
             Ok(it) => running.push((client, it)),
-            Err(error @ ClientError::Forbidden { .. }) => foreign = Some(error),
+            Err(error @ ClientError::Forbidden { .. }) => foreign = Some(error.into()),
+            Err(error @ ClientError::Protocol { .. }) => {
+                mute = Some(unavailable(error.to_string()));
+            }
             Err(_) => {}
         }
     }
@@ -46,17 +69,17 @@ pub fn choose(which: &WhichInstance) -> Result<Client, Failure> {
         draining.retain(|(_, it)| fits(it));
     }
     let names = listeners(&running);
-    match (running.pop(), running.is_empty(), foreign) {
+    match (running.pop(), running.is_empty(), foreign.or(mute)) {
         (Some((client, _)), true, _) => Ok(client),
         (Some(_), false, _) => Err(unavailable(format!(
             "several instances are running ({names}); choose one with --listen or --admin PATH"
         ))),
-        (None, _, Some(error)) => Err(error.into()),
+        (None, _, Some(failure)) => Err(failure),
         (None, _, None) => Err(match draining.first() {
-            Some((path, it)) => unavailable(format!(
+            Some((client, it)) => unavailable(format!(
                 "the only instance found is draining (pid {}); choose it with --admin {}",
                 it.pid,
-                path.display()
+                client.path().display()
             )),
             None => nothing_found(which, &dir),
         }),

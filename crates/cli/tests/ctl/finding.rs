@@ -2,6 +2,8 @@
 
 use crate::support::{Backend, Done, Place, Program, port, skip_unless};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 #[test]
 fn without_an_instance_the_status_is_69() {
@@ -39,6 +41,23 @@ fn with_two_instances_both_are_named() {
 }
 
 #[test]
+fn a_socket_that_never_answers_holds_nobody_up() {
+    let (place, port, a) = (Place::new(), port(), Backend::named("a"));
+    let evenkeel = place.native(&format!("{port} {a}"));
+    let silent: Vec<_> = (1..4)
+        .map(|it| UnixListener::bind(place.runtime().join(format!("evenkeel.{it}.sock"))).unwrap())
+        .collect();
+    let begun = Instant::now();
+    place.ctl("status").check(0);
+    place.ctl(&format!("--listen {port} status")).check(0);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(evenkeel);
+    let said = place.ctl("status").check(69).stderr;
+    assert!(said.contains("nothing was heard"), "{said}");
+    drop(silent);
+}
+
+#[test]
 fn listen_takes_what_status_prints() {
     let (place, first, second) = (Place::new(), port(), port());
     let a = Backend::named("a");
@@ -72,7 +91,7 @@ fn a_runtime_directory_of_another_user_is_not_trusted() {
 fn what_an_answer_says_does_not_reach_the_terminal_raw() {
     let place = Place::new();
     let socket = place.file("fake.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         // The request fits into one read, and the answer must not come before it.
