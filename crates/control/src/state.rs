@@ -59,7 +59,8 @@ impl Kept {
             is_asked: place.is_some_and(|place| place.is_asked),
             state: State::default(),
             instance: place.map(|place| place.instance.clone()).unwrap_or_default(),
-            boot: place.map(|_| sys::clock::boot_id()).unwrap_or_default(),
+            // Also for what a process that this one takes over has known.
+            boot: sys::clock::boot_id(),
             remarks: Vec::new(),
         };
         let Some(place) = place else { return kept };

@@ -814,7 +814,10 @@ fn run_takes_over_in_the_foreground_or_starts_if_there_is_nobody() {
 fn a_quarantine_goes_on() {
     let (place, port, a) = (Place::new(), port(), Backend::named("a"));
     let refusing = Backend::refusing();
-    let _old = place.native(&format!("--quarantine 1h {port} {refusing} {a}"));
+    let words = format!("--quarantine 1h {port} {refusing} {a}");
+    // Without a place for its state, either.
+    let old = Program::spawn(place.command("evenkeel", &words).env_remove("STATE_DIRECTORY"));
+    old.log.wait("admin socket");
     assert_eq!(ask(&port), "a");
     assert_eq!(place.backend(0, 0)["health"], "quarantined");
     upgrade(&place, "");
