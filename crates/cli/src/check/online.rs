@@ -2,24 +2,30 @@
 
 use super::bounded::each;
 use config::file::{Code, Part, Places};
-use config::{Backend, Config, Endpoint, Host};
+use config::{Backend, Bind, Config, Endpoint, Host, Listener};
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use sys::errors::reason;
 
-/// Connects once to each backend and adds a report for each that does not accept.
+/// Connects once to each backend and adds a report for each that does not accept. Those of UDP alone
+/// have nothing to accept: only their names are resolved.
 pub fn check(config: &Config, places: &mut Places<'_>) {
     let mut all = Vec::new();
     for pool in &config.pools {
-        for (tier, index, backend) in pool.backends() {
-            all.push(Asked::new(&pool.name, Some((tier, index)), backend));
-        }
-        all.extend(pool.reject.as_ref().map(|backend| Asked::new(&pool.name, None, backend)));
+        let asked = |place, backend: &Backend| Asked {
+            pool: pool.name.clone(),
+            place,
+            endpoint: backend.endpoint.clone(),
+            accepts: !is_for_udp(config, &pool.name),
+        };
+        let backends = pool.backends();
+        all.extend(backends.map(|(tier, index, backend)| asked(Some((tier, index)), backend)));
+        all.extend(pool.reject.as_ref().map(|backend| asked(None, backend)));
     }
     let mut unchecked = Vec::new();
-    for (asked, result) in each(all, LIMIT, |asked| reach(&asked.endpoint)) {
+    for (asked, result) in each(all, LIMIT, reach) {
         match result {
             Some(Ok(())) => {}
             Some(Err(Failure::Unresolved(reason))) => {
@@ -51,13 +57,18 @@ struct Asked {
     /// Absent for a reject backend.
     place: Option<(usize, usize)>,
     endpoint: Endpoint,
+    /// Whether it should accept connections.
+    accepts: bool,
+}
+
+/// Whether all that clients send to a pool is datagrams.
+fn is_for_udp(config: &Config, pool: &str) -> bool {
+    let leads = |it: &&Listener| it.pool == pool || it.routes.iter().any(|it| it.pool == pool);
+    let mut binds = config.listeners.iter().filter(leads).flat_map(|it| &it.binds).peekable();
+    binds.peek().is_some() && binds.all(Bind::is_udp)
 }
 
 impl Asked {
-    fn new(pool: &str, place: Option<(usize, usize)>, backend: &Backend) -> Self {
-        Self { pool: pool.to_owned(), place, endpoint: backend.endpoint.clone() }
-    }
-
     fn part(&self) -> Part<'_> {
         match self.place {
             Some((tier, index)) => Part::Backend(&self.pool, tier, index),
@@ -71,15 +82,16 @@ enum Failure {
     Unreachable(String),
 }
 
-fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
-    let (host, port) = match endpoint {
+fn reach(asked: &Asked) -> Result<(), Failure> {
+    let accepts = asked.accepts;
+    let (host, port) = match &asked.endpoint {
         Endpoint::Unix(path) => {
             return UnixStream::connect(path).map(drop).map_err(|error| unreachable(&error));
         }
         Endpoint::Tcp { host, port } => (host, *port),
         Endpoint::Discovered(discovery) => {
             let found = control::resolve(discovery).map_err(Failure::Unresolved)?;
-            return connect(found.into_iter().take(ADDRESSES_MAX));
+            return connect(found.into_iter().take(ADDRESSES_MAX), accepts);
         }
     };
     let addresses: Vec<SocketAddr> = match host {
@@ -89,13 +101,16 @@ fn reach(endpoint: &Endpoint) -> Result<(), Failure> {
             Err(error) => return Err(Failure::Unresolved(reason(&error))),
         },
     };
-    connect(addresses.into_iter())
+    connect(addresses.into_iter(), accepts)
 }
 
-/// Connects to the first address that accepts.
-fn connect(addresses: impl Iterator<Item = SocketAddr>) -> Result<(), Failure> {
+/// Connects to the first address that accepts, if one should.
+fn connect(addresses: impl Iterator<Item = SocketAddr>, accepts: bool) -> Result<(), Failure> {
     let mut last = Failure::Unresolved("it has no addresses".to_owned());
     for address in addresses {
+        if !accepts {
+            return Ok(());
+        }
         match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
             Ok(_) => return Ok(()),
             Err(error) => last = unreachable(&error),

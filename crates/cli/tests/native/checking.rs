@@ -202,4 +202,9 @@ fn backends_are_tried_only_online() {
     assert!(done.stdout.contains(unresolved), "{}", done.stdout);
     assert!(done.stdout.ends_with("a.toml: 2 warnings\n"), "{}", done.stdout);
     check(&place, &text, "--online --strict").check(1);
+    // Servers of UDP do not accept connections.
+    let datagrams =
+        text.replace("\"\npool", "/udp\"\npool").replace("  \"nowhere.invalid:80\",\n", "");
+    assert!(datagrams.contains("/udp"), "{datagrams}");
+    check(&place, &datagrams, "--online --strict").check(0);
 }
