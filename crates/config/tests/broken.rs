@@ -4,6 +4,7 @@
 //! the order of the file. `#--- NAME` begins another file, which is read beside the first.
 
 use config::file::{Reader, Report, Severity, Source, read};
+use config::keys::{Place, all};
 use std::path::{Path, PathBuf};
 
 fn environment(name: &str) -> Option<String> {
@@ -89,4 +90,59 @@ fn what_a_reader_remembers_changes_nothing() {
             [again, anew].map(|it| it.reports.iter().map(shown).collect::<Vec<_>>());
         assert_eq!(again, anew, "{text}");
     }
+}
+
+/// The reports about a value in a table of this place, and the text.
+fn about_value(place: Place, key: &str, value: &str) -> (Vec<Report>, String) {
+    let header = match place {
+        Place::File => "",
+        Place::Process => "[process]",
+        Place::Defaults => "[defaults]",
+        Place::Listener => "[listeners.x]",
+        Place::Route => "[[listeners.x.routes]]",
+        Place::Pool => "[pools.x]",
+        Place::Tier => "[[pools.x.tiers]]",
+        Place::Backend => "[[pools.x.backends]]",
+    };
+    let text = format!("{header}\n{key} = {value}\n");
+    let reports = read(&sources(&text), &environment, &services).reports;
+    (reports.into_iter().filter(|it| it.span.start.line == 2).collect(), text)
+}
+
+#[test]
+fn a_number_in_place_of_a_string_is_cured_by_what_the_key_takes() {
+    let check = |place, key, value, expected: Result<&str, &str>| {
+        let (reports, text) = about_value(place, key, value);
+        let [report] = &reports[..] else { panic!("{text}{reports:?}") };
+        assert_eq!(report.code.to_string(), "E007", "{text}");
+        assert_eq!(report.replace.as_deref(), expected.ok(), "{text}");
+        let help = expected.map_or_else(|help| help.to_owned(), |it| format!("write `{it}`"));
+        assert_eq!(report.help.as_deref(), Some(&*help), "{text}");
+    };
+    check(Place::Pool, "eject", "50", Ok("\"50%\""));
+    check(Place::Pool, "eject", "500", Err("as in `eject = \"50%\"`"));
+    check(Place::Listener, "max-rate", "5", Err("as in `max-rate = \"100/s\"`"));
+    check(Place::Pool, "probe", "3", Err("as in `probe = \"http:/healthz\"`"));
+    check(Place::Pool, "load-bound", "2", Ok("\"2\""));
+    check(Place::Process, "user", "1000", Ok("\"1000\""));
+    check(Place::Process, "tap", "true", Err("as in `tap = \"off\"`"));
+}
+
+#[test]
+fn no_suggested_value_is_refused() {
+    let mut suggested = 0;
+    for key in all() {
+        for value in ["5", "50", "true"] {
+            let (reports, text) = about_value(key.place, key.name, value);
+            let cure = reports.iter().find(|it| it.code.to_string() == "E007");
+            let Some(cure) = cure.and_then(|it| it.replace.as_deref()) else { continue };
+            suggested += 1;
+            let (reports, _) = about_value(key.place, key.name, cure);
+            // Not that a key beside it is missing, or a pool of this name.
+            let refused = ["E007", "E008", "E009", "E013", "E014", "E016", "E021"];
+            let refused = reports.iter().find(|it| refused.contains(&&*it.code.to_string()));
+            assert!(refused.is_none(), "{text}{cure}: {refused:?}");
+        }
+    }
+    assert!(suggested > 10, "{suggested}");
 }

@@ -1,6 +1,7 @@
 //! Compares the tree of a file with the table of keys: unknown and misplaced keys, wrong types and
 //! missing keys. What is left fits the table.
 
+mod taken;
 mod unknown;
 
 use super::excerpt::quoted;
@@ -10,7 +11,7 @@ use super::suggest::nearest;
 use super::tree::{Entry, Node, Value};
 use super::variables::expand;
 use super::{Code, Environment};
-use crate::keys::{self, Key, Place, Shape};
+use crate::keys::{self, Key, Place, SettingsParser, Shape};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -145,12 +146,14 @@ pub(super) fn walk(
     environment: Environment<'_>,
     reports: &mut Reports<'_>,
 ) -> Table {
-    Walk { environment, reports }.table(Place::File, &Path::FILE, entries, None)
+    Walk { environment, reports, parser: None }.table(Place::File, &Path::FILE, entries, None)
 }
 
 struct Walk<'w, 's> {
     environment: Environment<'w>,
     reports: &'w mut Reports<'s>,
+    /// Made when it is needed.
+    parser: Option<SettingsParser>,
 }
 
 impl Walk<'_, '_> {
@@ -375,8 +378,12 @@ impl Walk<'_, '_> {
                 Some(string.value.clone())
             }
             (Value::Text(_), Shape::List(_)) => Some(format!("[{raw}]")),
-            (Value::Number(_), shape) if is_string(shape) => Some(format!("\"{raw}\"")),
-            (Value::Flag(flag), _) if is_string(shape) => Some(format!("\"{flag}\"")),
+            (Value::Number(_), shape) if is_string(shape) => {
+                self.taken(key, shape, [raw.to_owned(), format!("{raw}%")])
+            }
+            (Value::Flag(flag), shape) if is_string(shape) => {
+                self.taken(key, shape, [flag.to_string()])
+            }
             _ => None,
         };
         let fault = Fault::new(Code::WrongType, &node.at, message).place(parent(path));
@@ -384,6 +391,21 @@ impl Walk<'_, '_> {
             Some(cure) => fault.help(format!("write {}", quoted(&cure))).replace(cure),
             None => fault.help(format!("as in {}", example(key))),
         });
+    }
+
+    /// The first of the strings that the key takes, in quotes.
+    fn taken(
+        &mut self,
+        key: &Key,
+        shape: Shape,
+        strings: impl IntoIterator<Item = String>,
+    ) -> Option<String> {
+        if !self.reports.has_room() {
+            return None;
+        }
+        let mut strings = strings.into_iter();
+        let string = strings.find(|it| taken::takes(key, shape, it, &mut self.parser))?;
+        Some(format!("\"{string}\""))
     }
 }
 
