@@ -42,7 +42,9 @@ impl Config {
                     admin: AdminState::Disabled,
                     ..Backend::new(read_endpoint(endpoint, known)?, Limits::default())
                 };
-                open_tier(next.pool_mut(pool.as_deref())?, *tier)?.backends.push(backend);
+                open_tier(next.pool_mut(pool.as_deref(), Some(*tier))?, *tier)?
+                    .backends
+                    .push(backend);
             }
             Command::RemoveBackend { backend } => next.remove(backend, known)?,
             Command::SetEndpoint { backend: selector, endpoint } => {
@@ -53,7 +55,7 @@ impl Config {
                 backend.endpoint = read_endpoint(endpoint, known)?;
             }
             Command::SetPolicy { pool, tier, policy } => {
-                let pool = next.pool_mut(pool.as_deref())?;
+                let pool = next.pool_mut(pool.as_deref(), Some(*tier))?;
                 let (tier, next) = (*tier, pool.tiers.len());
                 let tier = match pool.fixed_places {
                     true => open_tier(pool, tier)?,
@@ -67,7 +69,7 @@ impl Config {
             Command::Quarantine { backend, .. } | Command::ResetCounters { backend } => {
                 next.find(backend, known)?;
             }
-            Command::Rebalance { pool, .. } => drop(next.pool_mut(pool.as_deref())?),
+            Command::Rebalance { pool, .. } => drop(next.pool_mut(pool.as_deref(), None)?),
             Command::KillSession { .. }
             | Command::Reload { .. }
             | Command::Confirm {}
@@ -148,7 +150,13 @@ impl Config {
         Ok(())
     }
 
-    fn pool_mut(&mut self, name: Option<&str>) -> Result<&mut Pool, CommandError> {
+    /// The pool of this name, or the only one. `tier` is that which the command is about, for the
+    /// error.
+    fn pool_mut(
+        &mut self,
+        name: Option<&str>,
+        tier: Option<usize>,
+    ) -> Result<&mut Pool, CommandError> {
         let mut pools = self.pools.iter_mut();
         match name {
             Some(name) => pools
@@ -156,7 +164,10 @@ impl Config {
                 .ok_or_else(|| CommandError::UnknownPool(name.to_owned())),
             None => match (pools.next(), pools.next()) {
                 (Some(only), None) => Ok(only),
-                (Some(first), Some(_)) => Err(CommandError::AmbiguousPool(first.name.clone())),
+                (Some(first), Some(_)) => {
+                    let tier = tier.map(|tier| format!("/{tier}")).unwrap_or_default();
+                    Err(CommandError::AmbiguousPool(format!("{}{tier}", first.name)))
+                }
                 (None, _) => Err(CommandError::UnknownPool(Pool::DEFAULT_NAME.to_owned())),
             },
         }

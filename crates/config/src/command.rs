@@ -240,8 +240,9 @@ pub enum CommandError {
     /// The text does not name a client.
     #[error("{0} is no client; write an address, such as 10.0.0.1 or [::1]:4242, or unix")]
     InvalidClient(String),
-    /// There are several pools, and the command does not select one.
-    #[error("there are several pools; write which, as in {0}/1")]
+    /// There are several pools, and the command does not select one. This is what it could have
+    /// instead: a pool, or a tier of one if the command is about a tier.
+    #[error("there are several pools; write which, as in {0}")]
     AmbiguousPool(String),
     /// The tier does not exist, and its number is not the next one.
     #[error("there is no tier {tier}; the next new tier is {next}")]

@@ -178,7 +178,16 @@ fn with_several_pools_a_command_says_which() {
     both.identify(None, &mut ids);
     let ask = |json: &str| both.apply(&command(json), &known());
     let add = r#"{"command":"add-backend","tier":0,"endpoint":"c:80"}"#;
-    assert_eq!(ask(add), Err(CommandError::AmbiguousPool("main".to_owned())));
+    assert_eq!(ask(add), Err(CommandError::AmbiguousPool("main/0".to_owned())));
+    let refused = |json: &str| ask(json).unwrap_err().to_string();
+    assert_eq!(
+        refused(r#"{"command":"set-policy","tier":1,"policy":"hash"}"#),
+        "there are several pools; write which, as in main/1"
+    );
+    assert_eq!(
+        refused(r#"{"command":"rebalance","seconds":0}"#),
+        "there are several pools; write which, as in main"
+    );
     let add = r#"{"command":"add-backend","pool":"other","tier":0,"endpoint":"c:80"}"#;
     assert_eq!(ask(add).unwrap().pools[1].tiers[0].backends.len(), 2);
     let add = r#"{"command":"add-backend","pool":"none","tier":0,"endpoint":"c:80"}"#;
