@@ -61,7 +61,8 @@ impl Config {
                     true => open_tier(pool, tier)?,
                     false => {
                         let found = pool.tiers.get_mut(tier);
-                        found.ok_or(CommandError::TierOutOfRange { tier, next })?
+                        let can_add = false;
+                        found.ok_or(CommandError::TierOutOfRange { tier, next, can_add })?
                     }
                 };
                 tier.policy = *policy;
@@ -191,7 +192,7 @@ fn open_tier(pool: &mut Pool, tier: usize) -> Result<&mut Tier, CommandError> {
         let policy = last.map(|last| last.policy).unwrap_or_default();
         pool.tiers.resize_with(tier + 1, || Tier { policy, backends: Vec::new() });
     }
-    pool.tiers.get_mut(tier).ok_or(CommandError::TierOutOfRange { tier, next })
+    pool.tiers.get_mut(tier).ok_or(CommandError::TierOutOfRange { tier, next, can_add: true })
 }
 
 #[cfg(test)]

@@ -244,13 +244,16 @@ pub enum CommandError {
     /// instead: a pool, or a tier of one if the command is about a tier.
     #[error("there are several pools; write which, as in {0}")]
     AmbiguousPool(String),
-    /// The tier does not exist, and its number is not the next one.
-    #[error("there is no tier {tier}; the next new tier is {next}")]
+    /// The tier does not exist, and the command cannot make it.
+    #[error("there is no tier {tier}; {}", tiers(*.next, *.can_add))]
     TierOutOfRange {
         /// The requested number.
         tier: usize,
         /// The number of the next new tier.
         next: usize,
+        /// Whether the command could have made that one.
+        #[serde(default)]
+        can_add: bool,
     },
     /// The pool already has the maximum number of tiers.
     #[error("a pool can have at most {0} tiers")]
@@ -337,6 +340,16 @@ impl BackendSelector {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The tiers that a command could have named instead. `next` is the number of the next new one.
+fn tiers(next: usize, can_add: bool) -> String {
+    match next.checked_sub(1) {
+        _ if can_add => format!("the next new tier is {next}"),
+        None => "the pool has no tiers".to_owned(),
+        Some(0) => "the only tier is 0".to_owned(),
+        Some(last) => format!("the tiers are 0 to {last}"),
     }
 }
 

@@ -394,7 +394,7 @@ fn add_and_assign() {
     done(&place, "disable 0.1");
     assert_eq!(ask(&port), "b");
     place.ctl("status").check(0);
-    refused(&place, "policy 5 hash", "there is no tier 5; the next new tier is 2");
+    refused(&place, "policy 5 hash", "there is no tier 5; the tiers are 0 to 1");
     let bad = place.ctl("add 0 127.0.0.1").check(1).stderr;
     assert!(bad.contains("no usable address"), "{bad}");
     let bad = place.ctl("add 0 name.invalid:80").check(1).stderr;

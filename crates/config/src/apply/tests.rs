@@ -124,7 +124,8 @@ fn a_new_tier_can_only_be_the_next_one() {
     let says = "there is no tier 5; the next new tier is 2";
     check("80 a ! b", &add(5), says);
     let json = r#"{"command":"set-policy","tier":2,"policy":"random"}"#;
-    check("80 a ! b", json, "there is no tier 2; the next new tier is 2");
+    check("80 a ! b", json, "there is no tier 2; the tiers are 0 to 1");
+    check("80 a", json, "there is no tier 2; the only tier is 0");
     let next = config("80 a ! b %").apply(&command(&add(2)), &known()).unwrap();
     assert_eq!(next.pools[0].tiers[2].policy, Policy::Hash, "as the one before it");
 }
