@@ -77,11 +77,9 @@ pub enum Problem {
     /// Not a weight or a priority.
     #[error("'{0}' is not a number; write host:port:max:max_affine:weight:priority")]
     Number(String),
-    /// More fields than the grammar has.
-    #[error(
-        "has more fields than host:port:max:max_affine:weight:priority; write IPv6 addresses in brackets, as in [::1]:80"
-    )]
-    TooManyParts,
+    /// More fields than the grammar has there, which are these.
+    #[error("has more fields than {0}; write IPv6 addresses in brackets, as in [::1]:80")]
+    TooManyParts(&'static str),
     /// No host before the colon.
     #[error("has no host before ':'; write IPv6 addresses in brackets, as in [::1]:80")]
     NoHost,
@@ -292,9 +290,9 @@ fn listen(operand: &str, services: Services<'_>) -> Result<Bind, Problem> {
     if let Some(text) = operand.strip_prefix("*:") {
         return Ok(Bind::Tcp { host: None, port: port(text, services)?, family: Family::Any });
     }
-    let parts = split_host(operand)?;
+    let parts = split_host(operand, ADDRESS)?;
     if parts.max.is_some() {
-        return Err(Problem::TooManyParts);
+        return Err(Problem::TooManyParts(ADDRESS));
     }
     let port = port_or(parts.port, None, operand, services)?;
     // The unspecified addresses mean the same as no host.
@@ -320,7 +318,7 @@ fn backend(
     if let Some((discovery, fields)) = discovered(operand, default_port, services)? {
         return with_fields(Endpoint::Discovered(discovery), fields);
     }
-    let parts = split_host(operand)?;
+    let parts = split_host(operand, FIELDS)?;
     let port = port_or(parts.port, default_port, operand, services)?;
     with_fields(Endpoint::Tcp { host: parts.host, port }, parts.max.unwrap_or(""))
 }
@@ -345,7 +343,7 @@ fn with_fields(endpoint: Endpoint, fields: &str) -> Result<Backend, Problem> {
     let priority = if is_limit(&priority) { priority.parse().ok() } else { None }
         .ok_or_else(|| number(&priority))?;
     match fields.next() {
-        Some(_) => Err(Problem::TooManyParts),
+        Some(_) => Err(Problem::TooManyParts(FIELDS)),
         None => Ok(Backend { weight, priority, ..Backend::new(endpoint, limits) }),
     }
 }
@@ -372,12 +370,13 @@ fn destination(
     }
     match discovered(operand, default_port, services)? {
         Some((discovery, "")) => return Ok(Endpoint::Discovered(discovery)),
-        Some(_) => return Err(Problem::TooManyParts),
+        Some((Discovery::Dns { .. }, _)) => return Err(Problem::TooManyParts("dns:name:port")),
+        Some((Discovery::Srv { .. }, _)) => return Err(Problem::TooManyParts("srv:name")),
         None => {}
     }
-    let parts = split_host(operand)?;
+    let parts = split_host(operand, ADDRESS)?;
     if parts.max.is_some() {
-        return Err(Problem::TooManyParts);
+        return Err(Problem::TooManyParts(ADDRESS));
     }
     let port = port_or(parts.port, default_port, operand, services)?;
     Ok(Endpoint::Tcp { host: parts.host, port })
@@ -417,7 +416,8 @@ struct Parts<'a> {
     max: Option<&'a str>,
 }
 
-fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
+/// `fields` are those that the operand can have, for the error.
+fn split_host<'a>(operand: &'a str, fields: &'static str) -> Result<Parts<'a>, Problem> {
     if operand.is_empty() {
         return Err(Problem::Empty);
     }
@@ -440,7 +440,7 @@ fn split_host(operand: &str) -> Result<Parts<'_>, Problem> {
                 // the first part looks like.
                 let colons = rest.matches(':').count();
                 if colons > NUMBERS || colons > 1 && operand.parse::<Ipv6Addr>().is_ok() {
-                    return Err(Problem::TooManyParts);
+                    return Err(Problem::TooManyParts(fields));
                 }
                 (plain_host(host)?, Some(rest))
             }
@@ -575,6 +575,10 @@ impl fmt::Display for Role {
     }
 }
 
+/// The fields of a listening address, and of a backend's address without numbers.
+const ADDRESS: &str = "host:port";
+/// The fields of a backend.
+const FIELDS: &str = "host:port:max:max_affine:weight:priority";
 const UNIX: &str = "unix:";
 const DNS: &str = "dns:";
 const SRV: &str = "srv:";

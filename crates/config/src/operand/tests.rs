@@ -116,7 +116,8 @@ fn what_cannot_be_listened_on() {
     listen(":80", "has no host before ':'");
     listen("::1", "has no host before ':'; write IPv6 addresses in brackets");
     listen("2001:db8::1", "write IPv6 addresses in brackets, as in [::1]:80");
-    listen("a:80:5", "has more fields than host:port:max");
+    listen("a:80:5", "has more fields than host:port; ");
+    listen("a:80:1:2:3:4:5", "has more fields than host:port; ");
     listen("*", "neither a port");
     listen("unix:app.sock", "needs the full path");
     listen("unix:", "needs the full path");
@@ -216,7 +217,8 @@ fn what_cannot_be_a_backend() {
     backend("db1:nosuch", "'nosuch' is neither a port");
     backend("db1:80:many", "'many' is not a number of sessions");
     backend("db1:80:99999999999", "'99999999999' is not a number of sessions");
-    backend("db1:80:1:2:3:4:5", "has more fields than host:port:max");
+    let fields = "has more fields than host:port:max:max_affine:weight:priority; ";
+    backend("db1:80:1:2:3:4:5", fields);
     backend("db1:80:1:x", "'x' is not a number of sessions");
     backend("db1:80:1:-2", "'-2' is not a number of sessions");
     backend("db1:80:1:2:-3", "'-3' is not a number; write host:port:max:max_affine:weight:");
@@ -237,7 +239,10 @@ fn commands_carry_addresses_with_ports() {
     check(Role::Endpoint, "[::1]:http", "[::1]:80");
     check(Role::Endpoint, "unix:/run/db:5", "unix:/run/db:5");
     check(Role::Endpoint, "db1", "address 'db1': has no port");
-    check(Role::Endpoint, "db1:80:5", "has more fields than host:port:max");
+    check(Role::Endpoint, "db1:80:5", "has more fields than host:port; ");
+    check(Role::Endpoint, "127.0.0.1:80:1:2:3:4:5", "has more fields than host:port; ");
+    check(Role::Endpoint, "dns:db1:80:5", "has more fields than dns:name:port; ");
+    check(Role::Endpoint, "srv:db1:5", "has more fields than srv:name; ");
     check(Role::Endpoint, "300.300.300.300:80", "'300.300.300.300' is not an IPv4 address");
 }
 
