@@ -353,7 +353,8 @@ fn tiers(next: usize, can_add: bool) -> String {
     }
 }
 
-fn parse_place(text: &str) -> Option<(usize, usize)> {
+/// The tier and the index of a place.
+pub(crate) fn parse_place(text: &str) -> Option<(usize, usize)> {
     let (tier, index) = text.split_once('.')?;
     Some((tier.parse().ok()?, index.parse().ok()?))
 }

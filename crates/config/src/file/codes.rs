@@ -208,7 +208,8 @@ pub const CODES: [CodeRow; 36] = [
         Code::Name,
         "E021",
         "A listener, pool or backend has a name that commands could not use.",
-        "Use a name of at most 200 bytes without control characters.",
+        "Use a name of at most 200 bytes without control characters; for a backend, not one that \
+         looks like a place, as `0.1` does.",
     ),
     row(
         Code::NoListeners,

@@ -7,6 +7,7 @@ use super::super::walk::unusable;
 use super::Code;
 use super::options::Options;
 use super::ports::Port;
+use crate::command::parse_place;
 use crate::keys::Place;
 use crate::native::parse_server_name;
 use crate::operand::{Problem, Services, parse_backend, parse_destination};
@@ -215,7 +216,11 @@ fn check_names(part: &PoolPart, place: &str, reports: &mut Reports<'_>) {
     for backend in part.tiers.iter().flat_map(|tier| &tier.backends) {
         let BackendPart::Table(table) = backend else { continue };
         let Some(name) = &table.name else { continue };
-        if let Some(message) = unusable(&name.text) {
+        // The backend at that place could not be selected by it.
+        let is_place = parse_place(&name.text).is_some();
+        let like_place =
+            is_place.then_some("commands would take this name for a place, TIER.INDEX");
+        if let Some(message) = unusable(&name.text).or(like_place) {
             reports.add(Fault::new(Code::Name, &name.at, message).place(place));
         }
         if let Some(first) = names.insert(&name.text, &name.at) {
