@@ -102,6 +102,7 @@ mod tests {
             tls: None,
             backend_tls: None,
             backend: None,
+            had_place: false,
             source: None,
             reason,
             sent_bytes: 0,

@@ -193,6 +193,7 @@ fn describe_end(ended: &Ended, instance: &Instance, out: &mut dyn FnMut(&Line<'_
     out(&Line { level: Level::Info, message: SESSION_ENDED, fields: &fields });
     // Of those that the kernel forwards, several may end before they are counted again.
     if let Some(backend) = &ended.backend
+        && ended.had_place
         && !ended.was_forwarded()
         && backend.state.admin() == AdminState::Draining
         && backend.state.all_sessions() == 0

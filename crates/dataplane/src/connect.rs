@@ -380,7 +380,9 @@ fn drop_if_over(session: &mut Session, searches: &mut Searches) {
         }
         state => state,
     });
-    if was_connecting && !matches!(session.state, State::Connecting { .. }) {
+    if was_connecting && let State::Waiting { search, .. } = &session.state {
+        let tls = session.tls(Side::Upstream);
+        searches.get(search).failed_tls = tls.map(|it| it.summary(true));
         session.drop_upstream_tls();
     }
 }

@@ -102,6 +102,8 @@ pub struct Ended {
     pub backend_tls: Option<Box<TlsSummary>>,
     /// The backend that served it, or was tried last.
     pub backend: Option<Arc<Backend>>,
+    /// Whether it had a place at that backend until its end: not if the backend had failed.
+    pub had_place: bool,
     /// The local address of the connection to the backend.
     pub source: Option<SocketAddr>,
     /// Why it ended.
@@ -148,7 +150,7 @@ impl Ended {
 }
 
 /// What became of TLS with a client or a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSummary {
     /// The version, such as `1.3`, and the cipher suite, once they had been agreed upon.
     pub agreed: Option<(&'static str, &'static str)>,

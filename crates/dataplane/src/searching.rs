@@ -1,9 +1,9 @@
 //! A search for a backend, by a session or by a flow: places are taken, and results reported.
 
-use crate::event::{Event, Trace};
+use crate::event::{Event, TlsSummary, Trace};
 use crate::listener::{Connecting, Listener};
 use crate::tools::Tools;
-use balancing::{Attempt, Client, Lease, Outcome, Policy, Pool};
+use balancing::{Attempt, Backend, Client, Lease, Outcome, Policy, Pool};
 use relay::Search;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +17,11 @@ pub(crate) struct Searching {
     pub attempt: Attempt,
     /// Held by a session until the backend has answered.
     pub connecting: Option<Connecting>,
+    /// The backend that failed last.
+    pub failed: Option<Arc<Backend>>,
+    /// The TLS of the last connection that failed, if there was any. Once its backend is the one
+    /// that failed last, this is there only if that was for TLS, and has the reason.
+    pub failed_tls: Option<Box<TlsSummary>>,
 }
 
 impl Searching {
@@ -31,7 +36,14 @@ impl Searching {
         let mut client = Client::new(client);
         client.country = client.address.and_then(|address| listener.country(&pool, address));
         let attempt = Attempt::new(client, tools.shared.seed ^ number);
-        Self { rules: Search::default(), pool, attempt, connecting: None }
+        Self {
+            rules: Search::default(),
+            pool,
+            attempt,
+            connecting: None,
+            failed: None,
+            failed_tls: None,
+        }
     }
 
     /// Tier and place of the backend taken last.
@@ -80,6 +92,8 @@ impl Searching {
         let change = self.pool.report(&mut self.attempt, &lease, Outcome::Failure, now);
         drop(lease); // its place is free for others at once
         self.rules.on_reported();
+        self.failed = Some(Arc::clone(&backend));
+        self.failed_tls = explained(self.failed_tls.take(), failure);
         tools.outbox.tell(Event::ConnectFailed(Arc::clone(&backend)));
         if let Some(change) = change {
             let failure = Some(failure);
@@ -105,4 +119,17 @@ impl Searching {
             tools.outbox.tell(Event::Backend { listener, backend, place, change, failure: None });
         }
     }
+}
+
+/// The TLS of a backend, with the reason in the words of the line about the backend; `None` if the
+/// `failure` was another one.
+fn explained(tls: Option<Box<TlsSummary>>, failure: ConnectFailure) -> Option<Box<TlsSummary>> {
+    let reason = match failure {
+        ConnectFailure::Tls(fault) => fault.to_string(),
+        ConnectFailure::NoTls => failure.to_string(),
+        _ => return None,
+    };
+    let mut tls = tls.unwrap_or_default();
+    tls.failure = Some(reason);
+    Some(tls)
 }

@@ -1,5 +1,6 @@
 //! A connection's TLS between turns.
 
+use crate::event::TlsSummary;
 use relay::{Fault, Ready};
 use std::cell::RefCell;
 use std::fmt;
@@ -84,6 +85,14 @@ impl Secure {
     /// Why nothing more can be received or sent.
     pub fn loss(&self) -> Option<&Loss> {
         self.lost.as_ref()
+    }
+
+    /// What became of it. A reset needs no explanation.
+    pub fn summary(&self, is_explained: bool) -> Box<TlsSummary> {
+        let loss = self.loss().filter(|loss| is_explained && !matches!(loss, Loss::Socket));
+        let (agreed, failure) = (self.channel.agreed(), loss.map(ToString::to_string));
+        let peer_name = self.channel.peer_certificate().and_then(|it| it.name);
+        Box::new(TlsSummary { agreed, peer_name, failure })
     }
 
     /// Whether no complete record has arrived yet, nor a part of one.

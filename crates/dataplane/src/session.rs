@@ -336,7 +336,7 @@ impl Session {
         }
     }
 
-    fn search(&self) -> Option<&SearchKey> {
+    pub fn search(&self) -> Option<&SearchKey> {
         match &self.state {
             State::Seeking { search }
             | State::Waiting { search, .. }

@@ -3,7 +3,7 @@
 use crate::chores::Listed;
 use crate::connect::Heard;
 use crate::established::Established;
-use crate::event::{Ended, Event, TlsSummary, Trace};
+use crate::event::{Ended, Event, Trace};
 use crate::handshaking::{self, Handshakes};
 use crate::listener::Connecting;
 use crate::listing::{Candidate, Found};
@@ -11,7 +11,6 @@ use crate::moving::{Freezing, Moving, Portion, Staying};
 use crate::retiring::{Recalling, Retirements};
 use crate::searches::Searches;
 use crate::searching::Searching;
-use crate::secure::{Loss, Secure};
 use crate::session::{Greeting, Marks, Next, Session, State, micros};
 use crate::shared::Incoming;
 use crate::tap::{Tap, TapEnd};
@@ -625,7 +624,8 @@ impl Sessions {
             let backend = (&*lease.backend().state, tools.worker);
             session.response.on_end(age, (reason, sent_bytes), limit, backend, now);
         }
-        let ended = ended(&session, reason, now);
+        let search = session.search().map(|search| &*self.searches.get(search));
+        let ended = ended(&session, search, reason, now);
         if let Some(mut tap) = session.extras.as_mut().and_then(|extras| extras.tap.take()) {
             tap.end(TapEnd::Closed(reason), now);
         }
@@ -703,18 +703,29 @@ impl Listed for Sessions {
 }
 
 /// The report of a session that ends.
-fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
+fn ended(
+    session: &Session,
+    search: Option<&Searching>,
+    reason: CloseReason,
+    now: Instant,
+) -> Ended {
     let (sent_bytes, received_bytes) = session.link.bytes();
+    // A health check needs no explanation.
+    let is_explained = reason != CloseReason::ClientFin;
+    let had = session.lease().map(|lease| Arc::clone(lease.backend()));
+    let had_place = had.is_some();
+    let failed = search.filter(|_| !had_place);
+    let backend_tls = session.tls(Side::Upstream).map(|it| it.summary(true));
     Ended {
         session: session.number,
         listener: session.listener.id(),
         client: session.client(),
         peer: session.peer(),
         server_name: session.server_name().map(Into::into),
-        // A health check needs no explanation.
-        tls: summary(session.tls(Side::Downstream), reason != CloseReason::ClientFin),
-        backend_tls: summary(session.tls(Side::Upstream), true),
-        backend: session.lease().map(|lease| Arc::clone(lease.backend())),
+        tls: session.tls(Side::Downstream).map(|it| it.summary(is_explained)),
+        backend_tls: backend_tls.or_else(|| failed?.failed_tls.clone()),
+        backend: had.or_else(|| failed?.failed.clone()),
+        had_place,
         source: session.source(),
         reason,
         sent_bytes,
@@ -725,15 +736,6 @@ fn ended(session: &Session, reason: CloseReason, now: Instant) -> Ended {
         backend_path: session.path(Side::Upstream),
         duration: now.since(session.started),
     }
-}
-
-/// What became of TLS. A reset needs no explanation.
-fn summary(tls: Option<&Secure>, is_explained: bool) -> Option<Box<TlsSummary>> {
-    let tls = tls?;
-    let loss = tls.loss().filter(|loss| is_explained && !matches!(loss, Loss::Socket));
-    let (agreed, failure) = (tls.channel.agreed(), loss.map(ToString::to_string));
-    let peer_name = tls.channel.peer_certificate().and_then(|it| it.name);
-    Some(Box::new(TlsSummary { agreed, peer_name, failure }))
 }
 
 /// Sends an end of file, and reads what is there: unread bytes would turn the close into a reset.

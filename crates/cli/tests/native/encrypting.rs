@@ -209,12 +209,18 @@ fn a_silent_backend_is_given_up_after_the_connect_timeout_and_a_last_one_has_its
     let evenkeel = start(&place, &port, &silent.to_string(), "--connect-timeout 300ms");
     assert_eq!(Client::connect(&port).end(), End::Reset);
     evenkeel.log.wait("reason=connect-timeout");
-    drop(evenkeel);
+    drop((evenkeel, authority));
+    let (place, authority) = certified();
     let other = backend(&Authority::new(), &["127.0.0.1"], |_| panic!("nothing is trusted"));
     let port = crate::support::port();
     let evenkeel = start(&place, &port, &other.to_string(), "");
     assert_eq!(Client::connect(&port).end(), End::Reset);
-    evenkeel.log.wait("reason=backend-tls-failed");
+    let line = evenkeel.log.wait("reason=backend-tls-failed");
+    let error = "no trusted authority has signed its certificate";
+    assert!(line.contains(&format!(" backend={other} ")) && line.contains(error), "{line}");
+    let row = &place.status()["ended_sessions"][0];
+    assert_eq!(row["backend"], other.to_string());
+    assert!(row["error"].as_str().is_some_and(|it| it.contains(error)), "{row}");
     drop(authority);
 }
 

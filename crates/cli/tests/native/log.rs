@@ -142,16 +142,17 @@ fn connect_refused() {
     let line = check("connect-refused", &backend, "", |_, port, _| {
         assert_eq!(ask(port), "reset");
     });
-    assert_eq!(line["backend"], "-", "nobody served it: {line}");
+    assert_eq!(line["backend"], backend.to_string());
     assert_eq!(line.get("connect"), None);
 }
 
 #[test]
 fn connect_timeout() {
     let backend = Backend::black_hole();
-    check("connect-timeout", &backend, "--connect-timeout 200ms", |_, port, _| {
+    let line = check("connect-timeout", &backend, "--connect-timeout 200ms", |_, port, _| {
         assert_eq!(ask(port), "reset");
     });
+    assert_eq!(line["backend"], backend.to_string());
 }
 
 #[test]

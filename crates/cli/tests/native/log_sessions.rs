@@ -2,7 +2,7 @@
 
 use crate::metrics::scrape;
 use crate::support::{
-    Backend, Client, End, Place, Program, UdpBackend, UdpClient, ask, http, port, until,
+    Backend, Client, End, Place, Port, Program, UdpBackend, UdpClient, ask, http, port, until,
 };
 use serde_json::Value;
 use std::net::Ipv4Addr;
@@ -79,6 +79,31 @@ fn flows_are_logged_likewise() {
     let client = UdpClient::to((Ipv4Addr::LOCALHOST, udp.number()));
     client.send("for the log");
     evenkeel.log.wait("session started");
+}
+
+#[test]
+fn a_session_that_nobody_served_has_the_backend_that_was_tried_last() {
+    let check = |words: &str, last: String, go: &dyn Fn(&Port)| {
+        let (place, port) = (Place::new(), port());
+        let evenkeel = place.native(&format!("{port}{words} --log-format json"));
+        go(&port);
+        let line = json(&evenkeel.log.wait("session ended"));
+        assert_eq!([&line["reason"], &line["backend"]], ["connect-refused", &last], "{line}");
+        let row = &place.status()["ended_sessions"][0];
+        assert_eq!([&row["reason"], &row["backend"]], ["connect-refused", &last], "{row}");
+        // None is tried for the next one.
+        ["disable 0.0", "disable 1.0"].iter().for_each(|it| drop(place.ctl(it).check(0)));
+        go(&port);
+        let line = json(&evenkeel.log.wait_nth("session ended", 1));
+        assert_eq!([&line["reason"], &line["backend"]], ["no-backend", "-"], "{line}");
+    };
+    let [first, last] = [(); 2].map(|()| Backend::refusing());
+    let ask = |port: &Port| assert_eq!(ask(port), "reset");
+    check(&format!(" {first} ! {last}"), last.to_string(), &ask);
+    let [mut first, mut last] = ["a", "b"].map(UdpBackend::named);
+    [&mut first, &mut last].into_iter().for_each(UdpBackend::stop);
+    let send = |port: &Port| UdpClient::to((Ipv4Addr::LOCALHOST, port.number())).send("?");
+    check(&format!("/udp {first} ! {last}"), last.to_string(), &send);
 }
 
 /// The sum of a field over some lines.

@@ -233,6 +233,7 @@ impl Known {
             tls: None,
             backend_tls: None,
             backend: self.owner(connection).and_then(Owner::backend),
+            had_place: true,
             source: Some(connection.source),
             reason: reason(connection, was_down),
             sent_bytes,

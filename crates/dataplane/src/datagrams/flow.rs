@@ -101,6 +101,8 @@ impl Flow {
     /// What is reported of it when it ends.
     pub fn ended(&self, key: &FlowKey, reason: CloseReason, now: Instant) -> Ended {
         let (sent_bytes, received_bytes) = self.seen.bytes();
+        let had = self.lease.as_ref().map(|lease| Arc::clone(lease.backend()));
+        let had_place = had.is_some();
         Ended {
             session: self.number,
             listener: self.listener.id(),
@@ -109,7 +111,8 @@ impl Flow {
             server_name: None,
             tls: None,
             backend_tls: None,
-            backend: self.lease.as_ref().map(|lease| Arc::clone(lease.backend())),
+            backend: had.or_else(|| self.trying.as_ref()?.search.failed.clone()),
+            had_place,
             source: self.upstream.as_ref().and_then(|it| net::local_address(it.socket.as_fd())),
             reason,
             sent_bytes,

@@ -138,6 +138,7 @@ impl Datagrams {
         let since = rules.retry_after.map_or(now, |time| now - time);
         if failure == ConnectFailure::TimedOut && lease.backend().state.has_answered_since(since) {
             // It answers others: the datagram was lost, or the answer takes its time.
+            trying.search.failed = Some(Arc::clone(lease.backend()));
             trying.search.pool.pass_over(&mut trying.search.attempt);
             return trying.search.rules.on_reported();
         }
