@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -77,7 +78,16 @@ impl Guests {
         self.open.push_back(stay);
         let idle = self.limits.idle;
         let deadline = Box::pin(sleep(idle));
-        Visitor { stream, who, idle, deadline, sent_away, has_asked: false, has_answered: false }
+        Visitor {
+            stream,
+            who,
+            idle,
+            deadline,
+            sent_away,
+            has_asked: false,
+            has_answered: false,
+            is_sending: false,
+        }
     }
 }
 
@@ -128,9 +138,34 @@ pub(crate) struct Visitor<S, W> {
     has_asked: bool,
     /// Whether something was sent since the last flush.
     has_answered: bool,
+    /// Whether there are bytes that the other end has had no room for.
+    is_sending: bool,
+}
+
+/// The connections for which [`Visitor::is_sending`] holds, at all doors of the process: an answer
+/// is written before it is known who waits for it.
+static SENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether an answer has been written that the other end has yet to make room for.
+pub(crate) fn is_sending() -> bool {
+    SENDING.load(Relaxed) > 0
+}
+
+impl<S, W> Drop for Visitor<S, W> {
+    fn drop(&mut self) {
+        self.set_sending(false);
+    }
 }
 
 impl<S, W> Visitor<S, W> {
+    fn set_sending(&mut self, is_sending: bool) {
+        match (std::mem::replace(&mut self.is_sending, is_sending), is_sending) {
+            (false, true) => drop(SENDING.fetch_add(1, Relaxed)),
+            (true, false) => drop(SENDING.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+    }
+
     /// Passes on the stream's result, but limits the time of waiting.
     fn limit<T>(
         &mut self,
@@ -177,7 +212,9 @@ impl<S: AsyncWrite + Unpin, W: Unpin> AsyncWrite for Visitor<S, W> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.has_answered |= matches!(written, Poll::Ready(Ok(1..)));
-        self.limit(context, written)
+        let written = self.limit(context, written);
+        self.set_sending(written.is_pending());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

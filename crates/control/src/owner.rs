@@ -58,7 +58,7 @@ pub(crate) struct Owner {
     pub watched: Arc<Notify>,
     dns: Dns,
     ejector: Ejector,
-    followers: Followers,
+    pub followers: Followers,
     /// The sessions that ended last.
     endings: Endings,
     /// What operators watch.

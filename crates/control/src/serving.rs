@@ -427,6 +427,7 @@ impl Serving {
         sleep(DRAIN_LOOK).await; // the last sessions' lines are on their way
         self.report_waiting();
         self.owner.note(Level::Info, "stopped", &[]);
+        self.owner.followers.finish().await;
         self.owner.reporter.finish();
         self.owner.socket.release();
     }

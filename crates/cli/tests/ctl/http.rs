@@ -3,7 +3,7 @@
 use crate::support::{Backend, Client, Place, Program, ask_times, http, port, until};
 use rustix::process::Signal;
 use serde_json::json;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -269,4 +269,41 @@ fn events_come_as_they_happen() {
     for mut follower in [all, ends] {
         assert_eq!(follower.wait().code(), Some(0), "the stream has ended");
     }
+}
+
+#[test]
+fn events_come_to_the_last_before_the_process_exits() {
+    let (place, port, echo) = (Place::new(), port(), Backend::echo());
+    let mut evenkeel = place.native(&format!("{port} {echo}"));
+    let clients = [(); 5].map(|()| Client::connect(&port));
+    for client in &clients {
+        client.send("x");
+        client.expect("x");
+    }
+    let mut command = place.command("evenkeel", "ctl events --admin");
+    let mut follower = Program::spawn(command.arg(place.socket()));
+    until("a follower", || {
+        place.ctl("limit 0.0 50").check(0);
+        !follower.out.all().is_empty()
+    });
+    let mut stream = UnixStream::connect(place.socket()).unwrap();
+    stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: e\r\n\r\n").unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+    }
+    evenkeel.signal(Signal::TERM);
+    evenkeel.log.wait("waiting for open sessions to end");
+    drop(clients);
+    assert_eq!(evenkeel.wait().code(), Some(0));
+    assert_eq!(follower.wait().code(), Some(0));
+    let told = |message| follower.out.with(message).len();
+    assert_eq!((told("session ended"), told("stopped")), (5, 1));
+    let mut body = String::new();
+    stream.read_to_string(&mut body).unwrap();
+    let told = |message| body.matches(message).count();
+    assert_eq!((told("session ended"), told("\"stopped\"")), (5, 1), "{body}");
+    assert!(body.ends_with("\r\n0\r\n\r\n"), "the body has an end: {body}");
 }
