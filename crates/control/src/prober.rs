@@ -372,6 +372,11 @@ impl Worker {
         let heard = talking.conversation.handle(event, &mut self.buffer);
         let result = match heard {
             Heard::Nothing => return,
+            Heard::Much => {
+                // The event comes again in the next turn, after those of others.
+                let _ = self.poller.watch_end_only(talking.conversation.socket(), number, false);
+                return;
+            }
             Heard::End => {
                 self.conversations.remove(&number);
                 return;

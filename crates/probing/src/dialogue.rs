@@ -10,6 +10,8 @@ use crate::{Advice, Probe};
 /// ended politely: send what is left in the buffer, then an end of file, and read to the end, so
 /// that the server sees neither a reset nor a client that has vanished.
 ///
+/// A backend that has sent 16 kB without an outcome has failed.
+///
 /// ```
 /// use probing::{Dialogue, Probe, Progress};
 /// let mut send = Vec::new();
@@ -21,7 +23,10 @@ use crate::{Advice, Probe};
 /// ```
 pub struct Dialogue {
     protocol: Box<dyn Talk + Send>,
+    /// All that has come over a connection, or the last datagram.
     received: Vec<u8>,
+    /// How much of that has been dealt with.
+    taken: usize,
 }
 
 /// How far a dialogue has come.
@@ -35,7 +40,9 @@ pub enum Progress {
     Failed(String),
 }
 
-/// The maximum number of bytes of an answer that are kept.
+/// The maximum number of bytes that a backend may send before its answer is complete. This includes
+/// lines and messages that have been dealt with, because some protocols allow any number of them
+/// before the one that matters.
 const RECEIVED_MAX: usize = 16 << 10;
 
 impl Dialogue {
@@ -43,14 +50,14 @@ impl Dialogue {
     /// names it. `nonce` is a number that others cannot guess: answers to datagrams must have it.
     #[must_use]
     pub fn new(probe: &Probe, host: &str, nonce: u64) -> Self {
-        Self { protocol: protocols::of(probe, host, nonce), received: Vec::new() }
+        Self { protocol: protocols::of(probe, host, nonce), received: Vec::new(), taken: 0 }
     }
 
     /// Likewise with an agent, which is sent `question`. What it has said before is `advice`.
     #[must_use]
     pub fn with_agent(question: &[u8], advice: Advice) -> Self {
         let protocol = Box::new(protocols::Agent::new(question, advice));
-        Self { protocol, received: Vec::new() }
+        Self { protocol, received: Vec::new(), taken: 0 }
     }
 
     /// The connection has been made.
@@ -60,24 +67,17 @@ impl Dialogue {
 
     /// These bytes have come.
     pub fn read(&mut self, bytes: &[u8], send: &mut Vec<u8>) -> Progress {
-        let mut bytes = bytes;
+        let room = RECEIVED_MAX - self.received.len();
+        self.received.extend_from_slice(&bytes[..bytes.len().min(room)]);
         loop {
-            let room = RECEIVED_MAX - self.received.len();
-            let (now, later) = bytes.split_at(bytes.len().min(room));
-            self.received.extend_from_slice(now);
-            bytes = later;
-            let read = self.protocol.read(&self.received, send);
+            let read = self.protocol.read(&self.received[self.taken..], send);
             match read {
-                Read::Took(0) | Read::More if bytes.is_empty() => {
-                    if self.received.len() < RECEIVED_MAX {
-                        return Progress::Waiting;
-                    }
-                    return Progress::Failed("its answer is too long".to_owned());
-                }
+                Read::Took(0) | Read::More if bytes.len() < room => return Progress::Waiting,
                 Read::Took(0) | Read::More => {
-                    return Progress::Failed("its answer is too long".to_owned());
+                    let kilobytes = RECEIVED_MAX >> 10;
+                    return Progress::Failed(format!("its answer is longer than {kilobytes} kB"));
                 }
-                Read::Took(count) => drop(self.received.drain(..count)),
+                Read::Took(count) => self.taken += count,
                 Read::Passed | Read::Failed(_) => {
                     return progress(&read).unwrap_or(Progress::Waiting);
                 }
@@ -88,6 +88,7 @@ impl Dialogue {
     /// A datagram has come. One that is no answer changes nothing.
     pub fn read_datagram(&mut self, bytes: &[u8], send: &mut Vec<u8>) -> Progress {
         self.received.clear();
+        self.taken = 0;
         self.read(bytes, send)
     }
 
@@ -95,9 +96,10 @@ impl Dialogue {
     /// failed.
     #[must_use]
     pub fn end(&mut self) -> Progress {
-        let read = self.protocol.end(&self.received);
+        let left = &self.received[self.taken..];
+        let read = self.protocol.end(left);
         progress(&read).unwrap_or_else(|| {
-            Progress::Failed(match &*self.received {
+            Progress::Failed(match left {
                 [] => "closed the connection before its answer".to_owned(),
                 received => format!("closed the connection after {}", quoted(received)),
             })

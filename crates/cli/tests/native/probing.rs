@@ -3,6 +3,7 @@
 use crate::support::{Backend, Client, End, Place, Program, ask_times, port, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -109,6 +110,32 @@ fn a_black_hole_is_down_and_so_is_one_that_refuses() {
     assert_eq!(place.backend(0, 0)["probe"]["last_error"], "no connection within 300ms");
     assert_eq!(place.backend(0, 1)["probe"]["last_error"], "connection refused");
     assert_eq!(ask_times(&port, 4), "a a a a");
+}
+
+#[test]
+fn a_backend_that_talks_without_end_fails_and_holds_up_no_other_probe() {
+    let (place, ports) = (Place::new(), [port(), port(), port()]);
+    let talker = |line: &str| {
+        let lines = line.repeat(10_000);
+        Backend::new(move |client| while (&client.0).write_all(lines.as_bytes()).is_ok() {})
+    };
+    let (chargen, greeter) = (talker("chargen line\r\n"), talker("220-x\r\n"));
+    let web = Web::new("a");
+    let pools = [(&chargen, "ssh"), (&greeter, "smtp"), (&web.backend, "http:/")];
+    let pool = |(port, (backend, probe)): (&crate::support::Port, (&Backend, &str))| {
+        format!("{port} {backend} --probe {probe} {FAST}")
+    };
+    let words: Vec<_> = ports.iter().zip(pools).map(pool).collect();
+    let _evenkeel = place.native(&words.join(" -- "));
+    let backend = |pool: usize| place.status()["pools"][pool]["tiers"][0]["backends"][0].clone();
+    until("healthy", || backend(2)["health"] == "healthy");
+    for pool in [0, 1] {
+        until("down", || backend(pool)["health"] == "down");
+        let error = &backend(pool)["probe"]["last_error"];
+        assert_eq!(error, "its answer is longer than 16 kB");
+    }
+    web.is_well.store(false, SeqCst);
+    until("down", || backend(2)["health"] == "down");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The connection of one probe.
 
 mod encrypted;
+#[cfg(test)]
+mod tests;
 
 use super::{Question, Target};
 use encrypted::Encrypted;
@@ -22,6 +24,8 @@ pub(super) struct Conversation {
     tls: Option<Encrypted>,
     /// What has not been sent yet.
     send: Vec<u8>,
+    /// How many bytes have been received, with those of TLS.
+    received: usize,
     phase: Phase,
 }
 
@@ -40,6 +44,9 @@ enum Phase {
 /// What comes of an event.
 pub(super) enum Heard {
     Nothing,
+    /// The limit for one event has been reached. There may be more to read, for which no other event
+    /// comes by itself.
+    Much,
     Passed,
     Failed(String),
     /// The connection has ended on both sides.
@@ -79,7 +86,7 @@ impl Conversation {
             Question::Command { .. } => return Err(ConnectFailure::NoAddress), // it is run instead
         };
         let address = target.address.clone();
-        Ok(Self { socket, address, dialogue, tls, send, phase: Phase::Connecting })
+        Ok(Self { socket, address, dialogue, tls, send, received: 0, phase: Phase::Connecting })
     }
 
     /// Sends a datagram. TLS does not go with it, and the PROXY header only if it is one for
@@ -100,7 +107,7 @@ impl Conversation {
         // What the socket does not take now is lost, as it may be on the way.
         let _ = net::transmit(socket.as_fd(), &query);
         let (address, phase) = (target.address.clone(), Phase::Asking);
-        Ok(Self { socket, address, dialogue, tls: None, send: Vec::new(), phase })
+        Ok(Self { socket, address, dialogue, tls: None, send: Vec::new(), received: 0, phase })
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {
@@ -165,8 +172,9 @@ impl Conversation {
         Heard::Failed("floods us with datagrams that are no answers".to_owned())
     }
 
+    /// Reads what there is, up to a limit, so that one backend cannot keep the thread from others.
     fn talk(&mut self, buffer: &mut [u8]) -> Heard {
-        loop {
+        for _ in 0..READS_MAX {
             if let Err(error) = self.flush() {
                 return Heard::Failed(format!("connection lost: {error}"));
             }
@@ -183,12 +191,18 @@ impl Conversation {
                     };
                 }
                 Ok(count) => {
+                    self.received += count;
                     let (dialogue, send) = (&mut self.dialogue, &mut self.send);
                     let progress = match &mut self.tls {
                         Some(tls) => tls.read(&buffer[..count], dialogue, send),
                         None => dialogue.read(&buffer[..count], send),
                     };
                     match progress {
+                        Progress::Waiting if self.received > RECEIVED_MAX => {
+                            let kilobytes = RECEIVED_MAX >> 10;
+                            let why = format!("has sent {kilobytes} kB without an answer");
+                            return Heard::Failed(why);
+                        }
                         Progress::Waiting => {}
                         Progress::Passed => return Heard::Passed,
                         Progress::Failed(why) => {
@@ -204,6 +218,7 @@ impl Conversation {
                 }
             }
         }
+        Heard::Much
     }
 
     /// Ends the connection: sends what is left and then an end of file, and reads to the end.
@@ -249,5 +264,9 @@ fn is_later(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock
 }
 
-/// The maximum number of reads that are made for the end of a connection at a time.
+/// The maximum number of reads that are made at a time.
 const READS_MAX: usize = 64;
+/// The maximum number of bytes that a backend may send before the outcome. A dialogue has a lower
+/// limit of its own. This one is for TLS, which allows any number of messages that the dialogue never
+/// sees.
+const RECEIVED_MAX: usize = 256 << 10;

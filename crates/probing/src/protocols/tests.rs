@@ -53,8 +53,27 @@ fn bytes_are_expected_anywhere() {
     check(probe, &[b"..x", b" y.."], b"a\r\n", "+");
     check(probe, &[b"..x", b"y.."], b"a\r\n", "?");
     let long = [b'.'; 20_000];
-    check("expect=x", &[&long], b"", "its answer is too long");
+    check("expect=x", &[&long], b"", TOO_LONG);
 }
+
+#[test]
+fn what_comes_before_an_answer_is_bounded() {
+    for (probe, piece) in [
+        ("ssh", &b"chargen line\r\n"[..]),
+        ("smtp", b"220-x\r\n"),
+        ("ftp", b" x\r\n"),
+        ("pgsql", fix(b"N\0\0\0\0SNOTICE\0\0")),
+    ] {
+        check(probe, &[&piece.repeat(20_000 / piece.len())], b"", TOO_LONG);
+    }
+    let greeted = [packet(0, b"\x0a8.0.36\0rest"), &packet(2, b"\x01x").repeat(4000)].concat();
+    check("mysql user=me", &[&greeted], b"", TOO_LONG);
+    // The answer may end with the last bytes that are read, and others may follow it.
+    let lines = b"x\r\n".repeat(5457);
+    check("ssh", &[&[&lines, &b"SSH-2.0-a\r\n"[..], &lines].concat()], b"", "+");
+}
+
+const TOO_LONG: &str = "its answer is longer than 16 kB";
 
 #[test]
 fn lines_greet_and_say_goodbye() {
@@ -284,5 +303,5 @@ fn an_agent_says_a_line() {
         false,
         "said nothing that is known: \"HTTP/1.0 400 Bad Request\"",
     );
-    check_agent(&[b' '; 20_000], true, "its answer is too long");
+    check_agent(&[b' '; 20_000], true, TOO_LONG);
 }
