@@ -38,6 +38,9 @@ pub struct Record {
     /// Whether the last answer did not have it any more.
     #[serde(default)]
     pub is_missing: bool,
+    /// The host of the SRV record; `None` for other names, and in what earlier versions have kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// What a name stands for.
@@ -47,12 +50,14 @@ pub struct Answer {
     pub records: Vec<Record>,
 }
 
-/// Whose questions were answered in a lookup, even if with nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complete {
-    /// Those about IPv4 addresses.
+/// Questions of a lookup that had no answer: addresses that these would have had are not missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// The host of SRV records that was asked for; `None` if it was the name itself.
+    pub host: Option<String>,
+    /// Whether IPv4 addresses were asked for.
     pub v4: bool,
-    /// Those about IPv6 addresses.
+    /// Whether IPv6 addresses were asked for.
     pub v6: bool,
 }
 
@@ -97,10 +102,10 @@ impl Answer {
 
     /// What the name stands for after a lookup has found these records, and how many found no room.
     ///
-    /// Nothing found changes nothing, and without an answer about its family, no address is missing. A
+    /// Nothing found changes nothing, and what an unanswered question was about is not missing. A
     /// record that is missing twice is gone.
     #[must_use]
-    pub fn fold(&self, found: Vec<Record>, complete: Complete) -> (Self, usize) {
+    pub fn fold(&self, found: Vec<Record>, unanswered: &[Unanswered]) -> (Self, usize) {
         if found.is_empty() {
             return (self.clone(), 0);
         }
@@ -117,7 +122,7 @@ impl Answer {
         for was in &self.records {
             match new.remove(&was.address) {
                 Some(record) => records.push(record),
-                None if !complete.has(was.address) => records.push(was.clone()),
+                None if unanswered.iter().any(|it| it.is_about(was)) => records.push(was.clone()),
                 None if was.is_missing => {}
                 None => records.push(Record { is_missing: true, ..was.clone() }),
             }
@@ -139,11 +144,14 @@ impl Answer {
     }
 }
 
-impl Complete {
-    /// Both kinds.
-    pub const ALL: Self = Self { v4: true, v6: true };
+impl Unanswered {
+    /// All questions of a lookup.
+    pub const ALL: Self = Self { host: None, v4: true, v6: true };
 
-    const fn has(self, address: SocketAddr) -> bool {
-        if address.is_ipv4() { self.v4 } else { self.v6 }
+    fn is_about(&self, record: &Record) -> bool {
+        let is_family = if record.address.is_ipv4() { self.v4 } else { self.v6 };
+        // If nobody knows the host, it may be this one.
+        let is_other = matches!((&self.host, &record.host), (Some(it), Some(host)) if it != host);
+        is_family && !is_other
     }
 }

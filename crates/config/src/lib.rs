@@ -41,7 +41,7 @@ pub use change::{
     BackendSetting, Change, ListenerSetting, Names, PoolSetting, ProcessSetting, Target,
 };
 pub use command::{BackendSelector, Command, CommandError, Drained, EventKind, Reply, Role};
-pub use discovery::{Answer, Answers, Complete, Discovery, Record};
+pub use discovery::{Answer, Answers, Discovery, Record, Unanswered};
 pub use exit::{EXIT_STATUSES, ExitRow, ExitStatus};
 pub use format::{FormatError, format};
 pub use ids::Ids;

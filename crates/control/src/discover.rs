@@ -7,10 +7,11 @@
 use crate::desk::{Desk, Request};
 use crate::discoveries::Discovered;
 use crate::lookup::{LOOKUP_TIMEOUT, TTL_MAX, TTL_MIN, in_hosts_file};
-use config::{Complete, Discovery, Record};
+use config::{Discovery, Record, Unanswered};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -46,11 +47,11 @@ pub(crate) async fn discover_with(
     };
     let found = timeout(LOOKUP_TIMEOUT, find).await;
     let late = || Found::failed(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs()));
-    let Found { records, complete, ttl, error } = found.unwrap_or_else(|_| late());
+    let Found { records, unanswered, ttl, error } = found.unwrap_or_else(|_| late());
     let none = || records.is_empty().then(|| "it has no addresses".to_owned());
     let error = error.or_else(none);
     let valid_for = ttl.filter(|_| error.is_none()).map_or(RETRY, within_bounds);
-    Discovered { records, complete, error, valid_for }
+    Discovered { records, unanswered, error, valid_for }
 }
 
 /// A TTL between a second and an hour, a little more or less, so that many names, or many
@@ -63,7 +64,8 @@ fn within_bounds(ttl: Duration) -> Duration {
 /// What some questions have found.
 struct Found<T> {
     records: Vec<T>,
-    complete: Complete,
+    /// Those that had no answer.
+    unanswered: Vec<Unanswered>,
     /// The shortest TTL.
     ttl: Option<Duration>,
     /// Why a question had no answer.
@@ -72,16 +74,20 @@ struct Found<T> {
 
 impl<T> Found<T> {
     fn failed(error: String) -> Self {
-        let complete = Complete { v4: false, v6: false };
-        Self { records: Vec::new(), complete, ttl: None, error: Some(error) }
+        let unanswered = vec![Unanswered::ALL];
+        Self { records: Vec::new(), unanswered, ttl: None, error: Some(error) }
     }
 
     fn add(&mut self, other: Self) {
         self.records.extend(other.records);
-        self.complete.v4 &= other.complete.v4;
-        self.complete.v6 &= other.complete.v6;
+        self.unanswered.extend(other.unanswered);
         self.ttl = [self.ttl, other.ttl].into_iter().flatten().min();
         self.error = self.error.take().or(other.error);
+    }
+
+    fn with<U>(self, record: impl FnMut(T) -> U) -> Found<U> {
+        let records = self.records.into_iter().map(record).collect();
+        Found { records, unanswered: self.unanswered, ttl: self.ttl, error: self.error }
     }
 }
 
@@ -93,12 +99,26 @@ impl Found<IpAddr> {
             priority: 0,
             weight: 0,
             is_missing: false,
+            host: None,
         })
     }
 
-    fn with(self, record: impl FnMut(IpAddr) -> Record) -> Found<Record> {
-        let records = self.records.into_iter().map(record).collect();
-        Found { records, complete: self.complete, ttl: self.ttl, error: self.error }
+    /// As backends of a host in an SRV record. What is not known about it says nothing about others.
+    fn of_host(mut self, host: &str, srv: &SRV) -> Found<Record> {
+        if self.records.is_empty() && self.error.is_none() {
+            self = Self::failed("it has no addresses".to_owned());
+        }
+        self.error = self.error.map(|error| format!("{host}: {error}"));
+        for unanswered in &mut self.unanswered {
+            unanswered.host = Some(host.to_owned());
+        }
+        self.with(|ip| Record {
+            address: SocketAddr::new(ip, srv.port),
+            priority: srv.priority,
+            weight: srv.weight,
+            is_missing: false,
+            host: Some(host.to_owned()),
+        })
     }
 }
 
@@ -106,8 +126,8 @@ impl Found<IpAddr> {
 async fn addresses(name: &str, resolver: Option<&TokioResolver>) -> Found<IpAddr> {
     let listed = in_hosts_file(name).await;
     if !listed.is_empty() {
-        let (complete, ttl) = (Complete::ALL, Some(HOSTS_TTL));
-        return Found { records: listed, complete, ttl, error: None };
+        let (unanswered, ttl) = (Vec::new(), Some(HOSTS_TTL));
+        return Found { records: listed, unanswered, ttl, error: None };
     }
     let address = |data: &RData| match data {
         RData::A(it) => Some(IpAddr::V4(it.0)),
@@ -118,12 +138,13 @@ async fn addresses(name: &str, resolver: Option<&TokioResolver>) -> Found<IpAddr
         ask(name, RecordType::A, resolver, address),
         ask(name, RecordType::AAAA, resolver, address)
     );
-    let complete = Complete { v4: v4.error.is_none(), v6: v6.error.is_none() };
+    let (no_v4, no_v6) = (v4.error.is_some(), v6.error.is_some());
+    let unanswered = vec![Unanswered { host: None, v4: no_v4, v6: no_v6 }];
     let mut found = v4;
     found.add(v6);
     // One family is enough.
     let error = found.error.filter(|_| found.records.is_empty());
-    Found { complete, error, ..found }
+    Found { unanswered, error, ..found }
 }
 
 /// The addresses of all hosts in SRV records.
@@ -133,24 +154,16 @@ async fn services(name: &str, resolver: Option<TokioResolver>) -> Found<Record> 
         _ => None,
     };
     let services = ask(name, RecordType::SRV, resolver.as_ref(), service).await;
-    let Found { records: services, complete, ttl, error } = services;
-    let mut found = Found { records: Vec::new(), complete, ttl, error };
+    let Found { records: services, unanswered, ttl, error } = services;
+    let mut found = Found { records: Vec::new(), unanswered, ttl, error };
     let (mut lookups, room) = (JoinSet::new(), Arc::new(Semaphore::new(HOSTS_AT_ONCE)));
     for srv in services.into_iter().take(config::Answer::RECORDS_MAX) {
         let (resolver, room) = (resolver.clone(), Arc::clone(&room));
         lookups.spawn(async move {
             let _place = room.acquire().await;
-            let target = srv.target.to_string();
-            let mut found = addresses(&target, resolver.as_ref()).await;
-            if found.records.is_empty() && found.error.is_none() {
-                found = Found::failed(format!("{target} has no addresses"));
-            }
-            found.with(|ip| Record {
-                address: SocketAddr::new(ip, srv.port),
-                priority: srv.priority,
-                weight: srv.weight,
-                is_missing: false,
-            })
+            // Name servers may write it in another way each time.
+            let host = srv.target.to_string().to_ascii_lowercase();
+            addresses(&host, resolver.as_ref()).await.of_host(&host, &srv)
         });
     }
     while let Some(host) = lookups.join_next().await {
@@ -173,14 +186,14 @@ async fn ask<T>(
     match resolver.lookup(name, kind).await {
         Ok(found) => Found {
             records: found.answers().iter().filter_map(|it| pick(&it.data)).collect(),
-            complete: Complete::ALL,
+            unanswered: Vec::new(),
             ttl: Some(found.valid_until().saturating_duration_since(Instant::now())),
             error: None,
         },
         Err(NetError::Dns(DnsError::NoRecordsFound(none)))
             if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
         {
-            Found { records: Vec::new(), complete: Complete::ALL, ttl: None, error: None }
+            Found { records: Vec::new(), unanswered: Vec::new(), ttl: None, error: None }
         }
         Err(error) => Found::failed(error.to_string()),
     }

@@ -1,6 +1,6 @@
 //! What names stand for that stand for several backends, and the configuration with these names.
 
-use config::{Answer, Answers, Complete, Config, Discovery, Record};
+use config::{Answer, Answers, Config, Discovery, Record, Unanswered};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,8 +20,8 @@ pub(crate) struct Discoveries {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Discovered {
     pub records: Vec<Record>,
-    /// Which questions had an answer.
-    pub complete: Complete,
+    /// Which questions had no answer.
+    pub unanswered: Vec<Unanswered>,
     /// Why something is missing, or everything.
     pub error: Option<String>,
     /// When to ask again.
@@ -95,7 +95,7 @@ impl Discoveries {
             seen.answered = Some(now);
         }
         let answer = self.answers.entry(name.to_owned()).or_default();
-        let (next, left_out) = answer.fold(found.records, found.complete);
+        let (next, left_out) = answer.fold(found.records, &found.unanswered);
         let is_new = !next.is_same(answer);
         *answer = next;
         News { is_new, left_out, failed, is_back }

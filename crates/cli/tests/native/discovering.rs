@@ -35,10 +35,16 @@ struct Zone {
     ttl: u32,
     /// `app.test` in A records.
     addresses: Vec<Ipv4Addr>,
-    /// `_app._tcp.test` in SRV records: priority, weight, port, and the address of the target.
+    /// `_app._tcp.test` in SRV records: priority, weight, port, and the address of the target, which
+    /// is called `a.test` for the first of [`local`], `b.test` for the second, and so on.
     services: Vec<(u16, u16, u16, Ipv4Addr)>,
     mood: Mood,
+    /// Questions that have no records, and the response codes that they are answered with.
+    faults: Vec<(Question, u8)>,
 }
+
+/// A name, as it is in a message, and a kind of records.
+type Question = (&'static str, u16);
 
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Mood {
@@ -133,24 +139,26 @@ impl Zone {
                 self.addresses.iter().map(|it| it.octets().to_vec()).collect()
             }
             ("\u{4}_app\u{4}_tcp\u{4}test\0", 33) => {
-                let services = self.services.iter().zip(b'a'..);
-                let record = |((priority, weight, port, _), letter): (&(u16, u16, u16, _), u8)| {
+                let record = |(priority, weight, port, address): &(u16, u16, u16, Ipv4Addr)| {
+                    let letter = b'a' + address.octets()[3] - 1;
                     let mut data = [priority, weight, port].map(|it| it.to_be_bytes()).concat();
                     data.extend([1, letter, 4, b't', b'e', b's', b't', 0]);
                     data
                 };
-                services.map(record).collect()
+                self.services.iter().map(record).collect()
             }
             (target, 1) if target.len() == 8 && target.ends_with("\u{4}test\0") => {
-                let place = usize::from(target.as_bytes()[1] - b'a');
-                self.services.get(place).map(|it| it.3.octets().to_vec()).into_iter().collect()
+                vec![local(target.as_bytes()[1] - b'a' + 1).octets().to_vec()]
             }
             _ => Vec::new(),
         };
         let (code, data) = match self.mood {
             Mood::Failing => (2, Vec::new()),
             Mood::Unknowing => (3, Vec::new()),
-            _ => (0, data),
+            _ => {
+                let fault = self.faults.iter().find(|(it, _)| *it == (&*name, kind));
+                fault.map_or((0, data), |(_, code)| (*code, Vec::new()))
+            }
         };
         let count = u16::try_from(data.len()).unwrap().to_be_bytes();
         let mut answer = vec![asked[0], asked[1], 0x85, 0x80 | code, 0, 1];
@@ -352,6 +360,27 @@ fn priorities_of_srv_records_are_tiers() {
     server.set(|zone| zone.services.truncate(1));
     until("one backend", || addresses(&place) == vec![vec![at(3)], vec![at(99)]]);
     assert_eq!(clients.answers(), [at(3)].into());
+    assert_eq!(clients.refused(), 0);
+}
+
+#[test]
+fn a_host_of_srv_records_that_has_no_address_keeps_only_its_own_backend() {
+    let Some((namespace, place, server, clients)) = set_up() else { return };
+    let services = |lasts: &[u8]| lasts.iter().map(|last| (0, 1, 9000, local(*last))).collect();
+    server.set(|zone| zone.services = services(&[1, 2, 3]));
+    let words = format!("{EVENKEEL} srv:_app._tcp.test --log-sessions none");
+    let _evenkeel = namespace.evenkeel(&place, &words);
+    clients.run(&namespace);
+    assert_eq!(clients.answers(), all(1..=3));
+    const THIRD: Question = ("\u{1}c\u{4}test\0", 1);
+    // Each time, another host leaves while the third one has no address.
+    for (code, hosts) in [(2, [1, 3]), (3, [3, 4]), (0, [3, 5])] {
+        server.set(|zone| (zone.services, zone.faults) = (services(&hosts), vec![(THIRD, code)]));
+        until("two backends", || addresses(&place) == [hosts.map(at)]);
+        let error = name(&place)["error"].as_str().unwrap_or_default().to_owned();
+        assert!(error.starts_with("c.test.: "), "{error}");
+        assert_eq!(clients.answers(), hosts.map(at).into());
+    }
     assert_eq!(clients.refused(), 0);
 }
 

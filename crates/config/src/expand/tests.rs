@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Answer, Complete, Ids, Limits};
+use crate::{Answer, Ids, Limits, Unanswered};
 use balancing::Policy;
 
 fn record(text: &str) -> Record {
@@ -10,6 +10,7 @@ fn record(text: &str) -> Record {
         priority: next().parse().unwrap(),
         weight: next().parse().unwrap(),
         is_missing: false,
+        host: None,
     }
 }
 
@@ -18,44 +19,60 @@ fn records(text: &[&str]) -> Vec<Record> {
 }
 
 fn answer(text: &[&str]) -> Answer {
-    Answer::default().fold(records(text), Complete::ALL).0
+    Answer::default().fold(records(text), &[]).0
 }
 
 fn addresses(answer: &Answer) -> Vec<String> {
     answer.records.iter().map(|it| it.address.to_string()).collect()
 }
 
-const FAILED: Complete = Complete { v4: false, v6: true };
+const FAILED: [Unanswered; 1] = [Unanswered { host: None, v4: true, v6: false }];
 const TWO: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
 
 #[test]
 fn nothing_found_changes_nothing() {
     let known = answer(&TWO);
-    assert_eq!(known.fold(Vec::new(), Complete::ALL).0, known);
-    assert_eq!(known.fold(Vec::new(), FAILED).0, known);
+    assert_eq!(known.fold(Vec::new(), &[]).0, known);
+    assert_eq!(known.fold(Vec::new(), &FAILED).0, known);
 }
 
 #[test]
 fn a_record_is_gone_when_it_is_missing_for_the_second_time() {
     let one = || records(&TWO[..1]);
-    let once = answer(&TWO).fold(one(), Complete::ALL).0;
+    let once = answer(&TWO).fold(one(), &[]).0;
     assert_eq!(addresses(&once), TWO);
     assert!(once.is_same(&answer(&TWO)));
-    assert_eq!(addresses(&once.fold(one(), Complete::ALL).0), TWO[..1]);
+    assert_eq!(addresses(&once.fold(one(), &[]).0), TWO[..1]);
     // It is not, if it was there in the meantime, or if part of the lookup failed.
-    let again = once.fold(records(&TWO), Complete::ALL).0.fold(one(), Complete::ALL).0;
+    let again = once.fold(records(&TWO), &[]).0.fold(one(), &[]).0;
     assert_eq!(addresses(&again), TWO);
-    assert_eq!(addresses(&once.fold(one(), FAILED).0), TWO);
-    assert_eq!(addresses(&once.fold(Vec::new(), Complete::ALL).0), TWO);
+    assert_eq!(addresses(&once.fold(one(), &FAILED).0), TWO);
+    assert_eq!(addresses(&once.fold(Vec::new(), &[]).0), TWO);
 }
 
 #[test]
 fn a_family_without_an_answer_misses_nothing() {
     let known = answer(&["10.0.0.1:80", "[::1]:80"]);
-    let v6 = Complete { v4: true, v6: false };
+    let v6 = &[Unanswered { host: None, v4: false, v6: true }];
     let once = known.fold(records(&["10.0.0.2:80"]), v6).0;
     let twice = once.fold(records(&["10.0.0.2:80"]), v6).0;
     assert_eq!(addresses(&twice), ["10.0.0.2:80", "[::1]:80"]);
+}
+
+#[test]
+fn a_host_without_an_answer_keeps_only_its_own_records() {
+    let of = |host: Option<&str>, text| Record { host: host.map(Into::into), ..record(text) };
+    let one = || of(Some("h1"), "10.0.0.1:80");
+    let two = || of(Some("h2"), "10.0.0.2:80");
+    let three = || of(Some("h3"), "10.0.0.3:80");
+    let old = || of(None, "10.0.0.4:80"); // whose host was not kept
+    let v6 = || of(Some("h3"), "[::3]:80");
+    let known = Answer::default().fold(vec![one(), two(), three(), old(), v6()], &[]).0;
+    let h3 = [Unanswered { host: Some("h3".to_owned()), v4: true, v6: false }];
+    let once = known.fold(vec![one()], &h3).0;
+    assert!(once.is_same(&known));
+    let twice = once.fold(vec![one()], &h3).0;
+    assert_eq!(addresses(&twice), ["10.0.0.1:80", "10.0.0.3:80", "10.0.0.4:80"]);
 }
 
 #[test]
@@ -63,9 +80,9 @@ fn a_new_record_is_there_at_once_and_known_ones_keep_their_room() {
     let all: Vec<_> = (0..1500u16).map(|it| format!("10.0.{}.{}:80", it / 256, it % 256)).collect();
     let all: Vec<_> = all.iter().map(|it| record(it)).collect();
     let last = vec![all[1499].clone()];
-    let (known, left_out) = Answer::default().fold(last, Complete::ALL);
+    let (known, left_out) = Answer::default().fold(last, &[]);
     assert_eq!((known.records.len(), left_out), (1, 0));
-    let (known, left_out) = known.fold(all, Complete::ALL);
+    let (known, left_out) = known.fold(all, &[]);
     assert_eq!((known.records.len(), left_out), (1024, 476));
     assert!(known.records.iter().any(|it| it.address == "10.0.5.219:80".parse().unwrap()));
 }
