@@ -1,8 +1,11 @@
 //! Lookups of names that stand for several backends.
 //!
 //! `/etc/hosts` and DNS are asked, the latter for each family of addresses by itself: many name
-//! servers fail where they know addresses of the other family only. A name that does not exist is no
-//! failure, but nothing is found then, which changes nothing.
+//! servers fail where they know addresses of the other family only. If a name does not exist, nothing
+//! is known; if it exists without addresses of a family, it has none.
+
+#[cfg(test)]
+mod tests;
 
 use crate::desk::{Desk, Request};
 use crate::discoveries::Discovered;
@@ -12,7 +15,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::SRV;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{IntoName, Name, RData, RecordType};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -72,6 +75,21 @@ struct Found<T> {
     error: Option<String>,
 }
 
+/// The answer to a question.
+struct Answered<T> {
+    /// The name that it is about, which may be the one that was asked for in a search domain.
+    name: Option<Name>,
+    records: Vec<T>,
+    ttl: Option<Duration>,
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// This name, the last of those that were tried, does not exist.
+    NoName(Name),
+    Failed(String),
+}
+
 impl<T> Found<T> {
     fn failed(error: String) -> Self {
         let unanswered = vec![Unanswered::ALL];
@@ -88,6 +106,18 @@ impl<T> Found<T> {
     fn with<U>(self, record: impl FnMut(T) -> U) -> Found<U> {
         let records = self.records.into_iter().map(record).collect();
         Found { records, unanswered: self.unanswered, ttl: self.ttl, error: self.error }
+    }
+}
+
+impl<T> From<Result<Answered<T>, NoAnswer>> for Found<T> {
+    fn from(answer: Result<Answered<T>, NoAnswer>) -> Self {
+        match answer {
+            Ok(Answered { records, ttl, .. }) => {
+                Self { records, unanswered: Vec::new(), ttl, error: None }
+            }
+            Err(NoAnswer::NoName(_)) => Self::failed("the name does not exist".to_owned()),
+            Err(NoAnswer::Failed(why)) => Self::failed(why),
+        }
     }
 }
 
@@ -138,13 +168,34 @@ async fn addresses(name: &str, resolver: Option<&TokioResolver>) -> Found<IpAddr
         ask(name, RecordType::A, resolver, address),
         ask(name, RecordType::AAAA, resolver, address)
     );
-    let (no_v4, no_v6) = (v4.error.is_some(), v6.error.is_some());
-    let unanswered = vec![Unanswered { host: None, v4: no_v4, v6: no_v6 }];
-    let mut found = v4;
-    found.add(v6);
+    let v4 = match better_name(&v4, &v6) {
+        Some(name) => ask(name, RecordType::A, resolver, address).await,
+        None => v4,
+    };
+    let v6 = match better_name(&v6, &v4) {
+        Some(name) => ask(name, RecordType::AAAA, resolver, address).await,
+        None => v6,
+    };
+    let unanswered = vec![Unanswered { host: None, v4: v4.is_err(), v6: v6.is_err() }];
+    let mut found = Found::from(v4);
+    found.add(Found::from(v6));
     // One family is enough.
     let error = found.error.filter(|_| found.records.is_empty());
     Found { unanswered, error, ..found }
+}
+
+/// The name to ask for again if a name does not exist for one family of addresses, but with search
+/// domains another one does for the other family.
+fn better_name<T>(
+    one: &Result<Answered<T>, NoAnswer>,
+    other: &Result<Answered<T>, NoAnswer>,
+) -> Option<Name> {
+    match (one, other) {
+        (Err(NoAnswer::NoName(not)), Ok(Answered { name: Some(is), .. })) if not != is => {
+            Some(is.clone())
+        }
+        _ => None,
+    }
 }
 
 /// The addresses of all hosts in SRV records.
@@ -154,7 +205,7 @@ async fn services(name: &str, resolver: Option<TokioResolver>) -> Found<Record> 
         _ => None,
     };
     let services = ask(name, RecordType::SRV, resolver.as_ref(), service).await;
-    let Found { records: services, unanswered, ttl, error } = services;
+    let Found { records: services, unanswered, ttl, error } = Found::from(services);
     let mut found = Found { records: Vec::new(), unanswered, ttl, error };
     let (mut lookups, room) = (JoinSet::new(), Arc::new(Semaphore::new(HOSTS_AT_ONCE)));
     for srv in services.into_iter().take(config::Answer::RECORDS_MAX) {
@@ -175,26 +226,25 @@ async fn services(name: &str, resolver: Option<TokioResolver>) -> Found<Record> 
 
 /// The data of all records of a kind.
 async fn ask<T>(
-    name: &str,
+    name: impl IntoName,
     kind: RecordType,
     resolver: Option<&TokioResolver>,
     pick: impl Fn(&RData) -> Option<T>,
-) -> Found<T> {
+) -> Result<Answered<T>, NoAnswer> {
     let Some(resolver) = resolver else {
-        return Found::failed("no name server is configured".to_owned());
+        return Err(NoAnswer::Failed("no name server is configured".to_owned()));
     };
     match resolver.lookup(name, kind).await {
-        Ok(found) => Found {
+        Ok(found) => Ok(Answered {
+            name: found.message().queries.first().map(|it| it.name.clone()),
             records: found.answers().iter().filter_map(|it| pick(&it.data)).collect(),
-            unanswered: Vec::new(),
             ttl: Some(found.valid_until().saturating_duration_since(Instant::now())),
-            error: None,
+        }),
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
+            ResponseCode::NXDomain => Err(NoAnswer::NoName(none.query.name)),
+            ResponseCode::NoError => Ok(Answered { name: None, records: Vec::new(), ttl: None }),
+            _ => Err(NoAnswer::Failed(NetError::from(none).to_string())),
         },
-        Err(NetError::Dns(DnsError::NoRecordsFound(none)))
-            if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
-        {
-            Found { records: Vec::new(), unanswered: Vec::new(), ttl: None, error: None }
-        }
-        Err(error) => Found::failed(error.to_string()),
+        Err(error) => Err(NoAnswer::Failed(error.to_string())),
     }
 }
