@@ -68,6 +68,28 @@ impl Config {
             }
         }
     }
+
+    /// Gives each backend that commands have removed and then added to its pool again the id that it
+    /// has in `running`, which commands have made of this configuration.
+    pub fn recognise_added_again(&mut self, running: &Self) {
+        let pools: BTreeMap<_, _> = running.pools.iter().map(|it| (&*it.name, it)).collect();
+        for pool in &mut self.pools {
+            let Some(running) = pools.get(&*pool.name) else { continue };
+            let ids: BTreeSet<_> = running.backends().filter_map(|(_, _, it)| it.id).collect();
+            let is_gone = |it: &Backend| it.id.is_some_and(|id| !ids.contains(&id));
+            // Where places are fixed, commands remove nothing.
+            if pool.fixed_places || !pool.backends().any(|(_, _, it)| is_gone(it)) {
+                continue;
+            }
+            let mut found = pool.clone();
+            let tiers = found.tiers.iter_mut().flat_map(|tier| &mut tier.backends);
+            tiers.filter(|it| is_gone(it)).for_each(|it| it.id = None);
+            recognise(&mut found, running);
+            for (backend, found) in backends_mut(pool).zip(found.all_backends()) {
+                backend.id = found.id.or(backend.id);
+            }
+        }
+    }
 }
 
 /// Gives backends the ids that they have in `before`.

@@ -18,6 +18,8 @@ pub(crate) struct Replacement {
     pub wanted: Config,
     /// The differences between what was given before and what is given now.
     pub changes: Vec<Change>,
+    /// What was given before, with the ids of what commands have removed and added again.
+    before: Config,
     /// What is given, if it has names that stand for several backends.
     given: Option<Box<Config>>,
     ids: Ids,
@@ -48,12 +50,13 @@ impl Instance {
     pub(crate) fn plan(&self, wanted: Config) -> Replacement {
         let given = with_names(&wanted);
         let mut wanted = if given.is_some() { self.discoveries.expand(&wanted) } else { wanted };
-        let mut ids = self.ids.clone();
-        wanted.recognise(&self.given);
+        let (mut ids, mut before) = (self.ids.clone(), self.given.clone());
+        before.recognise_added_again(&self.config);
+        wanted.recognise(&before);
         // What a command has added may be in the file now.
         wanted.identify(Some(&self.config), &mut ids);
-        let changes = self.given.diff(&wanted);
-        Replacement { wanted, given, ids, changes }
+        let changes = before.diff(&wanted);
+        Replacement { wanted, before, given, ids, changes }
     }
 
     /// Applies what has changed since the last call, or the start. What commands have changed
@@ -67,8 +70,8 @@ impl Instance {
         found: &Found,
     ) -> Result<Replaced, StartErrors> {
         self.note_auto_disabled();
-        let Replacement { wanted, given: with_names, ids, changes } = replacement;
-        let overrides = self.given.diff(&self.config);
+        let Replacement { wanted, before: given, given: with_names, ids, changes } = replacement;
+        let overrides = given.diff(&self.config);
         let next = match overrides.is_empty() {
             true => wanted.clone(), // the same, without the work
             false => self.config.with(changes.iter().cloned()),
@@ -77,7 +80,7 @@ impl Instance {
         let _pools = self.pools.clone();
         self.publish(next, found)?;
         self.ids = ids;
-        let given = std::mem::replace(&mut self.given, wanted);
+        self.given = wanted;
         self.keep_limits();
         let overruled = overruled(&changes, &overrides);
         let with_names = self.discoveries.give(with_names);

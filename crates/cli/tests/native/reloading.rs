@@ -218,6 +218,32 @@ fn a_backend_that_a_command_has_added_is_the_one_that_the_file_names_later() {
 }
 
 #[test]
+fn a_backend_that_commands_have_removed_and_added_again_is_the_one_of_the_file() {
+    let (port, a, b) = (port(), Backend::named("a"), Backend::named("b"));
+    let text = |rest: &str| pool("web", &port, "web", &format!("{{ to = '{a}'{rest} }}, '{b}'"));
+    let running = Running::start(&text(""));
+    let last = || {
+        let tier = running.place.status()["pools"][0]["tiers"][0].clone();
+        let backend = tier["backends"].as_array().unwrap().last().unwrap().clone();
+        let name = if backend["endpoint"] == a.to_string() { "a" } else { "b" };
+        format!("{name} {} {}", backend["admin"], backend["sessions_max"]).replace('"', "")
+    };
+    running.place.ctl(&format!("remove {a}")).check(0);
+    running.place.ctl(&format!("add 0 {a}")).check(0);
+    assert_eq!(last(), "a disabled 0");
+    running.reload(&text(", max-sessions = 7"));
+    assert_eq!(last(), "a disabled 7", "only what the file has changed applies");
+    running.place.ctl(&format!("enable {a}")).check(0);
+    running.place.ctl(&format!("limit {a} 9")).check(0);
+    running.reload(&text(", max-sessions = 8, admin = 'draining'"));
+    assert_eq!(last(), "a draining 8");
+    let line = running.program.log.wait("the file has changed what a command had set");
+    assert!(line.contains("max-sessions"), "{line}");
+    running.reload(&web(&port, &[&b]));
+    assert_eq!(last(), "b enabled 0", "the file has dropped the other");
+}
+
+#[test]
 fn an_unconfirmed_reload_is_taken_back_without_what_was_set_meanwhile() {
     let (port, a, b) = (port(), Backend::named("a"), Backend::named("b"));
     let running = Running::start(&web(&port, &[&a]));

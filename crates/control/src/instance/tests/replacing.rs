@@ -1,10 +1,13 @@
 //! Replacements are taken back exactly, and leave alone what commands have set.
 
 use super::changing::{any_config, assert_is};
-use super::{config, start};
+use super::{config, set_admin, start};
 use crate::found::Found;
+use crate::instance::Instance;
+use balancing::AdminState;
 use config::{BackendSelector, Command, Config};
-use terms::Limit;
+use std::path::Path;
+use terms::{Address, Limit};
 use testing::{Rng, sweep};
 
 #[test]
@@ -68,6 +71,61 @@ fn what_a_command_has_set_gives_way_to_the_file_only() {
             );
         }
     });
+}
+
+/// Removes the first backend and adds it again, as the last one, which is enabled then.
+fn remove_and_add_again(instance: &mut Instance, address: &str) {
+    let remove = Command::RemoveBackend { backend: BackendSelector::place(0, 0) };
+    instance.apply(&remove, &[]).unwrap();
+    let add = Command::AddBackend { pool: None, tier: 0, endpoint: address.to_owned() };
+    instance.apply(&add, &[Address::Ip(address.parse().unwrap())]).unwrap();
+    let last = instance.pool(0).tiers[0].backends.len() - 1;
+    instance.apply(&set_admin(last, AdminState::Enabled), &[]).unwrap();
+}
+
+/// What runs after the file was `given`, its first backend was removed and added again, and the file
+/// became what `edit` makes of it.
+#[track_caller]
+fn check_added_again(given: &str, edit: impl Fn(&mut Config), expected: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |path: &Path| config(path, given);
+    let mut instance = start(read(&dir.path().join("l")));
+    remove_and_add_again(&mut instance, "127.0.0.1:1");
+    let mut wanted = read(&dir.path().join("l"));
+    edit(&mut wanted);
+    let replaced = instance.replace(instance.plan(wanted), &Found::default()).unwrap();
+    let shown = |config: &Config| {
+        let backends = config.pools[0].backends();
+        backends.map(|(_, _, it)| format!("{it} {:?}", it.admin)).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(shown(&instance.config), expected);
+    let after = instance.config.clone();
+    instance.restore(&replaced.before, &after).unwrap();
+    assert_eq!(instance.config, *replaced.before.running(), "taken back");
+}
+
+#[test]
+fn a_backend_that_was_removed_and_added_again_is_the_one_of_the_file() {
+    let first = |config: &mut Config, edit: &dyn Fn(&mut config::Backend)| {
+        edit(&mut config.pools[0].tiers[0].backends[0]);
+    };
+    let two = "127.0.0.1:1 127.0.0.1:2";
+    let admin = |it: &mut Config| first(it, &|it| it.admin = AdminState::Disabled);
+    check_added_again(two, admin, "127.0.0.1:2 Enabled, 127.0.0.1:1 Disabled");
+    let limit = |it: &mut Config| first(it, &|it| it.limits.sessions_max = Limit::AtMost(7));
+    check_added_again(two, limit, "127.0.0.1:2 Enabled, 127.0.0.1:1:7 Enabled");
+    let gone = |it: &mut Config| drop(it.pools[0].tiers[0].backends.remove(0));
+    check_added_again(two, gone, "127.0.0.1:2 Enabled");
+    // What the file has not changed stays as commands have made it.
+    let weight = |it: &mut Config| first(it, &|it| it.weight = 5);
+    check_added_again(
+        "127.0.0.1:1:7 127.0.0.1:2",
+        weight,
+        "127.0.0.1:2 Enabled, 127.0.0.1:1:0:0:5 Enabled",
+    );
+    // One of two with the same address.
+    let twice = "127.0.0.1:1 127.0.0.1:1:3";
+    check_added_again(twice, limit, "127.0.0.1:1:3 Enabled, 127.0.0.1:1:7 Enabled");
 }
 
 /// Whether the new file gives a limit that a command has set another value.
