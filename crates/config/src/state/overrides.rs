@@ -143,6 +143,8 @@ impl fmt::Display for Override {
 
 /// The values in `running` that differ from those in `given`, by pool.
 pub(super) fn between(given: &Config, running: &Config) -> Vec<(String, Vec<Override>)> {
+    let mut given = given.clone();
+    given.recognise_added_again(running);
     let known: BTreeMap<_, _> = given.pools.iter().map(|it| (&it.name, it)).collect();
     let pools = running.pools.iter().filter_map(|running| {
         let given = known.get(&running.name)?;
@@ -156,7 +158,7 @@ fn between_pools(given: &Pool, running: &Pool) -> Vec<Override> {
     let mut left: BTreeMap<_, _> = given
         .backends()
         .zip(keys(given))
-        .filter_map(|((_, _, backend), key)| Some((backend.id?, (key, backend))))
+        .filter_map(|((tier, _, backend), key)| Some((backend.id?, (key, tier, backend))))
         .collect();
     let mut overrides = Vec::new();
     // Before any tier is added.
@@ -167,9 +169,16 @@ fn between_pools(given: &Pool, running: &Pool) -> Vec<Override> {
         }
     }
     for (tier, _, backend) in running.backends() {
-        match backend.id.and_then(|id| left.remove(&id)) {
-            Some((key, given)) => values(&key, given, backend, &mut overrides),
-            None => {
+        let was = backend.id.and_then(|id| left.get(&id).cloned().map(|it| (id, it)));
+        match was {
+            Some((id, (key, before, given)))
+                if before == tier && differs_in_values(given, backend) =>
+            {
+                left.remove(&id);
+                values(&key, given, backend, &mut overrides);
+            }
+            // Possibly one that was removed and added again, otherwise than it was given.
+            _ => {
                 let policy = running.tiers.get(tier).map(|tier| tier.policy).unwrap_or_default();
                 let count = of_address(given, &backend.endpoint);
                 let (admin, backend) = (backend.admin, backend.to_string());
@@ -178,9 +187,18 @@ fn between_pools(given: &Pool, running: &Pool) -> Vec<Override> {
         }
     }
     let gone = left.into_values();
+    overrides.extend(
+        gone.map(|(backend, _, was)| Override::Removed { backend, given: was.to_string() }),
+    );
     overrides
-        .extend(gone.map(|(backend, was)| Override::Removed { backend, given: was.to_string() }));
-    overrides
+}
+
+/// Whether [`values`] says all that differs.
+fn differs_in_values(given: &Backend, running: &Backend) -> bool {
+    let mut given = Backend { admin: running.admin, id: running.id, ..given.clone() };
+    given.limits.sessions_max = running.limits.sessions_max;
+    given.endpoint.clone_from(&running.endpoint);
+    given == *running
 }
 
 fn values(key: &str, given: &Backend, running: &Backend, overrides: &mut Vec<Override>) {
@@ -223,19 +241,25 @@ fn apply_to_pool(pool: &mut Pool, overrides: &[Override]) -> Vec<(Override, Why)
     let (given, places) = (pool.clone(), places(pool));
     let mut removed = BTreeSet::new();
     let mut refused = Vec::new();
+    // A backend that was removed and added again follows the configuration if that has changed it.
+    let mut changed: Vec<_> = overrides
+        .iter()
+        .filter_map(|it| match it {
+            Override::Removed { backend, given: was } => {
+                let why = removal(&given, &places, backend, was).err()?;
+                Some((parse_backend(was, None, &no_services).ok()?.endpoint, why))
+            }
+            _ => None,
+        })
+        .collect();
     for it in overrides {
         let result = match it {
-            Override::Removed { backend, given } => {
-                find(pool, &places, backend).and_then(|(found, place)| {
-                    if found.to_string() != *given {
-                        return Err(Why::Changed);
-                    }
-                    removed.insert(place);
-                    Ok(())
-                })
+            Override::Removed { backend, given: was } => {
+                removal(&given, &places, backend, was).map(|place| removed.extend([place]))
             }
             Override::Added { tier, policy, backend, admin, given: count } => {
-                add(pool, &given, (*tier, *policy), (backend, *admin, *count))
+                let added = (&**backend, *admin, *count);
+                add(pool, &given, &mut changed, (*tier, *policy), added)
             }
             other => set(pool, &places, other),
         };
@@ -267,6 +291,14 @@ fn find<'a>(
     backend.map(|backend| (backend, (tier, index))).ok_or(Why::Gone)
 }
 
+/// The place of a backend that was removed, if it is given as it was.
+fn removal(given: &Pool, places: &Places, key: &str, was: &str) -> Result<(usize, usize), Why> {
+    let (tier, index) = *places.get(key).ok_or(Why::Gone)?;
+    let found = given.tiers.get(tier).and_then(|tier| tier.backends.get(index));
+    let is_same = found.ok_or(Why::Gone)?.to_string() == was;
+    is_same.then_some((tier, index)).ok_or(Why::Changed)
+}
+
 fn set(pool: &mut Pool, places: &Places, to: &Override) -> Result<(), Why> {
     match to {
         Override::Admin { backend, given, running } => {
@@ -289,16 +321,21 @@ fn set(pool: &mut Pool, places: &Places, to: &Override) -> Result<(), Why> {
 }
 
 /// Adds a backend to a tier, or to a new one after the last, unless more backends of its address
-/// are `given` than were.
+/// are `given` than were, or one of its address that was removed has `changed`. That is taken off the
+/// list.
 fn add(
     pool: &mut Pool,
     given: &Pool,
+    changed: &mut Vec<(Endpoint, Why)>,
     (tier, policy): (usize, Policy),
     (backend, admin, count): (&str, AdminState, usize),
 ) -> Result<(), Why> {
     let backend = parse_backend(backend, None, &no_services).map_err(|_| Why::Gone)?;
     if of_address(given, &backend.endpoint) > count {
         return Err(Why::Changed);
+    }
+    if let Some(place) = changed.iter().position(|(it, _)| *it == backend.endpoint) {
+        return Err(changed.swap_remove(place).1);
     }
     if tier >= pool.tiers.len() && pool.tiers.len() < TIERS_MAX {
         pool.tiers.push(Tier { policy, backends: Vec::new() });

@@ -182,6 +182,60 @@ fn what_has_changed_in_the_file_wins() {
     );
 }
 
+/// What runs after `before` was given, `a` was removed and added again to this tier, and a restart
+/// with `then`.
+#[track_caller]
+fn check_added_again(before: &str, tier: usize, then: &str, dropped: &[&str], expected: &str) {
+    let commands = [
+        Command::RemoveBackend { backend: at("a:80") },
+        Command::AddBackend { pool: None, tier, endpoint: "a:80".into() },
+        admin("a:80", AdminState::Draining),
+    ];
+    // The state is also noted after a reload, which gives both the same id.
+    for reloaded in [false, true] {
+        let mut before = given(before);
+        let running = run(&before, &commands);
+        if reloaded {
+            before.recognise_added_again(&running);
+        }
+        let (restored, refused) = state_of(&before, &running).apply(&given(then));
+        let word = |it: &Dropped| format!("{}: {}: {}", it.dropped.place(), it.dropped, it.why);
+        assert_eq!(refused.iter().map(word).collect::<Vec<_>>(), dropped, "{then}");
+        let shown = |(tier, _, it): (usize, usize, &Backend)| format!("{tier} {it} {:?}", it.admin);
+        let shown: Vec<_> = restored.pools[0].backends().map(shown).collect();
+        assert_eq!(shown.join(", "), expected, "{then}");
+    }
+}
+
+#[test]
+fn a_backend_that_was_removed_and_added_again_is_there_once() {
+    check_added_again("80 a b", 0, "80 a b", &[], "0 a:80 Draining, 0 b:80 Enabled");
+    check_added_again("80 a b", 0, "80 a::3 b", &[], "0 a:80:3 Draining, 0 b:80 Enabled");
+    let gone = "a:80: admin: draining instead of enabled: what it changes no longer exists";
+    check_added_again("80 a b", 0, "80 b", &[gone], "0 b:80 Enabled");
+    // It was added otherwise than it was given: that stays, unless the file has changed.
+    let (moved, words) = ("0 b:80 Enabled, 1 c:80 Enabled, 1 a:80 Draining", "80 a b ! c");
+    check_added_again(words, 1, words, &[], moved);
+    let (weighted, words) = ("0 b:80 Enabled, 0 a:80 Draining", "80 a:80:0:0:5 b");
+    check_added_again(words, 0, words, &[], weighted);
+    let changed = "the configuration gives another value now";
+    check_added_again(
+        "80 a b ! c",
+        1,
+        "80 a::3 b ! c",
+        &[&format!("a:80: added to tier 1: {changed}"), &format!("a:80: removed: {changed}")],
+        "0 a:80:3 Enabled, 0 b:80 Enabled, 1 c:80 Enabled",
+    );
+    let gone = "what it changes no longer exists";
+    check_added_again(
+        "80 a b ! c",
+        1,
+        "80 b ! c",
+        &[&format!("a:80: added to tier 1: {gone}"), &format!("a:80: removed: {gone}")],
+        "0 b:80 Enabled, 1 c:80 Enabled",
+    );
+}
+
 #[test]
 fn what_no_longer_exists_is_left_out() {
     let commands = [
