@@ -133,7 +133,8 @@ async fn events(State(desk): State<Desk>, query: Asks<EventQuery>) -> Response {
     };
     match desk.ask(|answer| Request::Follow(query, answer)).await {
         Some(Some(feed)) => {
-            ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(feed)).into_response()
+            ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(WithSigns::new(feed)))
+                .into_response()
         }
         Some(None) => {
             let message = format!("{FOLLOWERS_MAX} clients follow the events already");

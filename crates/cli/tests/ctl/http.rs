@@ -287,6 +287,7 @@ fn events_come_to_the_last_before_the_process_exits() {
         !follower.out.all().is_empty()
     });
     let mut stream = UnixStream::connect(place.socket()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: e\r\n\r\n").unwrap();
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
@@ -294,6 +295,10 @@ fn events_come_to_the_last_before_the_process_exits() {
         line.clear();
         stream.read_line(&mut line).unwrap();
     }
+    // An empty line, as a sign of life.
+    let mut chunk = [0; 6];
+    stream.read_exact(&mut chunk).unwrap();
+    assert_eq!(&chunk, b"1\r\n\n\r\n");
     evenkeel.signal(Signal::TERM);
     evenkeel.log.wait("waiting for open sessions to end");
     drop(clients);
