@@ -268,7 +268,7 @@ impl Datagrams {
     fn forward(
         &mut self,
         key: usize,
-        datagram @ (bytes, ecn): (&[u8], u8),
+        datagram @ (bytes, _): (&[u8], u8),
         tools: &mut Tools,
         now: Instant,
     ) {
@@ -283,10 +283,8 @@ impl Datagrams {
         if is_spent {
             self.flows.unbind(key);
         }
-        let room = self.room_to_keep();
+        let is_kept = self.keep(key, datagram, &rules, tools, now);
         let Some(flow) = self.flows.get_mut(key) else { return };
-        let is_kept = flow.trying.as_mut().is_some_and(|trying| trying.keep(bytes, ecn, room));
-        self.kept_bytes += if is_kept { bytes.len() } else { 0 };
         if flow.upstream.is_none() {
             self.seek(key, tools, now);
             if is_kept {
@@ -517,7 +515,7 @@ impl Listed for Datagrams {
         let is_there = self.flows.get(key).is_some_and(|flow| {
             let backend = flow.lease.as_ref().map(|lease| lease.backend().id);
             let idle = now.since(flow.seen.last_activity());
-            let is_at_rest = &|| flow.trying.is_none();
+            let is_at_rest = &|| flow.is_settled();
             is_meant(Candidate { number: flow.number, backend, idle, is_at_rest })
         });
         if is_there {
@@ -533,7 +531,7 @@ impl Listed for Datagrams {
 
     fn recall(&mut self, key: usize, before: u64, recalling: &mut Recalling, now: Instant) {
         let Some(flow) = self.flows.get(key).filter(|flow| flow.number < before) else { return };
-        if let Some(lease) = flow.lease.as_ref().filter(|_| flow.trying.is_none())
+        if let Some(lease) = flow.lease.as_ref().filter(|_| flow.is_settled())
             && let Some((at, reason)) = recalling.choose(lease.backend().id, now)
         {
             self.retirements.set(key, at, reason);

@@ -179,6 +179,13 @@ impl Search {
         }
     }
 
+    /// The backend was sent its first datagram only now, so the time-out counts from here.
+    pub fn on_asked(&mut self, now: Instant) {
+        if self.state == State::Connecting {
+            self.since = now;
+        }
+    }
+
     /// The connect of this incarnation failed. A shortage is waited out, within the connect
     /// time-out; anything else leads to the next address, and after the last to the next backend.
     pub fn on_failed(

@@ -16,8 +16,9 @@ pub struct FlowRules {
     /// The number of answers to each datagram from the client; when they have passed, the flow ends.
     /// Default: not known.
     pub responses: Option<NonZeroU32>,
-    /// How long to wait for the first answer before the first datagrams go to the next backend.
-    /// Default: forever.
+    /// How long to wait for the first answer before the first datagrams go to the next backend, and
+    /// how long later ones are kept for the case that ICMP rejects them. Default: forever, and not at
+    /// all.
     pub retry_after: Option<Duration>,
     /// How a client is recognized after its address has changed. Default: not at all.
     pub hash_on: Option<HashOn>,

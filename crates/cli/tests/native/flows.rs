@@ -233,6 +233,77 @@ fn silence_moves_a_flow_if_asked_to() {
 }
 
 #[test]
+fn a_rejected_request_goes_to_the_next_backend_if_asked_to() {
+    let (place, udp) = (Place::new(), port());
+    let [mut a, mut b, c] = ["a", "b", "c"].map(UdpBackend::named);
+    let line = format!("{udp}/udp --retry-after 10s {a} ! {b} ! {c} --workers 1");
+    let evenkeel = place.native(&line);
+    let client = client(&udp);
+    assert_eq!(["1", "2"].map(|word| client.ask(word)), ["a1", "a2"]);
+    a.stop();
+    client.send("3");
+    client.send("4");
+    let answers = [(); 2].map(|()| String::from_utf8(client.answer()).unwrap());
+    assert_eq!(answers, ["b3", "b4"]);
+    b.stop();
+    assert_eq!(client.ask("5"), "c5"); // what was answered is not sent again
+    assert_eq!(c.seen().len(), 1);
+    evenkeel.log.wait_nth("backend quarantined", 1);
+    assert_eq!(place.status()["listeners"][0]["sessions_total"], 1);
+}
+
+/// When flows of a client that sends nothing more end. All earlier timers have been obeyed then.
+const LATER: Duration = Duration::from_millis(300);
+
+#[test]
+fn what_needs_no_answer_moves_no_flow() {
+    let (place, [udp, timed]) = (Place::new(), [(); 2].map(|()| port()));
+    let [a, b] = ["a", "b"].map(UdpBackend::named);
+    let evenkeel = place.native(&format!(
+        "{udp}/udp --retry-after {SOON:?} {a} ! {b} --workers 1 -- \
+         {timed}/udp --flow-timeout {LATER:?} {b}"
+    ));
+    let client = client(&udp);
+    assert_eq!(client.ask("1"), "a1");
+    client.send("silence a");
+    until("the backend to have it", || a.seen().len() == 2);
+    assert_eq!(self::client(&timed).ask("?"), "b?");
+    evenkeel.log.wait("reason=idle-timeout");
+    assert_eq!(client.ask("2"), "a2");
+    assert_eq!(evenkeel.log.with("quarantined"), Vec::<String>::new());
+}
+
+#[test]
+fn a_backend_that_was_sent_nothing_is_not_quarantined() {
+    let (place, [udp, full, timed]) = (Place::new(), [(); 3].map(|()| port()));
+    let [mut a, c] = ["a", "c"].map(UdpBackend::named);
+    let [b, silent] = [(); 2].map(|()| UdpBackend::silent());
+    let evenkeel = place.native(&format!(
+        "{udp}/udp --retry-after {SOON:?} {a} ! {b} ! {c} --workers 1 -- \
+         {full}/udp --retry-after 1h --flow-timeout 1h {silent} -- \
+         {timed}/udp --flow-timeout {LATER:?} {c}"
+    ));
+    let client = client(&udp);
+    assert_eq!(client.ask("1"), "a1");
+    // No room is left to keep a datagram for another backend.
+    let others = [(); 7].map(|()| self::client(&full));
+    for sent in 1..=10 {
+        others.iter().for_each(|other| other.send([0; 60_000]));
+        until("the backend to have them", || silent.seen().len() == sent * others.len());
+    }
+    a.stop();
+    client.send([0; 60_000]);
+    evenkeel.log.wait("backend quarantined");
+    assert_eq!(self::client(&timed).ask("?"), "c?");
+    evenkeel.log.wait("reason=idle-timeout");
+    assert_eq!(evenkeel.log.with("backend quarantined").len(), 1);
+    // Now it owes an answer.
+    assert_eq!(client.ask("3"), "c3");
+    assert_eq!(b.seen().len(), 1);
+    evenkeel.log.wait_nth("backend quarantined", 1);
+}
+
+#[test]
 fn a_backend_that_answers_others_is_not_quarantined() {
     let (place, udp) = (Place::new(), port());
     let [a, b] = ["a", "b"].map(UdpBackend::named);

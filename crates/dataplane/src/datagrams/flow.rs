@@ -37,7 +37,7 @@ pub(super) struct Flow {
     pub upstream: Option<Upstream>,
     /// Distinguishes its sockets.
     pub incarnation: Incarnation,
-    /// Until the backend has answered.
+    /// Until the backend has answered. With `--retry-after`, also while a later datagram is kept.
     pub trying: Option<Box<Trying>>,
     /// From the beginning to the first answer, in microseconds.
     pub connect_micros: u32,
@@ -72,13 +72,15 @@ pub(super) struct Introduction {
     pub header: Box<[u8]>,
 }
 
-/// What a flow needs until its backend has answered.
+/// What a flow needs to go to the next backend, with the client's datagrams.
 pub(super) struct Trying {
     pub search: Searching,
-    /// The client's datagrams so far, for the next backend.
+    /// The client's datagrams since the last answer, for the next backend.
     pub kept: Vec<Box<[u8]>>,
     /// How the last of them was marked.
     pub ecn: u8,
+    /// Whether the backend has answered this flow before. Not everything needs an answer then.
+    pub is_settled: bool,
 }
 
 impl Flow {
@@ -96,6 +98,11 @@ impl Flow {
             ids: None,
             introduction: None,
         }
+    }
+
+    /// Whether its backend has answered, or need not.
+    pub fn is_settled(&self) -> bool {
+        self.trying.as_ref().is_none_or(|trying| trying.is_settled)
     }
 
     /// What is reported of it when it ends.
@@ -233,7 +240,21 @@ impl Trying {
     pub fn new(listener: &Listener, client: SocketAddr, number: u64, tools: &Tools) -> Self {
         let pool = Arc::clone(&listener.pool());
         let search = Searching::new(listener, pool, Some(client), number, tools);
-        Self { search, kept: Vec::new(), ecn: 0 }
+        Self { search, kept: Vec::new(), ecn: 0, is_settled: false }
+    }
+
+    /// For a flow that has its backend.
+    pub fn settled(
+        listener: &Listener,
+        client: SocketAddr,
+        number: u64,
+        tools: &Tools,
+        now: Instant,
+    ) -> Self {
+        let mut trying = Self::new(listener, client, number, tools);
+        trying.search.rules.on_offer(1, 0);
+        trying.search.rules.on_started(now);
+        Self { is_settled: true, ..trying }
     }
 
     /// Keeps a datagram for the next backend, if `room` bytes allow it. Returns whether they do.
@@ -251,5 +272,5 @@ impl Trying {
     }
 }
 
-/// Datagrams of one flow that are kept until the first answer.
+/// Datagrams of one flow that are kept until an answer comes.
 const KEPT_MAX: usize = 16;

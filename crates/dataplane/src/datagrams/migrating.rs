@@ -87,6 +87,7 @@ impl Datagrams {
                 let place = addresses.iter().position(is_it).unwrap_or(0);
                 trying.search.rules.on_offer(addresses.len().max(1), place);
                 trying.search.rules.on_started(now);
+                trying.is_settled = seen.is_answered();
             }
             lease_and_socket = Some((lease, socket));
         }
@@ -137,10 +138,10 @@ impl Datagrams {
                 return self.end(key, CloseReason::NoSocket, tools, now);
             }
         }
-        match flow.is_some_and(|flow| flow.trying.is_some()) {
-            true => self.seek(key, tools, now),
-            false => self.settle(key),
+        if flow.is_some_and(|flow| flow.is_settled()) {
+            self.settle(key);
         }
+        self.seek(key, tools, now);
     }
 
     /// Reports a flow whose door is not there.

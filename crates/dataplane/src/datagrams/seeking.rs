@@ -134,6 +134,7 @@ impl Datagrams {
         let (Some(trying), Some(lease)) = (&mut flow.trying, flow.lease.take()) else { return };
         flow.upstream = None;
         flow.ids = None;
+        trying.is_settled = false;
         let rules = flow.listener.settings().flows;
         let since = rules.retry_after.map_or(now, |time| now - time);
         if failure == ConnectFailure::TimedOut && lease.backend().state.has_answered_since(since) {
@@ -164,9 +165,8 @@ impl Datagrams {
         flow.upstream = None;
         let mut kept = None;
         let trying = flow.trying.get_or_insert_with(|| {
-            let mut trying = Trying::new(&flow.listener, at.client, flow.number, tools);
-            trying.search.rules.on_offer(1, 0);
-            trying.search.rules.on_started(now);
+            let (listener, number) = (&flow.listener, flow.number);
+            let mut trying = Trying::settled(listener, at.client, number, tools, now);
             kept = datagram.filter(|(bytes, ecn)| trying.keep(bytes, *ecn, room));
             Box::new(trying)
         });
@@ -177,22 +177,62 @@ impl Datagrams {
         kept.is_some()
     }
 
+    /// Keeps a datagram for the next backend, if there is room. With `--retry-after`, a datagram
+    /// after an answer is kept as well: ICMP may still say that this backend does not get it.
+    pub(super) fn keep(
+        &mut self,
+        key: usize,
+        (bytes, ecn): (&[u8], u8),
+        rules: &FlowRules,
+        tools: &Tools,
+        now: Instant,
+    ) -> bool {
+        let room = self.room_to_keep();
+        if rules.retry_after.is_some()
+            && let Some(at) = self.flows.key(key)
+            && let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.trying.is_none())
+        {
+            let (listener, number) = (&flow.listener, flow.number);
+            let trying = Trying::settled(listener, at.client, number, tools, now);
+            flow.trying = Some(Box::new(trying));
+        }
+        let Some(flow) = self.flows.get_mut(key) else { return false };
+        let Some(trying) = &mut flow.trying else { return false };
+        let is_kept = trying.keep(bytes, ecn, room);
+        if is_kept {
+            self.kept_bytes += bytes.len();
+            if trying.kept.len() == 1 && flow.upstream.is_some() {
+                trying.search.rules.on_asked(now);
+                self.deadlines.set_by(key, now + timeouts(rules).connect);
+            }
+        }
+        is_kept
+    }
+
     /// No answer has come for a while, or a socket may be available now.
     pub(super) fn handle_silence(&mut self, key: usize, tools: &mut Tools, now: Instant) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let Some(trying) = &mut flow.trying else { return };
         let rules = flow.listener.settings().flows;
-        if flow.upstream.is_some() && rules.retry_after.is_none() {
-            let is_over = now.since(flow.seen.started) >= SILENCE;
-            if is_over {
+        let timeouts = timeouts(&rules);
+        if flow.upstream.is_some() {
+            let is_settled = trying.is_settled;
+            if !is_settled && rules.retry_after.is_some() {
+                if trying.kept.is_empty() {
+                    return self.set_timer(key); // a backend that was sent nothing owes no answer
+                }
+            } else if now.since(trying.search.rules.since()) >= timeouts.connect {
                 // Nobody may ever answer, as to syslog.
                 self.kept_bytes -= trying.kept_bytes();
                 flow.trying = None;
+                if is_settled {
+                    return self.set_timer(key);
+                }
                 self.settle(key);
                 return self.tell_start(key, tools, now);
             }
         }
-        trying.search.rules.on_deadline(&timeouts(&rules), now);
+        trying.search.rules.on_deadline(&timeouts, now);
         self.seek(key, tools, now);
     }
 
@@ -201,6 +241,9 @@ impl Datagrams {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let (Some(mut trying), Some(lease)) = (flow.trying.take(), &flow.lease) else { return };
         self.kept_bytes -= trying.kept_bytes();
+        if trying.is_settled {
+            return;
+        }
         let waited = now.since(trying.search.rules.since());
         lease.backend().state.latency().observe(waited, now);
         lease.backend().state.tally(tools.worker).count_answer(waited);
