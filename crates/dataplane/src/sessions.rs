@@ -206,6 +206,11 @@ impl Sessions {
         let is_counted = session.listener.adopt(session.peer(), now);
         session.marks.set(Marks::COUNTED, is_counted);
         let number = session.number;
+        // What an order is about has lower numbers than what begins later, but this one comes from
+        // where others may have been given.
+        if number >= tools.next_number() {
+            tools.number_from(number);
+        }
         let key = self.insert(session);
         let session = &self.slab[key];
         let upstream = session.upstream().map(|upstream| {

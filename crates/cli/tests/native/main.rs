@@ -61,6 +61,7 @@ mod terminating;
 mod transparent;
 mod unix;
 mod upgrading;
+mod upgrading_ends;
 mod upgrading_faults;
 mod upgrading_flows;
 mod verbs;

@@ -205,6 +205,25 @@ fn what_is_thawed_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_goes_on_at_another_worker_is_listed_and_cut_there() {
+    let two = Two::new(settings());
+    let [mut client, mut served] = two.connect();
+    client.write_all(b"one").unwrap();
+    expect(&mut served, b"one");
+    let mover = two.old.plane.mover();
+    assert!(mover.workers() > 1);
+    let workers = 0..mover.workers();
+    for worker in workers.clone().chain(workers) {
+        two.old.settle();
+        let session = two.freeze().0.pop().unwrap();
+        mover.adopt_at(worker, session);
+        assert_eq!(two.old.list().len(), 1, "at worker {worker}");
+    }
+    // The only session, so it is at the worker whose numbers are higher.
+    assert_eq!(two.old.cut(None, CloseReason::Shutdown), 1);
+}
+
+#[test]
 fn a_session_that_may_get_another_backend_stays() {
     let two = Two::new(settings());
     let [client, served] = two.connect();
