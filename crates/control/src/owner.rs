@@ -11,6 +11,7 @@ use crate::drain::Drain;
 use crate::endings::Endings;
 use crate::events::Followers;
 use crate::hand_over::Places;
+use crate::hand_over::successor::Farewell;
 use crate::instance::Instance;
 use crate::kernel::{Begun, Kernel, Turn};
 use crate::lines::BACKEND_DRAINED;
@@ -77,6 +78,10 @@ pub(crate) struct Owner {
     pub is_handing_over: bool,
     /// Whether another process is the instance now.
     pub has_left: bool,
+    /// If that has ended in an orderly way: when the sessions that are left here end at the latest.
+    pub finish_by: Option<Option<Instant>>,
+    /// The way to tell the process that this one has replaced that this one ends.
+    pub farewell: Option<Farewell>,
     /// Whether the old process serves again, so that this one has failed.
     pub is_retired: bool,
     /// The process that this one has replaced, as long as that is there.
@@ -139,6 +144,8 @@ impl Owner {
             pushing: None,
             is_handing_over: false,
             has_left: false,
+            finish_by: None,
+            farewell: None,
             is_retired: false,
             predecessor: None,
             needs_no_guard: false,
@@ -466,6 +473,15 @@ impl Owner {
         // Refused only if it has been done already.
         let _ = self.instance.apply(&Command::Shutdown {}, &[]);
         self.socket.retire();
+    }
+
+    /// How long sessions may go on now that the instance is ending.
+    pub fn time_to_finish(&self) -> Option<Duration> {
+        match (self.finish_by, &self.drain) {
+            (Some(until), _) => Some(until?.saturating_duration_since(Instant::now())),
+            (None, Some(drain)) => Some(drain.time_left(Instant::now())),
+            (None, None) => self.instance.config.shutdown_limit().filter(|_| !self.is_retired),
+        }
     }
 
     /// Whether clients should be sent here.

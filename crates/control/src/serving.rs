@@ -186,9 +186,10 @@ impl Serving {
         self.owner.settle_later();
         let ending = self.until_shutdown(exit).await;
         self.owner.beacon.put_out(); // unless it has been done, or another process has it
-        self.owner.reports.stopping(self.owner.instance.config.shutdown_limit());
+        self.owner.reports.stopping(self.owner.time_to_finish());
         self.owner.report_status();
-        match self.owner.has_left && !self.owner.is_retired {
+        let is_urgent = self.take_old_along().await;
+        match self.owner.has_left && !self.owner.is_retired && self.owner.finish_by.is_none() {
             // What could not move has had its time.
             true if self.owner.instance.session_count() > 0 => drop(self.cut().await),
             true => {}
@@ -197,11 +198,29 @@ impl Serving {
                 let cut = self.cut().await;
                 self.owner.report_drained(cut);
             }
+            false if is_urgent => drop(self.cut().await),
             false => self.drain().await,
         }
         self.owner.disengage();
         self.finish().await;
         ending
+    }
+
+    /// Has the process that this one has replaced end, too, if that is still there, and waits until it
+    /// moves nothing more here. Returns whether a signal has ended the wait.
+    async fn take_old_along(&mut self) -> bool {
+        let limit = self.owner.time_to_finish();
+        if !self.owner.farewell.as_ref().is_some_and(|it| it.say(limit)) {
+            return false;
+        }
+        let mut wait = pin!(sleep(FINAL_WITHIN));
+        while self.owner.farewell.as_ref().is_some_and(|it| !it.is_settled) {
+            tokio::select! {
+                () = &mut wait => return false,
+                signal = self.turn() => if signal.is_some() { return true },
+            }
+        }
+        false
     }
 
     async fn until_shutdown(&mut self, exit: Exit) -> Ending {
@@ -363,15 +382,19 @@ impl Serving {
     /// Waits for sessions to end, for as long as configured; for ever if they had moved here in an
     /// upgrade that failed then. A further signal ends the wait.
     async fn drain(&mut self) {
-        let limit = self.owner.instance.config.shutdown_limit().filter(|_| !self.owner.is_retired);
-        let deadline = limit.map(|limit| Instant::now() + limit);
-        self.count_forwarded().await;
+        let deadline = self.owner.time_to_finish().map(|limit| Instant::now() + limit);
+        // What the kernel forwards is another process's after an upgrade.
+        if self.owner.finish_by.is_none() {
+            self.count_forwarded().await;
+        }
         let sessions = self.owner.instance.session_count();
         if sessions > 0 {
             let path = self.owner.socket.path().display().to_string();
             let fields =
                 [("sessions", Value::Count(sessions as u64)), ("admin", Value::Text(&path))];
-            self.owner.note(Level::Info, "waiting for open sessions to end", &fields);
+            let has_admin = self.owner.finish_by.is_none();
+            let fields = if has_admin { &fields[..] } else { &fields[..1] };
+            self.owner.note(Level::Info, "waiting for open sessions to end", fields);
         }
         let mut looks = interval(DRAIN_LOOK);
         while self.owner.instance.session_count() > 0 {
@@ -642,6 +665,9 @@ const LISTED_MAX: usize = 16;
 
 /// How long the count of the sessions that the kernel forwards may take at the end.
 const COUNT_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the process before may take to move nothing more: longer than it waits for an answer.
+const FINAL_WITHIN: Duration = Duration::from_secs(12);
 
 /// How often to check whether the last session has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

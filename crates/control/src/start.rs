@@ -345,6 +345,7 @@ impl Prepared {
             owner.inherit(&standing.counts);
             owner.predecessor = self.predecessor.as_ref().map(Predecessor::row);
             owner.others_names = self.predecessor.as_ref().map(Predecessor::flag);
+            owner.farewell = self.predecessor.as_ref().map(Predecessor::farewell);
         }
         let origin = self.origin.map(|(origin, _)| origin);
         let (caller, calls) = Caller::new();

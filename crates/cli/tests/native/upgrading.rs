@@ -255,9 +255,9 @@ const FINAL: &str = r#"{"staying":{"tls":0,"flows":0,"unsettled":0},"refused":0,
 /// A process that asks to take over, as far as the test wants.
 pub struct Taker(Channel);
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "hello", "state", "refuse", "ready", "switch", "batch", "taken", "commit", "rest", "final",
-    "progress", "beat", "release",
+    "progress", "beat", "release", "stop",
 ];
 
 fn message(kind: &str, text: &str, major: u8, tail: &[u8]) -> Vec<u8> {

@@ -70,6 +70,7 @@ impl Instance {
             hears_progress: true,
             hears_beats: true,
             hears_release: true,
+            hears_stop: true,
             ready_interface: None,
             listeners,
             passed,

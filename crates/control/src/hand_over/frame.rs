@@ -27,7 +27,7 @@ const MAGIC: [u8; 4] = *b"EVKL";
 const HEADER_BYTES: usize = 16;
 
 /// All kinds, in the order of their numbers, which begin with 1.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::Hello,
     Kind::State,
     Kind::Refuse,
@@ -41,6 +41,7 @@ const KINDS: [Kind; 13] = [
     Kind::Progress,
     Kind::Beat,
     Kind::Release,
+    Kind::Stop,
 ];
 
 /// A message that was received.

@@ -15,6 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use telemetry::{Level, PredecessorRow, Value};
+use tokio::time::Instant;
 
 /// Descriptors of a process besides those of its sessions.
 const DESCRIPTORS_RESERVED: usize = 64;
@@ -41,6 +42,7 @@ impl Owner {
             }
             HandOver::Alone(answer) => {
                 self.predecessor = None;
+                self.farewell = None;
                 self.have_sockets_kept();
                 let _ = answer.send(());
             }
@@ -75,6 +77,13 @@ impl Owner {
                 self.instance.forwarded = 0;
                 let _ = answer.send(());
             }
+            HandOver::Finish(time, answer) => {
+                self.instance.stop_listening();
+                self.instance.forwarded = 0;
+                self.has_left = true;
+                self.finish_by = Some(time.map(|time| Instant::now() + time));
+                let _ = answer.send(());
+            }
             HandOver::Arrive(batch, sockets, tail, answer) => {
                 let arrived = self.arrive(batch, sockets, &tail);
                 if let Err(Some(arrived)) = answer.send(arrived) {
@@ -92,6 +101,9 @@ impl Owner {
             HandOver::Settle(answer) => {
                 self.take_names();
                 self.places = Places::default();
+                if let Some(farewell) = &mut self.farewell {
+                    farewell.is_settled = true;
+                }
                 let _ = answer.send(());
             }
             HandOver::Beat(answer) => {
@@ -253,6 +265,7 @@ impl Owner {
         self.socket.pause();
         self.instance.shutting_down = true;
         (self.has_left, self.is_retired) = (true, true);
+        self.farewell = None;
         self.instance.forwarded = 0;
         if let Some(file) = self.pid_file.take() {
             file.leave();

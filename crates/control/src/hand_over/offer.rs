@@ -3,7 +3,8 @@
 use super::frame::{self, FrameError};
 use super::protocol::{Froze, Kind, Look, Old, OldEnd, OldStep, SILENT_LOOKS_MAX};
 use super::record::{
-    Batch, CompanionRecord, Counts, FlowRecord, Hello, Ready, Refusal, Rest, SessionRecord, Taken,
+    Batch, CompanionRecord, Counts, FlowRecord, Hello, Ready, Refusal, Rest, SessionRecord, Stop,
+    Taken,
 };
 use super::request::{Beginning, HandOver, Names};
 use crate::calls::{Belongings, Call};
@@ -64,24 +65,34 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk) {
         let offered = stream.into_std().and_then(|it| Channel::new(OwnedFd::from(it)));
         if let Ok(channel) = offered {
             // If it panics, the channel has been closed.
-            let _ = spawn_blocking(move || offer(&channel, &desk)).await;
+            let offered = spawn_blocking(move || {
+                let end = offer(&channel, &desk);
+                (end == Some(OldEnd::Stopped)).then_some(channel)
+            });
+            if let Ok(Some(_channel)) = offered.await {
+                // Its end shows the other process when this one has ended.
+                return std::future::pending().await;
+            }
         }
     }
 }
 
-fn offer(channel: &Channel, desk: &Desk) {
-    let Ok(peer) = channel.peer() else { return };
+/// Returns how it has ended, unless it has not begun.
+fn offer(channel: &Channel, desk: &Desk) -> Option<OldEnd> {
+    let peer = channel.peer().ok()?;
     if peer.uid != 0 && peer.uid != sys::process::user_id() {
-        return refuse(channel, "another user may not take this instance over");
+        refuse(channel, "another user may not take this instance over");
+        return None;
     }
     if std::process::id() == 1 && peer.pid.is_some() {
-        return refuse(
+        refuse(
             channel,
             "this instance is the first process of its container, which ends with it; start the new \
              one in a container of its own that shares the directory of the admin socket",
         );
+        return None;
     }
-    let Ok(flag) = Flag::new() else { return };
+    let flag = Flag::new().ok()?;
     let mut offer = Offer {
         channel,
         desk,
@@ -89,6 +100,7 @@ fn offer(channel: &Channel, desk: &Desk) {
         peer: peer.pid,
         successor: None,
         guard_until: None,
+        is_stopped: false,
         hello: None,
         begun: None,
         belongings: None,
@@ -113,6 +125,7 @@ fn offer(channel: &Channel, desk: &Desk) {
         offer.perform(&mut old);
     };
     offer.conclude(end);
+    Some(end)
 }
 
 fn refuse(channel: &Channel, reason: &str) {
@@ -138,6 +151,8 @@ struct Offer<'a> {
     successor: Option<Life>,
     /// When the guard ends, once it has begun.
     guard_until: Option<Instant>,
+    /// Whether the new process has said that it ends in an orderly way.
+    is_stopped: bool,
     frozen: Vec<Moving>,
     frozen_flows: Vec<MovingFlow>,
     /// Sessions that the new process cannot continue.
@@ -171,16 +186,29 @@ impl Offer<'_> {
     /// Performs a step.
     fn perform(&mut self, old: &mut Old) {
         let result = match old.step() {
+            OldStep::Freeze if self.is_stopped => return old.froze(Froze::NoneLeft),
             OldStep::Freeze => match self.freeze() {
                 Ok(found) => return old.froze(found),
                 Err(error) => Err(error),
             },
             OldStep::Guard => match self.guard() {
-                Ok((found, is_over)) => return old.looked(found, is_over),
+                Ok((found, is_over)) => {
+                    if self.is_stopped {
+                        old.stop();
+                    }
+                    return old.looked(found, is_over);
+                }
                 Err(error) => Err(error),
             },
             step => self.try_to(step),
         };
+        if result.is_err() && self.begun.is_some() {
+            // It may have said why it has gone.
+            while let Ok(Some(_)) = self.hear(clock::now()) {}
+        }
+        if self.is_stopped {
+            old.stop();
+        }
         match result {
             Ok(()) => {
                 old.done();
@@ -239,8 +267,7 @@ impl Offer<'_> {
             }
             OldStep::Send(kind @ (Kind::Rest | Kind::Final)) => {
                 self.rest.counts = self.counts()?;
-                let rest = std::mem::take(&mut self.rest);
-                self.send(kind, &rest, &[], &[])
+                self.send(kind, &self.rest, &[], &[])
             }
             OldStep::Pause => {
                 let pause = PAUSES[usize::from(self.pauses >= SHORT_PAUSES)];
@@ -286,10 +313,13 @@ impl Offer<'_> {
         let until = *self.guard_until.get_or_insert(now + self.guard_time());
         let has_beats = self.successor.is_some();
         let time = if has_beats { GUARD_LOOK } else { until.since(now) };
-        let found = match frame::receive(self.channel, Some(now + time)) {
-            Ok(frame) if frame.kind == Kind::Beat && has_beats => Look::Beat,
-            Ok(frame) if frame.kind == Kind::Release => Look::Release,
-            Ok(_) => return Err(FrameError::Foreign("an unexpected message came".to_owned())),
+        let found = match self.hear(now + time) {
+            Ok(None) => Look::Release,
+            Ok(Some(frame)) if frame.kind == Kind::Beat && has_beats => Look::Beat,
+            Ok(Some(frame)) if frame.kind == Kind::Release => Look::Release,
+            Ok(Some(_)) => {
+                return Err(FrameError::Foreign("an unexpected message came".to_owned()));
+            }
             Err(FrameError::Channel(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 Look::Silence
             }
@@ -501,12 +531,27 @@ impl Offer<'_> {
         Ok(())
     }
 
-    /// Waits, and fails if the new process says something or goes away: nothing is expected of it.
-    fn watch_channel(&self, time: Duration) -> Result<(), FrameError> {
-        match frame::receive(self.channel, Some(clock::now() + time)) {
+    /// Receives a message; `None` if that says that the new process ends in an orderly way.
+    fn hear(&mut self, deadline: Instant) -> Result<Option<frame::Frame>, FrameError> {
+        let frame = frame::receive(self.channel, Some(deadline))?;
+        if frame.kind != Kind::Stop {
+            return Ok(Some(frame));
+        }
+        let stop: Stop = frame.record()?;
+        let until = stop.limit_millis.map(|limit| clock::now() + Duration::from_millis(limit));
+        self.deadline = [self.deadline, until].into_iter().flatten().min();
+        self.is_stopped = true;
+        Ok(None)
+    }
+
+    /// Waits, and fails if the new process says something or goes away: nothing is expected of it,
+    /// except that it ends in an orderly way.
+    fn watch_channel(&mut self, time: Duration) -> Result<(), FrameError> {
+        match self.hear(clock::now() + time) {
             Err(FrameError::Channel(error)) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
             Err(error) => Err(error),
-            Ok(_) => Err(FrameError::Foreign("an unexpected message came".to_owned())),
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(FrameError::Foreign("an unexpected message came".to_owned())),
         }
     }
 
@@ -542,8 +587,13 @@ impl Offer<'_> {
         frame::send(self.channel, kind, record, tail, descriptors, deadline)
     }
 
-    fn expect(&self, kind: Kind, within: Duration) -> Result<frame::Frame, FrameError> {
-        let frame = frame::receive(self.channel, Some(clock::now() + within))?;
+    fn expect(&mut self, kind: Kind, within: Duration) -> Result<frame::Frame, FrameError> {
+        let deadline = clock::now() + within;
+        let frame = loop {
+            if let Some(frame) = self.hear(deadline)? {
+                break frame;
+            }
+        };
         match frame.kind == kind {
             true => Ok(frame),
             false => Err(FrameError::Foreign(format!("{:?} came instead of {kind:?}", frame.kind))),
@@ -561,7 +611,8 @@ impl Offer<'_> {
         let program = self.hello.as_ref().map(|it| it.program.clone()).unwrap_or_default();
         let fields = vec![("by", program), ("error", trouble)];
         let note = |level, message| HandOver::Note(level, message, fields);
-        let goes_on = end != OldEnd::Gone && self.belongings.is_some();
+        let serves = matches!(end, OldEnd::Unchanged | OldEnd::TakenBack);
+        let goes_on = serves && self.belongings.is_some();
         if let Some(companion) = self.desk.companion.as_ref().filter(|_| goes_on) {
             companion.call(Call::GoOn);
         }
@@ -577,8 +628,12 @@ impl Offer<'_> {
                 let _ = self.desk.tell(Request::HandOver(Box::new(note(Level::Error, message))));
             }
             OldEnd::Gone => {
-                let peer = self.peer;
+                let peer = self.peer.filter(|_| !self.is_stopped);
                 let _ = self.ask(|answer| HandOver::Leave(peer, answer));
+            }
+            OldEnd::Stopped => {
+                let left = self.deadline.map(|deadline| deadline.since(clock::now()));
+                let _ = self.ask(|answer| HandOver::Finish(left, answer));
             }
         }
     }

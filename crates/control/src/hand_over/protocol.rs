@@ -18,6 +18,8 @@
 //!   exits, or guards the new one for a while
 //!   . . . . . . . . . . . . . . . . <--- Beat -----  again and again, if it is guarded
 //!   exits             <--- Release ---------------  if another process asks to take over
+//!   finishes its      <--- Stop ------------------  at any time after Switch, if it ends in an orderly
+//!   sessions, exits                               way; unless it is guarded, Final answers
 //! ~~~
 //!
 //! **The rule that makes it exact**: sessions that have not been committed belong to the old process
@@ -25,6 +27,9 @@
 //! that both processes share; only then does it close the channel. So a channel that has ended
 //! without the flag means that the old process is dead, and the new process continues what it was
 //! sent. Sending the commit either fails, or the new process will receive it unless it dies.
+//!
+//! After a [`Kind::Stop`] the old process moves nothing more, and never accepts again: whoever has
+//! ended the instance wants nobody to serve.
 //!
 //! A guarded process that sends no beats any more is killed before the old one accepts again, so that
 //! only one of them serves.
@@ -58,6 +63,8 @@ pub enum Kind {
     Beat,
     /// The new process, which is guarded, is to be guarded no longer.
     Release,
+    /// The new process ends in an orderly way: no process is to serve.
+    Stop,
 }
 
 /// What the old process does next.
@@ -98,6 +105,8 @@ pub enum OldEnd {
     TakenBack,
     /// The other process is the instance now.
     Gone,
+    /// The other process has ended in an orderly way. This one has its sessions, and accepts nobody.
+    Stopped,
 }
 
 /// What a freeze has found.
@@ -136,12 +145,14 @@ pub struct Old {
     silent_looks: u32,
     /// Whether the channel has ended while the new process was guarded.
     is_cut: bool,
+    /// Whether the new process has said that it ends in an orderly way.
+    is_stopped: bool,
 }
 
 impl Default for Old {
     fn default() -> Self {
         let step = OldStep::Await(Kind::Hello);
-        Self { step, expects_beats: false, silent_looks: 0, is_cut: false }
+        Self { step, expects_beats: false, silent_looks: 0, is_cut: false, is_stopped: false }
     }
 }
 
@@ -157,10 +168,17 @@ impl Old {
         self.expects_beats = true;
     }
 
+    /// The new process has said that it ends in an orderly way. [`OldStep::Freeze`] finds nothing
+    /// more.
+    pub fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
     /// The step has been performed.
     pub fn done(&mut self) {
         use OldStep::*;
         self.step = match self.step {
+            Send(Kind::Final) | Thaw if self.is_stopped => End(OldEnd::Stopped),
             Await(Kind::Hello) => Send(Kind::State),
             Send(Kind::State) => Await(Kind::Ready),
             Await(Kind::Ready) => Unwatch,
@@ -208,6 +226,7 @@ impl Old {
         use OldStep::*;
         self.step = match self.step {
             Await(Kind::Hello | Kind::Ready) | Send(Kind::State) => End(OldEnd::Unchanged),
+            Guard if self.is_stopped => End(OldEnd::Gone),
             Guard if self.expects_beats => {
                 self.is_cut = true;
                 Kill

@@ -43,6 +43,13 @@ pub(crate) struct Ready {
     pub sends_beats: bool,
 }
 
+/// [`Kind::Stop`](super::protocol::Kind::Stop).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Stop {
+    /// How long sessions may go on, if not without limit.
+    pub limit_millis: Option<u64>,
+}
+
 /// [`Kind::Refuse`](super::protocol::Kind::Refuse).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Refusal {
@@ -72,6 +79,9 @@ pub(crate) struct Described {
     /// Whether it understands [`Kind::Release`](super::protocol::Kind::Release).
     #[serde(default)]
     pub hears_release: bool,
+    /// Whether it understands [`Kind::Stop`](super::protocol::Kind::Stop).
+    #[serde(default)]
+    pub hears_stop: bool,
     /// The name of the interface that says whether the instance is ready.
     #[serde(default)]
     pub ready_interface: Option<String>,

@@ -28,6 +28,9 @@ pub(crate) enum HandOver {
     Abandon(Answer<()>),
     /// This process is the instance now: the old one leaves.
     Leave(Option<i32>, Answer<()>),
+    /// The process that this one has been left to has ended in an orderly way, so this one only
+    /// finishes its sessions, within that time.
+    Finish(Option<Duration>, Answer<()>),
     /// Sessions have come to the new side, with their connections and the bytes held back.
     Arrive(Batch, Vec<OwnedFd>, Vec<u8>, Answer<Option<Arrived>>),
     /// What the old side has counted.

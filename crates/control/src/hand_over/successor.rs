@@ -3,7 +3,7 @@
 use super::error::TakeOverError;
 use super::frame::{self, Frame, FrameError};
 use super::protocol::{Fate, Kind, New, NewEnd, NewStep};
-use super::record::{Batch, Described, Hello, Ready, Refusal, Rest, Standing, Taken};
+use super::record::{Batch, Described, Hello, Ready, Refusal, Rest, Standing, Stop, Taken};
 use super::request::{Arrived, HandOver};
 use crate::calls::{Belongings, Call};
 use crate::desk::{Answer, Desk, Request};
@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 use sys::alarm;
 use sys::channel::{Channel, Flag, Life};
@@ -26,12 +26,14 @@ use terms::Instant;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait for the end of a process whose channel has ended without a word.
 const END_WITHIN: Duration = Duration::from_secs(10);
+/// How long the old process may take to make room for a word of farewell: it nearly always has some.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 /// The time between two beats.
 const BEAT_EVERY: Duration = Duration::from_millis(200);
 
 /// The old process, and what it has passed so far.
 pub(crate) struct Predecessor {
-    channel: Channel,
+    channel: Arc<Channel>,
     life: Life,
     flag: Arc<Flag>,
     state: New,
@@ -121,7 +123,7 @@ impl Predecessor {
         let belongings = belongings.transpose()?;
         state.done();
         Ok(Self {
-            channel,
+            channel: Arc::new(channel),
             life,
             flag,
             state,
@@ -151,6 +153,16 @@ impl Predecessor {
     /// What the old process sets before it serves again.
     pub fn flag(&self) -> Arc<Flag> {
         Arc::clone(&self.flag)
+    }
+
+    /// The way to tell the old process that this one ends in an orderly way.
+    pub fn farewell(&self) -> Farewell {
+        Farewell {
+            channel: Arc::downgrade(&self.channel),
+            hears_stop: self.described.hears_stop,
+            hears_release: self.described.hears_release,
+            is_settled: false,
+        }
     }
 
     /// The old process, with nothing left in it.
@@ -307,6 +319,32 @@ impl Predecessor {
     }
 }
 
+/// The way to tell the old process that this one ends in an orderly way, as long as there is a
+/// channel.
+pub(crate) struct Farewell {
+    channel: Weak<Channel>,
+    hears_stop: bool,
+    hears_release: bool,
+    /// Whether the old process has handed everything over.
+    pub is_settled: bool,
+}
+
+impl Farewell {
+    /// Says it. Sessions of the old process may go on within `limit`. Returns whether it was said.
+    pub fn say(&self, limit: Option<Duration>) -> bool {
+        let Some(channel) = self.channel.upgrade() else { return false };
+        let deadline = Some(clock::now() + FAREWELL_WITHIN);
+        let limit = limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let stop = Stop { limit_millis: limit };
+        // Each is one small piece, which other messages do not come in between of.
+        match (self.hears_stop, self.is_settled && self.hears_release) {
+            (true, _) => frame::send(&channel, Kind::Stop, &stop, &[], &[], deadline).is_ok(),
+            (false, true) => frame::send_bare(&channel, Kind::Release, deadline).is_ok(),
+            (false, false) => false,
+        }
+    }
+}
+
 /// Waits for each worker to finish what it is doing. Returns false if one has ended.
 fn all_answer(roll_call: &RollCall) -> bool {
     let (sender, answers) = mpsc::channel();
@@ -458,7 +496,11 @@ impl<F: FnOnce(Result<&Report, TakeOverError>)> Arrival<'_, F> {
                 if settled.is_none() {
                     return; // about to exit
                 }
-                (Level::Info, "the old process has handed everything over")
+                let message = match self.report.old.sessions().is_empty() {
+                    true => "the old process has handed everything over",
+                    false => "the old process has handed over what could move",
+                };
+                (Level::Info, message)
             }
             NewEnd::Unused | NewEnd::Retired => {
                 self.tell_first_pass(Err(TakeOverError::Failed(format!(

@@ -47,6 +47,10 @@ struct World {
     old: Process,
     new: Process,
     is_revoked: bool,
+    /// Whether the new process ends in an orderly way once it accepts.
+    is_to_stop: bool,
+    /// Whether it has said so.
+    has_stopped: bool,
     /// Whether the old process watches for beats, which the new one sends.
     has_beats: bool,
     /// How long the old process has guarded the new one.
@@ -73,6 +77,7 @@ impl World {
         let World { old: own, new, .. } = self;
         match old.step() {
             OldStep::Await(kind) => match own.inbox.pop_front() {
+                Some(Message(Kind::Stop, _)) => old.stop(),
                 Some(Message(got, _)) if got == kind => old.done(),
                 Some(_) => old.failed(),
                 None if new.is_deaf() || own.waited > PATIENCE => old.failed(),
@@ -81,7 +86,12 @@ impl World {
                     return false;
                 }
             },
-            OldStep::Send(_) if new.is_deaf() => old.failed(),
+            OldStep::Send(_) if new.is_deaf() => {
+                if own.inbox.iter().any(|it| it.0 == Kind::Stop) {
+                    old.stop();
+                }
+                old.failed();
+            }
             OldStep::Send(kind) => {
                 let sessions =
                     if kind == Kind::Batch { own.frozen.clone() } else { Sessions::new() };
@@ -95,7 +105,7 @@ impl World {
             OldStep::Freeze => {
                 assert!(own.frozen.is_empty());
                 let count = 1 + rng.below(4);
-                if own.served.is_empty() {
+                if own.served.is_empty() || old.is_stopped {
                     old.froze(Froze::NoneLeft);
                 } else if rng.one_in(4) {
                     old.froze(Froze::NoneNow);
@@ -110,7 +120,16 @@ impl World {
                 own.frozen.clear();
                 old.done();
             }
-            OldStep::Pause => old.done(),
+            OldStep::Pause => {
+                if own.inbox.pop_front().is_some_and(|it| it.0 == Kind::Stop) {
+                    old.stop();
+                }
+                old.done();
+            }
+            OldStep::Guard if new.is_deaf() && own.inbox.iter().any(|it| it.0 == Kind::Stop) => {
+                old.stop();
+                old.looked(Look::Release, false);
+            }
             OldStep::Guard if new.is_deaf() => old.failed(),
             OldStep::Guard => {
                 self.guarded += 1;
@@ -118,6 +137,10 @@ impl World {
                 match own.inbox.pop_front() {
                     Some(Message(Kind::Beat, _)) => old.looked(Look::Beat, is_over),
                     Some(Message(Kind::Release, _)) => old.looked(Look::Release, is_over),
+                    Some(Message(Kind::Stop, _)) => {
+                        old.stop();
+                        old.looked(Look::Release, is_over);
+                    }
                     Some(_) => old.failed(),
                     None if own.waited >= LOOK => old.looked(Look::Silence, is_over),
                     None => {
@@ -166,6 +189,12 @@ impl World {
             None if ended => Some(None),
             None => None,
         };
+        if self.is_to_stop && own.is_watching && !ended && rng.one_in(10) {
+            (self.is_to_stop, self.has_stopped) = (false, true);
+            own.is_watching = false;
+            old.inbox.push_back(Message(Kind::Stop, Sessions::new()));
+            return true;
+        }
         match new.step() {
             NewStep::Send(_) if ended => new.failed(),
             NewStep::Send(kind) => {
@@ -250,6 +279,7 @@ fn run(seed: u64, steps: &Cell<usize>) {
     let mut deaths = [0, 1].map(|_| rng.one_in(2).then(|| rng.below(60)));
     let stalls = rng.one_in(2);
     world.has_beats = rng.one_in(2);
+    world.is_to_stop = rng.one_in(3);
     if world.has_beats {
         old.expect_beats();
     }
@@ -297,7 +327,7 @@ fn run(seed: u64, steps: &Cell<usize>) {
         }
     }
     finish(seed, &world, &old, &new);
-    if must_be_killed && !world.old.is_dead && !world.is_out_of_reach {
+    if must_be_killed && !world.has_stopped && !world.old.is_dead && !world.is_out_of_reach {
         assert_eq!(old.step(), OldStep::End(OldEnd::TakenBack), "seed {seed}: nobody serves");
     }
 }
@@ -326,16 +356,21 @@ fn finish(seed: u64, world: &World, old: &Old, new: &New) {
     let World { old: first, new: second, lost, .. } = world;
     let story = format!("seed {seed}: {:?} {:?}", old.step(), new.step());
     let is_useless = second.is_dead || second.is_hung;
-    let is_gone = old.step() == OldStep::End(OldEnd::Gone);
+    let is_stopped = old.step() == OldStep::End(OldEnd::Stopped);
+    let is_gone = is_stopped || old.step() == OldStep::End(OldEnd::Gone);
+    assert!(!is_stopped || first.frozen.is_empty(), "{story}: sessions stay frozen");
+    if old.is_stopped && !first.is_dead {
+        assert!(!first.is_watching, "{story}: it has been stopped and accepts");
+    }
     if !first.is_dead && !is_gone {
         assert!(first.is_watching, "{story}: nobody accepts");
         assert!(first.frozen.is_empty(), "{story}: sessions stay frozen");
     }
     if first.is_dead && !is_useless && new.step() != NewStep::End(NewEnd::Unused) {
-        let is_retired = new.step() == NewStep::End(NewEnd::Retired);
-        assert!(second.is_watching || is_retired, "{story}: nobody accepts");
+        let is_over = new.step() == NewStep::End(NewEnd::Retired) || world.has_stopped;
+        assert!(second.is_watching || is_over, "{story}: nobody accepts");
     }
-    if is_gone && !is_useless {
+    if is_gone && !is_useless && !world.has_stopped {
         assert!(second.is_watching, "{story}: nobody accepts");
     }
     if !first.is_dead && !is_useless {
