@@ -73,6 +73,8 @@ pub struct Instance {
     pub(crate) forwarded: usize,
     /// The sockets of the doors at which this process does not accept for one of these reasons.
     pub(crate) left_doors: Vec<(DoorId, OwnedFd)>,
+    /// Those at which clients are refused, because the process that serves now does not have them.
+    pub(crate) refusing: HashSet<DoorId>,
 }
 
 /// A running listener.
@@ -132,6 +134,7 @@ impl Instance {
             is_paused: false,
             forwarded: 0,
             left_doors: Vec::new(),
+            refusing: HashSet::new(),
         };
         for listener in instance.config.listeners.clone() {
             let listening = instance.begin(&listener, &mut bound);

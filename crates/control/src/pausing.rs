@@ -7,6 +7,7 @@ use crate::bind::{Sockets, StartError, StartErrors};
 use crate::instance::{Bound, Door, Instance};
 use config::Bind;
 use dataplane::{DoorId, Listener};
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use sys::datagram::{discard_waiting, is_datagram};
@@ -47,6 +48,14 @@ impl Instance {
             }
             return StartErrors::or((), errors);
         }
+        self.replace_sockets(bound);
+        self.is_paused = false;
+        self.watch_doors();
+        Ok(())
+    }
+
+    /// Gives doors at which this process does not accept these sockets instead of those that they had.
+    fn replace_sockets(&mut self, mut bound: Bound) {
         for door in self.listeners.iter_mut().flat_map(|it| &mut it.doors) {
             if let Some(Sockets { fds, file }) = bound.remove(&door.bind) {
                 self.left_doors.retain(|(id, _)| *id != door.id);
@@ -54,9 +63,45 @@ impl Instance {
                 door.file = file;
             }
         }
-        self.is_paused = false;
-        self.watch_doors();
-        Ok(())
+    }
+
+    /// Refuses clients at these addresses, which the process that serves now does not have. They stay
+    /// bound, in case this process serves again.
+    pub(crate) fn refuse_at(&mut self, binds: &[String]) {
+        let doors = self.listeners.iter().flat_map(|it| &it.doors);
+        let unwanted = doors.filter(|door| binds.contains(&door.bind.to_string()));
+        self.refusing = unwanted.map(|door| door.id).collect();
+        for (_, socket) in self.left_doors.iter().filter(|(id, _)| self.refusing.contains(id)) {
+            self.refuse_clients(socket);
+        }
+    }
+
+    /// Lets clients in again at these addresses. Returns why that is impossible at some, which are
+    /// closed then.
+    pub(crate) fn refuse_no_more(&mut self) -> Vec<StartError> {
+        let refusing = std::mem::take(&mut self.refusing);
+        let (mut bound, mut errors) = (Bound::new(), Vec::new());
+        let mut lost = HashSet::new();
+        let doors = self.listeners.iter().flat_map(|it| &it.doors);
+        for door in doors.filter(|door| refusing.contains(&door.id)) {
+            if let Err(source) = self.open_queue(door, &mut bound) {
+                errors.push(StartError::Listen { bind: door.bind.to_string(), source });
+                lost.insert(door.id);
+            }
+        }
+        self.replace_sockets(bound);
+        self.left_doors.retain(|(id, _)| !lost.contains(id));
+        errors
+    }
+
+    /// Closes them for good: this process will not serve again. The files of Unix sockets are removed
+    /// with their doors.
+    pub(crate) fn give_refused_up(&mut self) {
+        let Self { refusing, left_doors, listeners, .. } = self;
+        left_doors.retain(|(id, _)| !refusing.contains(id));
+        let doors = listeners.iter_mut().flat_map(|it| &mut it.doors);
+        let refused = doors.filter(|door| refusing.contains(&door.id));
+        refused.filter_map(|door| door.file.as_mut()).for_each(|file| file.keep(false));
     }
 
     /// Has the workers accept clients at these sockets; later, if the instance is paused.

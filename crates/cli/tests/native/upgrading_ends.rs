@@ -99,3 +99,40 @@ fn the_time_of_the_stop_counts_for_sessions_of_the_old_process_too() {
     assert_eq!(old.wait().code(), Some(0));
     assert!(old.log.wait("session ended").contains("reason=shutdown"));
 }
+
+#[test]
+fn a_removed_address_refuses_clients_at_once_and_until_the_old_process_serves_again() {
+    for (words, has_session) in [("", true), ("--watch 10m", false)] {
+        let (place, [web, gone], echo) = (Place::new(), [port(), port()], Backend::echo());
+        write(&place, "1h", &[&web, &gone], &echo);
+        let old = place.native("run lb.toml");
+        let client = has_session.then(|| talk(&gone, "x"));
+        write(&place, "1h", &[&web], &echo);
+        upgrade(&place, words);
+        until("clients to be refused", || is_refused(&gone));
+        drop(talk(&web, "x"));
+        if let Some(client) = &client {
+            client.send("y");
+            client.expect("y");
+        }
+        kill_process(Pid::from_raw(pid(&place) as i32).unwrap(), Signal::KILL).unwrap();
+        old.log.wait("serves again");
+        drop((talk(&web, "x"), talk(&gone, "x")));
+    }
+}
+
+#[test]
+fn the_file_of_a_removed_unix_socket_goes_with_the_old_process() {
+    let (place, web, echo) = (Place::new(), port(), Backend::echo());
+    write(&place, "1h", &[&web], &echo);
+    let later = fs::read_to_string(place.file("lb.toml")).unwrap();
+    let path = place.file("sock");
+    let more = format!("old = 'unix:{} {echo}'\n", path.display());
+    fs::write(place.file("lb.toml"), format!("{later}{more}")).unwrap();
+    let mut old = place.native("run lb.toml");
+    assert!(path.exists());
+    fs::write(place.file("lb.toml"), later).unwrap();
+    upgrade(&place, "");
+    assert_eq!(old.wait().code(), Some(0));
+    assert!(!path.exists());
+}

@@ -14,6 +14,7 @@ use dataplane::{Moving, MovingFlow};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use sys::errors::with_causes;
 use telemetry::{Level, PredecessorRow, Value};
 use tokio::time::Instant;
 
@@ -57,8 +58,14 @@ impl Owner {
             HandOver::Counts(number, answer) => {
                 drop(answer.send(self.instance.counts(number)));
             }
+            HandOver::Refuse(binds, answer) => {
+                self.instance.refuse_at(&binds);
+                let _ = answer.send(());
+            }
             HandOver::Watch(answer) => {
-                self.instance.watch();
+                for error in self.instance.watch() {
+                    self.note(Level::Error, &error, &[]);
+                }
                 self.is_handing_over = false;
                 self.serve_admin();
                 self.note_pid(); // the other process may have written its own number
@@ -72,12 +79,14 @@ impl Owner {
                 if let Some(peer) = peer {
                     self.reports.replaced_by(peer);
                 }
+                self.instance.give_refused_up();
                 self.instance.shutting_down = true;
                 self.has_left = true;
                 self.instance.forwarded = 0;
                 let _ = answer.send(());
             }
             HandOver::Finish(time, answer) => {
+                self.instance.give_refused_up();
                 self.instance.stop_listening();
                 self.instance.forwarded = 0;
                 self.has_left = true;
@@ -337,11 +346,13 @@ impl Instance {
         self.left_doors.extend(self.plane.hand_over_doors());
     }
 
-    /// Accepts again.
-    pub(crate) fn watch(&mut self) {
+    /// Accepts again. Returns why that is impossible at some addresses.
+    pub(crate) fn watch(&mut self) -> Vec<String> {
+        let errors = self.refuse_no_more();
         self.watch_doors();
         self.keep_files(false);
         self.is_leaving = false;
+        errors.iter().map(|error| with_causes(error)).collect()
     }
 
     /// Accepts at the doors at which this process did not.

@@ -101,6 +101,7 @@ fn offer(channel: &Channel, desk: &Desk) -> Option<OldEnd> {
         successor: None,
         guard_until: None,
         is_stopped: false,
+        unwanted: Vec::new(),
         hello: None,
         begun: None,
         belongings: None,
@@ -153,6 +154,8 @@ struct Offer<'a> {
     guard_until: Option<Instant>,
     /// Whether the new process has said that it ends in an orderly way.
     is_stopped: bool,
+    /// The listening addresses that the new process does not have, until clients are refused there.
+    unwanted: Vec<String>,
     frozen: Vec<Moving>,
     frozen_flows: Vec<MovingFlow>,
     /// Sessions that the new process cannot continue.
@@ -233,6 +236,7 @@ impl Offer<'_> {
                 self.successor = descriptors.pop().filter(|_| is_guarded).map(Life::of);
                 // In another namespace, its number is not the one that it has here.
                 self.peer = self.peer.and(i32::try_from(ready.pid).ok());
+                self.unwanted = ready.unwanted;
                 Ok(())
             }
             OldStep::Unwatch => {
@@ -267,7 +271,11 @@ impl Offer<'_> {
             }
             OldStep::Send(kind @ (Kind::Rest | Kind::Final)) => {
                 self.rest.counts = self.counts()?;
-                self.send(kind, &self.rest, &[], &[])
+                self.send(kind, &self.rest, &[], &[])?;
+                match std::mem::take(&mut self.unwanted) {
+                    none if none.is_empty() => Ok(()),
+                    unwanted => self.ask(|answer| HandOver::Refuse(unwanted, answer)),
+                }
             }
             OldStep::Pause => {
                 let pause = PAUSES[usize::from(self.pauses >= SHORT_PAUSES)];

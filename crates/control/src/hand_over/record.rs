@@ -33,7 +33,7 @@ pub(crate) struct Hello {
 }
 
 /// [`Kind::Ready`](super::protocol::Kind::Ready).
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Ready {
     /// The process that will serve.
     pub pid: u32,
@@ -41,6 +41,9 @@ pub(crate) struct Ready {
     /// descriptor that comes along is the process itself, then.
     #[serde(default)]
     pub sends_beats: bool,
+    /// The listening addresses, as in [`BindRecord`], that its configuration does not have.
+    #[serde(default)]
+    pub unwanted: Vec<String>,
 }
 
 /// [`Kind::Stop`](super::protocol::Kind::Stop).

@@ -22,6 +22,8 @@ pub(crate) enum HandOver {
     Standing(Instant, u64, Answer<Standing>),
     /// What has been counted.
     Counts(u64, Answer<Counts>),
+    /// It refuses clients at these addresses, which the new side does not have.
+    Refuse(Vec<String>, Answer<()>),
     /// It accepts again.
     Watch(Answer<()>),
     /// It has not changed anything.

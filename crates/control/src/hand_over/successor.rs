@@ -200,7 +200,8 @@ impl Predecessor {
                     let own = self.sends_beats.then(Life::own).and_then(Result::ok);
                     self.sends_beats = own.is_some();
                     let (pid, sends_beats) = (std::process::id(), self.sends_beats);
-                    let ready = Ready { pid, sends_beats };
+                    let unwanted = self.sockets.keys().cloned().collect();
+                    let ready = Ready { pid, sends_beats, unwanted };
                     let own: Vec<BorrowedFd<'_>> = own.iter().map(AsFd::as_fd).collect();
                     match frame::send(&self.channel, Kind::Ready, &ready, &[], &own, deadline) {
                         Ok(()) => self.state.done(),
@@ -257,6 +258,7 @@ impl Predecessor {
         first_pass: impl FnOnce(Result<&Report, TakeOverError>),
     ) {
         self.state.done(); // open
+        self.sockets.clear(); // of addresses that this process does not have
         let mut arrival = Arrival {
             desk,
             mover,
