@@ -21,12 +21,13 @@ use crate::instance::Instance;
 use around::Around;
 pub use around::is_on_a_network;
 use balancing::{AdminState, Health, Outcome};
+use claim::Claims;
 use config::{Config, Engine, SessionQuery};
 pub(crate) use courier::News;
 use courier::{Courier, Found, Open};
 use dataplane::{Ended, SessionInfo};
 use endings::{Endings, Reported};
-use forwarding::{Mark, Ruleset, TableName};
+use forwarding::{Kind, Mark, Ruleset, TableName};
 use helper::{Counted, Counters};
 pub use leftovers::{KernelRules, KernelTable, RemoveError};
 use plan::{Marks, Means};
@@ -46,26 +47,43 @@ use tokio::sync::{Notify, oneshot};
 
 /// The helper, begun while this process may still do so.
 pub(crate) enum Begun {
-    /// No pool asks for it.
+    /// No pool asks for it, and no rules are taken over.
     Unwanted,
     /// It waits for requests.
-    Running(UnixStream, TableName, Option<Removals>),
+    Running(Helper),
     /// Why there is none.
     Impossible(String),
 }
 
+/// A helper that waits for requests.
+pub(crate) struct Helper {
+    stream: UnixStream,
+    table: TableName,
+    removals: Option<Removals>,
+    /// Whether an earlier process has left a table for address translation, and one for direct return.
+    found: [bool; 2],
+}
+
 impl Begun {
-    /// Begins the helper, if a pool is to be served by the kernel. `instance` is this instance's name.
-    pub fn new(config: &Config, instance: &Path, user: Option<&User>) -> Self {
-        if config.pools.iter().all(|pool| pool.engine == Engine::User) {
+    /// Begins the helper, if a pool is to be served by the kernel, or if this process takes over from
+    /// one that has rules there (`takes_over`): somebody must keep these up to date, and remove them
+    /// in the end. `instance` is this instance's name.
+    pub fn new(config: &Config, instance: &Path, user: Option<&User>, takes_over: bool) -> Self {
+        let name = instance.file_stem().unwrap_or_default().to_string_lossy();
+        let table = TableName::of(&name);
+        let is_wanted = config.pools.iter().any(|pool| pool.engine != Engine::User);
+        let is_kept = takes_over && is_kept(&table);
+        if !is_wanted && !is_kept {
             return Self::Unwanted;
         }
         let nft = match can_forward().and_then(|()| nft()) {
             Ok(nft) => nft,
+            Err(why) if is_kept => {
+                return Self::Impossible(format!("{why}; the rules of the old process stay"));
+            }
             Err(why) => return Self::Impossible(why),
         };
-        let name = instance.file_stem().unwrap_or_default().to_string_lossy();
-        let table = TableName::of(&name);
+        let found = found(&table);
         let work = |stream: UnixStream| {
             // If there is no room for another process, nobody answers.
             let _ =
@@ -73,10 +91,25 @@ impl Begun {
         };
         match sys::helper::begin(Task::Network, user, work) {
             // Without them, it is seen later that sessions have ended, if at all.
-            Ok(stream) => Self::Running(stream, table, Removals::follow().ok()),
+            Ok(stream) => {
+                let removals = Removals::follow().ok();
+                Self::Running(Helper { stream, table, removals, found })
+            }
             Err(error) => Self::Impossible(format!("no process can be started: {error}")),
         }
     }
+}
+
+/// Which tables of an instance there are: that for address translation, and that for direct return.
+fn found(table: &TableName) -> [bool; 2] {
+    let name = table.to_string();
+    let is_there = |kind: Kind| sys::nftables::has_tables(&[(kind.family(), &name)]);
+    [Kind::Translated, Kind::Direct].map(|kind| is_there(kind).unwrap_or(false))
+}
+
+/// Whether a process keeps the table up to date.
+fn is_kept(table: &TableName) -> bool {
+    Claims::read().is_ok_and(|it| it.holder(table).is_some())
 }
 
 /// Whether this machine, and this user, can have the kernel forward.
@@ -174,14 +207,14 @@ impl Kernel {
     /// # Errors
     /// If the system has no room for another thread.
     pub fn new(
-        (helper, table, removals): (UnixStream, TableName, Option<Removals>),
+        Helper { stream, table, removals, found }: Helper,
         notify: Arc<Notify>,
         is_inherited: bool,
     ) -> io::Result<Self> {
         let begins = if is_inherited { i64::MAX } else { sys::clock::wall_nanos() };
         Ok(Self {
-            courier: Courier::begin(helper, removals, notify)?,
-            marks: Marks::new(table),
+            courier: Courier::begin(stream, removals, notify)?,
+            marks: Marks::new(table, found),
             wanted: Ruleset::default(),
             reported: BTreeMap::new(),
             trouble: None,

@@ -523,9 +523,9 @@ impl Owner {
         match helper {
             Begun::Unwanted => {}
             Begun::Impossible(why) => self.no_kernel = Some(why),
-            Begun::Running(stream, table, removals) => {
+            Begun::Running(helper) => {
                 let notify = Arc::clone(&self.kernel_news);
-                match Kernel::new((stream, table, removals), notify, is_inherited) {
+                match Kernel::new(helper, notify, is_inherited) {
                     Ok(kernel) => self.kernel = Some(kernel),
                     Err(error) => self.no_kernel = Some(error.to_string()),
                 }

@@ -270,7 +270,7 @@ impl Prepared {
             let _ = self.admin.claim_for_upgrades(self.user.as_ref().map(|(_, user)| user));
         }
         let user = self.user.as_ref().map(|(_, user)| user);
-        let helper = Begun::new(&self.config, self.admin.path(), user);
+        let helper = Begun::new(&self.config, self.admin.path(), user, self.predecessor.is_some());
         let broker = broker::Begun::new(&self.config, user);
         change_identity(process.root.as_deref(), self.user.as_ref(), &self.admin, keep)?;
         sys::process::renounce_privileges();

@@ -26,6 +26,7 @@ mod kernel_leftovers;
 mod kernel_rules;
 mod kernel_sessions;
 mod kernel_table;
+mod kernel_upgrading;
 mod kernel_ways;
 mod limiting;
 mod log;

@@ -24,7 +24,8 @@ pub(super) struct Marks {
     table: TableName,
     by_backend: BTreeMap<(String, SocketAddr), Mark>,
     taken: HashSet<Mark>,
-    /// Whether there has been address translation, and direct return. It goes on for open sessions.
+    /// Whether there has been address translation, and direct return, in this process or an earlier
+    /// one. It goes on for open sessions.
     used: [bool; 2],
     /// What direct return has begun.
     pub kept: Kept,
@@ -78,13 +79,14 @@ pub(super) struct Means<'a> {
 }
 
 impl Marks {
-    /// None so far.
-    pub fn new(table: TableName) -> Self {
+    /// None so far. `found` says whether an earlier process has left address translation, and direct
+    /// return.
+    pub fn new(table: TableName, found: [bool; 2]) -> Self {
         Self {
             table,
             by_backend: BTreeMap::new(),
             taken: HashSet::new(),
-            used: [false; 2],
+            used: found,
             kept: Kept::default(),
             quiet: BTreeMap::new(),
             paces: BTreeMap::new(),
