@@ -282,7 +282,7 @@ impl BackendState {
         }
     }
 
-    /// Open sessions and connects in progress of this process, which are those that count for limits.
+    /// Open sessions and connects in progress of this process.
     #[must_use]
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)
@@ -604,10 +604,12 @@ impl BackendState {
         self.sessions.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
-    /// The limit that applies to one more client.
+    /// How many sessions this process may have when one more client comes: the limit without those that
+    /// the kernel forwards, as they may have been open before there was a limit.
     fn limit(&self, is_remembered: bool) -> u32 {
         let limit = self.sessions_max.load(Relaxed);
-        if is_remembered { limit.max(self.sessions_max_affine()) } else { limit }
+        let limit = if is_remembered { limit.max(self.sessions_max_affine()) } else { limit };
+        limit.saturating_sub(self.forwarded.load(Relaxed))
     }
 
     /// Whether the backend can take a session: it is in service and not full.

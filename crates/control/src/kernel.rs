@@ -250,12 +250,9 @@ impl Kernel {
         };
         let plan = self.marks.plan(instance, means);
         let before = std::mem::replace(&mut self.known, Arc::new(plan.known));
-        for (mark, owner) in &before.owners {
-            // It may have been given to another backend since then.
-            if self.known.owners.get(mark).is_none_or(|it| it.id != owner.id) {
-                owner.state.set_forwarded(0);
-            }
-        }
+        let ids: HashSet<_> = self.known.owners.values().map(|it| it.id).collect();
+        let gone = before.owners.values().filter(|owner| !ids.contains(&owner.id));
+        gone.for_each(|owner| _ = owner.state.set_forwarded(0));
         if plan.look_for != self.looked_for {
             self.courier.look_for(plan.look_for.clone());
             self.looked_for = plan.look_for;
@@ -338,6 +335,8 @@ impl Kernel {
         self.note_endings(self.courier.take_endings(), open.is_some());
         if let Some(Open { at, by_mark }) = open {
             self.note_open(&by_mark);
+            let marks = by_mark.iter().filter_map(|(bits, _)| Mark::from_bits(*bits));
+            self.marks.note_open(marks);
             self.open_at = Some(at);
         }
         let was_crowded = self.is_crowded;

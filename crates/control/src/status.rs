@@ -137,7 +137,7 @@ impl Instance {
                     (true, false) => states.down += 1,
                     (true, true) => states.up += 1,
                 }
-                let has_room = it.state.sessions_max().allows(it.state.sessions());
+                let has_room = it.state.sessions_max().allows(it.state.all_sessions());
                 if is_enabled && is_up && has_room && tier_in_use.is_none() {
                     tier_in_use = Some(number);
                 }

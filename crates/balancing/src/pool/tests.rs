@@ -83,6 +83,13 @@ fn a_full_tier_spills_into_the_next() {
 }
 
 #[test]
+fn sessions_of_the_kernel_count_for_the_limit() {
+    let pool = pool("a:3 b", Duration::ZERO);
+    pool.tiers[0].backends[0].state.set_forwarded(2);
+    assert_eq!(serve(&pool, &[0, 1, 2, 3], &mut Some(Vec::new())), "a b b b");
+}
+
+#[test]
 fn after_a_failover_the_turn_goes_on_behind_who_answered() {
     check("a B c", "a c a c a c"); // spec 4.2, observed
     check("a B D e", "a e a e");

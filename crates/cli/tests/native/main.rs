@@ -22,6 +22,7 @@ mod flows;
 mod formatting;
 mod kernel;
 mod kernel_direct;
+mod kernel_left;
 mod kernel_leftovers;
 mod kernel_rules;
 mod kernel_sessions;

@@ -4,7 +4,6 @@ use super::around::{Around, Way};
 use super::kept::{Kept, SILENCE};
 use super::sessions::{Known, Owner};
 use crate::instance::Instance;
-use crate::snapshot::Departed;
 use balancing::{AccessList, Arrivals, Backend, Pool, Slots, Stance, Tier};
 use config::engine::{approximations, needs_user};
 use config::{Bind, Engine, Host, Segment};
@@ -12,11 +11,11 @@ use forwarding::{
     Choice, Direct, Door, Family, Mark, Memory, Name, Pit, Protocol, Rules, Ruleset, Sender,
     Service, TableName, Target,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Address, Instant, ListenerId, Source};
+use terms::{Address, BackendId, Instant, ListenerId, Source};
 
 /// The marks that backends have, for as long as this process lives.
 pub(super) struct Marks {
@@ -24,6 +23,12 @@ pub(super) struct Marks {
     table: TableName,
     by_backend: BTreeMap<(String, SocketAddr), Mark>,
     taken: HashSet<Mark>,
+    /// The backend that each of them was last used for.
+    owners: HashMap<Mark, BackendId>,
+    /// Where address translation has sent, or still sends, sessions with each of them.
+    targets: BTreeMap<Mark, Target>,
+    /// Those that had open ones when these were counted last.
+    open: BTreeSet<Mark>,
     /// Whether there has been address translation, and direct return, in this process or an earlier
     /// one. It goes on for open sessions.
     used: [bool; 2],
@@ -86,6 +91,9 @@ impl Marks {
             table,
             by_backend: BTreeMap::new(),
             taken: HashSet::new(),
+            owners: HashMap::new(),
+            targets: BTreeMap::new(),
+            open: BTreeSet::new(),
             used: found,
             kept: Kept::default(),
             quiet: BTreeMap::new(),
@@ -96,6 +104,32 @@ impl Marks {
     /// Whether this process has had a backend with this mark.
     pub fn is_known(&self, mark: Mark) -> bool {
         self.taken.contains(&mark)
+    }
+
+    /// Notes which marks have open sessions.
+    pub fn note_open(&mut self, open: impl Iterator<Item = Mark>) {
+        self.open = open.filter(|mark| self.targets.contains_key(mark)).collect();
+    }
+
+    /// Has the sessions known and counted that go on although no others follow them: the engine of their
+    /// pool has changed, or the address of their backend, or the kernel cannot do what is wanted now.
+    fn know_left(&mut self, plan: &mut Plan, instance: &Instance) {
+        if let Some(rules) = &mut plan.rules.translated {
+            self.targets.extend(&rules.targets);
+            rules.targets.extend(self.open.iter().map(|mark| (*mark, self.targets[mark])));
+        }
+        let known = &mut plan.known.owners;
+        self.owners.extend(known.iter().map(|(mark, owner)| (*mark, owner.id)));
+        if self.owners.len() == known.len() {
+            return;
+        }
+        let backends = instance.pools.iter().flat_map(|pool| pool.all_backends());
+        let departed = instance.departed_backends.iter().map(|it| &it.backend);
+        let backends: HashMap<_, _> = departed.chain(backends).map(|it| (it.id, it)).collect();
+        self.owners.retain(|_, id| backends.contains_key(id));
+        for (mark, id) in &self.owners {
+            known.entry(*mark).or_insert_with(|| Owner::of(backends[id]));
+        }
     }
 
     fn mark(&mut self, pool: &str, address: SocketAddr) -> Mark {
@@ -134,7 +168,6 @@ impl Marks {
         let was_replaced = instance.departed.iter().any(|(_, it)| it.listener.sessions() > 0);
         let is_alone = means.is_alone && !was_replaced;
         let listeners = instance.config.listeners.iter().zip(&instance.listeners);
-        self.know_departed(&mut plan.known.owners, instance);
         plan.known.doors = all_doors(instance);
         plan.known.flow_seconds = all_flow_seconds(instance);
         for (listener, listening) in listeners {
@@ -176,6 +209,7 @@ impl Marks {
             let done = done.map(|()| approximations(config).join(", "));
             plan.listeners.push((listener.bound_to(), done));
         }
+        self.know_left(&mut plan, instance);
         plan.look_for = self.kept.addresses();
         plan.is_blind = means.around.is_none() && !plan.look_for.is_empty();
         self.kept.complete(&mut direct, means.around.unwrap_or(&nothing), sys::clock::now());
@@ -371,18 +405,6 @@ impl Marks {
             }
         }
         doors
-    }
-
-    /// Has the open sessions of removed backends counted.
-    fn know_departed(&self, owners: &mut HashMap<Mark, Owner>, instance: &Instance) {
-        for Departed { pool, backend, .. } in &instance.departed_backends {
-            for address in &backend.addresses {
-                let Address::Ip(address) = address else { continue };
-                if let Some(mark) = self.by_backend.get(&(pool.clone(), *address)) {
-                    owners.insert(*mark, Owner::of(backend));
-                }
-            }
-        }
     }
 
     /// Has the sessions of a backend counted.
