@@ -2,6 +2,8 @@
 //! namespaces with real rules.
 
 use super::kernel::{Rig, answered, answered_to, echoes, said, serve_tcp, serve_udp};
+use super::kernel_upgrading::{shut_down, upgrade, write};
+use super::upgrading::until_gone;
 use crate::support::{Client, Network, Place, until};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use rustix::process::Signal;
@@ -429,4 +431,43 @@ fn what_the_process_itself_serves_is_not_taken_for_the_session_of_another_machin
     echoes(&old);
     drop(old);
     until("this one to adopt, too", || adopting(&rig) == 2);
+}
+
+/// Upgrades from each engine to each other one, with sessions of all of them open.
+#[test]
+fn an_upgrade_to_another_engine_cuts_nobody() {
+    let Some(rig) = rig() else { return };
+    rig.network
+        .within("balancer", || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    let backends: Vec<_> = BACKENDS.split(' ').collect();
+    write(&rig, TO, "direct", &backends);
+    let mut program = rig.start(&format!("run {}", rig.place.file("proxy.toml").display()));
+    let mut open = Vec::new();
+    let begin = |open: &mut Vec<Client>| {
+        for _ in 0..4 {
+            let client = rig.connect("client", TO);
+            drop(said(&client.0));
+            open.push(client);
+        }
+    };
+    begin(&mut open);
+    for (round, engine) in ["kernel", "direct", "user", "kernel", "user"].into_iter().enumerate() {
+        write(&rig, TO, engine, &backends);
+        // Also if a reload has changed the engine before.
+        if round == 3 {
+            rig.ctl("reload");
+            begin(&mut open);
+        }
+        upgrade(&rig);
+        if round == 0 {
+            until_gone(&mut program);
+        }
+        let sees = if engine == "direct" { CLIENT } else { PROCESS };
+        until("the engine to serve", || rig.ask("client", TO).1 == sees);
+        open.iter().for_each(echoes);
+        begin(&mut open);
+    }
+    open.iter().for_each(returns_bulk);
+    drop(open);
+    shut_down(&rig);
 }

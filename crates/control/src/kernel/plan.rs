@@ -29,6 +29,9 @@ pub(super) struct Marks {
     targets: BTreeMap<Mark, Target>,
     /// Those that had open ones when these were counted last.
     open: BTreeSet<Mark>,
+    /// Whether an earlier process has left address translation, and direct return, of which nothing is
+    /// known yet.
+    found: [bool; 2],
     /// Whether there has been address translation, and direct return, in this process or an earlier
     /// one. It goes on for open sessions.
     used: [bool; 2],
@@ -94,6 +97,7 @@ impl Marks {
             owners: HashMap::new(),
             targets: BTreeMap::new(),
             open: BTreeSet::new(),
+            found,
             used: found,
             kept: Kept::default(),
             quiet: BTreeMap::new(),
@@ -132,6 +136,38 @@ impl Marks {
         }
     }
 
+    /// Knows the sessions that an earlier process may have left with the backends of this one, whatever
+    /// engine their pools have now.
+    fn inherit(&mut self, instance: &Instance) {
+        let [is_translated, is_direct] = std::mem::take(&mut self.found);
+        if !is_translated && !is_direct {
+            return;
+        }
+        for listener in &instance.config.listeners {
+            let Some(&place) = instance.places.get(&listener.pool) else { continue };
+            let (config, pool) = (&instance.config.pools[place], &instance.pools[place]);
+            let backends = pool.tiers.iter().flat_map(|tier| tier.backends.iter());
+            let doors = listener.binds.iter().flat_map(doors);
+            for (door, backend) in doors.flat_map(|door| backends.clone().map(move |it| (door, it)))
+            {
+                let Some(address) = address(backend, door.family) else { continue };
+                let mark = self.mark(&config.name, address);
+                self.owners.insert(mark, backend.id);
+                if is_translated {
+                    let sender = sender(listener.source, door.family);
+                    self.targets.insert(mark, Target { address, sender });
+                    self.open.insert(mark); // until they are counted
+                }
+                let is_returned = door.address.is_some_and(|it| !it.is_loopback())
+                    && door.port == Some(address.port());
+                if is_direct && is_returned {
+                    self.kept.know(mark, &config.name, address.ip(), sys::clock::now());
+                    self.kept.open(door, &config.name);
+                }
+            }
+        }
+    }
+
     fn mark(&mut self, pool: &str, address: SocketAddr) -> Mark {
         let key = (pool.to_owned(), address);
         if let Some(mark) = self.by_backend.get(&key) {
@@ -160,6 +196,7 @@ impl Marks {
         for (kind, engine) in [Engine::Kernel, Engine::Direct].into_iter().enumerate() {
             self.used[kind] |= instance.config.pools.iter().any(|pool| pool.engine == engine);
         }
+        self.inherit(instance);
         let [is_translated, is_direct] = self.used;
         plan.rules.translated = is_translated.then(Rules::default);
         let (mut direct, nothing) = (Direct::default(), Around::default());
@@ -417,12 +454,7 @@ impl Marks {
         backend: &Arc<Backend>,
     ) {
         let Some(address) = address(backend, door.family) else { return };
-        let sender = match source {
-            Source::Fixed(source) if Family::of(source) == door.family => Sender::Address(source),
-            Source::System | Source::Fixed(_) => Sender::Machine,
-            Source::Client => Sender::Client,
-        };
-        let mark = self.mark(pool, address);
+        let (mark, sender) = (self.mark(pool, address), sender(source, door.family));
         let rules = plan.rules.translated.get_or_insert_default();
         rules.targets.insert(mark, Target { address, sender });
         plan.known.owners.insert(mark, Owner::of(backend));
@@ -474,6 +506,15 @@ fn is_usable(backend: &Backend, pool: &Pool, ignores_health: bool, now: Instant)
     match ignores_health {
         true => backend.state.is_in_service(),
         false => pool.is_available(backend, now),
+    }
+}
+
+/// Whom backends see of this protocol.
+fn sender(source: Source, family: Family) -> Sender {
+    match source {
+        Source::Fixed(source) if Family::of(source) == family => Sender::Address(source),
+        Source::System | Source::Fixed(_) => Sender::Machine,
+        Source::Client => Sender::Client,
     }
 }
 
