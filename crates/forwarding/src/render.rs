@@ -507,8 +507,11 @@ fn base(connections_max: u64) -> String {
 "
         );
     }
-    for (chain, hook) in [("pre", "prerouting priority dstnat"), ("out", "output priority -100")] {
+    let hooks = [("pre", "prerouting priority dstnat", ""), ("out", "output priority -100", OWN)];
+    for (chain, hook, own) in hooks {
         let _ = writeln!(text, "  chain {chain} {{ type nat hook {hook};");
+        text.push_str(LINK_LOCAL);
+        text.push_str(own);
         for first in ["tcp flags & (fin|syn|rst|ack) == syn", "meta l4proto udp"] {
             text.push_str(&format!(
                 "    {first} ip daddr . meta l4proto . th dport vmap @at4
@@ -523,6 +526,16 @@ fn base(connections_max: u64) -> String {
     text.push_str(CHAINS);
     text
 }
+
+/// Linux forwards nothing from or to an address of one link (RFC 4291, section 2.5.6).
+const LINK_LOCAL: &str = "    ip6 saddr fe80::/10 accept
+    ip6 daddr fe80::/10 accept
+";
+/// Nor from a loopback address to another machine, if a program here has that and asks for one of the
+/// machine's other addresses.
+const OWN: &str = "    ip saddr 127.0.0.0/8 ip daddr != 127.0.0.0/8 accept
+    ip6 saddr ::1 ip6 daddr != ::1 accept
+";
 
 /// How long Linux does not let others use a port that it has closed, and a bit, in seconds.
 const TIME_WAIT: u64 = 62;

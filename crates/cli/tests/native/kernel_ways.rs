@@ -62,16 +62,17 @@ const fn fixed(address: &'static str) -> (&'static str, &'static str) {
 
 /// All of them; the names of those of UDP begin with `udp`.
 ///
-/// `Process` is where the kernel cannot serve: what goes to the loopback network is not routed, and
-/// clients of IPv6 are not translated to backends of IPv4.
+/// `Process` is where the kernel cannot serve: what goes to or comes from the loopback network is not
+/// routed, and clients of IPv6 are not translated to backends of IPv4.
 #[rustfmt::skip]
-pub static WAYS: [Way; 18] = [
+pub static WAYS: [Way; 20] = [
     way("routed", CLIENT, fixed("192.0.2.254:8001"), V4, Kernel),
     way("hairpin", NEIGHBOUR, fixed("198.51.100.254:8002"), V4, Kernel),
     way("here", HERE, fixed("192.0.2.254:8003"), V4, Kernel),
     way("wildcard", CLIENT, ("8004", "192.0.2.254:8004"), V4, Kernel),
     way("loopback", LOOPBACK, fixed("127.0.0.1:8005"), LOCAL, Kernel),
     way("loopback-out", LOOPBACK, ("8006", "127.0.0.1:8006"), V4, Process),
+    way("loopback-in", LOOPBACK, ("8012", "192.0.2.254:8012"), V4, Process),
     way("v6", CLIENT_V6, fixed("[2001:db8:1::fe]:8007"), V6, Kernel),
     way("v6-hairpin", NEIGHBOUR_V6, ("[::]:8008", "[2001:db8:2::fe]:8008"), V6, Kernel),
     way("v6-here", HERE_V6, fixed("[2001:db8:1::fe]:8009"), V6, Kernel),
@@ -83,6 +84,7 @@ pub static WAYS: [Way; 18] = [
     way("udp-wildcard", CLIENT, ("8004", "192.0.2.254:8004"), V4, Kernel),
     way("udp-loopback", LOOPBACK, fixed("127.0.0.1:8005"), LOCAL, Kernel),
     way("udp-loopback-out", LOOPBACK, ("8006", "127.0.0.1:8006"), V4, Process),
+    way("udp-loopback-in", LOOPBACK, ("8012", "192.0.2.254:8012"), V4, Process),
     way("udp-v6", CLIENT_V6, fixed("[2001:db8:1::fe]:8007"), V6, Kernel),
 ];
 
