@@ -187,8 +187,8 @@ mod tests {
         let [mut reader, stuck, gone] = [(); 3].map(|()| followers.add(EventQuery::default()));
         drop(gone);
         let fields = &line(1);
-        let told = Line { level: Level::Info, message: "session ended", fields };
-        (0..LINES_MAX + 2).for_each(|_| followers.tell(EventKind::Ends, &told));
+        let end = Line { level: Level::Info, message: "session ended", fields };
+        (0..LINES_MAX + 2).for_each(|_| followers.tell(EventKind::Ends, &end));
         let reading = async {
             let mut lines = Vec::new();
             while let Some(line) = reader.as_mut().unwrap().lines.recv().await {
@@ -206,7 +206,7 @@ mod tests {
         assert!(followers.are_none());
 
         let reader = followers.add(EventQuery::default());
-        followers.tell(EventKind::Ends, &told);
+        followers.tell(EventKind::Ends, &end);
         let begin = tokio::time::Instant::now();
         let reading = async {
             let mut reader = reader.unwrap();

@@ -206,8 +206,8 @@ impl Sessions {
         let is_counted = session.listener.adopt(session.peer(), now);
         session.marks.set(Marks::COUNTED, is_counted);
         let number = session.number;
-        // What an order is about has lower numbers than what begins later, but this one comes from
-        // where others may have been given.
+        // An order is about the sessions with numbers below the next one. This session may have its
+        // number from another worker.
         if number >= tools.next_number() {
             tools.number_from(number);
         }

@@ -14,11 +14,12 @@ use sys::errors::reason;
 pub fn check(config: &Config, places: &mut Places<'_>) {
     let mut all = Vec::new();
     for pool in &config.pools {
+        let accepts = !is_for_udp(config, &pool.name);
         let asked = |place, backend: &Backend| Asked {
             pool: pool.name.clone(),
             place,
             endpoint: backend.endpoint.clone(),
-            accepts: !is_for_udp(config, &pool.name),
+            accepts,
         };
         let backends = pool.backends();
         all.extend(backends.map(|(tier, index, backend)| asked(Some((tier, index)), backend)));

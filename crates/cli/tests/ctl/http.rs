@@ -304,11 +304,11 @@ fn events_come_to_the_last_before_the_process_exits() {
     drop(clients);
     assert_eq!(evenkeel.wait().code(), Some(0));
     assert_eq!(follower.wait().code(), Some(0));
-    let told = |message| follower.out.with(message).len();
-    assert_eq!((told("session ended"), told("stopped")), (5, 1));
+    let lines = |message| follower.out.with(message).len();
+    assert_eq!((lines("session ended"), lines("stopped")), (5, 1));
     let mut body = String::new();
     stream.read_to_string(&mut body).unwrap();
-    let told = |message| body.matches(message).count();
-    assert_eq!((told("session ended"), told("\"stopped\"")), (5, 1), "{body}");
+    let lines = |message| body.matches(message).count();
+    assert_eq!((lines("session ended"), lines("\"stopped\"")), (5, 1), "{body}");
     assert!(body.ends_with("\r\n0\r\n\r\n"), "the body has an end: {body}");
 }

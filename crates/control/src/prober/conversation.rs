@@ -172,7 +172,7 @@ impl Conversation {
         Heard::Failed("floods us with datagrams that are no answers".to_owned())
     }
 
-    /// Reads what there is, up to a limit, so that one backend cannot keep the thread from others.
+    /// Reads what has arrived, but only so much at a time: other backends must not wait for this one.
     fn talk(&mut self, buffer: &mut [u8]) -> Heard {
         for _ in 0..READS_MAX {
             if let Err(error) = self.flush() {
